@@ -1,0 +1,41 @@
+# Set-up happens by itself; ARGS go to run_all.py: make run ARGS="--dataset shaft --preset standard"
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.installed
+
+.PHONY: run test lab bench test-slow test-gpu check clean
+
+run: $(READY)
+	$(PY) run_all.py $(ARGS)
+
+test: check
+	$(PY) -m pytest
+
+lab: $(READY)
+	$(PY) -m jupyter lab --ip=127.0.0.1 --notebook-dir=notebooks
+
+check: $(READY)
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	$(PY) -m mypy
+	$(PY) -m nbstripout --verify notebooks/*.ipynb
+
+bench: $(READY)
+	$(PY) -m pytest -m benchmark -s
+
+test-slow: $(READY)
+	$(PY) -m pytest -m slow
+
+test-gpu: $(READY)
+	$(PY) -m pytest -m gpu
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache *.egg-info
+
+$(READY): requirements.txt pyproject.toml
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed: make PYTHON=python3.12')"
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --upgrade pip
+	$(PY) -m pip install --quiet -r requirements.txt
+	touch $(READY)

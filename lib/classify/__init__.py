@@ -1,0 +1,1 @@
+"""Features, their selection, the classifier and its evaluation."""

@@ -1,0 +1,125 @@
+"""What a study will cost on this machine: a few seconds of calibration, then arithmetic over the study's size."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from lib.classify.backbone import load_backbone
+from lib.classify.features import image_features
+from lib.classify.mlp import fit_predict
+from lib.classify.selection import mutual_information, n_selected
+from lib.data.textures import procedural_textures
+from lib.draem.training import TrainingSettings, train
+from lib.study import Study
+
+SECONDS_PER_NOTEBOOK = 5.0  # a kernel's start, imports, figures, HTML
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a data set is: images in all, good ones, classes, splits, splits with maps."""
+
+    images: int
+    good: int
+    splits: int
+    map_splits: int
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds on this machine: per DRAEM training image and map, per ResNet-18 image, per fit of 400 rows."""
+
+    draem_training: float
+    draem_map: float
+    resnet: float
+    fit: float
+    information: float
+
+
+def calibrate(study: Study, device: str) -> Speed:
+    """Time each kind of work once at a small size and scale it to the study's by its share of operations."""
+    small = device == "cpu"
+    side = min(64, study.image_size) if small else study.image_size
+    widths = (16, 8) if small else (study.reconstructive_width, study.discriminative_width)
+    ratio = (study.image_size / side) ** 2 * (
+        0.81 * (study.reconstructive_width / widths[0]) ** 2
+        + 0.19 * (study.discriminative_width / widths[1]) ** 2
+    )
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 255, (16, side, side, 3), dtype=np.uint8)
+    textures = procedural_textures(8, side, 0)
+
+    def steps(count: int) -> Callable[[], object]:
+        settings = TrainingSettings(
+            reconstructive_width=widths[0], discriminative_width=widths[1], steps=count, batch=8, seed=0
+        )
+        return lambda: train(pictures, textures, settings, device=device)
+
+    steps(1)()
+    per_image = max(_seconds(steps(5)) - _seconds(steps(1)), 1e-3) / (4 * 8) * ratio
+    backbone = load_backbone("random-init")
+    big = rng.integers(0, 255, (16, study.feature_size, study.feature_size, 3), dtype=np.uint8)
+    image_features(backbone, big[:2], study.feature_size, device=device)
+    resnet = _seconds(lambda: image_features(backbone, big, study.feature_size, device=device)) / len(big)
+    table = rng.normal(size=(400, 64)).astype(np.float32)
+    labels = np.where(table[:, 0] > 0, "a", "b")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        columns = table[:, : n_selected(400)]
+        fit = _seconds(lambda: fit_predict(columns, labels, columns[:9], ("a", "b"), hidden=study.mlp))
+    information = _seconds(lambda: mutual_information(table, labels, seed=0)) / 64 * 1024
+    return Speed(per_image, per_image / 3.5, resnet, fit, information)
+
+
+def estimate(study: Study, size: Size, speed: Speed) -> dict[str, float]:
+    """Return the seconds of each notebook of one data set (06, once per study, aside)."""
+    trained = max(1, round(size.good * (1 - 1 / study.folds)))
+    rows = size.images * (1 - 1 / study.folds) / 400
+    fits = 3 * study.repeats * (2 if study.binary == "separate" else 1)
+    level = size.splits * (fits * speed.fit + speed.information) * rows
+    seconds = {
+        "00_dataset": size.images * 0.01,
+        "01_draem_training": size.map_splits
+        * study.steps_for(trained)
+        * study.draem_batch
+        * speed.draem_training,
+        "02_anomaly_maps": (size.map_splits + 1) * size.images * speed.draem_map,
+        "03_features": (1 + size.map_splits) * size.images * speed.resnet,
+        "04_classification": level,
+        "05_imbalance_study": level * sum(share for share in study.keep if share < 1),
+    }
+    if study.draem_checkpoint:
+        seconds["01_draem_training"] = 1.0
+    return {name: value + SECONDS_PER_NOTEBOOK for name, value in seconds.items()}
+
+
+def disk_bytes(study: Study, size: Size) -> int:
+    """Return the bytes that the artefacts of one data set take."""
+    stack = size.images * 3 * (study.image_size**2 + study.feature_size**2)
+    maps = size.map_splits * size.images * 2 * study.image_size**2
+    features = (1 + size.map_splits) * size.images * 512 * 4
+    networks = size.map_splits * 4 * (69.05e6 * (study.reconstructive_width / 128) ** 2)
+    networks += size.map_splits * 4 * (28.37e6 * (study.discriminative_width / 64) ** 2)
+    return int(stack + maps + features + networks)
+
+
+def shown(seconds: float) -> str:
+    """Return a duration in words: 42 s, 7 min, 3.1 h, 2.4 days."""
+    for limit, divisor, unit in ((100, 1, "s"), (5400, 60, "min"), (48 * 3600, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds / divisor:.0f} {unit}" if divisor < 3600 else f"{seconds / divisor:.1f} {unit}"
+    return f"{seconds / 86400:.1f} days"
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - start

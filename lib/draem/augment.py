@@ -1,0 +1,236 @@
+"""The ten changes that DRAEM makes to a texture, batched: each image gets its own three, in its own order.
+
+Seven of the ten map each grey value to another (tone curves). They are composed as tables of 256 values, the
+histograms that autocontrast and equalize need are carried through the tables, and the pixels are looked up
+once, when a change that is no curve (or the end) comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum
+
+import torch
+from torch import Tensor
+
+LEVELS = 256
+DRAWS = 3  # uniform numbers that one change needs at most
+
+
+class Change(IntEnum):
+    """The augmenters, in the order of the official list."""
+
+    GAMMA = 0
+    BRIGHTNESS = 1
+    SHARPNESS = 2
+    HUE = 3
+    SOLARIZE = 4
+    POSTERIZE = 5
+    INVERT = 6
+    AUTOCONTRAST = 7
+    EQUALIZE = 8
+    ROTATE = 9
+
+
+def draw_changes(images: int, generator: torch.Generator, per_image: int = 3) -> Tensor:
+    """Return (images, per_image) indices of `Change`, drawn for each image without replacement."""
+    return torch.rand(images, len(Change), generator=generator).argsort(dim=1)[:, :per_image]
+
+
+def augment(textures: Tensor, changes: Tensor, draws: Tensor) -> Tensor:
+    """Return uint8 textures (B,3,H,W), each changed by its row of `changes` (B,K), from left to right.
+
+    `changes` holds indices of `Change` on the CPU, `draws` (B,K,3) uniform numbers in [0,1) that become the
+    changes' parameters, on the textures' device. No data comes back to the CPU.
+    """
+    device = textures.device
+    pixels = textures.flatten(2)
+    identity = torch.arange(LEVELS, device=device)
+    curves = identity.expand(*pixels.shape[:2], LEVELS).clone()
+    pending: set[int] = set()  # images whose curve is not yet applied
+    if changes.shape[0]:
+        pixels = pixels.clone()
+
+    def flush(images: list[int]) -> None:
+        due = torch.tensor([image for image in images if image in pending], device=device, dtype=torch.long)
+        if len(due):
+            tables = curves.index_select(0, due).to(torch.uint8)
+            pixels.index_copy_(0, due, tables.gather(2, pixels.index_select(0, due).long()))
+            curves[due] = identity
+            pending.difference_update(images)
+
+    for slot, column in enumerate(changes.T.tolist()):
+        for change in sorted(set(column)):
+            images = [image for image, drawn in enumerate(column) if drawn == change]
+            members = torch.tensor(images, device=device)
+            u = draws[members, slot]
+            if change in _SPATIAL:
+                flush(images)
+                chosen = pixels.index_select(0, members).unflatten(2, textures.shape[2:])
+                pixels.index_copy_(0, members, _to_bytes(_SPATIAL[change](chosen.float(), u)).flatten(2))
+                continue
+            before = curves.index_select(0, members)
+            if change in _CURVES:
+                curve = _CURVES[change](u)
+            else:
+                curve = _BY_HISTOGRAM[change](histograms(pixels.index_select(0, members), before), u)
+            curves.index_copy_(0, members, _round(curve).long().expand(-1, 3, -1).gather(2, before))
+            pending.update(images)
+    flush(list(range(len(textures))))
+    return pixels.unflatten(2, textures.shape[2:])
+
+
+def histograms(pixels: Tensor, curves: Tensor) -> Tensor:
+    """Return histograms (B,C,256), float32 counts, of uint8 pixels (B,C,P) after tone curves (B,C,256)."""
+    images, channels, count = pixels.shape
+    zeros = torch.zeros(images, channels, LEVELS, dtype=torch.int32, device=pixels.device)
+    one = torch.ones((), dtype=torch.int32, device=pixels.device)
+    raw = zeros.scatter_add(2, pixels.long(), one.expand(images, channels, count))
+    return zeros.scatter_add(2, curves, raw).float()
+
+
+def rotate(images: Tensor, degrees: Tensor) -> Tensor:
+    """Return float images (B,C,H,W) turned by degrees (B,) about their centres; bilinear, zeros outside."""
+    height, width = images.shape[2:]
+    angle = torch.deg2rad(degrees)[:, None]
+    cosine, sine = angle.cos(), angle.sin()
+    x = _centred(width, images)
+    y = _centred(height, images)
+    # A sampling point is (x, y) as one complex number: adding the columns' and the rows' shares of it
+    # writes the grid in a single pass over memory.
+    from_columns = torch.complex(cosine * x, -sine * x * (width / height))
+    from_rows = torch.complex(sine * y * (height / width), cosine * y)
+    grid = torch.view_as_real(from_rows[:, :, None] + from_columns[:, None, :])
+    return torch.nn.functional.grid_sample(images, grid, align_corners=False)
+
+
+def _centred(size: int, like: Tensor) -> Tensor:
+    return ((torch.arange(size, dtype=torch.float32, device=like.device) + 0.5) * (2 / size) - 1)[None]
+
+
+def _round(values: Tensor) -> Tensor:
+    return values.clamp(0, LEVELS - 1).add_(0.5).floor_()
+
+
+def _to_bytes(values: Tensor) -> Tensor:
+    return values.clamp_(0, LEVELS - 1).add_(0.5).to(torch.uint8)
+
+
+def _levels(like: Tensor) -> Tensor:
+    return torch.arange(LEVELS, dtype=torch.float32, device=like.device).expand(len(like), 1, LEVELS)
+
+
+def _scaled(u: Tensor, low: float, high: float) -> Tensor:
+    return low + (high - low) * u
+
+
+# Tone curves: uniform draws (B,3) to curves (B,1 or 3,256), in grey levels.
+
+
+def gamma_curve(u: Tensor) -> Tensor:
+    """Raise each channel to its own power U(0.5, 2)."""
+    return (_levels(u) / 255) ** _scaled(u, 0.5, 2.0)[:, :, None] * 255
+
+
+def brightness_curve(u: Tensor) -> Tensor:
+    """Multiply by U(0.8, 1.2) and add U(-30, 30), on all channels alike."""
+    return _levels(u) * _scaled(u[:, :1, None], 0.8, 1.2) + _scaled(u[:, 1:2, None], -30, 30)
+
+
+def solarize_curve(u: Tensor) -> Tensor:
+    """With probability 0.5 invert the values from a threshold of 32..128 upwards."""
+    levels = _levels(u)
+    threshold = torch.floor(_scaled(u[:, 1:2, None], 32, 129))
+    return torch.where((u[:, :1, None] < 0.5) & (levels >= threshold), 255 - levels, levels)
+
+
+def posterize_curve(u: Tensor) -> Tensor:
+    """Keep the highest 1 to 8 bits."""
+    step = torch.exp2(7 - torch.floor(u[:, :1, None] * 8))
+    return torch.floor(_levels(u) / step) * step
+
+
+def invert_curve(u: Tensor) -> Tensor:
+    """Turn black into white."""
+    return 255 - _levels(u)
+
+
+# Curves by histogram: histograms (B,3,256) and draws (B,3) to curves (B,3,256), as in Pillow's ImageOps.
+
+
+def autocontrast_curve(histogram: Tensor, u: Tensor) -> Tensor:
+    """Stretch each channel to the full range, the darkest and brightest 0..20 % (a whole number) cut off."""
+    cut = torch.floor(histogram.sum(2, keepdim=True) * torch.floor(u[:, :1, None] * 21) / 100)
+    low = (histogram.cumsum(2) <= cut).sum(2, keepdim=True).float()
+    high = 255 - (histogram.flip(2).cumsum(2) <= cut).sum(2, keepdim=True).float()
+    levels = _levels(u)
+    stretched = torch.floor(((levels - low) * (255 / (high - low))).clamp(0, 255) + 1e-3)
+    return torch.where(high > low, stretched, levels)
+
+
+def equalize_curve(histogram: Tensor, u: Tensor) -> Tensor:
+    """Make each channel's grey values equally frequent."""
+    levels = _levels(u)
+    brightest = ((histogram > 0) * levels).amax(2, keepdim=True).long()
+    step = torch.floor((histogram.sum(2, keepdim=True) - histogram.gather(2, brightest)) / 255)
+    below = histogram.cumsum(2) - histogram
+    return torch.where(step > 0, torch.floor((below + torch.floor(step / 2)) / step.clamp(min=1)), levels)
+
+
+# Spatial and colour changes: float images (B,3,H,W) in grey levels and draws (B,3) to the same.
+
+
+def sharpness(images: Tensor, u: Tensor) -> Tensor:
+    """Move by a factor U(0, 2) from the smoothed image (0) over the image (1) to a sharper one (2)."""
+    rows = images[:, :, :-2] + images[:, :, 1:-1] + images[:, :, 2:]
+    centre = images[:, :, 1:-1, 1:-1]
+    smooth = (rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]).add_(centre, alpha=4).div_(13)
+    sharpened = images.clone()  # Pillow leaves the border as it is
+    sharpened[:, :, 1:-1, 1:-1] = torch.lerp(smooth, centre, _scaled(u[:, :1, None, None], 0, 2))
+    return sharpened
+
+
+def hue_and_saturation(images: Tensor, u: Tensor) -> Tensor:
+    """Add +-50 of 255 of a full turn to the hue and, drawn apart, +-50 of 255 to the saturation."""
+    red, green, blue = images.unbind(1)
+    value = images.amax(1)
+    chroma = value - images.amin(1)
+    safe = chroma.clamp(min=1e-6)
+    sixth = torch.where(
+        value == red,
+        (green - blue) / safe,
+        torch.where(value == green, (blue - red) / safe + 2, (red - green) / safe + 4),
+    )
+    shift = _scaled(u[:, :2], -50, 50)[:, :, None, None] / 255
+    sixth = sixth + 6 * shift[:, 0]
+    saturation = (chroma / value.clamp(min=1e-6) + shift[:, 1]).clamp_(0, 1)
+    strength = value * saturation
+    channels = []
+    for offset in (5, 3, 1):  # value - strength * clamp(min(k, 4 - k), 0, 1), k = (offset + hue) mod 6
+        k = sixth + offset
+        k = k - 6 * torch.floor(k / 6)
+        channels.append(value - strength * (2 - (k - 2).abs()).clamp_(0, 1))
+    return torch.stack(channels, dim=1)
+
+
+def turn(images: Tensor, u: Tensor) -> Tensor:
+    """Rotate by U(-45, 45) degrees, black outside."""
+    return rotate(images, _scaled(u[:, 0], -45, 45))
+
+
+_CURVES: dict[int, Callable[[Tensor], Tensor]] = {
+    Change.GAMMA: gamma_curve,
+    Change.BRIGHTNESS: brightness_curve,
+    Change.SOLARIZE: solarize_curve,
+    Change.POSTERIZE: posterize_curve,
+    Change.INVERT: invert_curve,
+}
+_BY_HISTOGRAM: dict[int, Callable[[Tensor, Tensor], Tensor]] = {
+    Change.AUTOCONTRAST: autocontrast_curve,
+    Change.EQUALIZE: equalize_curve,
+}
+_SPATIAL: dict[int, Callable[[Tensor, Tensor], Tensor]] = {
+    Change.SHARPNESS: sharpness,
+    Change.HUE: hue_and_saturation,
+    Change.ROTATE: turn,
+}

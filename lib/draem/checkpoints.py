@@ -1,0 +1,147 @@
+"""DRAEM's weights on disk: one self-describing safetensors file, or the official pair of pickles."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_safetensors
+from torch import Tensor
+
+from lib.draem.files import write_atomically
+from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork, widths_of
+
+FORMAT = "draem-1"
+_PREFIXES = ("reconstructive.", "discriminative.")
+
+
+def save_draem(
+    path: Path,
+    reconstructive: ReconstructiveNetwork,
+    discriminative: DiscriminativeNetwork,
+    header: dict[str, str],
+) -> None:
+    """Write both networks to one safetensors file, atomically, with `header` (settings, origin) in its header.
+
+    The key "format" is the file's own: ValueError if `header` has it.
+    """
+    if "format" in header:
+        raise ValueError("the header key 'format' is reserved: rename it")
+    tensors = {
+        prefix + key: value.detach().cpu().contiguous()
+        for prefix, network in zip(_PREFIXES, (reconstructive, discriminative), strict=True)
+        for key, value in network.state_dict().items()
+    }
+    write_atomically(path, to_safetensors(tensors, {"format": FORMAT, **header}))
+
+
+def load_draem(path: Path) -> tuple[ReconstructiveNetwork, DiscriminativeNetwork, dict[str, str]]:
+    """Return both networks in eval mode on the CPU, and the header, of a file written by `save_draem`.
+
+    Raises FileNotFoundError if there is none, ValueError if it is damaged or something else.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such DRAEM checkpoint; train it first")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = dict(file.metadata() or {})
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path}: not a readable safetensors file ({error}); delete it and train again"
+        ) from error
+    if header.get("format") != FORMAT:
+        raise ValueError(
+            f"{path}: format {header.get('format')!r}, expected {FORMAT!r}; name a DRAEM checkpoint"
+        )
+    parts = [
+        {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+        for prefix in _PREFIXES
+    ]
+    return *_networks(parts[0], parts[1], str(path)), header
+
+
+def import_official(folder: Path) -> tuple[ReconstructiveNetwork, DiscriminativeNetwork]:
+    """Return both networks, in eval mode and for RGB input, from a folder with an official pair of pickles.
+
+    The file ending in `_seg.pckl` is the discriminative network, the other `.pckl` the reconstructive one.
+    Official models are trained on BGR images: the channels of the first and last convolutions that face the
+    image are put in RGB order once, here. Raises FileNotFoundError unless there is exactly one of each,
+    ValueError for a file that holds anything but such a state_dict.
+    """
+    files = sorted(folder.glob("*.pckl"))
+    segmenting = [file for file in files if file.name.endswith("_seg.pckl")]
+    reconstructing = [file for file in files if file not in segmenting]
+    if len(segmenting) != 1 or len(reconstructing) != 1:
+        found = ", ".join(file.name for file in files) or "none"
+        raise FileNotFoundError(
+            f"{folder}: expected one *_seg.pckl and one other *.pckl, found {found}; keep one model per folder"
+        )
+    reconstructive = _swap_reconstructive(_state_dict(reconstructing[0]))
+    discriminative = _swap_discriminative(_state_dict(segmenting[0]))
+    return _networks(reconstructive, discriminative, str(folder))
+
+
+def export_official(
+    folder: Path, name: str, reconstructive: ReconstructiveNetwork, discriminative: DiscriminativeNetwork
+) -> tuple[Path, Path]:
+    """Write `name.pckl` and `name_seg.pckl` for the official code (BGR input); return their paths."""
+    states = (
+        (f"{name}.pckl", _swap_reconstructive(reconstructive.state_dict())),
+        (f"{name}_seg.pckl", _swap_discriminative(discriminative.state_dict())),
+    )
+    for file, state in states:
+        buffer = io.BytesIO()
+        torch.save({key: value.detach().cpu().contiguous() for key, value in state.items()}, buffer)
+        write_atomically(folder / file, buffer.getvalue())
+    return folder / states[0][0], folder / states[1][0]
+
+
+def _state_dict(path: Path) -> dict[str, Tensor]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
+        raise ValueError(f"{path}: refused, it is damaged or holds more than tensors ({error})") from error
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError(f"{path}: expected a state_dict, got {type(state).__name__}")
+    return dict(state)
+
+
+def _networks(
+    reconstructive: Mapping[str, Tensor], discriminative: Mapping[str, Tensor], source: str
+) -> tuple[ReconstructiveNetwork, DiscriminativeNetwork]:
+    try:
+        first = ReconstructiveNetwork(widths_of(reconstructive))
+        second = DiscriminativeNetwork(widths_of(discriminative))
+        first.load_state_dict(reconstructive)
+        second.load_state_dict(discriminative)
+    except (KeyError, RuntimeError) as error:
+        raise ValueError(f"{source}: not the weights of DRAEM's two networks: {error}") from error
+    return first.eval(), second.eval()
+
+
+def _swap_reconstructive(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return _swapped(
+        state, {"encoder.block1.0.weight": 1, "decoder.fin_out.0.weight": 0, "decoder.fin_out.0.bias": 0}
+    )
+
+
+def _swap_discriminative(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return _swapped(state, {"encoder_segment.block1.0.weight": 1})
+
+
+def _swapped(state: Mapping[str, Tensor], axes: Mapping[str, int]) -> dict[str, Tensor]:
+    """Reverse each group of three channels along the named tensors' axes: RGB to BGR, or back."""
+    swapped = dict(state)
+    for key, axis in axes.items():
+        if key not in state:
+            raise ValueError(f"not an official DRAEM state_dict: {key} is missing")
+        value = state[key]
+        if value.shape[axis] % 3:
+            raise ValueError(f"not an official DRAEM state_dict: {key} has shape {tuple(value.shape)}")
+        swapped[key] = value.unflatten(axis, (-1, 3)).flip(axis + 1).flatten(axis, axis + 1)
+    return swapped

@@ -1,0 +1,295 @@
+"""Training of DRAEM: a number of steps on simulated anomalies, resumable to the bit."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+import pickle
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from lib.draem.files import write_atomically
+from lib.draem.losses import focal_loss, l2_loss, ssim_loss
+from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork, check_sides, flushed_denormals
+from lib.draem.simulate import resize_textures, simulate
+
+HISTORY_ROWS = 200
+LOSSES = ("l2", "ssim", "focal")
+Progress = Callable[[int, int, dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """What a training run depends on besides its data; the widths default to the official ones."""
+
+    reconstructive_width: int = 128
+    discriminative_width: int = 64
+    steps: int = 70_000
+    batch: int = 8
+    lr: float = 1e-4
+    seed: int = 0
+    checkpoint_every: int = 500  # steps; changes no result
+    compile: bool = False  # torch.compile both networks
+    amp: str = "off"  # "bf16": bfloat16 convolutions, on CUDA only
+
+    def __post_init__(self) -> None:
+        for name in ("reconstructive_width", "discriminative_width", "steps", "batch", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.amp not in ("off", "bf16"):
+            raise ValueError(f"amp must be 'off' or 'bf16', got {self.amp!r}")
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative, got {self.seed}")
+        if not self.lr > 0:
+            raise ValueError(f"lr must be positive, got {self.lr}")
+
+    def lr_at(self, step: int) -> float:
+        """Learning rate of step 0, 1, ...: times 0.2 from 80 % of the steps on, and again from 90 %."""
+        passed = sum(step >= int(share * self.steps) for share in (0.8, 0.9))
+        return self.lr * 0.2**passed
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Both networks in eval mode, the course of the losses, and the settings they were trained with."""
+
+    reconstructive: ReconstructiveNetwork
+    discriminative: DiscriminativeNetwork
+    history: (
+        pd.DataFrame
+    )  # step, l2, ssim, focal, loss, lr; at most about 200 rows, each a mean over its window
+    settings: TrainingSettings
+
+
+def train(
+    images: np.ndarray,
+    textures: Tensor,
+    settings: TrainingSettings,
+    *,
+    device: str | torch.device = "cpu",
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+) -> Trained:
+    """Train DRAEM on good images (N,H,W,3) uint8 with textures (M,3,H',W') uint8 as the anomalies' source.
+
+    Sides must be multiples of 32. Images are drawn in shuffled epochs without replacement. With `checkpoint`
+    the run saves itself there every `checkpoint_every` steps and goes on from there when called again with the
+    same settings and data, on a CPU to the same bits. `progress(step, steps, losses)` is called after each
+    window of the history. Raises ValueError for bad input or a checkpoint of another run, RuntimeError when
+    the GPU's memory is too small, FloatingPointError when the loss is no longer finite.
+    """
+    device = torch.device(device)
+    _check(images, textures, settings, device)
+    run = _Run(images, textures, settings, device, fingerprint=checkpoint is not None)
+    if checkpoint is not None and checkpoint.exists():
+        run.load(checkpoint)
+    try:
+        with flushed_denormals():
+            run.go(checkpoint, progress)
+    except torch.cuda.OutOfMemoryError as error:
+        raise RuntimeError(
+            f"out of GPU memory at batch {settings.batch}, {images.shape[1]}x{images.shape[2]} px, widths "
+            f"{settings.reconstructive_width}/{settings.discriminative_width}: set a smaller batch, "
+            "image_size or widths (or amp='bf16')"
+        ) from error
+    return run.trained()
+
+
+def panel(trained: Trained, images: np.ndarray, textures: Tensor, seed: int, n: int) -> dict[str, np.ndarray]:
+    """Return arrays of n simulated examples for a figure: image, simulated, reconstruction, mask, map.
+
+    The first three are (n,H,W,3) float32 in [0,1], the others (n,H,W) float32 in [0,1]. Of 4n examples
+    drawn from `images` (N,H,W,3) uint8 by `seed`, those that carry an anomaly come first.
+    """
+    device = next(trained.reconstructive.parameters()).device
+    order = _epoch(seed, 0, len(images))[np.arange(4 * n) % len(images)]
+    good = _as_batch(torch.from_numpy(np.ascontiguousarray(images[order])).permute(0, 3, 1, 2), device)
+    generator = torch.Generator().manual_seed(seed)
+    simulated = simulate(good, textures.to(device), generator)
+    shown = (simulated.mask.amax(dim=(1, 2, 3)) == 0).int().argsort(stable=True)[:n]
+    clean, augmented, mask = (part[shown] for part in simulated)
+    with torch.inference_mode():
+        reconstruction = trained.reconstructive(augmented)
+        logits = trained.discriminative(torch.cat((reconstruction, augmented), dim=1))
+    pictures = {"image": clean, "simulated": augmented, "reconstruction": reconstruction.clamp(0, 1)}
+    arrays = {name: value.permute(0, 2, 3, 1).cpu().numpy() for name, value in pictures.items()}
+    return arrays | {"mask": mask[:, 0].cpu().numpy(), "map": logits.softmax(dim=1)[:, 1].cpu().numpy()}
+
+
+class _Run:
+    """The state of one training run: everything that a checkpoint must hold."""
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        textures: Tensor,
+        settings: TrainingSettings,
+        device: torch.device,
+        fingerprint: bool,
+    ) -> None:
+        self.settings, self.device = settings, device
+        self.fingerprint = _fingerprint(images, textures, settings) if fingerprint else ""
+        self.textures = resize_textures(textures, images.shape[1:3]).to(device)
+        self.images = _resident(torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2), device)
+        seeds = np.random.SeedSequence(settings.seed).generate_state(3, np.uint64) >> np.uint64(1)
+        reconstructive = ReconstructiveNetwork(settings.reconstructive_width, seed=int(seeds[0]))
+        discriminative = DiscriminativeNetwork(settings.discriminative_width, seed=int(seeds[1]))
+        self.reconstructive = reconstructive.to(device).to(memory_format=torch.channels_last)
+        self.discriminative = discriminative.to(device).to(memory_format=torch.channels_last)
+        self.generator = torch.Generator().manual_seed(int(seeds[2]))
+        parameters = [*reconstructive.parameters(), *discriminative.parameters()]
+        self.optimiser = torch.optim.Adam(parameters, lr=settings.lr, fused=device.type in ("cpu", "cuda"))
+        self.step = 0
+        self.window = math.ceil(settings.steps / HISTORY_ROWS)
+        self.sums = torch.zeros(len(LOSSES), device=device)
+        self.rows: list[list[float]] = []
+        self.epoch, self.order = -1, np.empty(0, np.int64)
+
+    def go(self, checkpoint: Path | None, progress: Progress | None) -> None:
+        settings = self.settings
+        reconstruct: Callable[[Tensor], Tensor] = self.reconstructive
+        discriminate: Callable[[Tensor], Tensor] = self.discriminative
+        if settings.compile:
+            reconstruct, discriminate = torch.compile(reconstruct), torch.compile(discriminate)
+        self.reconstructive.train()
+        self.discriminative.train()
+        since_window = self.step % self.window
+        while self.step < settings.steps:
+            for group in self.optimiser.param_groups:
+                group["lr"] = settings.lr_at(self.step)
+            clean, augmented, mask = simulate(self._batch(), self.textures, self.generator)
+            augmented = augmented.contiguous(memory_format=torch.channels_last)
+            with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=settings.amp == "bf16"):
+                reconstruction = reconstruct(augmented)
+                logits = discriminate(torch.cat((reconstruction, augmented), dim=1))
+            reconstruction, logits = reconstruction.float(), logits.float()
+            losses = torch.stack(
+                (l2_loss(reconstruction, clean), ssim_loss(reconstruction, clean), focal_loss(logits, mask))
+            )
+            self.optimiser.zero_grad(set_to_none=True)
+            losses.sum().backward()
+            self.optimiser.step()
+            self.sums += losses.detach()
+            self.step += 1
+            since_window += 1
+            if since_window == self.window or self.step == settings.steps:
+                self._close_window(since_window, progress)
+                since_window = 0
+            if checkpoint is not None and (
+                self.step % settings.checkpoint_every == 0 or self.step == settings.steps
+            ):
+                self.save(checkpoint)
+
+    def trained(self) -> Trained:
+        history = pd.DataFrame(self.rows, columns=["step", *LOSSES, "loss", "lr"]).astype({"step": "int64"})
+        return Trained(self.reconstructive.eval(), self.discriminative.eval(), history, self.settings)
+
+    def save(self, path: Path) -> None:
+        state = {
+            "fingerprint": self.fingerprint,
+            "step": self.step,
+            "reconstructive": self.reconstructive.state_dict(),
+            "discriminative": self.discriminative.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "generator": self.generator.get_state(),
+            "sums": self.sums,
+            "rows": self.rows,
+        }
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        write_atomically(path, buffer.getbuffer())
+
+    def load(self, path: Path) -> None:
+        state = read_checkpoint(path)
+        if state["fingerprint"] != self.fingerprint:
+            raise ValueError(
+                f"{path} was written by a run with other settings, images or textures: "
+                "delete it to start anew, or restore what it was started with"
+            )
+        self.reconstructive.load_state_dict(state["reconstructive"])
+        self.discriminative.load_state_dict(state["discriminative"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.generator.set_state(state["generator"])
+        self.sums = state["sums"].to(self.device)
+        self.step, self.rows = state["step"], state["rows"]
+
+    def _batch(self) -> Tensor:
+        """The next images (B,3,H,W) in [0,1]; a batch may run over the end of an epoch."""
+        positions = self.step * self.settings.batch + np.arange(self.settings.batch)
+        chosen = np.empty(len(positions), np.int64)
+        for epoch in np.unique(positions // len(self.images)):
+            if epoch != self.epoch:
+                self.epoch, self.order = int(epoch), _epoch(self.settings.seed, int(epoch), len(self.images))
+            here = positions // len(self.images) == epoch
+            chosen[here] = self.order[positions[here] % len(self.images)]
+        indices = torch.from_numpy(chosen).to(self.images.device, non_blocking=True)
+        return _as_batch(self.images.index_select(0, indices), self.device)
+
+    def _close_window(self, steps: int, progress: Progress | None) -> None:
+        means = [value / steps for value in self.sums.tolist()]
+        self.sums.zero_()
+        if not all(math.isfinite(value) for value in means):
+            raise FloatingPointError(
+                f"loss is not finite near step {self.step} ({dict(zip(LOSSES, means, strict=True))}): lower lr "
+                f"({self.settings.lr}) or set amp='off'"
+            )
+        lr = self.settings.lr_at(self.step - 1)
+        self.rows.append([float(self.step), *means, sum(means), lr])
+        if progress is not None:
+            losses = dict(zip(LOSSES, means, strict=True))
+            progress(self.step, self.settings.steps, losses | {"loss": sum(means), "lr": lr})
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Return the state stored by a training run, tensors on the CPU; ValueError if the file is not one."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
+        raise ValueError(f"{path} is not a readable training checkpoint ({error}): delete it") from error
+    if not isinstance(state, dict) or "fingerprint" not in state or "optimiser" not in state:
+        raise ValueError(f"{path} is not a training checkpoint of DRAEM: delete it or name another file")
+    return state
+
+
+def _epoch(seed: int, epoch: int, count: int) -> np.ndarray:
+    return np.random.default_rng([seed, epoch]).permutation(count)
+
+
+def _as_batch(images: Tensor, device: torch.device) -> Tensor:
+    return images.to(device, non_blocking=True).float().contiguous().div_(255)
+
+
+def _resident(images: Tensor, device: torch.device) -> Tensor:
+    """Images on the device if they take less than half its free memory, else where they are."""
+    images = images.contiguous()
+    if device.type == "cuda" and images.numel() > torch.cuda.mem_get_info(device)[0] // 2:
+        return images.pin_memory()
+    return images.to(device)
+
+
+def _fingerprint(images: np.ndarray, textures: Tensor, settings: TrainingSettings) -> str:
+    described = {name: value for name, value in asdict(settings).items() if name != "checkpoint_every"}
+    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
+    for array in (images, textures.cpu().numpy()):
+        digest.update(repr(array.shape).encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def _check(images: np.ndarray, textures: Tensor, settings: TrainingSettings, device: torch.device) -> None:
+    if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8 or not len(images):
+        raise ValueError(f"images must be uint8 (N,H,W,3), got {images.dtype} {images.shape}")
+    check_sides(images.shape[1:3])
+    if textures.ndim != 4 or textures.shape[1] != 3 or textures.dtype != torch.uint8 or not len(textures):
+        raise ValueError(f"textures must be uint8 (M,3,H,W), got {textures.dtype} {tuple(textures.shape)}")
+    if settings.amp == "bf16" and device.type != "cuda":
+        raise ValueError(f"amp='bf16' is for CUDA only, got device {device}: set amp='off'")

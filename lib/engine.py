@@ -1,0 +1,136 @@
+"""Runs a function over folds: in this process, or on a Dask cluster."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from lib.store import write_text
+
+Result = TypeVar("Result")
+BATCH = "STUDY_BATCH"  # set by run_all.py: plain lines instead of progress bars
+
+
+class EngineError(RuntimeError):
+    """The cluster cannot be used; the message says what to check."""
+
+
+def report(line: str) -> None:
+    """Print one line of progress at once."""
+    print(line, file=sys.stdout, flush=True)
+
+
+def run_tasks(
+    function: Callable[..., Result],
+    arguments: Sequence[tuple[Any, ...]],
+    *,
+    label: str,
+    shared_folder: Path,
+    scheduler: str = "",
+) -> list[Result]:
+    """Return `function(*a)` for each `a` in `arguments`, in their order.
+
+    `scheduler` is a Dask address (tcp://host:8786); empty means this process. Workers must see `shared_folder`
+    under the same path; raises `EngineError` where they don't, or where the scheduler does not answer.
+    """
+    if scheduler and arguments:
+        return _on_cluster(function, arguments, label, shared_folder, scheduler)
+    results = []
+    for number, values in enumerate(progress(arguments, label), start=1):
+        start = time.perf_counter()
+        results.append(function(*values))
+        if os.environ.get(BATCH):
+            report(
+                f"{label} {values[-1]}: {time.perf_counter() - start:.1f} s ({number} of {len(arguments)})"
+            )
+    return results
+
+
+def progress(items: Sequence[Any], label: str) -> Any:
+    """Return `items` with a progress bar in JupyterLab or a terminal, as they are in batch."""
+    if os.environ.get(BATCH):
+        return items
+    from tqdm.auto import tqdm
+
+    return tqdm(items, desc=label)
+
+
+@contextmanager
+def local_cluster(workers: int) -> Iterator[str]:
+    """Start a Dask cluster with `workers` processes on this machine and yield its address; none for 0 workers.
+
+    The cores are shared out, so that the workers' torch threads do not fight.
+    """
+    if not workers:
+        yield ""
+        return
+    import dask
+    from distributed import LocalCluster
+
+    threads = str(max(1, (os.cpu_count() or 1) // workers))
+    environment = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    with (
+        dask.config.set({"distributed.nanny.pre-spawn-environ": environment}),
+        LocalCluster(
+            n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as cluster,
+    ):
+        yield cluster.scheduler_address
+
+
+def _on_cluster(
+    function: Callable[..., Result],
+    arguments: Sequence[tuple[Any, ...]],
+    label: str,
+    shared_folder: Path,
+    scheduler: str,
+) -> list[Result]:
+    from distributed import Client, as_completed
+
+    try:
+        client = Client(scheduler, timeout="10s", set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise EngineError(
+            f"{scheduler}: no Dask scheduler answers there ({error}); check the address"
+        ) from error
+    with client, client.as_current():
+        _check_shared(client, shared_folder, scheduler)
+        start = time.perf_counter()
+        futures = [client.submit(function, *values, retries=2, pure=False) for values in arguments]
+        names = {future.key: values[-1] for future, values in zip(futures, arguments, strict=True)}
+        for number, future in enumerate(as_completed(futures), start=1):
+            future.result()
+            seconds = time.perf_counter() - start
+            report(f"{label} {names[future.key]}: after {seconds:.1f} s ({number} of {len(futures)})")
+        return list(client.gather(futures))
+
+
+def _check_shared(client: Any, folder: Path, scheduler: str) -> None:
+    """Check that every worker reads what the driver writes below `folder`."""
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    if not workers:
+        raise EngineError(f"{scheduler}: the cluster has no workers; start some and run again")
+    token = folder / f".shared-{os.getpid()}"
+    write_text(token, str(os.getpid()))
+    try:
+        seen = client.run(_reads, str(token))
+    finally:
+        token.unlink(missing_ok=True)
+    blind = sorted(address for address, text in seen.items() if text != str(os.getpid()))
+    if blind:
+        raise EngineError(
+            f"{', '.join(blind)}: cannot read {folder}; workers and driver must share the study's folder "
+            f"under the same path (choose one with --output)"
+        )
+
+
+def _reads(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        return str(error)

@@ -1,0 +1,1 @@
+"""Anomaly maps: how they are made and how good they are."""

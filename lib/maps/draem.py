@@ -1,0 +1,92 @@
+"""Anomaly maps and image scores from a trained DRAEM."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from lib.draem.losses import image_score
+from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork, check_sides, flushed_denormals
+
+PIXELS_PER_BATCH = {"cpu": 8 * 64 * 64, "cuda": 32 * 256 * 256}  # measured on CPU: larger is slower
+
+
+def fold_batchnorm(network: nn.Module) -> nn.Module:
+    """Return an eval-mode copy with each BatchNorm folded into the convolution before it: same outputs, faster."""
+    folded = copy.deepcopy(network).eval()
+    for sequence in [layer for layer in folded.modules() if isinstance(layer, nn.Sequential)]:
+        for index in range(1, len(sequence)):
+            before, layer = sequence[index - 1], sequence[index]
+            if isinstance(before, nn.Conv2d) and isinstance(layer, nn.BatchNorm2d):
+                sequence[index - 1] = fuse_conv_bn_eval(before, layer)
+                sequence[index] = nn.Identity()
+    return folded
+
+
+def anomaly_maps(
+    reconstructive: ReconstructiveNetwork,
+    discriminative: DiscriminativeNetwork,
+    images: np.ndarray,
+    out: np.ndarray,
+    *,
+    batch: int | None = None,
+    device: str | torch.device = "cpu",
+    progress: Callable[[int, int], None] | None = None,
+) -> np.ndarray:
+    """Write anomaly maps in [0,1] to `out` (N,H,W) float16 and return image scores (N,) float32 in [0,1].
+
+    `images` (N,H,W,3) uint8; both arrays may be memory-mapped, and are gone through once. The scores come
+    from the float32 maps, by `lib.draem.losses.image_score`: the largest mean over a window of 21 px at a
+    side of 256, in proportion at others. A GPU that runs out of memory gets half the batch; RuntimeError if
+    one image is too much. `progress(done, N)` after each batch. ValueError for shapes that do not fit.
+    """
+    device = torch.device(device)
+    _check(images, out, batch)
+    count, height, width = out.shape
+    default = PIXELS_PER_BATCH["cuda" if device.type == "cuda" else "cpu"] // (height * width)
+    batch = batch or max(1, default)
+    first = fold_batchnorm(reconstructive).to(device).to(memory_format=torch.channels_last)
+    second = fold_batchnorm(discriminative).to(device).to(memory_format=torch.channels_last)
+    scores = np.empty(count, np.float32)
+    done = 0
+    with torch.inference_mode(), flushed_denormals():
+        while done < count:
+            chosen = slice(done, min(done + batch, count))
+            try:
+                maps = _maps(first, second, torch.from_numpy(np.ascontiguousarray(images[chosen])).to(device))
+                scores[chosen] = image_score(maps).cpu().numpy()
+                out[chosen] = maps.half().cpu().numpy()
+            except torch.cuda.OutOfMemoryError as error:
+                if chosen.stop - done == 1:
+                    raise RuntimeError(
+                        f"out of GPU memory for one image of {height}x{width} px: set a smaller image_size "
+                        "or device='cpu'"
+                    ) from error
+                batch = (chosen.stop - done) // 2
+            else:
+                done = chosen.stop
+                if progress is not None:
+                    progress(done, count)
+    return scores
+
+
+def _maps(reconstructive: nn.Module, discriminative: nn.Module, images: Tensor) -> Tensor:
+    # (N,H,W,3) seen as (N,3,H,W) is channels_last already
+    x = images.permute(0, 3, 1, 2).float().div_(255)
+    logits = discriminative(torch.cat((reconstructive(x), x), dim=1))
+    return logits.softmax(dim=1)[:, 1]
+
+
+def _check(images: np.ndarray, out: np.ndarray, batch: int | None) -> None:
+    if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
+        raise ValueError(f"images must be uint8 (N,H,W,3), got {images.dtype} {images.shape}")
+    check_sides(images.shape[1:3])
+    if out.shape != images.shape[:3] or out.dtype != np.float16:
+        raise ValueError(f"out must be float16 {images.shape[:3]}, got {out.dtype} {out.shape}")
+    if batch is not None and batch < 1:
+        raise ValueError(f"batch must be at least 1, got {batch}")

@@ -1,0 +1,156 @@
+"""Notebook 00: pictures, index, folds, arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lib.data.catalogue import catalogue
+from lib.data.download import fetch_magnetic_tile
+from lib.data.folds import make_folds, schemes_for
+from lib.data.images import load_masks, load_stack
+from lib.data.synthetic import write_standin
+from lib.pipeline.run import PROJECT, Run
+from lib.store import file_sha256, listing_digest
+
+
+def data_root(run: Run) -> Path:
+    """Return the folder with the pictures, drawing the stand-in or downloading the named set where need be."""
+    if run.data_dir:
+        return Path(run.data_dir)
+    if run.synthetic:
+        folder = run.store.path("synthetic")
+        settings = run.study.values(("standin_scale", "standin_side"))
+        write_standin(
+            run.dataset,
+            folder,
+            scale=settings["standin_scale"],
+            side=settings["standin_side"],
+            seed=run.study.seed,
+        )
+        return folder
+    folder = PROJECT / "data" / run.dataset
+    if folder.is_dir():
+        return folder
+    if run.dataset == "magnetic_tile" and not run.study.offline:
+        return fetch_magnetic_tile(folder)
+    raise FileNotFoundError(f"{run.dataset}: no pictures at {folder}; give their folder with --data DIR")
+
+
+def index(run: Run) -> pd.DataFrame:
+    """Return the index table; its `attrs` hold good, classes, grouped, layout, note, root and skipped files."""
+    root = data_root(run)
+    groups = Path(run.study.groups) if run.study.groups else None
+    inputs = {
+        "dataset": run.dataset,
+        "listing": listing_digest(root),
+        "groups_file": file_sha256(groups) if groups else "",
+        **run.study.values(("good", "group_regex", "skip_bad")),
+    }
+
+    def write(path: Path) -> dict[str, Any]:
+        found = catalogue(
+            root,
+            dataset=run.dataset,
+            good=run.study.good,
+            groups=groups,
+            group_regex=run.study.group_regex,
+            skip_bad=run.study.skip_bad,
+        )
+        table = found.index.reset_index(drop=True)
+        table.attrs = {
+            "good": found.good,
+            "classes": list(found.classes),
+            "grouped": found.grouped,
+            "layout": found.layout,
+            "note": found.note,
+            "skipped": found.skipped.astype(str).to_dict("records"),
+        }
+        table.to_parquet(path, index=False)
+        return {"images": len(table), "skipped": len(found.skipped)}
+
+    run.store.make("index.parquet", inputs, write)
+    table = pd.read_parquet(run.store.path("index.parquet"))
+    table.attrs["root"] = str(root)
+    return table
+
+
+def folds(run: Run) -> pd.DataFrame:
+    """Return which image is tested in which fold: one row per (scheme, id), the scheme to believe first."""
+    table = index(run)
+    inputs = {
+        "index": run.store.digest("index.parquet"),
+        **run.study.values(("folds", "cv", "leak_check", "seed")),
+    }
+
+    def write(path: Path) -> None:
+        schemes = schemes_for(run.study.cv, table.attrs["grouped"])
+        if run.study.leak_check == "none":
+            schemes = schemes[:1]
+        seed = run.seed("folds")
+        parts = [make_folds(table, run.study.folds, seed, scheme) for scheme in schemes]
+        pd.concat(parts, ignore_index=True).to_parquet(path, index=False)
+
+    run.store.make("folds.parquet", inputs, write)
+    return pd.read_parquet(run.store.path("folds.parquet"))
+
+
+def splits(run: Run, *, with_maps: bool = False) -> list[str]:
+    """Return the names of all splits, scheme by scheme; `with_maps` leaves out those that get no DRAEM."""
+    pairs = folds(run)[["scheme", "fold"]].drop_duplicates()
+    schemes = list(pairs["scheme"].unique())
+    if with_maps and run.study.leak_check != "all":
+        schemes = schemes[:1]
+    return [f"{s}-{k}" for s in schemes for k in sorted(pairs.loc[pairs["scheme"] == s, "fold"])]
+
+
+def test_rows(run: Run, split: str) -> np.ndarray:
+    """Return a boolean array over the index: which images stand in the test fold of `split`."""
+    scheme, fold = split.rsplit("-", 1)
+    table = folds(run)
+    tested = table.loc[(table["scheme"] == scheme) & (table["fold"] == int(fold)), "id"]
+    return index(run)["id"].isin(set(tested)).to_numpy()
+
+
+def images(run: Run, side: int) -> np.ndarray:
+    """Return all pictures at `side` pixels, memory-mapped, uint8 (N, side, side, 3), in the index's order."""
+    table = index(run)
+    name = f"images/{side}.npy"
+    inputs = {"index": run.store.digest("index.parquet"), "side": side, **run.study.values(("resize",))}
+
+    def write(path: Path) -> None:
+        stack = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(len(table), side, side, 3))
+        load_stack(Path(table.attrs["root"]), table, side, run.study.resize, stack)
+        stack.flush()
+
+    run.store.make(name, inputs, write)
+    return np.load(run.store.path(name), mmap_mode="r")
+
+
+def masks(run: Run) -> Iterator[np.ndarray | None]:
+    """Yield the defect mask of each image at DRAEM's size, bool (side, side); None where there is no mask."""
+    table = index(run)
+    return iter(load_masks(Path(table.attrs["root"]), table, run.study.image_size, run.study.resize))
+
+
+def closeups(run: Run, rows: Sequence[int], side: int = 192) -> tuple[np.ndarray, list[np.ndarray | None]]:
+    """Return some pictures anew from their files at `side` pixels, uint8 (n, side, side, 3), and their masks."""
+    table = index(run).iloc[list(rows)]
+    root = Path(index(run).attrs["root"])
+    stack = np.empty((len(table), side, side, 3), dtype=np.uint8)
+    load_stack(root, table, side, run.study.resize, stack)
+    return stack, list(load_masks(root, table, side, run.study.resize))
+
+
+def spread(table: pd.DataFrame, per_class: int) -> dict[str, list[int]]:
+    """Return for each class, good first, the rows of up to `per_class` images spread evenly over the index."""
+    rows = {}
+    for label in table.attrs["classes"]:
+        found = np.flatnonzero((table["label"] == label).to_numpy())
+        chosen = np.linspace(0, len(found) - 1, min(per_class, len(found))).round().astype(int)
+        rows[label] = found[chosen].tolist()
+    return rows

@@ -1,0 +1,1 @@
+"""Metrics, tests of significance, tables, figures and pages, all from stored predictions."""

@@ -1,0 +1,161 @@
+"""Bootstrap intervals of a difference between two feature sets: paired, by group of images, on pooled test folds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+
+from lib.report.metrics import ALL, class_probabilities, defect_classes, refuse_gaps
+
+_CHUNK = 250  # samples held in memory at once
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A pooled difference a - b with its bootstrap interval."""
+
+    difference: float
+    low: float
+    high: float
+
+
+def bootstrap_difference(
+    frame: pd.DataFrame,
+    metric: str,
+    a: str,
+    b: str,
+    good: str,
+    seed: int,
+    n: int = 2000,
+    label: str = ALL,
+    level: float = 0.95,
+) -> Interval:
+    """Return the pooled difference between feature sets a and b with a percentile interval.
+
+    `frame` holds the predictions of one data set, scheme and keep (rows of the task that `metric` needs). Groups are
+    drawn with replacement where known, else images, and both feature sets see the same draw. `metric` is
+    class_recall (with `label`), defect_recall, false_reject_rate or weighted_auc. Raises `ValueError` for another
+    metric and where a and b were tested on different images.
+    """
+    first, second = (_ordered(frame, name) for name in (a, b))
+    _refuse_unpaired(first, second, a, b)
+    cluster = _clusters(first)
+    draws = _draws(int(cluster.max()) + 1, n, seed)
+    sampled = [_resampled(rows, metric, good, label, cluster, draws) for rows in (first, second)]
+    return _interval(sampled[0], sampled[1], level)
+
+
+def all_intervals(
+    frames: Mapping[str, pd.DataFrame], good: str, pairs: Sequence[tuple[str, str]], seed: int, n: int
+) -> dict[tuple[str, str, str, str], Interval]:
+    """Return the intervals of all pairs (a, b) by (metric, label, a, b); `frames` holds each metric's predictions."""
+    found: dict[tuple[str, str, str, str], Interval] = {}
+    used = sorted({name for pair in pairs for name in pair})
+    for metric, frame in frames.items() if used else ():
+        rows = {name: _ordered(frame, name) for name in used}
+        for a, b in pairs:
+            _refuse_unpaired(rows[a], rows[b], a, b)
+        cluster = _clusters(rows[used[0]])
+        draws = _draws(int(cluster.max()) + 1, n, seed)
+        for label in _labels(metric, defect_classes(frame, good)):
+            sampled = {name: _resampled(rows[name], metric, good, label, cluster, draws) for name in used}
+            for a, b in pairs:
+                found[(metric, label, a, b)] = _interval(sampled[a], sampled[b], 0.95)
+    return found
+
+
+def _labels(metric: str, defects: list[str]) -> list[str]:
+    return {"class_recall": defects, "defect_recall": [*defects, ALL], "weighted_auc": [ALL]}[metric]
+
+
+def _ordered(frame: pd.DataFrame, features: str) -> pd.DataFrame:
+    rows = frame[frame["features"] == features].sort_values(["repeat", "fold", "id"], ignore_index=True)
+    if rows.empty:
+        raise ValueError(f"no predictions of the feature set {features!r}")
+    return rows
+
+
+def _refuse_unpaired(first: pd.DataFrame, second: pd.DataFrame, a: str, b: str) -> None:
+    keys = ["repeat", "fold", "id"]
+    if not first[keys].equals(second[keys]):
+        raise ValueError(
+            f"{a!r} and {b!r} were tested on different images ({len(first)} and {len(second)} rows)"
+        )
+
+
+def _clusters(rows: pd.DataFrame) -> np.ndarray:
+    """Return each row's cluster, 0 to n - 1: its group where known, else its image."""
+    names = pd.MultiIndex.from_arrays([rows["group"].isna(), rows["group"].fillna(rows["id"])])
+    return pd.factorize(names)[0]
+
+
+@lru_cache(maxsize=1)
+def _draws(size: int, n: int, seed: int) -> np.ndarray:
+    """Return how often each cluster is drawn in each of n samples after the first, which is the data as they are."""
+    counts = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), size=n)
+    draws = np.vstack([np.ones((1, size), np.float32), counts.astype(np.float32)])
+    draws.flags.writeable = False
+    return draws
+
+
+def _resampled(
+    rows: pd.DataFrame, metric: str, good: str, label: str, cluster: np.ndarray, draws: np.ndarray
+) -> np.ndarray:
+    """Return the metric in every sample (NaN where undefined); the first is the pooled value itself."""
+    truth, predicted = rows["label"].to_numpy(dtype=str), rows["predicted"].to_numpy(dtype=str)
+    if metric == "weighted_auc":
+        repeats = rows["repeat"].to_numpy()
+        scores = class_probabilities(rows)
+        refuse_gaps(rows, scores, sorted(set(truth)))
+        parts = [repeats == repeat for repeat in np.unique(repeats)]
+        areas = [_sampled_auc(scores[part], truth[part], cluster[part], draws) for part in parts]
+        return np.mean(areas, axis=0)
+    defects = truth != good if label == ALL else truth == label
+    among, hits = {
+        "class_recall": (truth == label, predicted == truth),
+        "defect_recall": (defects, predicted != good),
+        "false_reject_rate": (truth == good, predicted != good),
+    }.get(metric, (None, None))
+    if among is None or hits is None:
+        raise ValueError(
+            f"unknown metric {metric!r}: class_recall, defect_recall, false_reject_rate, weighted_auc"
+        )
+    size = draws.shape[1]
+    hit = draws @ np.bincount(cluster[among & hits], minlength=size)
+    total = draws @ np.bincount(cluster[among], minlength=size)
+    return np.divide(hit, total, out=np.full(len(draws), np.nan), where=total > 0)
+
+
+def _sampled_auc(
+    scores: pd.DataFrame, truth: np.ndarray, cluster: np.ndarray, draws: np.ndarray
+) -> np.ndarray:
+    """Return the class-weighted one-vs-rest AUC of every sample, sorting the scores once (ties count half)."""
+    weighted, share = np.zeros(len(draws)), np.zeros(len(draws))
+    for name in np.unique(truth):
+        score, mine = scores[name].to_numpy(float), truth == name
+        rest = np.flatnonzero(~mine)[np.argsort(score[~mine])]
+        below = np.searchsorted(score[rest], score[mine], side="left")
+        level = np.searchsorted(score[rest], score[mine], side="right")
+        for begin in range(0, len(draws), _CHUNK):
+            part = slice(begin, begin + _CHUNK)
+            weights = draws[part].T.astype(float, order="C")
+            ups, downs = weights[cluster[mine]], weights[cluster[rest]]
+            passed = np.vstack([np.zeros((1, downs.shape[1])), downs.cumsum(axis=0)])
+            won = (ups * (passed[below] + passed[level])).sum(axis=0) / 2
+            n_up, n_down = ups.sum(axis=0), passed[-1]
+            defined = (n_up > 0) & (n_down > 0)
+            weighted[part] += np.divide(won, n_down, out=np.zeros(len(won)), where=defined)
+            share[part] += np.where(defined, n_up, 0)
+    return np.divide(weighted, share, out=np.full(len(draws), np.nan), where=share > 0)
+
+
+def _interval(a: np.ndarray, b: np.ndarray, level: float) -> Interval:
+    differences = a - b
+    tail = (1 - level) / 2
+    defined = differences[1:][~np.isnan(differences[1:])]
+    low, high = np.quantile(defined, [tail, 1 - tail]) if len(defined) else (np.nan, np.nan)
+    return Interval(float(differences[0]), float(low), float(high))

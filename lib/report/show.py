@@ -1,0 +1,79 @@
+"""What notebooks use to show things: captions that say what was run, figures saved and displayed, tables."""
+
+from __future__ import annotations
+
+import base64
+import html
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from IPython.display import HTML, Markdown, display
+from matplotlib.figure import Figure
+
+from lib.pipeline.run import Run
+from lib.report.figures import save_figure
+from lib.report.rendering import Table
+from lib.store import write_text
+
+
+def caption(run: Run) -> str:
+    """Say what a figure or table rests on: data set, preset, folds, DRAEM, textures, backbone."""
+    study, store = run.study, run.store
+    kind = "synthetic stand-in, not the paper's data" if run.synthetic else "real images"
+    length = f"{study.draem_epochs} epochs" if study.draem_epochs else f"{study.draem_steps} steps"
+    parts = [
+        f"{run.name} ({kind})",
+        f"preset {study.preset}" + ("" if study.preset == "paper" else ", reduced against the paper"),
+        f"{study.folds} folds",
+        f"DRAEM {study.image_size} px, widths {study.reconstructive_width}/{study.discriminative_width}, {length}",
+    ]
+    drawn = [
+        store.manifest(name) for name in store.names() if name.startswith("draem/") and "history" not in name
+    ]
+    parts += sorted({f"textures: {m['summary']['textures']}" for m in drawn if m})
+    features = store.manifest("features/image.npy")
+    if features:
+        summary = features["summary"]
+        parts.append(
+            f"{summary['backbone']}, sha256 {summary['backbone_sha256'][:12]}, {study.feature_size} px"
+        )
+    return " · ".join(parts)
+
+
+def publish(figure: Figure, folder: Path, name: str, alt: str) -> None:
+    """Save the figure as PNG and SVG and display the PNG with its alternative text."""
+    save_figure(figure, folder, name, alt)
+    plt.close(figure)
+    picture = base64.b64encode((folder / f"{name}.png").read_bytes()).decode()
+    display({"image/png": picture, "text/plain": alt}, raw=True, metadata={"alt": alt})
+
+
+def keep(table: Table, folder: Path, stem: str) -> Table:
+    """Write a table as CSV (raw numbers), Markdown and HTML into `folder` and return it to display."""
+    table.to_csv(folder / f"{stem}.csv")
+    table.to_markdown(folder / f"{stem}.md")
+    write_text(folder / f"{stem}.html", table.to_html())
+    return table
+
+
+def keep_frame(frame: pd.DataFrame, folder: Path, stem: str, title: str, digits: int = 3) -> HTML:
+    """Write a frame as CSV into `folder` and return it as a table to display."""
+    write_text(folder / f"{stem}.csv", frame.to_csv(lineterminator="\n"))
+    return table(frame, title, digits)
+
+
+def table(frame: pd.DataFrame, title: str = "", digits: int = 3) -> HTML:
+    """Return a table to display, everything in it escaped, numbers rounded to `digits`."""
+    shown = frame.to_html(border=0, float_format=lambda x: f"{x:.{digits}f}", na_rep="–", escape=True)
+    heading = f"<caption>{html.escape(title)}</caption>"
+    first, rest = shown.split(">", 1)
+    return HTML(f"{first}>{heading if title else ''}{rest}")
+
+
+def say(*sentences: str) -> Markdown:
+    """Return computed sentences as a paragraph; what comes from the data is shown as it is, not as markup."""
+    text = html.escape(" ".join(sentences), quote=False)
+    for sign in "\\`*_{}[]#|$~":
+        text = text.replace(sign, "\\" + sign)
+    return Markdown(text)

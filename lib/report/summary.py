@@ -1,0 +1,217 @@
+"""What a study says in the end: computed sentences, tables over all data sets, and the index page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from PIL import Image
+
+from lib.pipeline.pictures import index
+from lib.pipeline.predictions import predictions
+from lib.pipeline.run import Run, open_run
+from lib.report.metrics import ALL, FEATURE_SETS, POOLED, summary
+from lib.report.page import figure_entry, render_index
+from lib.report.show import caption
+from lib.report.statistics import by_measure, paired_folds, wilcoxon_paired
+from lib.store import Store
+
+SHOWN = {"image": "the image", "map": "the anomaly map", "both": "image and map together"}
+INDEX_FIGURES = ("samples", "image-and-map", "recalls", "recall-and-false-rejects", "degradation")
+TABLES = {
+    "table1": "Table 1: data",
+    "table2": "Table 2: recalls",
+    "table3": "Table 3: imbalance",
+    "operating-points": "What a recall costs",
+}
+
+
+def open_runs(
+    datasets: Sequence[str],
+    preset: str,
+    data_dir: str,
+    output_dir: str,
+    overrides: Mapping[str, Any] | None = None,
+    scheduler: str = "",
+) -> list[Run]:
+    """Return the runs of a study's data sets."""
+    return [open_run(name, preset, data_dir, output_dir, overrides, scheduler) for name in datasets]
+
+
+def gather(runs: Sequence[Run]) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, str]]:
+    """Return predictions and index tables of all data sets, and the good class's name of each."""
+    found = pd.concat([predictions(run, "imbalance")[0] for run in runs], ignore_index=True)
+    tables = [index(run) for run in runs]
+    pictures = [t.assign(dataset=run.name) for run, t in zip(runs, tables, strict=True)]
+    good = {run.name: str(t.attrs["good"]) for run, t in zip(runs, tables, strict=True)}
+    for table in pictures:
+        table.attrs = {}
+    return found, pd.concat(pictures, ignore_index=True), good
+
+
+def caption_all(runs: Sequence[Run]) -> str:
+    """Return the caption of what covers several data sets; what they share is said once."""
+    parts = [caption(run).split(" · ") for run in runs]
+    shared = [part for part in parts[0] if all(part in other for other in parts)]
+    own = [" · ".join(part for part in other if part not in shared) for other in parts]
+    return " · ".join(["; ".join(own), *shared])
+
+
+def pooled(found: pd.DataFrame, good: str, binary: str) -> pd.DataFrame:
+    """Return the pooled measures at all defects: rows feature sets, columns metrics."""
+    values = summary(found[found["keep"] == 1.0], good, binary)
+    values = values[(values["fold"] == POOLED) & (values["class"] == ALL)]
+    return values.pivot_table("value", "features", "metric").reindex(FEATURE_SETS).dropna(how="all")
+
+
+def answer(name: str, found: pd.DataFrame, good: str, alpha: float, binary: str = "collapsed") -> list[str]:
+    """Answer the study's question for one data set and one scheme of folds in a few sentences."""
+    table = pooled(found, good, binary)
+    recalls = "; ".join(
+        f"{SHOWN[str(features)]} {row['defect_recall']:.1%} of the defects "
+        f"at {row['false_reject_rate']:.1%} false rejects (AUC {row['weighted_auc']:.3f})"
+        for features, row in table.iterrows()
+    )
+    sentences = [f"{name}, found over all test folds: {recalls}."]
+    if not {"image", "both"} <= set(table.index):
+        return [*sentences, "Without maps there is nothing to compare."]
+    values = by_measure(summary(found[found["keep"] == 1.0], good, binary))
+    folds = paired_folds(values, "both", "image", "weighted_auc", ALL)
+    test = wilcoxon_paired(folds.iloc[:, 0].to_numpy(), folds.iloc[:, 1].to_numpy())
+    gain = float(table["weighted_auc"]["both"] - table["weighted_auc"]["image"])
+    change = f"changes the AUC by {gain:+.3f}" if abs(gain) >= 0.0005 else "does not change the AUC"
+    if test.p < alpha:
+        verdict = f"below {alpha:g}: more than chance"
+    elif test.smallest_p >= alpha:
+        verdict = (
+            f"no proof, and none was possible: {test.n_nonzero} folds that differ cannot give less than "
+            f"p = {test.smallest_p:.3g}"
+        )
+    else:
+        verdict = f"not below {alpha:g}: no proof"
+    sentences.append(
+        f"Adding the map to the image {change} (Wilcoxon over {test.n} folds: p = {test.p:.3g}, {verdict})."
+    )
+    return sentences
+
+
+def losses(name: str, found: pd.DataFrame, good: str, binary: str = "collapsed") -> list[str]:
+    """Say how much each feature set loses from all defects to the smallest share kept."""
+    values = summary(found, good, binary)
+    values = values[(values["fold"] == POOLED) & (values["class"] == ALL)]
+    least = values["keep"].min()
+    if least == 1.0:
+        return [f"{name}: only the whole set of defects was studied."]
+    sentences = [f"{name}, with {least:.0%} of the defective training images instead of all:"]
+    for features in FEATURE_SETS:
+        part = values[values["features"] == features].set_index(["metric", "keep"])["value"]
+        if part.empty:
+            continue
+        recall, rejects, auc = (
+            part[metric, least] - part[metric, 1.0]
+            for metric in ("defect_recall", "false_reject_rate", "weighted_auc")
+        )
+        sentences.append(
+            f"{SHOWN[features]}: defect recall {100 * recall:+.1f} points, false rejects {100 * rejects:+.1f} points, "
+            f"AUC {auc:+.3f}."
+        )
+    return sentences
+
+
+def leak(found: pd.DataFrame, good: Mapping[str, str], binary: str = "collapsed") -> pd.DataFrame:
+    """Return grouped beside stratified measures, pooled, of the data sets that have both."""
+    both = found[found["keep"] == 1.0].groupby("dataset").filter(lambda part: part["scheme"].nunique() > 1)
+    rows = []
+    for (dataset, scheme), part in both.groupby(["dataset", "scheme"]):
+        table = pooled(part, good[str(dataset)], binary)
+        table.insert(0, "folds", f"{scheme}" + (" (leaking)" if scheme == "stratified" else ""))
+        table.insert(0, "dataset", str(dataset))
+        rows.append(table.reset_index())
+    columns = ["dataset", "folds", "features", "weighted_auc", "binary_auc", "class_recall", "defect_recall",
+               "false_reject_rate"]  # fmt: skip
+    if not rows:
+        return pd.DataFrame(columns=columns)
+    return pd.concat(rows, ignore_index=True).reindex(columns=columns)
+
+
+def write_index(runs: Sequence[Run], study_dir: Path, command: str) -> Path:
+    """Write the study's index page from what the notebooks wrote, and return its path."""
+    from lib.series import NOTEBOOKS  # the page belongs to the series; the series renders pages
+
+    datasets, seconds = [], {}
+    for number, run in enumerate(runs):
+        run = replace(run, scheduler="")
+        found, _ = predictions(run, "classification")
+        table = index(run)
+        mine = found[found["scheme"] == found["scheme"].iloc[0]]
+        folder = run.store.root
+        seconds[run.name] = _stage_seconds(run.store)
+        datasets.append(
+            {
+                "name": run.name,
+                "anchor": f"dataset-{number}",
+                "caption": caption(run),
+                "answers": answer(run.name, mine, table.attrs["good"], run.study.alpha, run.study.binary),
+                "figures": _figures(study_dir, folder / "figures", INDEX_FIGURES),
+                "notebooks": [
+                    {
+                        "text": name.replace("_", " "),
+                        "href": figure_entry(study_dir, folder / "notebooks" / f"{name}.html", "")["href"],
+                        "source": figure_entry(study_dir, folder / "notebooks" / f"{name}.ipynb", "")["href"],
+                    }
+                    for name in NOTEBOOKS[:-1]
+                    if (folder / "notebooks" / f"{name}.html").exists()
+                ],
+            }
+        )
+    tables = [
+        {
+            "title": title,
+            "html": (study_dir / "tables" / f"{name}.html").read_text(encoding="utf-8"),
+            "links": [{"href": f"tables/{name}.{kind}", "text": kind.upper()} for kind in ("csv", "md")],
+        }
+        for name, title in TABLES.items()
+    ]
+    study = runs[0].study
+    return render_index(
+        study_dir,
+        title=f"Image, anomaly map, or both? Study {study_dir.name}",
+        badges=[f"preset {study.preset}", f"{study.folds} folds", f"seed {study.seed}"],
+        datasets=datasets,
+        tables=tables,
+        figures=_figures(study_dir, study_dir / "figures", ("degradation",)),
+        settings=study.describe(),
+        times=pd.DataFrame(seconds).rename_axis("seconds of work in").round(1),
+        command=command,
+    )
+
+
+def _stage_seconds(store: Store) -> dict[str, float]:
+    """Return the seconds that each kind of artefact took, from the manifests."""
+    stages = {
+        "pictures": ("index", "folds", "images/"),
+        "DRAEM training": ("draem/",),
+        "maps": ("maps/",),
+        "features": ("features/",),
+        "classification": ("predictions/classification/",),
+        "imbalance": ("predictions/imbalance/",),
+    }
+    spent = {name: (store.manifest(name) or {})["summary"]["seconds"] for name in store.names()}
+    return {
+        stage: round(sum(v for name, v in spent.items() if name.startswith(prefixes)), 1)
+        for stage, prefixes in stages.items()
+    }
+
+
+def _figures(study_dir: Path, folder: Path, names: Sequence[str]) -> list[dict[str, str]]:
+    """Return the entries of the figures that exist; their alternative text stands in the PNG itself."""
+    entries = []
+    for name in names:
+        path = folder / f"{name}.png"
+        if path.exists():
+            with Image.open(path) as picture:
+                entries.append(figure_entry(study_dir, path, str(picture.info.get("Description", name))))
+    return entries

@@ -1,0 +1,178 @@
+"""The numbered notebooks: which there are, how one is executed for a data set, what proves that it was."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+from nbclient.exceptions import DeadKernelError
+from papermill.exceptions import PapermillExecutionError
+
+from lib.pipeline.run import PROJECT
+from lib.report.page import notebook_html
+from lib.store import Store, file_sha256, write_text
+
+NOTEBOOKS = (
+    "00_dataset",
+    "01_draem_training",
+    "02_anomaly_maps",
+    "03_features",
+    "04_classification",
+    "05_imbalance_study",
+    "06_statistics",
+)
+WRITES: dict[str, tuple[str, ...]] = {  # what `--force` makes a notebook's step do again
+    "00_dataset": ("index.parquet", "folds.parquet", "images/"),
+    "01_draem_training": ("draem/",),
+    "02_anomaly_maps": ("maps/",),
+    "03_features": ("features/",),
+    "04_classification": ("predictions/classification",),
+    "05_imbalance_study": ("predictions/imbalance",),
+    "06_statistics": (),
+}
+
+
+class NotebookError(RuntimeError):
+    """A notebook failed; the message says which cell, why, and where the evidence lies."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One notebook to execute with its parameters; results go below `folder`."""
+
+    notebook: str
+    folder: Path
+    parameters: Mapping[str, Any]
+    artefacts: tuple[Path, ...]  # folders whose artefacts the notebook reads or writes
+    external: str = ""  # fingerprint of what lies outside: pictures, weights, textures
+
+    @property
+    def target(self) -> Path:
+        """The executed notebook."""
+        return self.folder / "notebooks" / f"{self.notebook}.ipynb"
+
+    @property
+    def source(self) -> Path:
+        """The notebook in the repository."""
+        return PROJECT / "notebooks" / f"{self.notebook}.ipynb"
+
+    def inputs(self) -> dict[str, Any]:
+        """Return what the executed notebook depends on, beside the artefacts."""
+        parameters = {k: v for k, v in self.parameters.items() if k != "SCHEDULER"}
+        return {"source": file_sha256(self.source), "parameters": parameters, "external": self.external}
+
+    def done(self) -> bool:
+        """Tell whether the executed notebook and everything that it rests on stand unaltered."""
+        store = Store(self.folder)
+        name = f"notebooks/{self.notebook}.ipynb"
+        if not store.proven(name, self.inputs()):
+            return False
+        record = store.manifest(name) or {}
+        files = record["summary"]["files"]
+        sound = all(
+            (self.folder / f).is_file() and file_sha256(self.folder / f) == sha for f, sha in files.items()
+        )
+        return sound and all(
+            {name: Store(Path(folder)).digest_or_none(name) for name in known} == known
+            for folder, known in record["summary"]["artefacts"].items()
+        )
+
+    def run(self, *, verbose: bool = False) -> float:
+        """Execute the notebook, render it as HTML, prove both; returns seconds; raises `NotebookError`."""
+        check_parameters(self.source, self.parameters)
+        start, began = time.perf_counter(), time.time()
+        store, failed = Store(self.folder), self.target.with_suffix(".failed.ipynb")
+        failed.unlink(missing_ok=True)
+
+        def write(path: Path) -> dict[str, Any]:
+            execute(self.source, path, self.parameters, failed, verbose=verbose)
+            write_text(
+                self.target.with_suffix(".html"),
+                notebook_html(path, self.notebook, self.folder.name, NOTEBOOKS),
+            )
+            return {
+                "files": {
+                    file.relative_to(self.folder).as_posix(): file_sha256(file)
+                    for kind in ("tables", "figures", "notebooks")
+                    for file in sorted((self.folder / kind).glob("*"))
+                    if file.suffix in (".csv", ".md", ".html", ".png", ".svg")
+                    and file.stat().st_mtime >= began - 1
+                    and (kind != "notebooks" or file.stem == self.notebook)
+                },
+                "artefacts": {str(folder): snapshot(folder) for folder in self.artefacts},
+            }
+
+        store.forget(f"notebooks/{self.notebook}.ipynb")
+        store.make(f"notebooks/{self.notebook}.ipynb", self.inputs(), write)
+        return time.perf_counter() - start
+
+
+def snapshot(folder: Path) -> dict[str, str]:
+    """Return the digest of every artefact below `folder`, executed notebooks aside."""
+    store = Store(folder)
+    return {name: store.digest(name) for name in store.names() if not name.startswith("notebooks/")}
+
+
+def check_parameters(notebook: Path, parameters: Mapping[str, Any]) -> None:
+    """Raise `NotebookError` for a parameter that the notebook does not declare, or that is no plain JSON value."""
+    declared = papermill.inspect_notebook(str(notebook))
+    unknown = sorted(set(parameters) - set(declared))
+    if unknown:
+        raise NotebookError(
+            f"{notebook.name}: declares no {', '.join(unknown)}; it declares {', '.join(declared)}"
+        )
+    for name, value in parameters.items():
+        if not _is_json(value):
+            raise NotebookError(
+                f"{notebook.name}: {name}={value!r} is {type(value).__name__}, not a JSON value"
+            )
+
+
+def execute(
+    source: Path, target: Path, parameters: Mapping[str, Any], failed: Path, *, verbose: bool = False
+) -> None:
+    """Execute `source` into `target`; where it fails, keep what ran as `failed` and raise `NotebookError`."""
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        [str(PROJECT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    )
+    try:
+        papermill.execute_notebook(
+            str(source),
+            str(target),
+            parameters=dict(parameters),
+            kernel_name="python3",
+            progress_bar=False,
+            stdout_file=sys.stdout if verbose else None,
+            stderr_file=sys.stderr if verbose else None,
+            start_timeout=180,
+        )
+    except (PapermillExecutionError, DeadKernelError) as error:
+        if target.exists():
+            target.replace(failed)
+        if isinstance(error, PapermillExecutionError):
+            reason = f"cell {error.cell_index + 1} of {source.name} failed: {error.ename}: {error.evalue}"
+        else:
+            reason = f"the kernel of {source.name} died (killed, or out of memory): {error}"
+        raise NotebookError(f"{reason}\nWhat ran is kept as {failed}") from error
+
+
+def code_line_count(notebook: Path) -> tuple[int, int, int]:
+    """Return (code cells, code lines, lines of the longest cell) of a notebook."""
+    cells = [c for c in nbformat.read(notebook, as_version=4).cells if c.cell_type == "code"]
+    lines = [len(c.source.splitlines()) for c in cells]
+    return len(cells), sum(lines), max(lines, default=0)
+
+
+def _is_json(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_json(item) for key, item in value.items())
+    if isinstance(value, list):
+        return all(_is_json(item) for item in value)
+    return value is None or type(value) in (str, int, float, bool)

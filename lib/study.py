@@ -1,0 +1,271 @@
+"""Everything that a run depends on, in one frozen dataclass; presets; overrides checked by name."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import difflib
+import hashlib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import pandas as pd
+
+
+class StudyError(ValueError):
+    """A preset or setting that cannot be used; the message lists every fault."""
+
+
+def setting(default: Any, help_text: str) -> Any:
+    """Declare a field with its meaning; the few values that a text may take stand in its type."""
+    return field(default=default, metadata={"help": help_text})
+
+
+def choices(name: str) -> tuple[str, ...]:
+    """Return the allowed values of a setting, none where any value of its type will do."""
+    kind = typing.get_type_hints(Study)[name]
+    return typing.get_args(kind) if typing.get_origin(kind) is Literal else ()
+
+
+@dataclass(frozen=True)
+class Study:
+    """Settings of a study; each field is one reading of the paper or one cost (see `describe`)."""
+
+    preset: str = setting("quick", "the preset that the other settings started from")
+    seed: int = setting(744, "every random number derives from this, the data set, the fold and the purpose")
+    device: Literal["auto", "cpu", "cuda"] = setting("auto", "where torch runs")
+    # images
+    good: str = setting("", "name of the good class; empty: good, ok, normal or free")
+    groups: str = setting("", "CSV (id, group): images of one object, never split between train and test")
+    group_regex: str = setting(
+        "", "regular expression on the image's path whose first group names the object"
+    )
+    skip_bad: bool = setting(
+        False, "leave unusable files out, and list them, instead of refusing the data set"
+    )
+    resize: Literal["squash", "pad", "crop"] = setting("squash", "how a picture becomes square")
+    standin_scale: float = setting(0.15, "stand-ins only: share of the paper's image counts that is drawn")
+    standin_side: int = setting(128, "stand-ins only: side of the drawn photographs, in pixels")
+    # folds
+    folds: int = setting(3, "number of cross-validation folds")
+    cv: Literal["auto", "stratified", "grouped"] = setting(
+        "auto", "auto: grouped where groups are known, else stratified"
+    )
+    leak_check: Literal["none", "image", "all"] = setting(
+        "image",
+        "beside grouped folds, stratified ones for comparison: none, with the image features only, or all",
+    )
+    # DRAEM
+    image_size: int = setting(
+        64, "side of DRAEM's input and of the anomaly maps, in pixels; a multiple of 32"
+    )
+    reconstructive_width: int = setting(16, "channels of the reconstructive network's first block")
+    discriminative_width: int = setting(8, "channels of the discriminative network's first block")
+    draem_epochs: int = setting(0, "passes over the training fold's good images; 0: draem_steps counts")
+    draem_steps: int = setting(300, "training steps per fold; 0: draem_epochs counts")
+    draem_batch: int = setting(8, "images per DRAEM training step")
+    draem_lr: float = setting(1e-4, "DRAEM's learning rate (x0.2 at 80 % and 90 % of the steps)")
+    textures: str = setting(
+        "", "folder of anomaly textures in DTD's layout; empty: torchvision's, else drawn"
+    )
+    draem_checkpoint: str = setting("", "folder with official DRAEM checkpoints to use instead of training")
+    # maps and features
+    map_encoding: Literal["raw", "jet"] = setting("raw", "raw: map as grey picture; jet: min-max and colours")
+    weights: str = setting("auto", "ResNet-18 weights: auto, imagenet, random-init, or a file")
+    offline: bool = setting(False, "never try a download")
+    feature_size: int = setting(96, "side of the pictures that ResNet-18 sees, in pixels")
+    # classifier
+    selection: Literal["sqrt_n", "per_source", "none"] = setting(
+        "sqrt_n", "columns kept by mutual information: floor(sqrt(N)) jointly, per source, or all"
+    )
+    mlp: tuple[int, ...] = setting((512, 100), "hidden layers of the classifier")
+    scale: Literal["standard", "none"] = setting(
+        "standard", "inputs standardised on the training fold, or not"
+    )
+    binary: Literal["collapsed", "separate"] = setting(
+        "collapsed", "defective or good: from the multiclass prediction, or a two-class model of its own"
+    )
+    keep: tuple[float, ...] = setting((0.25, 0.5, 0.75, 1.0), "shares of the defective training images kept")
+    repeats: int = setting(1, "repetitions of the classification with other seeds")
+    alpha: float = setting(0.005, "level of significance")
+
+    @classmethod
+    def of(cls, preset: str = "quick", overrides: Mapping[str, Any] | None = None) -> Study:
+        """Return the preset with `overrides` (name to value or to its text); raises `StudyError` with all faults."""
+        if preset not in PRESETS:
+            raise StudyError(
+                f"unknown preset {preset!r}{nearest(preset, PRESETS)}; presets: {', '.join(PRESETS)}"
+            )
+        values: dict[str, Any] = {"preset": preset, **preset_values(preset)}
+        faults: list[str] = []
+        kinds = typing.get_type_hints(cls)
+        for name, value in (overrides or {}).items():
+            if name not in kinds or name == "preset":
+                faults.append(f"unknown setting {name!r}{nearest(name, kinds)} (`--list` shows them all)")
+                continue
+            try:
+                values[name] = _coerce(value, kinds[name])
+            except ValueError as error:
+                faults.append(f"{name}={value!r}: {error}")
+        if "draem_epochs" in (overrides or {}) and "draem_steps" not in (overrides or {}):
+            values["draem_steps"] = 0
+        if "draem_steps" in (overrides or {}) and "draem_epochs" not in (overrides or {}):
+            values["draem_epochs"] = 0
+        study = cls(**values)
+        faults += study._faults()
+        if faults:
+            raise StudyError("\n".join(faults))
+        return study
+
+    def _faults(self) -> list[str]:
+        """Say everything that is wrong with the values."""
+        faults = []
+        for item in dataclasses.fields(self):
+            value, allowed = getattr(self, item.name), choices(item.name)
+            if allowed and value not in allowed:
+                close = nearest(str(value), allowed)
+                faults.append(f"{item.name}={value!r}: expected one of {', '.join(allowed)}{close}")
+        least = {
+            "seed": 0, "folds": 2, "image_size": 32, "feature_size": 32, "draem_batch": 1, "standin_side": 32,
+            "reconstructive_width": 1, "discriminative_width": 1, "repeats": 1, "draem_epochs": 0, "draem_steps": 0,
+        }  # fmt: skip
+        faults += [
+            f"{name}={getattr(self, name)}: must be at least {low}"
+            for name, low in least.items()
+            if getattr(self, name) < low
+        ]
+        if self.image_size % 32:
+            faults.append(
+                f"image_size={self.image_size}: must be a multiple of 32 (DRAEM halves it five times)"
+            )
+        if (self.draem_steps > 0) == (self.draem_epochs > 0):
+            faults.append(
+                f"draem_steps={self.draem_steps}, draem_epochs={self.draem_epochs}: exactly one must be above 0"
+            )
+        if not 0 < self.standin_scale <= 1:
+            faults.append(f"standin_scale={self.standin_scale}: must be in (0, 1]")
+        if not self.keep or not all(0 < share <= 1 for share in self.keep) or 1.0 not in self.keep:
+            faults.append(f"keep={self.keep}: shares in (0, 1] that include 1.0")
+        if not self.mlp or any(width < 1 for width in self.mlp):
+            faults.append(f"mlp={self.mlp}: at least one hidden layer, widths from 1 up")
+        if not 0 < self.alpha < 1 or self.draem_lr <= 0:
+            faults.append(f"alpha={self.alpha}, draem_lr={self.draem_lr}: must be positive, alpha below 1")
+        if self.groups and self.group_regex:
+            faults.append("groups and group_regex contradict each other: give one")
+        if self.cv == "stratified" and (self.groups or self.group_regex):
+            faults.append("cv=stratified ignores groups: leave out groups/group_regex, or cv=auto")
+        if self.offline and self.weights == "imagenet":
+            faults.append("weights=imagenet may need a download that offline forbids: give a file")
+        return faults
+
+    def seed_for(self, *purpose: object) -> int:
+        """Return a seed in [0, 2**31) from the study's seed and the purpose, whatever the order of execution."""
+        text = "\x1f".join(map(str, (self.seed, *purpose)))
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
+
+    def steps_for(self, n_good: int) -> int:
+        """Return the DRAEM training steps of a fold with `n_good` good training images."""
+        return self.draem_steps or max(1, self.draem_epochs * n_good // self.draem_batch)
+
+    def values(self, names: Sequence[str]) -> dict[str, Any]:
+        """Return the named fields as JSON values."""
+        return {name: _plain(getattr(self, name)) for name in names}
+
+    def describe(self) -> pd.DataFrame:
+        """Return every setting with its value, the preset's value where it differs, and its meaning."""
+        base = Study.of(self.preset)
+        rows = []
+        for item in dataclasses.fields(self):
+            value, standard = getattr(self, item.name), getattr(base, item.name)
+            changed = "" if value == standard else f"preset {self.preset}: {_shown(standard)}"
+            rows.append((item.name, _shown(value), changed, item.metadata["help"]))
+        return pd.DataFrame(rows, columns=["setting", "value", "changed from", "meaning"]).set_index(
+            "setting"
+        )
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    # Tests: every code path in seconds; the figures mean nothing.
+    "smoke": dict(
+        image_size=32, reconstructive_width=4, discriminative_width=4, draem_steps=4, folds=2,
+        standin_scale=0.01, standin_side=64, feature_size=32, mlp=(16, 8), keep=(0.5, 1.0),
+    ),
+    # Two CPU cores, no network: the three stand-ins under ten minutes in all.
+    "quick": dict(),
+    # One GPU, or a patient CPU (which gets `CPU_STANDARD`).
+    "standard": dict(
+        image_size=256, reconstructive_width=128, discriminative_width=64, draem_steps=5000, folds=5,
+        standin_scale=0.5, standin_side=256, feature_size=224, leak_check="all",
+    ),
+    # The paper's own: 700 epochs, ten folds, full counts.
+    "paper": dict(
+        image_size=256, reconstructive_width=128, discriminative_width=64, draem_steps=0, draem_epochs=700,
+        folds=10, standin_scale=1.0, standin_side=256, feature_size=224, leak_check="all",
+    ),
+}  # fmt: skip
+
+CPU_STANDARD: dict[str, Any] = dict(
+    image_size=128, reconstructive_width=32, discriminative_width=16, draem_steps=1500, standin_side=128,
+    standin_scale=0.25, leak_check="image",
+)  # fmt: skip
+
+
+def preset_values(preset: str) -> dict[str, Any]:
+    """Return the preset's values on this machine: `standard` is smaller where there is no CUDA device."""
+    if preset != "standard":
+        return PRESETS[preset]
+    import torch
+
+    return PRESETS[preset] if torch.cuda.is_available() else PRESETS[preset] | CPU_STANDARD
+
+
+def nearest(name: str, known: typing.Iterable[str]) -> str:
+    """Return " (did you mean 'x'?)" for the nearest known name, or nothing."""
+    close = difflib.get_close_matches(str(name), [str(item) for item in known], n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def parse_settings(pairs: Sequence[str]) -> dict[str, str]:
+    """Turn FIELD=VALUE texts into a dictionary; raises `StudyError` for a text without an equals sign."""
+    faults = [pair for pair in pairs if "=" not in pair]
+    if faults:
+        raise StudyError(f"expected FIELD=VALUE, got: {', '.join(faults)}")
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+def _coerce(value: Any, kind: Any) -> Any:
+    """Convert `value` (possibly text) to the field's type; raises ValueError in plain words."""
+    if isinstance(kind, types.GenericAlias):  # tuple[int, ...] or tuple[float, ...]
+        if isinstance(value, str):
+            try:
+                value = ast.literal_eval(value if "," in value else value + ",")
+            except (ValueError, SyntaxError):
+                raise ValueError("expected numbers with commas between, such as 0.5,1.0") from None
+        if isinstance(value, (int, float)):
+            value = (value,)
+        element = typing.get_args(kind)[0]
+        return tuple(_coerce(item, element) for item in value)
+    if kind is bool:
+        text = str(value).lower()
+        if text not in ("true", "false", "1", "0", "yes", "no"):
+            raise ValueError("expected true or false")
+        return text in ("true", "1", "yes")
+    if kind is int:
+        number = float(value) if not isinstance(value, bool) else None
+        if number is None or number != int(number):
+            raise ValueError("expected a whole number")
+        return int(number)
+    if kind is float:
+        return float(value)
+    return str(value)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _shown(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value) if value != "" else "–"

@@ -1,0 +1,287 @@
+import hashlib
+import io
+import logging
+import pickle
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from torchvision.models import resnet18
+
+from lib.classify import backbone
+from lib.classify.backbone import WeightsError, load_backbone, resolve_weights
+
+SHARED_WEIGHTS = (
+    Path(__file__).parents[2] / ".." / "shared" / "weights" / "resnet18_imagenet_compressed.safetensors"
+)
+
+
+@pytest.fixture(scope="module")
+def state() -> dict[str, Tensor]:
+    torch_state = torch.random.get_rng_state()
+    torch.manual_seed(11)
+    model = resnet18(weights=None)
+    torch.random.set_rng_state(torch_state)
+    return model.state_dict()
+
+
+@pytest.fixture(scope="module")
+def expected(state: dict[str, Tensor]) -> Tensor:
+    """What torchvision's own network gives before its classifier."""
+    model = resnet18(weights=None)
+    model.load_state_dict(state)
+    model.fc = torch.nn.Identity()
+    with torch.inference_mode():
+        return model.eval()(images())
+
+
+def images() -> Tensor:
+    return torch.randn(2, 3, 40, 40, generator=torch.Generator().manual_seed(0))
+
+
+def save(state: dict[str, Tensor], path: Path) -> str:
+    if path.suffix == ".safetensors":
+        save_file(state, path)
+    else:
+        torch.save(state, path)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", ["a.pth", "b.pt", "c.safetensors"])
+def test_loads_files(name: str, state: dict[str, Tensor], expected: Tensor, tmp_path: Path) -> None:
+    file = save(state, tmp_path / name)
+    loaded = load_backbone(file, offline=True)
+    sha256 = hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    assert (loaded.name, loaded.sha256) == (f"ResNet-18 ({name}, sha256 {sha256[:12]})", sha256)
+    torch.testing.assert_close(loaded.model(images()), expected, rtol=1e-3, atol=1e-4)
+    assert not loaded.model.training
+    assert not any(parameter.requires_grad for parameter in loaded.model.parameters())
+
+
+def test_half_precision_without_classifier_and_counters(
+    state: dict[str, Tensor], expected: Tensor, tmp_path: Path
+) -> None:
+    halved = {
+        key: value.half() for key, value in state.items() if "fc." not in key and "num_batches" not in key
+    }
+    loaded = load_backbone(save(halved, tmp_path / "half.safetensors"))
+    features = loaded.model(images())
+    assert features.dtype == torch.float32
+    torch.testing.assert_close(features, expected, rtol=3e-2, atol=3e-2)
+
+
+def dropped(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key: value for key, value in state.items() if key != "layer2.0.conv1.weight"}
+
+
+def renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"module.{key}": value for key, value in state.items()}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (dropped, r"missing layer2\.0\.conv1\.weight"),
+        (renamed, r"missing conv1\.weight; .*and \d+ more"),
+        (lambda s: s | {"layer5.weight": torch.ones(2)}, r"unexpected layer5\.weight"),
+        (
+            lambda s: s | {"conv1.weight": torch.ones(64, 3, 3, 3)},
+            r"shape \(64, 3, 3, 3\), expected \(64, 3, 7, 7\)",
+        ),
+        (
+            lambda s: s | {"bn1.bias": torch.full((64,), torch.nan)},
+            r"bn1\.bias has values that are not finite",
+        ),
+        (lambda s: s | {"bn1.bias": torch.ones(64, dtype=torch.int8)}, r"bn1\.bias is torch\.int8"),
+        (lambda s: {"state_dict": s}, "holds no state_dict"),
+    ],
+)
+def test_refuses_what_does_not_fit(
+    spoil: Callable[[dict[str, Tensor]], dict], message: str, state: dict[str, Tensor], tmp_path: Path
+) -> None:
+    torch.save(spoil(state), tmp_path / "weights.pth")
+    with pytest.raises(WeightsError, match=message) as refusal:
+        load_backbone(str(tmp_path / "weights.pth"))
+    assert "weights.pth" in str(refusal.value)
+
+
+class Evil:
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self.target,)
+
+
+def test_runs_no_code_from_a_file(tmp_path: Path) -> None:
+    torch.save({"conv1.weight": Evil(tmp_path / "owned")}, tmp_path / "evil.pth")
+    (tmp_path / "old.pt").write_bytes(pickle.dumps(Evil(tmp_path / "owned"), protocol=2))
+    for name in ("evil.pth", "old.pt"):
+        with pytest.raises(WeightsError, match=f"{name}: .*(refused|damaged)"):
+            load_backbone(str(tmp_path / name))
+    assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize("name", ["x.pth", "x.safetensors", "x.onnx"])
+def test_refuses_damaged_and_unknown_files(name: str, tmp_path: Path) -> None:
+    for content in (b"", b"\x80\x02not weights at all" * 20):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(WeightsError, match=name):
+            load_backbone(str(tmp_path / name))
+
+
+def test_random_init_repeats_and_touches_no_global_state() -> None:
+    before = torch.random.get_rng_state()
+    first, second = load_backbone("random-init"), load_backbone("random-init")
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert first.name == "ResNet-18 (random-init, seed 0)"
+    assert first.sha256 == second.sha256
+    features = first.model(images())
+    assert torch.equal(features, second.model(images()))
+    assert features.shape == (2, 512)
+    assert torch.isfinite(features).all()
+    assert (features[0] - features[1]).abs().max() > 1e-3
+    weight = first.model.get_parameter("body.layer1.0.conv1.weight")
+    assert weight.std().item() == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.02)  # He, fan out
+
+
+def test_settles_names_that_are_no_file(tmp_path: Path) -> None:
+    assert resolve_weights("random-init") == "random-init"
+    with pytest.raises(WeightsError, match="carries no embedded backbone"):
+        resolve_weights("embedded")
+    with pytest.raises(WeightsError, match=r"nowhere\.pth'.*no such file"):
+        resolve_weights(str(tmp_path / "nowhere.pth"))
+
+
+class Answer(io.BytesIO):
+    """As much of an HTTP response as the download reads."""
+
+    def __init__(self, content: bytes, url: str = "https://example.org/weights") -> None:
+        super().__init__(content)
+        self.url = url
+
+    def geturl(self) -> str:
+        return self.url
+
+
+class Net:
+    """A server that is not there: answers with what the test put into it, and counts the calls."""
+
+    def __init__(self) -> None:
+        self.answer: Callable[[], Answer] = lambda: Answer(b"")
+        self.calls = 0
+
+    def open(self, url: str, timeout: float) -> Answer:
+        self.calls += 1
+        return self.answer()
+
+
+@pytest.fixture
+def net(state: dict[str, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Net:
+    """An empty cache, and `state` as if it were IMAGENET1K_V1."""
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    prefix = hashlib.sha256(buffer.getvalue()).hexdigest()[:8]
+    monkeypatch.setattr(backbone, "IMAGENET_URL", f"https://example.org/models/resnet18-{prefix}.pth")
+    net = Net()
+    net.answer = lambda: Answer(buffer.getvalue())
+    monkeypatch.setattr(backbone.urllib.request, "urlopen", net.open)
+    return net
+
+
+def cache(tmp_path: Path) -> list[Path]:
+    return sorted((tmp_path / "hub").rglob("*.*"))
+
+
+def test_downloads_once_then_reads_the_cache(net: Net, tmp_path: Path, expected: Tensor) -> None:
+    found = resolve_weights("auto")
+    assert [found] == [str(path) for path in cache(tmp_path)]
+    assert resolve_weights("imagenet", offline=True) == found
+    assert resolve_weights(found) == found
+    loaded = load_backbone(found)
+    assert net.calls == 1
+    assert loaded.name == f"ResNet-18 (IMAGENET1K_V1, sha256 {loaded.sha256[:12]})"
+    torch.testing.assert_close(loaded.model(images()), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_a_damaged_cache_is_not_trusted(net: Net, tmp_path: Path) -> None:
+    file = Path(resolve_weights("auto"))
+    sound = file.read_bytes()
+    file.write_bytes(sound[:-1])
+    with pytest.raises(WeightsError, match="damaged"):
+        resolve_weights("imagenet", offline=True)
+    assert Path(resolve_weights("auto")).read_bytes() == sound
+    assert net.calls == 2
+
+
+def refused() -> Answer:
+    raise ConnectionRefusedError("no one listens")
+
+
+def stalled() -> Answer:
+    time.sleep(5)
+    return Answer(b"")
+
+
+def redirected() -> Answer:
+    return Answer(b"", "http://example.org/plain")
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (refused, "no one listens"),
+        (stalled, r"no answer within 0\.2 s"),
+        (redirected, "only https is trusted"),
+        (lambda: Answer(b"a login page"), "SHA-256 begins"),
+    ],
+)
+def test_a_failed_download_says_so_and_leaves_nothing(
+    answer: Callable[[], Answer],
+    reason: str,
+    net: Net,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(backbone, "PATIENCE_S", 0.2)
+    net.answer = answer
+    began = time.monotonic()
+    with caplog.at_level(logging.WARNING):
+        assert resolve_weights("auto") == "random-init"
+    assert time.monotonic() - began < 2
+    (record,) = caplog.records
+    for part in ("--weights FILE", "--offline", "RANDOM", backbone.IMAGENET_URL):
+        assert part in record.getMessage()
+    with pytest.raises(WeightsError, match=reason):
+        resolve_weights("imagenet")
+    assert cache(tmp_path) == []
+
+
+def test_plain_http_is_never_opened(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backbone, "IMAGENET_URL", backbone.IMAGENET_URL.replace("https", "http"))
+    with pytest.raises(WeightsError, match="only https is trusted"):
+        resolve_weights("imagenet")
+    assert net.calls == 0
+
+
+def test_offline_never_tries(net: Net, caplog: pytest.LogCaptureFixture) -> None:
+    assert load_backbone("auto", offline=True).name == "ResNet-18 (random-init, seed 0)"
+    assert "offline forbids a download" in caplog.text
+    with pytest.raises(WeightsError, match="offline forbids a download"):
+        load_backbone("imagenet", offline=True)
+    assert net.calls == 0
+
+
+@pytest.mark.skipif(not SHARED_WEIGHTS.is_file(), reason="../shared/weights is absent")
+def test_real_imagenet_weights_load() -> None:
+    loaded = load_backbone(str(SHARED_WEIGHTS))
+    assert loaded.name == "ResNet-18 (resnet18_imagenet_compressed.safetensors, sha256 ea77ba68d69f)"
+    features = loaded.model(images())
+    assert features.min() >= 0
+    assert 0.1 < features.mean() < 3

@@ -1,0 +1,147 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torchvision.models import resnet18
+from torchvision.transforms.v2 import functional as transforms
+
+from lib.classify.backbone import Backbone, load_backbone
+from lib.classify.features import image_features, map_features
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    return load_backbone("random-init")
+
+
+class Recorder(nn.Module):
+    """Keeps what it is shown, with the normalisation taken off."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[Tensor] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        mean, std = torch.tensor(SHOWN.mean).view(3, 1, 1), torch.tensor(SHOWN.std).view(3, 1, 1)
+        self.seen.append(images * std + mean)
+        return torch.zeros(len(images), 512)
+
+
+SHOWN = Backbone(Recorder(), "recorder", "")
+
+
+def shown(maps: np.ndarray, side: int, encoding: str) -> np.ndarray:
+    recorder = Recorder()
+    map_features(Backbone(recorder, "recorder", ""), maps, side, encoding)
+    return torch.cat(recorder.seen).numpy()
+
+
+def pictures(n: int, height: int, width: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (n, height, width, 3), dtype=np.uint8)
+
+
+def test_equals_torchvisions_own_pipeline(backbone: Backbone) -> None:
+    images = pictures(3, 60, 44)
+    model = resnet18(weights=None)
+    model.fc = nn.Identity()
+    model.load_state_dict(
+        {key.removeprefix("body."): value for key, value in backbone.model.state_dict().items()}
+    )
+    batch = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+    resized = transforms.resize(batch, [32, 32], antialias=True)
+    normalised = transforms.normalize(resized, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    with torch.inference_mode():
+        expected = model.eval()(normalised).numpy()
+    features = image_features(backbone, images, 32)
+    assert features.dtype == np.float32
+    np.testing.assert_allclose(features, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_batches_do_not_show_and_progress_tells_them(backbone: Backbone) -> None:
+    images, steps = pictures(5, 32, 32), []
+    whole = image_features(backbone, images, 32)
+    parts = image_features(
+        backbone, images, 32, batch=2, progress=lambda done, total: steps.append((done, total))
+    )
+    np.testing.assert_allclose(parts, whole, rtol=1e-4, atol=1e-5)
+    assert steps == [(2, 5), (4, 5), (5, 5)]
+    assert np.abs(whole[0] - whole[1]).max() > 1e-3
+
+
+def test_reads_a_memory_map(backbone: Backbone, tmp_path: Path) -> None:
+    images = pictures(3, 32, 32)
+    np.save(tmp_path / "images.npy", images)
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
+    np.testing.assert_array_equal(image_features(backbone, mapped, 32), image_features(backbone, images, 32))
+
+
+def test_side_matters(backbone: Backbone) -> None:
+    images = pictures(2, 64, 64)
+    assert not np.allclose(
+        image_features(backbone, images, 64), image_features(backbone, images, 32), rtol=1e-2
+    )
+
+
+def test_raw_map_is_a_grey_image(backbone: Backbone) -> None:
+    grey = pictures(2, 40, 40)[..., :1].repeat(3, axis=3)
+    maps = (grey[..., 0] / 255).astype(np.float32)
+    np.testing.assert_allclose(
+        map_features(backbone, maps, 32), image_features(backbone, grey, 32), rtol=1e-3, atol=1e-4
+    )
+
+
+def test_raw_keeps_the_level_and_jet_does_not() -> None:
+    faint = np.zeros((1, 8, 8), np.float16)
+    faint[0, 0, 0] = 0.125
+    strong = faint * 8
+    assert shown(faint, 8, "raw").max() == pytest.approx(0.125, abs=1e-6)
+    np.testing.assert_allclose(shown(faint, 8, "jet"), shown(strong, 8, "jet"), atol=1e-6)
+
+
+def test_jet_runs_from_dark_blue_to_dark_red_for_each_map() -> None:
+    ramp = np.linspace(0.25, 0.5, 64, dtype=np.float16).reshape(1, 8, 8)
+    colours = shown(np.concatenate([ramp, ramp / 4]), 8, "jet")
+    for picture in colours:
+        np.testing.assert_allclose(picture[:, 0, 0], [0, 0, 0.5], atol=1e-6)
+        np.testing.assert_allclose(picture[:, 7, 7], [0.5, 0, 0], atol=1e-6)
+        assert picture[1, 4, 0] == pytest.approx(1, abs=1e-6)  # green in the middle
+
+
+def test_a_constant_map_is_all_minimum_in_jet() -> None:
+    for level in (0.0, 0.7):
+        colours = shown(np.full((1, 4, 4), level, np.float16), 4, "jet")
+        expected = np.broadcast_to(np.float32([0, 0, 0.5])[:, None, None], (3, 4, 4))
+        np.testing.assert_allclose(colours[0], expected, atol=1e-6)
+
+
+def test_jet_colours_come_before_the_resizing() -> None:
+    """The published pictures were drawn first: half way between blue and red lies purple, not jet's green."""
+    halves = np.zeros((1, 8, 8), np.float16)
+    halves[0, :, 4:] = 1
+    assert shown(halves, 1, "jet")[0, 1].item() < 0.05
+
+
+@pytest.mark.parametrize(
+    ("maps", "encoding", "message"),
+    [
+        (np.zeros((2, 4, 4), np.float16), "viridis", "map_encoding='viridis' is unknown"),
+        (np.zeros((2, 4, 4), np.uint8), "raw", r"must be \(N, H, W\) floats, not \(2, 4, 4\) uint8"),
+        (np.zeros((4, 4), np.float16), "raw", r"must be \(N, H, W\) floats"),
+        (np.stack([np.zeros((4, 4)), np.full((4, 4), 1.5)]), "raw", r"map 1: .* lie in \[0, 1\]"),
+        (np.stack([np.zeros((4, 4)), np.full((4, 4), np.nan)]), "jet", "map 1: .* finite"),
+    ],
+)
+def test_refuses_maps(maps: np.ndarray, encoding: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        map_features(SHOWN, maps, 4, encoding)
+
+
+def test_refuses_images() -> None:
+    with pytest.raises(ValueError, match=r"must be \(N, H, W, 3\) uint8, not \(2, 4, 4\) uint8"):
+        image_features(SHOWN, np.zeros((2, 4, 4), np.uint8), 4)
+    with pytest.raises(ValueError, match="float32"):
+        image_features(SHOWN, np.zeros((2, 4, 4, 3), np.float32), 4)
+    with pytest.raises(ValueError, match="batch=0"):
+        image_features(SHOWN, np.zeros((2, 4, 4, 3), np.uint8), 4, batch=0)

@@ -1,0 +1,109 @@
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from lib.classify import mlp
+from lib.classify.mlp import fit_predict
+
+CLASSES = ["good", "big", "stripe"]  # not in alphabetical order
+
+
+def blobs(seed: int = 0, n: int = 90) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    y = np.arange(n) % 3
+    X = generator.normal(size=(n, 5)) + 3 * np.eye(3, 5)[y]
+    return X.astype(np.float32), np.array(CLASSES)[y]
+
+
+@pytest.fixture
+def few_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mlp, "MAX_ITERATIONS", 25)
+
+
+def test_equals_scikit_learns_pipeline() -> None:
+    X, y = blobs()
+    test = blobs(1)[0]
+    fit = fit_predict(X, y, test, CLASSES, hidden=(16, 8), seed=3)
+    network = MLPClassifier((16, 8), random_state=3, max_iter=1000)
+    expected = make_pipeline(StandardScaler(), network).fit(X, y)
+    columns = [list(expected.classes_).index(name) for name in CLASSES]
+    np.testing.assert_allclose(fit.probabilities, expected.predict_proba(test)[:, columns], atol=1e-5)
+    assert (fit.iterations, fit.converged) == (network.n_iter_, True)
+    assert fit.loss == pytest.approx(network.loss_)
+
+
+def test_predicts_in_the_order_of_the_classes() -> None:
+    X, y = blobs()
+    test, truth = blobs(1)
+    for order in (CLASSES, CLASSES[::-1]):
+        probabilities = fit_predict(X, y, test, order, hidden=(16,)).probabilities
+        assert np.mean(np.array(order)[probabilities.argmax(axis=1)] == truth) > 0.9
+        np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-12)
+
+
+def test_a_class_absent_from_training_gets_probability_zero() -> None:
+    X, y = blobs()
+    seen = y != "big"
+    probabilities = fit_predict(X[seen], y[seen], X, CLASSES, hidden=(8,)).probabilities
+    assert (probabilities[:, 1] == 0).all()
+    assert (probabilities[:, [0, 2]] > 0).all()
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-12)
+
+
+@pytest.mark.usefixtures("few_passes")
+def test_scale_decides_whether_units_matter() -> None:
+    X, y = blobs()
+    stretched = X * np.float32([1, 16, 256, 1, 1]) + np.float32([0, 0, 0, 512, 0])
+
+    def change(scale: str) -> float:
+        before, after = (
+            fit_predict(values, y, values[:20], CLASSES, hidden=(8,), scale=scale).probabilities
+            for values in (X, stretched)
+        )
+        return float(np.abs(before - after).max())
+
+    assert change("standard") < 1e-2 < 0.05 < change("none")
+
+
+@pytest.mark.usefixtures("few_passes")
+def test_test_rows_leave_no_trace_in_scaler_or_network() -> None:
+    X, y = blobs()
+    test = blobs(1)[0]
+    strange = np.concatenate([test[:10], 1e3 * test[10:] - 500])
+    ours, theirs = (fit_predict(X, y, rows, CLASSES, hidden=(8,)).probabilities for rows in (test, strange))
+    np.testing.assert_allclose(ours[:10], theirs[:10], rtol=0, atol=1e-6)
+
+
+@pytest.mark.usefixtures("few_passes")
+def test_seed_and_sizes_change_the_fit_and_repeating_does_not() -> None:
+    X, y = blobs()
+    first = fit_predict(X, y, X, CLASSES, hidden=(8,), seed=1).probabilities
+    np.testing.assert_array_equal(first, fit_predict(X, y, X, CLASSES, hidden=(8,), seed=1).probabilities)
+    assert not np.allclose(first, fit_predict(X, y, X, CLASSES, hidden=(8,), seed=2).probabilities)
+    assert not np.allclose(first, fit_predict(X, y, X, CLASSES, hidden=(8, 8), seed=1).probabilities)
+
+
+def test_not_converging_is_told_by_the_flag(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mlp, "MAX_ITERATIONS", 2)
+    X, y = blobs()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit = fit_predict(X, y, X, CLASSES, hidden=(8,))
+    assert (fit.iterations, fit.converged) == (2, False)
+
+
+@pytest.mark.parametrize(
+    ("labels", "scale", "message"),
+    [
+        (["good", "big", "dent"], "standard", r"\['dent'\] are not among the classes"),
+        (["big", "big", "big"], "standard", r"hold only \['big'\]"),
+        (["good", "big", "big"], "minmax", "scale='minmax' is unknown: choose one of standard, none"),
+    ],
+)
+def test_refuses(labels: list[str], scale: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        fit_predict(np.eye(3), labels, np.eye(3), CLASSES, scale=scale)

@@ -1,0 +1,140 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from lib.draem.losses import focal_loss, l2_loss, ssim_loss
+from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork, flushed_denormals, widths_of
+
+from .conftest import FIXTURES, load_arrays
+
+
+def formula_networks():
+    """Width 1, every parameter and statistic from a sine: no random stream to depend on."""
+    networks = ReconstructiveNetwork(1), DiscriminativeNetwork(1)
+    for network in networks:
+        for number, value in enumerate(network.state_dict().values()):
+            if value.is_floating_point():
+                wave = torch.sin(torch.arange(value.numel(), dtype=torch.float64) * 0.7 + number)
+                value.copy_((wave * 0.5 + (1.0 if value.ndim == 1 else 0.0)).reshape(value.shape))
+        network.double().eval()
+    return networks
+
+
+def formula_outputs():
+    reconstructive, discriminative = formula_networks()
+    images = torch.sin(torch.arange(3 * 32 * 64, dtype=torch.float64)).reshape(1, 3, 32, 64) / 2 + 0.5
+    with torch.inference_mode():
+        reconstruction = reconstructive(images)
+        return reconstruction, discriminative(torch.cat((reconstruction, images), dim=1))
+
+
+def golden_networks(golden, dtype):
+    networks = ReconstructiveNetwork(8), DiscriminativeNetwork(8)
+    for network, name in zip(networks, ("reconstructive", "discriminative"), strict=True):
+        network.load_state_dict(load_file(golden / f"{name}_w8.safetensors"))
+        network.to(dtype)
+    return networks
+
+
+def test_official_weights_give_the_official_outputs(golden):
+    arrays = load_arrays(golden / "draem_official.npz")
+    reconstructive, discriminative = (network.eval() for network in golden_networks(golden, torch.float32))
+    images = arrays["net_image"].float()
+    with torch.inference_mode():
+        reconstruction = reconstructive(images)
+        logits = discriminative(torch.cat((reconstruction, images), dim=1))
+    torch.testing.assert_close(reconstruction.double(), arrays["net_reconstruction"], atol=1e-5, rtol=0)
+    torch.testing.assert_close(logits.double(), arrays["net_logits"], atol=1e-5, rtol=0)
+    torch.testing.assert_close(logits.softmax(1)[:, 1].double(), arrays["net_map"], atol=1e-5, rtol=0)
+
+
+def test_a_training_step_has_the_official_losses_and_gradients(golden):
+    arrays = load_arrays(golden / "draem_official.npz")
+    reconstructive, discriminative = (network.train() for network in golden_networks(golden, torch.float64))
+    reconstruction = reconstructive(arrays["net_image"])
+    logits = discriminative(torch.cat((reconstruction, arrays["net_image"]), dim=1))
+    losses = torch.stack(
+        (
+            l2_loss(reconstruction, arrays["step_target"]),
+            ssim_loss(reconstruction, arrays["step_target"]),
+            focal_loss(logits, arrays["step_mask"]),
+        )
+    )
+    losses.sum().backward()
+    norms = torch.stack(
+        [
+            reconstructive.encoder.block1[0].weight.grad.norm(),
+            discriminative.encoder_segment.block1[0].weight.grad.norm(),
+            discriminative.decoder_segment.fin_out[0].weight.grad.norm(),
+        ]
+    )
+    torch.testing.assert_close(losses.detach(), arrays["step_losses"], atol=1e-6, rtol=0)
+    torch.testing.assert_close(norms, arrays["step_grad_norms"], atol=0, rtol=1e-5)
+
+
+def test_networks_have_not_changed():
+    expected = load_arrays(FIXTURES / "networks.npz")
+    reconstruction, logits = formula_outputs()
+    torch.testing.assert_close(reconstruction, expected["reconstruction"], atol=1e-9, rtol=1e-9)
+    torch.testing.assert_close(logits, expected["logits"], atol=1e-9, rtol=1e-9)
+
+
+def test_full_size_has_the_published_number_of_parameters():
+    with torch.device("meta"):
+        networks = ReconstructiveNetwork(seed=0), DiscriminativeNetwork(seed=0)
+    millions = [sum(parameter.numel() for parameter in network.parameters()) / 1e6 for network in networks]
+    assert millions == pytest.approx([69.05, 28.37], abs=0.005)
+
+
+def test_initial_weights_follow_the_seed_and_nothing_else():
+    state = torch.get_rng_state()
+    first, again, other = (DiscriminativeNetwork(8, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), state)
+    weight = first.encoder_segment.block5[0].weight
+    assert torch.equal(weight, again.encoder_segment.block5[0].weight)
+    assert not torch.equal(weight, other.encoder_segment.block5[0].weight)
+    assert weight.std().item() == pytest.approx(0.02, rel=0.05)
+    norms = torch.cat([p for name, p in first.named_parameters() if p.ndim == 1 and name.endswith("weight")])
+    assert norms.mean().item() == pytest.approx(1, abs=0.01) and norms.std().item() == pytest.approx(
+        0.02, rel=0.2
+    )
+    assert all((p == 0).all() for name, p in first.named_parameters() if name.endswith("bias"))
+
+
+def test_width_is_read_from_the_weights():
+    assert widths_of(ReconstructiveNetwork(3).state_dict()) == 3
+    assert widths_of(DiscriminativeNetwork(5).state_dict()) == 5
+    with pytest.raises(KeyError, match="not a DRAEM state_dict"):
+        widths_of({"conv1.weight": torch.zeros(1)})
+
+
+def test_sides_that_do_not_divide_are_refused():
+    with pytest.raises(ValueError, match="divisible by 32, got 48x64"):
+        ReconstructiveNetwork(1)(torch.zeros(1, 3, 48, 64))
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_denormals_are_flushed_meanwhile_only(before):
+    tiny = torch.tensor([5e-324], dtype=torch.float64)
+
+    def flushed() -> bool:
+        return (tiny * 1.0).view(torch.int64).item() == 0
+
+    torch.set_flush_denormal(before)
+    try:
+        with flushed_denormals():
+            assert flushed()
+        assert flushed() is before
+    finally:
+        torch.set_flush_denormal(False)
+
+
+if __name__ == "__main__":  # writes fixtures/networks.npz anew
+    outputs = formula_outputs()
+    assert all(math.isfinite(output.abs().sum()) for output in outputs)
+    np.savez_compressed(
+        FIXTURES / "networks.npz", reconstruction=outputs[0].numpy(), logits=outputs[1].numpy()
+    )

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import pytest
+
+from lib.report import paper
+
+
+def test_table1_has_the_papers_totals():
+    assert paper.table1_paper().groupby("dataset")["n"].sum().to_dict() == {
+        "deco_cap": 592,
+        "shaft": 4249,
+        "shavers": 3518,
+    }
+
+
+def test_table2_with_the_label_slip_corrected():
+    table = paper.table2_paper().set_index(["dataset", "class", "metric", "features"])
+    assert len(table) == 42 and table["bold"].sum() == 11
+    assert table.loc[("shaft", "stripe", "class_recall", "map"), "value"] == 0.0265
+    assert table.loc[("shaft", "stripe", "class_recall", "map"), "bold"]
+    assert table.loc[("shavers", "interrupted", "defect_recall", "both"), "value"] == 0.9314
+    assert not table.loc[("deco_cap", "flowlines", "defect_recall", "both"), "bold"]
+    assert "stripe" not in table.loc["shavers"].index.get_level_values("class")
+
+
+def test_table3():
+    table = paper.table3_paper().set_index(["dataset", "features", "metric", "keep"])
+    assert len(table) == 72 and table["bold"].sum() == 14
+    assert table.loc[("shavers", "image", "defect_recall", 0.25), "value"] == 0.7670
+    assert table.loc[("shaft", "both", "weighted_auc", 1.0), "value"] == 0.9398
+    assert not table.loc[("shaft", "both", "defect_recall", 0.75), "bold"]
+
+
+def test_printed_shares_are_whole_images():
+    counts = paper.image_counts()
+    assert counts["prints_alike"].all()
+
+
+def test_table2_pooled_gives_table3():
+    pooled = paper.pooled_recalls().set_index(["dataset", "features"])
+    assert pooled.loc[("shaft", "both"), ["k", "n"]].tolist() == [3644, 3721]
+    assert pooled.loc[("shavers", "both"), ["k", "n"]].tolist() == [799, 842]
+    off = pooled[pooled["difference"] != 0]
+    assert off.index.tolist() == [("deco_cap", "image")]  # 386/389 = 0.99229, printed 0.9922
+    assert off["difference"].iloc[0] == pytest.approx(1e-4)
+
+
+def test_bold_margins_in_images():
+    margins = paper.bold_margins()
+    assert sorted(margins["images"]) == [1, 1, 2, 2, 3, 3, 5, 6, 9, 22, 78]
+    assert paper.images_for_significance() == 9
+    assert paper.images_for_significance(folds=5, alpha=0.1) == 5
+    with pytest.raises(ValueError, match="3 folds"):
+        paper.images_for_significance(folds=3)
+
+
+@pytest.mark.parametrize(
+    ("claim", "computed", "verdict"),
+    [
+        ("Bold means", "8 of 11", "not by a fold-level test"),
+        ("0.9949", "387/389 = 0.9949", "only the training folds"),
+        ("outperform maps", "4 of 4", "not on Shavers"),
+        (
+            "not affected",
+            "0.0687 lost (image alone 0.0970, map alone 0.0567)",
+            "affected; map alone loses less",
+        ),
+        ("198 flowlines", "1.5 %", "not shown"),
+        ("Shaft, both: 0.9793", "3644/3721 = 0.9793", "exact"),
+        ("except for stripe", "big, marks, stripe", "more exceptions"),
+        ("Holm", "0.00586", "never"),
+        ("Ten folds can reach", "10 folds 0.00195, 9 0.0039, 8 0.0078", "two ties"),
+    ],
+)
+def test_checks(claim, computed, verdict):
+    table = paper.checks()
+    row = table[table["claim"].str.contains(claim, regex=False)]
+    assert len(row) == 1
+    assert computed in row["computed"].iloc[0]
+    assert verdict in row["verdict"].iloc[0]
+
+
+def test_names_of_stand_ins():
+    assert paper.display_name("deco_cap") == "Deco cap"
+    assert paper.display_name("shavers-synthetic") == "Shavers (synthetic stand-in)"
+    assert paper.display_name("my_product") == "my_product"
+    assert paper.product_of("shaft-synthetic") == "shaft"
+    assert paper.product_of("magnetic_tile") is None

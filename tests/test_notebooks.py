@@ -1,0 +1,199 @@
+"""The whole series through run_all.py on preset smoke: a stand-in, and a folder per class with odd names."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from lib.series import NOTEBOOKS
+from lib.store import Store
+
+ROOT = Path(__file__).parents[1]
+HOSTILE = "<script>alert(1)</script>".replace("/", "∕")  # a folder's name cannot hold a slash
+QUOTED = "d'é\"faut {x}"
+
+
+def run_all(*arguments, check=True):
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "run_all.py", *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=900,
+    )
+    if check:
+        assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def draw_products(folder, count=8):
+    """Draw grey plates: good ones, and two kinds of defects under names that try to break a page."""
+    rng = np.random.default_rng(0)
+    for label, value in (("good", None), (HOSTILE, 255), (QUOTED, 0)):
+        (folder / label).mkdir(parents=True)
+        for k in range(count):
+            plate = rng.normal(128, 12, (40, 56, 3)).clip(0, 255).astype(np.uint8)
+            if value is not None:
+                row, column = rng.integers(4, 26), rng.integers(4, 42)
+                plate[row : row + 9, column : column + 9] = value
+            Image.fromarray(plate).save(folder / label / f"{k}.png")
+
+
+@pytest.fixture(scope="module")
+def standin(tmp_path_factory):
+    output = tmp_path_factory.mktemp("standin")
+    command = ("--dataset", "deco_cap", "--preset", "smoke", "--output", output, "--weights", "random-init")
+    return output / "smoke", command, run_all(*command)
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    data, output = tmp_path_factory.mktemp("plates"), tmp_path_factory.mktemp("own")
+    draw_products(data)
+    regex = r"(\d)\.png"
+    command = ("--data", data, "--preset", "smoke", "--output", output, "--study", "plates", "--offline",
+               "--group-regex", regex, "--set", "leak_check=all", "--set", "keep=1.0")  # fmt: skip
+    return output / "plates", data, command, run_all(*command)
+
+
+def test_everything_that_is_promised_is_there(standin):
+    study, _, done = standin
+    folder = study / "deco_cap-synthetic"
+    for name in NOTEBOOKS:
+        home = study if name == NOTEBOOKS[-1] else folder
+        assert (home / "notebooks" / f"{name}.ipynb").is_file()
+        assert (home / "notebooks" / f"{name}.html").is_file()
+        assert name in done.stdout
+    for name in ("index.parquet", "folds.parquet", "draem/history.csv", "maps/stratified-0.npy",
+                 "features/image.npy", "predictions/classification.parquet", "predictions/imbalance.parquet"):  # fmt: skip
+        assert Store(folder).fault(name) == ""
+    for name in ("table1", "table2", "table3", "operating-points"):
+        assert {p.suffix for p in (study / "tables").glob(f"{name}.*")} == {".csv", ".md", ".html"}
+    for name in ("samples", "image-and-map", "losses", "simulation", "recalls", "degradation"):
+        assert {p.suffix for p in (folder / "figures").glob(f"{name}.*")} == {".png", ".svg"}
+
+
+def test_predictions_cover_every_image_once_per_cell(standin):
+    folder = standin[0] / "deco_cap-synthetic"
+    found = pd.read_parquet(folder / "predictions" / "imbalance.parquet")
+    index = pd.read_parquet(folder / "index.parquet")
+    assert set(found["keep"]) == {0.5, 1.0}
+    for _, part in found.groupby(["features", "keep", "task"]):
+        assert sorted(part["id"]) == sorted(index["id"])
+        probabilities = part[[c for c in part if c.startswith("p:")]].dropna(axis=1).sum(axis=1)
+        assert np.allclose(probabilities, 1, atol=1e-5)
+    assert found.groupby("id")["label"].first().to_dict() == index.set_index("id")["label"].to_dict()
+    wide = found[found["keep"] == 1.0].pivot_table("p:good", "id", "features")
+    assert wide["image"].corr(wide["map"]) < 0.999, "the feature sets must differ"
+
+
+def test_captions_say_what_is_reduced_and_what_is_a_standin(standin):
+    study = standin[0]
+    for name in ("table1", "table2", "table3"):
+        text = (study / "tables" / f"{name}.md").read_text()
+        assert "synthetic" in text
+        assert "reduced" in text
+        assert "random-init" in text
+
+
+def test_a_second_run_does_nothing_and_a_harmed_artefact_is_redone(standin):
+    study, command, _ = standin
+    again = run_all(*command)
+    assert again.stdout.count("proven, nothing to do") == len(NOTEBOOKS)
+    before = (study / "tables" / "table2.csv").read_bytes()
+    weights = study / "deco_cap-synthetic" / "draem" / "stratified-0.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-7])
+    assert (
+        "1 at fault" in run_all("--verify", "--preset", "smoke", "--output", study.parent, check=False).stdout
+    )
+    mended = run_all(*command)
+    assert "01_draem_training" in mended.stdout
+    assert "00_dataset           proven" in mended.stdout
+    assert (study / "tables" / "table2.csv").read_bytes() == before
+    assert run_all("--verify", "--preset", "smoke", "--output", study.parent).returncode == 0
+
+
+def test_own_images_with_hostile_names_are_shown_as_text(own):
+    study, _, _, _ = own
+    pages = [study / "index.html", *study.rglob("*/notebooks/*.html"), *study.glob("notebooks/*.html")]
+    assert len(pages) == 8
+    for page in pages:
+        text = page.read_text()
+        assert "<script" not in text.lower(), page
+        assert not re.findall(r"""(?:src|href)=["'](?:https?:)?//""", text), f"{page} loads from elsewhere"
+    table = (study / "tables" / "table2.html").read_text()
+    assert "&lt;script&gt;" in table
+    assert "{x}" in table
+
+
+def test_grouped_folds_come_with_the_leaking_ones_beside(own):
+    study, data, _, _ = own
+    folder = study / data.name
+    folds = pd.read_parquet(folder / "folds.parquet").merge(
+        pd.read_parquet(folder / "index.parquet")[["id", "group"]]
+    )
+    grouped = folds[folds["scheme"] == "grouped"]
+    assert (grouped.groupby("group")["fold"].nunique() == 1).all()
+    leak = pd.read_csv(study / "tables" / "leak.csv")
+    assert set(leak["folds"]) == {"grouped", "stratified (leaking)"}
+    assert set(leak["features"]) == {"image", "map", "both"}
+
+
+def test_an_executed_notebook_says_with_what_it_ran(own):
+    study, data, _, _ = own
+    notebook = json.loads((study / data.name / "notebooks" / "04_classification.ipynb").read_text())
+    injected = [c for c in notebook["cells"] if "injected-parameters" in c["metadata"].get("tags", [])]
+    assert len(injected) == 1
+    assert "leak_check" in "".join(injected[0]["source"])
+
+
+def test_a_corrupt_picture_is_refused_by_name_before_anything_runs(own, tmp_path):
+    _, data, _, _ = own
+    for label in ("good", "bad"):
+        (tmp_path / "p" / label).mkdir(parents=True)
+        for k, file in enumerate(sorted((data / "good").iterdir())[:4]):
+            raw = bytearray(file.read_bytes())
+            picture = Image.open(file).rotate(90 * (label == "bad"), expand=True)
+            picture.save(tmp_path / "p" / label / f"{k}.png")
+            assert raw
+    (tmp_path / "p" / "good" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno")
+    done = run_all("--data", tmp_path / "p", "--preset", "smoke", "--output", tmp_path / "o", check=False)
+    assert done.returncode == 2
+    assert "good/broken.png" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list((tmp_path / "o").rglob("*.ipynb"))
+    skipped = run_all("--data", tmp_path / "p", "--preset", "smoke", "--output", tmp_path / "o", "--skip-bad",
+                      "--only", "00")  # fmt: skip
+    assert "00_dataset" in skipped.stdout
+    assert "broken.png" in next((tmp_path / "o").rglob("00_dataset.html")).read_text()
+
+
+def test_all_faults_of_a_command_are_named_at_once(tmp_path):
+    done = run_all("--dataset", "shat", "--preset", "quik", "--textures", tmp_path / "none", "--from", "04",
+                   "--only", "05", "--workers", "2", "--scheduler", "tcp://x", "--output", tmp_path,
+                   check=False)  # fmt: skip
+    assert done.returncode == 2
+    for part in ("did you mean 'shaft'", "did you mean 'quick'", "none: no such folder", "--from and --only",
+                 "--workers and --scheduler"):  # fmt: skip
+        assert part in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_list_and_dry_run_run_nothing(tmp_path):
+    listed = run_all("--list").stdout
+    assert "map_encoding" in listed
+    assert "paper" in listed
+    dry = run_all("--preset", "smoke", "--output", tmp_path, "--weights", "random-init", "--dry-run").stdout
+    assert dry.count("01_draem_training") == 3
+    assert "in all on this machine" in dry
+    assert not list(tmp_path.rglob("*.ipynb"))
+    assert not list(tmp_path.rglob("*.png"))

@@ -1,0 +1,98 @@
+"""Presets and overrides: checked by name and value, all faults at once."""
+
+import dataclasses
+
+import pytest
+
+from lib.study import PRESETS, Study, StudyError, parse_settings
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_is_sound(preset):
+    assert Study.of(preset).preset == preset
+
+
+def test_paper_preset_is_the_papers():
+    study = Study.of("paper")
+    assert (study.image_size, study.reconstructive_width, study.discriminative_width) == (256, 128, 64)
+    assert (study.draem_epochs, study.draem_batch, study.draem_lr, study.folds) == (700, 8, 1e-4, 10)
+    assert (study.mlp, study.keep, study.selection) == ((512, 100), (0.25, 0.5, 0.75, 1.0), "sqrt_n")
+    assert study.steps_for(100) == 700 * 100 // 8
+
+
+def test_text_overrides_take_the_fields_type():
+    study = Study.of(
+        "smoke", {"folds": "3", "keep": "0.5,1", "mlp": "7", "skip_bad": "true", "draem_lr": "2e-4"}
+    )
+    assert (study.folds, study.keep, study.mlp, study.skip_bad, study.draem_lr) == (
+        3,
+        (0.5, 1.0),
+        (7,),
+        True,
+        2e-4,
+    )
+
+
+def test_steps_and_epochs_replace_each_other():
+    assert Study.of("paper", {"draem_steps": 5}).steps_for(1000) == 5
+    assert Study.of("quick", {"draem_epochs": 2}).steps_for(80) == 20
+
+
+def test_all_faults_are_named_at_once():
+    bad = {"fold": 3, "image_size": 50, "cv": "groupd", "keep": "0.5", "mlp": "a", "folds": "x"}
+    with pytest.raises(StudyError) as caught:
+        Study.of("quick", bad)
+    message = str(caught.value)
+    for part in (
+        "'fold'",
+        "did you mean 'folds'",
+        "image_size=50",
+        "did you mean 'grouped'",
+        "keep=",
+        "mlp=",
+        "folds='x'",
+    ):
+        assert part in message
+
+
+def test_unknown_preset_proposes_the_nearest():
+    with pytest.raises(StudyError, match="did you mean 'quick'"):
+        Study.of("quik")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "part"),
+    [
+        ({"groups": "a.csv", "group_regex": "x"}, "contradict"),
+        ({"cv": "stratified", "group_regex": "x"}, "ignores groups"),
+        ({"offline": True, "weights": "imagenet"}, "offline"),
+        ({"draem_steps": 0}, "exactly one"),
+        ({"draem_steps": 3, "draem_epochs": 3}, "exactly one"),
+        ({"standin_scale": 2}, "standin_scale"),
+    ],
+)
+def test_contradictions_are_refused(overrides, part):
+    with pytest.raises(StudyError, match=part):
+        Study.of("quick", overrides)
+
+
+def test_seeds_differ_by_purpose_and_not_by_order():
+    study = Study.of("quick")
+    assert study.seed_for("a", 1) == study.seed_for("a", 1)
+    seeds = {study.seed_for("a", 1), study.seed_for("a", 2), study.seed_for("b", 1), study.seed_for("a1")}
+    assert len(seeds) == 4
+    assert Study.of("quick", {"seed": 1}).seed_for("a", 1) not in seeds
+
+
+def test_description_names_every_field_and_marks_changes():
+    table = Study.of("quick", {"folds": 5}).describe()
+    assert set(table.index) == {item.name for item in dataclasses.fields(Study)}
+    assert table.loc["folds", "changed from"] == "preset quick: 3"
+    assert (table["changed from"] != "").sum() == 1
+    assert table["meaning"].str.len().min() > 10
+
+
+def test_settings_need_an_equals_sign():
+    assert parse_settings(["a=1", "b=x=y"]) == {"a": "1", "b": "x=y"}
+    with pytest.raises(StudyError, match="folds"):
+        parse_settings(["folds"])
