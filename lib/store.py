@@ -77,6 +77,12 @@ def write_text(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
+def write_bytes(path: Path, data: bytes | memoryview) -> None:
+    """Write bytes atomically."""
+    with atomic(path) as partial:
+        partial.write_bytes(data)
+
+
 @dataclass(frozen=True)
 class Store:
     """The artefacts of one data set in one study, below `root`."""

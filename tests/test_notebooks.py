@@ -74,7 +74,8 @@ def test_everything_that_is_promised_is_there(standin):
         assert (home / "notebooks" / f"{name}.html").is_file()
         assert name in done.stdout
     for name in ("index.parquet", "folds.parquet", "draem/history.csv", "maps/stratified-0.npy",
-                 "features/image.npy", "predictions/classification.parquet", "predictions/imbalance.parquet"):  # fmt: skip
+                 "features/image.npy", "predictions/classification.parquet",
+                 "predictions/imbalance.parquet"):  # fmt: skip
         assert Store(folder).fault(name) == ""
     for name in ("table1", "table2", "table3", "operating-points"):
         assert {p.suffix for p in (study / "tables").glob(f"{name}.*")} == {".csv", ".md", ".html"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,8 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
-from lib.draem.files import write_atomically
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork, widths_of
+from lib.store import write_bytes
 
 FORMAT = "draem-1"
 _PREFIXES = ("reconstructive.", "discriminative.")
@@ -27,16 +28,15 @@ def save_draem(
 ) -> None:
     """Write both networks to one safetensors file, atomically, with `header` (settings, origin) in its header.
 
-    The key "format" is the file's own: ValueError if `header` has it.
+    The same networks and header give the same bytes: safetensors writes several header entries in any order, so
+    all stand in one, as sorted JSON.
     """
-    if "format" in header:
-        raise ValueError("the header key 'format' is reserved: rename it")
     tensors = {
         prefix + key: value.detach().cpu().contiguous()
         for prefix, network in zip(_PREFIXES, (reconstructive, discriminative), strict=True)
         for key, value in network.state_dict().items()
     }
-    write_atomically(path, to_safetensors(tensors, {"format": FORMAT, **header}))
+    write_bytes(path, to_safetensors(tensors, {FORMAT: json.dumps(header, sort_keys=True)}))
 
 
 def load_draem(path: Path) -> tuple[ReconstructiveNetwork, DiscriminativeNetwork, dict[str, str]]:
@@ -54,15 +54,13 @@ def load_draem(path: Path) -> tuple[ReconstructiveNetwork, DiscriminativeNetwork
         raise ValueError(
             f"{path}: not a readable safetensors file ({error}); delete it and train again"
         ) from error
-    if header.get("format") != FORMAT:
-        raise ValueError(
-            f"{path}: format {header.get('format')!r}, expected {FORMAT!r}; name a DRAEM checkpoint"
-        )
+    if FORMAT not in header:
+        raise ValueError(f"{path}: its header names no {FORMAT!r}; name a DRAEM checkpoint of this project")
     parts = [
         {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
         for prefix in _PREFIXES
     ]
-    return *_networks(parts[0], parts[1], str(path)), header
+    return *_networks(parts[0], parts[1], str(path)), json.loads(header[FORMAT])
 
 
 def import_official(folder: Path) -> tuple[ReconstructiveNetwork, DiscriminativeNetwork]:
@@ -97,14 +95,14 @@ def export_official(
     for file, state in states:
         buffer = io.BytesIO()
         torch.save({key: value.detach().cpu().contiguous() for key, value in state.items()}, buffer)
-        write_atomically(folder / file, buffer.getvalue())
+        write_bytes(folder / file, buffer.getvalue())
     return folder / states[0][0], folder / states[1][0]
 
 
 def _state_dict(path: Path) -> dict[str, Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
         raise ValueError(f"{path}: refused, it is damaged or holds more than tensors ({error})") from error
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"{path}: expected a state_dict, got {type(state).__name__}")

@@ -17,10 +17,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from lib.draem.files import write_atomically
 from lib.draem.losses import focal_loss, l2_loss, ssim_loss
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork, check_sides, flushed_denormals
 from lib.draem.simulate import resize_textures, simulate
+from lib.store import write_bytes
 
 HISTORY_ROWS = 200
 LOSSES = ("l2", "ssim", "focal")
@@ -60,13 +60,14 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class Trained:
-    """Both networks in eval mode, the course of the losses, and the settings they were trained with."""
+    """Both networks in eval mode, the course of the losses, and the settings they were trained with.
+
+    `history` has the columns step, l2, ssim, focal, loss, lr and at most 200 rows, each the mean since the last.
+    """
 
     reconstructive: ReconstructiveNetwork
     discriminative: DiscriminativeNetwork
-    history: (
-        pd.DataFrame
-    )  # step, l2, ssim, focal, loss, lr; at most about 200 rows, each a mean over its window
+    history: pd.DataFrame
     settings: TrainingSettings
 
 
@@ -206,7 +207,7 @@ class _Run:
         }
         buffer = io.BytesIO()
         torch.save(state, buffer)
-        write_atomically(path, buffer.getbuffer())
+        write_bytes(path, buffer.getbuffer())
 
     def load(self, path: Path) -> None:
         state = read_checkpoint(path)
@@ -253,7 +254,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """Return the state stored by a training run, tensors on the CPU; ValueError if the file is not one."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
         raise ValueError(f"{path} is not a readable training checkpoint ({error}): delete it") from error
     if not isinstance(state, dict) or "fingerprint" not in state or "optimiser" not in state:
         raise ValueError(f"{path} is not a training checkpoint of DRAEM: delete it or name another file")

@@ -58,7 +58,7 @@ def anomaly_maps(
         while done < count:
             chosen = slice(done, min(done + batch, count))
             try:
-                maps = _maps(first, second, torch.from_numpy(np.ascontiguousarray(images[chosen])).to(device))
+                maps = _maps(first, second, torch.from_numpy(np.array(images[chosen])).to(device))
                 scores[chosen] = image_score(maps).cpu().numpy()
                 out[chosen] = maps.half().cpu().numpy()
             except torch.cuda.OutOfMemoryError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +17,23 @@ from lib.draem.losses import image_score
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.draem.training import Trained, TrainingSettings, panel, train
 from lib.maps.draem import anomaly_maps
-from lib.pipeline.pictures import images, index, splits, test_rows
+from lib.pipeline.pictures import images, in_test_fold, index, splits
 from lib.pipeline.run import Run, each_split
 from lib.store import fingerprint, listing_digest
 
 
 def texture_bank(run: Run) -> TextureBank:
     """Return the anomaly textures at DRAEM's size."""
-    return load_texture_bank(run.study.textures, run.study.image_size, run.study.seed_for("textures"))
+    return _texture_bank(run.study.textures, run.study.image_size, run.study.seed_for("textures"))
+
+
+_texture_bank = lru_cache(maxsize=1)(load_texture_bank)  # every fold asks for the same ones
 
 
 def good_rows(run: Run, split: str) -> np.ndarray:
     """Return the rows DRAEM may see in `split`: good images of the training fold, none of the test fold."""
     table = index(run)
-    return np.flatnonzero((table["label"] == table.attrs["good"]).to_numpy() & ~test_rows(run, split))
+    return np.flatnonzero((table["label"] == table.attrs["good"]).to_numpy() & ~in_test_fold(run, split))
 
 
 def training_settings(run: Run, split: str, n_good: int) -> TrainingSettings:
@@ -139,7 +143,9 @@ def map_all(run: Run) -> pd.DataFrame:
     table = index(run)
     parts = [
         table[["id", "label"]].assign(
-            split=name, tested=test_rows(run, name), score=np.load(run.store.path(f"maps/{name}-scores.npy"))
+            split=name,
+            tested=in_test_fold(run, name),
+            score=np.load(run.store.path(f"maps/{name}-scores.npy")),
         )
         for name in names
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,12 @@ from lib.pipeline.run import Run, each_split
 
 def backbone(run: Run) -> Backbone:
     """Return the ResNet-18 that the study's `weights` name."""
-    return load_backbone(run.study.weights, offline=run.study.offline)
+    return _backbone(run.study.weights, run.study.offline)
+
+
+@lru_cache(maxsize=1)
+def _backbone(weights: str, offline: bool) -> Backbone:
+    return load_backbone(weights, offline=offline)
 
 
 def image_feature_table(run: Run) -> np.ndarray:

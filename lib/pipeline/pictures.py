@@ -108,7 +108,7 @@ def splits(run: Run, *, with_maps: bool = False) -> list[str]:
     return [f"{s}-{k}" for s in schemes for k in sorted(pairs.loc[pairs["scheme"] == s, "fold"])]
 
 
-def test_rows(run: Run, split: str) -> np.ndarray:
+def in_test_fold(run: Run, split: str) -> np.ndarray:
     """Return a boolean array over the index: which images stand in the test fold of `split`."""
     scheme, fold = split.rsplit("-", 1)
     table = folds(run)

@@ -10,7 +10,7 @@ import pandas as pd
 from lib.classify.evaluate import evaluate_fold
 from lib.engine import run_tasks
 from lib.pipeline.features import feature_all, image_feature_table, map_feature_table
-from lib.pipeline.pictures import index, splits, test_rows
+from lib.pipeline.pictures import in_test_fold, index, splits
 from lib.pipeline.run import Run
 
 
@@ -30,7 +30,7 @@ def classify_fold(run: Run, stage: str, split: str) -> dict[str, Any]:
         inputs["keep"] = [1.0]
 
     def write(path: Path) -> dict[str, Any]:
-        tested = test_rows(run, split)
+        tested = in_test_fold(run, split)
         of_maps = map_feature_table(run, split) if has_maps else None
         levels = [1.0] if stage == "classification" else [share for share in study.keep if share < 1]
         rows, notes = [], []

@@ -57,7 +57,7 @@ def caption_all(runs: Sequence[Run]) -> str:
     parts = [caption(run).split(" · ") for run in runs]
     shared = [part for part in parts[0] if all(part in other for other in parts)]
     own = [" · ".join(part for part in other if part not in shared) for other in parts]
-    return " · ".join(["; ".join(own), *shared])
+    return " · ".join(filter(None, ["; ".join(filter(None, own)), *shared]))
 
 
 def pooled(found: pd.DataFrame, good: str, binary: str) -> pd.DataFrame:

@@ -1,0 +1,125 @@
+import os
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from lib.draem.checkpoints import export_official, import_official, load_draem, save_draem
+
+
+def outputs(reconstructive, discriminative, images):
+    with torch.inference_mode():
+        reconstruction = reconstructive(images)
+        return reconstruction, discriminative(torch.cat((reconstruction, images), dim=1))
+
+
+def networks(trained):
+    return trained.reconstructive, trained.discriminative
+
+
+@pytest.fixture(scope="module")
+def picture():
+    return torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+class Malicious:
+    def __reduce__(self):
+        return os.mkdir, ("made-by-a-pickle",)
+
+
+def test_a_loaded_file_gives_the_same_maps_and_header(trained, picture, tmp_path):
+    path = tmp_path / "draem" / "fold-0.safetensors"
+    save_draem(path, *networks(trained), {"fold": "0", "dataset": "shaft"})
+    reconstructive, discriminative, header = load_draem(path)
+    assert not reconstructive.training and not discriminative.training
+    expected = outputs(trained.reconstructive, trained.discriminative, picture)
+    for ours, theirs in zip(outputs(reconstructive, discriminative, picture), expected, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-6)  # memory formats differ
+    assert header == {"fold": "0", "dataset": "shaft"}
+    assert set(load_file(path)) == {f"reconstructive.{key}" for key in reconstructive.state_dict()} | {
+        f"discriminative.{key}" for key in discriminative.state_dict()
+    }
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_the_same_networks_give_the_same_bytes(trained, tmp_path):
+    header = {name: str(number) for number, name in enumerate("abcdefgh")}
+    files = [tmp_path / f"{k}.safetensors" for k in range(4)]
+    for file in files:
+        save_draem(file, *networks(trained), header)
+    assert len({file.read_bytes() for file in files}) == 1
+
+
+def test_wrong_files_are_named(trained, tmp_path):
+    path = tmp_path / "x.safetensors"
+    with pytest.raises(FileNotFoundError, match=r"x\.safetensors: no such DRAEM checkpoint"):
+        load_draem(path)
+    path.write_bytes(b"not safetensors at all")
+    with pytest.raises(ValueError, match=r"x\.safetensors: not a readable safetensors file"):
+        load_draem(path)
+    save_file({"a": torch.zeros(1)}, path)
+    with pytest.raises(ValueError, match="its header names no 'draem-1'"):
+        load_draem(path)
+    save_draem(path, *networks(trained), {})
+    tensors = load_file(path)
+    del tensors["discriminative.decoder_segment.fin_out.0.bias"]
+    save_file(tensors, path, {"format": "draem-1"})
+    with pytest.raises(ValueError, match=r"decoder_segment\.fin_out\.0\.bias"):
+        load_draem(path)
+
+
+def test_official_files_are_for_bgr_and_come_back_for_rgb(trained, picture, tmp_path):
+    paths = export_official(tmp_path, "DRAEM_test_bottle_", trained.reconstructive, trained.discriminative)
+    assert [path.name for path in paths] == ["DRAEM_test_bottle_.pckl", "DRAEM_test_bottle__seg.pckl"]
+    expected = outputs(trained.reconstructive, trained.discriminative, picture)
+    again = outputs(*import_official(tmp_path), picture)
+    for ours, theirs in zip(again, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-6)
+    # as the official code would use the files: same keys, BGR in, BGR reconstruction out, same map
+    reconstructive, discriminative = type(trained.reconstructive)(2), type(trained.discriminative)(2)
+    reconstructive.load_state_dict(torch.load(paths[0], weights_only=True))
+    discriminative.load_state_dict(torch.load(paths[1], weights_only=True))
+    reconstruction, logits = outputs(reconstructive.eval(), discriminative.eval(), picture.flip(1))
+    torch.testing.assert_close(reconstruction.flip(1), expected[0], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(logits, expected[1], atol=1e-5, rtol=1e-5)
+
+
+def test_a_folder_must_hold_one_pair(trained, tmp_path):
+    with pytest.raises(FileNotFoundError, match="found none"):
+        import_official(tmp_path)
+    export_official(tmp_path, "a_", trained.reconstructive, trained.discriminative)
+    export_official(tmp_path, "b_", trained.reconstructive, trained.discriminative)
+    with pytest.raises(FileNotFoundError, match=r"found a_\.pckl, a__seg\.pckl, b_\.pckl, b__seg\.pckl"):
+        import_official(tmp_path)
+    for name in ("a__seg.pckl", "b__seg.pckl", "b_.pckl"):
+        (tmp_path / name).unlink()
+    with pytest.raises(FileNotFoundError, match=r"found a_\.pckl;"):
+        import_official(tmp_path)
+
+
+def test_a_pickle_runs_no_code(trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    export_official(tmp_path, "a_", trained.reconstructive, trained.discriminative)
+    torch.save({"encoder.block1.0.weight": Malicious()}, tmp_path / "a_.pckl")
+    with pytest.raises(ValueError, match=r"a_\.pckl: refused"):
+        import_official(tmp_path)
+    assert not (tmp_path / "made-by-a-pickle").exists()
+
+
+def test_other_weights_are_refused(trained, tmp_path):
+    one, two = export_official(tmp_path, "a_", trained.reconstructive, trained.discriminative)
+    state = torch.load(one, weights_only=True)
+    torch.save([1, 2], one)
+    with pytest.raises(ValueError, match="expected a state_dict, got list"):
+        import_official(tmp_path)
+    torch.save({"conv1.weight": torch.zeros(1)}, one)
+    with pytest.raises(ValueError, match=r"encoder\.block1\.0\.weight is missing"):
+        import_official(tmp_path)
+    torch.save({**state, "surplus": torch.zeros(1)}, one)
+    with pytest.raises(ValueError, match="surplus"):
+        import_official(tmp_path)
+    torch.save(state, one)
+    import_official(tmp_path)
+    two.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"a__seg\.pckl: refused"):
+        import_official(tmp_path)

@@ -1,0 +1,137 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage, stats
+
+from lib.draem import simulate as module
+from lib.draem.perlin import perlin
+from lib.draem.simulate import resize_textures, simulate
+
+SIDE = 32
+COUNT = 2000
+
+
+@pytest.fixture(scope="module")
+def batch():
+    """Many images without a black pixel, so that what was rotated shows."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(COUNT, 3, SIDE, SIDE, generator=generator) * 0.8 + 0.1
+    textures = torch.randint(0, 256, (20, 3, SIDE, SIDE), dtype=torch.uint8, generator=generator)
+    return images, textures, simulate(images, textures, torch.Generator().manual_seed(1))
+
+
+def test_three_in_ten_images_are_rotated_and_are_then_their_own_target(batch):
+    images, _, simulated = batch
+    rotated = (simulated.clean != images).flatten(1).any(1)
+    assert rotated.float().mean().item() == pytest.approx(0.3, abs=0.04)
+    assert (simulated.clean[rotated].amin(dim=(1, 2, 3)) == 0).float().mean() > 0.9  # black corners
+
+
+def test_nothing_changes_outside_the_mask(batch):
+    _, _, simulated = batch
+    outside = (simulated.mask == 0).expand_as(simulated.clean)
+    assert torch.equal(simulated.augmented[outside], simulated.clean[outside])
+    differs = (simulated.augmented != simulated.clean).any(1, keepdim=True)
+    assert differs[simulated.mask == 1].float().mean() > 0.97
+    assert set(simulated.mask.unique().tolist()) == {0.0, 1.0}
+    assert simulated.augmented.min() >= 0 and simulated.augmented.max() <= 1
+
+
+def test_masks_are_as_large_and_as_often_empty_as_the_specification_makes_them(batch):
+    rng = np.random.default_rng(0)
+    areas = []
+    for _ in range(1000):  # one at a time, rotated by SciPy
+        cells = 2 ** rng.integers(0, 6, 2)
+        angles = torch.from_numpy(rng.uniform(0, 2 * math.pi, cells + 1))
+        noise = ndimage.rotate(
+            perlin(angles, (SIDE, SIDE)).numpy(), rng.uniform(-90, 90), reshape=False, order=1
+        )
+        areas.append((noise > 0.5).mean())
+    expected, ours = np.array(areas), batch[2].mask.mean(dim=(1, 2, 3)).numpy()
+    assert (ours == 0).mean() == pytest.approx(0.5 + 0.5 * (expected == 0).mean(), abs=0.05)
+    assert ours[ours > 0].mean() == pytest.approx(expected[expected > 0].mean(), rel=0.12)
+    assert stats.ks_2samp(ours[ours > 0], expected[expected > 0]).pvalue > 1e-3
+
+
+def test_opacity_is_one_minus_a_uniform_beta(monkeypatch):
+    monkeypatch.setattr(module, "augment", lambda textures, changes, draws: textures)
+    white = torch.full((1, 3, SIDE, SIDE), 255, dtype=torch.uint8)
+    _, augmented, mask = simulate(torch.zeros(COUNT, 3, SIDE, SIDE), white, torch.Generator().manual_seed(2))
+    opacity = augmented.amax(dim=(1, 2, 3))[mask.amax(dim=(1, 2, 3)) == 1].numpy()
+    assert opacity.min() >= 0.2 - 1e-6 and opacity.max() <= 1
+    assert stats.kstest(1 - opacity, "uniform", args=(0, 0.8)).pvalue > 1e-3
+
+
+def test_every_change_and_every_texture_is_reached(batch, monkeypatch):
+    images, textures, _ = batch
+    seen = []
+    monkeypatch.setattr(module, "augment", lambda t, changes, draws: seen.append((t, changes, draws)) or t)
+    simulate(images, textures, torch.Generator().manual_seed(1))
+    chosen, changes, draws = seen[0]
+    assert torch.bincount(changes.flatten(), minlength=10).min() > 0.2 * len(changes)
+    assert changes.shape[1] == 3 and draws.shape == (len(changes), 3, 3)
+    corners = {tuple(row) for row in chosen[:, :, 0, :4].flatten(1).tolist()}
+    assert corners == {tuple(row) for row in textures[:, :, 0, :4].flatten(1).tolist()}
+
+
+def test_the_generator_decides_everything(batch):
+    images, textures, first = batch
+    state = torch.get_rng_state()
+    again = simulate(images, textures, torch.Generator().manual_seed(1))
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert torch.equal(torch.get_rng_state(), state)
+    other = simulate(images, textures, torch.Generator().manual_seed(5))
+    assert not torch.equal(first.mask, other.mask)
+    generator = torch.Generator().manual_seed(1)
+    simulate(images[:8], textures, generator)
+    assert not torch.equal(simulate(images[:8], textures, generator).mask, first.mask[:8])  # it moves on
+
+
+def test_inputs_are_left_alone_and_any_side_will_do():
+    images = torch.rand(64, 3, 96, 160)
+    textures = torch.randint(0, 256, (3, 3, 50, 70), dtype=torch.uint8)
+    before = images.clone()
+    clean, augmented, mask = simulate(images, textures, torch.Generator().manual_seed(0))
+    assert torch.equal(images, before)
+    assert clean.shape == augmented.shape == images.shape and mask.shape == (64, 1, 96, 160)
+    assert mask.any() and not torch.equal(clean, augmented)
+
+
+def test_textures_are_resized_once_if_at_all():
+    textures = torch.randint(0, 256, (3, 3, 32, 64), dtype=torch.uint8)
+    assert resize_textures(textures, (32, 64)) is textures
+    assert resize_textures(textures, (64, 32)).shape == (3, 3, 64, 32)
+
+
+@pytest.mark.parametrize(
+    ("images", "textures", "message"),
+    [
+        (
+            torch.zeros(2, 3, 32, 32, dtype=torch.uint8),
+            torch.zeros(1, 3, 8, 8, dtype=torch.uint8),
+            "images must be float",
+        ),
+        (torch.zeros(2, 1, 32, 32), torch.zeros(1, 3, 8, 8, dtype=torch.uint8), "images must be float"),
+        (torch.zeros(2, 3, 32, 32), torch.zeros(1, 3, 8, 8), "textures must be uint8"),
+        (torch.zeros(2, 3, 32, 32), torch.zeros(0, 3, 8, 8, dtype=torch.uint8), "textures must be uint8"),
+        (torch.zeros(2, 3, 32, 32), torch.zeros(1, 3, 8, 8, dtype=torch.uint8, device="meta"), "move one"),
+    ],
+)
+def test_wrong_inputs_are_named(images, textures, message):
+    with pytest.raises(ValueError, match=message):
+        simulate(images, textures, torch.Generator())
+
+
+@pytest.mark.gpu
+def test_a_gpu_simulates_what_the_cpu_does():
+    images = torch.rand(64, 3, 96, 64, generator=torch.Generator().manual_seed(0))
+    textures = torch.randint(0, 256, (9, 3, 96, 64), dtype=torch.uint8)
+    here = simulate(images, textures, torch.Generator().manual_seed(1))
+    there = simulate(images.cuda(), textures.cuda(), torch.Generator().manual_seed(1))
+    torch.testing.assert_close(there.clean.cpu(), here.clean, atol=1e-4, rtol=0)
+    assert (there.mask.cpu() != here.mask).float().mean() < 1e-3  # noise at the threshold
+    same = (there.mask.cpu() == here.mask).expand_as(here.clean)
+    distances = (there.augmented.cpu() - here.augmented)[same].abs()
+    assert (distances > 2 / 255).float().mean() < 2e-3  # a rounded grey level, then solarized or posterized

@@ -1,0 +1,326 @@
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lib.draem import training
+from lib.draem.losses import focal_loss, l2_loss, ssim_loss
+from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
+from lib.draem.simulate import Simulated
+from lib.draem.training import TrainingSettings, panel, read_checkpoint, train
+
+TINY = TrainingSettings(2, 2, steps=12, batch=4, lr=1e-2, seed=3, checkpoint_every=4)
+
+
+class Killed(Exception):
+    pass
+
+
+def weights(trained):
+    states = trained.reconstructive.state_dict(), trained.discriminative.state_dict()
+    return torch.cat([value.double().flatten() for state in states for value in state.values()])
+
+
+def kill_after(step):
+    def progress(done, steps, losses):
+        if done == step:
+            raise Killed
+
+    return progress
+
+
+@pytest.fixture(scope="module")
+def whole(images, textures):
+    return train(images, textures, TINY)
+
+
+@pytest.mark.parametrize("step", [4, 6, 11])
+def test_a_killed_run_resumes_to_the_same_bits(images, textures, whole, tmp_path, step):
+    checkpoint = tmp_path / "run.pt"
+    with pytest.raises(Killed):
+        train(images, textures, TINY, checkpoint=checkpoint, progress=kill_after(step))
+    seen = []
+    resumed = train(
+        images, textures, TINY, checkpoint=checkpoint, progress=lambda done, *_: seen.append(done)
+    )
+    assert seen[0] == {4: 1, 6: 5, 11: 9}[step]  # killed before the save at 4; after it; after the one at 8
+    assert torch.equal(weights(resumed), weights(whole))
+    assert resumed.history.equals(whole.history)
+
+
+def test_a_run_killed_in_the_middle_of_a_window_resumes_to_the_same_bits(
+    images, textures, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(training, "HISTORY_ROWS", 2)  # windows of 6 steps, checkpoints at 4 and 8
+    expected = train(images, textures, TINY)
+    checkpoint = tmp_path / "run.pt"
+    with pytest.raises(Killed):
+        train(images, textures, TINY, checkpoint=checkpoint, progress=kill_after(6))
+    resumed = train(images, textures, TINY, checkpoint=checkpoint)
+    assert resumed.history.equals(expected.history)
+    assert expected.history.step.tolist() == [6, 12]
+
+
+def test_a_run_killed_by_the_system_resumes_to_the_same_bits(images, textures, whole, tmp_path):
+    np.savez(tmp_path / "data.npz", images=images, textures=textures.numpy())
+    script = f"""
+import time, numpy as np, torch
+from pathlib import Path
+from lib.draem.training import TrainingSettings, train
+def progress(step, steps, losses):
+    if step == 7:
+        print("seven", flush=True)
+        time.sleep(60)
+data = np.load({str(tmp_path / "data.npz")!r})
+torch.set_num_threads(1)
+train(data["images"], torch.from_numpy(data["textures"]), {TINY!r}, checkpoint=Path({str(tmp_path / "run.pt")!r}),
+      progress=progress)
+"""
+    root = str(Path(__file__).parents[2])
+    child = subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": root},
+    )
+    try:
+        assert child.stdout.readline() == "seven\n"
+    finally:
+        child.kill()  # SIGKILL where there are signals
+        child.communicate()
+    assert read_checkpoint(tmp_path / "run.pt")["step"] == 4
+    assert not list(tmp_path.glob(".*.tmp"))
+    resumed = train(images, textures, TINY, checkpoint=tmp_path / "run.pt")
+    assert torch.equal(weights(resumed), weights(whole))
+
+
+def test_a_finished_checkpoint_trains_no_more(images, textures, whole, tmp_path, monkeypatch):
+    train(images, textures, TINY, checkpoint=tmp_path / "run.pt")
+    monkeypatch.setattr(training, "simulate", None)
+    assert torch.equal(weights(train(images, textures, TINY, checkpoint=tmp_path / "run.pt")), weights(whole))
+
+
+def test_a_foreign_checkpoint_is_refused(images, textures, tmp_path):
+    checkpoint = tmp_path / "run.pt"
+    train(images, textures, replace(TINY, steps=1), checkpoint=checkpoint)
+    other = images.copy()
+    other[0, 0, 0, 0] ^= 1
+    for run in (
+        (images, textures, TINY),
+        (other, textures, replace(TINY, steps=1)),
+        (images, 255 - textures, replace(TINY, steps=1)),
+    ):
+        with pytest.raises(ValueError, match="other settings, images or textures"):
+            train(*run, checkpoint=checkpoint)
+    train(
+        images, textures, replace(TINY, steps=1, checkpoint_every=9), checkpoint=checkpoint
+    )  # changes no result
+
+
+def test_a_damaged_checkpoint_is_refused(images, textures, tmp_path):
+    checkpoint = tmp_path / "run.pt"
+    train(images, textures, replace(TINY, steps=1), checkpoint=checkpoint)
+    checkpoint.write_bytes(checkpoint.read_bytes()[:5000])
+    with pytest.raises(ValueError, match=r"run\.pt is not a readable training checkpoint"):
+        train(images, textures, replace(TINY, steps=1), checkpoint=checkpoint)
+    torch.save({"weights": torch.zeros(1)}, checkpoint)
+    with pytest.raises(ValueError, match="not a training checkpoint of DRAEM"):
+        train(images, textures, replace(TINY, steps=1), checkpoint=checkpoint)
+
+
+def test_training_is_the_plain_loop(images, textures, monkeypatch):
+    """The losses of five steps are those of a written-out loop (same layout and optimiser: Adam amplifies rounding)."""
+    generator = torch.Generator().manual_seed(0)
+    batch = Simulated(
+        torch.rand(4, 3, 32, 32, generator=generator),
+        torch.rand(4, 3, 32, 32, generator=generator),
+        (torch.rand(4, 1, 32, 32, generator=generator) > 0.7).float(),
+    )
+    monkeypatch.setattr(training, "simulate", lambda *_: batch)
+    initial = []
+    for name in ("ReconstructiveNetwork", "DiscriminativeNetwork"):
+        network_class = getattr(training, name)
+        monkeypatch.setattr(
+            training, name, lambda *a, c=network_class, **k: initial.append(c(*a, **k)) or initial[-1]
+        )
+    run = training._Run(
+        images, textures, replace(TINY, steps=5, lr=1e-3), torch.device("cpu"), fingerprint=False
+    )
+    reconstructive = ReconstructiveNetwork(2).to(memory_format=torch.channels_last)
+    discriminative = DiscriminativeNetwork(2).to(memory_format=torch.channels_last)
+    shown = batch.augmented.contiguous(memory_format=torch.channels_last)
+    reconstructive.load_state_dict(initial[0].state_dict())
+    discriminative.load_state_dict(initial[1].state_dict())
+    run.go(None, None)
+    optimiser = torch.optim.Adam(
+        [*reconstructive.parameters(), *discriminative.parameters()], lr=1e-3, fused=True
+    )
+    rates = (1e-3, 1e-3, 1e-3, 1e-3, 4e-5)  # int(4.0) and int(4.5) are both 4
+    for row, lr in zip(run.rows, rates, strict=True):
+        optimiser.param_groups[0]["lr"] = lr
+        optimiser.zero_grad()
+        reconstruction = reconstructive(shown)
+        logits = discriminative(torch.cat((reconstruction, shown), dim=1))
+        losses = (
+            l2_loss(reconstruction, batch.clean),
+            ssim_loss(reconstruction, batch.clean),
+            focal_loss(logits, batch.mask),
+        )
+        sum(losses).backward()
+        optimiser.step()
+        assert row[1:4] == pytest.approx([loss.item() for loss in losses], rel=1e-5)
+        assert row[5] == pytest.approx(lr)
+
+
+def test_training_learns(textures):
+    images = np.full((8, 32, 32, 3), 128, np.uint8)
+    images[:, 8:24, 8:24] = 200
+    trained = train(images, textures, TrainingSettings(4, 4, steps=60, batch=8, lr=5e-3, seed=1))
+    first, last = trained.history.head(10).mean(), trained.history.tail(10).mean()
+    assert last.l2 < 0.5 * first.l2 and last.ssim < 0.8 * first.ssim and last.focal < first.focal
+
+
+def test_each_epoch_shows_each_image_once(textures, monkeypatch):
+    images = np.arange(6, dtype=np.uint8)[:, None, None, None] * np.ones((1, 32, 32, 3), np.uint8)
+    seen = []
+    real = training.simulate
+    monkeypatch.setattr(
+        training,
+        "simulate",
+        lambda batch, *rest: (
+            seen.extend((batch[:, 0, 0, 0] * 255).round().int().tolist()) or real(batch, *rest)
+        ),
+    )
+    train(images, textures, replace(TINY, steps=9))
+    epochs = np.array(seen).reshape(6, 6)  # batches of 4 run over the epochs' ends
+    assert (np.sort(epochs, axis=1) == np.arange(6)).all()
+    assert len({tuple(epoch) for epoch in epochs.tolist()}) > 1
+
+
+def test_the_seed_decides_the_weights_and_no_global_state_moves(images, textures, whole):
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    assert torch.equal(weights(train(images, textures, TINY)), weights(whole))
+    assert torch.equal(before[0], torch.get_rng_state()) and (before[1] == np.random.get_state()[1]).all()  # noqa: NPY002
+    assert not torch.equal(weights(train(images, textures, replace(TINY, seed=4))), weights(whole))
+
+
+def test_the_rate_falls_at_80_and_90_percent():
+    settings = TrainingSettings(steps=105)
+    rates = [settings.lr_at(step) for step in (0, 83, 84, 93, 94, 104)]
+    assert rates == pytest.approx([1e-4, 1e-4, 2e-5, 2e-5, 4e-6, 4e-6])
+
+
+def test_history_has_few_rows_and_their_sum(images, textures, whole, monkeypatch):
+    assert whole.history.columns.tolist() == ["step", "l2", "ssim", "focal", "loss", "lr"]
+    assert whole.history.loss.tolist() == pytest.approx(
+        whole.history[["l2", "ssim", "focal"]].sum(axis=1).tolist()
+    )
+    monkeypatch.setattr(training, "HISTORY_ROWS", 5)
+    windows = train(images, textures, TINY).history
+    assert windows.step.tolist() == [3, 6, 9, 12]
+    assert windows.l2[1] == pytest.approx(whole.history.l2[3:6].mean(), rel=1e-5)
+    assert not whole.reconstructive.training and not whole.discriminative.training
+
+
+def test_oblong_images_train_and_make_a_panel(textures):
+    images = np.random.default_rng(0).integers(0, 256, (3, 32, 64, 3), dtype=np.uint8)
+    trained = train(images, textures, replace(TINY, steps=2))
+    arrays = panel(trained, images, textures, seed=5, n=4)
+    assert {name: array.shape for name, array in arrays.items()} == {
+        "image": (4, 32, 64, 3),
+        "simulated": (4, 32, 64, 3),
+        "reconstruction": (4, 32, 64, 3),
+        "mask": (4, 32, 64),
+        "map": (4, 32, 64),
+    }
+    assert all(
+        array.min() >= 0 and array.max() <= 1 and array.dtype == np.float32 for array in arrays.values()
+    )
+    assert arrays["mask"].any(axis=(1, 2)).all()  # the examples that show something come first
+    outside = arrays["mask"] == 0
+    assert (arrays["image"][outside] == arrays["simulated"][outside]).all()
+    again = panel(trained, images, textures, seed=5, n=4)
+    assert all((arrays[name] == again[name]).all() for name in arrays)
+
+
+def test_a_full_gpu_says_what_to_set(images, textures, monkeypatch):
+    def full(*_):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(training, "simulate", full)
+    with pytest.raises(
+        RuntimeError, match=r"batch 4, 32x32 px, widths 2/2: set a smaller batch, image_size or widths"
+    ):
+        train(images, textures, TINY)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(images, textures):
+    with pytest.raises(FloatingPointError, match="lower lr"):
+        train(images, textures, replace(TINY, lr=1e30))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"batch": 0}, "batch must be at least 1, got 0"),
+        ({"amp": "fp16"}, "amp must be 'off' or 'bf16', got 'fp16'"),
+        ({"lr": 0.0}, "lr must be positive"),
+        ({"seed": -1}, "seed must not be negative"),
+    ],
+)
+def test_wrong_settings_are_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        replace(TINY, **change)
+
+
+def test_wrong_inputs_are_named(images, textures):
+    with pytest.raises(ValueError, match="images must be uint8"):
+        train(images.astype(np.float32), textures, TINY)
+    with pytest.raises(ValueError, match="divisible by 32, got 31x32"):
+        train(images[:, 1:], textures, TINY)
+    with pytest.raises(ValueError, match="textures must be uint8"):
+        train(images, textures.float(), TINY)
+    with pytest.raises(ValueError, match="bf16' is for CUDA only, got device cpu"):
+        train(images, textures, replace(TINY, amp="bf16"))
+
+
+@pytest.mark.slow
+def test_compiled_training_is_close_to_eager(images, textures, whole):
+    compiled = train(images, textures, replace(TINY, compile=True))
+    assert compiled.history.loss.tolist()[:3] == pytest.approx(whole.history.loss.tolist()[:3], rel=1e-2)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("amp", ["off", "bf16"])
+def test_a_gpu_starts_with_the_losses_of_the_cpu(images, textures, whole, amp):
+    there = train(images, textures, replace(TINY, amp=amp), device="cuda")
+    assert there.history.loss.iloc[0] == pytest.approx(
+        whole.history.loss.iloc[0], rel=2e-3 if amp == "off" else 3e-2
+    )
+    assert next(there.reconstructive.parameters()).dtype == torch.float32
+
+
+@pytest.mark.gpu
+def test_a_gpu_run_resumes(images, textures, tmp_path):
+    with pytest.raises(Killed):
+        train(images, textures, TINY, device="cuda", checkpoint=tmp_path / "run.pt", progress=kill_after(6))
+    resumed = train(images, textures, TINY, device="cuda", checkpoint=tmp_path / "run.pt")
+    assert resumed.history.step.tolist() == list(range(1, 13))
+
+
+@pytest.mark.gpu
+def test_a_gpu_that_is_really_full_says_what_to_set(textures):
+    images = np.zeros((1, 1024, 1024, 3), np.uint8)
+    total = torch.cuda.mem_get_info()[1]
+    torch.cuda.set_per_process_memory_fraction(min(1.0, 2e9 / total))
+    try:
+        with pytest.raises(RuntimeError, match="set a smaller batch"):
+            train(images, textures, TrainingSettings(32, 32, steps=1, batch=16), device="cuda")
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+        torch.cuda.empty_cache()

@@ -1,0 +1,137 @@
+import numpy as np
+import pytest
+import torch
+
+from lib.draem.losses import image_score
+from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
+from lib.maps import draem
+from lib.maps.draem import anomaly_maps, fold_batchnorm
+
+
+@pytest.fixture(scope="module")
+def networks():
+    """Networks with statistics as after training: far from mean 0 and variance 1."""
+    pair = ReconstructiveNetwork(4, seed=1), DiscriminativeNetwork(4, seed=2)
+    generator = torch.Generator().manual_seed(3)
+    for network in pair:
+        for layer in network.modules():
+            if isinstance(layer, torch.nn.Conv2d):
+                torch.nn.init.kaiming_normal_(layer.weight, generator=generator)
+            elif isinstance(layer, torch.nn.BatchNorm2d):
+                layer.running_mean.normal_(0, 0.1, generator=generator)
+                layer.running_var.uniform_(0.5, 3.0, generator=generator)
+                layer.weight.data.uniform_(0.5, 1.5, generator=generator)
+                layer.bias.data.normal_(0, 0.2, generator=generator)
+        network.eval()
+    return pair
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(0).integers(0, 256, (7, 32, 64, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def expected(networks, images):
+    x = torch.from_numpy(images).permute(0, 3, 1, 2) / 255
+    with torch.inference_mode():
+        return networks[1](torch.cat((networks[0](x), x), dim=1)).softmax(dim=1)[:, 1]
+
+
+def test_folded_networks_give_the_same_outputs(networks, images):
+    x = torch.from_numpy(images).permute(0, 3, 1, 2) / 255
+    for network, inputs in zip(networks, (x, torch.cat((x, 1 - x), dim=1)), strict=True):
+        folded = fold_batchnorm(network)
+        assert not any(isinstance(layer, torch.nn.BatchNorm2d) for layer in folded.modules())
+        with torch.inference_mode():
+            torch.testing.assert_close(folded(inputs), network(inputs), atol=1e-5, rtol=1e-5)
+        assert any(isinstance(layer, torch.nn.BatchNorm2d) for layer in network.modules())
+
+
+def test_folding_a_network_in_training_uses_its_statistics(networks):
+    network = fold_batchnorm(networks[0].train())
+    assert networks[0].training and not network.training
+    networks[0].eval()
+    x = torch.rand(1, 3, 32, 32)
+    with torch.inference_mode():
+        torch.testing.assert_close(network(x), networks[0](x), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("batch", [None, 1, 3, 100])
+def test_maps_and_scores_are_those_of_the_networks(networks, images, expected, batch):
+    out = np.full(images.shape[:3], np.nan, np.float16)
+    seen = []
+    scores = anomaly_maps(*networks, images, out, batch=batch, progress=lambda *done: seen.append(done))
+    assert expected.std() > 1e-3  # a map that could be wrong
+    np.testing.assert_allclose(out, expected.numpy(), atol=1e-3)
+    np.testing.assert_allclose(
+        scores, image_score(expected).numpy(), atol=1e-5
+    )  # from float32, not from `out`
+    assert scores.dtype == np.float32 and seen[-1] == (7, 7)
+
+
+def test_maps_are_written_to_a_file_as_they_come(networks, images, expected, tmp_path):
+    np.save(tmp_path / "images.npy", images)
+    out = np.lib.format.open_memmap(tmp_path / "maps.npy", "w+", np.float16, images.shape[:3])
+    anomaly_maps(*networks, np.load(tmp_path / "images.npy", mmap_mode="r"), out, batch=2)
+    out.flush()
+    np.testing.assert_allclose(np.load(tmp_path / "maps.npy"), expected.numpy(), atol=1e-3)
+
+
+def test_a_full_gpu_gets_half_the_batch(networks, images, expected, monkeypatch):
+    real, sizes = draem._maps, []
+
+    def crowded(first, second, batch):
+        sizes.append(len(batch))
+        if len(batch) > 2:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return real(first, second, batch)
+
+    monkeypatch.setattr(draem, "_maps", crowded)
+    out = np.empty(images.shape[:3], np.float16)
+    anomaly_maps(*networks, images, out, batch=7)
+    assert sizes == [7, 3, 1, 1, 1, 1, 1, 1, 1]
+    np.testing.assert_allclose(out, expected.numpy(), atol=1e-3)
+
+
+def test_a_gpu_too_small_for_one_image_says_so(networks, images, monkeypatch):
+    def full(*_):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(draem, "_maps", full)
+    with pytest.raises(RuntimeError, match="one image of 32x64 px: set a smaller image_size"):
+        anomaly_maps(*networks, images, np.empty(images.shape[:3], np.float16))
+
+
+def test_wrong_inputs_are_named(networks, images):
+    out = np.empty(images.shape[:3], np.float16)
+    with pytest.raises(ValueError, match="images must be uint8"):
+        anomaly_maps(*networks, images / 255, out)
+    with pytest.raises(ValueError, match=r"out must be float16 \(7, 32, 64\), got float32"):
+        anomaly_maps(*networks, images, out.astype(np.float32))
+    with pytest.raises(ValueError, match="divisible by 32, got 31x64"):
+        anomaly_maps(*networks, images[:, 1:], out[:, 1:])
+    with pytest.raises(ValueError, match="batch must be at least 1, got 0"):
+        anomaly_maps(*networks, images, out, batch=0)
+
+
+@pytest.mark.gpu
+def test_a_gpu_makes_the_same_maps(networks, images, expected):
+    out = np.empty(images.shape[:3], np.float16)
+    scores = anomaly_maps(*networks, images, out, device="cuda")
+    np.testing.assert_allclose(out, expected.numpy(), atol=5e-3)
+    np.testing.assert_allclose(scores, image_score(expected).numpy(), atol=5e-3)
+
+
+@pytest.mark.gpu
+def test_a_gpu_that_is_really_full_gets_half_the_batch(networks):
+    images = np.zeros((64, 512, 512, 3), np.uint8)
+    out = np.full(images.shape[:3], np.nan, np.float16)
+    total = torch.cuda.mem_get_info()[1]
+    torch.cuda.set_per_process_memory_fraction(min(1.0, 2e9 / total))
+    try:
+        anomaly_maps(*networks, images, out, batch=64, device="cuda")
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+        torch.cuda.empty_cache()
+    assert np.isfinite(out).all()

@@ -1,0 +1,158 @@
+"""The chain: nothing from a test fold reaches DRAEM, and a changed setting redoes what depends on it, no more."""
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import lib.pipeline.anomaly as anomaly
+from lib.draem.checkpoints import export_official
+from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
+from lib.pipeline.anomaly import map_all, networks, train_fold
+from lib.pipeline.pictures import closeups, folds, images, in_test_fold, index, splits, spread
+from lib.pipeline.predictions import predictions
+from lib.pipeline.run import Run, open_run
+from lib.study import Study
+
+SETTINGS = {"weights": "random-init", "leak_check": "none", "keep": (0.5, 1.0)}
+
+
+def make_run(folder, **settings):
+    return open_run("deco_cap", "smoke", "", str(folder), SETTINGS | settings)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    run = make_run(tmp_path_factory.mktemp("study"))
+    predictions(run, "imbalance")
+    return run
+
+
+def test_names_tell_standins_from_real_data(tmp_path):
+    assert make_run(tmp_path).name == "deco_cap-synthetic"
+    (tmp_path / "deco_cap").mkdir()
+    real = open_run("deco_cap", "smoke", str(tmp_path), str(tmp_path))
+    assert (real.name, real.data_dir) == ("deco_cap", str(tmp_path / "deco_cap"))
+
+
+def test_draem_sees_good_training_images_only(run, monkeypatch):
+    table, stack = index(run), images(run, run.study.image_size)
+    seen = {}
+
+    def spy(pictures, *args, **kwargs):
+        seen["pictures"] = np.array(pictures)
+        raise InterruptedError
+
+    monkeypatch.setattr(anomaly, "train", spy)
+    run.store.forget("draem/stratified-0")
+    with pytest.raises(InterruptedError):
+        train_fold(run, "stratified-0")
+    allowed = (table["label"] == "good").to_numpy() & ~in_test_fold(run, "stratified-0")
+    assert np.array_equal(seen["pictures"], stack[allowed])
+    assert 0 < allowed.sum() < (table["label"] == "good").sum()
+    monkeypatch.undo()
+    train_fold(run, "stratified-0")
+
+
+def test_each_image_is_tested_once_per_scheme(run):
+    table = folds(run)
+    assert (table.groupby(["scheme", "id"]).size() == 1).all()
+    assert set(table["id"]) == set(index(run)["id"])
+    assert sum(in_test_fold(run, name).sum() for name in splits(run)) == len(index(run))
+
+
+def manifests(run):
+    return {name: run.store.manifest(name)["fingerprint"] for name in run.store.names()}
+
+
+REDONE = {  # a setting, and the artefacts that must change with it; all others must stay
+    ("folds", 4): ("folds", "draem", "maps", "features/map", "predictions"),
+    ("resize", "crop"): ("images",),  # stand-ins are square: the same pixels, so nothing below changes
+    ("draem_steps", 5): ("draem", "maps", "features/map", "predictions"),
+    ("draem_lr", 1e-3): ("draem", "maps", "features/map", "predictions"),
+    ("map_encoding", "jet"): ("features/map", "predictions"),
+    ("feature_size", 64): ("images/64", "features", "predictions"),
+    ("selection", "none"): ("predictions",),
+    ("mlp", (7,)): ("predictions",),
+    ("scale", "none"): ("predictions",),
+    ("binary", "separate"): ("predictions",),
+    ("repeats", 2): ("predictions",),
+    ("keep", (0.25, 1.0)): ("predictions/imbalance",),
+}
+
+
+@pytest.mark.parametrize("change", REDONE, ids=lambda c: c[0])
+def test_a_setting_redoes_what_depends_on_it_and_no_more(run, change, tmp_path):
+    copied = tmp_path / "study"
+    shutil.copytree(run.study_dir, copied)
+    before = manifests(run)
+    other = replace(run, study=Study.of("smoke", SETTINGS | dict([change])), study_dir=str(copied))
+    predictions(other, "imbalance")
+    after = manifests(other)
+    changed = {name for name, print_ in after.items() if before.get(name) != print_}
+    stray = {name for name in changed if not name.startswith(REDONE[change])}
+    assert not stray
+    for prefix in REDONE[change]:
+        assert any(name.startswith(prefix) for name in changed), prefix
+
+
+def test_the_same_study_gives_the_same_bytes(run, tmp_path):
+    twin = make_run(tmp_path)
+    predictions(twin, "imbalance")
+    for name in (
+        "folds.parquet",
+        "draem/stratified-1.safetensors",
+        "maps/stratified-0.npy",
+        "predictions/imbalance.parquet",
+    ):
+        assert twin.store.digest(name) == run.store.digest(name), name
+
+
+def test_another_seed_gives_other_predictions(run, tmp_path):
+    twin = make_run(tmp_path, seed=1)
+    mine, other = predictions(run, "classification")[0], predictions(twin, "classification")[0]
+    assert not np.allclose(mine["p:good"].dropna(), other["p:good"].dropna())
+
+
+def test_image_scores_cover_every_split(run):
+    scores = map_all(run)
+    assert set(scores["split"]) == set(splits(run))
+    assert scores["score"].between(0, 1).all()
+    assert scores.groupby("id")["tested"].sum().eq(1).all()
+
+
+def test_official_checkpoints_replace_training(run, tmp_path):
+    export_official(tmp_path, "model_", ReconstructiveNetwork(8, seed=1), DiscriminativeNetwork(8, seed=2))
+    other = replace(
+        run, study=replace(run.study, draem_checkpoint=str(tmp_path)), study_dir=str(tmp_path / "s")
+    )
+    assert train_fold(other, "stratified-0")["origin"] == "official checkpoint"
+    mine = networks(other, "stratified-0")[0].state_dict()
+    expected = ReconstructiveNetwork(8, seed=1).state_dict()
+    assert all((mine[key] == expected[key]).all() for key in expected)
+
+
+def test_closeups_and_samples(run):
+    rows = spread(index(run), 3)
+    assert list(rows) == index(run).attrs["classes"]
+    pictures, outlines = closeups(run, rows["marks"], 48)
+    assert pictures.shape == (3, 48, 48, 3)
+    assert all(mask.any() for mask in outlines)
+
+
+def test_a_study_without_pictures_says_what_to_do(tmp_path):
+    run = Run("magnetic_tile_x", Study.of("smoke"), str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="--data"):
+        index(run)
+
+
+def test_predictions_hold_the_true_class_in_every_task(run):
+    other = replace(run, study=replace(run.study, binary="separate"))
+    table, notes = predictions(other, "classification")
+    truth = index(run).set_index("id")["label"]
+    assert set(table["task"]) == {"multiclass", "binary"}
+    assert (table["label"] == table["id"].map(truth)).all()
+    assert isinstance(notes, pd.DataFrame)
+    assert {"k", "k_image", "k_map", "n_train"} <= set(notes)
