@@ -1,6 +1,7 @@
 # Set-up happens by itself; ARGS go to run_all.py: make run ARGS="--dataset shaft --preset standard"
 PYTHON ?= python3
 VENV := .venv
+export OMP_WAIT_POLICY ?= PASSIVE
 PY := $(VENV)/bin/python
 READY := $(VENV)/.installed
 

@@ -61,10 +61,12 @@ def _bare(axes: Axes) -> None:
 
 
 def _footnote(figure: Figure, caption: str) -> None:
-    """Write the caption (data set, preset, folds, backbone) under the figure."""
-    width = int(figure.get_figwidth() * 17)
+    """Write the caption (data set, preset, folds, backbone) under everything that the figure holds."""
+    figure.canvas.draw()
+    lowest = figure.get_tightbbox().y0 / figure.get_figheight()
+    text = textwrap.fill(plain(caption), max(60, int(figure.get_figwidth() * 17)))
     figure.text(
-        0.5, -0.01, textwrap.fill(plain(caption), width), ha="center", va="top", fontsize=7, color="0.35"
+        0.5, lowest - 0.08 / figure.get_figheight(), text, ha="center", va="top", fontsize=7, color="0.35"
     )
 
 
@@ -183,15 +185,17 @@ def score_distribution(scores: pd.DataFrame, good: str, caption: str) -> Figure:
     return figure
 
 
-def fold_sizes(folds: pd.DataFrame, labels: pd.Series, caption: str) -> Figure:
+def fold_sizes(folds: pd.DataFrame, labels: pd.Series, classes: Sequence[str], caption: str) -> Figure:
     """Draw how many images of each class stand in each test fold, one panel per scheme."""
     table = folds.assign(label=folds["id"].map(labels).map(plain))
+    order = [plain(label) for label in classes]
     schemes = list(table["scheme"].unique())
     figure, grid = plt.subplots(
         1, len(schemes), figsize=(4.4 * len(schemes), 2.8), squeeze=False, sharey=True
     )
     for axes, scheme in zip(grid[0], schemes, strict=True):
         counts = table[table["scheme"] == scheme].groupby(["fold", "label"]).size().unstack(fill_value=0)
+        counts = counts.reindex(columns=order, fill_value=0)
         counts.plot.bar(stacked=True, ax=axes, width=0.8, legend=False, colormap="cividis", rot=0)
         axes.set(title=f"{scheme} folds", xlabel="test fold", ylabel="images")
     grid[0][-1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
@@ -216,8 +220,8 @@ def recall_bars(recalls: pd.DataFrame, caption: str) -> Figure:
         axes.set(title=title, xlabel="", ylabel="recall (pooled test folds)", ylim=(0, 1.02))
         if part["name"].nunique() > 4:
             axes.tick_params(axis="x", rotation=20)
-    _named_legend(grid[1])
     figure.tight_layout()
+    _named_legend(figure, grid[1])
     _footnote(figure, caption)
     return figure
 
@@ -269,8 +273,8 @@ def degradation(values: pd.DataFrame, caption: str, by: str = "class") -> Figure
         axes.set(title=plain(panel), xlabel="defective training images kept", ylabel="")
         axes.xaxis.set_major_formatter(mpl.ticker.PercentFormatter(1.0, decimals=0))
         axes.set_xticks(sorted(values["keep"].unique()))
-    _named_legend(grid.flat[0])
     figure.tight_layout()
+    _named_legend(figure, grid.flat[0])
     _footnote(figure, caption)
     return figure
 
@@ -330,10 +334,13 @@ def selected_sources(diagnostics: pd.DataFrame, caption: str) -> Figure:
     return figure
 
 
-def _named_legend(axes: Axes) -> None:
+def _named_legend(figure: Figure, axes: Axes) -> None:
+    """Move the axes' legend of feature sets above the figure, with their names in words."""
+    handles, labels = axes.get_legend_handles_labels()
     legend = axes.get_legend()
     if legend is not None:
-        for text in legend.get_texts():
-            text.set_text(NAMES.get(text.get_text(), text.get_text()))
-        legend.set_title("")
-        legend.set_frame_on(False)
+        legend.remove()
+    figure.legend(
+        handles, [NAMES.get(label, label) for label in labels], loc="lower center", bbox_to_anchor=(0.5, 1.0),
+        ncols=len(labels), frameon=False,
+    )  # fmt: skip

@@ -63,7 +63,7 @@ def test_wrong_files_are_named(trained, tmp_path):
     save_draem(path, *networks(trained), {})
     tensors = load_file(path)
     del tensors["discriminative.decoder_segment.fin_out.0.bias"]
-    save_file(tensors, path, {"format": "draem-1"})
+    save_file(tensors, path, {"draem-1": "{}"})
     with pytest.raises(ValueError, match=r"decoder_segment\.fin_out\.0\.bias"):
         load_draem(path)
 
