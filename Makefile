@@ -1,7 +1,7 @@
 # Set-up happens by itself; ARGS go to run_all.py: make run ARGS="--dataset shaft --preset standard"
 PYTHON ?= python3
 VENV := .venv
-export OMP_WAIT_POLICY ?= PASSIVE
+export GOMP_SPINCOUNT ?= 30000
 PY := $(VENV)/bin/python
 READY := $(VENV)/.installed
 

@@ -134,17 +134,21 @@ def execute(work: Plan) -> int:
     failures: list[str] = []
     with local_cluster(options.workers) as own:
         scheduler = options.scheduler or own
-        if options.jobs > 1 and len(work.runs) > 1:
-            with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
+        side_by_side = jobs_here(work)
+        if side_by_side > 1:
+            threads = max(1, (os.cpu_count() or 1) // side_by_side)
+            with ProcessPoolExecutor(side_by_side, mp_context=get_context("spawn")) as pool:
                 tasks = {
-                    pool.submit(_one, jobs_of(work, run, scheduler), expected[run.name], options): run
+                    pool.submit(
+                        _one, jobs_of(work, run, scheduler), expected[run.name], options, threads
+                    ): run
                     for run in work.runs
                 }
                 failures += [str(task.exception()) for task in as_completed(tasks) if task.exception()]
         else:
             for run in work.runs:
                 try:
-                    _one(jobs_of(work, run, scheduler), expected[run.name], options)
+                    _one(jobs_of(work, run, scheduler), expected[run.name], options, 0)
                 except NotebookError as error:
                     failures.append(f"{run.name}: {error}")
         if not failures and NOTEBOOKS[-1] in work.notebooks:
@@ -162,8 +166,26 @@ def execute(work: Plan) -> int:
     return 0
 
 
-def _one(jobs: Sequence[Job], expected: Mapping[str, float], options: argparse.Namespace) -> float:
+def jobs_here(work: Plan) -> int:
+    """Return how many data sets to run side by side: what was asked for, else what keeps the cores busy.
+
+    On a CPU one thread per data set beats all threads on one (small networks share out badly), and one more than
+    there are cores keeps the last data set from running alone; a GPU or a cluster takes one data set at a time.
+    """
+    options = work.options
+    if options.jobs:
+        return min(int(options.jobs), len(work.runs))
+    if work.runs[0].device != "cpu" or options.workers or options.scheduler:
+        return 1
+    return min(len(work.runs), (os.cpu_count() or 1) + 1)
+
+
+def _one(
+    jobs: Sequence[Job], expected: Mapping[str, float], options: argparse.Namespace, threads: int
+) -> float:
     os.environ[BATCH] = "1"
+    if threads:
+        os.environ["OMP_NUM_THREADS"] = str(threads)
     return run_jobs(jobs, expected, force=options.force, verbose=options.verbose)
 
 

@@ -64,7 +64,9 @@ def parser() -> argparse.ArgumentParser:
         "--workers", type=int, default=0, metavar="N", help="folds on N Dask workers started here"
     )
     how.add_argument("--scheduler", metavar="ADDRESS", help="folds on an existing Dask cluster")
-    how.add_argument("--jobs", type=int, default=1, metavar="N", help="data sets side by side")
+    how.add_argument(
+        "--jobs", type=int, default=0, metavar="N", help="data sets side by side; 0: what pays here"
+    )
     how.add_argument("--list", action="store_true", help="show data sets, presets, notebooks and settings")
     how.add_argument("--dry-run", action="store_true", help="show what would run and what it would cost")
     how.add_argument("--verify", action="store_true", help="check every artefact of the study")
@@ -104,8 +106,8 @@ def plan(options: argparse.Namespace) -> Plan:
         faults.append(f"--groups {options.groups}: no such file")
     if options.workers and options.scheduler:
         faults.append("--workers and --scheduler contradict each other: give one")
-    if options.workers < 0 or options.jobs < 1:
-        faults.append(f"--workers {options.workers}, --jobs {options.jobs}: from 0 and from 1 up")
+    if options.workers < 0 or options.jobs < 0:
+        faults.append(f"--workers {options.workers}, --jobs {options.jobs}: must not be negative")
     name = options.study or options.preset
     if Path(name).name != name or name in ("", ".", ".."):
         faults.append(f"--study {name!r}: must be a plain folder name")
