@@ -1,0 +1,1 @@
+"""From folders of pictures to one index table, folds and arrays."""

@@ -1,0 +1,222 @@
+"""The catalogue: a folder of pictures becomes one checked index table, or one list of all its faults."""
+
+from __future__ import annotations
+
+import difflib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pandas as pd
+
+from lib.data.faults import DataError, Fault, as_table
+from lib.data.groups import groups_from_file, groups_from_regex, tile_groups
+from lib.data.images import READERS, Examined, examine, read_mask
+from lib.data.layouts import Entry, Listing, read_layout
+
+GOOD_NAMES = ("good", "ok", "normal", "free")
+COLUMNS = {
+    "id": "string",
+    "path": "string",
+    "label": "string",
+    "group": "string",
+    "mask": "string",
+    "sha256": "string",
+    "width": "int64",
+    "height": "int64",
+}
+SHOWN_IN_NOTE = 5
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """A checked data set.
+
+    `index` has one row per image, sorted by id, with `COLUMNS`: id and path (POSIX, below `root`), label,
+    group and mask (<NA> where unknown), sha256 of the file, upright width and height in pixels. `classes`
+    holds the good one first, then the others sorted. `skipped` lists what was left out: file, fault, way_out.
+    """
+
+    name: str
+    root: Path
+    index: pd.DataFrame
+    good: str
+    classes: tuple[str, ...]
+    layout: str
+    grouped: bool
+    skipped: pd.DataFrame
+    note: str
+
+
+def catalogue(
+    root: Path,
+    *,
+    dataset: str = "",
+    good: str = "",
+    groups: Path | None = None,
+    group_regex: str = "",
+    skip_bad: bool = False,
+) -> Catalogue:
+    """Index the images below `root`, every one fully decoded, in one of the layouts of `layouts.LAYOUTS`.
+
+    `good` names the good class (default: the one called good, ok, normal or free). Groups come from the
+    file `groups`, else from `group_regex`, else from a groups.csv in `root`, else from the data set's own
+    rule. `skip_bad` leaves out files that are bad by themselves: of duplicates it keeps the first, of images
+    under several labels none, of bad masks the image. Raises DataError with every fault there is.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        fault = "not a folder" if root.exists() else "no such folder"
+        raise DataError([Fault(str(root), fault, "name the folder that holds the images (--data DIR)")])
+    listing = read_layout(root, dataset)
+    examined, bad = _try_all(root, [entry.id for entry in listing.entries], examine)
+    bad |= _duplicates(listing.entries, examined)
+    kept = [entry for entry in listing.entries if entry.id not in bad] if skip_bad else listing.entries
+    kept_ids = [entry.id for entry in kept]
+
+    structural = list(listing.structural)
+    good, faults = _good_class(root, good, {entry.label for entry in kept}) if kept else ("", [])
+    structural += faults
+    group_of, faults = _groups(listing, kept_ids, groups, group_regex)
+    structural += faults
+    bad_masks, notes = _check_masks(root, kept, examined, good)
+    skippable = sorted([*listing.faults, *bad.values(), *bad_masks.values()])
+    if listing.entries and not kept:
+        structural.append(Fault(str(root), "no usable image is left", "see the other faults"))
+    told = structural if skip_bad and kept else structural + skippable
+    if structural or (skippable and not skip_bad):
+        raise DataError(told, str(root) if structural else f"{root} (--skip-bad leaves these files out)")
+
+    rows = [_row(e, group_of.get(e.id), examined[e.id], e.mask not in bad_masks) for e in kept]
+    index = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+    classes = (good, *sorted(set(index["label"]) - {good}))
+    notes = [*listing.notes, *notes]
+    if gone := sorted({entry.label for entry in listing.entries} - set(classes)):
+        notes.append(f"classes without a usable image: {', '.join(gone)}")
+    return Catalogue(
+        name=dataset or root.resolve().name,
+        root=root,
+        index=index.sort_values("id", ignore_index=True),
+        good=good,
+        classes=classes,
+        layout=listing.layout,
+        grouped=bool(group_of),
+        skipped=as_table(skippable),
+        note="; ".join(notes),
+    )
+
+
+def _row(entry: Entry, group: str | None, facts: Examined, mask_is_fine: bool) -> tuple[object, ...]:
+    mask = entry.mask if mask_is_fine else None
+    return entry.id, entry.id, entry.label, group, mask, facts.sha256, facts.width, facts.height
+
+
+def _try_all(
+    root: Path, names: Sequence[str], read: Callable[[Path], T]
+) -> tuple[dict[str, T], dict[str, Fault]]:
+    """Read all files in parallel; return the results and the faults, both by name."""
+
+    def attempt(name: str) -> T | Fault:
+        try:
+            return read(root / name)
+        except DataError as error:
+            return replace(error.faults[0], file=name)
+
+    with ThreadPoolExecutor(READERS) as pool:
+        outcomes = dict(zip(names, pool.map(attempt, names), strict=True))
+    faults = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, Fault)}
+    return {n: outcome for n, outcome in outcomes.items() if not isinstance(outcome, Fault)}, faults
+
+
+def _duplicates(entries: Iterable[Entry], examined: dict[str, Examined]) -> dict[str, Fault]:
+    """Return the files to leave out: all but the first of equal ones, all of equal ones in two classes."""
+    same: dict[str, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        if entry.id in examined:
+            same[examined[entry.id].sha256].append(entry)
+    faults = {}
+    for first, *others in same.values():
+        rival = next((entry for entry in others if entry.label != first.label), None)
+        if rival is None:
+            for entry in others:
+                fault = f"same content as {first.id}"
+                faults[entry.id] = Fault(entry.id, fault, "keep one of them")
+            continue
+        for entry in (first, *others):
+            other = first if entry.label != first.label else rival
+            fault = f"same content as {other.id}, under another label"
+            faults[entry.id] = Fault(entry.id, fault, "keep it in the class it belongs to")
+    return faults
+
+
+def _good_class(root: Path, wanted: str, labels: set[str]) -> tuple[str, list[Fault]]:
+    found = ", ".join(sorted(labels))
+    faults = []
+    if len(labels) == 1:
+        faults.append(Fault(str(root), f"one class only ({found})", "add a folder for each other class"))
+    fold_case = {label for label in labels if label.casefold() == wanted.casefold()}
+    candidates = {wanted} & labels or fold_case
+    if not wanted:
+        candidates = {label for label in labels if label.casefold() in GOOD_NAMES}
+    if len(candidates) == 1:
+        return candidates.pop(), faults
+    if candidates:
+        fault = f"{len(candidates)} classes may be the good one ({', '.join(sorted(candidates))})"
+        faults.append(Fault(str(root), fault, "choose one with --good NAME"))
+    elif wanted:
+        folded = {label.casefold(): label for label in sorted(labels)}
+        near = [folded[name] for name in difflib.get_close_matches(wanted.casefold(), folded)]
+        way_out = f"did you mean {' or '.join(near)}?" if near else f"choose one of: {found}"
+        faults.append(Fault(str(root), f"no class {wanted!r} to be the good one", way_out))
+    else:
+        fault = f"no class is called {', '.join(GOOD_NAMES[:-1])} or {GOOD_NAMES[-1]}"
+        faults.append(Fault(str(root), fault, f"say which is the good one with --good NAME, of: {found}"))
+    return "", faults
+
+
+def _groups(
+    listing: Listing, kept: Sequence[str], file: Path | None, regex: str
+) -> tuple[dict[str, str], list[Fault]]:
+    if file is not None and regex:
+        return {}, [Fault(str(file), f"groups given twice, also as {regex!r}", "--groups or --group-regex")]
+    found = [entry.id for entry in listing.entries]
+    if regex:
+        return groups_from_regex(regex, kept)
+    beside = listing.root / "groups.csv"
+    if file is not None or beside.exists():
+        return groups_from_file(beside if file is None else Path(file), kept, found)
+    return (tile_groups(found) if listing.layout == "magnetic_tile" else {}), []
+
+
+def _check_masks(
+    root: Path, entries: Sequence[Entry], examined: dict[str, Examined], good: str
+) -> tuple[dict[str, Fault], list[str]]:
+    """Decode all masks; return the faults by mask, and what is worth a note."""
+    owners = {entry.mask: entry for entry in entries if entry.mask is not None}
+
+    def shape_and_content(path: Path) -> tuple[tuple[int, ...], bool]:
+        mask: np.ndarray = read_mask(path)
+        return mask.shape, bool(mask.any())
+
+    read, faults = _try_all(root, list(owners), shape_and_content)
+    empty = []
+    for mask, ((height, width), marked) in read.items():
+        entry = owners[mask]
+        image = examined.get(entry.id)
+        if image is not None and (image.height, image.width) != (height, width):
+            fault = f"mask of {width} x {height} pixels for {entry.id} of {image.width} x {image.height}"
+            faults[mask] = Fault(mask, fault, "draw it at the image's size or remove it")
+        elif marked and entry.label == good:
+            fault = f"mask that marks a defect on {entry.id}, of the good class"
+            faults[mask] = Fault(mask, fault, "move the image to its defect's class or remove the mask")
+        elif not marked and entry.label != good:
+            empty.append(mask)
+    if not empty:
+        return faults, []
+    more = ", ..." if len(empty) > SHOWN_IN_NOTE else ""
+    return faults, [f"empty masks of defective images: {', '.join(sorted(empty)[:SHOWN_IN_NOTE])}{more}"]

@@ -1,0 +1,64 @@
+"""What can be wrong with somebody's images: every fault is collected first and told in one go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass
+
+import pandas as pd
+
+SHOWN = 50  # faults printed in full; the rest is counted, and stands in `DataError.faults`
+
+
+@dataclass(frozen=True, order=True)
+class Fault:
+    """One thing that is wrong: the file (or folder), what is wrong with it, and what to do about it."""
+
+    file: str
+    fault: str
+    way_out: str
+
+
+class DataError(Exception):
+    """Images that cannot be used as they are; `faults` holds every fault, the message the first 50."""
+
+    def __init__(self, faults: Iterable[Fault], heading: str = "") -> None:
+        self.faults = tuple(faults)
+        if not self.faults:
+            raise ValueError("a DataError needs at least one fault")
+        self.heading = heading
+        super().__init__(heading)
+
+    def __reduce__(self) -> tuple[type[DataError], tuple[tuple[Fault, ...], str]]:
+        # Exceptions pickle by `args`; a DataError must come back whole from a worker process.
+        return type(self), (self.faults, self.heading)
+
+    def __str__(self) -> str:
+        return describe(self.faults, self.heading)
+
+
+def printable(text: str) -> str:
+    r"""Return `text` on one line: control and undecodable characters written as \n, \x1b, \udcff."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def describe(faults: Iterable[Fault], heading: str = "") -> str:
+    """Return the faults as text: one line if there is one, else a table of the first 50 and a count."""
+    rows = [tuple(printable(cell) for cell in astuple(fault)) for fault in faults]
+    if len(rows) == 1 and not heading:
+        file, fault, way_out = rows[0]
+        return f"{file}: {fault} ({way_out})"
+    title = f"{len(rows):,} {'fault' if len(rows) == 1 else 'faults'}"
+    shown = [("file", "fault", "what to do"), *rows[:SHOWN]]
+    widths = [max(len(row[column]) for row in shown) for column in range(2)]
+    lines = [f"{heading}: {title}" if heading else title]
+    lines += [f"  {file:<{widths[0]}}  {fault:<{widths[1]}}  {way_out}" for file, fault, way_out in shown]
+    if len(rows) > SHOWN:
+        lines.append(f"  ... and {len(rows) - SHOWN:,} more")
+    return "\n".join(lines)
+
+
+def as_table(faults: Iterable[Fault]) -> pd.DataFrame:
+    """Return a DataFrame with the string columns file, fault, way_out, one row per fault (none is fine)."""
+    rows = [[printable(cell) for cell in astuple(fault)] for fault in faults]
+    return pd.DataFrame(rows, columns=["file", "fault", "way_out"], dtype="string")

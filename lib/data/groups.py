@@ -1,0 +1,88 @@
+"""Which images show the same object: from a table, from the file names, or by the data set's own rule."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from lib.data.faults import Fault
+from lib.data.layouts import TILE_NAME
+
+TILE_GAP = (
+    150  # magnetic tiles: shots of one tile are numbered closer than this (210 groups, on the safe side)
+)
+
+
+def groups_from_file(
+    path: Path, ids: Sequence[str], found: Iterable[str] = ()
+) -> tuple[dict[str, str], list[Fault]]:
+    """Read a CSV with the columns id and group; return each of `ids`' group, and every fault.
+
+    `id` is an image's relative path, or its file name where that is unique. Each of `ids` must be listed
+    once; `found` names further images (bad ones) that may be.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, na_filter=False, encoding="utf-8")
+    except (OSError, ValueError) as error:  # pandas' parser and decoding errors are ValueErrors
+        return {}, [Fault(str(path), f"cannot be read ({error})", "write a UTF-8 CSV with columns id,group")]
+    if missing := {"id", "group"} - set(table.columns):
+        fault = f"without the column {' and '.join(sorted(missing))}"
+        return {}, [Fault(str(path), fault, "write a UTF-8 CSV with columns id,group")]
+    known = {*ids, *found}
+    by_name = defaultdict(list)
+    for image in sorted(known):
+        by_name[PurePosixPath(image).name].append(image)
+    groups: dict[str, str] = {}
+    faults = []
+    listed: set[str] = set()
+    for given, group in zip(table["id"], table["group"], strict=True):
+        images = [given] if given in known else by_name.get(given, [])
+        if len(images) != 1:
+            what = f"fits {len(images)} images" if images else "fits no image"
+            faults.append(Fault(str(path), f"id {given!r} {what}", "write the path below the data folder"))
+            continue
+        if images[0] in listed:
+            faults.append(Fault(str(path), f"id {given!r} is listed twice", "list each image once"))
+        elif not group.strip():
+            faults.append(Fault(str(path), f"id {given!r} has an empty group", "name its group"))
+        else:
+            groups[images[0]] = group
+        listed.add(images[0])
+    for image in ids:
+        if image not in listed:
+            faults.append(Fault(image, f"not listed in {path.name}", "add a row with its id and group"))
+    return {image: groups[image] for image in ids if image in groups}, faults
+
+
+def groups_from_regex(pattern: str, ids: Sequence[str]) -> tuple[dict[str, str], list[Fault]]:
+    """Search `pattern` in each id; the group is its first capture group, or else the whole match."""
+    try:
+        regex = re.compile(pattern)
+    except re.error as error:
+        return {}, [Fault(f"--group-regex {pattern}", f"no regular expression ({error})", "correct it")]
+    groups: dict[str, str] = {}
+    faults = []
+    for image in ids:
+        match = regex.search(image)
+        if group := match and match.group(1 if regex.groups else 0):
+            groups[image] = group
+        else:
+            way_out = "widen the expression, or list the groups in a file"
+            faults.append(Fault(image, f"--group-regex {pattern} finds no group in it", way_out))
+    return groups, faults
+
+
+def tile_groups(ids: Iterable[str]) -> dict[str, str]:
+    """Group magnetic tiles: sorted by the number N in the name, a gap above `TILE_GAP` starts a new tile."""
+    groups: dict[str, str] = {}
+    previous = first = -TILE_GAP - 1
+    for number, image in sorted((int(TILE_NAME.fullmatch(i)["number"]), i) for i in ids):  # type: ignore[index]
+        if number - previous > TILE_GAP:
+            first = number
+        groups[image] = f"tile-{first:06d}"
+        previous = number
+    return groups

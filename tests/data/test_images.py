@@ -1,0 +1,365 @@
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from lib.data.faults import DataError
+from lib.data.images import (
+    CONVERSION_RULE,
+    RESIZE_RULES,
+    examine,
+    load_masks,
+    load_stack,
+    read_mask,
+    read_rgb,
+    resize_mask,
+    resize_rgb,
+)
+
+RNG = np.random.default_rng(0)
+RGB = RNG.integers(0, 256, (12, 20, 3), dtype=np.uint8)
+GREY = RGB[:, :, 0]
+
+
+def save(path: Path, image: Image.Image, **options) -> Path:
+    image.save(path, **options)
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "PNG"])
+def test_rgb_comes_back_as_it_was(tmp_path, suffix):
+    path = save(tmp_path / f"a.{suffix}", Image.fromarray(RGB))
+    np.testing.assert_array_equal(read_rgb(path), RGB)
+    assert read_rgb(path).dtype == np.uint8
+
+
+def test_jpeg_is_decoded_as_pillow_does(tmp_path):
+    path = save(tmp_path / "a.jpg", Image.fromarray(RGB), quality=90)
+    np.testing.assert_array_equal(read_rgb(path), np.asarray(Image.open(path)))
+
+
+def test_grey_is_repeated(tmp_path):
+    rgb = read_rgb(save(tmp_path / "a.png", Image.fromarray(GREY)))
+    np.testing.assert_array_equal(rgb, np.stack([GREY] * 3, axis=2))
+
+
+def test_palette_is_expanded(tmp_path):
+    palette = Image.fromarray(RGB).quantize(16)
+    np.testing.assert_array_equal(
+        read_rgb(save(tmp_path / "a.png", palette)), np.asarray(palette.convert("RGB"))
+    )
+
+
+def test_one_bit_becomes_black_and_white(tmp_path):
+    rgb = read_rgb(save(tmp_path / "a.png", Image.fromarray(GREY > 100)))
+    np.testing.assert_array_equal(rgb[:, :, 1], np.where(GREY > 100, 255, 0))
+
+
+def test_alpha_is_composited_on_black(tmp_path):
+    alpha = np.full(GREY.shape, 128, np.uint8)
+    alpha[0], alpha[1] = 0, 255
+    rgb = read_rgb(save(tmp_path / "a.png", Image.fromarray(np.dstack([RGB, alpha]))))
+    assert (rgb[0] == 0).all()
+    np.testing.assert_array_equal(rgb[1], RGB[1])
+    np.testing.assert_allclose(rgb[2:], RGB[2:] * (128 / 255), atol=1)
+
+
+def test_a_transparent_palette_colour_becomes_black(tmp_path):
+    palette = Image.fromarray(np.zeros((10, 10), np.uint8), "P")
+    palette.putpalette([200, 100, 50] + [0] * 765)
+    assert (read_rgb(save(tmp_path / "a.png", palette)) == (200, 100, 50)).all()
+    assert (read_rgb(save(tmp_path / "b.png", palette, transparency=0)) == 0).all()
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_sixteen_bits_are_divided_by_257(tmp_path, suffix):
+    deep = np.full((10, 10), 65535, np.uint16)
+    deep[0, :4] = [0, 257, 128, 129]
+    path = save(tmp_path / f"a.{suffix}", Image.fromarray(deep))
+    assert Image.open(path).mode.startswith("I;16")
+    rgb = read_rgb(path)
+    assert rgb[0, :4].tolist() == [[0] * 3, [1] * 3, [0] * 3, [1] * 3]
+    assert (rgb[1:] == 255).all()
+
+
+def test_big_endian_sixteen_bits(tmp_path):
+    values = np.array([[0, 257], [65535, 25700]], ">u2").repeat(5, 0).repeat(5, 1)
+    rgb = read_rgb(save(tmp_path / "a.tif", Image.frombytes("I;16B", (10, 10), values.tobytes())))
+    assert rgb[::5, ::5, 0].tolist() == [[0, 1], [255, 100]]
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def test_sixteen_bits_with_a_transparent_grey_are_refused_not_misread(tmp_path):
+    path = save(tmp_path / "a.png", Image.fromarray(np.zeros((10, 10), np.uint16)))
+    assert (read_rgb(path) == 0).all()
+    data = path.read_bytes()
+    path.write_bytes(data[:33] + chunk(b"tRNS", b"\0\0") + data[33:])  # after the signature and the header
+    assert "I;16" in refusal(path)
+
+
+def test_sixteen_bit_colour_keeps_its_high_byte(tmp_path):
+    rows = b"".join(b"\0" + np.array([[0x12FF, 0xFF00, 0x0080]] * 8, ">u2").tobytes() for _ in range(8))
+    header = struct.pack(">IIBBBBB", 8, 8, 16, 2, 0, 0, 0)
+    path = tmp_path / "a.png"
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
+    assert (read_rgb(path) == (0x12, 0xFF, 0x00)).all()
+
+
+def test_exif_orientation_is_applied_to_pixels_and_size(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn clockwise shows it upright
+    path = save(tmp_path / "a.png", Image.fromarray(RGB), exif=exif)
+    np.testing.assert_array_equal(read_rgb(path), np.rot90(RGB, -1))
+    facts = examine(path)
+    assert (facts.width, facts.height) == (12, 20)
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(DataError) as caught:
+        examine(path)
+    with pytest.raises(DataError):
+        read_rgb(path)
+    (fault,) = caught.value.faults
+    assert fault.file == str(path) and fault.way_out
+    return fault.fault
+
+
+@pytest.mark.parametrize(
+    ("image", "suffix", "named"),
+    [
+        (Image.new("CMYK", (10, 10)), "jpg", "CMYK"),
+        (Image.new("F", (10, 10)), "tif", "mode F"),
+        (Image.new("I", (10, 10)), "tif", "mode I"),
+        (Image.new("LAB", (10, 10)), "tif", "LAB"),
+    ],
+)
+def test_other_colour_modes_are_refused_by_name(tmp_path, image, suffix, named):
+    assert named in refusal(save(tmp_path / f"a.{suffix}", image))
+
+
+def test_several_pages_are_refused(tmp_path):
+    page = Image.fromarray(RGB)
+    path = save(tmp_path / "a.tif", page, save_all=True, append_images=[page, page])
+    assert "3 pages" in refusal(path)
+
+
+def encoded(suffix: str) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(RNG.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(stream, suffix)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("suffix", ["jpeg", "png", "bmp", "tiff"])
+@pytest.mark.parametrize("share", [0.3, 0.9])
+def test_a_truncated_file_is_refused(tmp_path, suffix, share):
+    data = encoded(suffix)
+    path = tmp_path / f"a.{suffix}"
+    path.write_bytes(data[: int(len(data) * share)])
+    assert refusal(path)
+
+
+def test_truncation_is_called_so(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(encoded("jpeg")[:-900])
+    assert "truncated" in refusal(tmp_path / "a.jpg")
+
+
+def test_a_png_without_its_end_is_noticed_though_its_pixels_can_be_read(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(encoded("png")[:-16])
+    np.asarray(Image.open(path))
+    assert "damaged" in refusal(path)
+
+
+def test_a_flipped_byte_in_a_png_is_noticed(tmp_path):
+    data = bytearray(encoded("png"))
+    data[len(data) // 2] ^= 0xFF
+    (tmp_path / "a.png").write_bytes(data)
+    assert "damaged" in refusal(tmp_path / "a.png")
+
+
+def test_empty_foreign_and_forbidden_files(tmp_path, monkeypatch):
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "text.jpg").write_text("not an image")
+    Image.fromarray(RGB).save(tmp_path / "gif.png", "GIF")
+    assert "0 bytes" in refusal(tmp_path / "empty.png")
+    assert "not a JPEG" in refusal(tmp_path / "text.jpg")
+    assert "not a JPEG" in refusal(tmp_path / "gif.png")
+    assert "cannot be read" in refusal(tmp_path / "absent.png")
+
+    def forbidden(self):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", forbidden)
+    assert "permission" in refusal(tmp_path / "text.jpg")
+
+
+@pytest.mark.parametrize(
+    ("size", "named"),
+    [((7, 100), "7 x 100"), ((100, 7), "100 x 7"), ((8, 161), "8 x 161"), ((20_001, 1001), "20001 x 1001")],
+)
+def test_absurd_sizes_are_refused(tmp_path, size, named):
+    assert named in refusal(save(tmp_path / "a.png", Image.new("1", size)))
+
+
+def test_the_limits_themselves_pass(tmp_path):
+    assert examine(save(tmp_path / "a.png", Image.new("1", (8, 160)))).height == 160
+
+
+@pytest.mark.parametrize("size", [(10_000, 9_500), (20_000, 20_000)])
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_a_decompression_bomb_is_refused_before_it_is_unpacked(tmp_path, size):
+    path = save(tmp_path / "a.bmp", Image.new("1", (8, 8)))
+    data = bytearray(path.read_bytes())
+    data[18:26] = struct.pack("<ii", *size)
+    path.write_bytes(data)
+    assert "decompression bomb" in refusal(path)
+
+
+def test_masks_are_cut_at_half_of_white(tmp_path):
+    values = np.zeros((10, 10), np.uint8)
+    values[0, :3] = [127, 128, 255]
+    mask = read_mask(save(tmp_path / "a.png", Image.fromarray(values)))
+    assert mask.dtype == bool and mask.sum() == 2 and mask[0, :3].tolist() == [False, True, True]
+
+
+def test_masks_of_zero_and_one_colours_and_bits(tmp_path):
+    drawn = np.zeros((10, 10), bool)
+    drawn[3, 4] = True
+    red = np.zeros((10, 10, 3), np.uint8)
+    red[drawn] = (255, 0, 0)
+    for image in (Image.fromarray(drawn), Image.fromarray(drawn.astype(np.uint8)), Image.fromarray(red)):
+        np.testing.assert_array_equal(read_mask(save(tmp_path / "a.png", image)), drawn)
+
+
+def test_a_mask_of_class_numbers_is_refused_not_read_as_empty(tmp_path):
+    with pytest.raises(DataError, match="brightest value is 5"):
+        read_mask(save(tmp_path / "a.png", Image.fromarray(np.full((10, 10), 5, np.uint8))))
+
+
+def test_squash_stretches_and_averages():
+    rgb = np.zeros((8, 32, 3), np.uint8)
+    rgb[:, ::2] = 200
+    small = resize_rgb(rgb, 8)
+    assert small.shape == (8, 8, 3) and small.dtype == np.uint8
+    assert small.min() >= 80 and small.max() <= 120  # without antialiasing the stripes would stay 0 or 200
+
+
+def test_pad_keeps_proportions_and_repeats_the_edge():
+    rgb = np.zeros((10, 20, 3), np.uint8)
+    rgb[0], rgb[-1] = 50, 250
+    padded = resize_rgb(rgb, 20, "pad")
+    assert (padded[:6] == 50).all() and (padded[6:14] == 0).all() and (padded[14:] == 250).all()
+
+
+def test_crop_takes_the_middle():
+    rgb = np.zeros((10, 30, 3), np.uint8)
+    rgb[:, 10:20] = 250
+    assert (resize_rgb(rgb, 10, "crop") == 250).all()
+
+
+@pytest.mark.parametrize("how", RESIZE_RULES)
+@pytest.mark.parametrize("shape", [(33, 60), (60, 33), (9, 9), (100, 400)])
+@pytest.mark.parametrize("side", [16, 33])
+def test_image_and_mask_are_moved_alike(how, shape, side):
+    mask = np.zeros(shape, bool)
+    mask[shape[0] // 5 : shape[0] // 2, shape[1] // 4 : 2 * shape[1] // 3] = True  # off centre, off the edges
+    rgb = np.repeat(np.where(mask, 255, 0).astype(np.uint8)[:, :, None], 3, axis=2)
+    image, moved = resize_rgb(rgb, side, how), resize_mask(mask, side, how)
+    assert image.shape == (side, side, 3) and moved.shape == (side, side) and moved.dtype == bool
+    image_says = image[:, :, 0] > 127
+    outline = moved ^ np.roll(moved, 1, 0) | moved ^ np.roll(moved, 1, 1)
+    outline |= np.roll(outline, -1, 0) | np.roll(outline, -1, 1)
+    assert ((image_says == moved) | outline).mean() > 0.97
+
+
+def test_no_tiny_defect_vanishes_and_no_large_one_grows():
+    mask = np.zeros((200, 300), bool)
+    mask[10, 20] = mask[150, 290] = True
+    mask[80:120, 100:200] = True
+    small = resize_mask(mask, 20)
+    assert small[1, 1] and small[15, 19]
+    small[1, 1] = small[15, 19] = False
+    expected = np.zeros((20, 20), bool)
+    expected[8:12, 7:13] = True  # columns 100-200 of 300 are 6.67 to 13.33 of 20
+    np.testing.assert_array_equal(small, expected)
+
+
+def test_a_tiny_defect_stays_one_pixel_when_enlarged_masks_are_cropped():
+    mask = np.zeros((10, 10), bool)
+    mask[2, 7] = True
+    np.testing.assert_array_equal(resize_mask(mask, 10), mask)
+    np.testing.assert_array_equal(resize_mask(mask, 30), mask.repeat(3, 0).repeat(3, 1))
+    for side in range(11, 30):
+        assert resize_mask(mask, side).sum() <= (side // 10 + 1) ** 2
+
+
+def test_an_empty_mask_stays_empty_and_padding_is_never_defective():
+    assert not resize_mask(np.zeros((10, 20), bool), 8, "pad").any()
+    full = resize_mask(np.ones((10, 20), bool), 20, "pad")
+    assert full[5:15].all() and not full[:5].any() and not full[15:].any()
+
+
+def test_unknown_rules_and_sides_are_refused():
+    with pytest.raises(ValueError, match="'stretch' is unknown: choose one of squash, pad, crop"):
+        resize_rgb(RGB, 8, "stretch")
+    with pytest.raises(ValueError, match="side is 0"):
+        resize_mask(GREY > 1, 0)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    Image.fromarray(RGB).save(tmp_path / "b.png")
+    Image.fromarray(RGB[::-1]).save(tmp_path / "a.png")
+    mask = np.zeros((12, 20), np.uint8)
+    mask[:6, :10] = 255
+    Image.fromarray(mask).save(tmp_path / "m.png")
+    index = pd.DataFrame({"path": ["b.png", "a.png"], "mask": [pd.NA, "m.png"]}, dtype="string")
+    return tmp_path, index
+
+
+def test_load_stack_fills_rows_in_order_and_counts(folder, tmp_path):
+    root, index = folder
+    out = np.lib.format.open_memmap(tmp_path / "s.npy", "w+", np.uint8, (2, 8, 8, 3))
+    ticks = []
+    assert load_stack(root, index, 8, "squash", out, ticks.append) is out
+    np.testing.assert_array_equal(out[0], resize_rgb(RGB, 8))
+    np.testing.assert_array_equal(out[1], resize_rgb(RGB[::-1], 8))
+    assert ticks == [1, 1]
+
+
+def test_load_stack_refuses_a_wrong_array_and_names_every_lost_file(folder):
+    root, index = folder
+    with pytest.raises(ValueError, match=r"\(2, 8, 8, 3\)"):
+        load_stack(root, index, 8, "squash", np.zeros((2, 8, 8), np.uint8))
+    with pytest.raises(ValueError, match="float32"):
+        load_stack(root, index, 8, "squash", np.zeros((2, 8, 8, 3), np.float32))
+    for name in ("a.png", "b.png"):
+        (root / name).unlink()
+    with pytest.raises(DataError) as caught:
+        load_stack(root, index, 8, "squash", np.zeros((2, 8, 8, 3), np.uint8))
+    assert [Path(fault.file).name for fault in caught.value.faults] == ["b.png", "a.png"]
+
+
+def test_load_masks_yields_none_without_a_mask(folder):
+    root, index = folder
+    none, mask = load_masks(root, index, 4, "squash")
+    assert none is None
+    np.testing.assert_array_equal(mask, np.array([[1, 1, 0, 0]] * 2 + [[0] * 4] * 2, bool))
+
+
+def test_the_rule_is_told():
+    for word in ("EXIF", "palette", "alpha", "257", "CMYK"):
+        assert word in CONVERSION_RULE

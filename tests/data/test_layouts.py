@@ -1,0 +1,214 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from lib.data.layouts import Entry, read_layout
+
+
+def touch(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
+
+
+def test_class_folders_with_both_kinds_of_mask_names(tmp_path):
+    listing = read_layout(
+        touch(
+            tmp_path,
+            "good/1.png",
+            "crack/1.JPG",
+            "crack/2.tiff",
+            "crack/deep/3.bmp",
+            "crack/x_mask.png",
+            "ground_truth/crack/1_mask.png",
+            "ground_truth/crack/2.png",
+            "ground_truth/crack/deep/3.png",
+            "ground_truth/crack/x_mask.png",
+        )
+    )
+    assert listing.layout == "class_folders" and not listing.faults and not listing.structural
+    assert listing.entries == [
+        Entry("crack/1.JPG", "crack", "ground_truth/crack/1_mask.png"),
+        Entry("crack/2.tiff", "crack", "ground_truth/crack/2.png"),
+        Entry("crack/deep/3.bmp", "crack", "ground_truth/crack/deep/3.png"),
+        Entry("crack/x_mask.png", "crack", "ground_truth/crack/x_mask.png"),
+        Entry("good/1.png", "good", None),
+    ]
+
+
+def test_mask_faults(tmp_path):
+    listing = read_layout(
+        touch(
+            tmp_path,
+            "good/1.png",
+            "crack/1.png",
+            "crack/2.png",
+            "crack/2.jpg",
+            "ground_truth/crack/1_mask.png",
+            "ground_truth/crack/1.png",
+            "ground_truth/crack/2.png",
+            "ground_truth/dent/1.png",
+            "ground_truth/1.png",
+        )
+    )
+    assert {(f.file, f.fault.split(" of ")[0].split(" (")[0]) for f in listing.faults} == {
+        ("ground_truth/crack/1_mask.png", "second mask"),
+        ("ground_truth/crack/2.png", "mask that fits several images"),
+        ("ground_truth/dent/1.png", "mask that fits no image"),
+        ("ground_truth/1.png", "mask that fits no image"),
+    }
+
+
+def test_mvtec_pools_train_and_test_and_masks_belong_to_test(tmp_path):
+    listing = read_layout(
+        touch(
+            tmp_path,
+            "train/good/000.png",
+            "train/crack/000.png",
+            "test/good/000.png",
+            "test/crack/000.png",
+            "ground_truth/crack/000_mask.png",
+            "readme.txt",
+            "license.txt",
+            "test/lost.png",
+            "other/1.png",
+        )
+    )
+    assert listing.layout == "mvtec" and not listing.notes
+    assert [(e.id, e.label, e.mask) for e in listing.entries] == [
+        ("test/crack/000.png", "crack", "ground_truth/crack/000_mask.png"),
+        ("test/good/000.png", "good", None),
+        ("train/crack/000.png", "crack", None),
+        ("train/good/000.png", "good", None),
+    ]
+    assert [f.file for f in listing.faults] == ["other/1.png", "test/lost.png"]
+
+
+def test_magnetic_tiles(tmp_path):
+    listing = read_layout(
+        touch(
+            tmp_path,
+            "MT_Free/Imgs/exp1_num_2.jpg",
+            "MT_Free/Imgs/exp1_num_2.png",
+            "MT_Crack/Imgs/exp1_num_3.jpg",
+            "MT_Crack/Imgs/exp1_num_4.png",
+            "MT_Crack/Imgs/holiday.jpg",
+            "MT_Crack/exp1_num_9.jpg",
+            "dataset.jpg",
+            "README.md",
+        )
+    )
+    assert listing.layout == "magnetic_tile"
+    assert listing.entries == [
+        Entry("MT_Crack/Imgs/exp1_num_3.jpg", "crack", None),
+        Entry("MT_Free/Imgs/exp1_num_2.jpg", "free", "MT_Free/Imgs/exp1_num_2.png"),
+    ]
+    assert [f.file for f in listing.faults] == [
+        "MT_Crack/Imgs/exp1_num_4.png",
+        "MT_Crack/Imgs/holiday.jpg",
+        "MT_Crack/exp1_num_9.jpg",
+    ]
+
+
+def test_the_named_set_demands_its_layout(tmp_path):
+    listing = read_layout(touch(tmp_path, "good/1.png", "crack/1.png"), "magnetic_tile")
+    assert not listing.entries and "MT_<Class>/Imgs" in listing.faults[0].fault
+    assert "no known layout" in listing.structural[0].fault
+
+
+def test_a_folder_without_a_layout_is_told_which_there_are(tmp_path):
+    (fault,) = read_layout(touch(tmp_path, "notes/a.txt")).structural
+    for word in ("folder per class", "MVTec", "MT_<Class>"):
+        assert word in fault.way_out
+
+
+def test_well_known_clutter_is_silent_and_the_rest_is_noted(tmp_path):
+    root = touch(
+        tmp_path, "good/1.png", "crack/1.png", "good/Thumbs.db", "STANDIN.json", "README", "groups.csv"
+    )
+    touch(
+        root,
+        "good/.DS_Store",
+        "good/._1.png",
+        ".ipynb_checkpoints/1.png",
+        "__MACOSX/good/1.png",
+        "LICENSE.md",
+    )
+    assert not read_layout(root).notes and len(read_layout(root).entries) == 2
+    touch(root, "good/a.txt", "good/b.xml", "crack/c.txt", "empty/nothing.txt")
+    notes = read_layout(root).notes
+    assert notes == [
+        "files that are not images were ignored: 3 .txt, 1 .xml",
+        "folders without images are no classes: empty",
+    ]
+
+
+def test_images_in_odd_places_or_formats_are_faults(tmp_path):
+    root = touch(tmp_path, "good/1.png", "crack/1.png", "lost.png", "crack/2.WEBP")
+    assert {f.file: f.fault for f in read_layout(root).faults} == {
+        "lost.png": "image outside a class folder",
+        "crack/2.WEBP": ".WEBP images are not read",
+    }
+
+
+def test_symbolic_links(tmp_path):
+    outside = touch(tmp_path / "outside", "secret.png", "more/1.png") / "secret.png"
+    root = touch(tmp_path / "data", "good/1.png", "crack/1.png")
+    (root / "good" / "leaves.png").symlink_to(outside)
+    (root / "good" / "stays.png").symlink_to(root / "good" / "1.png")
+    (root / "good" / "broken.png").symlink_to(root / "nothing.png")
+    (root / "good" / "loop.png").symlink_to(root / "good" / "loop.png")
+    (root / "dent").symlink_to(outside.parent / "more")
+    (root / "good" / "inner").symlink_to(root / "crack")
+    (root / "scratch").symlink_to(tmp_path / "gone")
+    listing = read_layout(root)
+    assert [e.id for e in listing.entries] == ["crack/1.png", "good/1.png", "good/stays.png"]
+    assert {f.file: f.fault for f in listing.faults} == {
+        "good/broken.png": "broken symbolic link",
+        "good/loop.png": "broken symbolic link",
+        "good/leaves.png": "symbolic link that leaves the data folder",
+        "scratch": "broken symbolic link",
+    }
+    assert {f.file: f.fault for f in listing.structural} == {
+        "dent": "symbolic link that leaves the data folder",
+        "good/inner": "symbolic link to a folder",
+    }
+
+
+def test_a_data_folder_that_is_a_link_itself_is_fine(tmp_path):
+    root = touch(tmp_path / "data", "good/1.png", "crack/1.png")
+    (tmp_path / "link").symlink_to(root)
+    assert len(read_layout(tmp_path / "link").entries) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_not_opened(tmp_path):
+    root = touch(tmp_path, "good/1.png", "crack/1.png")
+    os.mkfifo(root / "good" / "pipe.png")
+    assert {f.file: f.fault for f in read_layout(root).faults} == {"good/pipe.png": "not a regular file"}
+
+
+def test_names_that_are_no_text_are_faults(tmp_path):
+    root = touch(tmp_path, "good/1.png", "crack/1.png")
+    try:
+        Path(os.fsdecode(os.fsencode(root / "good") + b"/\xff.png")).touch()
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    (fault,) = read_layout(root).faults
+    assert "not valid UTF-8" in fault.fault
+
+
+def test_a_folder_that_cannot_be_read_is_a_fault(tmp_path, monkeypatch):
+    root = touch(tmp_path, "good/1.png", "crack/1.png")
+    listed = Path.iterdir
+
+    def iterdir(self):
+        if self.name == "crack":
+            raise PermissionError(13, "Permission denied")
+        return listed(self)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    (fault,) = read_layout(root).structural
+    assert fault.file == "crack" and "Permission denied" in fault.fault
