@@ -14,6 +14,7 @@ from lib.store import write_text
 
 Result = TypeVar("Result")
 BATCH = "STUDY_BATCH"  # set by run_all.py: plain lines instead of progress bars
+WORTH_A_LINE = 0.5  # seconds; what is proven already takes less
 
 
 class EngineError(RuntimeError):
@@ -44,10 +45,9 @@ def run_tasks(
     for number, values in enumerate(progress(arguments, label), start=1):
         start = time.perf_counter()
         results.append(function(*values))
-        if os.environ.get(BATCH):
-            report(
-                f"{label} {values[-1]}: {time.perf_counter() - start:.1f} s ({number} of {len(arguments)})"
-            )
+        seconds = time.perf_counter() - start
+        if os.environ.get(BATCH) and seconds > WORTH_A_LINE:
+            report(f"{label} {values[-1]}: {seconds:.1f} s ({number} of {len(arguments)})")
     return results
 
 

@@ -65,7 +65,7 @@ class Study:
     reconstructive_width: int = setting(16, "channels of the reconstructive network's first block")
     discriminative_width: int = setting(8, "channels of the discriminative network's first block")
     draem_epochs: int = setting(0, "passes over the training fold's good images; 0: draem_steps counts")
-    draem_steps: int = setting(300, "training steps per fold; 0: draem_epochs counts")
+    draem_steps: int = setting(250, "training steps per fold; 0: draem_epochs counts")
     draem_batch: int = setting(8, "images per DRAEM training step")
     draem_lr: float = setting(1e-4, "DRAEM's learning rate (x0.2 at 80 % and 90 % of the steps)")
     textures: str = setting(

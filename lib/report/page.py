@@ -16,6 +16,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader
 from nbconvert import HTMLExporter
 from nbconvert.preprocessors import TagRemovePreprocessor
+from nbconvert.preprocessors.coalescestreams import CoalesceStreamsPreprocessor
 from traitlets.config import Config
 
 from lib.store import write_text
@@ -53,7 +54,7 @@ def notebook_html(path: Path, name: str, where: str, series: Sequence[str]) -> s
         extra_template_basedirs=[str(TEMPLATES)],
         template_name="study",
         anchor_link_text="",
-        preprocessors=[TagRemovePreprocessor],
+        preprocessors=[TagRemovePreprocessor, CoalesceStreamsPreprocessor],
     )
     resources = {
         "study_title": f"{heading.group(1) if heading else name} · {where}",
@@ -98,7 +99,7 @@ def render_index(
         datasets=datasets,
         tables=tables,
         figures=figures,
-        settings=settings.to_html(border=0, classes="wide-text"),
+        settings=settings.to_html(border=0, index_names=False, classes="wide-text"),
         times=times.to_html(border=0),
         versions=versions().to_html(border=0),
         command=command,

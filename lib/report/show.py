@@ -65,7 +65,14 @@ def keep_frame(frame: pd.DataFrame, folder: Path, stem: str, title: str, digits:
 
 def table(frame: pd.DataFrame, title: str = "", digits: int = 3) -> HTML:
     """Return a table to display, everything in it escaped, numbers rounded to `digits`."""
-    shown = frame.to_html(border=0, float_format=lambda x: f"{x:.{digits}f}", na_rep="–", escape=True)
+    wordy = any(frame[name].map(lambda cell: isinstance(cell, str) and " " in cell).any() for name in frame)
+    shown = frame.to_html(
+        border=0,
+        float_format=lambda x: f"{x:.{digits}f}",
+        na_rep="–",
+        index_names=isinstance(frame.index, pd.MultiIndex),
+        classes="wide-text" if wordy else None,
+    )
     heading = f"<caption>{html.escape(title)}</caption>"
     first, rest = shown.split(">", 1)
     return HTML(f"{first}>{heading if title else ''}{rest}")
