@@ -162,10 +162,8 @@ def test_a_corrupt_picture_is_refused_by_name_before_anything_runs(own, tmp_path
     for label in ("good", "bad"):
         (tmp_path / "p" / label).mkdir(parents=True)
         for k, file in enumerate(sorted((data / "good").iterdir())[:4]):
-            raw = bytearray(file.read_bytes())
             picture = Image.open(file).rotate(90 * (label == "bad"), expand=True)
             picture.save(tmp_path / "p" / label / f"{k}.png")
-            assert raw
     (tmp_path / "p" / "good" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno")
     done = run_all("--data", tmp_path / "p", "--preset", "smoke", "--output", tmp_path / "o", check=False)
     assert done.returncode == 2
