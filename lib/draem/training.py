@@ -84,9 +84,9 @@ def train(
 
     Sides must be multiples of 32. Images are drawn in shuffled epochs without replacement. With `checkpoint`
     the run saves itself there every `checkpoint_every` steps and goes on from there when called again with the
-    same settings and data, on a CPU to the same bits. `progress(step, steps, losses)` is called after each
-    window of the history. Raises ValueError for bad input or a checkpoint of another run, RuntimeError when
-    the GPU's memory is too small, FloatingPointError when the loss is no longer finite.
+    same settings and data, on a CPU with as many threads to the same bits. `progress(step, steps, losses)` is
+    called after each window of the history. Raises ValueError for bad input or a checkpoint of another run,
+    RuntimeError when the GPU's memory is too small, FloatingPointError when the loss is no longer finite.
     """
     device = torch.device(device)
     _check(images, textures, settings, device)

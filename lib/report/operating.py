@@ -67,7 +67,7 @@ def operating_points(
         "Repeat": numbers["repeat"],
         "Features": numbers["features"].map(FEATURE_NAMES),
         "Required defect recall": numbers["required"].map("{:.1%}".format),
-        "Threshold": numbers["threshold"].map("{:.4f}".format),
+        "Threshold": numbers["threshold"].map("{:.3g}".format),
         "Defect recall": _with_interval(numbers, "defect_recall"),
         "False reject rate": _with_interval(numbers, "false_reject_rate"),
     }

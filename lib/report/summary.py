@@ -130,8 +130,15 @@ def leak(found: pd.DataFrame, good: Mapping[str, str], binary: str = "collapsed"
         table.insert(0, "folds", f"{scheme}" + (" (leaking)" if scheme == "stratified" else ""))
         table.insert(0, "dataset", str(dataset))
         rows.append(table.reset_index())
-    columns = ["dataset", "folds", "features", "weighted_auc", "binary_auc", "class_recall", "defect_recall",
-               "false_reject_rate"]  # fmt: skip
+    columns = [
+        "dataset",
+        "folds",
+        "features",
+        "weighted_auc",
+        "binary_auc",
+        "defect_recall",
+        "false_reject_rate",
+    ]
     if not rows:
         return pd.DataFrame(columns=columns)
     return pd.concat(rows, ignore_index=True).reindex(columns=columns)

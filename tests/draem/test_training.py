@@ -77,7 +77,7 @@ def progress(step, steps, losses):
         print("seven", flush=True)
         time.sleep(60)
 data = np.load({str(tmp_path / "data.npz")!r})
-torch.set_num_threads(1)
+torch.set_num_threads({torch.get_num_threads()})
 train(data["images"], torch.from_numpy(data["textures"]), {TINY!r}, checkpoint=Path({str(tmp_path / "run.pt")!r}),
       progress=progress)
 """
