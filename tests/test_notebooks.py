@@ -77,7 +77,7 @@ def test_everything_that_is_promised_is_there(standin):
                  "features/image.npy", "predictions/classification.parquet",
                  "predictions/imbalance.parquet"):  # fmt: skip
         assert Store(folder).fault(name) == ""
-    for name in ("table1", "table2", "table3", "operating-points"):
+    for name in ("table1", "table2", "table3", "operating-points", "aql"):
         assert {p.suffix for p in (study / "tables").glob(f"{name}.*")} == {".csv", ".md", ".html"}
     for name in ("samples", "image-and-map", "losses", "simulation", "recalls", "degradation"):
         assert {p.suffix for p in (folder / "figures").glob(f"{name}.*")} == {".png", ".svg"}

@@ -26,6 +26,7 @@ TABLES = {
     "table2": "Table 2: recalls",
     "table3": "Table 3: imbalance",
     "operating-points": "What a recall costs",
+    "aql": "AQL: what escapes (Eq. 1)",
 }
 
 
