@@ -23,13 +23,13 @@ check: $(READY)
 	$(PY) -m nbstripout --verify notebooks/*.ipynb
 
 bench: $(READY)
-	$(PY) -m pytest -m benchmark -s
+	$(PY) -m pytest -m 'benchmark and not gpu' -s
 
 test-slow: $(READY)
 	$(PY) -m pytest -m slow
 
 test-gpu: $(READY)
-	$(PY) -m pytest -m gpu
+	$(PY) -m pytest -m gpu -s
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache *.egg-info

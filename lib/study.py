@@ -68,6 +68,16 @@ class Study:
     draem_steps: int = setting(250, "training steps per fold; 0: draem_epochs counts")
     draem_batch: int = setting(8, "images per DRAEM training step")
     draem_lr: float = setting(1e-4, "DRAEM's learning rate (x0.2 at 80 % and 90 % of the steps)")
+    draem_warmup: int = setting(
+        0, "steps over which DRAEM's learning rate rises from nothing; the paper has none"
+    )
+    draem_precision: Literal["auto", "float32", "tf32", "bf16"] = setting(
+        "auto",
+        "DRAEM's convolutions while training: float32; on CUDA also tf32, which auto takes there, or bf16",
+    )
+    draem_compile: bool = setting(
+        False, "torch.compile DRAEM's networks: minutes at first, then faster on CUDA"
+    )
     textures: str = setting(
         "", "folder of anomaly textures in DTD's layout; empty: torchvision's, else drawn"
     )
@@ -131,6 +141,7 @@ class Study:
         least = {
             "seed": 0, "folds": 2, "image_size": 32, "feature_size": 32, "draem_batch": 1, "standin_side": 32,
             "reconstructive_width": 1, "discriminative_width": 1, "repeats": 1, "draem_epochs": 0, "draem_steps": 0,
+            "draem_warmup": 0,
         }  # fmt: skip
         faults += [
             f"{name}={getattr(self, name)}: must be at least {low}"
@@ -153,6 +164,10 @@ class Study:
             faults.append(f"mlp={self.mlp}: at least one hidden layer, widths from 1 up")
         if not 0 < self.alpha < 1 or self.draem_lr <= 0:
             faults.append(f"alpha={self.alpha}, draem_lr={self.draem_lr}: must be positive, alpha below 1")
+        if self.device == "cpu" and self.draem_precision in ("tf32", "bf16"):
+            faults.append(
+                f"draem_precision={self.draem_precision} is for CUDA only, device=cpu: leave it at auto"
+            )
         if self.groups and self.group_regex:
             faults.append("groups and group_regex contradict each other: give one")
         if self.cv == "stratified" and (self.groups or self.group_regex):

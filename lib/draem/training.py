@@ -7,7 +7,8 @@ import io
 import json
 import math
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from lib.store import write_bytes
 
 HISTORY_ROWS = 200
 LOSSES = ("l2", "ssim", "focal")
+PRECISIONS = ("auto", "float32", "tf32", "bf16")
 Progress = Callable[[int, int, dict[str, float]], None]
 
 
@@ -37,25 +39,31 @@ class TrainingSettings:
     batch: int = 8
     lr: float = 1e-4
     seed: int = 0
+    warmup: int = 0  # steps over which the learning rate rises from nothing; the paper has none
     checkpoint_every: int = 500  # steps; changes no result
+    precision: str = (
+        "auto"  # of the convolutions: float32; on CUDA also tf32, which auto takes there, and bf16
+    )
     compile: bool = False  # torch.compile both networks
-    amp: str = "off"  # "bf16": bfloat16 convolutions, on CUDA only
+    channels_last: bool = True  # memory layout of networks and batches
+    fused: bool = True  # Adam in one kernel
 
     def __post_init__(self) -> None:
         for name in ("reconstructive_width", "discriminative_width", "steps", "batch", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.amp not in ("off", "bf16"):
-            raise ValueError(f"amp must be 'off' or 'bf16', got {self.amp!r}")
-        if self.seed < 0:
-            raise ValueError(f"seed must not be negative, got {self.seed}")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
+        for name in ("seed", "warmup"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         if not self.lr > 0:
             raise ValueError(f"lr must be positive, got {self.lr}")
 
     def lr_at(self, step: int) -> float:
-        """Learning rate of step 0, 1, ...: times 0.2 from 80 % of the steps on, and again from 90 %."""
+        """Learning rate of step 0, 1, ...: warmed up, times 0.2 from 80 % of the steps on, and again from 90 %."""
         passed = sum(step >= int(share * self.steps) for share in (0.8, 0.9))
-        return self.lr * 0.2**passed
+        return self.lr * 0.2**passed * min(1.0, (step + 1) / max(1, self.warmup))
 
 
 @dataclass(frozen=True)
@@ -94,13 +102,13 @@ def train(
     if checkpoint is not None and checkpoint.exists():
         run.load(checkpoint)
     try:
-        with flushed_denormals():
+        with flushed_denormals(), _tf32(settings.precision in ("auto", "tf32")):
             run.go(checkpoint, progress)
     except torch.cuda.OutOfMemoryError as error:
         raise RuntimeError(
             f"out of GPU memory at batch {settings.batch}, {images.shape[1]}x{images.shape[2]} px, widths "
             f"{settings.reconstructive_width}/{settings.discriminative_width}: set a smaller batch, "
-            "image_size or widths (or amp='bf16')"
+            "image_size or widths (or precision='bf16')"
         ) from error
     return run.trained()
 
@@ -113,7 +121,7 @@ def panel(trained: Trained, images: np.ndarray, textures: Tensor, seed: int, n: 
     """
     device = next(trained.reconstructive.parameters()).device
     order = _epoch(seed, 0, len(images))[np.arange(4 * n) % len(images)]
-    good = _as_batch(torch.from_numpy(np.ascontiguousarray(images[order])).permute(0, 3, 1, 2), device)
+    good = _as_batch(torch.from_numpy(np.ascontiguousarray(images[order])), device)
     generator = torch.Generator().manual_seed(seed)
     simulated = simulate(good, textures.to(device), generator)
     shown = (simulated.mask.amax(dim=(1, 2, 3)) == 0).int().argsort(stable=True)[:n]
@@ -140,15 +148,18 @@ class _Run:
         self.settings, self.device = settings, device
         self.fingerprint = _fingerprint(images, textures, settings) if fingerprint else ""
         self.textures = resize_textures(textures, images.shape[1:3]).to(device)
-        self.images = _resident(torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2), device)
+        self.images = _resident(torch.from_numpy(np.ascontiguousarray(images)), device)
         seeds = np.random.SeedSequence(settings.seed).generate_state(3, np.uint64) >> np.uint64(1)
         reconstructive = ReconstructiveNetwork(settings.reconstructive_width, seed=int(seeds[0]))
         discriminative = DiscriminativeNetwork(settings.discriminative_width, seed=int(seeds[1]))
-        self.reconstructive = reconstructive.to(device).to(memory_format=torch.channels_last)
-        self.discriminative = discriminative.to(device).to(memory_format=torch.channels_last)
+        self.layout = torch.channels_last if settings.channels_last else torch.contiguous_format
+        self.reconstructive = reconstructive.to(device).to(memory_format=self.layout)
+        self.discriminative = discriminative.to(device).to(memory_format=self.layout)
         self.generator = torch.Generator().manual_seed(int(seeds[2]))
         parameters = [*reconstructive.parameters(), *discriminative.parameters()]
-        self.optimiser = torch.optim.Adam(parameters, lr=settings.lr, fused=device.type in ("cpu", "cuda"))
+        self.optimiser = torch.optim.Adam(
+            parameters, lr=settings.lr, fused=settings.fused and device.type in ("cpu", "cuda")
+        )
         self.step = 0
         self.window = math.ceil(settings.steps / HISTORY_ROWS)
         self.sums = torch.zeros(len(LOSSES), device=device)
@@ -168,8 +179,8 @@ class _Run:
             for group in self.optimiser.param_groups:
                 group["lr"] = settings.lr_at(self.step)
             clean, augmented, mask = simulate(self._batch(), self.textures, self.generator)
-            augmented = augmented.contiguous(memory_format=torch.channels_last)
-            with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=settings.amp == "bf16"):
+            augmented = augmented.contiguous(memory_format=self.layout)
+            with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=settings.precision == "bf16"):
                 reconstruction = reconstruct(augmented)
                 logits = discriminate(torch.cat((reconstruction, augmented), dim=1))
             reconstruction, logits = reconstruction.float(), logits.float()
@@ -241,7 +252,7 @@ class _Run:
         if not all(math.isfinite(value) for value in means):
             raise FloatingPointError(
                 f"loss is not finite near step {self.step} ({dict(zip(LOSSES, means, strict=True))}): lower lr "
-                f"({self.settings.lr}) or set amp='off'"
+                f"({self.settings.lr}) or set precision='float32'"
             )
         lr = self.settings.lr_at(self.step - 1)
         self.rows.append([float(self.step), *means, sum(means), lr])
@@ -261,17 +272,31 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
+@contextmanager
+def _tf32(allowed: bool) -> Iterator[None]:
+    """Let CUDA's convolutions and matrix products round their inputs to TensorFloat-32 meanwhile, or not."""
+    backends = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)  # type: ignore[attr-defined]
+    before = [backend.fp32_precision for backend in backends]
+    for backend in backends:
+        backend.fp32_precision = "tf32" if allowed else "ieee"
+    try:
+        yield
+    finally:
+        for backend, value in zip(backends, before, strict=True):
+            backend.fp32_precision = value
+
+
 def _epoch(seed: int, epoch: int, count: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch]).permutation(count)
 
 
 def _as_batch(images: Tensor, device: torch.device) -> Tensor:
-    return images.to(device, non_blocking=True).float().contiguous().div_(255)
+    """uint8 (B,H,W,3) to float (B,3,H,W) in [0,1], on the device."""
+    return images.to(device, non_blocking=True).permute(0, 3, 1, 2).float().contiguous().div_(255)
 
 
 def _resident(images: Tensor, device: torch.device) -> Tensor:
-    """Images on the device if they take less than half its free memory, else where they are."""
-    images = images.contiguous()
+    """Images on the device if they take less than half its free memory, else pinned where they are."""
     if device.type == "cuda" and images.numel() > torch.cuda.mem_get_info(device)[0] // 2:
         return images.pin_memory()
     return images.to(device)
@@ -292,5 +317,7 @@ def _check(images: np.ndarray, textures: Tensor, settings: TrainingSettings, dev
     check_sides(images.shape[1:3])
     if textures.ndim != 4 or textures.shape[1] != 3 or textures.dtype != torch.uint8 or not len(textures):
         raise ValueError(f"textures must be uint8 (M,3,H,W), got {textures.dtype} {tuple(textures.shape)}")
-    if settings.amp == "bf16" and device.type != "cuda":
-        raise ValueError(f"amp='bf16' is for CUDA only, got device {device}: set amp='off'")
+    if settings.precision in ("tf32", "bf16") and device.type != "cuda":
+        raise ValueError(
+            f"precision={settings.precision!r} is for CUDA only, got device {device}: set precision='auto'"
+        )

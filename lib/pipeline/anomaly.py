@@ -46,6 +46,9 @@ def training_settings(run: Run, split: str, n_good: int) -> TrainingSettings:
         batch=study.draem_batch,
         lr=study.draem_lr,
         seed=run.seed("draem", split),
+        warmup=study.draem_warmup,
+        precision=study.draem_precision,
+        compile=study.draem_compile,
     )
 
 

@@ -120,7 +120,7 @@ def _opened(source: Source, side: int) -> Image.Image:
 
 
 def _ssim(a: Tensor, b: Tensor) -> Tensor:
-    offsets = torch.arange(11) - 5.0
+    offsets = torch.arange(11, device=a.device) - 5.0
     line = torch.exp(-(offsets**2) / 4.5)
     line = line / line.sum()
     window = torch.outer(line, line).expand(3, 1, 11, 11).contiguous()

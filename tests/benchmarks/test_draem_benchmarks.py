@@ -1,13 +1,17 @@
-"""Ours against the naive version, in the same run; the table goes to outputs/benchmarks/draem.{csv,md}.
+"""Ours against the naive version, in the same run; the table goes to outputs/benchmarks/draem-cpu.{csv,md}.
 
 The best of several alternating repetitions counts, so that what else the machine does disturbs both alike; on one
 thread it is the CPU time, on several the time on the clock.
 """
 
+import multiprocessing
 import os
 import platform
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +21,9 @@ import torch
 from PIL import Image
 
 from lib.draem import simulate as ours
+from lib.draem import training
 from lib.draem.losses import focal_loss, ssim_loss
-from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
+from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork, flushed_denormals
 from lib.draem.training import TrainingSettings, train
 from lib.maps.draem import anomaly_maps
 
@@ -35,16 +40,19 @@ SIZES = {  # side, widths: images to train on, images to map, repetitions
 
 @pytest.fixture(scope="module")
 def rows():
+    """Rows measured by this module; the table on the disk keeps those of other runs under other names."""
     measured: list[dict[str, object]] = []
     yield measured
-    table = pd.DataFrame(measured)
     OUTPUT.mkdir(parents=True, exist_ok=True)
-    table.to_csv(OUTPUT / "draem.csv", index=False)
-    cells = [
-        [str(value) for value in row] for row in [table.columns, ["---"] * table.shape[1], *table.to_numpy()]
-    ]
-    text = "".join(f"| {' | '.join(row)} |\n" for row in cells)
-    (OUTPUT / "draem.md").write_text(f"{machine()}\n\n{text}", encoding="utf-8")
+    path = OUTPUT / f"draem-{'cuda' if torch.cuda.is_available() else 'cpu'}.csv"
+    table = pd.DataFrame(measured, dtype=str)
+    if path.exists():
+        table = pd.concat((pd.read_csv(path, dtype=str), table))
+        table = table.drop_duplicates(["what", "threads"], keep="last")
+    table.to_csv(path, index=False)
+    lines = [table.columns, ["---"] * table.shape[1], *table.to_numpy()]
+    text = "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
+    path.with_suffix(".md").write_text(f"{machine()}\n\n{text}", encoding="utf-8")
     print(f"\n{machine()}\n{table.to_string(index=False)}")
 
 
@@ -92,7 +100,7 @@ def compare(
     row = {
         "what": what,
         "threads": threads,
-        "naive_ms": f"{best[0]:.3f}",
+        "baseline_ms": f"{best[0]:.3f}",
         "ours_ms": f"{best[1]:.3f}",
         "ours_per_s": f"{1e3 / best[1]:.1f}",
         "ratio": f"{ratio:.1f}",
@@ -126,9 +134,8 @@ def test_simulation(rows, threads, side, batch, reading, tmp_path):
     if reading == "in memory":
         sources = [Image.fromarray(image) for image in goods]
         anomalies = [Image.fromarray(texture).resize((side, side)) for texture in textures]
-    else:  # what a loader does at each step: photographs and textures of 256 px, decoded and resized
-        sources = save(pictures(batch, 256), tmp_path / "good")
-        anomalies = save(textures, tmp_path / "texture")
+    else:  # what a loader does at each step: decode and resize
+        sources, anomalies = photographs(batch, 256, tmp_path)
     images, bank = as_bank(goods).float() / 255, ours.resize_textures(as_bank(textures), (side, side))
     repeats = 4 if side == 64 else 1
     compare(
@@ -142,8 +149,13 @@ def test_simulation(rows, threads, side, batch, reading, tmp_path):
     )
 
 
+def photographs(count: int, side: int, folder: Path) -> tuple[list[Path], list[Path]]:
+    """Files of `count` good images and of 20 textures of a size usual in DTD (300 to 640 px)."""
+    return save(pictures(count, side), folder / "good"), save(pictures(20, 480), folder / "texture")
+
+
 def save(images: np.ndarray, folder: Path) -> list[Path]:
-    folder.mkdir()
+    folder.mkdir(parents=True)
     for number, image in enumerate(images):
         Image.fromarray(image).save(folder / f"{number}.jpg", quality=92)
     return sorted(folder.iterdir())
@@ -151,15 +163,19 @@ def save(images: np.ndarray, folder: Path) -> list[Path]:
 
 @pytest.mark.parametrize("threads", sorted({1, os.cpu_count()}), indirect=True)
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: "{}px-{}-{}".format(*size))
-def test_training(rows, threads, size):
-    """End to end: simulation, both networks, losses, Adam; networks built before the clock for the naive one."""
+def test_training(rows, threads, size, tmp_path):
+    """End to end: files to simulated batch, both networks, losses, Adam; ours resizes textures, builds networks too."""
+    baseline, candidate, what, count = both_loops(size, tmp_path)
+    compare(rows, what, threads, count, SIZES[size][2], baseline, candidate)
+
+
+def both_loops(size: tuple[int, int, int], folder: Path) -> tuple[Callable, Callable, str, int]:
     side, wide, narrow = size
-    count, _, repetitions = SIZES[size]
-    goods, textures = pictures(count, side), pictures(20, 256)
+    count = SIZES[size][0]
+    goods, textures = pictures(count, side), as_bank(pictures(20, 480))
+    sources, anomalies = photographs(count, side, folder)
     batch = min(8, count)
     rng = np.random.default_rng(0)
-    sources = [Image.fromarray(image) for image in goods]
-    anomalies = [Image.fromarray(texture).resize((side, side)) for texture in textures]
     reconstructive, discriminative = ReconstructiveNetwork(wide), DiscriminativeNetwork(narrow)
     optimiser = torch.optim.Adam([*reconstructive.parameters(), *discriminative.parameters()], lr=1e-4)
     steps = count // batch
@@ -170,9 +186,70 @@ def test_training(rows, threads, size):
             naive.training_step(reconstructive, discriminative, optimiser, simulated)
 
     settings = TrainingSettings(wide, narrow, steps=steps, batch=batch)
-    bank = as_bank(textures)
     what = f"training {side} px, widths {wide}/{narrow}"
-    compare(rows, what, threads, count, repetitions, baseline, lambda: train(goods, bank, settings))
+    return baseline, lambda: train(goods, textures, settings), what, count
+
+
+@pytest.mark.parametrize("threads", [os.cpu_count()], indirect=True)
+def test_folds_side_by_side(rows, threads, tmp_path):
+    """As many folds as cores, one thread each, against the naive loop with all the threads: what a study gets."""
+    size = (64, 16, 8)
+    baseline, _, what, count = both_loops(size, tmp_path)
+    with ProcessPoolExecutor(threads, multiprocessing.get_context("spawn")) as pool:
+        folds = [tmp_path / str(fold) for fold in range(threads)]
+        list(pool.map(_one_fold, folds, [size] * threads))  # imports, first allocations
+        compare(
+            rows,
+            f"{what}, {threads} folds side by side",
+            threads,
+            count * threads,
+            5,
+            lambda: [baseline() for _ in range(threads)],
+            lambda: list(pool.map(_one_fold, folds, [size] * threads)),
+        )
+
+
+_prepared: dict[Path, Callable] = {}
+
+
+def _one_fold(folder: Path, size: tuple[int, int, int]) -> None:
+    torch.set_num_threads(1)
+    if folder not in _prepared:
+        folder.mkdir(exist_ok=True)
+        _prepared[folder] = both_loops(size, folder / str(os.getpid()))[1]
+    _prepared[folder]()
+
+
+@pytest.mark.parametrize("threads", [1], indirect=True)
+@pytest.mark.parametrize("switch", ["channels_last", "fused", "flush_denormal", "compile"])
+def test_switches(rows, threads, switch, monkeypatch):
+    """What each way to be faster gains: without it against with it, at 64 px, widths 16/8."""
+    goods, textures = pictures(64, 64), as_bank(pictures(20, 64))
+    on = TrainingSettings(16, 8, steps=8, batch=8)
+    off = on
+    if switch == "compile":
+        on = replace(on, compile=True)
+    elif switch == "flush_denormal":
+        monkeypatch.setattr(training, "flushed_denormals", nullcontext)
+    else:
+        off = replace(on, **{switch: False})
+
+    def with_switch() -> None:
+        if switch == "flush_denormal":
+            with flushed_denormals():
+                train(goods, textures, on)
+        else:
+            train(goods, textures, on)
+
+    compare(
+        rows,
+        f"training 64 px: {switch} off, on",
+        threads,
+        64,
+        4,
+        lambda: train(goods, textures, off),
+        with_switch,
+    )
 
 
 @pytest.mark.parametrize("threads", [os.cpu_count()], indirect=True)

@@ -268,9 +268,10 @@ def test_a_loss_that_is_not_finite_stops_the_run(images, textures):
     ("change", "message"),
     [
         ({"batch": 0}, "batch must be at least 1, got 0"),
-        ({"amp": "fp16"}, "amp must be 'off' or 'bf16', got 'fp16'"),
+        ({"precision": "fp16"}, "precision must be one of auto, float32, tf32, bf16, got 'fp16'"),
         ({"lr": 0.0}, "lr must be positive"),
         ({"seed": -1}, "seed must not be negative"),
+        ({"warmup": -1}, "warmup must not be negative"),
     ],
 )
 def test_wrong_settings_are_named(change, message):
@@ -286,7 +287,25 @@ def test_wrong_inputs_are_named(images, textures):
     with pytest.raises(ValueError, match="textures must be uint8"):
         train(images, textures.float(), TINY)
     with pytest.raises(ValueError, match="bf16' is for CUDA only, got device cpu"):
-        train(images, textures, replace(TINY, amp="bf16"))
+        train(images, textures, replace(TINY, precision="bf16"))
+
+
+def test_layout_and_fusion_change_rounding_only(images, textures, whole):
+    plain = train(images, textures, replace(TINY, channels_last=False, fused=False))
+    assert plain.history.loss.tolist()[:2] == pytest.approx(whole.history.loss.tolist()[:2], rel=1e-3)
+    layouts = [
+        next(trained.discriminative.encoder_segment.block2.parameters()).is_contiguous()
+        for trained in (plain, whole)
+    ]
+    assert layouts == [True, False]
+
+
+def test_the_learning_rate_warms_up_and_then_falls_twice(images, textures):
+    settings = replace(TINY, steps=20, warmup=4)
+    rates = [settings.lr_at(step) / settings.lr for step in range(20)]
+    assert rates[:5] == pytest.approx([0.25, 0.5, 0.75, 1, 1])
+    assert rates[15:] == pytest.approx([1, 0.2, 0.2, 0.04, 0.04])
+    assert rates[15] == replace(settings, warmup=0).lr_at(0) / settings.lr
 
 
 @pytest.mark.slow
@@ -296,12 +315,10 @@ def test_compiled_training_is_close_to_eager(images, textures, whole):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("amp", ["off", "bf16"])
-def test_a_gpu_starts_with_the_losses_of_the_cpu(images, textures, whole, amp):
-    there = train(images, textures, replace(TINY, amp=amp), device="cuda")
-    assert there.history.loss.iloc[0] == pytest.approx(
-        whole.history.loss.iloc[0], rel=2e-3 if amp == "off" else 3e-2
-    )
+@pytest.mark.parametrize(("precision", "within"), [("float32", 2e-4), ("tf32", 2e-3), ("bf16", 3e-2)])
+def test_a_gpu_starts_with_the_losses_of_the_cpu(images, textures, whole, precision, within):
+    there = train(images, textures, replace(TINY, precision=precision), device="cuda")
+    assert there.history.loss.iloc[0] == pytest.approx(whole.history.loss.iloc[0], rel=within)
     assert next(there.reconstructive.parameters()).dtype == torch.float32
 
 

@@ -1,0 +1,77 @@
+"""A training run killed at random moments, by the system, ends with the weights of one left alone."""
+
+import hashlib
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from lib.draem.training import read_checkpoint
+
+PROJECT = Path(__file__).parents[2]
+SCRIPT = """
+import sys
+from pathlib import Path
+import numpy as np, torch
+from lib.draem.checkpoints import save_draem
+from lib.draem.training import TrainingSettings, train
+device, out = sys.argv[1], Path(sys.argv[2])
+torch.set_num_threads(1)
+torch.use_deterministic_algorithms(device == "cpu")
+rng = np.random.default_rng(0)
+images = rng.integers(0, 256, (20, 64, 64, 3), dtype=np.uint8)
+textures = torch.from_numpy(rng.integers(0, 256, (20, 3, 64, 64), dtype=np.uint8))
+settings = TrainingSettings(8, 8, steps=120, batch=8, checkpoint_every=7)
+print("begun", flush=True)
+trained = train(images, textures, settings, device=device, checkpoint=out.with_suffix(".resume.pt"))
+save_draem(out, trained.reconstructive, trained.discriminative, {"test": "kill"})
+"""
+
+
+def start(device: str, out: Path) -> subprocess.Popen:
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    child = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, device, str(out)], stdout=subprocess.PIPE, text=True, env=environment
+    )
+    assert child.stdout.readline() == "begun\n"
+    return child
+
+
+@pytest.mark.parametrize(
+    "device",
+    [pytest.param("cpu", marks=pytest.mark.slow), pytest.param("cuda", marks=pytest.mark.gpu)],
+)
+def test_five_kills_leave_the_weights_as_they_would_be(device, tmp_path, capsys):
+    began = time.monotonic()
+    assert start(device, tmp_path / "undisturbed.safetensors").wait() == 0
+    duration = time.monotonic() - began
+    steps = []
+    disturbed = tmp_path / "disturbed.safetensors"
+    for kill in range(5):
+        child = start(device, disturbed)
+        time.sleep(random.uniform(0.06, 0.16) * duration)
+        child.kill()
+        assert child.wait() != 0, f"kill {kill + 1} came after the end: {steps}"
+        resume = disturbed.with_suffix(".resume.pt")
+        steps.append(read_checkpoint(resume)["step"] if resume.exists() else 0)
+    assert start(device, disturbed).wait() == 0
+    assert steps == sorted(steps)
+    assert steps[-1] > 0
+    paths = (tmp_path / "undisturbed.safetensors", disturbed)
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
+    with capsys.disabled():
+        print(f"\nkilled with checkpoints at steps {steps} of 120; SHA-256 {digests[0]}, {digests[1]}")
+    if device == "cpu":
+        assert digests[0] == digests[1]
+    else:  # atomic additions come in any order on a GPU, and Adam amplifies the last bits
+        from lib.draem.checkpoints import load_draem
+
+        first, second = (load_draem(path)[1].state_dict() for path in paths)
+        for name, value in first.items():
+            if value.is_floating_point():
+                torch.testing.assert_close(second[name], value, rtol=0.05, atol=0.01)
