@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     study.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="any setting, see --list"
     )
-    study.add_argument("--weights", metavar="FILE", help="ResNet-18 weights: a file, imagenet or random-init")
+    study.add_argument("--weights", metavar="FILE", help="ResNet-18 weights: a file, imagenet or embedded")
     study.add_argument("--textures", type=Path, metavar="DIR", help="anomaly textures in DTD's layout")
     study.add_argument(
         "--draem-checkpoint", type=Path, metavar="DIR", help="official DRAEM checkpoints to use"

@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from torchvision.models import ResNet18_Weights, resnet18
 from torchvision.models.feature_extraction import create_feature_extractor
 
+from lib.classify.embedded import FOLDER, embedded_files, has_embedded, load_embedded
+
 IMAGENET_URL: str = ResNet18_Weights.IMAGENET1K_V1.url
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -54,6 +56,10 @@ def load_backbone(weights: str = "auto", *, offline: bool = False) -> Backbone:
     `.safetensors`; half precision is raised to float32 and its classifier `fc` is not needed. Raises WeightsError.
     """
     source = resolve_weights(weights, offline=offline)
+    if source == "embedded":
+        state, sha256, _ = load_embedded()
+        name = f"ResNet-18 (formula-driven, embedded, sha256 {sha256[:12]})"
+        return Backbone(_feature_extractor(_checked(state, FOLDER)), name, sha256)
     if source == "random-init":
         state = _random_state_dict(RANDOM_SEED)
         name = f"ResNet-18 (random-init, seed {RANDOM_SEED})"
@@ -67,20 +73,25 @@ def load_backbone(weights: str = "auto", *, offline: bool = False) -> Backbone:
 
 
 def resolve_weights(weights: str = "auto", *, offline: bool = False) -> str:
-    """Settle which weights are used: the path of a file that exists, or `random-init`.
+    """Settle which weights are used: the path of a file that exists, `embedded` or `random-init`.
 
-    `auto`: torchvision's IMAGENET1K_V1 from its cache, else by download (unless `offline`), else `random-init`
-    with a logged warning. `imagenet`: the same, but it must be had. `random-init` and a file: themselves.
-    Resolve once and pass the answer on: it is not looked for again. Raises WeightsError.
+    `auto`: torchvision's IMAGENET1K_V1 from its cache, else by download (unless `offline`), else `embedded` where
+    the project carries such weights, else `random-init`, with a logged warning. `imagenet`: the first two, or an
+    error. `embedded`, `random-init` and a file: themselves. Resolve once and pass the answer on: it is not looked
+    for again. Raises WeightsError.
     """
     if weights == "random-init":
         return weights
     if weights == "embedded":
-        raise WeightsError(f"weights='embedded': this version carries no embedded backbone; {WAY_OUT}")
+        try:
+            embedded_files()
+        except FileNotFoundError as error:
+            raise WeightsError(f"weights='embedded': {error}; or {WAY_OUT}") from error
+        return weights
     if weights not in ("auto", "imagenet"):
         if not Path(weights).is_file():
             raise WeightsError(
-                f"weights={weights!r}: no such file; name one, or one of auto, imagenet, random-init"
+                f"weights={weights!r}: no such file; name one, or one of auto, imagenet, embedded, random-init"
             )
         return weights
     try:
@@ -88,6 +99,11 @@ def resolve_weights(weights: str = "auto", *, offline: bool = False) -> str:
     except WeightsError as error:
         if weights == "imagenet":
             raise
+        if has_embedded():
+            logger.warning(
+                "%s. The backbone is the formula-driven ResNet-18 that the project carries.", error
+            )
+            return "embedded"
         logger.warning(
             "%s. The backbone is ResNet-18 with RANDOM weights (seed %d): figures will be poor and are labelled so.",
             error,

@@ -66,7 +66,7 @@ def procedural_textures(
         for start in range(0, len(indices), BATCH):
             batch = indices[start : start + BATCH]
             draws = Draws([np.random.default_rng((seed, key, i)) for i in batch], side, device)
-            images[list(batch)] = _coloured(heights(draws), draws)
+            images[list(batch)] = coloured(heights(draws), draws)
     return images
 
 
@@ -83,16 +83,23 @@ def load_texture_bank(source: str, side: int, seed: int, count: int = 400) -> Te
     """
     if count < 1:
         raise ValueError(f"texture bank: count={count}; need at least one texture")
-    if not source and not DTD_ROOT.is_dir():
+    root = texture_folder(source)
+    if root is None:
         return TextureBank(
             procedural_textures(count, side, seed), f"procedural textures ({count}, seed {seed})"
         )
-    root = Path(source) if source else DTD_ROOT
     files = _texture_files(root)
     if len(files) > count:
         keep = np.random.default_rng(seed).choice(len(files), count, replace=False)
         files = [files[i] for i in sorted(keep)]
     return TextureBank(_read(files, side, root), f"DTD folder ({len(files)} images)")
+
+
+def texture_folder(source: str) -> Path | None:
+    """The folder that `load_texture_bank` reads: `source`, else torchvision's DTD if it is there, else None."""
+    if source:
+        return Path(source)
+    return DTD_ROOT if DTD_ROOT.is_dir() else None
 
 
 def _heights(family: str) -> Callable[[Draws], Tensor]:
@@ -101,7 +108,7 @@ def _heights(family: str) -> Callable[[Draws], Tensor]:
     return HEIGHTS[family]
 
 
-def _coloured(height: Tensor, draws: Draws) -> Tensor:
+def coloured(height: Tensor, draws: Draws) -> Tensor:
     """Heights (B, side, side) painted with a random colour ramp and lit, uint8 (B, 3, side, side)."""
     height = torch.where(draws.chance(0.5), height, 1.0 - height)
     position = 3.0 * height.clamp(0.0, 1.0).unsqueeze(1)

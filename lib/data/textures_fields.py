@@ -25,7 +25,7 @@ class Draws:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        self.generators = generators
+        self.generators = list(generators)
         self.side = side
         self.device = torch.device(device)
         self.dtype = dtype

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from lib.data.textures import TextureBank, load_texture_bank
+from lib.data.textures import TextureBank, load_texture_bank, texture_folder
 from lib.draem.checkpoints import import_official, load_draem, save_draem
 from lib.draem.losses import image_score
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
@@ -57,11 +57,11 @@ def train_fold(run: Run, split: str) -> dict[str, Any]:
     rows = good_rows(run, split)
     stack = images(run, run.study.image_size)
     settings = training_settings(run, split, len(rows))
-    textures, imported = run.study.textures, run.study.draem_checkpoint
+    folder, imported = texture_folder(run.study.textures), run.study.draem_checkpoint
     inputs = {
         "images": run.store.digest(f"images/{run.study.image_size}.npy"),
         "rows": fingerprint({"rows": rows.tolist()}),
-        "textures": listing_digest(Path(textures)) if textures else "",
+        "textures": listing_digest(folder) if folder and not imported else "",
         "imported": listing_digest(Path(imported)) if imported else "",
         "settings": {} if imported else vars(settings),
     }

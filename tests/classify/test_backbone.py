@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torchvision.models import resnet18
 
-from lib.classify import backbone
+from lib.classify import backbone, embedded
 from lib.classify.backbone import WeightsError, load_backbone, resolve_weights
 
 SHARED_WEIGHTS = (
@@ -151,8 +151,6 @@ def test_random_init_repeats_and_touches_no_global_state() -> None:
 
 def test_settles_names_that_are_no_file(tmp_path: Path) -> None:
     assert resolve_weights("random-init") == "random-init"
-    with pytest.raises(WeightsError, match="carries no embedded backbone"):
-        resolve_weights("embedded")
     with pytest.raises(WeightsError, match=r"nowhere\.pth'.*no such file"):
         resolve_weights(str(tmp_path / "nowhere.pth"))
 
@@ -250,6 +248,7 @@ def test_a_failed_download_says_so_and_leaves_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(backbone, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(backbone, "has_embedded", lambda: False)
     net.answer = answer
     began = time.monotonic()
     with caplog.at_level(logging.WARNING):
@@ -270,7 +269,10 @@ def test_plain_http_is_never_opened(net: Net, monkeypatch: pytest.MonkeyPatch) -
     assert net.calls == 0
 
 
-def test_offline_never_tries(net: Net, caplog: pytest.LogCaptureFixture) -> None:
+def test_offline_never_tries(
+    net: Net, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backbone, "has_embedded", lambda: False)
     assert load_backbone("auto", offline=True).name == "ResNet-18 (random-init, seed 0)"
     assert "offline forbids a download" in caplog.text
     with pytest.raises(WeightsError, match="offline forbids a download"):
@@ -285,3 +287,27 @@ def test_real_imagenet_weights_load() -> None:
     features = loaded.model(images())
     assert features.min() >= 0
     assert 0.1 < features.mean() < 3
+
+
+def test_embedded_weights_come_before_random_ones(
+    state: dict[str, Tensor],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(backbone, "has_embedded", lambda: embedded.has_embedded(tmp_path))
+    monkeypatch.setattr(backbone, "embedded_files", lambda: embedded.embedded_files(tmp_path))
+    monkeypatch.setattr(backbone, "load_embedded", lambda: embedded.load_embedded(tmp_path))
+    with pytest.raises(WeightsError, match=r"0 files of the embedded backbone: make them .*--weights FILE"):
+        resolve_weights("embedded")
+    embedded.save_embedded(state, tmp_path, {})
+    loaded = load_backbone("auto", offline=True)
+    assert loaded.name == f"ResNet-18 (formula-driven, embedded, sha256 {loaded.sha256[:12]})"
+    assert "formula-driven ResNet-18 that the project carries" in caplog.text
+    assert load_backbone("embedded").sha256 == loaded.sha256
+    exact = resnet18(weights=None)
+    exact.load_state_dict(state)
+    exact.fc = torch.nn.Identity()
+    with torch.inference_mode():
+        similar = torch.nn.functional.cosine_similarity(loaded.model(images()), exact.eval()(images()))
+    assert similar.min() > 0.999

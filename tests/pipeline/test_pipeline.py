@@ -6,8 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 import lib.pipeline.anomaly as anomaly
+from lib.data import textures
 from lib.draem.checkpoints import export_official
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.pipeline.anomaly import map_all, networks, train_fold
@@ -72,6 +74,7 @@ REDONE = {  # a setting, and the artefacts that must change with it; all others 
     ("resize", "crop"): ("images",),  # stand-ins are square: the same pixels, so nothing below changes
     ("draem_steps", 5): ("draem", "maps", "features/map", "predictions"),
     ("draem_lr", 1e-3): ("draem", "maps", "features/map", "predictions"),
+    ("draem_warmup", 2): ("draem", "maps", "features/map", "predictions"),
     ("map_encoding", "jet"): ("features/map", "predictions"),
     ("feature_size", 64): ("images/64", "features", "predictions"),
     ("selection", "none"): ("predictions",),
@@ -114,6 +117,20 @@ def test_another_seed_gives_other_predictions(run, tmp_path):
     twin = make_run(tmp_path, seed=1)
     mine, other = predictions(run, "classification")[0], predictions(twin, "classification")[0]
     assert not np.allclose(mine["p:good"].dropna(), other["p:good"].dropna())
+
+
+def test_textures_that_come_to_be_are_noticed(run, tmp_path, monkeypatch):
+    folder = tmp_path / "dtd" / "banded"
+    folder.mkdir(parents=True)
+    for grey in (40, 200):
+        Image.new("RGB", (32, 32), (grey, 90, 90)).save(folder / f"{grey}.png")
+    shutil.copytree(run.study_dir, tmp_path / "study")
+    other = replace(run, study_dir=str(tmp_path / "study"))
+    assert train_fold(other, "stratified-0")["textures"].startswith("procedural")
+    monkeypatch.setattr(textures, "DTD_ROOT", folder.parent)
+    anomaly._texture_bank.cache_clear()
+    assert train_fold(other, "stratified-0")["textures"] == "DTD folder (2 images)"
+    anomaly._texture_bank.cache_clear()
 
 
 def test_image_scores_cover_every_split(run):

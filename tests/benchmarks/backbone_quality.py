@@ -1,0 +1,103 @@
+"""Backbones compared by one protocol: random-init, embedded, and any files; a row per data set, folds and classifier.
+
+    python -m tests.benchmarks.backbone_quality --weights embedded random-init FILE --magnetic DIR
+
+Image features alone, no selection; five folds, stratified and, where groups are known, grouped; all classes. The AUC
+is the study's (one against rest, averaged over classes, and good against defective), pooled over the test folds.
+"""
+
+import argparse
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from lib.classify.backbone import load_backbone
+from lib.classify.features import image_features
+from lib.classify.mlp import fit_predict
+from lib.pipeline import pictures
+from lib.pipeline.run import PROJECT, Run, open_run
+from lib.store import write_text
+
+
+def probabilities(
+    kind: str, features: np.ndarray, labels: np.ndarray, tested: np.ndarray, classes: list
+) -> np.ndarray:
+    """Class probabilities (n, K) of the tested rows, by a classifier fitted on the others."""
+    if kind == "logistic":
+        model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=3000, C=0.1))
+        model.fit(features[~tested], labels[~tested])
+        order = [list(model.classes_).index(name) for name in classes]
+        return model.predict_proba(features[tested])[:, order]
+    return fit_predict(features[~tested], labels[~tested], features[tested], classes).probabilities
+
+
+def measure(run: Run, features: np.ndarray) -> list[dict[str, object]]:
+    """A row per scheme of folds and classifier."""
+    table = pictures.index(run)
+    labels, good = table["label"].to_numpy(), table.attrs["good"]
+    classes = sorted(set(labels))
+    splits = pictures.splits(run)
+    rows = []
+    for scheme in dict.fromkeys(name.rsplit("-", 1)[0] for name in splits):
+        for kind in ("logistic", "MLP"):
+            found = np.zeros((len(labels), len(classes)))
+            for split in (name for name in splits if name.startswith(scheme)):
+                tested = pictures.in_test_fold(run, split)
+                found[tested] = probabilities(kind, features, labels, tested, classes)
+            predicted = np.array(classes)[found.argmax(1)]
+            is_good = labels == good
+            found = found / found.sum(1, keepdims=True)
+            rows.append(
+                {
+                    "dataset": run.name,
+                    "folds": scheme,
+                    "classifier": kind,
+                    "auc_classes": roc_auc_score(labels, found, multi_class="ovr", labels=classes),
+                    "auc_defective": roc_auc_score(~is_good, 1 - found[:, classes.index(good)]),
+                    "defect_recall": float((predicted[~is_good] == labels[~is_good]).mean()),
+                    "false_rejects": float((predicted[is_good] != good).mean()),
+                }
+            )
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--weights", nargs="+", default=["random-init", "embedded"])
+    parser.add_argument("--side", type=int, default=128, help="of the pictures that the backbone sees")
+    parser.add_argument("--magnetic", default="", metavar="DIR", help="magnetic tiles too, from this folder")
+    parser.add_argument("--no-standins", action="store_true")
+    parser.add_argument("--standin-scale", default="0.25")
+    parser.add_argument("--out", type=Path, default=PROJECT / "outputs/benchmarks/backbones.csv")
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    named = {} if arguments.no_standins else dict.fromkeys(("deco_cap", "shaft", "shavers"), "")
+    if arguments.magnetic:
+        named["magnetic_tile"] = arguments.magnetic
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        for dataset, data in named.items():
+            settings = {"folds": 5, "standin_scale": arguments.standin_scale, "leak_check": "all"}
+            run = open_run(dataset, "quick", data, folder, settings)
+            stack = pictures.images(run, arguments.side)
+            for weights in arguments.weights:
+                backbone = load_backbone(weights)
+                rows = pd.DataFrame(measure(run, image_features(backbone, stack, arguments.side)))
+                rows.insert(0, "side", arguments.side)
+                rows.insert(0, "backbone", backbone.name)
+                known = pd.read_csv(arguments.out) if arguments.out.exists() else None
+                write_text(arguments.out, pd.concat((known, rows.round(4))).to_csv(index=False))
+                print(rows.round(3).to_string(index=False, header=False), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""The int8 backbone: files, rounding, and what it is trained by."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+from torchvision.models import resnet18
+
+from lib.classify import pretrain
+from lib.classify.embedded import dequantise, load_embedded, quantise, save_embedded
+from lib.classify.pretrain_source import PretrainSettings, Source
+from lib.data.defects import KINDS, flawed
+from lib.data.recipes import recipe_surfaces
+from lib.data.textures_fields import Draws
+
+TINY = PretrainSettings(
+    recipes=30,
+    steps=6,
+    batch=8,
+    sides=((0.0, 32), (0.5, 48)),
+    drawn_side=32,
+    pool=32,
+    fresh=4,
+    checkpoint_every=2,
+)
+
+
+def test_rounding_is_within_half_a_step_per_channel():
+    weight = (
+        torch.randn(5, 4, 3, 3, generator=torch.Generator().manual_seed(0))
+        * torch.logspace(-3, 1, 5)[:, None, None, None]
+    )
+    weight[2] = 0
+    back = dequantise(*quantise(weight))
+    step = weight.flatten(1).abs().amax(1) / 127
+    assert ((back - weight).flatten(1).abs().amax(1) <= 0.51 * step + 1e-9).all()
+
+
+def test_a_state_comes_back_from_its_shards(tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    state = resnet18(weights=None).state_dict()
+    (tmp_path / "resnet18-formula-9-of-9.safetensors").write_bytes(b"of an earlier state")
+    files = save_embedded(state, tmp_path, {"seed": 7})
+    assert len(files) > 3 and all(file.stat().st_size < 3_000_000 for file in files)
+    assert sum(file.stat().st_size for file in files) < 12_000_000
+    back, sha256, about = load_embedded(tmp_path)
+    assert about == {"seed": 7} and len(sha256) == 64
+    assert set(back) == {
+        k for k in state if not k.startswith("fc.") and not k.endswith("num_batches_tracked")
+    }
+    assert torch.equal(back["bn1.weight"], state["bn1.weight"])  # BatchNorm is not rounded
+    torch.testing.assert_close(
+        back["layer3.0.conv1.weight"], state["layer3.0.conv1.weight"], atol=2e-3, rtol=0
+    )
+    files[1].unlink()
+    with pytest.raises(FileNotFoundError, match="files of the embedded backbone: make them"):
+        load_embedded(tmp_path)
+
+
+def test_a_recipe_keeps_its_character_and_an_instance_its_own_noise():
+    same = recipe_surfaces([4, 4, 34, 34], [0, 1, 0, 1], 64, seed=3)
+    assert torch.equal(same, recipe_surfaces([4, 4, 34, 34], [0, 1, 0, 1], 64, seed=3))
+    assert torch.equal(same[2:3], recipe_surfaces([34], [0], 64, seed=3))  # whatever the batch
+    assert not torch.equal(same[0], same[1])
+    with pytest.raises(ValueError, match="2 recipes, 1 instances"):
+        recipe_surfaces([1, 2], [0], 32, seed=0)
+
+    def spectra(recipe):
+        grey = recipe_surfaces([recipe] * 12, list(range(12)), 64, seed=3).float().mean(1)
+        power = torch.fft.rfft2(grey - grey.mean((1, 2), keepdim=True)).abs().flatten(1)
+        return F.normalize(power, dim=1)
+
+    one, other = spectra(7), spectra(22)  # two recipes of the same family
+    within = (one @ one.T).sum().sub(12).div(132)
+    assert within > (one @ other.T).mean() + 0.02
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_defect_is_seen_inside_its_cover_and_nowhere_else(kind):
+    images = recipe_surfaces(list(range(15)), [0] * 15, 64, seed=1).float() / 255
+
+    def draws():
+        return Draws([np.random.default_rng((5, i)) for i in range(15)], 64)
+
+    changed, cover = flawed(images, kind, draws())
+    assert changed.shape == images.shape and cover.shape == (15, 64, 64)
+    assert cover.min() >= 0 and cover.max() <= 1
+    differs = (changed - images).abs().amax(1)
+    assert (differs[cover == 0] == 0).all()
+    assert ((differs > 0.02).flatten(1).sum(1) >= 3).float().mean() > 0.8  # to be seen on most surfaces
+    assert torch.equal(changed, flawed(images, kind, draws())[0])
+    with pytest.raises(ValueError, match="unknown defect 'rust'"):
+        flawed(images, "rust", draws())
+
+
+def test_a_batch_depends_on_its_step_alone():
+    source = Source(TINY)
+    batches = [source.batch(step) for step in range(5)]
+    late = Source(TINY)
+    again = late.batch(4)
+    assert torch.equal(again.pictures, batches[4].pictures) and torch.equal(again.recipes, batches[4].recipes)
+    assert torch.equal(late.batch(1).pictures, batches[1].pictures)  # and back
+    assert not torch.equal(batches[0].pictures, batches[1].pictures)
+    assert batches[0].pictures.shape == (8, 3, 32, 32) and batches[4].pictures.shape == (8, 3, 48, 48)
+    assert batches[0].pictures.min() >= 0 and batches[0].pictures.max() <= 1
+    assert ((batches[0].defects > 0).sum(), batches[0].recipes.max() < 30) == (4, True)
+    assert (Source(replace(TINY, defects=False)).batch(0).defects == 0).all()
+
+
+def test_pretraining_resumes_to_the_same_weights(tmp_path):
+    whole, history = pretrain.pretrain(TINY)
+    assert history.step.tolist() == [1, 2, 3, 4, 5, 6] and history.side.tolist() == [32, 32, 32, 48, 48, 48]
+
+    class Killed(Exception):
+        pass
+
+    def kill(row):
+        if row["step"] == 5:
+            raise Killed
+
+    with pytest.raises(Killed):
+        pretrain.pretrain(TINY, checkpoint=tmp_path / "run.pt", progress=kill)
+    seen = []
+    resumed, _ = pretrain.pretrain(
+        TINY, checkpoint=tmp_path / "run.pt", progress=lambda row: seen.append(row["step"])
+    )
+    assert seen == [5, 6]
+    assert all(torch.equal(resumed[name], value) for name, value in whole.items())
+    with pytest.raises(ValueError, match="with other settings"):
+        pretrain.pretrain(replace(TINY, lr=1.0), checkpoint=tmp_path / "run.pt")
+
+
+@pytest.mark.slow
+def test_pretraining_learns():
+    settings = replace(
+        TINY, recipes=15, drawn_side=64, steps=120, batch=32, pool=512, sides=((0.0, 48),), lr=1e-3
+    )
+    _, history = pretrain.pretrain(settings)
+    assert history.recipe_accuracy.tail(20).mean() > 0.16  # fifteen recipes: chance is 0.067
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"steps": 0}, "steps must be at least 1, got 0"),
+        ({"fresh": 99}, "fresh=99 is more than pool=32"),
+        ({"sides": ((0.5, 32),)}, "sides must begin at share 0"),
+    ],
+)
+def test_wrong_settings_are_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        replace(TINY, **change)
