@@ -244,7 +244,10 @@ class _Run:
             here = positions // len(self.images) == epoch
             chosen[here] = self.order[positions[here] % len(self.images)]
         indices = torch.from_numpy(chosen).to(self.images.device, non_blocking=True)
-        return _as_batch(self.images.index_select(0, indices), self.device)
+        batch = self.images.index_select(0, indices)
+        if batch.device.type != self.device.type:  # pinned, so that the steps still queued go on
+            batch = batch.pin_memory()
+        return _as_batch(batch, self.device)
 
     def _close_window(self, steps: int, progress: Progress | None) -> None:
         means = [value / steps for value in self.sums.tolist()]
@@ -296,9 +299,9 @@ def _as_batch(images: Tensor, device: torch.device) -> Tensor:
 
 
 def _resident(images: Tensor, device: torch.device) -> Tensor:
-    """Images on the device if they take less than half its free memory, else pinned where they are."""
+    """Images on the device if they take less than half its free memory, else where they are."""
     if device.type == "cuda" and images.numel() > torch.cuda.mem_get_info(device)[0] // 2:
-        return images.pin_memory()
+        return images
     return images.to(device)
 
 

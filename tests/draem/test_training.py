@@ -323,6 +323,14 @@ def test_a_gpu_starts_with_the_losses_of_the_cpu(images, textures, whole, precis
 
 
 @pytest.mark.gpu
+def test_images_too_many_for_the_gpu_stay_on_the_host(images, textures, monkeypatch):
+    held = train(images, textures, TINY, device="cuda")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda *_: (images.nbytes, images.nbytes))
+    sent = train(images, textures, TINY, device="cuda")
+    assert sent.history.loss.iloc[0] == pytest.approx(held.history.loss.iloc[0], rel=1e-4)
+
+
+@pytest.mark.gpu
 def test_a_gpu_run_resumes(images, textures, tmp_path):
     with pytest.raises(Killed):
         train(images, textures, TINY, device="cuda", checkpoint=tmp_path / "run.pt", progress=kill_after(6))
