@@ -5,7 +5,7 @@ export GOMP_SPINCOUNT ?= 30000
 PY := $(VENV)/bin/python
 READY := $(VENV)/.installed
 
-.PHONY: run test lab bench test-slow test-gpu check clean
+.PHONY: run test lab bench backbone backbone-table test-slow test-gpu check clean
 
 run: $(READY)
 	$(PY) run_all.py $(ARGS)
@@ -24,6 +24,14 @@ check: $(READY)
 
 bench: $(READY)
 	$(PY) -m pytest -m 'benchmark and not gpu' -s
+
+# Trains the embedded backbone anew (hours on a CPU; resumes where it was killed) into lib/classify/weights.
+backbone: $(READY)
+	$(PY) -m lib.classify.pretrain $(ARGS)
+
+# The backbones compared: make backbone-table ARGS="--magnetic DIR --weights embedded random-init FILE"
+backbone-table: $(READY)
+	$(PY) -m tests.benchmarks.backbone_quality $(ARGS)
 
 test-slow: $(READY)
 	$(PY) -m pytest -m slow

@@ -85,7 +85,9 @@ class Study:
     draem_checkpoint: str = setting("", "folder with official DRAEM checkpoints to use instead of training")
     # maps and features
     map_encoding: Literal["raw", "jet"] = setting("raw", "raw: map as grey picture; jet: min-max and colours")
-    weights: str = setting("auto", "ResNet-18 weights: auto, imagenet, embedded, random-init, or a file")
+    weights: str = setting(
+        "auto", "ResNet-18 weights: auto, imagenet, embedded, a file, or random-init (for tests)"
+    )
     offline: bool = setting(False, "never try a download")
     feature_size: int = setting(96, "side of the pictures that ResNet-18 sees, in pixels")
     # classifier

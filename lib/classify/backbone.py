@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torchvision.models import ResNet18_Weights, resnet18
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from lib.classify.embedded import FOLDER, embedded_files, has_embedded, load_embedded
+from lib.classify.embedded import FOLDER, embedded_files, load_embedded
 
 IMAGENET_URL: str = ResNet18_Weights.IMAGENET1K_V1.url
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -58,8 +58,8 @@ def load_backbone(weights: str = "auto", *, offline: bool = False) -> Backbone:
     source = resolve_weights(weights, offline=offline)
     if source == "embedded":
         state, sha256, _ = load_embedded()
-        name = f"ResNet-18 (formula-driven, embedded, sha256 {sha256[:12]})"
-        return Backbone(_feature_extractor(_checked(state, FOLDER)), name, sha256)
+        model = _feature_extractor(_checked(state, FOLDER))
+        return Backbone(model, "ResNet-18 (formula-driven, embedded)", sha256)
     if source == "random-init":
         state = _random_state_dict(RANDOM_SEED)
         name = f"ResNet-18 (random-init, seed {RANDOM_SEED})"
@@ -69,25 +69,20 @@ def load_backbone(weights: str = "auto", *, offline: bool = False) -> Backbone:
     official = path.name == _imagenet_file().name and sha256.startswith(_hash_prefix())
     label = "IMAGENET1K_V1" if official else path.name
     model = _feature_extractor(_checked(_read_state_dict(path), path))
-    return Backbone(model, f"ResNet-18 ({label}, sha256 {sha256[:12]})", sha256)
+    return Backbone(model, f"ResNet-18 ({label})", sha256)
 
 
 def resolve_weights(weights: str = "auto", *, offline: bool = False) -> str:
     """Settle which weights are used: the path of a file that exists, `embedded` or `random-init`.
 
-    `auto`: torchvision's IMAGENET1K_V1 from its cache, else by download (unless `offline`), else `embedded` where
-    the project carries such weights, else `random-init`, with a logged warning. `imagenet`: the first two, or an
-    error. `embedded`, `random-init` and a file: themselves. Resolve once and pass the answer on: it is not looked
-    for again. Raises WeightsError.
+    `auto`: torchvision's IMAGENET1K_V1 from its cache, else by download (unless `offline`), else `embedded`, with a
+    logged warning. `imagenet`: the first two, or an error. `embedded`, a file and `random-init` (for tests):
+    themselves. Resolve once and pass the answer on: it is not looked for again. Raises WeightsError.
     """
     if weights == "random-init":
         return weights
     if weights == "embedded":
-        try:
-            embedded_files()
-        except FileNotFoundError as error:
-            raise WeightsError(f"weights='embedded': {error}; or {WAY_OUT}") from error
-        return weights
+        return _embedded()
     if weights not in ("auto", "imagenet"):
         if not Path(weights).is_file():
             raise WeightsError(
@@ -99,17 +94,16 @@ def resolve_weights(weights: str = "auto", *, offline: bool = False) -> str:
     except WeightsError as error:
         if weights == "imagenet":
             raise
-        if has_embedded():
-            logger.warning(
-                "%s. The backbone is the formula-driven ResNet-18 that the project carries.", error
-            )
-            return "embedded"
-        logger.warning(
-            "%s. The backbone is ResNet-18 with RANDOM weights (seed %d): figures will be poor and are labelled so.",
-            error,
-            RANDOM_SEED,
-        )
-        return "random-init"
+        logger.warning("%s. The backbone is the formula-driven ResNet-18 that the project carries.", error)
+        return _embedded()
+
+
+def _embedded() -> str:
+    try:
+        embedded_files()
+    except FileNotFoundError as error:
+        raise WeightsError(f"weights='embedded': {error}; or {WAY_OUT}") from error
+    return "embedded"
 
 
 def _imagenet_file() -> Path:

@@ -75,14 +75,6 @@ def embedded_files(folder: Path = FOLDER) -> list[Path]:
     return files
 
 
-def has_embedded(folder: Path = FOLDER) -> bool:
-    """Whether the weights are there, whole."""
-    try:
-        return bool(embedded_files(folder))
-    except FileNotFoundError:
-        return False
-
-
 def load_embedded(folder: Path = FOLDER) -> tuple[dict[str, Tensor], str, dict[str, Any]]:
     """Return the float32 state, the SHA-256 over all files, and what the header says about them."""
     digest = hashlib.sha256()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -14,28 +15,30 @@ from torch.nn import functional as F
 
 from lib.data.defects import KINDS, flawed
 from lib.data.recipes import recipe_surfaces
+from lib.data.textures import FAMILIES
 from lib.data.textures_fields import Draws
+
+CELL = 16  # pixels per cell of layer 3
+SEEN = 0.3  # coverage from which on a cell counts as flawed
 
 
 @dataclass(frozen=True)
 class PretrainSettings:
     """What the pretrained weights depend on."""
 
-    recipes: int = 600  # kinds of surface, the classes of the first head
+    recipes: int = 300  # kinds of surface, the classes of the first head
     defects: bool = True  # flaws on half of the pictures, and a second head that names them
-    steps: int = 6000
+    located: bool = True  # two more heads that say in which cells of layers 3 and 4 the flaw is
+    steps: int = 4500
     batch: int = 64
-    sides: tuple[tuple[float, int], ...] = (
-        (0.0, 64),
-        (0.45, 96),
-        (0.9, 128),
-    )  # from which share of the steps on
+    sides: tuple[tuple[float, int], ...] = ((0.0, 96), (0.75, 128))  # from which share of the steps on
     drawn_side: int = 128  # surfaces are drawn at this side; views are cut from them
     pool: int = 4096  # surfaces at hand at any time
     fresh: int = 16  # surfaces drawn anew at each step, for the oldest of the pool
-    lr: float = 2e-3
+    lr: float = 1.5e-3
     weight_decay: float = 0.05
     seed: int = 744
+    bfloat16: bool = False  # convolutions in bfloat16: twice as fast where the processor has it
     checkpoint_every: int = 200  # steps; changes no result
 
     def __post_init__(self) -> None:
@@ -47,6 +50,10 @@ class PretrainSettings:
         ]
         if self.fresh > self.pool:
             faults.append(f"fresh={self.fresh} is more than pool={self.pool}")
+        if self.located and not self.defects:
+            faults.append("located=True needs defects=True")
+        if any(side % (2 * CELL) for _, side in self.sides):
+            faults.append(f"sides must be multiples of {2 * CELL}, got {self.sides}")
         if not self.sides or self.sides[0][0] != 0:
             faults.append(f"sides must begin at share 0, got {self.sides}")
         if faults:
@@ -65,11 +72,15 @@ class PretrainSettings:
 
 
 class Batch(NamedTuple):
-    """Pictures (B,3,side,side) in [0,1], the recipe of each and its defect: 0 for none, else 1 + its kind's number."""
+    """Pictures (B,3,side,side) in [0,1], the recipe of each and its defect: 0 for none, else 1 + its kind's number.
+
+    `cells` (B,side/16,side/16) says the same of each cell of 16 pixels: the defect, where it covers a part of the cell.
+    """
 
     pictures: Tensor
     recipes: Tensor
     defects: Tensor
+    cells: Tensor
 
 
 class Source:
@@ -100,17 +111,19 @@ class Source:
             side,
             self.device,
         )
-        pictures = viewed(pictures, draws)
+        pictures = softened(viewed(pictures, draws), draws)
         defects = np.zeros(len(chosen), np.int64)
+        cells = torch.zeros((len(chosen), side // CELL, side // CELL), dtype=torch.int64, device=self.device)
         if self.settings.defects:
             defects[: len(chosen) // 2] = 1 + rng.integers(0, len(KINDS), len(chosen) // 2)
             for number in np.unique(defects[defects > 0]):
                 here = np.flatnonzero(defects == number)
                 some = Draws([draws.generators[i] for i in here], side, self.device)
                 rows = torch.from_numpy(here).to(self.device)
-                pictures[rows] = flawed(pictures[rows], list(KINDS)[number - 1], some)[0]
-        labels = (torch.from_numpy(part).to(self.device) for part in (self.recipes[chosen], defects))
-        return Batch(photographed(pictures, draws), *labels)
+                pictures[rows], cover = flawed(pictures[rows], list(KINDS)[number - 1], some)
+                cells[rows] = (F.max_pool2d(cover, CELL) > SEEN) * int(number)
+        recipes, kinds = (torch.from_numpy(part).to(self.device) for part in (self.recipes[chosen], defects))
+        return Batch(photographed(pictures, draws), recipes, kinds, cells)
 
     def _fill(self, upto: int) -> None:
         settings = self.settings
@@ -139,6 +152,16 @@ def _order(seed: int, number: int, recipes: int) -> np.ndarray:
     return np.random.default_rng((seed, 5, number)).permutation(recipes)
 
 
+def views(recipes: Sequence[int], count: int, side: int, seed: int) -> tuple[np.ndarray, list[str]]:
+    """Show `count` photographed instances of each recipe: uint8 (n, side, side, 3), and the family of each."""
+    wanted = [recipe for recipe in recipes for _ in range(count)]
+    surfaces = recipe_surfaces(wanted, list(range(count)) * len(recipes), 128, PretrainSettings.seed)
+    draws = Draws([np.random.default_rng((seed, i)) for i in range(len(wanted))], side)
+    pictures = photographed(viewed(surfaces.float() / 255, draws), draws)
+    shown = (pictures * 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    return shown, [FAMILIES[recipe % len(FAMILIES)] for recipe in wanted]
+
+
 def viewed(pictures: Tensor, draws: Draws) -> Tensor:
     """Pictures (B,3,H,W) turned by right angles and a little, mirrored, zoomed and shifted, at the side of `draws`."""
     count = len(pictures)
@@ -152,6 +175,13 @@ def viewed(pictures: Tensor, draws: Draws) -> Tensor:
     )
     field = F.affine_grid(theta, [count, 3, draws.side, draws.side], align_corners=False)
     return F.grid_sample(pictures, field, padding_mode="reflection", align_corners=False)
+
+
+def softened(pictures: Tensor, draws: Draws) -> Tensor:
+    """Pictures (B,3,H,W), half of them with less contrast than they had, down to a tenth: plain surfaces."""
+    mean = pictures.mean((2, 3), keepdim=True)
+    contrast = torch.where(draws.chance(0.5), 1.0, draws.log_uniform(0.1, 1.0)).unsqueeze(1)
+    return mean + contrast * (pictures - mean)
 
 
 def photographed(pictures: Tensor, draws: Draws) -> Tensor:

@@ -3,10 +3,11 @@
     python -m tests.benchmarks.backbone_quality --weights embedded random-init FILE --magnetic DIR
 
 Image features alone, no selection; five folds, stratified and, where groups are known, grouped; all classes. The AUC
-is the study's (one against rest, averaged over classes, and good against defective), pooled over the test folds.
+is the study's (one against rest, weighted by class), and good against defective, pooled over the test folds.
 """
 
 import argparse
+import itertools
 import tempfile
 import warnings
 from pathlib import Path
@@ -59,9 +60,12 @@ def measure(run: Run, features: np.ndarray) -> list[dict[str, object]]:
                     "dataset": run.name,
                     "folds": scheme,
                     "classifier": kind,
-                    "auc_classes": roc_auc_score(labels, found, multi_class="ovr", labels=classes),
+                    "auc": roc_auc_score(
+                        labels, found, multi_class="ovr", average="weighted", labels=classes
+                    ),
                     "auc_defective": roc_auc_score(~is_good, 1 - found[:, classes.index(good)]),
-                    "defect_recall": float((predicted[~is_good] == labels[~is_good]).mean()),
+                    "defect_recall": float((predicted[~is_good] != good).mean()),
+                    "class_recall": float((predicted[~is_good] == labels[~is_good]).mean()),
                     "false_rejects": float((predicted[is_good] != good).mean()),
                 }
             )
@@ -73,7 +77,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--weights", nargs="+", default=["random-init", "embedded"])
-    parser.add_argument("--side", type=int, default=128, help="of the pictures that the backbone sees")
+    parser.add_argument("--side", type=int, nargs="+", default=[128], help="of the pictures that it sees")
     parser.add_argument("--magnetic", default="", metavar="DIR", help="magnetic tiles too, from this folder")
     parser.add_argument("--no-standins", action="store_true")
     parser.add_argument("--standin-scale", default="0.25")
@@ -88,11 +92,10 @@ def main() -> None:
         for dataset, data in named.items():
             settings = {"folds": 5, "standin_scale": arguments.standin_scale, "leak_check": "all"}
             run = open_run(dataset, "quick", data, folder, settings)
-            stack = pictures.images(run, arguments.side)
-            for weights in arguments.weights:
+            for side, weights in itertools.product(arguments.side, arguments.weights):
                 backbone = load_backbone(weights)
-                rows = pd.DataFrame(measure(run, image_features(backbone, stack, arguments.side)))
-                rows.insert(0, "side", arguments.side)
+                rows = pd.DataFrame(measure(run, image_features(backbone, pictures.images(run, side), side)))
+                rows.insert(0, "side", side)
                 rows.insert(0, "backbone", backbone.name)
                 known = pd.read_csv(arguments.out) if arguments.out.exists() else None
                 write_text(arguments.out, pd.concat((known, rows.round(4))).to_csv(index=False))

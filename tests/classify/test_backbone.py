@@ -56,7 +56,7 @@ def test_loads_files(name: str, state: dict[str, Tensor], expected: Tensor, tmp_
     file = save(state, tmp_path / name)
     loaded = load_backbone(file, offline=True)
     sha256 = hashlib.sha256(Path(file).read_bytes()).hexdigest()
-    assert (loaded.name, loaded.sha256) == (f"ResNet-18 ({name}, sha256 {sha256[:12]})", sha256)
+    assert (loaded.name, loaded.sha256) == (f"ResNet-18 ({name})", sha256)
     torch.testing.assert_close(loaded.model(images()), expected, rtol=1e-3, atol=1e-4)
     assert not loaded.model.training
     assert not any(parameter.requires_grad for parameter in loaded.model.parameters())
@@ -203,7 +203,7 @@ def test_downloads_once_then_reads_the_cache(net: Net, tmp_path: Path, expected:
     assert resolve_weights(found) == found
     loaded = load_backbone(found)
     assert net.calls == 1
-    assert loaded.name == f"ResNet-18 (IMAGENET1K_V1, sha256 {loaded.sha256[:12]})"
+    assert loaded.name == "ResNet-18 (IMAGENET1K_V1)"
     torch.testing.assert_close(loaded.model(images()), expected, rtol=1e-3, atol=1e-4)
 
 
@@ -248,14 +248,13 @@ def test_a_failed_download_says_so_and_leaves_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(backbone, "PATIENCE_S", 0.2)
-    monkeypatch.setattr(backbone, "has_embedded", lambda: False)
     net.answer = answer
     began = time.monotonic()
     with caplog.at_level(logging.WARNING):
-        assert resolve_weights("auto") == "random-init"
+        assert resolve_weights("auto") == "embedded"
     assert time.monotonic() - began < 2
     (record,) = caplog.records
-    for part in ("--weights FILE", "--offline", "RANDOM", backbone.IMAGENET_URL):
+    for part in ("--weights FILE", "--offline", "formula-driven", backbone.IMAGENET_URL):
         assert part in record.getMessage()
     with pytest.raises(WeightsError, match=reason):
         resolve_weights("imagenet")
@@ -269,11 +268,8 @@ def test_plain_http_is_never_opened(net: Net, monkeypatch: pytest.MonkeyPatch) -
     assert net.calls == 0
 
 
-def test_offline_never_tries(
-    net: Net, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(backbone, "has_embedded", lambda: False)
-    assert load_backbone("auto", offline=True).name == "ResNet-18 (random-init, seed 0)"
+def test_offline_never_tries(net: Net, caplog: pytest.LogCaptureFixture) -> None:
+    assert load_backbone("auto", offline=True).name == "ResNet-18 (formula-driven, embedded)"
     assert "offline forbids a download" in caplog.text
     with pytest.raises(WeightsError, match="offline forbids a download"):
         load_backbone("imagenet", offline=True)
@@ -283,26 +279,28 @@ def test_offline_never_tries(
 @pytest.mark.skipif(not SHARED_WEIGHTS.is_file(), reason="../shared/weights is absent")
 def test_real_imagenet_weights_load() -> None:
     loaded = load_backbone(str(SHARED_WEIGHTS))
-    assert loaded.name == "ResNet-18 (resnet18_imagenet_compressed.safetensors, sha256 ea77ba68d69f)"
+    assert loaded.name == "ResNet-18 (resnet18_imagenet_compressed.safetensors)"
+    assert loaded.sha256.startswith("ea77ba68d69f")
     features = loaded.model(images())
     assert features.min() >= 0
     assert 0.1 < features.mean() < 3
 
 
-def test_embedded_weights_come_before_random_ones(
+def test_embedded_weights_are_looked_for_and_loaded(
     state: dict[str, Tensor],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(backbone, "has_embedded", lambda: embedded.has_embedded(tmp_path))
     monkeypatch.setattr(backbone, "embedded_files", lambda: embedded.embedded_files(tmp_path))
     monkeypatch.setattr(backbone, "load_embedded", lambda: embedded.load_embedded(tmp_path))
     with pytest.raises(WeightsError, match=r"0 files of the embedded backbone: make them .*--weights FILE"):
         resolve_weights("embedded")
+    with pytest.raises(WeightsError, match="0 files of the embedded backbone"):
+        resolve_weights("auto", offline=True)  # never random weights instead
     embedded.save_embedded(state, tmp_path, {})
     loaded = load_backbone("auto", offline=True)
-    assert loaded.name == f"ResNet-18 (formula-driven, embedded, sha256 {loaded.sha256[:12]})"
+    assert loaded.name == "ResNet-18 (formula-driven, embedded)"
     assert "formula-driven ResNet-18 that the project carries" in caplog.text
     assert load_backbone("embedded").sha256 == loaded.sha256
     exact = resnet18(weights=None)

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 from torchvision.models import resnet18
 
-from lib.classify import pretrain
+from lib.classify import pretrain, pretrain_source
 from lib.classify.embedded import dequantise, load_embedded, quantise, save_embedded
 from lib.classify.pretrain_source import PretrainSettings, Source
 from lib.data.defects import KINDS, flawed
@@ -19,7 +19,7 @@ TINY = PretrainSettings(
     recipes=30,
     steps=6,
     batch=8,
-    sides=((0.0, 32), (0.5, 48)),
+    sides=((0.0, 32), (0.5, 64)),
     drawn_side=32,
     pool=32,
     fresh=4,
@@ -103,15 +103,44 @@ def test_a_batch_depends_on_its_step_alone():
     assert torch.equal(again.pictures, batches[4].pictures) and torch.equal(again.recipes, batches[4].recipes)
     assert torch.equal(late.batch(1).pictures, batches[1].pictures)  # and back
     assert not torch.equal(batches[0].pictures, batches[1].pictures)
-    assert batches[0].pictures.shape == (8, 3, 32, 32) and batches[4].pictures.shape == (8, 3, 48, 48)
+    assert batches[0].pictures.shape == (8, 3, 32, 32) and batches[4].pictures.shape == (8, 3, 64, 64)
     assert batches[0].pictures.min() >= 0 and batches[0].pictures.max() <= 1
     assert ((batches[0].defects > 0).sum(), batches[0].recipes.max() < 30) == (4, True)
-    assert (Source(replace(TINY, defects=False)).batch(0).defects == 0).all()
+    bare = Source(replace(TINY, defects=False, located=False)).batch(0)
+    assert (bare.defects == 0).all() and (bare.cells == 0).all()
+
+
+def test_cells_say_where_the_defect_is(monkeypatch):
+    monkeypatch.setattr(pretrain_source, "photographed", lambda pictures, draws: pictures)
+    settings = replace(TINY, batch=96, pool=96, sides=((0.0, 64),))
+    batch = Source(settings).batch(0)
+    bare = Source(replace(settings, defects=False, located=False)).batch(0)
+    assert batch.cells.shape == (96, 4, 4)
+    assert (batch.cells[batch.defects == 0] == 0).all()
+    flawed = batch.defects > 0
+    found = batch.cells[flawed].flatten(1)
+    assert ((found == 0) | (found == batch.defects[flawed][:, None])).all()  # the picture's own kind
+    seen = (found > 0).any(1)
+    assert seen.float().mean() > 0.7  # a flaw can lie outside the picture
+    differs = F.max_pool2d((batch.pictures - bare.pictures).abs().amax(1, keepdim=True), 16)[:, 0]
+    assert (differs[~flawed] == 0).all()
+    assert (differs[batch.cells > 0] > 0.01).float().mean() > 0.9
+    assert (differs[flawed][batch.cells[flawed] == 0] == 0).float().mean() > 0.8  # the rest: faint rims
+
+
+def test_the_few_flawed_cells_weigh_as_much_as_the_clean_ones():
+    logits, cells = torch.zeros(1, 3, 4, 4), torch.zeros(1, 4, 4, dtype=torch.int64)
+    cells[0, 0, 0] = 2
+    logits[:, 0] = 3.0  # "clean" everywhere: right 15 times, wrong once
+    each = F.cross_entropy(logits, cells, reduction="none")
+    expected = 0.5 * each[0, 0, 0] + 0.5 * each[0, 3, 3]
+    torch.testing.assert_close(pretrain.located_loss(logits, cells), expected)
+    torch.testing.assert_close(pretrain.located_loss(logits, cells * 0), each[0, 3, 3])
 
 
 def test_pretraining_resumes_to_the_same_weights(tmp_path):
     whole, history = pretrain.pretrain(TINY)
-    assert history.step.tolist() == [1, 2, 3, 4, 5, 6] and history.side.tolist() == [32, 32, 32, 48, 48, 48]
+    assert history.step.tolist() == [1, 2, 3, 4, 5, 6] and history.side.tolist() == [32, 32, 32, 64, 64, 64]
 
     class Killed(Exception):
         pass
@@ -135,7 +164,7 @@ def test_pretraining_resumes_to_the_same_weights(tmp_path):
 @pytest.mark.slow
 def test_pretraining_learns():
     settings = replace(
-        TINY, recipes=15, drawn_side=64, steps=120, batch=32, pool=512, sides=((0.0, 48),), lr=1e-3
+        TINY, recipes=15, drawn_side=64, steps=120, batch=32, pool=512, sides=((0.0, 64),), lr=1e-3
     )
     _, history = pretrain.pretrain(settings)
     assert history.recipe_accuracy.tail(20).mean() > 0.16  # fifteen recipes: chance is 0.067
@@ -147,6 +176,8 @@ def test_pretraining_learns():
         ({"steps": 0}, "steps must be at least 1, got 0"),
         ({"fresh": 99}, "fresh=99 is more than pool=32"),
         ({"sides": ((0.5, 32),)}, "sides must begin at share 0"),
+        ({"sides": ((0.0, 48),)}, "sides must be multiples of 32"),
+        ({"defects": False}, "located=True needs defects=True"),
     ],
 )
 def test_wrong_settings_are_named(change, message):
