@@ -8,7 +8,6 @@ from torch import Tensor
 from lib.draem.training import Trained, TrainingSettings, train
 
 FIXTURES = Path(__file__).parent / "fixtures"
-GOLDEN = Path(__file__).parents[2] / ".." / "shared" / "golden"
 
 
 def load_arrays(path: Path) -> dict[str, Tensor]:
@@ -19,13 +18,6 @@ def load_arrays(path: Path) -> dict[str, Tensor]:
 @pytest.fixture(scope="session")
 def official() -> dict[str, Tensor]:
     return load_arrays(FIXTURES / "official.npz")
-
-
-@pytest.fixture(scope="session")
-def golden() -> Path:
-    if not (GOLDEN / "draem_official.npz").exists():
-        pytest.skip(f"{GOLDEN} is absent: the official networks' weights and outputs are kept there")
-    return GOLDEN
 
 
 @pytest.fixture(scope="session")
