@@ -17,10 +17,15 @@ def inner_parts(
 
     labels (n,); groups (n,), of which none stands in two parts, or None. Returns the rows of each part; every row
     stands in one. A class of fewer images (groups) than parts is absent from some, and one of a single image (group)
-    from the training of its own (see `absent`). There are no more parts than the largest class has images.
+    from the training of its own (see `absent`). There are no more parts than groups, nor than the largest class has
+    images; a single part leaves nothing to train on.
     """
     labels = np.asarray(labels, dtype=str)
     n_folds = min(n_folds, int(np.unique(labels, return_counts=True)[1].max()))
+    if groups is not None:
+        n_folds = min(n_folds, len(np.unique(np.asarray(groups))))
+    if n_folds < 2:
+        return [np.arange(len(labels))]
     kind = StratifiedKFold if groups is None else StratifiedGroupKFold
     splitter = kind(n_folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
