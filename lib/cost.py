@@ -19,6 +19,8 @@ from lib.draem.training import TrainingSettings, train
 from lib.study import Study
 
 SECONDS_PER_NOTEBOOK = 5.0  # a kernel's start, imports, figures, HTML
+# Fits of `image` that the baselines cost, from tests/benchmarks: `stats` alone is four, as few columns learn slowly.
+BASELINE_FITS, CHEAP_FITS = 7.0, 0.2
 
 
 @dataclass(frozen=True)
@@ -78,11 +80,13 @@ def calibrate(study: Study, device: str) -> Speed:
 
 
 def estimate(study: Study, size: Size, speed: Speed) -> dict[str, float]:
-    """Return the seconds of each notebook of one data set (06, once per study, aside)."""
+    """Return the seconds of each notebook of one data set (06, once per study, aside), in one process."""
     trained = max(1, round(size.good * (1 - 1 / study.folds)))
     rows = size.images * (1 - 1 / study.folds) / 400
-    fits = 3 * study.repeats * (2 if study.binary == "separate" else 1)
-    level = size.splits * (fits * speed.fit + speed.information) * rows
+    models = study.repeats * (2 if study.binary == "separate" else 1)
+    level = size.splits * models * (3 * speed.fit + speed.information) * rows
+    fit = size.map_splits * models * speed.fit * rows if study.baselines else 0.0
+    cheap = level + CHEAP_FITS * fit
     seconds = {
         "00_dataset": size.images * 0.01,
         "01_draem_training": size.map_splits
@@ -91,8 +95,8 @@ def estimate(study: Study, size: Size, speed: Speed) -> dict[str, float]:
         * speed.draem_training,
         "02_anomaly_maps": (size.map_splits + 1) * size.images * speed.draem_map,
         "03_features": (1 + size.map_splits) * size.images * speed.resnet,
-        "04_classification": level,
-        "05_imbalance_study": level * sum(share for share in study.keep if share < 1),
+        "04_classification": level + BASELINE_FITS * fit + cheap * (study.inner_folds - 1),
+        "05_imbalance_study": cheap * sum(share for share in study.keep if share < 1),
     }
     if study.draem_checkpoint:
         seconds["01_draem_training"] = 1.0

@@ -1,14 +1,16 @@
-"""Runs a function over folds: in this process, or on a Dask cluster."""
+"""Runs a function over folds: in this process, in several on this machine, or on a Dask cluster."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
+
+from joblib import Parallel, cpu_count, delayed, parallel_config
 
 from lib.store import write_text
 
@@ -33,14 +35,18 @@ def run_tasks(
     label: str,
     shared_folder: Path,
     scheduler: str = "",
+    processes: int = 1,
 ) -> list[Result]:
     """Return `function(*a)` for each `a` in `arguments`, in their order.
 
-    `scheduler` is a Dask address (tcp://host:8786); empty means this process. Workers must see `shared_folder`
-    under the same path; raises `EngineError` where they don't, or where the scheduler does not answer.
+    `scheduler` is a Dask address (tcp://host:8786); empty means this machine, with up to `processes` at work, of one
+    thread each. Workers must see `shared_folder` under the same path; raises `EngineError` where they don't, or where
+    the scheduler does not answer.
     """
     if scheduler and arguments:
         return _on_cluster(function, arguments, label, shared_folder, scheduler)
+    if min(processes, len(arguments)) > 1:
+        return _side_by_side(function, arguments, label, min(processes, len(arguments)))
     results = []
     for number, values in enumerate(progress(arguments, label), start=1):
         start = time.perf_counter()
@@ -51,13 +57,22 @@ def run_tasks(
     return results
 
 
-def progress(items: Sequence[Any], label: str) -> Any:
+def cores() -> int:
+    """Return how many cores this process may keep busy: OMP_NUM_THREADS where set, else those that the system grants.
+
+    run_all.py shares the cores out among data sets by that variable.
+    """
+    granted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    return max(1, int(granted)) if granted.isdigit() else int(cpu_count())
+
+
+def progress(items: Iterable[Any], label: str, total: int | None = None) -> Any:
     """Return `items` with a progress bar in JupyterLab or a terminal, as they are in batch."""
     if os.environ.get(BATCH):
         return items
     from tqdm.auto import tqdm
 
-    return tqdm(items, desc=label)
+    return tqdm(items, desc=label, total=total)
 
 
 @contextmanager
@@ -81,6 +96,26 @@ def local_cluster(workers: int) -> Iterator[str]:
         ) as cluster,
     ):
         yield cluster.scheduler_address
+
+
+def _side_by_side(
+    function: Callable[..., Result], arguments: Sequence[tuple[Any, ...]], label: str, processes: int
+) -> list[Result]:
+    """Run the calls in processes of their own, which joblib keeps for the next time."""
+    start, found = time.perf_counter(), {}
+    with parallel_config(backend="loky", n_jobs=processes, inner_max_num_threads=1):
+        calls = (delayed(_numbered)(number, function, values) for number, values in enumerate(arguments))
+        done = Parallel(return_as="generator_unordered")(calls)
+        for number, result in progress(done, label, len(arguments)):
+            found[number] = result
+            if os.environ.get(BATCH):
+                seconds, name = time.perf_counter() - start, arguments[number][-1]
+                report(f"{label} {name}: after {seconds:.1f} s ({len(found)} of {len(arguments)})")
+    return [found[number] for number in range(len(arguments))]
+
+
+def _numbered(number: int, function: Callable[..., Result], values: tuple[Any, ...]) -> tuple[int, Result]:
+    return number, function(*values)
 
 
 def _on_cluster(

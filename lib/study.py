@@ -103,6 +103,12 @@ class Study:
     )
     keep: tuple[float, ...] = setting((0.25, 0.5, 0.75, 1.0), "shares of the defective training images kept")
     repeats: int = setting(1, "repetitions of the classification with other seeds")
+    baselines: bool = setting(
+        True, "also evaluate simpler feature sets and models that the three should beat"
+    )
+    inner_folds: int = setting(
+        3, "folds within each training fold, whose out-of-fold scores thresholds are chosen on"
+    )
     alpha: float = setting(0.005, "level of significance")
 
     @classmethod
@@ -144,7 +150,7 @@ class Study:
         least = {
             "seed": 0, "folds": 2, "image_size": 32, "feature_size": 32, "draem_batch": 1, "standin_side": 32,
             "reconstructive_width": 1, "discriminative_width": 1, "repeats": 1, "draem_epochs": 0, "draem_steps": 0,
-            "draem_warmup": 0,
+            "draem_warmup": 0, "inner_folds": 2,
         }  # fmt: skip
         faults += [
             f"{name}={getattr(self, name)}: must be at least {low}"
@@ -210,6 +216,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "smoke": dict(
         image_size=32, reconstructive_width=4, discriminative_width=4, draem_steps=4, draem_lr=1e-2, folds=2,
         standin_scale=0.01, standin_side=64, feature_size=32, mlp=(16, 8), keep=(0.5, 1.0),
+        inner_folds=2,
     ),
     # Two CPU cores, no network: the three stand-ins under ten minutes in all.
     "quick": dict(),

@@ -20,6 +20,16 @@ def test_official_checkpoints_cost_no_training():
     assert estimate(Study.of("quick", {"draem_checkpoint": "x"}), SIZE, SPEED)["01_draem_training"] < 10
 
 
+def test_baselines_and_inner_folds_cost_in_04():
+    bare, full, finer = (
+        estimate(Study.of("quick", settings), SIZE, SPEED)
+        for settings in ({"baselines": False}, {}, {"inner_folds": 5})
+    )
+    assert bare["04_classification"] < full["04_classification"] < finer["04_classification"]
+    assert bare["05_imbalance_study"] < full["05_imbalance_study"] == finer["05_imbalance_study"]
+    assert bare["03_features"] == full["03_features"]
+
+
 def test_disk_counts_maps_per_split():
     study = Study.of("quick")
     more = disk_bytes(study, Size(600, 200, 3, 4)) - disk_bytes(study, SIZE)

@@ -1,4 +1,4 @@
-"""One fold at one keep ratio: thin, select, fit, predict, for each of image, map and both."""
+"""One fold at one keep ratio: thin, select, fit, predict, for each feature set."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from lib.classify.mlp import HIDDEN, FitResult, Scale, fit_predict
+from lib.classify.feature_sets import MAIN, RECIPES, SOURCES
+from lib.classify.mlp import HIDDEN, LINEAR, FitResult, Scale, fit_predict
 from lib.classify.selection import Selection, mutual_information, select
 
-FeatureSet = Literal["image", "map", "both"]
 Binary = Literal["collapsed", "separate"]
 
 MULTICLASS, BINARY = "multiclass", "binary"
@@ -31,8 +31,9 @@ class FoldResult:
     (multiclass | binary), `keep`, `label`, `predicted`, and `p:<class>` per class; binary rows fill `p:<good>` and
     `p:defective` only, multiclass rows `p:<class>` only, the rest is NaN.
     diagnostics: one row per fitted network: `features`, `task`, `keep`, `n_train`, `k`, `k_image`, `k_map` (columns
-    used, by source), `iterations`, `loss`, `converged`, `seconds` (fit and prediction, without the scoring).
-    selected: task, then feature set, to the columns used, counted in [image | map].
+    used, in all and of two sources), `iterations`, `loss`, `converged`, `seconds` (fit and prediction, without the
+    scoring).
+    selected: task, then feature set, to the columns used, counted in [image | map | stats | score].
     """
 
     predictions: pd.DataFrame
@@ -46,33 +47,36 @@ def evaluate_fold(
     labels: ArrayLike,
     train: ArrayLike,
     *,
+    map_stats: NDArray[np.floating] | None = None,
+    map_scores: NDArray[np.floating] | None = None,
     classes: Sequence[str],
     keep: float = 1.0,
     selection: Selection = "sqrt_n",
     mlp: tuple[int, ...] = HIDDEN,
     scale: Scale = "standard",
     binary: Binary = "collapsed",
-    feature_sets: Sequence[FeatureSet] = ("image", "map", "both"),
+    feature_sets: Sequence[str] = MAIN,
     seed: int,
 ) -> FoldResult:
-    """Fit on the thinned training rows and predict the test rows, with the image, the map and both.
+    """Fit on the thinned training rows and predict the test rows, with each feature set (see `RECIPES`).
 
-    image_features, map_features (N, d) each; labels (N,) names out of `classes`, of which the first is the good one;
-    train (N,) bool, the rest is tested. Without map features only `image` is evaluated. `keep` in (0, 1] thins the
-    defective training images (see `thin`). Columns are scored once, on the thinned training rows. The binary task is
-    the multiclass prediction `collapsed` (argmax is not good), or a network trained `separate`-ly on two classes.
-    Raises ValueError on input that does not fit together.
+    image_features, map_features, map_stats (N, d) each, map_scores (N,); labels (N,) names out of `classes`, of which
+    the first is the good one; train (N,) bool, the rest is tested. A feature set whose sources are not all given is
+    left out. `keep` in (0, 1] thins the defective training images (see `thin`). Columns are scored once, on the
+    thinned training rows. The binary task is the multiclass prediction `collapsed` (argmax is not good), or a network
+    trained `separate`-ly on two classes. Raises ValueError on input that does not fit together.
     """
     labels, train = np.asarray(labels, dtype=str), np.asarray(train)
-    sources = {"image": image_features} | ({} if map_features is None else {"map": map_features})
+    scores_column = None if map_scores is None else np.asarray(map_scores)[:, None]
+    given = zip(SOURCES, (image_features, map_features, map_stats, scores_column), strict=True)
+    sources = {name: values for name, values in given if values is not None}
     wanted = _checked(sources, labels, train, classes, binary, feature_sets)
     good = classes[0]
     fit_rows = np.flatnonzero(thin(labels, train, good=good, keep=keep, seed=seed))
     test_rows = np.flatnonzero(~train)
-    parts = [name for name in sources if any(name in _parts(features) for features in wanted)]
-    columns = np.concatenate([sources[name] for name in parts], axis=1)
-    origin = np.repeat(parts, [sources[name].shape[1] for name in parts])
-    offset = 0 if "image" in parts else image_features.shape[1]  # a column's number is that in [image | map]
+    columns = np.concatenate(list(sources.values()), axis=1)
+    origin = np.repeat(list(sources), [values.shape[1] for values in sources.values()])
+    contested = np.flatnonzero(np.isin(origin, [part for name in wanted for part in RECIPES[name].selected]))
 
     predictions: list[pd.DataFrame] = []
     diagnostics: list[dict[str, object]] = []
@@ -81,18 +85,23 @@ def evaluate_fold(
         names = list(classes) if task == MULTICLASS else [good, DEFECTIVE]
         target = labels if task == MULTICLASS else np.where(labels == good, good, DEFECTIVE)
         scores = np.zeros(columns.shape[1])
-        if selection != "none":
-            scores = mutual_information(columns[fit_rows], target[fit_rows], seed=seed)
+        if selection != "none" and contested.size:
+            scores[contested] = mutual_information(
+                columns[np.ix_(fit_rows, contested)], target[fit_rows], seed=seed
+            )
         for features in wanted:
-            offered = np.flatnonzero(np.isin(origin, _parts(features)))
-            used = offered[select(scores[offered], origin[offered], len(fit_rows), selection)]
+            recipe = RECIPES[features]
+            offered = np.flatnonzero(np.isin(origin, recipe.selected))
+            if offered.size:
+                offered = offered[select(scores[offered], origin[offered], len(fit_rows), selection)]
+            used = np.sort(np.concatenate([offered, np.flatnonzero(np.isin(origin, recipe.whole))]))
             began = time.perf_counter()
             fit = fit_predict(
                 columns[np.ix_(fit_rows, used)],
                 target[fit_rows],
                 columns[np.ix_(test_rows, used)],
                 names,
-                hidden=mlp,
+                hidden=LINEAR if recipe.linear else mlp,
                 seed=seed,
                 scale=scale,
             )
@@ -100,7 +109,7 @@ def evaluate_fold(
             sizes = {"n_train": len(fit_rows), "k": len(used)}
             sizes |= {f"k_{name}": int(np.sum(origin[used] == name)) for name in ("image", "map")}
             diagnostics.append(cell | sizes | _course(fit, time.perf_counter() - began))
-            selected.setdefault(task, {})[features] = (used + offset).tolist()
+            selected.setdefault(task, {})[features] = used.tolist()
             table = _predictions(test_rows, cell, target[test_rows], fit.probabilities, names)
             predictions.append(table)
             if binary == "collapsed":
@@ -133,24 +142,19 @@ def thin(labels: ArrayLike, train: ArrayLike, *, good: str, keep: float, seed: i
     return kept
 
 
-def _parts(features: FeatureSet) -> tuple[str, ...]:
-    """Give the sources whose columns a feature set holds."""
-    return ("image", "map") if features == "both" else (features,)
-
-
 def _checked(
     sources: dict[str, NDArray[np.floating]],
     labels: NDArray[np.str_],
     train: NDArray,
     classes: Sequence[str],
     binary: str,
-    feature_sets: Sequence[FeatureSet],
-) -> list[FeatureSet]:
+    feature_sets: Sequence[str],
+) -> list[str]:
     """Refuse what does not fit together; return the feature sets that the sources allow."""
     if binary not in get_args(Binary):
         raise ValueError(f"binary={binary!r} is unknown: choose one of {', '.join(get_args(Binary))}")
-    if unknown := [features for features in feature_sets if features not in get_args(FeatureSet)]:
-        raise ValueError(f"feature sets {unknown} are unknown: choose from {', '.join(get_args(FeatureSet))}")
+    if unknown := [features for features in feature_sets if features not in RECIPES]:
+        raise ValueError(f"feature sets {unknown} are unknown: choose from {', '.join(RECIPES)}")
     if len(set(classes)) != len(classes):
         raise ValueError(f"classes {list(classes)} name one twice")
     if classes[0] == DEFECTIVE:
@@ -166,7 +170,7 @@ def _checked(
             raise ValueError(
                 f"{name} features {values.shape} must have one row for each of {len(labels)} labels"
             )
-    wanted = [features for features in feature_sets if all(part in sources for part in _parts(features))]
+    wanted = [name for name in feature_sets if all(part in sources for part in RECIPES[name].sources)]
     if not wanted:
         raise ValueError(
             f"feature sets {list(feature_sets)} cannot be evaluated with {list(sources)} features only"

@@ -1,4 +1,4 @@
-"""Notebook 03: ResNet-18 features of the pictures and of the maps."""
+"""Notebook 03: ResNet-18 features of the pictures and of the maps, and the maps summed up in a few numbers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from lib.classify.backbone import Backbone, load_backbone
 from lib.classify.features import image_features, map_features
+from lib.maps.statistics import AREA_THRESHOLDS, PERCENTILES, map_statistics
 from lib.pipeline.anomaly import map_all, maps
 from lib.pipeline.pictures import images, splits
 from lib.pipeline.run import Run, each_split
@@ -54,11 +55,32 @@ def map_feature_fold(run: Run, split: str) -> None:
     run.store.make(f"features/map-{split}.npy", inputs, write)
 
 
+def map_stats_fold(run: Run, split: str) -> None:
+    """Write the summary statistics of the split's maps, float32 (N, S), columns as `lib.maps.statistics` names them."""
+    pictures = maps(run, split)
+    inputs = {
+        "maps": run.store.digest(f"maps/{split}.npy"),
+        "percentiles": PERCENTILES,
+        "thresholds": AREA_THRESHOLDS,
+    }
+    run.store.make(
+        f"features/map-stats-{split}.npy", inputs, lambda path: np.save(path, map_statistics(pictures))
+    )
+
+
+def map_stats_table(run: Run, split: str) -> np.ndarray:
+    """Return the summary statistics of the split's maps, float32 (N, S)."""
+    map_stats_fold(run, split)
+    return np.load(run.store.path(f"features/map-stats-{split}.npy"))
+
+
 def feature_all(run: Run) -> None:
-    """Make the features of the images and of every split's maps."""
+    """Make the features of the images and of every split's maps, and where there are baselines the maps' statistics."""
     image_feature_table(run)
     map_all(run)
     each_split(run, map_feature_fold, splits(run, with_maps=True), "map features")
+    if run.study.baselines:
+        each_split(run, map_stats_fold, splits(run, with_maps=True), "map statistics")
 
 
 def map_feature_table(run: Run, split: str) -> np.ndarray:

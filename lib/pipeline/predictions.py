@@ -2,88 +2,97 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from lib.classify.evaluate import evaluate_fold
-from lib.engine import run_tasks
-from lib.pipeline.features import feature_all, image_feature_table, map_feature_table
-from lib.pipeline.pictures import in_test_fold, index, splits
+from lib.classify.calibration import absent, inner_parts
+from lib.classify.evaluate import FoldResult, evaluate_fold
+from lib.classify.feature_sets import BASELINES, CHEAP, MAIN
+from lib.engine import cores, run_tasks
+from lib.pipeline.anomaly import scores
+from lib.pipeline.features import feature_all, image_feature_table, map_feature_table, map_stats_table
+from lib.pipeline.pictures import folds, in_test_fold, index, splits
 from lib.pipeline.run import Run
+
+CALIBRATION = "calibration"
+WORTH_PROCESSES = 20_000  # rows to fit on, all fits together: fewer are done before processes have started
+
+
+def feature_sets(run: Run, split: str, stage: str) -> tuple[str, ...]:
+    """Return what a stage evaluates: all baselines where every defect is kept, elsewhere those that cost little."""
+    if split not in splits(run, with_maps=True):
+        return ("image",)
+    baselines = BASELINES if stage == "classification" else CHEAP
+    return MAIN + baselines if run.study.baselines else MAIN
+
+
+def levels(run: Run, stage: str) -> list[float]:
+    """Return the shares of defects that a stage keeps."""
+    return [share for share in run.study.keep if share < 1] if stage == "imbalance" else [1.0]
 
 
 def classify_fold(run: Run, stage: str, split: str) -> dict[str, Any]:
     """Fit and test one split's classifiers; `stage` is classification (all defects) or imbalance (fewer)."""
-    table, study = index(run), run.study
-    has_maps = split in splits(run, with_maps=True)
-    features = image_feature_table(run)
-    inputs = {
-        "image": run.store.digest("features/image.npy"),
-        "map": run.store.digest(f"features/map-{split}.npy") if has_maps else "",
-        "folds": run.store.digest("folds.parquet"),
-        "seed": run.seed("classify", split),
-        **study.values(("selection", "mlp", "scale", "binary", "repeats", "keep")),
-    }
-    if stage == "classification":
-        inputs["keep"] = [1.0]
 
     def write(path: Path) -> dict[str, Any]:
-        tested = in_test_fold(run, split)
-        of_maps = map_feature_table(run, split) if has_maps else None
-        levels = [1.0] if stage == "classification" else [share for share in study.keep if share < 1]
+        trained, evaluate = ~in_test_fold(run, split), _evaluator(run, stage, split)
         rows, notes = [], []
-        for repeat in range(study.repeats):
-            for keep in levels:
-                result = evaluate_fold(
-                    features,
-                    of_maps,
-                    table["label"].to_numpy(dtype=object),
-                    ~tested,
-                    classes=tuple(table.attrs["classes"]),
-                    keep=keep,
-                    selection=study.selection,
-                    mlp=study.mlp,
-                    scale=study.scale,
-                    binary=study.binary,
-                    seed=run.seed("classify", split, repeat),
-                )
+        for repeat in range(run.study.repeats):
+            seed = run.seed("classify", split, repeat)
+            for keep in levels(run, stage):
+                result = evaluate(np.arange(len(trained)), trained, keep, seed)
                 rows.append(result.predictions.assign(repeat=repeat))
                 notes.append(result.diagnostics.assign(repeat=repeat, split=split))
-        predictions = (
-            pd.concat(rows, ignore_index=True) if rows else pd.DataFrame({"row": pd.Series(dtype=int)})
-        )
-        scheme, fold = split.rsplit("-", 1)
-        where = table.iloc[predictions.pop("row").to_numpy()].reset_index(drop=True)
-        predictions["label"] = where["label"]  # the true class, in rows of the two-class model too
-        predictions.insert(0, "dataset", run.name)
-        predictions.insert(1, "scheme", scheme)
-        predictions.insert(2, "fold", int(fold))
-        predictions.insert(3, "id", where["id"])
-        predictions.insert(4, "group", where["group"])
-        predictions.to_parquet(path, index=False)
-        noted = pd.concat(notes, ignore_index=True).to_dict("records") if notes else []
-        return {"diagnostics": noted}
+        _written(run, split, rows).to_parquet(path, index=False)
+        return {"diagnostics": pd.concat(notes, ignore_index=True).to_dict("records") if notes else []}
 
-    return run.store.make(f"predictions/{stage}/{split}.parquet", inputs, write)["summary"]
+    return _made(run, stage, split, write)
+
+
+def calibrate_fold(run: Run, split: str) -> dict[str, Any]:
+    """Predict one split's training images, each by models fitted on inner folds without it.
+
+    The inner folds follow the split's own scheme: grouped within grouped folds. A class that an inner training part
+    lacks gets probability 0 there, and a part that lacks all classes but one fits nothing, so that its images stay
+    without prediction; the summary's `absent` names the classes of both (repeat, inner, classes, fitted).
+    """
+
+    def write(path: Path) -> dict[str, Any]:
+        table, evaluate = index(run), _evaluator(run, CALIBRATION, split)
+        trained = np.flatnonzero(~in_test_fold(run, split))
+        labels = table["label"].to_numpy(dtype=str)[trained]
+        groups = table["group"].to_numpy(dtype=str)[trained] if split.startswith("grouped") else None
+        rows, notes = [], []
+        for repeat in range(run.study.repeats):
+            seed = run.seed(CALIBRATION, split, repeat)
+            for inner, part in enumerate(inner_parts(labels, groups, run.study.inner_folds, seed=seed)):
+                known = ~np.isin(np.arange(len(trained)), part)
+                missing = absent(labels, known, table.attrs["classes"])
+                fitted = len(set(labels[known])) > 1
+                if missing:
+                    notes.append({"repeat": repeat, "inner": inner, "classes": missing, "fitted": fitted})
+                if fitted:
+                    result = evaluate(trained, known, 1.0, seed)
+                    rows.append(result.predictions.assign(repeat=repeat, inner=inner))
+        _written(run, split, rows).to_parquet(path, index=False)
+        return {"absent": notes}
+
+    return _made(run, CALIBRATION, split, write)
 
 
 def predictions(run: Run, stage: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return all predictions of a stage (imbalance includes classification's) and the fits' diagnostics."""
-    feature_all(run)
-    names = splits(run)
-    summaries = run_tasks(
-        classify_fold,
-        [(run, stage, name) for name in names],
-        label=stage,
-        shared_folder=run.store.root,
-        scheduler=run.scheduler,
-    )
-    parts = [run.store.path(f"predictions/{stage}/{name}.parquet") for name in names]
-    digests = {name: run.store.digest(f"predictions/{stage}/{name}.parquet") for name in names}
-    table = pd.concat([pd.read_parquet(path) for path in parts], ignore_index=True)
-    notes = pd.concat([pd.DataFrame(summary["diagnostics"]) for summary in summaries], ignore_index=True)
+
+    def diagnostics(split: str) -> pd.DataFrame:
+        return pd.DataFrame(_summary(run, stage, split)["diagnostics"])
+
+    table, digests = _all_splits(run, stage, classify_fold, (stage,))
+    notes = pd.concat([diagnostics(name) for name in splits(run)], ignore_index=True)
     if stage == "imbalance":
         whole, whole_notes = predictions(run, "classification")
         table = pd.concat([table, whole], ignore_index=True)
@@ -91,3 +100,125 @@ def predictions(run: Run, stage: str) -> tuple[pd.DataFrame, pd.DataFrame]:
         digests["classification"] = run.store.digest("predictions/classification.parquet")
     run.store.make(f"predictions/{stage}.parquet", digests, lambda path: table.to_parquet(path, index=False))
     return table, notes
+
+
+def calibration(run: Run) -> pd.DataFrame:
+    """Return the training images' out-of-fold predictions, all defects kept: what thresholds are chosen on.
+
+    The columns of `predictions`, with `fold` the outer fold whose training images these are, and `inner` the inner
+    fold that held the image out. Selection, scaling and fit happen on the other inner folds alone; the maps are those
+    of the outer fold, whose source may have been fitted on these very images (setting `map_fit`).
+    `attrs["absent"]` lists the classes that an inner training part lacks: split, repeat, inner, classes, fitted.
+    """
+    table, digests = _all_splits(run, CALIBRATION, calibrate_fold, ())
+    name = f"predictions/{CALIBRATION}.parquet"
+    run.store.make(name, digests, lambda path: table.to_parquet(path, index=False))
+    table.attrs["absent"] = [
+        {"split": split, **note}
+        for split in splits(run)
+        for note in _summary(run, CALIBRATION, split)["absent"]
+    ]
+    return table
+
+
+def _all_splits(
+    run: Run, stage: str, step: Callable[..., Any], before: tuple[str, ...]
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Carry out `step(run, *before, split)` where it is not proven; return the splits' tables and their digests."""
+    feature_all(run)
+    names = splits(run)
+    todo = [name for name in names if not run.store.proven(_name(stage, name), _inputs(run, stage, name))]
+    parts = run.study.inner_folds if stage == CALIBRATION else 1
+    fits = sum(len(feature_sets(run, name, stage)) for name in todo) * len(levels(run, stage)) * parts
+    worth = fits * run.study.repeats * len(index(run)) >= WORTH_PROCESSES
+    run_tasks(
+        step,
+        [(run, *before, name) for name in todo],
+        label=stage,
+        shared_folder=run.store.root,
+        scheduler=run.scheduler,
+        processes=cores() if worth else 1,
+    )
+    tables = [pd.read_parquet(run.store.path(_name(stage, name))) for name in names]
+    return pd.concat(tables, ignore_index=True), {
+        name: run.store.digest(_name(stage, name)) for name in names
+    }
+
+
+def _name(stage: str, split: str) -> str:
+    return f"predictions/{stage}/{split}.parquet"
+
+
+def _made(run: Run, stage: str, split: str, write: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+    return run.store.make(_name(stage, split), _inputs(run, stage, split), write)["summary"]
+
+
+def _summary(run: Run, stage: str, split: str) -> dict[str, Any]:
+    return (run.store.manifest(_name(stage, split)) or {})["summary"]
+
+
+def _inputs(run: Run, stage: str, split: str) -> dict[str, Any]:
+    """Return what a split's predictions depend on; its features must have been made."""
+    folds(run)
+    sets = feature_sets(run, split, stage)
+    files = ["features/image.npy", "folds.parquet"]
+    files += [f"features/map-{split}.npy"] if "map" in sets else []
+    files += [f"features/map-stats-{split}.npy"] if "stats" in sets else []
+    files += [f"maps/{split}-scores.npy"] if "score" in sets else []
+    inputs = {
+        "files": {name: run.store.digest(name) for name in files},
+        "feature_sets": sets,
+        "keep": levels(run, stage),
+        "seed": run.seed("classify", split),
+        **run.study.values(("selection", "mlp", "scale", "binary", "repeats")),
+    }
+    return inputs | (run.study.values(("inner_folds",)) if stage == CALIBRATION else {})
+
+
+def _evaluator(run: Run, stage: str, split: str) -> Callable[..., FoldResult]:
+    """Load what a split's fits share; return a function of (rows of the index, of which to train on, keep, seed).
+
+    All but the given rows are out of reach of the fit and the test; the predictions' `row` counts in the index.
+    """
+    table, study, sets = index(run), run.study, feature_sets(run, split, stage)
+    labels, classes = table["label"].to_numpy(dtype=object), tuple(table.attrs["classes"])
+    of_images = image_feature_table(run)
+    of_maps = map_feature_table(run, split) if "map" in sets else None
+    stats = map_stats_table(run, split) if "stats" in sets else None
+    verdicts = scores(run, split) if "score" in sets else None
+
+    def evaluate(rows: np.ndarray, train: np.ndarray, keep: float, seed: int) -> FoldResult:
+        result = evaluate_fold(
+            of_images[rows],
+            None if of_maps is None else of_maps[rows],
+            labels[rows],
+            train,
+            map_stats=None if stats is None else stats[rows],
+            map_scores=None if verdicts is None else verdicts[rows],
+            classes=classes,
+            keep=keep,
+            selection=study.selection,
+            mlp=study.mlp,
+            scale=study.scale,
+            binary=study.binary,
+            feature_sets=sets,
+            seed=seed,
+        )
+        counted = result.predictions.assign(row=rows[result.predictions["row"]])
+        return replace(result, predictions=counted)
+
+    return evaluate
+
+
+def _written(run: Run, split: str, rows: list[pd.DataFrame]) -> pd.DataFrame:
+    """Return predictions by row of the index as they are stored, with data set, scheme, fold, image and true class."""
+    found = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame({"row": pd.Series(dtype=int)})
+    scheme, fold = split.rsplit("-", 1)
+    where = index(run).iloc[found.pop("row").to_numpy()].reset_index(drop=True)
+    found["label"] = where["label"]  # the true class, in rows of the two-class model too
+    found.insert(0, "dataset", run.name)
+    found.insert(1, "scheme", scheme)
+    found.insert(2, "fold", int(fold))
+    found.insert(3, "id", where["id"])
+    found.insert(4, "group", where["group"])
+    return found

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import recall_score, roc_auc_score, roc_curve
 
+from lib.classify.feature_sets import RECIPES
+
 FEATURE_SETS = ("image", "map", "both")
 FEATURE_NAMES = {"image": "Image", "map": "Anom. map", "both": "Image + Anom. map"}
 METRICS = ("class_recall", "defect_recall", "false_reject_rate", "weighted_auc", "binary_auc", "aql")
@@ -62,9 +64,9 @@ def check_predictions(predictions: pd.DataFrame, good: str | Mapping[str, str]) 
         raise ValueError(f"predictions lack the column(s) {', '.join(missing)}")
     if predictions.empty:
         raise ValueError("predictions hold no rows: run notebook 04 (or 05) first")
-    unknown = sorted(set(predictions["features"]) - set(FEATURE_SETS))
+    unknown = sorted(set(predictions["features"]) - set(RECIPES))
     if unknown:
-        raise ValueError(f"unknown feature set(s) {unknown}: expected some of {list(FEATURE_SETS)}")
+        raise ValueError(f"unknown feature set(s) {unknown}: expected some of {list(RECIPES)}")
     twice = predictions.duplicated(_ROW)
     if twice.any():
         first = predictions.loc[twice, _ROW].iloc[0].to_dict()

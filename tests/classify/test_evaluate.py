@@ -7,6 +7,7 @@ from sklearn.metrics import roc_auc_score
 
 from lib.classify import evaluate, mlp
 from lib.classify.evaluate import FoldResult, evaluate_fold, thin
+from lib.classify.feature_sets import BASELINES, MAIN, RECIPES
 from lib.classify.selection import mutual_information
 
 CLASSES = ["good", "big", "stripe"]
@@ -28,6 +29,12 @@ def case(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
     images[:, :4] += 3 * (kind == 1)[:, None]
     maps[:, 5:9] += 2 * (kind > 0)[:, None]
     return images, maps, np.array(CLASSES)[kind], np.arange(N) % 3 > 0
+
+
+def summed_up(maps: np.ndarray) -> dict[str, object]:
+    """Numbers of the maps, and the scores, that the baselines want beside the features; all sets are asked for."""
+    stats = np.column_stack([maps.max(axis=1), maps.mean(axis=1), maps[:, 5]])
+    return {"map_stats": stats, "map_scores": maps[:, 5:9].mean(axis=1), "feature_sets": tuple(RECIPES)}
 
 
 def fold(
@@ -168,16 +175,16 @@ def test_network_and_scale_are_passed_on() -> None:
 
 def test_nothing_of_the_test_rows_reaches_the_fit() -> None:
     images, maps, labels, train = case()
-    result = fold(images, maps, labels, train, keep=0.5)
+    result = fold(images, maps, labels, train, keep=0.5, **summed_up(maps))
     untouched = np.flatnonzero(~train)[:10]
     spoiled = np.flatnonzero(~train)[10:]
     images[spoiled] = 1e3 * images[spoiled] + 7
     maps[spoiled] = -50
     labels[~train] = np.roll(labels[~train], 11)
     labels[spoiled] = "stripe"
-    other = fold(images, maps, labels, train, keep=0.5)
+    other = fold(images, maps, labels, train, keep=0.5, **summed_up(maps))
     assert other.selected == result.selected
-    for name in ("image", "map", "both"):
+    for name in RECIPES:
         now, then = multiclass(other, name), multiclass(result, name)
         columns = [f"p:{kind}" for kind in CLASSES]
         np.testing.assert_allclose(
@@ -185,6 +192,60 @@ def test_nothing_of_the_test_rows_reaches_the_fit() -> None:
         )
     fit = ["n_train", "k_image", "k_map", "iterations", "loss"]
     pd.testing.assert_frame_equal(other.diagnostics[fit], result.diagnostics[fit])
+
+
+def test_baselines_use_the_columns_that_their_names_say() -> None:
+    images, maps, labels, train = case()
+    result = fold(images, maps, labels, train, **summed_up(maps))
+    used = {name: set(columns) for name, columns in result.selected["multiclass"].items()}
+    both, stats = set(range(2 * D)), {2 * D, 2 * D + 1, 2 * D + 2}
+    assert used["score"] == {2 * D + 3}
+    assert used["stats"] == stats
+    assert used["both_stats"] == used["both"] | stats
+    assert used["both_all"] == used["both_logistic"] == both != used["both"]
+    diagnostics = result.diagnostics.set_index("features")
+    assert diagnostics["k"].to_dict() == {name: len(columns) for name, columns in used.items()}
+    assert diagnostics.loc["stats", ["k_image", "k_map"]].tolist() == [0, 0]
+    network = fold(images, maps, labels, train, feature_sets=("both_all",), selection="none")
+    np.testing.assert_array_equal(probabilities(network, "both_all"), probabilities(result, "both_all"))
+    line = mlp.fit_predict(
+        np.hstack([images, maps])[train], labels[train], np.hstack([images, maps])[~train], CLASSES, hidden=()
+    )
+    np.testing.assert_array_equal(probabilities(result, "both_logistic"), line.probabilities)
+
+
+def test_baselines_change_nothing_of_the_three_and_need_their_sources() -> None:
+    images, maps, labels, train = case()
+    alone = fold(images, maps, labels, train).predictions
+    beside = fold(images, maps, labels, train, **summed_up(maps)).predictions
+    assert set(beside["features"]) == {*MAIN, *BASELINES}
+    mine = beside[beside["features"].isin(MAIN)].reset_index(drop=True)
+    pd.testing.assert_frame_equal(mine, alone)
+    without = fold(images, maps, labels, train, feature_sets=tuple(RECIPES))
+    assert set(without.predictions["features"]) == {*MAIN, "both_all", "both_logistic"}
+
+
+def test_a_feature_set_given_twice_gives_identical_predictions() -> None:
+    images, _, labels, train = case()
+    result = fold(images, images.copy(), labels, train)
+    one, other = multiclass(result, "image"), multiclass(result, "map")
+    pd.testing.assert_frame_equal(one.drop(columns="features"), other.drop(columns="features"))
+    assert result.selected["multiclass"]["map"] == [D + i for i in result.selected["multiclass"]["image"]]
+
+
+def test_perfect_separation_is_learnt_and_finite() -> None:
+    images, maps, labels, train = case()
+    own = 100 * (labels[:, None] == np.array(CLASSES))  # a column per class, on for its images alone
+    images[:, :12] = maps[:, 5:17] = np.tile(own, 4)
+    numbers = {"map_stats": own, "map_scores": 100.0 * (labels == "big"), "feature_sets": tuple(RECIPES)}
+    result = fold(images, maps, labels, train, **numbers)
+    assert np.isfinite(result.diagnostics["loss"]).all()
+    for name in RECIPES:
+        rows = multiclass(result, name)
+        assert np.isfinite(probabilities(result, name)).all()
+        found = rows["predicted"] == rows["label"]
+        assert found[rows["label"] == "big"].all(), name
+        assert found.all() or name == "score", name  # which tells one class from the rest only
 
 
 def test_labels_without_meaning_give_an_auc_of_one_half() -> None:
@@ -204,9 +265,21 @@ def test_labels_without_meaning_give_an_auc_of_one_half() -> None:
 def test_a_class_absent_from_training_gets_probability_zero() -> None:
     images, maps, labels, train = case()
     train = train & (labels != "stripe")
-    result = fold(images, maps, labels, train, binary="separate")
-    assert (multiclass(result, "both")["p:stripe"] == 0).all()
-    assert "stripe" in set(multiclass(result, "both")["label"])
+    result = fold(images, maps, labels, train, binary="separate", **summed_up(maps))
+    for name in RECIPES:
+        assert (multiclass(result, name)["p:stripe"] == 0).all()
+        assert "stripe" in set(multiclass(result, name)["label"])
+
+
+def test_a_class_absent_from_the_test_rows_keeps_its_probability() -> None:
+    images, maps, labels, train = case()
+    train = train | (labels == "stripe")
+    result = fold(images, maps, labels, train, **summed_up(maps))
+    for name in RECIPES:
+        rows = multiclass(result, name)
+        assert set(rows["label"]) == {"good", "big"}
+        assert (rows["p:stripe"] > 0).any()
+        np.testing.assert_allclose(probabilities(result, name).sum(axis=1), 1, atol=1e-9)
 
 
 def test_without_maps_only_the_image_is_evaluated() -> None:

@@ -2,12 +2,14 @@ import warnings
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from lib.classify import mlp
-from lib.classify.mlp import fit_predict
+from lib.classify.mlp import LINEAR, fit_predict
 
 CLASSES = ["good", "big", "stripe"]  # not in alphabetical order
 
@@ -34,6 +36,18 @@ def test_equals_scikit_learns_pipeline() -> None:
     np.testing.assert_allclose(fit.probabilities, expected.predict_proba(test)[:, columns], atol=1e-5)
     assert (fit.iterations, fit.converged) == (network.n_iter_, True)
     assert fit.loss == pytest.approx(network.loss_)
+
+
+def test_without_layers_it_is_a_logistic_regression_on_standardised_columns() -> None:
+    X, y = blobs()
+    X *= 100
+    test = 100 * blobs(1)[0]
+    fit = fit_predict(X, y, test, CLASSES, hidden=LINEAR, scale="none")
+    expected = make_pipeline(StandardScaler(), LogisticRegression(C=1 / 5, max_iter=1000)).fit(X, y)
+    columns = [list(expected.classes_).index(name) for name in CLASSES]
+    np.testing.assert_allclose(fit.probabilities, expected.predict_proba(test)[:, columns], atol=1e-5)
+    assert fit.loss == pytest.approx(log_loss(y, expected.predict_proba(X)), rel=1e-4)
+    assert (fit.iterations, fit.converged) == (expected[-1].n_iter_[0], True)
 
 
 def test_predicts_in_the_order_of_the_classes() -> None:

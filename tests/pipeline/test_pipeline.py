@@ -14,7 +14,7 @@ from lib.draem.checkpoints import export_official
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.pipeline.anomaly import map_all, networks, train_fold
 from lib.pipeline.pictures import closeups, folds, images, in_test_fold, index, splits, spread
-from lib.pipeline.predictions import predictions
+from lib.pipeline.predictions import calibration, predictions
 from lib.pipeline.run import Run, open_run
 from lib.study import Study
 
@@ -29,6 +29,7 @@ def make_run(folder, **settings):
 def run(tmp_path_factory):
     run = make_run(tmp_path_factory.mktemp("study"))
     predictions(run, "imbalance")
+    calibration(run)
     return run
 
 
@@ -82,6 +83,8 @@ REDONE = {  # a setting, and the artefacts that must change with it; all others 
     ("scale", "none"): ("predictions",),
     ("binary", "separate"): ("predictions",),
     ("repeats", 2): ("predictions",),
+    ("baselines", False): ("predictions",),
+    ("inner_folds", 3): ("predictions/calibration",),
     ("keep", (0.25, 1.0)): ("predictions/imbalance",),
 }
 
@@ -93,6 +96,7 @@ def test_a_setting_redoes_what_depends_on_it_and_no_more(run, change, tmp_path):
     before = manifests(run)
     other = replace(run, study=Study.of("smoke", SETTINGS | dict([change])), study_dir=str(copied))
     predictions(other, "imbalance")
+    calibration(other)
     after = manifests(other)
     changed = {name for name, print_ in after.items() if before.get(name) != print_}
     stray = {name for name in changed if not name.startswith(REDONE[change])}

@@ -1,0 +1,43 @@
+"""What each feature set holds: the paper's three, and the simpler ones that they should beat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SOURCES = (
+    "image",
+    "map",
+    "stats",
+    "score",
+)  # where columns come from, in the order in which they are counted
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The columns of a feature set and what learns from them."""
+
+    selected: tuple[str, ...] = ()  # sources whose columns go through the study's selection
+    whole: tuple[str, ...] = ()  # sources of which every column is used
+    linear: bool = False  # a logistic regression instead of the study's network
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Every source that the set needs."""
+        return self.selected + self.whole
+
+
+MAIN = ("image", "map", "both")
+RECIPES: dict[str, Recipe] = {
+    "image": Recipe(selected=("image",)),
+    "map": Recipe(selected=("map",)),
+    "both": Recipe(selected=("image", "map")),
+    "score": Recipe(whole=("score",), linear=True),  # is the map source's own verdict enough?
+    "stats": Recipe(whole=("stats",)),  # does a handful of numbers say what 512 features of the map say?
+    "both_stats": Recipe(selected=("image", "map"), whole=("stats",)),  # do they add anything?
+    "both_all": Recipe(whole=("image", "map")),  # is selection needed?
+    "both_logistic": Recipe(whole=("image", "map"), linear=True),  # is a network needed?
+}
+BASELINES = tuple(name for name in RECIPES if name not in MAIN)
+CHEAP = tuple(
+    name for name in BASELINES if RECIPES[name].linear
+)  # fitted in a second, so also at every level
