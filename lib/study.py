@@ -85,7 +85,8 @@ class Study:
     draem_checkpoint: str = setting("", "folder with official DRAEM checkpoints to use instead of training")
     # maps and features
     map_fit: Literal["as_written", "cross_fitted"] = setting(
-        "as_written", "maps of training images: from a DRAEM that saw them, or cross_fitted, from ones that did not"
+        "as_written",
+        "maps of training images: from a DRAEM that saw them, or cross_fitted, from ones that did not",
     )
     map_fit_check: bool = setting(False, "beside map_fit, the other reading with all defects, for comparison")
     map_encoding: Literal["raw", "jet"] = setting("raw", "raw: map as grey picture; jet: min-max and colours")

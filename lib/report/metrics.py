@@ -23,7 +23,15 @@ FEATURE_NAMES = {
 }
 RECALL_AT = "recall_at_5"  # defect recall at RATE false rejects, the threshold moved
 RATE = 0.05
-METRICS = ("class_recall", "defect_recall", "false_reject_rate", "weighted_auc", "binary_auc", "aql", RECALL_AT)
+METRICS = (
+    "class_recall",
+    "defect_recall",
+    "false_reject_rate",
+    "weighted_auc",
+    "binary_auc",
+    "aql",
+    RECALL_AT,
+)
 ALL = "(all)"
 POOLED, MEAN = "pooled", "mean"
 KEYS = ["dataset", "scheme", "keep", "features"]

@@ -189,9 +189,9 @@ def compare(
     return table
 
 
-def by_measure(cell: pd.DataFrame) -> pd.Series:
-    """Return the values of a `summary` of one data set, scheme and keep by features, metric, class and fold."""
-    return cell.set_index(["features", "metric", "class", "fold"])["value"].sort_index()
+def by_measure(cell: pd.DataFrame, column: str = "value") -> pd.Series:
+    """Return a column of a `summary` of one data set, scheme and keep by features, metric, class and fold."""
+    return cell.set_index(["features", "metric", "class", "fold"])[column].sort_index()
 
 
 def paired_folds(known: pd.Series, a: str, b: str, metric: str, label: str) -> pd.DataFrame:
