@@ -89,7 +89,13 @@ def all_intervals(
 
 
 def _labels(metric: str, defects: list[str]) -> list[str]:
-    return {"class_recall": defects, "defect_recall": [*defects, ALL], "weighted_auc": [ALL]}[metric]
+    labels = {
+        "class_recall": defects,
+        "defect_recall": [*defects, ALL],
+        "weighted_auc": [ALL],
+        RECALL_AT: [ALL],
+    }
+    return labels[metric]
 
 
 def _ordered(frame: pd.DataFrame, features: str) -> pd.DataFrame:

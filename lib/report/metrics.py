@@ -21,6 +21,16 @@ FEATURE_NAMES = {
     "both_all": "Image + Anom. map, no selection",
     "both_logistic": "Image + Anom. map, no selection, logistic",
 }
+SPOKEN = {
+    "image": "the image",
+    "map": "the anomaly map",
+    "both": "image and map together",
+    "score": "the anomaly score alone",
+    "stats": "the map's statistics alone",
+    "both_stats": "image and map with the map's statistics",
+    "both_all": "image and map without selection",
+    "both_logistic": "logistic regression on all columns of image and map",
+}
 RECALL_AT = "recall_at_5"  # defect recall at RATE false rejects, the threshold moved
 RATE = 0.05
 METRICS = (

@@ -66,12 +66,6 @@ def operating_numbers(
     return _with_shares(pd.concat(found, ignore_index=True), prevalence)
 
 
-def drop_missing(points: pd.DataFrame, method: str, label: str | None = None) -> pd.DataFrame:
-    """Return the rows of one method (and class) that have a threshold in every fold."""
-    rows = points[(points["method"] == method) & points["caught"].notna()]
-    return rows if label is None else rows[rows["class"] == label]
-
-
 @dataclass(frozen=True)
 class _Fold:
     """Scores 1 - p(good) and true classes of one fold's test images and of its calibration images."""

@@ -80,7 +80,12 @@ def table(frame: pd.DataFrame, title: str = "", digits: int = 3) -> HTML:
 
 def say(*sentences: str) -> Markdown:
     """Return computed sentences as a paragraph; what comes from the data is shown as it is, not as markup."""
-    text = html.escape(" ".join(sentences), quote=False)
+    return Markdown(escaped(" ".join(sentences)))
+
+
+def escaped(text: str) -> str:
+    """Return text so that Markdown, its HTML and its formulas show it as it is."""
+    shown = html.escape(text, quote=False)
     for sign in "\\`*_{}[]#|$~":
-        text = text.replace(sign, "\\" + sign)
-    return Markdown(text)
+        shown = shown.replace(sign, "\\" + sign)
+    return shown

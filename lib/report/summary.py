@@ -13,13 +13,12 @@ from PIL import Image
 from lib.pipeline.pictures import index
 from lib.pipeline.predictions import predictions
 from lib.pipeline.run import Run, open_run
-from lib.report.metrics import ALL, FEATURE_SETS, POOLED, summary
+from lib.report.metrics import ALL, FEATURE_SETS, POOLED, SPOKEN, summary
 from lib.report.page import figure_entry, render_index
 from lib.report.show import caption
 from lib.report.statistics import by_measure, paired_folds, wilcoxon_paired
 from lib.store import Store
 
-SHOWN = {"image": "the image", "map": "the anomaly map", "both": "image and map together"}
 INDEX_FIGURES = ("samples", "image-and-map", "recalls", "recall-and-false-rejects", "degradation")
 TABLES = {
     "table1": "Table 1: data",
@@ -72,7 +71,7 @@ def answer(name: str, found: pd.DataFrame, good: str, alpha: float, binary: str 
     """Answer the study's question for one data set and one scheme of folds in a few sentences."""
     table = pooled(found, good, binary)
     recalls = "; ".join(
-        f"{SHOWN[str(features)]} {row['defect_recall']:.1%} of the defects "
+        f"{SPOKEN[str(features)]} {row['defect_recall']:.1%} of the defects "
         f"at {row['false_reject_rate']:.1%} false rejects (AUC {row['weighted_auc']:.3f})"
         for features, row in table.iterrows()
     )
@@ -116,7 +115,7 @@ def losses(name: str, found: pd.DataFrame, good: str, binary: str = "collapsed")
             for metric in ("defect_recall", "false_reject_rate", "weighted_auc")
         )
         sentences.append(
-            f"{SHOWN[features]}: defect recall {100 * recall:+.1f} points, false rejects {100 * rejects:+.1f} points, "
+            f"{SPOKEN[features]}: defect recall {100 * recall:+.1f} points, false rejects {100 * rejects:+.1f} points, "
             f"AUC {auc:+.3f}."
         )
     return sentences
