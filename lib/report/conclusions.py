@@ -10,6 +10,7 @@ from IPython.display import Markdown
 
 from lib.report.bootstrap import Interval, bootstrap_difference
 from lib.report.comparisons import shown_p
+from lib.report.economy import shown_need
 from lib.report.evidence import Evidence
 from lib.report.map_fit import AS_WRITTEN, READINGS, believed
 from lib.report.metrics import ALL, BASELINES, FEATURE_SETS, POOLED, RATE, RECALL_AT, SPOKEN, summary
@@ -157,9 +158,8 @@ def _folds(evidence: Evidence, dataset: str) -> Iterator[str]:
         )
         inflated |= gap.low > 0
         yield (
-            f"With {SPOKEN[features]} the AUC of stratified folds is {_signed(gap.difference)} above that of "
-            "grouped folds "
-            f"(95 % interval {_span(gap)})."
+            f"With {SPOKEN[features]} the AUC of stratified folds minus that of grouped folds is "
+            f"{_signed(gap.difference)} (95 % interval {_span(gap)})."
         )
     if inflated:
         yield (
@@ -191,9 +191,8 @@ def _maps(evidence: Evidence, dataset: str, scheme: str) -> Iterator[str]:
         return
     for features, gap in mine.items():
         yield (
-            f"With {SPOKEN[features]}, maps as written reject {100 * gap.difference:+z.1f} points more of the "
-            "good images than "
-            f"cross-fitted ones (95 % interval {100 * gap.low:+z.1f} to {100 * gap.high:+z.1f})."
+            f"With {SPOKEN[features]} the false-reject rate as written minus that cross-fitted is "
+            f"{100 * gap.difference:+z.1f} points (95 % interval {100 * gap.low:+z.1f} to {100 * gap.high:+z.1f})."
         )
     reading = believed(evidence.excess, dataset, scheme, study.map_fit)
     if any(gap.low > 0 for gap in mine.values()):
@@ -256,14 +255,14 @@ def _cost(evidence: Evidence, dataset: str) -> Iterator[str]:
             "figures in the table are optimistic."
         )
         return
-    yield "With thresholds chosen on training images and checked on the test folds:"
+    yield "Thresholds were chosen on training images and checked on the test folds."
     for required, rows in chosen.groupby("required"):
         listed = "; ".join(
             f"{SPOKEN[row['features']]} {row['false_rejects']:.1%} false rejects (reached {row['recall']:.1%}, "
             f"{row['escapes']:,.0f} escapes per million)"
             for row in rows.to_dict("records")
         )
-        yield f"for {required:.1%} of the defects {listed}."
+        yield f"For {required:.1%} of the defects: {listed}."
     missed = chosen[chosen["recall_high"] < chosen["required"]]
     if len(missed):
         yield (
@@ -302,15 +301,7 @@ def _labels(evidence: Evidence, dataset: str) -> Iterator[str]:
         f"{RATE:.0%} false rejects."
     )
     for row in full.to_dict("records"):
-        few = "at most " if row["labels"] <= row["least"] else ""
-        ends = ["not reached" if np.isinf(row[end]) else f"{row[end]:.0f}" for end in ("low", "high")]
-        if np.isnan(row["labels"]):
-            need = "not measured"
-        elif np.isinf(row["labels"]):
-            need = f"not reached with all {count:.0f} (95 % interval {ends[0]} to {ends[1]})"
-        else:
-            need = f"{few}{row['labels']:.0f} labelled defects (95 % interval {ends[0]} to {ends[1]})"
-        yield f"The same with {SPOKEN[row['features']]}: {need}."
+        yield f"Labelled defects for the same with {SPOKEN[row['features']]}: {shown_need(row)}."
 
 
 def _row(table: pd.DataFrame, metric: str, a: str, b: str) -> pd.Series | None:

@@ -161,11 +161,11 @@ def needs_table(economy: Economy, context: str = "") -> Table | None:
 
 
 def shown_need(need: Any) -> str:
-    """Return a row of `Economy.needs` as readers see it."""
+    """Return a row of `Economy.needs` as readers see it; the interval where its ends differ."""
     if need["labels"] != need["labels"]:
         return MISSING
     low, high = (_label(need[end], need["least"]) for end in ("low", "high"))
-    return f"{_label(need['labels'], need['least'])} ({low} to {high})"
+    return _label(need["labels"], need["least"]) + (f" ({low} to {high})" if low != high else "")
 
 
 def _label(count: float, least: float) -> str:

@@ -209,7 +209,8 @@ def recall_bars(recalls: pd.DataFrame, caption: str) -> Figure:
     titles = {"class_recall": "correct defect class recall", "defect_recall": "defect recall"}
     figure, grid = plt.subplots(1, 2, figsize=(9, 3), sharey=True)
     for axes, (metric, title) in zip(grid, titles.items(), strict=True):
-        part = recalls[recalls["metric"] == metric].assign(name=lambda t: t["class"].map(plain))
+        part = recalls[(recalls["metric"] == metric) & recalls["features"].isin(PALETTE)]
+        part = part.assign(name=part["class"].map(plain))
         sns.barplot(
             part, x="name", y="value", hue="features", hue_order=list(PALETTE), palette=PALETTE, ax=axes,
             legend=axes is grid[1], saturation=1, edgecolor="0.2", linewidth=0.5,
@@ -249,7 +250,8 @@ def confusions(predictions: pd.DataFrame, classes: Sequence[str], caption: str) 
 
 
 def degradation(values: pd.DataFrame, caption: str, by: str = "class") -> Figure:
-    """Draw one panel per `by` over keep: columns keep, features, value, `by`."""
+    """Draw one panel per `by` over keep: columns keep, features (image, map and both are drawn), value, `by`."""
+    values = values[values["features"].isin(PALETTE)]
     panels = list(values[by].unique())
     columns = min(4, len(panels))
     rows = -(-len(panels) // columns)

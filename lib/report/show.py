@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+from collections.abc import Mapping
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -55,6 +56,18 @@ def keep(table: Table, folder: Path, stem: str) -> Table:
     table.to_markdown(folder / f"{stem}.md")
     write_text(folder / f"{stem}.html", table.to_html())
     return table
+
+
+def keep_all(tables: Mapping[str, Table | None], folder: Path, otherwise: str = "") -> None:
+    """Write and display tables by their stem; for those that are None, remove old files and say `otherwise` once."""
+    for stem, shown in tables.items():
+        if shown is None:
+            for suffix in (".csv", ".md", ".html"):
+                (folder / (stem + suffix)).unlink(missing_ok=True)
+        else:
+            display(keep(shown, folder, stem))
+    if None in tables.values():
+        display(say(otherwise))
 
 
 def keep_frame(frame: pd.DataFrame, folder: Path, stem: str, title: str, digits: int = 3) -> HTML:
