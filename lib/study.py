@@ -84,6 +84,11 @@ class Study:
     )
     draem_checkpoint: str = setting("", "folder with official DRAEM checkpoints to use instead of training")
     # maps and features
+    map_fit: Literal["as_written", "cross_fitted"] = setting(
+        "as_written",
+        "maps of training images: from a DRAEM that saw them, or cross_fitted, from ones that did not",
+    )
+    map_fit_check: bool = setting(False, "beside map_fit, the other reading with all defects, for comparison")
     map_encoding: Literal["raw", "jet"] = setting("raw", "raw: map as grey picture; jet: min-max and colours")
     weights: str = setting(
         "auto", "ResNet-18 weights: auto, imagenet, embedded, a file, or random-init (for tests)"
@@ -110,6 +115,11 @@ class Study:
         3, "folds within each training fold, whose out-of-fold scores thresholds are chosen on"
     )
     alpha: float = setting(0.005, "level of significance")
+    # the line
+    required: tuple[float, ...] = setting(
+        (0.9, 0.95, 0.99, 0.995), "defect recalls whose price in false rejects is shown"
+    )
+    prevalence: float = setting(0.01, "defective share of the products on the line, for escapes per million")
 
     @classmethod
     def of(cls, preset: str = "quick", overrides: Mapping[str, Any] | None = None) -> Study:
@@ -173,6 +183,10 @@ class Study:
             faults.append(f"mlp={self.mlp}: at least one hidden layer, widths from 1 up")
         if not 0 < self.alpha < 1 or self.draem_lr <= 0:
             faults.append(f"alpha={self.alpha}, draem_lr={self.draem_lr}: must be positive, alpha below 1")
+        if not self.required or not all(0 < recall <= 1 for recall in self.required):
+            faults.append(f"required={self.required}: defect recalls in (0, 1]")
+        if not 0 < self.prevalence < 1:
+            faults.append(f"prevalence={self.prevalence}: a share of all products, between 0 and 1")
         if self.device == "cpu" and self.draem_precision in ("tf32", "bf16"):
             faults.append(
                 f"draem_precision={self.draem_precision} is for CUDA only, device=cpu: leave it at auto"

@@ -9,7 +9,15 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
-from lib.report.metrics import ALL, class_probabilities, defect_classes, refuse_gaps
+from lib.report.metrics import (
+    ALL,
+    RATE,
+    RECALL_AT,
+    class_probabilities,
+    defect_classes,
+    defect_scores,
+    refuse_gaps,
+)
 
 _CHUNK = 250  # samples held in memory at once
 
@@ -38,15 +46,27 @@ def bootstrap_difference(
 
     `frame` holds the predictions of one data set, scheme and keep (rows of the task that `metric` needs). Groups are
     drawn with replacement where known, else images, and both feature sets see the same draw. `metric` is
-    class_recall (with `label`), defect_recall, false_reject_rate or weighted_auc. Raises `ValueError` for another
-    metric and where a and b were tested on different images.
+    class_recall (with `label`), defect_recall, false_reject_rate, weighted_auc or recall_at_5. Raises `ValueError`
+    for another metric and where a and b were tested on different images.
     """
-    first, second = (_ordered(frame, name) for name in (a, b))
-    _refuse_unpaired(first, second, a, b)
-    cluster = _clusters(first)
+    sampled = samples(frame, metric, (a, b), good, seed, n, label)
+    return _interval(sampled[a], sampled[b], level)
+
+
+def samples(
+    frame: pd.DataFrame, metric: str, features: Sequence[str], good: str, seed: int, n: int, label: str = ALL
+) -> dict[str, np.ndarray]:
+    """Return the pooled metric of each feature set, then its values in the n bootstrap samples: (1 + n,) each.
+
+    Arguments and errors as in `bootstrap_difference`. The same seed gives the same draw to other predictions of the
+    same images (at another keep), so their samples are paired too.
+    """
+    rows = {name: _ordered(frame, name) for name in features}
+    for name in features:
+        _refuse_unpaired(rows[features[0]], rows[name], features[0], name)
+    cluster = _clusters(rows[features[0]])
     draws = _draws(int(cluster.max()) + 1, n, seed)
-    sampled = [_resampled(rows, metric, good, label, cluster, draws) for rows in (first, second)]
-    return _interval(sampled[0], sampled[1], level)
+    return {name: _resampled(rows[name], metric, good, label, cluster, draws) for name in features}
 
 
 def all_intervals(
@@ -69,7 +89,13 @@ def all_intervals(
 
 
 def _labels(metric: str, defects: list[str]) -> list[str]:
-    return {"class_recall": defects, "defect_recall": [*defects, ALL], "weighted_auc": [ALL]}[metric]
+    labels = {
+        "class_recall": defects,
+        "defect_recall": [*defects, ALL],
+        "weighted_auc": [ALL],
+        RECALL_AT: [ALL],
+    }
+    return labels[metric]
 
 
 def _ordered(frame: pd.DataFrame, features: str) -> pd.DataFrame:
@@ -107,13 +133,17 @@ def _resampled(
 ) -> np.ndarray:
     """Return the metric in every sample (NaN where undefined); the first is the pooled value itself."""
     truth, predicted = rows["label"].to_numpy(dtype=str), rows["predicted"].to_numpy(dtype=str)
+    repeats = rows["repeat"].to_numpy()
+    parts = [repeats == repeat for repeat in np.unique(repeats)]
     if metric == "weighted_auc":
-        repeats = rows["repeat"].to_numpy()
         scores = class_probabilities(rows)
         refuse_gaps(rows, scores, sorted(set(truth)))
-        parts = [repeats == repeat for repeat in np.unique(repeats)]
         areas = [_sampled_auc(scores[part], truth[part], cluster[part], draws) for part in parts]
         return np.mean(areas, axis=0)
+    if metric == RECALL_AT:
+        score, bad = defect_scores(rows, good), truth != good
+        shares = [_sampled_recall_at(score[part], bad[part], cluster[part], draws) for part in parts]
+        return np.mean(shares, axis=0)
     defects = truth != good if label == ALL else truth == label
     among, hits = {
         "class_recall": (truth == label, predicted == truth),
@@ -122,7 +152,7 @@ def _resampled(
     }.get(metric, (None, None))
     if among is None or hits is None:
         raise ValueError(
-            f"unknown metric {metric!r}: class_recall, defect_recall, false_reject_rate, weighted_auc"
+            f"unknown metric {metric!r}: class_recall, defect_recall, false_reject_rate, weighted_auc, {RECALL_AT}"
         )
     size = draws.shape[1]
     hit = draws @ np.bincount(cluster[among & hits], minlength=size)
@@ -151,6 +181,25 @@ def _sampled_auc(
             weighted[part] += np.divide(won, n_down, out=np.zeros(len(won)), where=defined)
             share[part] += np.where(defined, n_up, 0)
     return np.divide(weighted, share, out=np.full(len(draws), np.nan), where=share > 0)
+
+
+def _sampled_recall_at(
+    score: np.ndarray, defective: np.ndarray, cluster: np.ndarray, draws: np.ndarray
+) -> np.ndarray:
+    """Return every sample's highest defect recall with at most RATE false rejects, sorting the scores once."""
+    order = np.argsort(-score, kind="stable")
+    ends = np.flatnonzero(np.diff(score[order], append=-np.inf) != 0)  # equal scores are rejected together
+    bad, found = defective[order, None], np.full(len(draws), np.nan)
+    for begin in range(0, len(draws), _CHUNK):
+        part = slice(begin, begin + _CHUNK)
+        weights = draws[part].T[cluster[order]].astype(float)
+        rejected, caught = ((weights * among).cumsum(axis=0)[ends] for among in (~bad, bad))
+        passed = np.vstack([np.zeros(caught.shape[1]), caught])
+        allowed = (rejected <= RATE * rejected[-1] + 1e-9).sum(axis=0)
+        best = passed[allowed, np.arange(len(allowed))]
+        defined = (rejected[-1] > 0) & (caught[-1] > 0)
+        found[part] = np.divide(best, caught[-1], out=np.full(len(best), np.nan), where=defined)
+    return found
 
 
 def _interval(a: np.ndarray, b: np.ndarray, level: float) -> Interval:

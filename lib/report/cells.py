@@ -8,10 +8,26 @@ from typing import Any
 
 import pandas as pd
 
-from lib.report.metrics import ALL, FEATURE_SETS, MEAN, POOLED, check_predictions, summary
+from lib.report.metrics import (
+    ALL,
+    FEATURE_SETS,
+    MEAN,
+    POOLED,
+    RATE,
+    RECALL_AT,
+    check_predictions,
+    summary,
+)
 from lib.report.paper import display_name, is_synthetic
 from lib.report.rendering import MISSING
-from lib.report.statistics import Wilcoxon, by_measure, paired_folds, smallest_attainable_p, wilcoxon_paired
+from lib.report.statistics import (
+    Wilcoxon,
+    by_measure,
+    clopper_pearson,
+    paired_folds,
+    smallest_attainable_p,
+    wilcoxon_paired,
+)
 
 Good = str | Mapping[str, str]
 TITLES = {
@@ -19,7 +35,15 @@ TITLES = {
     "defect_recall": "Defect recall",
     "false_reject_rate": "False reject rate",
     "weighted_auc": "ROC AUC (Multiclass)",
+    "binary_auc": "ROC AUC (Good or defective)",
+    RECALL_AT: f"Defect recall at {RATE:.0%} false rejects",
 }
+SHARES = ("class_recall", "defect_recall", "false_reject_rate")  # of images, so with exact intervals
+INTERVAL = ", 95 % interval"
+IN_BRACKETS = (
+    "In brackets: Clopper-Pearson 95 % intervals, which take images as independent (too narrow where objects "
+    "repeat)."
+)
 ESTIMATES = {POOLED: "pooled over all test folds", MEAN: "the mean of the folds' values"}
 
 
@@ -30,12 +54,21 @@ class Cell:
     dataset: str
     scheme: str
     known: pd.Series
+    counts: pd.Series
     estimate: str
     missing: tuple[str, ...]
 
     def value(self, features: str, metric: str, label: str) -> float:
         """Return one measure, NaN where it was not taken."""
         return float(self.known.get((features, metric, label, self.estimate), float("nan")))
+
+    def interval(self, features: str, metric: str, label: str) -> tuple[float, float]:
+        """Return the Clopper-Pearson 95 % interval of a pooled share of images, NaN for anything else."""
+        value = self.value(features, metric, label)
+        if metric not in SHARES or self.estimate != POOLED or pd.isna(value):
+            return float("nan"), float("nan")
+        n = int(self.counts[(features, metric, label, POOLED)])
+        return clopper_pearson(round(value * n), n)
 
     def classes(self) -> list[str]:
         """Return the defect classes, sorted."""
@@ -97,9 +130,35 @@ def read_cells(
     here = measures[measures["keep"] == part["keep"].iloc[0]]
     groups = [group for _, group in here.groupby(["dataset", "scheme"], sort=False)]
     return [
-        Cell(group["dataset"].iloc[0], group["scheme"].iloc[0], by_measure(group), estimate, _left_out(group))
+        Cell(
+            group["dataset"].iloc[0],
+            group["scheme"].iloc[0],
+            by_measure(group),
+            by_measure(group, "n"),
+            estimate,
+            _left_out(group),
+        )
         for group in groups
     ]
+
+
+def with_intervals(
+    numbers: pd.DataFrame, frame: pd.DataFrame, ends: Mapping[Any, Sequence[tuple[float, float]]], form: str
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return both forms of a table with intervals: `ends` gives low and high of each row, by column (over, under).
+
+    The raw numbers get columns of their own, the shown texts get brackets; what has no interval (NaN) stays as it is.
+    """
+    numbers, frame = numbers.copy(), frame.copy()
+    for (over, under), pairs in ends.items():
+        if any(pd.notna(low) for low, _ in pairs):
+            for place, end in enumerate(("low", "high")):
+                numbers[(over + INTERVAL, f"{under} {end}")] = [pair[place] for pair in pairs]
+            frame[(over, under)] = [
+                shown if pd.isna(low) else f"{shown} ({low:{form}}–{high:{form}})"
+                for shown, (low, high) in zip(frame[(over, under)], pairs, strict=True)
+            ]
+    return numbers, frame
 
 
 def wide_frame(rows: list[dict[Any, Any]]) -> pd.DataFrame:
@@ -136,6 +195,8 @@ def notes_of(
         "against the second best; false-reject rates are never bold.",
         *dict.fromkeys(_reach(cell, alpha) for cell in cells),
     ]
+    if any(cell.estimate == POOLED for cell in cells):
+        notes.insert(1, IN_BRACKETS)
     able = [test for cell, test in tests.done if smallest_attainable_p(cell.folds()) < alpha]
     tied = sum(test.smallest_p >= alpha for test in able)
     if tied:

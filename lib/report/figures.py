@@ -60,7 +60,7 @@ def _bare(axes: Axes) -> None:
     axes.grid(False)
 
 
-def _footnote(figure: Figure, caption: str) -> None:
+def footnote(figure: Figure, caption: str) -> None:
     """Write the caption (data set, preset, folds, backbone) under everything that the figure holds."""
     figure.canvas.draw()
     lowest = figure.get_tightbbox().y0 / figure.get_figheight()
@@ -88,7 +88,7 @@ def samples(
                 axes.contour(mask, levels=[0.5], colors=["#D55E00"], linewidths=0.8)
         row[0].set_ylabel(textwrap.shorten(plain(label), 18, placeholder="…"), fontsize=9)
     figure.tight_layout(pad=0.3)
-    _footnote(figure, caption)
+    footnote(figure, caption)
     return figure
 
 
@@ -112,7 +112,7 @@ def image_and_map(
     figure.tight_layout(pad=0.3)
     scale = mpl.cm.ScalarMappable(mpl.colors.Normalize(0, 1), MAP_COLOURS)
     figure.colorbar(scale, ax=grid, shrink=0.8, label="anomaly (softmax)", pad=0.01)
-    _footnote(figure, caption)
+    footnote(figure, caption)
     return figure
 
 
@@ -134,7 +134,7 @@ def simulation_panel(panel: Mapping[str, np.ndarray], caption: str) -> Figure:
     figure.tight_layout(pad=0.3)
     scale = mpl.cm.ScalarMappable(mpl.colors.Normalize(0, 1), MAP_COLOURS)
     figure.colorbar(scale, ax=grid, shrink=0.5, label="mask, map (0 to 1)", pad=0.01)
-    _footnote(figure, caption)
+    footnote(figure, caption)
     return figure
 
 
@@ -148,7 +148,7 @@ def loss_curves(history: pd.DataFrame, caption: str) -> Figure:
         axes.set(title=title, xlabel="step", yscale="log")
     grid[0].set_ylabel("loss (log scale)")
     figure.tight_layout()
-    _footnote(figure, caption)
+    footnote(figure, caption)
     return figure
 
 
@@ -163,7 +163,7 @@ def score_curves(before: np.ndarray, after: np.ndarray, defective: np.ndarray, c
         xlabel="share of good images above the threshold", ylabel="share of defective above it", aspect=1
     )
     axes.legend(frameon=False, loc="lower right")
-    _footnote(figure, caption)
+    footnote(figure, caption)
     return figure
 
 
@@ -181,7 +181,7 @@ def score_distribution(scores: pd.DataFrame, good: str, caption: str) -> Figure:
     )  # fmt: skip
     axes.set(xlabel="DRAEM image score (0 to 1)", ylabel="")
     axes.legend(title="", frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
-    _footnote(figure, caption)
+    footnote(figure, caption)
     return figure
 
 
@@ -200,7 +200,7 @@ def fold_sizes(folds: pd.DataFrame, labels: pd.Series, classes: Sequence[str], c
         axes.set(title=f"{scheme} folds", xlabel="test fold", ylabel="images")
     grid[0][-1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     figure.tight_layout()
-    _footnote(figure, caption)
+    footnote(figure, caption)
     return figure
 
 
@@ -209,7 +209,8 @@ def recall_bars(recalls: pd.DataFrame, caption: str) -> Figure:
     titles = {"class_recall": "correct defect class recall", "defect_recall": "defect recall"}
     figure, grid = plt.subplots(1, 2, figsize=(9, 3), sharey=True)
     for axes, (metric, title) in zip(grid, titles.items(), strict=True):
-        part = recalls[recalls["metric"] == metric].assign(name=lambda t: t["class"].map(plain))
+        part = recalls[(recalls["metric"] == metric) & recalls["features"].isin(PALETTE)]
+        part = part.assign(name=part["class"].map(plain))
         sns.barplot(
             part, x="name", y="value", hue="features", hue_order=list(PALETTE), palette=PALETTE, ax=axes,
             legend=axes is grid[1], saturation=1, edgecolor="0.2", linewidth=0.5,
@@ -221,8 +222,8 @@ def recall_bars(recalls: pd.DataFrame, caption: str) -> Figure:
         if part["name"].nunique() > 4:
             axes.tick_params(axis="x", rotation=20)
     figure.tight_layout()
-    _named_legend(figure, grid[1])
-    _footnote(figure, caption)
+    named_legend(figure, grid[1])
+    footnote(figure, caption)
     return figure
 
 
@@ -244,12 +245,13 @@ def confusions(predictions: pd.DataFrame, classes: Sequence[str], caption: str) 
         axes.tick_params(axis="x", rotation=45)
     grid[0][0].set_ylabel("true")
     figure.tight_layout()
-    _footnote(figure, caption)
+    footnote(figure, caption)
     return figure
 
 
 def degradation(values: pd.DataFrame, caption: str, by: str = "class") -> Figure:
-    """Draw one panel per `by` over keep: columns keep, features, value, `by`."""
+    """Draw one panel per `by` over keep: columns keep, features (image, map and both are drawn), value, `by`."""
+    values = values[values["features"].isin(PALETTE)]
     panels = list(values[by].unique())
     columns = min(4, len(panels))
     rows = -(-len(panels) // columns)
@@ -274,30 +276,8 @@ def degradation(values: pd.DataFrame, caption: str, by: str = "class") -> Figure
         axes.xaxis.set_major_formatter(mpl.ticker.PercentFormatter(1.0, decimals=0))
         axes.set_xticks(sorted(values["keep"].unique()))
     figure.tight_layout()
-    _named_legend(figure, grid.flat[0])
-    _footnote(figure, caption)
-    return figure
-
-
-def recall_against_false_rejects(predictions: pd.DataFrame, good: str, caption: str) -> Figure:
-    """Draw defect recall against false rejects as the threshold on 1 - p(good) moves; the argmax marked."""
-    figure, axes = plt.subplots(figsize=(4.6, 3.6))
-    for name, colour in PALETTE.items():
-        part = predictions[predictions["features"] == name]
-        if part.empty:
-            continue
-        defective = (part["label"] != good).to_numpy()
-        rate, hit, _ = roc_curve(defective, 1 - part[f"p:{good}"])
-        axes.plot(rate, hit, color=colour, label=NAMES[name], dashes=DASHES[name] or (None, None))
-        called = (part["predicted"] != good).to_numpy()
-        axes.plot(
-            called[~defective].mean(), called[defective].mean(), MARKERS[name], color=colour, ms=6, mec="0.1"
-        )
-    axes.set(
-        xlabel="false rejects (share of good images)", ylabel="defect recall", xlim=(-0.02, 1), ylim=(0, 1.02)
-    )
-    axes.legend(frameon=False, loc="lower right", title="markers: the classifier's own decision")
-    _footnote(figure, caption)
+    named_legend(figure, grid.flat[0])
+    footnote(figure, caption)
     return figure
 
 
@@ -315,7 +295,7 @@ def embedding(
         axes.set(title=NAMES[name], xlabel="first direction", ylabel="second direction", xticks=[], yticks=[])
     grid[0][-1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     figure.tight_layout()
-    _footnote(figure, caption)
+    footnote(figure, caption)
     return figure
 
 
@@ -330,11 +310,11 @@ def selected_sources(diagnostics: pd.DataFrame, caption: str) -> Figure:
     axes.set(
         ylim=(-0.03, 1.03), xlabel="share of defective training images kept", ylabel="share from the map"
     )
-    _footnote(figure, caption)
+    footnote(figure, caption)
     return figure
 
 
-def _named_legend(figure: Figure, axes: Axes) -> None:
+def named_legend(figure: Figure, axes: Axes) -> None:
     """Move the axes' legend of feature sets above the figure, with their names in words."""
     handles, labels = axes.get_legend_handles_labels()
     legend = axes.get_legend()

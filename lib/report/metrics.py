@@ -9,11 +9,41 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import recall_score, roc_auc_score, roc_curve
 
-from lib.classify.feature_sets import RECIPES
+from lib.classify.feature_sets import BASELINES, MAIN
 
-FEATURE_SETS = ("image", "map", "both")
-FEATURE_NAMES = {"image": "Image", "map": "Anom. map", "both": "Image + Anom. map"}
-METRICS = ("class_recall", "defect_recall", "false_reject_rate", "weighted_auc", "binary_auc", "aql")
+__all__ = ["BASELINES", "FEATURE_SETS"]  # and what is defined here
+FEATURE_SETS = MAIN
+FEATURE_NAMES = {
+    "image": "Image",
+    "map": "Anom. map",
+    "both": "Image + Anom. map",
+    "score": "Anomaly score alone, logistic",
+    "stats": "Map statistics alone",
+    "both_stats": "Image + Anom. map + map statistics",
+    "both_all": "Image + Anom. map, no selection",
+    "both_logistic": "Image + Anom. map, no selection, logistic",
+}
+SPOKEN = {
+    "image": "the image",
+    "map": "the anomaly map",
+    "both": "image and map together",
+    "score": "the anomaly score alone",
+    "stats": "the map's statistics alone",
+    "both_stats": "image and map with the map's statistics",
+    "both_all": "image and map without selection",
+    "both_logistic": "logistic regression on all columns of image and map",
+}
+RECALL_AT = "recall_at_5"  # defect recall at RATE false rejects, the threshold moved
+RATE = 0.05
+METRICS = (
+    "class_recall",
+    "defect_recall",
+    "false_reject_rate",
+    "weighted_auc",
+    "binary_auc",
+    "aql",
+    RECALL_AT,
+)
 ALL = "(all)"
 POOLED, MEAN = "pooled", "mean"
 KEYS = ["dataset", "scheme", "keep", "features"]
@@ -64,9 +94,9 @@ def check_predictions(predictions: pd.DataFrame, good: str | Mapping[str, str]) 
         raise ValueError(f"predictions lack the column(s) {', '.join(missing)}")
     if predictions.empty:
         raise ValueError("predictions hold no rows: run notebook 04 (or 05) first")
-    unknown = sorted(set(predictions["features"]) - set(RECIPES))
+    unknown = sorted(set(predictions["features"]) - set(FEATURE_NAMES))
     if unknown:
-        raise ValueError(f"unknown feature set(s) {unknown}: expected some of {list(RECIPES)}")
+        raise ValueError(f"unknown feature set(s) {unknown}: expected some of {list(FEATURE_NAMES)}")
     twice = predictions.duplicated(_ROW)
     if twice.any():
         first = predictions.loc[twice, _ROW].iloc[0].to_dict()
@@ -148,6 +178,19 @@ def defect_scores(frame: pd.DataFrame, good: str) -> np.ndarray:
     scores = class_probabilities(frame)
     refuse_gaps(frame, scores, [good])
     return 1 - scores[good].to_numpy(float)
+
+
+def recall_at(frame: pd.DataFrame, good: str, rate: float = RATE) -> float:
+    """Return the highest defect recall that a threshold on 1 - p(good) reaches with at most `rate` false rejects.
+
+    The threshold is moved on the very images that are counted: a figure of the ranking, not of a decision. NaN where
+    there are no good or no defective images.
+    """
+    defective = frame["label"].to_numpy(dtype=str) != good
+    if defective.all() or not defective.any():
+        return float("nan")
+    rejected, caught, _ = roc_curve(defective, defect_scores(frame, good), drop_intermediate=False)
+    return float(caught[rejected <= rate + 1e-9].max())
 
 
 def decisions(predictions: pd.DataFrame, binary: str = "collapsed") -> pd.DataFrame:
@@ -272,6 +315,8 @@ def _measures(
         found.append(("weighted_auc", ALL, area.value, len(rows), area.missing))
     if "binary_auc" in wanted:
         found.append(("binary_auc", ALL, binary_auc(deciding, good), len(deciding), ()))
+    if RECALL_AT in wanted:
+        found.append((RECALL_AT, ALL, recall_at(deciding, good), n_of[ALL], ()))
     return found
 
 

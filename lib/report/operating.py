@@ -1,151 +1,132 @@
-"""What an inspection line would run at: false rejects for a required defect recall, and AQL per class (Eq. 1)."""
+"""Tables of what an inspection line would run at: false rejects and escapes for a required defect recall."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
 
-from lib.report.cells import Good, at_keep, read_cells, scheme_name, synthetic_notes, wide_frame
-from lib.report.metrics import (
-    ALL,
-    FEATURE_NAMES,
-    FEATURE_SETS,
-    POOLED,
-    check_predictions,
-    decisions,
-    good_of,
-    thresholds,
-)
+from lib.report.cells import synthetic_notes, wide_frame
+from lib.report.metrics import ALL, FEATURE_NAMES, FEATURE_SETS
 from lib.report.paper import display_name
-from lib.report.rendering import MISSING, Table, display_frame
-from lib.report.statistics import clopper_pearson
+from lib.report.points import CONFORMAL, OPTIMISTIC, TRAINING
+from lib.report.rendering import MISSING, Table
 
-_OPTIMISTIC = (
-    "Thresholds on 1 - p(good) are chosen on the pooled test folds themselves: optimistic. A line has to choose them "
-    "on images of its own.",
-    "In brackets: Clopper-Pearson 95 % intervals, which take images as independent (too narrow where objects repeat).",
+_HEADINGS = {
+    TRAINING: "Threshold from training images, checked on the test folds",
+    CONFORMAL: "Split-conformal bound, checked on the test folds",
+    OPTIMISTIC: "Threshold from the test folds themselves (optimistic)",
+}
+_RECALL, _REJECTS, _ESCAPES = "Defect recall", "False reject rate", "Escapes per million"
+_TRAINED = (
+    "An image is rejected where 1 - p(good) reaches the fold's threshold. Training images are scored by models that "
+    "did not see them (inner folds); nothing of a test fold is used to choose."
 )
+_BOUND = (
+    "The conformal bound holds for new defects that are like the calibration defects. Images of one object are not "
+    "independent, and the scored models are the inner folds', so here it is a guide, not a guarantee."
+)
+_INTERVALS = "In brackets: Clopper-Pearson 95 % intervals, which take images as independent."
+_FLATTERS = "Thresholds chosen on the test folds themselves flatter: a line has to choose them beforehand."
+_UNCALIBRATED = "This study scored no training images out of fold, so only the optimistic figures stand here."
 
 
-def operating_points(
-    predictions: pd.DataFrame,
-    good: Good,
-    context: str = "",
-    *,
-    required: Sequence[float] = (0.90, 0.95, 0.99, 0.995),
-    keep: float = 1.0,
-    binary: str = "collapsed",
-) -> Table:
-    """Return what share of good images each feature set rejects to reach a required defect recall.
+def operating_points(points: pd.DataFrame, context: str = "", prevalence: float = 0.01) -> Table:
+    """Return what share of good images each feature set rejects, and what escapes, for each required defect recall.
 
-    Per data set, scheme, feature set and repeat: the highest threshold on 1 - p(good), over all test folds, that
-    reaches it. Raises `ValueError` for a recall outside (0, 1] and for predictions that cannot be counted.
+    `points` is `operating_numbers`, of which the rows over all defect classes are shown.
     """
-    part = at_keep(predictions, keep)
-    check_predictions(part, good)
-    keys = ["dataset", "scheme", "repeat", "features"]
-    found = []
-    for _, rows in decisions(part, binary).groupby(keys, sort=False, observed=True):
-        points = thresholds(rows, good_of(good, rows["dataset"].iloc[0]), required)
-        found.append(points.assign(**{name: rows[name].iloc[0] for name in keys}))
-    numbers = pd.concat(found, ignore_index=True)
-    for share, k, n in (
-        ("defect_recall", "caught", "n_defects"),
-        ("false_reject_rate", "rejected", "n_good"),
-    ):
-        numbers[share] = numbers[k] / numbers[n]
-        ends = [clopper_pearson(*counts) for counts in zip(numbers[k], numbers[n], strict=True)]
-        numbers[f"{share}_low"], numbers[f"{share}_high"] = zip(*ends, strict=True)
-    numbers = numbers[[*keys, *(name for name in numbers.columns if name not in keys)]]
-    shown = {
-        "Dataset": numbers["dataset"].map(display_name),
-        "Folds": [
-            scheme_name(part, *place) for place in zip(numbers["dataset"], numbers["scheme"], strict=True)
-        ],
-        "Repeat": numbers["repeat"],
-        "Features": numbers["features"].map(FEATURE_NAMES),
-        "Required defect recall": numbers["required"].map("{:.1%}".format),
-        "Threshold": numbers["threshold"].map("{:.3g}".format),
-        "Defect recall": _with_interval(numbers, "defect_recall"),
-        "False reject rate": _with_interval(numbers, "false_reject_rate"),
-    }
-    frame = pd.DataFrame(shown).astype(str)
-    if numbers["repeat"].nunique() == 1:
-        frame = frame.drop(columns="Repeat")
-    title = "False rejects that a required defect recall costs"
-    notes = (*_OPTIMISTIC, *synthetic_notes(list(dict.fromkeys(numbers["dataset"]))))
-    headers = list(frame.columns).index("Required defect recall") + 1
-    return Table("Operating points", title, context, frame, numbers, notes, headers=headers)
-
-
-def aql_table(
-    predictions: pd.DataFrame,
-    good: Good,
-    context: str = "",
-    *,
-    keep: float = 1.0,
-    binary: str = "collapsed",
-    measures: pd.DataFrame | None = None,
-) -> Table:
-    """Return the AQL (Eq. 1: 100 - defect recall, in percent) per class and feature set, with false rejects beside.
-
-    Each with the Clopper-Pearson 95 % interval of its escapes, pooled over all test folds.
-    """
-    part = at_keep(predictions, keep)
-    cells = read_cells(part, good, binary, POOLED, ("defect_recall",), measures)
+    part = points[points["class"] == ALL]
+    keys = ["dataset", "scheme", "features", "required"]
     rows = []
-    for cell in cells:
-        images = part[(part["dataset"] == cell.dataset) & (part["scheme"] == cell.scheme)].drop_duplicates(
-            "id"
-        )
-        counts = images["label"].value_counts()
-        for label in [*cell.classes(), ALL]:
-            n = int(counts[label] if label != ALL else counts[cell.classes()].sum())
-            row: dict[Any, Any] = {
-                ("Dataset", ""): cell.dataset,
-                ("Folds", ""): scheme_name(part, cell.dataset, cell.scheme),
-            }
-            row |= {("Class", ""): label, ("Images", ""): n}
-            for name in FEATURE_SETS:
-                shown = FEATURE_NAMES[name]
-                recall = cell.value(name, "defect_recall", label)
-                low, high = (
-                    clopper_pearson(round((1 - recall) * n), n) if pd.notna(recall) else (recall, recall)
-                )
-                row |= {
-                    (shown, "AQL"): 100 - 100 * recall,
-                    (shown, "Low"): 100 * low,
-                    (shown, "High"): 100 * high,
-                }
-                row[(shown, "False reject rate")] = cell.value(name, "false_reject_rate", ALL)
-            rows.append(row)
-    numbers = wide_frame(rows)
-    frame = _aql_frame(numbers)
-    title = "Escaping defects in percent (AQL by Eq. 1), and good images rejected"
+    for key, lines in part.groupby(keys, sort=False, observed=True):
+        place = dict(zip(keys, key, strict=True))
+        of_method = {line["method"]: line for line in lines.to_dict("records")}
+        row: dict[Any, str] = {
+            ("Dataset", ""): display_name(str(place["dataset"])),
+            ("Folds", ""): str(place["scheme"]),
+            ("Features", ""): FEATURE_NAMES[str(place["features"])],
+            ("Required defect recall", ""): f"{place['required']:.1%}",
+        }
+        for method in (TRAINING, CONFORMAL, OPTIMISTIC):
+            if method in set(part["method"]):
+                row |= _cells(method, of_method.get(method))
+        rows.append(row)
+    calibrated = TRAINING in set(part["method"])
     notes = (
-        "AQL here is the percentage of a class's defective images that pass as good, not an acceptance limit of a "
-        "sampling plan.",
-        "In brackets: Clopper-Pearson 95 % intervals; none escaped does not mean that none will.",
-        *synthetic_notes([cell.dataset for cell in cells]),
+        *((_TRAINED, _BOUND) if calibrated else (_UNCALIBRATED,)),
+        f"Escapes: defective products that pass, per million products of which {prevalence:.2%} are defective.",
+        _INTERVALS,
+        _FLATTERS,
+        *synthetic_notes(list(dict.fromkeys(points["dataset"]))),
     )
-    return Table("AQL", title, context, frame, numbers, notes, headers=3)
+    title = "What a required defect recall costs"
+    return Table("Operating points", title, context, wide_frame(rows), points, notes, headers=4)
 
 
-def _aql_frame(numbers: pd.DataFrame) -> pd.DataFrame:
-    formats: dict[Any, Callable[[Any], str]] = dict.fromkeys(numbers.columns, "{:.2f}".format)
-    formats |= dict.fromkeys([("Folds", ""), ("Class", ""), ("Images", "")], str) | {
-        ("Dataset", ""): display_name
-    }
-    formats |= {(FEATURE_NAMES[name], "False reject rate"): "{:.2%}".format for name in FEATURE_SETS}
-    frame = display_frame(numbers, formats)
-    for name in FEATURE_NAMES.values():
-        ends = " (" + frame[(name, "Low")] + MISSING + frame[(name, "High")] + ")"
-        frame[(name, "AQL")] += ends.where(frame[(name, "AQL")] != MISSING, "")
-    return frame[[column for column in frame.columns if column[1] not in ("Low", "High")]]
+def operating_points_by_class(points: pd.DataFrame, context: str = "") -> Table:
+    """Return the same per defect class: the threshold is chosen for that class's recall, per feature set.
+
+    From training images where `points` has them, else from the test folds themselves, which the title says.
+    """
+    method = TRAINING if TRAINING in set(points["method"]) else OPTIMISTIC
+    part = points[(points["class"] != ALL) & points["features"].isin(FEATURE_SETS)]
+    shown = [name for name in FEATURE_SETS if name in set(part["features"])]
+    keys = ["dataset", "scheme", "class", "required"]
+    rows, refused = [], []
+    for key, lines in part.groupby(keys, sort=False, observed=True):
+        place = dict(zip(keys, key, strict=True))
+        row: dict[Any, str] = {
+            ("Dataset", ""): display_name(str(place["dataset"])),
+            ("Folds", ""): str(place["scheme"]),
+            ("Class", ""): str(place["class"]),
+            ("Required recall of the class", ""): f"{place['required']:.1%}",
+        }
+        mine = lines[lines["method"] == method].set_index("features").to_dict("index")
+        for name in shown:
+            line = mine.get(name)
+            row |= {(FEATURE_NAMES[name], _REJECTS): _share(line, "false_rejects")}
+            row |= {(FEATURE_NAMES[name], "Recall reached"): _share(line, "recall")}
+        rows.append(row)
+        bound = lines[(lines["method"] == CONFORMAL) & lines["caught"].isna()]
+        if len(bound):
+            first = bound.iloc[0]
+            sizes = f"{first['n_calibration']:.0f} of {_count(first['n_needed'])}"
+            refused.append(f"{first['class']} at {first['required']:.1%} ({sizes})")
+    notes = [_TRAINED if method == TRAINING else _UNCALIBRATED, _INTERVALS]
+    if refused:
+        notes.append(
+            "Too few calibration defects in some fold for a conformal bound on the class (there are, of those needed): "
+            + ", ".join(dict.fromkeys(refused))
+            + "."
+        )
+    notes += synthetic_notes(list(dict.fromkeys(points["dataset"])))
+    title = f"What a required recall of one defect class costs. {_HEADINGS[method]}"
+    return Table("Operating points by class", title, context, wide_frame(rows), part, tuple(notes), headers=4)
 
 
-def _with_interval(numbers: pd.DataFrame, share: str) -> list[str]:
-    columns = (numbers[share], numbers[f"{share}_low"], numbers[f"{share}_high"])
-    return [f"{value:.2%} ({low:.2%}–{high:.2%})" for value, low, high in zip(*columns, strict=True)]
+def _cells(method: str, line: dict[Any, Any] | None) -> dict[Any, str]:
+    """Return the cells of one way to choose the threshold; a refused bound says how many defects it wants."""
+    heading = _HEADINGS[method]
+    if method == OPTIMISTIC:
+        return {(heading, _REJECTS): _share(line, "false_rejects")}
+    recall, rejects = _share(line, "recall"), _share(line, "false_rejects")
+    if method == CONFORMAL:
+        if line is not None and line["caught"] != line["caught"]:
+            need = _count(line["n_needed"])
+            recall = f"refused: {line['n_calibration']:.0f} calibration defects, {need} needed"
+        return {(heading, _RECALL): recall, (heading, _REJECTS): rejects}
+    escapes = MISSING
+    if line is not None and line["caught"] == line["caught"]:
+        escapes = f"{line['escapes']:,.0f} ({line['escapes_low']:,.0f}–{line['escapes_high']:,.0f})"
+    return {(heading, _RECALL): recall, (heading, _REJECTS): rejects, (heading, _ESCAPES): escapes}
+
+
+def _share(line: dict[Any, Any] | None, name: str) -> str:
+    if line is None or line[name] != line[name]:
+        return MISSING
+    return f"{line[name]:.1%} ({line[f'{name}_low']:.1%}–{line[f'{name}_high']:.1%})"
+
+
+def _count(needed: float) -> str:
+    return "endlessly many" if needed == float("inf") else f"{needed:.0f}"

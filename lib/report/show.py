@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+from collections.abc import Mapping
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -57,6 +58,18 @@ def keep(table: Table, folder: Path, stem: str) -> Table:
     return table
 
 
+def keep_all(tables: Mapping[str, Table | None], folder: Path, otherwise: str = "") -> None:
+    """Write and display tables by their stem; for those that are None, remove old files and say `otherwise` once."""
+    for stem, shown in tables.items():
+        if shown is None:
+            for suffix in (".csv", ".md", ".html"):
+                (folder / (stem + suffix)).unlink(missing_ok=True)
+        else:
+            display(keep(shown, folder, stem))
+    if None in tables.values():
+        display(say(otherwise))
+
+
 def keep_frame(frame: pd.DataFrame, folder: Path, stem: str, title: str, digits: int = 3) -> HTML:
     """Write a frame as CSV into `folder` and return it as a table to display."""
     write_text(folder / f"{stem}.csv", frame.to_csv(lineterminator="\n"))
@@ -80,7 +93,12 @@ def table(frame: pd.DataFrame, title: str = "", digits: int = 3) -> HTML:
 
 def say(*sentences: str) -> Markdown:
     """Return computed sentences as a paragraph; what comes from the data is shown as it is, not as markup."""
-    text = html.escape(" ".join(sentences), quote=False)
+    return Markdown(escaped(" ".join(sentences)))
+
+
+def escaped(text: str) -> str:
+    """Return text so that Markdown, its HTML and its formulas show it as it is."""
+    shown = html.escape(text, quote=False)
     for sign in "\\`*_{}[]#|$~":
-        text = text.replace(sign, "\\" + sign)
-    return Markdown(text)
+        shown = shown.replace(sign, "\\" + sign)
+    return shown

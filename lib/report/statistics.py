@@ -12,7 +12,16 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 from lib.report.bootstrap import Interval, all_intervals, bootstrap_difference
-from lib.report.metrics import ALL, MEAN, POOLED, check_predictions, decisions, good_of, summary
+from lib.report.metrics import (
+    ALL,
+    MEAN,
+    POOLED,
+    RECALL_AT,
+    check_predictions,
+    decisions,
+    good_of,
+    summary,
+)
 
 __all__ = [
     "COMPARED",
@@ -37,7 +46,7 @@ COMPARED = ("class_recall", "defect_recall", "weighted_auc")
 _COLUMNS = [
     *("dataset", "scheme", "keep", "metric", "class", "a", "b"),
     *("value_a", "value_b", "false_rejects_a", "false_rejects_b"),
-    *("n", "n_nonzero", "smallest_p", "p", "effect"),
+    *("n", "n_nonzero", "smallest_p", "p", "p_corrected", "effect"),
     *("mean_difference", "difference", "low", "high"),
 ]
 _EXACT_UP_TO = 16  # non-zero differences whose 2**n signs are enumerated when magnitudes tie
@@ -152,30 +161,34 @@ def compare(
     binary: str = "collapsed",
     n_bootstrap: int = 2000,
     measures: pd.DataFrame | None = None,
+    pairs: Sequence[tuple[str, str]] = PAIRS,
+    metrics: Sequence[str] = COMPARED,
 ) -> pd.DataFrame:
-    """Compare every pair of feature sets, per data set, scheme, keep, metric and class.
+    """Compare pairs (a, b) of feature sets, per data set, scheme, keep, metric and class.
 
-    Metrics: class recall and defect recall per class, defect recall over all, weighted AUC. The test runs over the
-    folds' values; `difference` (a - b) and its 95 % interval are pooled over test images. Holm's family is all tests
-    of one data set and scheme. `n` counts folds where both are defined. `measures` is `summary` of the same
-    predictions, where it was already computed. No data set with two feature sets gives no rows. Raises
-    `ValueError` for predictions that cannot be counted or paired.
+    Metrics: class recall and defect recall per class, defect recall over all, weighted AUC; on demand recall_at_5.
+    The test runs over the folds' values, and so does the corrected t-test (`p_corrected`); `difference` (a - b) and
+    its 95 % interval are pooled over test images. Holm's family is all tests of one data set and scheme. `n` counts
+    folds where both are defined. `measures` is `summary` of the same predictions, where it was already computed. No
+    data set with two of the feature sets gives no rows. Raises `ValueError` for predictions that cannot be counted
+    or paired.
     """
     check_predictions(predictions, good)
     if measures is None:
-        measures = summary(predictions, good, binary, (*COMPARED, "false_reject_rate"))
-    tasks = {"class_recall": decisions(predictions), "weighted_auc": decisions(predictions)}
-    tasks["defect_recall"] = decisions(predictions, binary)
+        measures = summary(predictions, good, binary, (*metrics, "false_reject_rate"))
+    multiclass, deciding = decisions(predictions), decisions(predictions, binary)
+    tasks = {name: deciding if name in ("defect_recall", RECALL_AT) else multiclass for name in metrics}
     rows: list[dict[str, object]] = []
     for _, cell in measures.groupby(["dataset", "scheme", "keep"], sort=False):
         dataset, scheme, keep = (cell[name].iloc[0] for name in ("dataset", "scheme", "keep"))
         known = by_measure(cell)
         frames = {name: _cell(task, dataset, scheme, keep) for name, task in tasks.items()}
         present = set(cell["features"])
-        pairs = [pair for pair in PAIRS if present.issuperset(pair)]
-        intervals = all_intervals(frames, good_of(good, dataset), pairs, seed, n_bootstrap)
+        here = [pair for pair in pairs if present.issuperset(pair)]
+        sizes = _sizes(_cell(multiclass, dataset, scheme, keep), good_of(good, dataset), keep)
+        intervals = all_intervals(frames, good_of(good, dataset), here, seed, n_bootstrap)
         for (metric, label, a, b), interval in intervals.items():
-            tested = _compared(known, metric, label, a, b)
+            tested = _compared(known, metric, label, a, b, sizes)
             where = {"dataset": dataset, "scheme": scheme, "keep": keep, "metric": metric, "class": label}
             ends = {"low": interval.low, "high": interval.high}
             rows.append(where | {"a": a, "b": b} | tested | ends)
@@ -189,9 +202,9 @@ def compare(
     return table
 
 
-def by_measure(cell: pd.DataFrame) -> pd.Series:
-    """Return the values of a `summary` of one data set, scheme and keep by features, metric, class and fold."""
-    return cell.set_index(["features", "metric", "class", "fold"])["value"].sort_index()
+def by_measure(cell: pd.DataFrame, column: str = "value") -> pd.Series:
+    """Return a column of a `summary` of one data set, scheme and keep by features, metric, class and fold."""
+    return cell.set_index(["features", "metric", "class", "fold"])[column].sort_index()
 
 
 def paired_folds(known: pd.Series, a: str, b: str, metric: str, label: str) -> pd.DataFrame:
@@ -200,8 +213,18 @@ def paired_folds(known: pd.Series, a: str, b: str, metric: str, label: str) -> p
     return pd.DataFrame(values).drop([POOLED, MEAN]).dropna()
 
 
-def _compared(known: pd.Series, metric: str, label: str, a: str, b: str) -> dict[str, object]:
+def _sizes(rows: pd.DataFrame, good: str, keep: float) -> tuple[float, float]:
+    """Return the mean number of images in a training fold (its defects thinned to `keep`) and in a test fold."""
+    labels, folds = rows.drop_duplicates("id")["label"], rows["fold"].nunique()
+    fine = int((labels == good).sum())
+    return (fine + keep * (len(labels) - fine)) * (folds - 1) / folds, len(labels) / folds
+
+
+def _compared(
+    known: pd.Series, metric: str, label: str, a: str, b: str, sizes: tuple[float, float]
+) -> dict[str, object]:
     folds = paired_folds(known, a, b, metric, label)
+    enough = len(folds) >= 2 and sizes[0] > 0
     test = wilcoxon_paired(folds["a"].to_numpy(), folds["b"].to_numpy())
     value = {name: known.loc[(name, metric, label, POOLED)] for name in (a, b)}
     return {
@@ -213,6 +236,9 @@ def _compared(known: pd.Series, metric: str, label: str, a: str, b: str) -> dict
         "n_nonzero": test.n_nonzero,
         "smallest_p": test.smallest_p,
         "p": test.p if test.n else float("nan"),
+        "p_corrected": nadeau_bengio(folds["a"].to_numpy(), folds["b"].to_numpy(), *sizes).p
+        if enough
+        else float("nan"),
         "effect": rank_biserial(folds["a"].to_numpy(), folds["b"].to_numpy()),
         "mean_difference": float((folds["a"] - folds["b"]).mean()),
         "difference": value[a] - value[b],

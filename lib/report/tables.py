@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from lib.report.aql import aql_table
 from lib.report.beside import table2_beside_paper, table3_beside_paper
 from lib.report.cells import (
     ESTIMATES,
@@ -20,9 +21,10 @@ from lib.report.cells import (
     scheme_name,
     synthetic_notes,
     wide_frame,
+    with_intervals,
 )
 from lib.report.metrics import ALL, FEATURE_NAMES, FEATURE_SETS, POOLED
-from lib.report.operating import aql_table, operating_points
+from lib.report.operating import operating_points, operating_points_by_class
 from lib.report.paper import display_name, product_of, table1_paper
 from lib.report.rendering import Table, display_frame
 
@@ -30,6 +32,7 @@ __all__ = [
     "Table",
     "aql_table",
     "operating_points",
+    "operating_points_by_class",
     "table1",
     "table2",
     "table2_beside_paper",
@@ -94,6 +97,7 @@ def table2(
     cells = read_cells(part, good, binary, estimate, ("class_recall", "defect_recall"), measures)
     tests, bold = BoldTests(alpha), set[tuple[int, int]]()
     rows: list[dict[Any, Any]] = []
+    ends: dict[Any, list[tuple[float, float]]] = {}
     metrics = ("class_recall", "defect_recall")
     folds = len({cell.scheme for cell in cells}) > 1
     for cell in cells:
@@ -106,6 +110,8 @@ def table2(
                 for name in FEATURE_SETS:
                     bold |= {(len(rows), len(row))} if name == best else set()
                     row[(TITLES[metric], FEATURE_NAMES[name])] = cell.value(name, metric, label)
+                    interval = cell.interval(name, metric, label)
+                    ends.setdefault((TITLES[metric], FEATURE_NAMES[name]), []).append(interval)
             for name in FEATURE_SETS:
                 row[(TITLES["false_reject_rate"], FEATURE_NAMES[name])] = cell.value(
                     name, "false_reject_rate", ALL
@@ -116,7 +122,7 @@ def table2(
     formats |= {("Dataset", ""): display_name, ("Class", ""): str, ("Folds", ""): str}
     notes = notes_of(part, cells, tests, numbers)
     title = f"Recall of defective images by class and feature set, {ESTIMATES[estimate]}"
-    frame = display_frame(numbers, formats)
+    numbers, frame = with_intervals(numbers, display_frame(numbers, formats), ends, ".1%")
     return Table("Table 2", title, context, frame, numbers, notes, frozenset(bold), headers=2 + folds)
 
 
@@ -144,6 +150,7 @@ def table3(
     places = list(dict.fromkeys((dataset, scheme) for dataset, scheme, _ in by_place))
     tests, bold = BoldTests(alpha), set[tuple[int, int]]()
     rows: list[dict[Any, Any]] = []
+    ends: dict[Any, list[tuple[float, float]]] = {}
     folds = len({scheme for _, scheme in places}) > 1
     for dataset, scheme in places:
         here = {
@@ -163,11 +170,14 @@ def table3(
                     bold |= {(len(rows), len(row))} if best.get((metric, keep)) == name else set()
                     value = here[keep].value(name, metric, ALL) if keep in here else float("nan")
                     row[(binary_title(metric), f"{100 * keep:g}%")] = value
+                    if metric == "defect_recall":
+                        interval = here[keep].interval(name, metric, ALL) if keep in here else (value, value)
+                        ends.setdefault((binary_title(metric), f"{100 * keep:g}%"), []).append(interval)
             rows.append(row)
     numbers = wide_frame(rows)
     formats: dict[Any, Callable[[Any], str]] = dict.fromkeys(numbers.columns, "{:.4f}".format)
     formats |= {("Dataset", ""): display_name, ("Features", ""): str, ("Folds", ""): str}
     notes = notes_of(predictions, list(by_place.values()), tests, numbers)
     title = f"Results by share of the training defects kept, {ESTIMATES[estimate]}"
-    frame = display_frame(numbers, formats)
+    numbers, frame = with_intervals(numbers, display_frame(numbers, formats), ends, ".3f")
     return Table("Table 3", title, context, frame, numbers, notes, frozenset(bold), headers=2 + folds)

@@ -154,3 +154,21 @@ def test_thresholds_take_the_fewest_false_rejects_that_reach_the_recall():
     assert points["threshold"].tolist() == pytest.approx([0.8, 0.6, 0.2, 0.2])
     with pytest.raises(ValueError, match="outside"):
         metrics.thresholds(frame, "good", (0.0,))
+
+
+def test_recall_at_five_percent_by_hand():
+    labels = ["good"] * 20 + ["a"] * 4
+    frame = rows(labels, ["good"] * 24, classes=("good", "a"))
+    frame["p:good"] = [0.1, 0.3, *[0.9] * 18, 0.05, 0.2, 0.25, 0.95]
+    assert metrics.recall_at(frame, "good") == 0.75  # one of 20 goods may be rejected: the one at 0.1
+    assert metrics.recall_at(frame, "good", rate=0.04) == 0.25
+    assert metrics.recall_at(frame, "good", rate=0.0) == 0.25
+    assert np.isnan(metrics.recall_at(frame[frame["label"] == "a"], "good"))
+    assert value(metrics.summary(frame, "good"), metrics.RECALL_AT) == 0.75
+
+
+def test_baselines_are_accepted_and_named():
+    frame = rows(LABELS, PREDICTED)
+    for name in metrics.BASELINES:
+        metrics.check_predictions(frame.assign(features=name), "good")
+        assert name in metrics.FEATURE_NAMES

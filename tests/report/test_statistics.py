@@ -136,6 +136,18 @@ def test_bootstrapped_auc_equals_scikit_learns_with_weights():
         assert area == pytest.approx(np.average([p[0] for p in parts], weights=[p[1] for p in parts]))
 
 
+def test_bootstrapped_recall_at_five_percent_equals_counting_in_the_drawn_images():
+    frame = noisy(4, 0.3, "image", n=90)
+    draws = bootstrap._draws(len(frame), 5, seed=1)
+    defective = (frame["label"] != "good").to_numpy()
+    score = metrics.defect_scores(frame, "good")
+    found = bootstrap._sampled_recall_at(score, defective, np.arange(len(frame)), draws)
+    for share, weights in zip(found, draws, strict=True):
+        drawn = frame.loc[frame.index.repeat(weights.astype(int))]
+        assert share == pytest.approx(metrics.recall_at(drawn, "good"))
+    assert len(set(found)) > 1
+
+
 def test_groups_are_drawn_whole_and_widen_the_interval():
     misses = {"image": [8, 0, 8, 0, 8, 0, 8, 0, 8, 0], "both": [0] * 10}
     alone = by_fold(misses)

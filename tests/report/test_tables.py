@@ -67,8 +67,12 @@ def test_table2_by_hand_in_the_papers_layout():
     ]
     first = dict(zip(table.frame.columns, table.frame.iloc[0], strict=True))
     assert first[("Class", "")] == "a"
-    assert first[(CLASS_RECALL, "Image")] == "0.00%"
-    assert first[(RECALL, "Image")] == "50.00%"
+    assert first[(CLASS_RECALL, "Image")] == "0.00% (0.0%–84.2%)"
+    assert first[(RECALL, "Image")] == "50.00% (1.3%–98.7%)"
+    low, high = (
+        table.numbers.iloc[0][(f"{RECALL}, 95 % interval", f"Image {end}")] for end in ("low", "high")
+    )
+    assert (low, high) == pytest.approx((1 - 0.975**0.5, 0.975**0.5))
     assert first[(REJECTS, "Image")] == "50.00%"
     assert first[(RECALL, "Anom. map")] == MISSING
     assert table.numbers.iloc[0][(RECALL, "Image")] == 0.5
@@ -112,6 +116,7 @@ def test_fold_mean_and_pooled_differ_and_measures_can_be_given():
     assert tables.table2(frame, "good", "").numbers.iloc[0][(RECALL, "Image")] == 0.75
     mean = tables.table2(frame, "good", "", estimate=MEAN, measures=summary(frame, "good"))
     assert mean.numbers.iloc[0][(RECALL, "Image")] == 0.5
+    assert mean.frame.iloc[0][(RECALL, "Image")] == "50.00%"  # no images to count behind a mean of folds
     with pytest.raises(ValueError, match="median"):
         tables.table2(frame, "good", "", estimate="median")
     with pytest.raises(ValueError, match=r"keep 0\.5"):
@@ -144,6 +149,7 @@ def test_table3_by_keep_and_features():
     assert numbers.loc["Image + Anom. map", ("Defect recall (Binary)", "100%")] == 1
     assert numbers.loc["Image", ("ROC AUC (Multiclass)", "100%")] == pytest.approx(0.95)
     assert (numbers[(REJECTS, "25%")] == 0).all()
+    assert table.frame.iloc[2][("Defect recall (Binary)", "25%")] == "0.8000 (0.708–0.873)"
     assert bold_columns(table, row=2) == {
         (over, keep)
         for over in ("Defect recall (Binary)", "ROC AUC (Multiclass)")
@@ -197,8 +203,8 @@ def test_odd_class_names_are_text_in_html_and_markdown(tmp_path):
 
 def test_markdown_and_html_set_bold_only_what_is_bold():
     table = tables.table2(by_fold({"image": [3] * 10, "both": [0] * 10}), "good", "")
-    assert table.markdown().count("**100.00%**") == 2
-    assert table.to_html().count("<strong>100.00%</strong>") == 2
+    assert table.markdown().count("**100.00% (96.4%–100.0%)**") == 2
+    assert table.to_html().count("<strong>100.00% (96.4%–100.0%)</strong>") == 2
 
 
 def test_csv_has_raw_numbers_at_full_precision(tmp_path):
@@ -209,20 +215,9 @@ def test_csv_has_raw_numbers_at_full_precision(tmp_path):
     assert pd.isna(read["Defect recall: Anom. map"].iloc[0])
 
 
-def test_operating_points_by_hand():
-    frame = rows(["good"] * 4 + ["a"] * 4, ["good"] * 8, classes=("good", "a"))
-    frame["p:good"] = [0.95, 0.9, 0.5, 0.3, 0.1, 0.2, 0.4, 0.8]
-    table = tables.operating_points(frame, "good", "ctx", required=(0.75, 1.0))
-    assert table.numbers["false_reject_rate"].tolist() == [0.25, 0.5]
-    assert table.numbers["defect_recall"].tolist() == [0.75, 1.0]
-    assert table.numbers["false_reject_rate_high"].iloc[0] == pytest.approx(0.8059, abs=1e-4)
-    assert "75.00%" in table.frame["Defect recall"].iloc[0]
-    assert any("optimistic" in note for note in table.notes)
-
-
 def test_aql_table_by_hand():
     table = tables.aql_table(by_fold({"image": [1, 0]}), "good", "ctx")
     assert table.numbers[("Image", "AQL")].tolist() == pytest.approx([5, 5])
-    assert table.numbers[("Image", "High")].iloc[0] == pytest.approx(24.87, abs=0.01)
+    assert table.numbers[("Image, 95 % interval", "AQL high")].iloc[0] == pytest.approx(24.87, abs=0.01)
     assert table.frame.iloc[0][("Image", "AQL")] == "5.00 (0.13–24.87)"
     assert table.frame.iloc[0][("Anom. map", "AQL")] == MISSING

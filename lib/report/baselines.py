@@ -1,0 +1,119 @@
+"""Simpler ways beside the method: do they do as well?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+
+from lib.report.cells import (
+    IN_BRACKETS,
+    TITLES,
+    Good,
+    at_keep,
+    binary_title,
+    read_cells,
+    synthetic_notes,
+    wide_frame,
+    with_intervals,
+)
+from lib.report.comparisons import shown_p
+from lib.report.metrics import ALL, BASELINES, FEATURE_NAMES, FEATURE_SETS, POOLED, RECALL_AT
+from lib.report.paper import display_name
+from lib.report.rendering import Table, display_frame
+from lib.report.statistics import compare
+
+METHOD = "both"  # the paper's proposal, which the baselines are to beat
+_METRICS = ("defect_recall", "false_reject_rate", "weighted_auc", "binary_auc", RECALL_AT)
+_AGAINST = f"AUC (Multiclass) against {FEATURE_NAMES[METHOD]}"
+_MEANINGS = {
+    "score": "the map source's image score alone, logistic regression",
+    "stats": "maximum, mean, 95th and 99th percentile and area above thresholds of the map alone, the study's network",
+    "both_stats": "the selected columns of image and map and all statistics of the map",
+    "both_all": "all columns of image and map, nothing selected, the study's network",
+    "both_logistic": "all columns of image and map, logistic regression",
+}
+
+
+def against_method(
+    predictions: pd.DataFrame, good: Good, *, seed: int, alpha: float = 0.005, binary: str = "collapsed"
+) -> pd.DataFrame:
+    """Return `compare` of every baseline, and of image and map alone, against image + map: AUC, recall at 5 %."""
+    pairs = [(name, METHOD) for name in (*FEATURE_SETS, *BASELINES) if name != METHOD]
+    metrics = ("weighted_auc", RECALL_AT)
+    return compare(predictions, good, seed=seed, alpha=alpha, binary=binary, pairs=pairs, metrics=metrics)
+
+
+def baseline_table(
+    predictions: pd.DataFrame,
+    good: Good,
+    versus: pd.DataFrame,
+    context: str = "",
+    *,
+    binary: str = "collapsed",
+) -> Table | None:
+    """Return the baselines beside image, map and both, at every keep that has baselines; None where there are none.
+
+    `versus` is `against_method` of the predictions at keep 1. Raises `ValueError` for predictions that cannot be
+    counted.
+    """
+    simple = predictions[predictions["features"].isin(BASELINES)]
+    rows: list[dict[Any, Any]] = []
+    ends: dict[Any, list[tuple[float, float]]] = {}
+    for keep in sorted(set(simple["keep"]), reverse=True):
+        for cell in read_cells(at_keep(predictions, keep), good, binary, POOLED, _METRICS, None):
+            for name in (*FEATURE_SETS, *BASELINES):
+                if pd.isna(cell.value(name, "defect_recall", ALL)):
+                    continue
+                row: dict[Any, Any] = {("Dataset", ""): cell.dataset, ("Folds", ""): cell.scheme}
+                row |= {("Features", ""): FEATURE_NAMES[name], ("Defects kept", ""): keep}
+                for metric in _METRICS:
+                    column = (binary_title(metric), "")
+                    row[column] = cell.value(name, metric, ALL)
+                    ends.setdefault(column, []).append(cell.interval(name, metric, ALL))
+                rows.append(row | _against(versus, cell.dataset, cell.scheme, name, keep))
+    if not rows:
+        return None
+    numbers = wide_frame(rows)
+    formats: dict[Any, Callable[[Any], str]] = {
+        (binary_title(metric), ""): ("{:.4f}" if "auc" in metric else "{:.2%}").format for metric in _METRICS
+    }
+    formats |= {("Dataset", ""): display_name, ("Defects kept", ""): "{:.0%}".format}
+    formats |= dict.fromkeys(
+        [(_AGAINST, "Difference"), (_AGAINST, "Low"), (_AGAINST, "High")], "{:+z.4f}".format
+    )
+    formats |= dict.fromkeys([(_AGAINST, "p (Wilcoxon)"), (_AGAINST, "p (Holm)")], shown_p)
+    numbers, frame = with_intervals(numbers, display_frame(numbers, formats), ends, ".1%")
+    shown = [name for name in BASELINES if name in set(simple["features"])]
+    notes = (
+        *(f"{FEATURE_NAMES[name]}: {_MEANINGS[name]}." for name in shown),
+        f"{TITLES[RECALL_AT]}: the threshold is moved on the pooled test folds, so it ranks, and promises nothing.",
+        "Differences have a 95 % bootstrap interval, Low to High; Holm adjusts over this table's comparisons with all "
+        "defects.",
+        IN_BRACKETS,
+        *synthetic_notes(list(dict.fromkeys(numbers[("Dataset", "")]))),
+    )
+    title = "What could do as well, pooled over all test folds"
+    return Table("Baselines", title, context, frame, numbers, notes, headers=4)
+
+
+def _against(versus: pd.DataFrame, dataset: str, scheme: str, name: str, keep: float) -> dict[Any, float]:
+    found = versus[
+        (versus["dataset"] == dataset)
+        & (versus["scheme"] == scheme)
+        & (versus["keep"] == keep)
+        & (versus["a"] == name)
+        & (versus["metric"] == "weighted_auc")
+    ]
+    columns = {
+        "Difference": "difference",
+        "Low": "low",
+        "High": "high",
+        "p (Wilcoxon)": "p",
+        "p (Holm)": "p_holm",
+    }
+    return {
+        (_AGAINST, shown): float(found[column].iloc[0]) if len(found) else float("nan")
+        for shown, column in columns.items()
+    }

@@ -1,0 +1,320 @@
+"""One page of conclusions per data set: questions, and answers computed from the evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+from IPython.display import Markdown
+
+from lib.report.bootstrap import Interval, bootstrap_difference
+from lib.report.comparisons import shown_p
+from lib.report.economy import shown_need
+from lib.report.evidence import Evidence
+from lib.report.map_fit import AS_WRITTEN, READINGS, believed
+from lib.report.metrics import ALL, BASELINES, FEATURE_SETS, POOLED, RATE, RECALL_AT, SPOKEN, summary
+from lib.report.paper import display_name, is_synthetic
+from lib.report.points import CONFORMAL, TRAINING
+from lib.report.show import escaped
+
+HELP = "Does the map help?"
+FOLDS = "Which folds are to be believed?"
+MAPS = "Which maps are to be believed?"
+SIMPLER = "Would something simpler do as well?"
+COST = "What does a required recall cost?"
+LABELS = "How many labelled defects does it take?"
+
+
+def conclusions(evidence: Evidence) -> pd.DataFrame:
+    """Return the conclusions: columns dataset, question, answer (sentences)."""
+    rows = []
+    for dataset in dict.fromkeys(evidence.mine["dataset"]):
+        mine = evidence.mine[evidence.mine["dataset"] == dataset]
+        scheme = str(mine["scheme"].iloc[0])
+        answers = {
+            HELP: _help(evidence, dataset),
+            FOLDS: _folds(evidence, dataset),
+            MAPS: _maps(evidence, dataset, scheme),
+            SIMPLER: _simpler(evidence, dataset),
+            COST: _cost(evidence, dataset),
+            LABELS: _labels(evidence, dataset),
+        }
+        rows += [(dataset, question, " ".join(answer)) for question, answer in answers.items()]
+    return pd.DataFrame(rows, columns=["dataset", "question", "answer"])
+
+
+def page(table: pd.DataFrame) -> Markdown:
+    """Return `conclusions` as a page to display; what comes from the data is shown as it is, not as markup."""
+    parts = []
+    for dataset, rows in table.groupby("dataset", sort=False):
+        parts.append(f"### {escaped(display_name(str(dataset)))}")
+        parts += [
+            f"**{escaped(row['question'])}** {escaped(row['answer'])}" for row in rows.to_dict("records")
+        ]
+    return Markdown("\n\n".join(parts))
+
+
+def _help(evidence: Evidence, dataset: str) -> Iterator[str]:
+    table = evidence.compared[evidence.compared["dataset"] == dataset]
+    area = _row(table, "weighted_auc", "both", "image")
+    if area is None:
+        yield "Not asked: this study has no anomaly maps beside the images."
+        return
+    if is_synthetic(dataset):
+        yield "These are drawn stand-ins: what follows says nothing about the paper's products."
+    alpha = evidence.study.alpha
+    yield (
+        f"Image and map together have an AUC of {area['value_a']:.3f}, the image alone {area['value_b']:.3f}: "
+        "a difference "
+        f"of {_signed(area['difference'])} (95 % interval {_span(area)})."
+    )
+    yield (
+        f"Over {area['n']} folds Wilcoxon's test gives p = {shown_p(area['p'])} (Holm "
+        f"{shown_p(area['p_holm'])}), the corrected "
+        f"t-test p = {shown_p(area['p_corrected'])}."
+    )
+    yield _verdict(area, alpha)
+    part = evidence.basis[evidence.basis["dataset"] == dataset]
+    good, binary = evidence.good[dataset], evidence.study.binary
+    values = summary(part, good, binary, ("defect_recall", RECALL_AT))
+    values = values[(values["fold"] == POOLED) & (values["class"] == ALL)]
+    known = values.set_index(["features", "metric"])["value"]
+    present = [name for name in FEATURE_SETS if name in set(part["features"])]
+    yield (
+        "At the classifiers' own thresholds: "
+        + "; ".join(
+            f"{SPOKEN[name]}, {known[name, 'defect_recall']:.1%} of the defects with "
+            f"{known[name, 'false_reject_rate']:.1%} false rejects"
+            for name in present
+        )
+        + "."
+    )
+    deciding = part[part["task"] == ("multiclass" if binary == "collapsed" else "binary")]
+    gain = bootstrap_difference(deciding, RECALL_AT, "both", "image", good, evidence.study.seed)
+    yield (
+        f"At the same {RATE:.0%} false rejects: {known['both', RECALL_AT]:.1%} with the map, "
+        f"{known['image', RECALL_AT]:.1%} "
+        f"without, {100 * gain.difference:+z.1f} points (95 % interval {100 * gain.low:+z.1f} to "
+        f"{100 * gain.high:+z.1f})."
+    )
+    alone = _row(table, "weighted_auc", "map", "image")
+    if alone is not None:
+        yield (
+            f"The map alone has an AUC of {alone['value_a']:.3f}, {_signed(alone['difference'])} against the image "
+            f"(p = {shown_p(alone['p'])})."
+        )
+
+
+def _verdict(row: pd.Series, alpha: float) -> str:
+    clear = row["low"] > 0 or row["high"] < 0
+    better = row["difference"] > 0
+    if row["significant"]:
+        holm = "also" if row["significant_holm"] else "not any more"
+        return (
+            f"By the stated rule (p < {alpha:g}) the map {'helps' if better else 'harms'}; {holm} when adjusted for "
+            "all comparisons."
+        )
+    if row["in_reach"]:
+        rule = f"The stated rule (p < {alpha:g}) is not met"
+    else:
+        rule = (
+            f"The stated rule (p < {alpha:g}) could not be met: {row['n_nonzero']} folds that differ give "
+            f"p = {shown_p(row['smallest_p'])} at best"
+        )
+    if clear:
+        side = "a gain" if better else "a loss"
+        return (
+            f"{rule}; the interval is clear of zero, which speaks for {side} without proving it by that rule."
+        )
+    return f"{rule}, and the interval holds zero: no difference is shown."
+
+
+def _folds(evidence: Evidence, dataset: str) -> Iterator[str]:
+    found = evidence.found[(evidence.found["dataset"] == dataset) & (evidence.found["keep"] == 1.0)]
+    schemes = set(found["scheme"])
+    if found["group"].isna().all():
+        yield (
+            "Which images show the same object is not known here, so stratified folds are all there is. If some do, "
+            "every figure flatters."
+        )
+        return
+    if schemes != {"grouped", "stratified"}:
+        only = ", ".join(sorted(schemes))
+        warn = (
+            " They leak: images of one object stand in training and test." if "grouped" not in schemes else ""
+        )
+        yield f"Only {only} folds were run, so the two cannot be compared.{warn}"
+        return
+    rows = found[found["task"] == "multiclass"]
+    inflated = False
+    for features in FEATURE_SETS:
+        both = rows[rows["features"] == features]
+        if set(both["scheme"]) != schemes:
+            continue
+        pair = both.assign(features=both["scheme"], fold=0)
+        gap = bootstrap_difference(
+            pair, "weighted_auc", "stratified", "grouped", evidence.good[dataset], evidence.study.seed
+        )
+        inflated |= gap.low > 0
+        yield (
+            f"With {SPOKEN[features]} the AUC of stratified folds minus that of grouped folds is "
+            f"{_signed(gap.difference)} (95 % interval {_span(gap)})."
+        )
+    if inflated:
+        yield (
+            "Stratified folds flatter: images of one object stand on both sides. Believe the grouped folds; "
+            "all other "
+            "conclusions here rest on them."
+        )
+    else:
+        yield (
+            "No flattery is shown, but grouped folds are right by construction: all other conclusions here "
+            "rest on them."
+        )
+
+
+def _maps(evidence: Evidence, dataset: str, scheme: str) -> Iterator[str]:
+    study = evidence.study
+    mine = {place[2]: gap for place, gap in evidence.excess.items() if place[:2] == (dataset, scheme)}
+    if not mine:
+        yield (
+            f"Maps of training images are {READINGS[study.map_fit]}; the other reading was not run "
+            "(map_fit_check), so what "
+            "it would change is not known."
+        )
+        if study.map_fit == AS_WRITTEN:
+            yield (
+                "A map source that saw the training images may show them cleaner than others; read the false rejects "
+                "with that in mind."
+            )
+        return
+    for features, gap in mine.items():
+        yield (
+            f"With {SPOKEN[features]} the false-reject rate as written minus that cross-fitted is "
+            f"{100 * gap.difference:+z.1f} points (95 % interval {100 * gap.low:+z.1f} to {100 * gap.high:+z.1f})."
+        )
+    reading = believed(evidence.excess, dataset, scheme, study.map_fit)
+    if any(gap.low > 0 for gap in mine.values()):
+        yield (
+            "So as written the classifier takes good images that the map source has not seen for defective: "
+            "the comparisons "
+            "rest on the cross-fitted maps."
+        )
+    else:
+        yield (
+            "No excess of false rejects is shown, so the comparisons rest on the study's own reading, "
+            f"{READINGS[reading]}."
+        )
+    if reading != study.map_fit:
+        yield (
+            "Tables 2 and 3, operating points and label economy are the study's own reading, "
+            f"{READINGS[study.map_fit]}."
+        )
+
+
+def _simpler(evidence: Evidence, dataset: str) -> Iterator[str]:
+    table = evidence.versus[evidence.versus["dataset"] == dataset]
+    areas = table[(table["metric"] == "weighted_auc") & table["a"].isin(BASELINES)]
+    if areas.empty:
+        yield "No baselines were run beside image and map together, so this stays open."
+        return
+    kinds = {
+        "Better than image and map together": areas["low"] > 0,
+        "Not told apart from them": (areas["low"] <= 0) & (areas["high"] >= 0),
+        "Worse": areas["high"] < 0,
+    }
+    for kind, chosen in kinds.items():
+        if chosen.any():
+            listed = "; ".join(
+                f"{SPOKEN[row['a']]} (AUC {row['value_a']:.3f}, {_signed(row['difference'])}, interval {_span(row)}, "
+                f"p = {shown_p(row['p'])}, {row['false_rejects_a']:.1%} false rejects)"
+                for _, row in areas[chosen].iterrows()
+            )
+            yield f"{kind} (AUC {areas['value_b'].iloc[0]:.3f}): {listed}."
+    as_well = areas[areas["high"] >= 0]
+    if as_well.empty:
+        yield "So nothing simpler that was tried does as well."
+    else:
+        best = as_well.sort_values("value_a").iloc[-1]
+        at = table[(table["metric"] == RECALL_AT) & (table["a"] == best["a"])].iloc[0]
+        yield (
+            f"So yes, as far as the AUC shows: {SPOKEN[best['a']]}. At {RATE:.0%} false rejects the defect "
+            "recall is then "
+            f"{at['value_a']:.1%} against {at['value_b']:.1%}."
+        )
+
+
+def _cost(evidence: Evidence, dataset: str) -> Iterator[str]:
+    points = evidence.points[(evidence.points["dataset"] == dataset) & (evidence.points["class"] == ALL)]
+    points = points[points["features"].isin(FEATURE_SETS)]
+    chosen = points[(points["method"] == TRAINING) & points["caught"].notna()]
+    if chosen.empty:
+        yield (
+            "No training images were scored out of fold, so no threshold could be chosen without the test folds; the "
+            "figures in the table are optimistic."
+        )
+        return
+    yield "Thresholds were chosen on training images and checked on the test folds."
+    for required, rows in chosen.groupby("required"):
+        listed = "; ".join(
+            f"{SPOKEN[row['features']]} {row['false_rejects']:.1%} false rejects (reached {row['recall']:.1%}, "
+            f"{row['escapes']:,.0f} escapes per million)"
+            for row in rows.to_dict("records")
+        )
+        yield f"For {required:.1%} of the defects: {listed}."
+    missed = chosen[chosen["recall_high"] < chosen["required"]]
+    if len(missed):
+        yield (
+            f"In {len(missed)} of {len(chosen)} cases the test folds show a recall below the required one, "
+            "its interval "
+            "and all: such a threshold does not carry over."
+        )
+    bounds = points[points["method"] == CONFORMAL]
+    refused = bounds[bounds["caught"].isna()]
+    if len(refused):
+        listed = ", ".join(
+            f"{required:.1%} ({rows['n_calibration'].min():.0f} calibration defects, "
+            + (
+                "no number suffices"
+                if np.isinf(rows["n_needed"].iloc[0])
+                else f"{rows['n_needed'].iloc[0]:.0f} needed"
+            )
+            + ")"
+            for required, rows in refused.groupby("required")
+        )
+        yield f"The conformal bound refuses for {listed}."
+    elif len(bounds):
+        yield "There are enough calibration defects for a conformal bound on every required recall."
+
+
+def _labels(evidence: Evidence, dataset: str) -> Iterator[str]:
+    needs = evidence.economy.needs[evidence.economy.needs["dataset"] == dataset]
+    if needs.empty:
+        yield "The share of defects kept was not varied for the image and another feature set: no answer."
+        return
+    full = needs[(needs["reference"] == needs["reference"].max()) & needs["features"].isin(FEATURE_SETS)]
+    count = full["reference"].iloc[0]
+    yield (
+        f"With {count:.0f} labelled defects in training the image finds {full['target'].iloc[0]:.1%} of the "
+        "defects at "
+        f"{RATE:.0%} false rejects."
+    )
+    for row in full.to_dict("records"):
+        yield f"Labelled defects for the same with {SPOKEN[row['features']]}: {shown_need(row)}."
+
+
+def _row(table: pd.DataFrame, metric: str, a: str, b: str) -> pd.Series | None:
+    found = table[
+        (table["metric"] == metric) & (table["class"] == ALL) & (table["a"] == a) & (table["b"] == b)
+    ]
+    return found.iloc[0] if len(found) else None
+
+
+def _signed(value: float) -> str:
+    return f"{value:+z.3f}"
+
+
+def _span(row: pd.Series | Interval) -> str:
+    low, high = (row.low, row.high) if isinstance(row, Interval) else (row["low"], row["high"])
+    return f"{_signed(low)} to {_signed(high)}"

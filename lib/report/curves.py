@@ -1,0 +1,92 @@
+"""Figures of operating points and of label economy."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from sklearn.metrics import roc_curve
+
+from lib.report.economy import Economy
+from lib.report.figures import DASHES, MARKERS, NAMES, PALETTE, footnote, named_legend, plain
+from lib.report.metrics import ALL, RATE
+from lib.report.points import TRAINING
+
+
+def recall_against_false_rejects(
+    predictions: pd.DataFrame, good: str, caption: str, points: pd.DataFrame | None = None
+) -> Figure:
+    """Draw defect recall against false rejects as the threshold on 1 - p(good) moves, the operating points marked.
+
+    Filled markers: the classifier's own decision. Hollow ones, with their required recall: what thresholds chosen on
+    training images reached on the test folds (`points` of `operating_numbers`, where there are any).
+    """
+    figure, axes = plt.subplots(figsize=(5.4, 4.2))
+    for name, colour in PALETTE.items():
+        part = predictions[predictions["features"] == name]
+        if part.empty:
+            continue
+        defective = (part["label"] != good).to_numpy()
+        rate, hit, _ = roc_curve(defective, 1 - part[f"p:{good}"])
+        axes.plot(rate, hit, color=colour, label=NAMES[name], dashes=DASHES[name] or (None, None))
+        called = (part["predicted"] != good).to_numpy()
+        axes.plot(
+            called[~defective].mean(), called[defective].mean(), MARKERS[name], color=colour, ms=6, mec="0.1"
+        )
+        chosen = _chosen(points, name)
+        axes.plot(chosen["false_rejects"], chosen["recall"], MARKERS[name], color=colour, ms=6, mfc="white")
+        for at in chosen.index:
+            place = (chosen["false_rejects"][at], chosen["recall"][at])
+            text = f"{100 * chosen['required'][at]:g}"
+            axes.annotate(text, place, (3, -9), textcoords="offset points", fontsize=7)
+    axes.set(
+        xlabel="false rejects (share of good images)",
+        ylabel="defect recall",
+        xlim=(-0.02, 1.02),
+        ylim=(0, 1.02),
+    )
+    told = "filled: the classifier's own decision"
+    if len(_chosen(points)):
+        told += "\nhollow: threshold from training images\nfor a defect recall of so many %"
+    axes.legend(frameon=False, loc="lower right", title=told, title_fontsize=8, fontsize=8)
+    footnote(figure, caption)
+    return figure
+
+
+def learning_curves(economy: Economy, caption: str) -> Figure:
+    """Draw recall at 5 % false rejects over the number of labelled defects, one panel per data set, 95 % bands."""
+    datasets = list(dict.fromkeys(economy.curves["dataset"]))
+    figure, grid = plt.subplots(
+        1, len(datasets), figsize=(4.6 * len(datasets) + 0.4, 3.4), squeeze=False, sharey=True
+    )
+    for axes, dataset in zip(grid[0], datasets, strict=True):
+        for name, colour in PALETTE.items():
+            part = economy.curves[
+                (economy.curves["dataset"] == dataset) & (economy.curves["features"] == name)
+            ]
+            if part.empty:
+                continue
+            axes.fill_between(part["labels"], part["low"], part["high"], color=colour, alpha=0.15, lw=0)
+            axes.plot(
+                part["labels"], part["recall"], color=colour, marker=MARKERS[name], ms=5, mec="0.1", label=name,
+                dashes=DASHES[name] or (None, None),
+            )  # fmt: skip
+        axes.set(title=plain(dataset), xlabel="labelled defects in a training fold", ylim=(0, 1.02))
+        axes.set_xlim(left=0)
+        axes.legend()
+    grid[0][0].set_ylabel(f"defect recall at {RATE:.0%} false rejects")
+    figure.tight_layout()
+    for axes in grid[0][1:]:
+        axes.get_legend().remove()
+    named_legend(figure, grid[0][0])
+    footnote(figure, caption)
+    return figure
+
+
+def _chosen(points: pd.DataFrame | None, features: str | None = None) -> pd.DataFrame:
+    """Return the points over all defects whose thresholds come from training images."""
+    if points is None:
+        return pd.DataFrame(columns=["required", "recall", "false_rejects"])
+    part = points[(points["method"] == TRAINING) & (points["class"] == ALL) & ~np.isnan(points["caught"])]
+    return part if features is None else part[part["features"] == features]

@@ -1,0 +1,94 @@
+"""Everything that a study's tables and conclusions are made of, computed once from stored predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from lib.pipeline.predictions import calibration, predictions
+from lib.pipeline.run import Run
+from lib.report.baselines import against_method
+from lib.report.bootstrap import Interval
+from lib.report.economy import Economy, label_economy
+from lib.report.map_fit import basis, excess_rejects, side_by_side
+from lib.report.metrics import FEATURE_SETS
+from lib.report.points import operating_numbers
+from lib.report.statistics import compare
+from lib.study import Study
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What conclusions are drawn from, over all data sets of a study.
+
+    found: predictions of all schemes and keeps; mine: those of each data set's first scheme, which the study believes;
+    readings, excess: both readings of map_fit side by side (no rows where there is no check), and the good images that
+    the as-written one rejects in excess; basis: the predictions at keep 1 that the comparisons rest on; compared:
+    `compare` of it; versus: the baselines against image + map; points: operating points; economy: label economy.
+    """
+
+    study: Study
+    good: Mapping[str, str]
+    found: pd.DataFrame
+    mine: pd.DataFrame
+    readings: pd.DataFrame
+    excess: dict[tuple[str, str, str], Interval]
+    basis: pd.DataFrame
+    compared: pd.DataFrame
+    versus: pd.DataFrame
+    points: pd.DataFrame
+    economy: Economy
+
+
+def weigh(
+    found: pd.DataFrame, good: Mapping[str, str], study: Study, calibration: pd.DataFrame, other: pd.DataFrame
+) -> Evidence:
+    """Return the evidence in predictions of all schemes and keeps.
+
+    `calibration`: out-of-fold predictions of training images; `other`: predictions of the other reading of map_fit.
+    Either may have no rows. Raises `ValueError` for predictions that cannot be counted or paired.
+    """
+    mine = first_scheme(found)
+    readings = side_by_side(mine, other, study.map_fit)
+    excess = excess_rejects(readings, good, seed=study.seed, binary=study.binary)
+    whole = basis(mine, readings, excess, study.map_fit)
+    seed, alpha, binary = study.seed, study.alpha, study.binary
+    main = whole[whole["features"].isin(FEATURE_SETS)]
+    return Evidence(
+        study=study,
+        good=good,
+        found=found,
+        mine=mine,
+        readings=readings,
+        excess=excess,
+        basis=whole,
+        compared=compare(main, good, seed=seed, alpha=alpha, binary=binary),
+        versus=against_method(whole, good, seed=seed, alpha=alpha, binary=binary),
+        points=operating_numbers(
+            mine,
+            calibration,
+            good,
+            required=study.required,
+            prevalence=study.prevalence,
+            binary=binary,
+        ),
+        economy=label_economy(mine, good, seed=seed, binary=binary),
+    )
+
+
+def first_scheme(found: pd.DataFrame) -> pd.DataFrame:
+    """Return the predictions of each data set's first scheme of folds: grouped where groups are known."""
+    return found[found["scheme"] == found.groupby("dataset")["scheme"].transform("first")]
+
+
+def calibrations(runs: Sequence[Run]) -> pd.DataFrame:
+    """Return the out-of-fold predictions of training images of all data sets."""
+    return pd.concat([calibration(run) for run in runs], ignore_index=True)
+
+
+def other_reading(runs: Sequence[Run]) -> pd.DataFrame:
+    """Return the predictions of the other reading of map_fit, of the studies that check it, else no rows."""
+    checked = [predictions(run, "map_fit_check")[0] for run in runs if run.study.map_fit_check]
+    return pd.concat(checked, ignore_index=True) if checked else pd.DataFrame()

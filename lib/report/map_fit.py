@@ -1,0 +1,142 @@
+"""Maps as the paper writes them, or cross-fitted: side by side, and which of the two to believe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pandas as pd
+
+from lib.report.bootstrap import Interval, bootstrap_difference
+from lib.report.cells import (
+    IN_BRACKETS,
+    Good,
+    binary_title,
+    read_cells,
+    synthetic_notes,
+    wide_frame,
+    with_intervals,
+)
+from lib.report.metrics import ALL, FEATURE_NAMES, POOLED, RECALL_AT, decisions, good_of
+from lib.report.paper import display_name
+from lib.report.rendering import Table, display_frame
+
+AS_WRITTEN, CROSS_FITTED = "as_written", "cross_fitted"
+READINGS = {AS_WRITTEN: "as written", CROSS_FITTED: "cross-fitted"}
+_METRICS = ("weighted_auc", "binary_auc", "defect_recall", "false_reject_rate", RECALL_AT)
+_READING = "Maps of training images"
+
+
+def side_by_side(main: pd.DataFrame, other: pd.DataFrame, map_fit: str) -> pd.DataFrame:
+    """Return both readings' predictions at keep 1 with a column `map_fit`, empty for what uses no map.
+
+    `main` are the study's predictions under the reading `map_fit`, `other` those of the other reading, which hold
+    only the feature sets that use the map. No rows where `other` has none.
+    """
+    if other.empty:
+        return main.iloc[:0].assign(map_fit="")
+    whole = main[main["keep"] == 1.0]
+    places = whole[["dataset", "scheme"]].apply(tuple, axis=1)
+    other = other[
+        (other["keep"] == 1.0) & other[["dataset", "scheme"]].apply(tuple, axis=1).isin(set(places))
+    ]
+    mapped = whole["features"].isin(set(other["features"]))
+    remaining = AS_WRITTEN if map_fit == CROSS_FITTED else CROSS_FITTED
+    parts = [
+        whole[whole["features"] == "image"].assign(map_fit=""),
+        whole[mapped].assign(map_fit=map_fit),
+        other.assign(map_fit=remaining),
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def map_fit_table(
+    readings: pd.DataFrame, good: Good, context: str = "", binary: str = "collapsed"
+) -> Table | None:
+    """Return both readings of every feature set that uses the map, with false rejects; None where there is no check.
+
+    `readings` is `side_by_side`. Raises `ValueError` for predictions that cannot be counted.
+    """
+    if readings.empty:
+        return None
+    found = []
+    for reading, rows in readings.groupby("map_fit", sort=False):
+        for cell in read_cells(rows, good, binary, POOLED, _METRICS, None):
+            found += [
+                (cell.dataset, cell.scheme, name, str(reading), cell)
+                for name in FEATURE_NAMES
+                if name in set(rows["features"])
+            ]
+    order = list(FEATURE_NAMES)
+    found.sort(key=lambda row: (row[0], row[1], order.index(row[2]), row[3]))
+    lines: list[dict[Any, Any]] = []
+    ends: dict[Any, list[tuple[float, float]]] = {}
+    for dataset, scheme, name, reading, cell in found:
+        line: dict[Any, Any] = {("Dataset", ""): dataset, ("Folds", ""): scheme}
+        line |= {("Features", ""): FEATURE_NAMES[name], (_READING, ""): READINGS.get(reading, "none used")}
+        for metric in _METRICS:
+            column = (binary_title(metric), "")
+            line[column] = cell.value(name, metric, ALL)
+            ends.setdefault(column, []).append(cell.interval(name, metric, ALL))
+        lines.append(line)
+    numbers = wide_frame(lines)
+    formats: dict[Any, Callable[[Any], str]] = {
+        (binary_title(metric), ""): ("{:.4f}" if "auc" in metric else "{:.2%}").format for metric in _METRICS
+    }
+    numbers, frame = with_intervals(
+        numbers, display_frame(numbers, formats | {("Dataset", ""): display_name}), ends, ".1%"
+    )
+    notes = (
+        "As written: the maps of training images come from a source that was fitted on the good ones among them. "
+        "Cross-fitted: from sources that did not see them, as it is for test images.",
+        "A high recall beside many false rejects is no success: the classifier learned that a clean map means good.",
+        IN_BRACKETS,
+        *synthetic_notes(list(dict.fromkeys(numbers[("Dataset", "")]))),
+    )
+    title = "Maps as written against cross-fitted, with all defects, pooled over all test folds"
+    return Table("Map fit", title, context, frame, numbers, notes, headers=4)
+
+
+def excess_rejects(
+    readings: pd.DataFrame, good: Good, *, seed: int, binary: str = "collapsed", n: int = 2000
+) -> dict[tuple[str, str, str], Interval]:
+    """Return how many more good images the as-written reading rejects, by (dataset, scheme, features).
+
+    False-reject rate as written minus cross-fitted, pooled, with a 95 % bootstrap interval clustered by group.
+    """
+    found = {}
+    mapped = readings[readings["map_fit"] != ""]
+    for (dataset, scheme, features), rows in mapped.groupby(["dataset", "scheme", "features"], sort=False):
+        pair = decisions(rows, binary).assign(features=lambda t: t["map_fit"])
+        name = good_of(good, str(dataset))
+        found[str(dataset), str(scheme), str(features)] = bootstrap_difference(
+            pair, "false_reject_rate", AS_WRITTEN, CROSS_FITTED, name, seed, n
+        )
+    return found
+
+
+def believed(excess: dict[tuple[str, str, str], Interval], dataset: str, scheme: str, map_fit: str) -> str:
+    """Return the reading that the conclusions of a data set rest on.
+
+    Cross-fitted where some feature set rejects more good images as written, the interval clear of zero; else the
+    study's own reading `map_fit`.
+    """
+    mine = [interval for place, interval in excess.items() if place[:2] == (dataset, scheme)]
+    return CROSS_FITTED if any(interval.low > 0 for interval in mine) else map_fit
+
+
+def basis(
+    main: pd.DataFrame, readings: pd.DataFrame, excess: dict[tuple[str, str, str], Interval], map_fit: str
+) -> pd.DataFrame:
+    """Return the predictions at keep 1 that conclusions rest on: per data set and scheme, the believed reading.
+
+    Where it is not the study's own, feature sets without that reading are left out, the image alone excepted.
+    """
+    parts: Sequence[pd.DataFrame] = []
+    for (dataset, scheme), rows in main[main["keep"] == 1.0].groupby(["dataset", "scheme"], sort=False):
+        reading = believed(excess, str(dataset), str(scheme), map_fit)
+        if reading != map_fit:
+            rows = readings[(readings["dataset"] == dataset) & (readings["scheme"] == scheme)]
+            rows = rows[rows["map_fit"].isin(["", reading])].drop(columns="map_fit")
+        parts = [*parts, rows]
+    return pd.concat(parts, ignore_index=True)

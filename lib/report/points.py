@@ -1,0 +1,166 @@
+"""Operating points: thresholds chosen on training scores, and what they catch and reject on the test folds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from lib.report.cells import Good, at_keep
+from lib.report.conformal import conformal_threshold, defects_needed, training_threshold
+from lib.report.metrics import (
+    ALL,
+    check_predictions,
+    decisions,
+    defect_classes,
+    defect_scores,
+    good_of,
+    thresholds,
+)
+from lib.report.statistics import clopper_pearson
+
+TRAINING, CONFORMAL, OPTIMISTIC = "training scores", "conformal", "test folds themselves"
+METHODS = {TRAINING: training_threshold, CONFORMAL: conformal_threshold}
+_KEYS = ["dataset", "scheme", "features"]
+_COUNTS = ["caught", "n_defects", "rejected", "n_good"]
+
+
+def operating_numbers(
+    predictions: pd.DataFrame,
+    calibration: pd.DataFrame,
+    good: Good,
+    *,
+    required: Sequence[float] = (0.90, 0.95, 0.99, 0.995),
+    prevalence: float = 0.01,
+    keep: float = 1.0,
+    binary: str = "collapsed",
+) -> pd.DataFrame:
+    """Return what each required defect recall costs, per data set, scheme, feature set, class and way to choose.
+
+    `calibration` holds out-of-fold predictions of each fold's training images (its rows may be none). `method` says
+    where the threshold on 1 - p(good) was chosen: on the fold's calibration defects (of the class, or of all) to
+    reach the recall there, by the split-conformal bound on the same, or, optimistically, on the pooled test folds.
+    The first two have one threshold per fold (`threshold_low`, `threshold_high`: its range) and are verified on that
+    fold's test images. `caught` of `n_defects` and `rejected` of `n_good` are pooled over the folds (and the mean of
+    the repeats, rounded), shares in [0, 1] with Clopper-Pearson 95 % intervals; `escapes` are per million products at
+    `prevalence`. `n_calibration` are the fewest calibration defects of a fold, `n_needed` what the bound asks for; a
+    bound that some fold refuses has no values. Raises `ValueError` for a recall outside (0, 1], a prevalence outside
+    (0, 1), predictions that cannot be counted, and a fold without calibration rows.
+    """
+    if not 0 < prevalence < 1:
+        raise ValueError(f"prevalence {prevalence} outside (0, 1)")
+    part = at_keep(predictions, keep)
+    check_predictions(part, good)
+    known = decisions(calibration, binary) if len(calibration) else calibration
+    found = []
+    for key, tested in decisions(part, binary).groupby(_KEYS, sort=False, observed=True):
+        place = dict(zip(_KEYS, map(str, key), strict=True))
+        here = known
+        for name, value in place.items() if len(known) else ():
+            here = here[here[name] == value]
+        name = good_of(good, place["dataset"])
+        rows = [*_optimistic(tested, name, required), *_verified(tested, here, name, required)]
+        found.append(pd.DataFrame(rows).assign(**place))
+    return _with_shares(pd.concat(found, ignore_index=True), prevalence)
+
+
+@dataclass(frozen=True)
+class _Fold:
+    """Scores 1 - p(good) and true classes of one fold's test images and of its calibration images."""
+
+    score: np.ndarray
+    label: np.ndarray
+    known_score: np.ndarray
+    known_label: np.ndarray
+
+    def counts(self, chosen: float, defects: str, good: str) -> list[float]:
+        """Return caught, n_defects, rejected and n_good at a threshold; caught and rejected NaN without one."""
+        among, fine = _of_class(self.label, defects, good), self.label == good
+        reject = self.score >= chosen
+        missing = np.nan if np.isnan(chosen) else 0
+        return [reject[among].sum() + missing, among.sum(), reject[fine].sum() + missing, fine.sum()]
+
+
+def _of_class(labels: np.ndarray, label: str, good: str) -> np.ndarray:
+    return labels != good if label == ALL else labels == label
+
+
+def _optimistic(tested: pd.DataFrame, good: str, required: Sequence[float]) -> Iterator[dict[str, object]]:
+    """Yield the counts where thresholds are chosen on the pooled test folds, each repeat's its own."""
+    for label in [ALL, *defect_classes(tested, good)]:
+        part = tested if label == ALL else tested[tested["label"].isin([good, label])]
+        points = [thresholds(rows, good, required) for _, rows in part.groupby("repeat", observed=True)]
+        for place, recall in enumerate(required):
+            here = pd.DataFrame([table.iloc[place] for table in points])
+            yield _row(OPTIMISTIC, label, recall, here[_COUNTS].to_numpy(), here["threshold"].to_numpy())
+
+
+def _verified(
+    tested: pd.DataFrame, known: pd.DataFrame, good: str, required: Sequence[float]
+) -> Iterator[dict[str, object]]:
+    """Yield the counts where each fold's thresholds are chosen on its calibration images."""
+    if known.empty:
+        return
+    repeats = [_folds(rows, known, good) for _, rows in tested.groupby("repeat", observed=True)]
+    for label in [ALL, *defect_classes(tested, good)]:
+        scores = [
+            [fold.known_score[_of_class(fold.known_label, label, good)] for fold in folds]
+            for folds in repeats
+        ]
+        least = min(len(defects) for folds in scores for defects in folds)
+        for recall in required:
+            for method, choose in METHODS.items():
+                chosen = [[choose(defects, recall) for defects in folds] for folds in scores]
+                counts = [
+                    np.sum(
+                        [fold.counts(at, label, good) for fold, at in zip(folds, ats, strict=True)], axis=0
+                    )
+                    for folds, ats in zip(repeats, chosen, strict=True)
+                ]
+                row = _row(method, label, recall, np.array(counts), np.ravel(chosen))
+                yield row | {"n_calibration": least, "n_needed": defects_needed(recall)}
+
+
+def _folds(tested: pd.DataFrame, known: pd.DataFrame, good: str) -> list[_Fold]:
+    """Return one repeat's folds with the calibration images of the same repeat (of all repeats, if it has none)."""
+    same = known[known["repeat"] == tested["repeat"].iloc[0]]
+    known = same if len(same) else known
+    folds = []
+    for fold, rows in tested.groupby("fold", observed=True):
+        inner = known[known["fold"] == fold]
+        if inner.empty:
+            where = ", ".join(str(rows[name].iloc[0]) for name in _KEYS)
+            raise ValueError(f"no calibration predictions for fold {fold} of {where}")
+        labels = (rows["label"].to_numpy(dtype=str), inner["label"].to_numpy(dtype=str))
+        folds.append(_Fold(defect_scores(rows, good), labels[0], defect_scores(inner, good), labels[1]))
+    return folds
+
+
+def _row(method: str, label: str, recall: float, counts: np.ndarray, chosen: np.ndarray) -> dict[str, object]:
+    """Return one line: counts (repeats, 4) averaged, and the range of the thresholds; NaN where one is missing."""
+    found = dict(zip(_COUNTS, np.round(counts.astype(float).mean(axis=0)), strict=True))
+    ends = {"threshold_low": chosen.min(), "threshold_high": chosen.max()}
+    return {"class": label, "required": recall, "method": method, **found, **ends}
+
+
+def _with_shares(numbers: pd.DataFrame, prevalence: float) -> pd.DataFrame:
+    """Return the counts with shares, intervals and escapes per million."""
+    for share, k, n in (("recall", "caught", "n_defects"), ("false_rejects", "rejected", "n_good")):
+        numbers[share] = numbers[k] / numbers[n]
+        ends = [
+            clopper_pearson(int(hits), int(among)) if hits == hits and among else (np.nan, np.nan)
+            for hits, among in zip(numbers[k], numbers[n], strict=True)
+        ]
+        numbers[f"{share}_low"], numbers[f"{share}_high"] = zip(*ends, strict=True)
+    for name, recall in (
+        ("escapes", "recall"),
+        ("escapes_low", "recall_high"),
+        ("escapes_high", "recall_low"),
+    ):
+        numbers[name] = 1e6 * prevalence * (1 - numbers[recall])
+    for name in ("n_calibration", "n_needed"):
+        numbers[name] = numbers.get(name, np.nan)
+    leading = [*_KEYS, "class", "required", "method"]
+    return numbers[[*leading, *(name for name in numbers.columns if name not in leading)]]
