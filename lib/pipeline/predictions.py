@@ -5,34 +5,46 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from lib.classify.evaluate import evaluate_fold
-from lib.engine import run_tasks
-from lib.pipeline.features import feature_all, image_feature_table, map_feature_table
+from lib.classify.evaluate import FeatureSet, evaluate_fold
+from lib.pipeline.anomaly import map_splits
+from lib.pipeline.features import feature_all, image_feature_table, map_feature_name, map_feature_table
 from lib.pipeline.pictures import in_test_fold, index, splits
-from lib.pipeline.run import Run
+from lib.pipeline.run import Run, each_split
+from lib.store import fingerprint
+
+CHECK = "map_fit_check"
+FEATURE_SETS: tuple[FeatureSet, ...] = ("image", "map", "both")
+USE_MAP: tuple[FeatureSet, ...] = ("map", "both")
 
 
 def classify_fold(run: Run, stage: str, split: str) -> dict[str, Any]:
-    """Fit and test one split's classifiers; `stage` is classification (all defects) or imbalance (fewer)."""
+    """Fit and test one split's classifiers.
+
+    `stage` is classification (all defects), imbalance (fewer), or map_fit_check (all defects, the other reading of
+    `map_fit`, the feature sets that use the map).
+    """
     table, study = index(run), run.study
     has_maps = split in splits(run, with_maps=True)
     features = image_feature_table(run)
+    fit = study.map_fits[-1] if stage == CHECK else study.map_fit
     inputs = {
         "image": run.store.digest("features/image.npy"),
-        "map": run.store.digest(f"features/map-{split}.npy") if has_maps else "",
-        "folds": run.store.digest("folds.parquet"),
+        "map": run.store.digest(map_feature_name(split, fit)) if has_maps else "",
+        "index": run.store.digest("index.parquet"),
+        "tested": fingerprint({"rows": np.flatnonzero(in_test_fold(run, split)).tolist()}),
         "seed": run.seed("classify", split),
         **study.values(("selection", "mlp", "scale", "binary", "repeats", "keep")),
     }
-    if stage == "classification":
+    if stage != "imbalance":
         inputs["keep"] = [1.0]
 
     def write(path: Path) -> dict[str, Any]:
         tested = in_test_fold(run, split)
-        of_maps = map_feature_table(run, split) if has_maps else None
-        levels = [1.0] if stage == "classification" else [share for share in study.keep if share < 1]
+        of_maps = map_feature_table(run, split, fit) if has_maps else None
+        levels = [1.0] if stage != "imbalance" else [share for share in study.keep if share < 1]
         rows, notes = [], []
         for repeat in range(study.repeats):
             for keep in levels:
@@ -47,6 +59,7 @@ def classify_fold(run: Run, stage: str, split: str) -> dict[str, Any]:
                     mlp=study.mlp,
                     scale=study.scale,
                     binary=study.binary,
+                    feature_sets=USE_MAP if stage == CHECK else FEATURE_SETS,
                     seed=run.seed("classify", split, repeat),
                 )
                 rows.append(result.predictions.assign(repeat=repeat))
@@ -70,16 +83,16 @@ def classify_fold(run: Run, stage: str, split: str) -> dict[str, Any]:
 
 
 def predictions(run: Run, stage: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return all predictions of a stage (imbalance includes classification's) and the fits' diagnostics."""
+    """Return all predictions of a stage and the fits' diagnostics.
+
+    imbalance includes classification's; map_fit_check is empty unless the study asks for it, and primary folds only.
+    """
     feature_all(run)
-    names = splits(run)
-    summaries = run_tasks(
-        classify_fold,
-        [(run, stage, name) for name in names],
-        label=stage,
-        shared_folder=run.store.root,
-        scheduler=run.scheduler,
-    )
+    if stage == CHECK and not run.study.map_fit_check:
+        table, notes = predictions(run, "classification")
+        return table.iloc[:0], notes.iloc[:0]
+    names = map_splits(run, run.study.map_fits[-1]) if stage == CHECK else splits(run)
+    summaries = each_split(run, classify_fold, names, stage, stage)
     parts = [run.store.path(f"predictions/{stage}/{name}.parquet") for name in names]
     digests = {name: run.store.digest(f"predictions/{stage}/{name}.parquet") for name in names}
     table = pd.concat([pd.read_parquet(path) for path in parts], ignore_index=True)

@@ -204,7 +204,7 @@ def _stage_seconds(store: Store) -> dict[str, float]:
         "DRAEM training": ("draem/",),
         "maps": ("maps/",),
         "features": ("features/",),
-        "classification": ("predictions/classification/",),
+        "classification": ("predictions/classification/", "predictions/map_fit_check/"),
         "imbalance": ("predictions/imbalance/",),
     }
     spent = {name: (store.manifest(name) or {})["summary"]["seconds"] for name in store.names()}
