@@ -20,6 +20,7 @@ from lib.data.faults import DataError
 from lib.data.folds import FoldError
 from lib.data.synthetic import PRODUCTS
 from lib.engine import BATCH, EngineError, local_cluster
+from lib.pipeline.anomaly import all_draems, good_rows
 from lib.pipeline.pictures import folds, index, splits
 from lib.pipeline.run import NAMED, Run
 from lib.report.summary import write_index
@@ -36,6 +37,8 @@ def check_data(work: Plan) -> None:
             continue
         try:
             folds(run)
+            for name in all_draems(run):
+                good_rows(run, name)
         except (DataError, FoldError, OSError, ValueError) as error:
             faults.append(f"{run.name}: {error}")
     if faults:

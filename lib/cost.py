@@ -16,8 +16,10 @@ from lib.classify.mlp import fit_predict
 from lib.classify.selection import mutual_information, n_selected
 from lib.data.textures import procedural_textures
 from lib.draem.training import TrainingSettings, train
-from lib.study import Study
+from lib.maps.crossfit import HALVES
+from lib.study import MapFit, Study
 
+DRAEMS: dict[MapFit, int] = {"as_written": 1, "cross_fitted": HALVES}  # trainings per split
 SECONDS_PER_NOTEBOOK = 5.0  # a kernel's start, imports, figures, HTML
 # Fits of `image` that the baselines cost, from tests/benchmarks: `stats` alone is four, as few columns learn slowly.
 BASELINE_FITS, CHEAP_FITS = 7.0, 0.2
@@ -87,15 +89,21 @@ def estimate(study: Study, size: Size, speed: Speed) -> dict[str, float]:
     level = size.splits * models * (3 * speed.fit + speed.information) * rows
     fit = size.map_splits * models * speed.fit * rows if study.baselines else 0.0
     cheap = level + CHEAP_FITS * fit
+    whole = level + BASELINE_FITS * fit
+    # a cross-fitted fold: two DRAEMs, and two maps of each test image
+    made = map_splits(study, size)
+    steps = maps = 0.0
+    for reading, folds in made.items():
+        shares = DRAEMS[reading]
+        steps += folds * shares * study.steps_for(trained // shares, shares)
+        maps += folds * size.images * (1 + (shares - 1) / study.folds)
+    compared = (sum(made.values()) - size.map_splits) / size.splits
     seconds = {
         "00_dataset": size.images * 0.01,
-        "01_draem_training": size.map_splits
-        * study.steps_for(trained)
-        * study.draem_batch
-        * speed.draem_training,
-        "02_anomaly_maps": (size.map_splits + 1) * size.images * speed.draem_map,
-        "03_features": (1 + size.map_splits) * size.images * speed.resnet,
-        "04_classification": level + BASELINE_FITS * fit + cheap * (study.inner_folds - 1),
+        "01_draem_training": steps * study.draem_batch * speed.draem_training,
+        "02_anomaly_maps": (maps + size.images) * speed.draem_map,
+        "03_features": (1 + sum(made.values())) * size.images * speed.resnet,
+        "04_classification": whole * (1 + compared) + cheap * (study.inner_folds - 1),
         "05_imbalance_study": cheap * sum(share for share in study.keep if share < 1),
     }
     if study.draem_checkpoint:
@@ -103,13 +111,20 @@ def estimate(study: Study, size: Size, speed: Speed) -> dict[str, float]:
     return {name: value + SECONDS_PER_NOTEBOOK for name, value in seconds.items()}
 
 
+def map_splits(study: Study, size: Size) -> dict[MapFit, int]:
+    """Return the number of splits that get maps of each reading; the one beside it is made for one scheme only."""
+    return {fit: size.map_splits if fit == study.map_fit else study.folds for fit in study.map_fits}
+
+
 def disk_bytes(study: Study, size: Size) -> int:
     """Return the bytes that the artefacts of one data set take."""
     stack = size.images * 3 * (study.image_size**2 + study.feature_size**2)
-    maps = size.map_splits * size.images * 2 * study.image_size**2
-    features = (1 + size.map_splits) * size.images * 512 * 4
-    networks = size.map_splits * 4 * (69.05e6 * (study.reconstructive_width / 128) ** 2)
-    networks += size.map_splits * 4 * (28.37e6 * (study.discriminative_width / 64) ** 2)
+    made = map_splits(study, size)
+    maps = sum(made.values()) * size.images * 2 * study.image_size**2
+    features = (1 + sum(made.values())) * size.images * 512 * 4
+    network = 69.05e6 * (study.reconstructive_width / 128) ** 2
+    network += 28.37e6 * (study.discriminative_width / 64) ** 2
+    networks = 4 * network * sum(count * DRAEMS[fit] for fit, count in made.items())
     return int(stack + maps + features + networks)
 
 

@@ -34,7 +34,11 @@ WRITES: dict[str, tuple[str, ...]] = {  # what `--force` makes a notebook's step
     "01_draem_training": ("draem/",),
     "02_anomaly_maps": ("maps/",),
     "03_features": ("features/",),
-    "04_classification": ("predictions/classification", "predictions/calibration"),
+    "04_classification": (
+        "predictions/classification",
+        "predictions/calibration",
+        "predictions/map_fit_check",
+    ),
     "05_imbalance_study": ("predictions/imbalance",),
     "06_statistics": (),
 }

@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
+MapFit = Literal["as_written", "cross_fitted"]
+
 
 class StudyError(ValueError):
     """A preset or setting that cannot be used; the message lists every fault."""
@@ -84,12 +86,15 @@ class Study:
     )
     draem_checkpoint: str = setting("", "folder with official DRAEM checkpoints to use instead of training")
     # maps and features
+    map_encoding: Literal["raw", "jet"] = setting("raw", "raw: map as grey picture; jet: min-max and colours")
     map_fit: Literal["as_written", "cross_fitted"] = setting(
         "as_written",
-        "maps of training images: from a DRAEM that saw them, or cross_fitted, from ones that did not",
+        "as_written: every map from the fold's one DRAEM; cross_fitted: a training image's from a DRAEM that did "
+        "not see it, two per fold that share the steps",
     )
-    map_fit_check: bool = setting(False, "beside map_fit, the other reading with all defects, for comparison")
-    map_encoding: Literal["raw", "jet"] = setting("raw", "raw: map as grey picture; jet: min-max and colours")
+    map_fit_check: bool = setting(
+        False, "make the other reading of map_fit too, for comparison: primary folds, all defects"
+    )
     weights: str = setting(
         "auto", "ResNet-18 weights: auto, imagenet, embedded, a file, or random-init (for tests)"
     )
@@ -195,6 +200,11 @@ class Study:
             faults.append("groups and group_regex contradict each other: give one")
         if self.cv == "stratified" and (self.groups or self.group_regex):
             faults.append("cv=stratified ignores groups: leave out groups/group_regex, or cv=auto")
+        if self.draem_checkpoint and "cross_fitted" in self.map_fits:
+            faults.append(
+                "draem_checkpoint is one DRAEM trained elsewhere, and cross-fitted maps need two trained here: "
+                "map_fit=as_written, map_fit_check=false"
+            )
         if self.offline and self.weights == "imagenet":
             faults.append("weights=imagenet may need a download that offline forbids: give a file")
         return faults
@@ -204,9 +214,16 @@ class Study:
         text = "\x1f".join(map(str, (self.seed, *purpose)))
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
 
-    def steps_for(self, n_good: int) -> int:
-        """Return the DRAEM training steps of a fold with `n_good` good training images."""
-        return self.draem_steps or max(1, self.draem_epochs * n_good // self.draem_batch)
+    @property
+    def map_fits(self) -> tuple[MapFit, ...]:
+        """The readings of `map_fit` to make: the one that the results rest on, then the one beside it."""
+        other: MapFit = "cross_fitted" if self.map_fit == "as_written" else "as_written"
+        return (self.map_fit, other) if self.map_fit_check else (self.map_fit,)
+
+    def steps_for(self, n_good: int, sharing: int = 1) -> int:
+        """Return the steps of a DRAEM with `n_good` good training images, one of `sharing` that share `draem_steps`."""
+        shared = -(-self.draem_steps // sharing)
+        return shared or max(1, self.draem_epochs * n_good // self.draem_batch)
 
     def values(self, names: Sequence[str]) -> dict[str, Any]:
         """Return the named fields as JSON values."""

@@ -16,6 +16,29 @@ def test_training_grows_with_steps_and_splits():
     assert fewer["04_classification"] > shorter["04_classification"]
 
 
+def test_cross_fitting_costs_one_training_per_fold_and_the_check_one_more():
+    def training(**settings):
+        return estimate(Study.of("quick", settings), SIZE, SPEED)
+
+    written, fitted, both = training(), training(map_fit="cross_fitted"), training(map_fit_check=True)
+    name = "01_draem_training"
+    assert fitted[name] == written[name]
+    assert abs((both[name] - written[name]) - 3 * 250 * 8 * 0.01) < 1e-9
+    assert fitted["02_anomaly_maps"] > written["02_anomaly_maps"]  # test images get two maps
+    assert all(both[n] > written[n] for n in ("02_anomaly_maps", "03_features", "04_classification"))
+    assert both["05_imbalance_study"] == written["05_imbalance_study"]
+    leaking = Size(600, 200, 6, 6)  # stratified folds with maps too: the check leaves them out
+    more = estimate(Study.of("quick", {"map_fit_check": True}), leaking, SPEED)[name]
+    assert abs(more - estimate(Study.of("quick"), leaking, SPEED)[name] - 3 * 250 * 8 * 0.01) < 1e-9
+
+
+def test_epochs_share_themselves_out():
+    settings = {"draem_epochs": 12}
+    written = estimate(Study.of("quick", settings), SIZE, SPEED)["01_draem_training"]
+    fitted = estimate(Study.of("quick", settings | {"map_fit": "cross_fitted"}), SIZE, SPEED)
+    assert abs(fitted["01_draem_training"] / written - 1) < 0.03
+
+
 def test_official_checkpoints_cost_no_training():
     assert estimate(Study.of("quick", {"draem_checkpoint": "x"}), SIZE, SPEED)["01_draem_training"] < 10
 
@@ -34,6 +57,8 @@ def test_disk_counts_maps_per_split():
     study = Study.of("quick")
     more = disk_bytes(study, Size(600, 200, 3, 4)) - disk_bytes(study, SIZE)
     assert more > 600 * 64 * 64 * 2
+    checked = disk_bytes(Study.of("quick", {"map_fit_check": True}), SIZE) - disk_bytes(study, SIZE)
+    assert checked > 3 * 600 * 64 * 64 * 2
 
 
 def test_durations_in_words():

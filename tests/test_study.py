@@ -38,6 +38,18 @@ def test_steps_and_epochs_replace_each_other():
     assert Study.of("quick", {"draem_epochs": 2}).steps_for(80) == 20
 
 
+def test_cross_fitted_halves_share_counted_steps_and_epochs_scale_by_themselves():
+    quick, paper = Study.of("quick", {"draem_steps": 251}), Study.of("paper")
+    assert (quick.steps_for(80), quick.steps_for(40, sharing=2)) == (251, 126)
+    assert paper.steps_for(40, sharing=2) == paper.steps_for(80) // 2
+
+
+def test_the_reading_of_the_results_comes_first_and_quick_makes_no_other():
+    assert Study.of("quick").map_fits == Study.of("paper").map_fits == ("as_written",)
+    both = Study.of("quick", {"map_fit": "cross_fitted", "map_fit_check": "true"})
+    assert both.map_fits == ("cross_fitted", "as_written")
+
+
 def test_all_faults_are_named_at_once():
     bad = {"fold": 3, "image_size": 50, "cv": "groupd", "keep": "0.5", "mlp": "a", "folds": "x"}
     with pytest.raises(StudyError) as caught:
@@ -69,6 +81,8 @@ def test_unknown_preset_proposes_the_nearest():
         ({"draem_steps": 0}, "exactly one"),
         ({"draem_steps": 3, "draem_epochs": 3}, "exactly one"),
         ({"standin_scale": 2}, "standin_scale"),
+        ({"draem_checkpoint": "x", "map_fit": "cross_fitted"}, "two trained here"),
+        ({"draem_checkpoint": "x", "map_fit_check": True}, "map_fit_check=false"),
     ],
 )
 def test_contradictions_are_refused(overrides, part):

@@ -112,7 +112,7 @@ def _check_counts(counts: pd.Series, n_folds: int, unit: str) -> None:
 def _proposal(counts: pd.Series, unit: str) -> str:
     possible = int(counts.min())
     if possible >= 2:
-        return f"choose {possible} folds or fewer"
+        return f"choose {possible} folds or fewer (--set folds={possible})"
     lone = ", ".join(str(name) for name, n in counts.sort_index().items() if n < 2)
     return f"no number of folds is possible: add {unit} to {lone}, or leave the class out"
 

@@ -30,6 +30,23 @@ def image_auroc(scores: np.ndarray, labels: Sequence[str] | np.ndarray, good: st
     return pd.Series(aurocs, name="image_auroc", dtype=float)
 
 
+def unseen_told_from_seen(scores: pd.DataFrame, good: str) -> pd.DataFrame:
+    """Return how well image scores tell good test images from good training images: an AUROC in [0,1] per fold.
+
+    `scores` has the columns map_fit, split, label, tested, score; rows of the result are splits, columns readings of
+    map_fit, both in the order given. 0.5: not at all; above: training images look cleaner, as where the map source was
+    fitted on them; below: test images do. NaN where a split lacks good images on either side.
+    """
+    goods = scores[scores["label"] == good]
+    told = {
+        key: roc_auc_score(part["tested"], part["score"]) if part["tested"].nunique() == 2 else float("nan")
+        for key, part in goods.groupby(["map_fit", "split"], sort=False)
+    }
+    index = pd.MultiIndex.from_tuples(told, names=["map_fit", "split"])
+    table = pd.Series(told.values(), index, dtype=float).unstack("map_fit")
+    return table.reindex(index=goods["split"].unique(), columns=goods["map_fit"].unique())
+
+
 def pixel_quality(
     maps: Iterable[np.ndarray], masks: Iterable[np.ndarray | None], labels: Sequence[str], good: str
 ) -> pd.DataFrame:

@@ -10,9 +10,10 @@ import numpy as np
 from lib.classify.backbone import Backbone, load_backbone
 from lib.classify.features import image_features, map_features
 from lib.maps.statistics import AREA_THRESHOLDS, PERCENTILES, map_statistics
-from lib.pipeline.anomaly import map_all, maps
-from lib.pipeline.pictures import images, splits
+from lib.pipeline.anomaly import map_all, map_name, map_splits, maps
+from lib.pipeline.pictures import images
 from lib.pipeline.run import Run, each_split
+from lib.study import MapFit
 
 
 def backbone(run: Run) -> Backbone:
@@ -39,12 +40,12 @@ def image_feature_table(run: Run) -> np.ndarray:
     return np.load(run.store.path("features/image.npy"))
 
 
-def map_feature_fold(run: Run, split: str) -> None:
-    """Write the features of the split's maps, float32 (N, 512)."""
-    pictures = maps(run, split)
+def map_feature_fold(run: Run, fit: MapFit, split: str) -> None:
+    """Write the features of the split's maps of a reading, float32 (N, 512)."""
+    pictures = maps(run, split, fit)
     net, study = backbone(run), run.study
     inputs = {
-        "maps": run.store.digest(f"maps/{split}.npy"),
+        "maps": run.store.digest(f"maps/{map_name(split, fit)}.npy"),
         "backbone": net.sha256,
         **study.values(("feature_size", "map_encoding")),
     }
@@ -52,38 +53,51 @@ def map_feature_fold(run: Run, split: str) -> None:
     def write(path: Path) -> None:
         np.save(path, map_features(net, pictures, study.feature_size, study.map_encoding, device=run.device))
 
-    run.store.make(f"features/map-{split}.npy", inputs, write)
+    run.store.make(map_feature_name(split, fit), inputs, write)
 
 
-def map_stats_fold(run: Run, split: str) -> None:
+def map_stats_fold(run: Run, fit: MapFit, split: str) -> None:
     """Write the summary statistics of the split's maps, float32 (N, S), columns as `lib.maps.statistics` names them."""
-    pictures = maps(run, split)
+    pictures = maps(run, split, fit)
     inputs = {
-        "maps": run.store.digest(f"maps/{split}.npy"),
+        "maps": run.store.digest(f"maps/{map_name(split, fit)}.npy"),
         "percentiles": PERCENTILES,
         "thresholds": AREA_THRESHOLDS,
     }
-    run.store.make(
-        f"features/map-stats-{split}.npy", inputs, lambda path: np.save(path, map_statistics(pictures))
-    )
+    name = map_stats_name(split, fit)
+    run.store.make(name, inputs, lambda path: np.save(path, map_statistics(pictures)))
 
 
-def map_stats_table(run: Run, split: str) -> np.ndarray:
-    """Return the summary statistics of the split's maps, float32 (N, S)."""
-    map_stats_fold(run, split)
-    return np.load(run.store.path(f"features/map-stats-{split}.npy"))
+def map_stats_name(split: str, fit: MapFit) -> str:
+    """Return the artefact with the statistics of the split's maps of a reading."""
+    return f"features/map-stats-{map_name(split, fit)}.npy"
+
+
+def map_stats_table(run: Run, split: str, fit: MapFit | None = None) -> np.ndarray:
+    """Return the statistics of the split's maps of a reading, the study's own by default, float32 (N, S)."""
+    fit = fit or run.study.map_fit
+    map_stats_fold(run, fit, split)
+    return np.load(run.store.path(map_stats_name(split, fit)))
 
 
 def feature_all(run: Run) -> None:
-    """Make the features of the images and of every split's maps, and where there are baselines the maps' statistics."""
+    """Make the features of the images and of all maps, and where there are baselines the maps' statistics."""
     image_feature_table(run)
     map_all(run)
-    each_split(run, map_feature_fold, splits(run, with_maps=True), "map features")
-    if run.study.baselines:
-        each_split(run, map_stats_fold, splits(run, with_maps=True), "map statistics")
+    for fit in run.study.map_fits:
+        names = map_splits(run, fit)
+        each_split(run, map_feature_fold, names, f"map features {fit}", fit)
+        if run.study.baselines:
+            each_split(run, map_stats_fold, names, f"map statistics {fit}", fit)
 
 
-def map_feature_table(run: Run, split: str) -> np.ndarray:
-    """Return the features of the split's maps, float32 (N, 512)."""
-    map_feature_fold(run, split)
-    return np.load(run.store.path(f"features/map-{split}.npy"))
+def map_feature_name(split: str, fit: MapFit) -> str:
+    """Return the artefact with the features of the split's maps of a reading."""
+    return f"features/map-{map_name(split, fit)}.npy"
+
+
+def map_feature_table(run: Run, split: str, fit: MapFit | None = None) -> np.ndarray:
+    """Return the features of the split's maps of a reading, the study's own by default, float32 (N, 512)."""
+    fit = fit or run.study.map_fit
+    map_feature_fold(run, fit, split)
+    return np.load(run.store.path(map_feature_name(split, fit)))

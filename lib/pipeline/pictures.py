@@ -15,7 +15,7 @@ from lib.data.folds import make_folds, schemes_for
 from lib.data.images import load_masks, load_stack
 from lib.data.synthetic import write_standin
 from lib.pipeline.run import PROJECT, Run
-from lib.store import file_sha256, listing_digest
+from lib.store import file_sha256, fingerprint, listing_digest
 
 
 def data_root(run: Run) -> Path:
@@ -120,7 +120,11 @@ def images(run: Run, side: int) -> np.ndarray:
     """Return all pictures at `side` pixels, memory-mapped, uint8 (N, side, side, 3), in the index's order."""
     table = index(run)
     name = f"images/{side}.npy"
-    inputs = {"index": run.store.digest("index.parquet"), "side": side, **run.study.values(("resize",))}
+    inputs = {
+        "pictures": fingerprint({"sha256": table["sha256"].tolist()}),  # whatever their labels and groups
+        "side": side,
+        **run.study.values(("resize",)),
+    }
 
     def write(path: Path) -> None:
         stack = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(len(table), side, side, 3))

@@ -12,23 +12,46 @@ import pandas as pd
 
 from lib.classify.calibration import absent, inner_parts
 from lib.classify.evaluate import FoldResult, evaluate_fold
-from lib.classify.feature_sets import BASELINES, CHEAP, MAIN
+from lib.classify.feature_sets import BASELINES, CHEAP, MAIN, RECIPES
 from lib.engine import cores, run_tasks
-from lib.pipeline.anomaly import scores
-from lib.pipeline.features import feature_all, image_feature_table, map_feature_table, map_stats_table
-from lib.pipeline.pictures import folds, in_test_fold, index, splits
+from lib.pipeline.anomaly import map_name, map_splits, scores
+from lib.pipeline.features import (
+    feature_all,
+    image_feature_table,
+    map_feature_name,
+    map_feature_table,
+    map_stats_name,
+    map_stats_table,
+)
+from lib.pipeline.pictures import in_test_fold, index, splits
 from lib.pipeline.run import Run
+from lib.store import fingerprint
+from lib.study import MapFit
 
-CALIBRATION = "calibration"
+CALIBRATION, CHECK = "calibration", "map_fit_check"
 WORTH_PROCESSES = 20_000  # rows to fit on, all fits together: fewer are done before processes have started
 
 
 def feature_sets(run: Run, split: str, stage: str) -> tuple[str, ...]:
-    """Return what a stage evaluates: all baselines where every defect is kept, elsewhere those that cost little."""
+    """Return what a stage evaluates: all baselines where every defect is kept, elsewhere those that cost little.
+
+    The check of the other reading of the maps leaves out what needs no map.
+    """
     if split not in splits(run, with_maps=True):
         return ("image",)
-    baselines = BASELINES if stage == "classification" else CHEAP
-    return MAIN + baselines if run.study.baselines else MAIN
+    baselines = BASELINES if stage in ("classification", CHECK) else CHEAP
+    sets = MAIN + baselines if run.study.baselines else MAIN
+    return tuple(name for name in sets if stage != CHECK or RECIPES[name].sources != ("image",))
+
+
+def reading(run: Run, stage: str) -> MapFit:
+    """Return the reading of the maps that a stage uses: the study's own, or the other one for the check."""
+    return run.study.map_fits[-1] if stage == CHECK else run.study.map_fit
+
+
+def stage_splits(run: Run, stage: str) -> list[str]:
+    """Return the splits that a stage evaluates: all, or for the check those with maps of the other reading."""
+    return map_splits(run, reading(run, stage)) if stage == CHECK else splits(run)
 
 
 def levels(run: Run, stage: str) -> list[float]:
@@ -37,7 +60,11 @@ def levels(run: Run, stage: str) -> list[float]:
 
 
 def classify_fold(run: Run, stage: str, split: str) -> dict[str, Any]:
-    """Fit and test one split's classifiers; `stage` is classification (all defects) or imbalance (fewer)."""
+    """Fit and test one split's classifiers.
+
+    `stage` is classification (all defects), imbalance (fewer), or map_fit_check (all defects, the other reading of
+    `map_fit`, the feature sets that use the map).
+    """
 
     def write(path: Path) -> dict[str, Any]:
         trained, evaluate = ~in_test_fold(run, split), _evaluator(run, stage, split)
@@ -86,13 +113,19 @@ def calibrate_fold(run: Run, split: str) -> dict[str, Any]:
 
 
 def predictions(run: Run, stage: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return all predictions of a stage (imbalance includes classification's) and the fits' diagnostics."""
+    """Return all predictions of a stage and the fits' diagnostics.
+
+    imbalance includes classification's; map_fit_check is empty unless the study asks for it, and primary folds only.
+    """
+    if stage == CHECK and not run.study.map_fit_check:
+        table, notes = predictions(run, "classification")
+        return table.iloc[:0], notes.iloc[:0]
 
     def diagnostics(split: str) -> pd.DataFrame:
         return pd.DataFrame(_summary(run, stage, split)["diagnostics"])
 
     table, digests = _all_splits(run, stage, classify_fold, (stage,))
-    notes = pd.concat([diagnostics(name) for name in splits(run)], ignore_index=True)
+    notes = pd.concat([diagnostics(name) for name in stage_splits(run, stage)], ignore_index=True)
     if stage == "imbalance":
         whole, whole_notes = predictions(run, "classification")
         table = pd.concat([table, whole], ignore_index=True)
@@ -126,7 +159,7 @@ def _all_splits(
 ) -> tuple[pd.DataFrame, dict[str, str]]:
     """Carry out `step(run, *before, split)` where it is not proven; return the splits' tables and their digests."""
     feature_all(run)
-    names = splits(run)
+    names = stage_splits(run, stage)
     todo = [name for name in names if not run.store.proven(_name(stage, name), _inputs(run, stage, name))]
     parts = run.study.inner_folds if stage == CALIBRATION else 1
     fits = sum(len(feature_sets(run, name, stage)) for name in todo) * len(levels(run, stage)) * parts
@@ -159,13 +192,13 @@ def _summary(run: Run, stage: str, split: str) -> dict[str, Any]:
 
 def _inputs(run: Run, stage: str, split: str) -> dict[str, Any]:
     """Return what a split's predictions depend on; its features must have been made."""
-    folds(run)
-    sets = feature_sets(run, split, stage)
-    files = ["features/image.npy", "folds.parquet"]
-    files += [f"features/map-{split}.npy"] if "map" in sets else []
-    files += [f"features/map-stats-{split}.npy"] if "stats" in sets else []
-    files += [f"maps/{split}-scores.npy"] if "score" in sets else []
+    sets, fit = feature_sets(run, split, stage), reading(run, stage)
+    files = ["features/image.npy", "index.parquet"]
+    files += [map_feature_name(split, fit)] if "map" in sets else []
+    files += [map_stats_name(split, fit)] if "stats" in sets else []
+    files += [f"maps/{map_name(split, fit)}-scores.npy"] if "score" in sets else []
     inputs = {
+        "tested": fingerprint({"rows": np.flatnonzero(in_test_fold(run, split)).tolist()}),
         "files": {name: run.store.digest(name) for name in files},
         "feature_sets": sets,
         "keep": levels(run, stage),
@@ -181,11 +214,12 @@ def _evaluator(run: Run, stage: str, split: str) -> Callable[..., FoldResult]:
     All but the given rows are out of reach of the fit and the test; the predictions' `row` counts in the index.
     """
     table, study, sets = index(run), run.study, feature_sets(run, split, stage)
+    fit = reading(run, stage)
     labels, classes = table["label"].to_numpy(dtype=object), tuple(table.attrs["classes"])
     of_images = image_feature_table(run)
-    of_maps = map_feature_table(run, split) if "map" in sets else None
-    stats = map_stats_table(run, split) if "stats" in sets else None
-    verdicts = scores(run, split) if "score" in sets else None
+    of_maps = map_feature_table(run, split, fit) if "map" in sets else None
+    stats = map_stats_table(run, split, fit) if "stats" in sets else None
+    verdicts = scores(run, split, fit) if "score" in sets else None
 
     def evaluate(rows: np.ndarray, train: np.ndarray, keep: float, seed: int) -> FoldResult:
         result = evaluate_fold(

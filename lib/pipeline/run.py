@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,11 +74,13 @@ def dataset_folder(dataset: str, data_dir: Path) -> Path:
     return inner if dataset in NAMED and inner.is_dir() else data_dir
 
 
-def each_split(run: Run, step: Callable[[Run, str], Any], names: list[str], label: str) -> list[Any]:
-    """Run a step for each named split, here or on the cluster."""
+def each_split(
+    run: Run, step: Callable[..., Any], names: Sequence[str], label: str, *settings: str
+) -> list[Any]:
+    """Call `step(run, *settings, name)` for each name of a split, here or on the cluster."""
     return run_tasks(
         step,
-        [(run, name) for name in names],
+        [(run, *settings, name) for name in names],
         label=label,
         shared_folder=run.store.root,
         scheduler=run.scheduler,

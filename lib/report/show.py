@@ -19,7 +19,7 @@ from lib.store import write_text
 
 
 def caption(run: Run) -> str:
-    """Say what a figure or table rests on: data set, preset, folds, DRAEM, textures, backbone."""
+    """Say what a figure or table rests on: data set, preset, folds, DRAEM, maps, textures, backbone."""
     study, store = run.study, run.store
     kind = "synthetic stand-in, not the paper's data" if run.synthetic else "real images"
     length = f"{study.draem_epochs} epochs" if study.draem_epochs else f"{study.draem_steps} steps"
@@ -28,6 +28,7 @@ def caption(run: Run) -> str:
         f"preset {study.preset}" + ("" if study.preset == "paper" else ", reduced against the paper"),
         f"{study.folds} folds",
         f"DRAEM {study.image_size} px, widths {study.reconstructive_width}/{study.discriminative_width}, {length}",
+        f"maps {study.map_fit.replace('_', ' ')}",
     ]
     drawn = [
         store.manifest(name) for name in store.names() if name.startswith("draem/") and "history" not in name

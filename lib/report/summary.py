@@ -213,7 +213,11 @@ def _stage_seconds(store: Store) -> dict[str, float]:
         "DRAEM training": ("draem/",),
         "maps": ("maps/",),
         "features": ("features/",),
-        "classification": ("predictions/classification/", "predictions/calibration/"),
+        "classification": (
+            "predictions/classification/",
+            "predictions/calibration/",
+            "predictions/map_fit_check/",
+        ),
         "imbalance": ("predictions/imbalance/",),
     }
     spent = {name: (store.manifest(name) or {})["summary"]["seconds"] for name in store.names()}

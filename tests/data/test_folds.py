@@ -67,7 +67,8 @@ def test_too_few_images_are_named_with_what_is_possible():
         make_folds(index, 5, 0, "stratified")
     assert (
         str(caught.value)
-        == "5 folds need 5 images of every class: crack has 4, dent has 3; choose 3 folds or fewer"
+        == "5 folds need 5 images of every class: crack has 4, dent has 3; choose 3 folds or fewer "
+        "(--set folds=3)"
     )
     make_folds(index, 3, 0, "stratified")
 

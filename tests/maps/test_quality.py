@@ -1,8 +1,9 @@
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from lib.maps.quality import image_auroc, pixel_quality
+from lib.maps.quality import image_auroc, pixel_quality, unseen_told_from_seen
 
 
 @pytest.fixture(scope="module")
@@ -101,3 +102,30 @@ def test_wrong_inputs_are_named(study):
         pixel_quality(maps, [masks[-1], *masks[1:]], labels, "good")
     with pytest.raises(ValueError):
         pixel_quality(maps[:-1], masks, labels, "good")
+
+
+def test_unseen_told_from_seen_compares_good_images_within_each_split():
+    rows = [
+        (fit, split, label, tested, score)
+        for fit, cleaner in (("as_written", 0.2), ("cross_fitted", 0.0))
+        for split, level in (
+            ("grouped-1", 0.0),
+            ("grouped-0", 0.5),
+        )  # each split's DRAEM has a level of its own
+        for label, tested, scores in (
+            ("good", False, (0.20, 0.30)),
+            ("good", True, (0.20 + cleaner, 0.30 + cleaner)),
+            ("dent", True, (0.0, 0.0)),  # defects do not count
+        )
+        for score in (value + level for value in scores)
+    ]
+    table = pd.DataFrame(rows, columns=["map_fit", "split", "label", "tested", "score"])
+    told = unseen_told_from_seen(table, "good")
+    assert told.index.tolist() == ["grouped-1", "grouped-0"]
+    assert told.columns.tolist() == ["as_written", "cross_fitted"]
+    assert (told["as_written"] == 1).all()
+    assert (told["cross_fitted"] == 0.5).all()
+    cleaner_tests = table.assign(score=-table["score"])
+    assert (unseen_told_from_seen(cleaner_tests, "good")["as_written"] == 0).all()
+    without = table[~(table["tested"] & (table["split"] == "grouped-1"))]
+    assert unseen_told_from_seen(without, "good").loc["grouped-1"].isna().all()

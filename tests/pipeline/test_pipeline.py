@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 import lib.pipeline.anomaly as anomaly
+from lib.command import UsageError, parser, plan
 from lib.data import textures
 from lib.draem.checkpoints import export_official
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
@@ -17,6 +18,8 @@ from lib.pipeline.pictures import closeups, folds, images, in_test_fold, index, 
 from lib.pipeline.predictions import calibration, predictions
 from lib.pipeline.run import Run, open_run
 from lib.study import Study
+from run_all import check_data
+from tests.pipeline.plates import draw_plates
 
 SETTINGS = {"weights": "random-init", "leak_check": "none", "keep": (0.5, 1.0)}
 
@@ -64,45 +67,6 @@ def test_each_image_is_tested_once_per_scheme(run):
     assert (table.groupby(["scheme", "id"]).size() == 1).all()
     assert set(table["id"]) == set(index(run)["id"])
     assert sum(in_test_fold(run, name).sum() for name in splits(run)) == len(index(run))
-
-
-def manifests(run):
-    return {name: run.store.manifest(name)["fingerprint"] for name in run.store.names()}
-
-
-REDONE = {  # a setting, and the artefacts that must change with it; all others must stay
-    ("folds", 4): ("folds", "draem", "maps", "features/map", "predictions"),
-    ("resize", "crop"): ("images",),  # stand-ins are square: the same pixels, so nothing below changes
-    ("draem_steps", 5): ("draem", "maps", "features/map", "predictions"),
-    ("draem_lr", 1e-3): ("draem", "maps", "features/map", "predictions"),
-    ("draem_warmup", 2): ("draem", "maps", "features/map", "predictions"),
-    ("map_encoding", "jet"): ("features/map", "predictions"),
-    ("feature_size", 64): ("images/64", "features", "predictions"),
-    ("selection", "none"): ("predictions",),
-    ("mlp", (7,)): ("predictions",),
-    ("scale", "none"): ("predictions",),
-    ("binary", "separate"): ("predictions",),
-    ("repeats", 2): ("predictions",),
-    ("baselines", False): ("predictions",),
-    ("inner_folds", 3): ("predictions/calibration",),
-    ("keep", (0.25, 1.0)): ("predictions/imbalance",),
-}
-
-
-@pytest.mark.parametrize("change", REDONE, ids=lambda c: c[0])
-def test_a_setting_redoes_what_depends_on_it_and_no_more(run, change, tmp_path):
-    copied = tmp_path / "study"
-    shutil.copytree(run.study_dir, copied)
-    before = manifests(run)
-    other = replace(run, study=Study.of("smoke", SETTINGS | dict([change])), study_dir=str(copied))
-    predictions(other, "imbalance")
-    calibration(other)
-    after = manifests(other)
-    changed = {name for name, print_ in after.items() if before.get(name) != print_}
-    stray = {name for name in changed if not name.startswith(REDONE[change])}
-    assert not stray
-    for prefix in REDONE[change]:
-        assert any(name.startswith(prefix) for name in changed), prefix
 
 
 def test_the_same_study_gives_the_same_bytes(run, tmp_path):
@@ -177,3 +141,36 @@ def test_predictions_hold_the_true_class_in_every_task(run):
     assert (table["label"] == table["id"].map(truth)).all()
     assert isinstance(notes, pd.DataFrame)
     assert {"k", "k_image", "k_map", "n_train"} <= set(notes)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"folds": 5}, r"hole has 2; choose 2 folds or fewer \(--set folds=2\)"),
+        ({"map_fit": "cross_fitted"}, r"1 group\(s\), cannot be shared out .*map_fit=as_written"),
+        ({"map_fit_check": "true"}, "cannot be shared out"),
+    ],
+)
+def test_folds_and_halves_that_groups_do_not_allow_are_refused_at_the_door(settings, message, tmp_path):
+    data = draw_plates(tmp_path / "plates")
+    groups = pd.read_csv(data / "groups.csv")
+    number = groups["group"].str.extract(r"(\d+)")[0].astype(int)
+    two = (
+        number % 2
+        if "folds" not in settings
+        else number.where(~groups["id"].str.startswith("hole"), number % 2)
+    )
+    groups.assign(group=two).to_csv(data / "groups.csv", index=False)
+    command = [
+        "--data",
+        str(data),
+        "--preset",
+        "smoke",
+        "--output",
+        str(tmp_path),
+        "--weights",
+        "random-init",
+    ]
+    command += [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
+    with pytest.raises(UsageError, match=message):
+        check_data(plan(parser().parse_args(command)))

@@ -1,0 +1,72 @@
+"""Cross-fitted maps: no training image gets its map from a model that saw it, or saw an image of its group."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+from lib.data.folds import FoldError
+
+HALVES = 2
+TESTED = -1  # the half of a test image: none
+IMAGES_AT_ONCE = 256
+
+Mapper = Callable[[np.ndarray], np.ndarray]
+
+
+def inner_halves(
+    labels: np.ndarray, groups: np.ndarray | None, tested: np.ndarray, good: str, seed: int
+) -> np.ndarray:
+    """Deal the training images of a fold to two halves; returns the half of each image, `TESTED` for test images.
+
+    `labels` (N,), `groups` (N,) or None where they are unknown, `tested` (N,) bool. A group stays whole, and each
+    class is shared out as evenly as groups allow; a class too small for that lies in one half. Raises FoldError
+    where a half would hold no good image, as nothing could be fitted on it.
+    """
+    training = np.flatnonzero(~np.asarray(tested))
+    mine = np.asarray(labels)[training].astype(str)
+    units = training if groups is None else np.asarray(groups)[training].astype(str)
+    is_good = mine == good
+    halves = np.full(len(labels), TESTED)
+    if len(np.unique(units[is_good])) >= HALVES:
+        kind = StratifiedKFold if groups is None else StratifiedGroupKFold
+        splitter = kind(HALVES, shuffle=True, random_state=seed % 2**32)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The least populated class")  # it lies in one half: see above
+            for half, (_, chosen) in enumerate(splitter.split(mine, mine, None if groups is None else units)):
+                halves[training[chosen]] = half
+    if set(halves[training[is_good]]) != set(range(HALVES)):
+        unit = "image(s)" if groups is None else "group(s)"
+        raise FoldError(
+            "cross-fitted maps need good images in both halves of each training fold, and the good images of one, "
+            f"{len(np.unique(units[is_good]))} {unit}, cannot be shared out so: choose more folds, or "
+            "map_fit=as_written and map_fit_check=false"
+        )
+    return halves
+
+
+def cross_fitted(
+    mappers: Sequence[Mapper], images: np.ndarray, halves: np.ndarray, out: np.ndarray
+) -> np.ndarray:
+    """Write to `out` (N,H,W) float16 the maps of `images` (N,H,W,3) uint8 and return it.
+
+    `mappers[h]` was fitted on half `h` and turns images into maps (n,H,W). An image of a half gets the map of the
+    model that did not see that half; a test image (`halves` is `TESTED`) the mean of all models' maps. Arrays may
+    be memory-mapped: `IMAGES_AT_ONCE` are read at a time. Raises ValueError for lengths or halves that do not fit.
+    """
+    if not len(images) == len(halves) == len(out):
+        raise ValueError(f"{len(images)} images, {len(halves)} halves, {len(out)} maps: must be as many")
+    if len(mappers) < HALVES or not set(np.unique(halves)) <= {TESTED, *range(len(mappers))}:
+        raise ValueError(f"halves {np.unique(halves).tolist()} do not fit {len(mappers)} models")
+    for start in range(0, len(images), IMAGES_AT_ONCE):
+        rows = slice(start, start + IMAGES_AT_ONCE)
+        pictures, seen_by = np.asarray(images[rows]), halves[rows]
+        total = np.zeros(pictures.shape[:3], np.float32)
+        for half, mapper in enumerate(mappers):
+            if (unseen := seen_by != half).any():
+                total[unseen] += mapper(pictures[unseen])
+        out[rows] = total / (len(mappers) - (seen_by != TESTED))[:, None, None]
+    return out

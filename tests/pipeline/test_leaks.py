@@ -1,0 +1,138 @@
+"""No DRAEM sees a test image, and no cross-fitted training image's map comes from a DRAEM that saw it or its group.
+
+The check looks at what training really received and which network really made each stored map; then each leak is
+injected once, and the check must find it.
+"""
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import lib.pipeline.anomaly as anomaly
+from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
+from lib.draem.training import Trained
+from lib.maps.crossfit import inner_halves
+from lib.pipeline.anomaly import all_draems, draems, good_rows, map_all, map_splits, mapper, maps
+from lib.pipeline.pictures import images, in_test_fold, index
+from lib.pipeline.run import open_run
+from tests.pipeline.plates import draw_plates
+
+SETTINGS = {"weights": "random-init", "leak_check": "none", "map_fit": "cross_fitted", "map_fit_check": True}
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("leaks")
+    data = draw_plates(folder / "plates")
+    run = open_run("plates", "smoke", str(data), str(folder / "study"), SETTINGS)
+    images(run, run.study.image_size)
+    return run
+
+
+@pytest.fixture
+def run(fresh, tmp_path):
+    shutil.copytree(fresh.study_dir, tmp_path / "study")
+    return replace(fresh, study_dir=str(tmp_path / "study"))
+
+
+def made_maps(run, monkeypatch):
+    """Make all maps; returns for each DRAEM the rows of the images that training received.
+
+    Instead of training, each DRAEM gets a bias of its own, so that its maps are known by their level.
+    """
+    stack = images(run, run.study.image_size)
+    row_of = {picture.tobytes(): row for row, picture in enumerate(stack)}
+    assert len(row_of) == len(stack)
+    received = {}
+
+    def spy(pictures, textures, settings, *, checkpoint, **kwargs):
+        received[checkpoint.name.removesuffix(".resume.pt")] = {row_of[p.tobytes()] for p in pictures}
+        networks = ReconstructiveNetwork(4, seed=1), DiscriminativeNetwork(4, seed=1)
+        with torch.no_grad():
+            networks[1].decoder_segment.fin_out[0].bias[1] += len(received) / 2 - 2
+        history = pd.DataFrame({"step": [1], "loss": [0.0]})
+        return Trained(*(network.eval() for network in networks), history, settings)
+
+    monkeypatch.setattr(anomaly, "train", spy)
+    map_all(run)
+    assert set(received) == set(all_draems(run))
+    return received
+
+
+def leaks(run, received):
+    """Return every leak, in words."""
+    table, found = index(run), set()
+    groups, good = table["group"].to_numpy(), (table["label"] == table.attrs["good"]).to_numpy()
+    for fit in run.study.map_fits:
+        for split in map_splits(run, fit):
+            tested, names = np.flatnonzero(in_test_fold(run, split)), draems(split, fit)
+            seen = [sorted(received[name]) for name in names]
+            for name, rows in zip(names, seen, strict=True):
+                found |= {f"{name} saw a test image"} if set(rows) & set(tested) else set()
+                found |= (
+                    {f"{name} saw a test image's group"} if set(groups[rows]) & set(groups[tested]) else set()
+                )
+                found |= {f"{name} saw a defect"} if not good[rows].all() else set()
+            if fit == "cross_fitted":
+                found |= cross_fit_leaks(run, split, names, seen, tested, groups)
+    return found
+
+
+def cross_fit_leaks(run, split, names, seen, tested, groups):
+    stack, stored = np.asarray(images(run, run.study.image_size)), maps(run, split, "cross_fitted")
+    made = [mapper(run, name)(stack).astype(float) for name in names]
+    assert np.abs(made[0] - made[1]).max(axis=(1, 2)).min() > 0.01, "the two DRAEMs must be told apart"
+    found = set()
+    for row, picture in enumerate(stored):
+        if row in tested:
+            mean = (made[0][row] + made[1][row]) / 2
+            found |= set() if np.allclose(picture, mean, atol=2e-3) else {f"{split}: not the mean of both"}
+            continue
+        makers = [half for half in (0, 1) if np.allclose(picture, made[half][row], atol=2e-3)]
+        assert len(makers) == 1, "one DRAEM made the map of a training image"
+        rows = seen[makers[0]]
+        found |= {f"{split}: mapped by a DRAEM that saw it"} if row in rows else set()
+        found |= {f"{split}: mapped by a DRAEM that saw its group"} if groups[row] in groups[rows] else set()
+    return found
+
+
+def test_nothing_leaks(run, monkeypatch):
+    received = made_maps(run, monkeypatch)
+    assert leaks(run, received) == set()
+    halves = [received[name] for name in draems("grouped-0", "cross_fitted")]
+    assert min(map(len, halves)) > 0
+    assert halves[0] | halves[1] == received["grouped-0"]
+    assert not halves[0] & halves[1]
+
+
+@pytest.mark.parametrize("leaking", ["grouped-0", "grouped-0-inner-1"])
+def test_test_goods_given_to_draem_are_caught(run, monkeypatch, leaking):
+    table = index(run)
+    all_good = np.flatnonzero(table["label"] == "good")
+    monkeypatch.setattr(
+        anomaly, "good_rows", lambda run, name: all_good if name == leaking else good_rows(run, name)
+    )
+    found = leaks(run, made_maps(run, monkeypatch))
+    assert f"{leaking} saw a test image" in found
+    if "inner" in leaking:
+        assert "grouped-0: mapped by a DRAEM that saw it" in found
+    assert all(fault.startswith("grouped-0") for fault in found)
+
+
+def test_maps_from_the_draem_of_the_own_half_are_caught(run, monkeypatch):
+    real = anomaly.cross_fitted
+    monkeypatch.setattr(anomaly, "cross_fitted", lambda mappers, *rest: real(mappers[::-1], *rest))
+    assert "grouped-0: mapped by a DRAEM that saw it" in leaks(run, made_maps(run, monkeypatch))
+
+
+def test_halves_that_split_a_group_are_caught(run, monkeypatch):
+    monkeypatch.setattr(
+        anomaly, "inner_halves", lambda labels, groups, *rest: inner_halves(labels, None, *rest)
+    )
+    found = leaks(run, made_maps(run, monkeypatch))
+    assert "grouped-0: mapped by a DRAEM that saw its group" in found
+    assert not any("saw it" in fault and "its" not in fault for fault in found)
