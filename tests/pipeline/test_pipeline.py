@@ -83,6 +83,8 @@ REDONE = {  # a setting, and the artefacts that must change with it; all others 
     ("binary", "separate"): ("predictions",),
     ("repeats", 2): ("predictions",),
     ("keep", (0.25, 1.0)): ("predictions/imbalance",),
+    ("prevalence", 0.2): (),  # read by the report only
+    ("required", (0.8,)): (),
 }
 
 
