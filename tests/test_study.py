@@ -110,3 +110,11 @@ def test_settings_need_an_equals_sign():
     assert parse_settings(["a=1", "b=x=y"]) == {"a": "1", "b": "x=y"}
     with pytest.raises(StudyError, match="folds"):
         parse_settings(["folds"])
+
+
+def test_the_lines_settings_are_checked():
+    study = Study.of("quick", {"required": "0.9,0.99", "prevalence": "0.02"})
+    assert (study.required, study.prevalence) == ((0.9, 0.99), 0.02)
+    for bad in ({"required": "1.2"}, {"required": "0"}, {"prevalence": 0}, {"prevalence": 1}):
+        with pytest.raises(StudyError, match=next(iter(bad))):
+            Study.of("quick", bad)

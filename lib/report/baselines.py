@@ -37,12 +37,31 @@ _MEANINGS = {
 
 
 def against_method(
-    predictions: pd.DataFrame, good: Good, *, seed: int, alpha: float = 0.005, binary: str = "collapsed"
+    predictions: pd.DataFrame,
+    good: Good,
+    *,
+    seed: int,
+    alpha: float = 0.005,
+    binary: str = "collapsed",
+    n: int = 2000,
+    measures: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """Return `compare` of every baseline, and of image and map alone, against image + map: AUC, recall at 5 %."""
+    """Return `compare` of every baseline, and of image and map alone, against image + map: AUC, recall at 5 %.
+
+    `measures` is `summary` of the predictions, where already computed.
+    """
     pairs = [(name, METHOD) for name in (*FEATURE_SETS, *BASELINES) if name != METHOD]
-    metrics = ("weighted_auc", RECALL_AT)
-    return compare(predictions, good, seed=seed, alpha=alpha, binary=binary, pairs=pairs, metrics=metrics)
+    return compare(
+        predictions,
+        good,
+        seed=seed,
+        alpha=alpha,
+        binary=binary,
+        n_bootstrap=n,
+        measures=measures,
+        pairs=pairs,
+        metrics=("weighted_auc", RECALL_AT),
+    )
 
 
 def baseline_table(

@@ -13,7 +13,7 @@ from lib.report.comparisons import shown_p
 from lib.report.economy import shown_need
 from lib.report.evidence import Evidence
 from lib.report.map_fit import AS_WRITTEN, READINGS, believed
-from lib.report.metrics import ALL, BASELINES, FEATURE_SETS, POOLED, RATE, RECALL_AT, SPOKEN, summary
+from lib.report.metrics import ALL, BASELINES, FEATURE_SETS, POOLED, RATE, RECALL_AT, SPOKEN
 from lib.report.paper import display_name, is_synthetic
 from lib.report.points import CONFORMAL, TRAINING
 from lib.report.show import escaped
@@ -77,7 +77,7 @@ def _help(evidence: Evidence, dataset: str) -> Iterator[str]:
     yield _verdict(area, alpha)
     part = evidence.basis[evidence.basis["dataset"] == dataset]
     good, binary = evidence.good[dataset], evidence.study.binary
-    values = summary(part, good, binary, ("defect_recall", RECALL_AT))
+    values = evidence.measures[evidence.measures["dataset"] == dataset]
     values = values[(values["fold"] == POOLED) & (values["class"] == ALL)]
     known = values.set_index(["features", "metric"])["value"]
     present = [name for name in FEATURE_SETS if name in set(part["features"])]

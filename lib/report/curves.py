@@ -36,10 +36,12 @@ def recall_against_false_rejects(
         )
         chosen = _chosen(points, name)
         axes.plot(chosen["false_rejects"], chosen["recall"], MARKERS[name], color=colour, ms=6, mfc="white")
-        for at in chosen.index:
-            place = (chosen["false_rejects"][at], chosen["recall"][at])
-            text = f"{100 * chosen['required'][at]:g}"
-            axes.annotate(text, place, (3, -9), textcoords="offset points", fontsize=7)
+        for place, text in _labels(chosen).items():
+            right = place[0] > 0.85
+            axes.annotate(
+                text, place, (4 if right else 3, -10), textcoords="offset points", fontsize=7,
+                ha="right" if right else "left",
+            )  # fmt: skip
     axes.set(
         xlabel="false rejects (share of good images)",
         ylabel="defect recall",
@@ -57,10 +59,14 @@ def recall_against_false_rejects(
 def learning_curves(economy: Economy, caption: str) -> Figure:
     """Draw recall at 5 % false rejects over the number of labelled defects, one panel per data set, 95 % bands."""
     datasets = list(dict.fromkeys(economy.curves["dataset"]))
+    columns = min(3, len(datasets))
+    rows = -(-len(datasets) // columns)
     figure, grid = plt.subplots(
-        1, len(datasets), figsize=(4.6 * len(datasets) + 0.4, 3.4), squeeze=False, sharey=True
+        rows, columns, figsize=(4.6 * columns + 0.4, 3.4 * rows), squeeze=False, sharey=True
     )
-    for axes, dataset in zip(grid[0], datasets, strict=True):
+    for axes in grid.flat[len(datasets) :]:
+        axes.set_axis_off()
+    for axes, dataset in zip(grid.flat, datasets, strict=False):
         for name, colour in PALETTE.items():
             part = economy.curves[
                 (economy.curves["dataset"] == dataset) & (economy.curves["features"] == name)
@@ -74,11 +80,9 @@ def learning_curves(economy: Economy, caption: str) -> Figure:
             )  # fmt: skip
         axes.set(title=plain(dataset), xlabel="labelled defects in a training fold", ylim=(0, 1.02))
         axes.set_xlim(left=0)
-        axes.legend()
-    grid[0][0].set_ylabel(f"defect recall at {RATE:.0%} false rejects")
+    for axes in grid[:, 0]:
+        axes.set_ylabel(f"defect recall at {RATE:.0%} false rejects")
     figure.tight_layout()
-    for axes in grid[0][1:]:
-        axes.get_legend().remove()
     named_legend(figure, grid[0][0])
     footnote(figure, caption)
     return figure
@@ -90,3 +94,17 @@ def _chosen(points: pd.DataFrame | None, features: str | None = None) -> pd.Data
         return pd.DataFrame(columns=["required", "recall", "false_rejects"])
     part = points[(points["method"] == TRAINING) & (points["class"] == ALL) & ~np.isnan(points["caught"])]
     return part if features is None else part[part["features"] == features]
+
+
+def _labels(points: pd.DataFrame) -> dict[tuple[float, float], str]:
+    """Return the required recalls in percent by place; points too close to be labelled apart share a label."""
+    found: dict[tuple[float, float], str] = {}
+    last = (-1.0, -1.0)
+    for row in points.sort_values("required").to_dict("records"):
+        place, text = (float(row["false_rejects"]), float(row["recall"])), f"{100 * row['required']:g}"
+        if abs(place[0] - last[0]) < 0.05:
+            found[last] += f", {text}"
+        else:
+            found[place] = text
+            last = place
+    return found

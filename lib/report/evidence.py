@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -13,7 +14,7 @@ from lib.report.baselines import against_method
 from lib.report.bootstrap import Interval
 from lib.report.economy import Economy, label_economy
 from lib.report.map_fit import basis, excess_rejects, side_by_side
-from lib.report.metrics import FEATURE_SETS
+from lib.report.metrics import summary
 from lib.report.points import operating_numbers
 from lib.report.statistics import compare
 from lib.study import Study
@@ -25,8 +26,9 @@ class Evidence:
 
     found: predictions of all schemes and keeps; mine: those of each data set's first scheme, which the study believes;
     readings, excess: both readings of map_fit side by side (no rows where there is no check), and the good images that
-    the as-written one rejects in excess; basis: the predictions at keep 1 that the comparisons rest on; compared:
-    `compare` of it; versus: the baselines against image + map; points: operating points; economy: label economy.
+    the as-written one rejects in excess; basis: the predictions at keep 1 that the comparisons rest on, measures:
+    `summary` and compared: `compare` of it; versus: the baselines against image + map; points: operating points;
+    economy: label economy.
     """
 
     study: Study
@@ -36,6 +38,7 @@ class Evidence:
     readings: pd.DataFrame
     excess: dict[tuple[str, str, str], Interval]
     basis: pd.DataFrame
+    measures: pd.DataFrame
     compared: pd.DataFrame
     versus: pd.DataFrame
     points: pd.DataFrame
@@ -43,19 +46,25 @@ class Evidence:
 
 
 def weigh(
-    found: pd.DataFrame, good: Mapping[str, str], study: Study, calibration: pd.DataFrame, other: pd.DataFrame
+    found: pd.DataFrame,
+    good: Mapping[str, str],
+    study: Study,
+    calibration: pd.DataFrame,
+    other: pd.DataFrame,
+    n: int = 2000,
 ) -> Evidence:
-    """Return the evidence in predictions of all schemes and keeps.
+    """Return the evidence in predictions of all schemes and keeps, intervals from n bootstrap samples.
 
     `calibration`: out-of-fold predictions of training images; `other`: predictions of the other reading of map_fit.
     Either may have no rows. Raises `ValueError` for predictions that cannot be counted or paired.
     """
+    seed, alpha, binary = study.seed, study.alpha, study.binary
     mine = first_scheme(found)
     readings = side_by_side(mine, other, study.map_fit)
-    excess = excess_rejects(readings, good, seed=study.seed, binary=study.binary)
+    excess = excess_rejects(readings, good, seed=seed, binary=binary, n=n)
     whole = basis(mine, readings, excess, study.map_fit)
-    seed, alpha, binary = study.seed, study.alpha, study.binary
-    main = whole[whole["features"].isin(FEATURE_SETS)]
+    measures = summary(whole, good, binary)
+    settings: dict[str, Any] = {"seed": seed, "alpha": alpha, "binary": binary, "measures": measures}
     return Evidence(
         study=study,
         good=good,
@@ -64,8 +73,9 @@ def weigh(
         readings=readings,
         excess=excess,
         basis=whole,
-        compared=compare(main, good, seed=seed, alpha=alpha, binary=binary),
-        versus=against_method(whole, good, seed=seed, alpha=alpha, binary=binary),
+        measures=measures,
+        compared=compare(whole, good, n_bootstrap=n, **settings),
+        versus=against_method(whole, good, n=n, **settings),
         points=operating_numbers(
             mine,
             calibration,
@@ -74,7 +84,7 @@ def weigh(
             prevalence=study.prevalence,
             binary=binary,
         ),
-        economy=label_economy(mine, good, seed=seed, binary=binary),
+        economy=label_economy(mine, good, seed=seed, binary=binary, n=n),
     )
 
 

@@ -6,7 +6,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from lib.report import curves
 from lib.report import figures as f
+from lib.report.economy import label_economy
+from lib.report.points import operating_numbers
+from tests.report.made_up import study
 
 ODD = ("good", "$x_1$ <b>", "d'é\"faut {x}")
 
@@ -41,7 +45,7 @@ def test_a_figure_is_saved_twice_the_same_with_its_description(tmp_path, predict
 
 
 def test_the_caption_stands_below_everything_else(predictions):
-    figure = f.recall_against_false_rejects(predictions, "good", "a caption")
+    figure = curves.recall_against_false_rejects(predictions, "good", "a caption")
     figure.canvas.draw()
     (text,) = [t for t in figure.texts if t.get_text() == "a caption"]
     label = figure.axes[0].xaxis.label.get_window_extent()
@@ -63,7 +67,7 @@ def test_counts_in_the_confusion_matrix(predictions):
 
 
 def test_feature_sets_keep_their_colours(predictions):
-    figure = f.recall_against_false_rejects(predictions, "good", "c")
+    figure = curves.recall_against_false_rejects(predictions, "good", "c")
     lines = {line.get_label(): line.get_color() for line in figure.axes[0].get_lines()}
     for name, colour in f.PALETTE.items():
         assert lines[f.NAMES[name]] == colour
@@ -91,3 +95,30 @@ def test_degradation_draws_a_panel_each():
     figure = f.degradation(pd.DataFrame(rows, columns=["keep", "features", "value", "class"]), "c")
     assert [axes.get_title() for axes in figure.axes[:3]] == [f.plain(name) for name in ODD]
     assert len(figure.legends) == 1
+
+
+def test_operating_points_are_marked_where_they_were_reached():
+    skill = {"image": 1.0, "map": 0.5, "both": 2.0}
+    frame, known = study(skill, n=300), study(skill, n=300, calibrated=True)
+    points = operating_numbers(frame, known, "good", required=(0.9, 0.95))
+    figure = curves.recall_against_false_rejects(frame, "good", "c", points)
+    hollow = [line for line in figure.axes[0].get_lines() if line.get_markerfacecolor() == "white"]
+    drawn = {point for line in hollow for point in zip(*line.get_data(), strict=True)}
+    chosen = points[(points["method"] == "training scores") & (points["class"] == "(all)")]
+    assert drawn == set(zip(chosen["false_rejects"], chosen["recall"], strict=True))
+    assert len(drawn) == 6
+    assert "hollow" in figure.axes[0].get_legend().get_title().get_text()
+    bare = curves.recall_against_false_rejects(frame, "good", "c")
+    assert "hollow" not in bare.axes[0].get_legend().get_title().get_text()
+
+
+def test_learning_curves_draw_a_panel_per_data_set_with_the_house_colours():
+    frame = study({"image": 1.0, "both": 2.0, "both_all": 2.0}, n=90, keep=(0.5, 1.0))
+    both = pd.concat([frame, frame.assign(dataset="$odd_name")])
+    figure = curves.learning_curves(label_economy(both, "good", seed=0, n=20), "c")
+    assert [axes.get_title() for axes in figure.axes] == ["toy", f.plain("$odd_name")]
+    assert {line.get_color() for line in figure.axes[0].get_lines()} == {
+        f.PALETTE["image"],
+        f.PALETTE["both"],
+    }
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["image", "image + anomaly map"]

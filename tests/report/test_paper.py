@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
-from lib.report import paper
+from lib.report import paper, paper_checks
 
 
 def test_table1_has_the_papers_totals():
@@ -69,11 +72,16 @@ def test_bold_margins_in_images():
         ("Shaft, both: 0.9793", "3644/3721 = 0.9793", "exact"),
         ("except for stripe", "big, marks, stripe", "more exceptions"),
         ("Holm", "0.00586", "never"),
+        ("Shavers from 100 %", "image 11.9 points, map 6.8 points, both 3.1 points", "agrees"),
+        ("Bold defect recalls in Table 3", "Shavers 100%: 9 of 842", "7 of 7"),
+        ("most defects of every class", "7 of 7 classes, level in 2", "agrees"),
+        ("best approach in AUC", "3 of 12 places, all on Deco cap", "not everywhere"),
+        ("prints stripe", "Shaft", "one row too high"),
         ("Ten folds can reach", "10 folds 0.00195, 9 0.0039, 8 0.0078", "two ties"),
     ],
 )
 def test_checks(claim, computed, verdict):
-    table = paper.checks()
+    table = paper_checks.checks()
     row = table[table["claim"].str.contains(claim, regex=False)]
     assert len(row) == 1
     assert computed in row["computed"].iloc[0]
@@ -86,3 +94,48 @@ def test_names_of_stand_ins():
     assert paper.display_name("my_product") == "my_product"
     assert paper.product_of("shaft-synthetic") == "shaft"
     assert paper.product_of("magnetic_tile") is None
+
+
+PRINTED = Path(__file__).parents[3] / "shared" / "paper.md"
+NAMES = {"image": "image", "anom. map": "map", "image + anom. map": "both"}
+
+
+@pytest.fixture
+def printed():
+    """The paper's table rows as printed: cells, bold marks as asterisks."""
+    if not PRINTED.is_file():
+        pytest.skip("the paper's text (../shared/paper.md) is not here")
+    lines = PRINTED.read_text(encoding="utf-8").replace("<b>", "*").replace("</b>", "").splitlines()
+    return [[cell.strip() for cell in line.split("\t")] for line in lines if "\t" in line]
+
+
+def test_table2_is_as_printed(printed):
+    ours = paper.table2_paper().set_index(["class", "metric", "features"])
+    rows = [row for row in printed if len(row) == 8 and row[2].lstrip("*").endswith("%")]
+    assert len(rows) == 7
+    columns = [(m, f) for m in ("class_recall", "defect_recall") for f in ("image", "map", "both")]
+    for row in rows:
+        for cell, (metric, features) in zip(row[2:], columns, strict=True):
+            mine = ours.loc[(row[1], metric, features)]
+            assert f"{mine['value']:.2%}" == cell.lstrip("*").rstrip("*"), row
+            assert mine["bold"] == cell.startswith("*"), row
+
+
+def test_table3_is_as_printed(printed):
+    ours = paper.table3_paper().set_index(["dataset", "features", "metric", "keep"])
+    rows = [row for row in printed if len(row) == 10 and re.fullmatch(r"\*?[01]\.\d{4}", row[2])]
+    assert len(rows) == 9
+    columns = [(m, k) for m in ("defect_recall", "weighted_auc") for k in paper.KEEP]
+    dataset = ""
+    for row in rows:
+        dataset = row[0].lower().replace(" ", "_") or dataset
+        for cell, (metric, keep) in zip(row[2:], columns, strict=True):
+            mine = ours.loc[(dataset, NAMES[row[1]], metric, keep)]
+            assert f"{mine['value']:.4f}" == cell.lstrip("*"), row
+            assert mine["bold"] == cell.startswith("*"), row
+
+
+def test_table1_is_as_printed(printed):
+    rows = [row for row in printed if len(row) == 3 and row[2].isdigit()]
+    assert [int(row[2]) for row in rows] == paper.table1_paper()["n"].tolist()
+    assert [row[1] for row in rows] == paper.table1_paper()["class"].tolist()

@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 from lib.report import bootstrap, metrics, statistics
 from lib.report.metrics import ALL
-from tests.report.made_up import by_fold, rows
+from tests.report.made_up import CLASSES, by_fold, rows, study
 
 
 def enumerated_p(differences):
@@ -206,6 +206,47 @@ def test_duplicated_feature_set_shows_no_difference():
     table = statistics.compare(frame, "good", seed=0, n_bootstrap=50)
     assert (table["difference"] == 0).all() and (table["p"] == 1).all() and (table["p_holm"] == 1).all()
     assert (table["low"] == 0).all() and (table["high"] == 0).all() and (table["n_nonzero"] == 0).all()
+    assert (table["p_corrected"] == 1).all() and (table["effect"] == 0).all()
+
+
+def test_corrected_t_in_the_table_counts_the_images_of_training_and_test_folds():
+    frame = by_fold(
+        {"image": [3, 1, 2, 4, 2], "both": [0, 1, 0, 0, 1]}
+    )  # 20 images a fold, 10 of them defects
+    found = cell(statistics.compare(frame, "good", seed=0, n_bootstrap=10), "defect_recall", "both", "image")
+    gains = [0.3, 0.0, 0.2, 0.4, 0.1]
+    assert found["p_corrected"] == pytest.approx(statistics.nadeau_bengio(gains, [0] * 5, 80, 20).p)
+    thin = statistics.compare(frame.assign(keep=0.5), "good", seed=0, n_bootstrap=10)
+    halved = cell(thin, "defect_recall", "both", "image")
+    assert halved["p_corrected"] == pytest.approx(statistics.nadeau_bengio(gains, [0] * 5, 60, 20).p)
+
+
+def test_repeats_are_averaged_before_the_test():
+    first = by_fold({"image": [5] * 10, "both": [0] * 10})
+    second = by_fold({"image": [3] * 10, "both": [0] * 10}, repeat=1)
+    found = cell(
+        statistics.compare(pd.concat([first, second]), "good", seed=0, n_bootstrap=20),
+        "defect_recall",
+        "both",
+        "image",
+    )
+    assert (found["n"], found["p"]) == (10, 2 / 2**10)  # ten folds, not twenty
+    assert found["mean_difference"] == pytest.approx(0.4)
+
+
+def test_permuted_labels_have_an_auc_of_one_half_and_nothing_significant():
+    frame = study({"image": 2.0, "map": 1.0, "both": 3.0}, n=900, folds=10)
+    shuffled = np.random.default_rng(0).permutation(CLASSES_OF_900)
+    frame["label"] = np.tile(shuffled, 3)
+    table = statistics.compare(frame, "good", seed=0, n_bootstrap=200)
+    areas = table.loc[table["metric"] == "weighted_auc", ["value_a", "value_b"]].to_numpy()
+    assert np.abs(areas - 0.5).max() < 0.04
+    assert not table["significant"].any() and (table["p_holm"] > 0.05).all()
+    whole = table[table["metric"] == "weighted_auc"]
+    assert ((whole["low"] <= 0) & (whole["high"] >= 0)).all()
+
+
+CLASSES_OF_900 = np.array(CLASSES)[np.arange(900) % 3]
 
 
 def test_permuted_labels_are_not_significant():

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from lib.report import tables
+from lib.report import show, tables
 from lib.report.metrics import MEAN, summary
 from lib.report.rendering import MISSING
 from tests.report.made_up import by_fold, rows
@@ -221,3 +221,15 @@ def test_aql_table_by_hand():
     assert table.numbers[("Image, 95 % interval", "AQL high")].iloc[0] == pytest.approx(24.87, abs=0.01)
     assert table.frame.iloc[0][("Image", "AQL")] == "5.00 (0.13–24.87)"
     assert table.frame.iloc[0][("Anom. map", "AQL")] == MISSING
+
+
+def test_tables_that_are_not_made_leave_no_old_files_and_say_why(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(show, "display", shown.append)
+    table = tables.table2(by_fold({"image": [1, 0]}), "good", "")
+    show.keep_all({"t": table}, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"t.csv", "t.md", "t.html"}
+    assert shown == [table]
+    show.keep_all({"t": None, "u": None}, tmp_path, "Not run.")
+    assert not list(tmp_path.iterdir())
+    assert [item.data for item in shown[1:]] == ["Not run."]
