@@ -43,12 +43,21 @@ def file_sha256(path: Path) -> str:
 def listing_digest(folder: Path) -> str:
     """Return a digest of the names, sizes and modification times below `folder`: cheap, notices any change."""
     digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            stat = path.stat()
-            line = f"{path.relative_to(folder).as_posix()}\x1f{stat.st_size}\x1f{stat.st_mtime_ns}\x1e"
-            digest.update(line.encode("utf-8", "surrogateescape"))
+    found = _files(str(folder), "") if folder.is_dir() else ()
+    for name, stat in sorted(found, key=lambda file: file[0].split("/")):
+        line = f"{name}\x1f{stat.st_size}\x1f{stat.st_mtime_ns}\x1e"
+        digest.update(line.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
+
+
+def _files(folder: str, before: str) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield every file below `folder` by its name from there; scandir, as each step of the study asks again."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _files(entry.path, f"{before}{entry.name}/")
+            elif entry.is_file():
+                yield before + entry.name, entry.stat()
 
 
 @contextmanager
