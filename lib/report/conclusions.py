@@ -190,21 +190,23 @@ def _maps(evidence: Evidence, dataset: str, scheme: str) -> Iterator[str]:
             )
         return
     for features, gap in mine.items():
-        yield (
-            f"With {SPOKEN[features]} the false-reject rate as written minus that cross-fitted is "
-            f"{100 * gap.difference:+z.1f} points (95 % interval {100 * gap.low:+z.1f} to {100 * gap.high:+z.1f})."
-        )
+        if features in FEATURE_SETS or gap.trap:
+            rejects = gap.rejects
+            yield (
+                f"With {SPOKEN[features]}, as written minus cross-fitted: false rejects "
+                f"{100 * rejects.difference:+z.1f} points (95 % interval "
+                f"{100 * rejects.low:+z.1f} to {100 * rejects.high:+z.1f}), AUC {gap.auc:+z.3f}."
+            )
     reading = believed(evidence.excess, dataset, scheme, study.map_fit)
-    if any(gap.low > 0 for gap in mine.values()):
+    if any(gap.trap for gap in mine.values()):
         yield (
-            "So as written the classifier takes good images that the map source has not seen for defective: "
-            "the comparisons "
-            "rest on the cross-fitted maps."
+            "So as written the classifier takes good images that the map source has not seen for defective, and ranks "
+            "no better for it: the comparisons rest on the cross-fitted maps."
         )
     else:
         yield (
-            "No excess of false rejects is shown, so the comparisons rest on the study's own reading, "
-            f"{READINGS[reading]}."
+            "No feature set rejects more good images as written without ranking better, so the comparisons rest on the "
+            f"study's own reading, {READINGS[reading]}."
         )
     if reading != study.map_fit:
         yield (

@@ -11,9 +11,8 @@ import pandas as pd
 from lib.pipeline.predictions import calibration, predictions
 from lib.pipeline.run import Run
 from lib.report.baselines import against_method
-from lib.report.bootstrap import Interval
 from lib.report.economy import Economy, label_economy
-from lib.report.map_fit import basis, excess_rejects, side_by_side
+from lib.report.map_fit import ByPlace, basis, excess_rejects, side_by_side
 from lib.report.metrics import summary
 from lib.report.points import operating_numbers
 from lib.report.statistics import compare
@@ -36,7 +35,7 @@ class Evidence:
     found: pd.DataFrame
     mine: pd.DataFrame
     readings: pd.DataFrame
-    excess: dict[tuple[str, str, str], Interval]
+    excess: ByPlace
     basis: pd.DataFrame
     measures: pd.DataFrame
     compared: pd.DataFrame

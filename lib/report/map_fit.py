@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -17,7 +18,7 @@ from lib.report.cells import (
     wide_frame,
     with_intervals,
 )
-from lib.report.metrics import ALL, FEATURE_NAMES, POOLED, RECALL_AT, decisions, good_of
+from lib.report.metrics import ALL, FEATURE_NAMES, POOLED, RECALL_AT, binary_auc, decisions, good_of
 from lib.report.paper import display_name
 from lib.report.rendering import Table, display_frame
 
@@ -97,37 +98,53 @@ def map_fit_table(
     return Table("Map fit", title, context, frame, numbers, notes, headers=4)
 
 
+@dataclass(frozen=True)
+class Excess:
+    """As written minus cross-fitted: the false-reject rate with its interval, and the AUC (good or defective)."""
+
+    rejects: Interval
+    auc: float
+
+    @property
+    def trap(self) -> bool:
+        """Whether more good images are rejected, the interval clear of zero, and nothing is ranked better for it."""
+        return self.rejects.low > 0 and self.auc <= 0
+
+
+ByPlace = Mapping[tuple[str, str, str], Excess]
+
+
 def excess_rejects(
     readings: pd.DataFrame, good: Good, *, seed: int, binary: str = "collapsed", n: int = 2000
-) -> dict[tuple[str, str, str], Interval]:
-    """Return how many more good images the as-written reading rejects, by (dataset, scheme, features).
+) -> dict[tuple[str, str, str], Excess]:
+    """Return what the as-written reading rejects in excess, by (dataset, scheme, features).
 
-    False-reject rate as written minus cross-fitted, pooled, with a 95 % bootstrap interval clustered by group.
+    Pooled over the test folds; the interval is a 95 % bootstrap, clustered by group where groups are known.
     """
     found = {}
     mapped = readings[readings["map_fit"] != ""]
     for (dataset, scheme, features), rows in mapped.groupby(["dataset", "scheme", "features"], sort=False):
         pair = decisions(rows, binary).assign(features=lambda t: t["map_fit"])
         name = good_of(good, str(dataset))
-        found[str(dataset), str(scheme), str(features)] = bootstrap_difference(
-            pair, "false_reject_rate", AS_WRITTEN, CROSS_FITTED, name, seed, n
+        rejects = bootstrap_difference(pair, "false_reject_rate", AS_WRITTEN, CROSS_FITTED, name, seed, n)
+        written, fitted = (
+            binary_auc(pair[pair["features"] == reading], name) for reading in (AS_WRITTEN, CROSS_FITTED)
         )
+        found[str(dataset), str(scheme), str(features)] = Excess(rejects, written - fitted)
     return found
 
 
-def believed(excess: dict[tuple[str, str, str], Interval], dataset: str, scheme: str, map_fit: str) -> str:
+def believed(excess: ByPlace, dataset: str, scheme: str, map_fit: str) -> str:
     """Return the reading that the conclusions of a data set rest on.
 
-    Cross-fitted where some feature set rejects more good images as written, the interval clear of zero; else the
-    study's own reading `map_fit`.
+    Cross-fitted where some feature set falls into the trap as written: it rejects more good images and ranks no better
+    for it. Else the study's own reading `map_fit`. (More false rejects alone may be no more than another threshold.)
     """
-    mine = [interval for place, interval in excess.items() if place[:2] == (dataset, scheme)]
-    return CROSS_FITTED if any(interval.low > 0 for interval in mine) else map_fit
+    mine = [gap for place, gap in excess.items() if place[:2] == (dataset, scheme)]
+    return CROSS_FITTED if any(gap.trap for gap in mine) else map_fit
 
 
-def basis(
-    main: pd.DataFrame, readings: pd.DataFrame, excess: dict[tuple[str, str, str], Interval], map_fit: str
-) -> pd.DataFrame:
+def basis(main: pd.DataFrame, readings: pd.DataFrame, excess: ByPlace, map_fit: str) -> pd.DataFrame:
     """Return the predictions at keep 1 that conclusions rest on: per data set and scheme, the believed reading.
 
     Where it is not the study's own, feature sets without that reading are left out, the image alone excepted.
