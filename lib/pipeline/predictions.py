@@ -164,14 +164,15 @@ def _all_splits(
     parts = run.study.inner_folds if stage == CALIBRATION else 1
     fits = sum(len(feature_sets(run, name, stage)) for name in todo) * len(levels(run, stage)) * parts
     worth = fits * run.study.repeats * len(index(run)) >= WORTH_PROCESSES
-    run_tasks(
-        step,
-        [(run, *before, name) for name in todo],
-        label=stage,
-        shared_folder=run.store.root,
-        scheduler=run.scheduler,
-        processes=cores() if worth else 1,
-    )
+    if todo:
+        run_tasks(
+            step,
+            [(run, *before, name) for name in todo],
+            label=stage,
+            shared_folder=run.store.root,
+            scheduler=run.scheduler,
+            processes=cores() if worth else 1,
+        )
     tables = [pd.read_parquet(run.store.path(_name(stage, name))) for name in names]
     return pd.concat(tables, ignore_index=True), {
         name: run.store.digest(_name(stage, name)) for name in names

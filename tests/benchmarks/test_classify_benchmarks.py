@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from lib.classify.mlp import HIDDEN, SEED, fit_predict
 from lib.classify.selection import mutual_information
 from lib.data.synthetic import PRODUCTS
-from lib.engine import cores
+from lib.engine import BATCH, cores
 from lib.pipeline import anomaly, features
 from lib.pipeline.features import feature_all
 from lib.pipeline.pictures import index
@@ -112,6 +112,7 @@ def test_notebooks_04_and_05_on_4249_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Ten folds, four levels, every baseline, calibration; the features are given: the goal is 600 s on two cores."""
+    monkeypatch.setenv(BATCH, "1")  # a line per fold instead of progress bars
     rng = np.random.default_rng(0)
     for name, count in PRODUCTS["shaft"].counts.items():
         folder = tmp_path / "rods" / name
