@@ -13,6 +13,7 @@ from torchvision.models import resnet18
 from lib.classify import mlp
 from lib.draem.checkpoints import export_official
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
+from lib.pipeline.features import image_feature_table
 from lib.pipeline.predictions import calibration, classify_fold, predictions
 from lib.pipeline.run import open_run
 from lib.study import Study
@@ -173,6 +174,7 @@ def test_predictions_without_maps_follow_the_good_class(plates, tmp_path):
     for good in ("good", "dent"):
         study = Study.of("smoke", SETTINGS | {"leak_check": "image", "good": good})
         run = replace(plates, study=study, study_dir=str(tmp_path / "study"))
+        image_feature_table(run)
         classify_fold(run, "classification", "stratified-0")
         table = pd.read_parquet(run.store.path("predictions/classification/stratified-0.parquet"))
         named[good] = set(table.loc[table["task"] == "binary", "predicted"])
