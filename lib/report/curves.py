@@ -23,6 +23,7 @@ def recall_against_false_rejects(
     training images reached on the test folds (`points` of `operating_numbers`, where there are any).
     """
     figure, axes = plt.subplots(figsize=(5.4, 4.2))
+    labelled: list[tuple[float, float]] = []
     for name, colour in PALETTE.items():
         part = predictions[predictions["features"] == name]
         if part.empty:
@@ -37,6 +38,9 @@ def recall_against_false_rejects(
         chosen = _chosen(points, name)
         axes.plot(chosen["false_rejects"], chosen["recall"], MARKERS[name], color=colour, ms=6, mfc="white")
         for place, text in _labels(chosen).items():
+            if any(abs(place[0] - x) < 0.2 and abs(place[1] - y) < 0.08 for x, y in labelled):
+                continue  # the markers stand in a row, and the table has the figures
+            labelled.append(place)
             right = place[0] > 0.85
             axes.annotate(
                 text, place, (4 if right else 3, -10), textcoords="offset points", fontsize=7,
