@@ -23,7 +23,7 @@ from lib.engine import BATCH, EngineError, local_cluster
 from lib.pipeline.anomaly import all_draems, good_rows
 from lib.pipeline.pictures import folds, index, splits
 from lib.pipeline.run import NAMED, Run
-from lib.report.summary import write_index
+from lib.report.index_page import write_index
 from lib.series import NOTEBOOKS, WRITES, Job, NotebookError
 from lib.store import Store, file_sha256, fingerprint, listing_digest, write_text
 from lib.study import PRESETS, Study, choices
@@ -164,7 +164,7 @@ def execute(work: Plan) -> int:
         return 1
     if NOTEBOOKS[-1] in work.notebooks:
         command = "python run_all.py " + shlex.join(sys.argv[1:])
-        page = write_index(work.runs, work.study_dir, command)
+        page = write_index(work.runs, work.study_dir, command, NOTEBOOKS)
         print(f"{shown(time.perf_counter() - began)} in all; open {page}")
     return 0
 

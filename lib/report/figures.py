@@ -47,7 +47,7 @@ def plain(text: str) -> str:
 def save_figure(figure: Figure, folder: Path, name: str, alt: str) -> None:
     """Write `name.png` and `name.svg` into `folder`, atomically, free of dates, `alt` as their description."""
     for suffix, metadata in (
-        (".png", {"Software": None, "Description": alt}),
+        (".png", {"Software": None, "Description": alt, "Comment": figure.get_label()}),
         (".svg", {"Date": None, "Description": alt}),
     ):
         with atomic(folder / (name + suffix)) as partial:
@@ -61,7 +61,8 @@ def _bare(axes: Axes) -> None:
 
 
 def footnote(figure: Figure, caption: str) -> None:
-    """Write the caption (data set, preset, folds, backbone) under everything that the figure holds."""
+    """Write the caption (data set, preset, folds, backbone) under all that the figure holds, and into its label."""
+    figure.set_label(caption)
     figure.canvas.draw()
     lowest = figure.get_tightbbox().y0 / figure.get_figheight()
     text = textwrap.fill(plain(caption), max(60, int(figure.get_figwidth() * 17)))
