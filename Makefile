@@ -5,7 +5,7 @@ export GOMP_SPINCOUNT ?= 30000
 PY := $(VENV)/bin/python
 READY := $(VENV)/.installed
 
-.PHONY: run test lab bench backbone backbone-table test-slow test-gpu check clean
+.PHONY: run test lab bench backbone backbone-table reference test-slow test-gpu check clean
 
 run: $(READY)
 	$(PY) run_all.py $(ARGS)
@@ -32,6 +32,11 @@ backbone: $(READY)
 # The backbones compared: make backbone-table ARGS="--magnetic DIR --weights embedded random-init FILE"
 backbone-table: $(READY)
 	$(PY) -m tests.benchmarks.backbone_quality $(ARGS)
+
+# What readers see without running anything: the default study anew, and a small copy of it in outputs/reference.
+reference: $(READY)
+	$(PY) run_all.py --study reference-run --weights embedded
+	$(PY) -m lib.report.reference outputs/reference-run standins
 
 test-slow: $(READY)
 	$(PY) -m pytest -m slow

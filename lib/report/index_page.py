@@ -42,30 +42,27 @@ TABLES = {
 SIDE = 144  # pixels of a picture in the strip
 
 
-def write_index(
-    runs: Sequence[Run], study_dir: Path, command: str, series: Sequence[str], *, target: Path | None = None
-) -> Path:
-    """Write the study's index page from what the notebooks wrote, and return its path.
+def write_index(runs: Sequence[Run], home: Path, command: str, series: Sequence[str]) -> Path:
+    """Write the study's index page and return its path.
 
-    `series` names the notebooks in order. The page goes to `target` (default: the study's folder), whose files it
-    links; pictures are embedded, so that the page can be read alone.
+    `home` holds the tables, figures and pages that the notebooks wrote (the study's folder, or a copy) and gets the
+    page; `series` names the notebooks in order. Pictures are embedded, so that the page can be read alone.
     """
-    home = target or study_dir
-    said = pd.read_csv(study_dir / "tables" / "conclusions.csv", keep_default_na=False)
-    short = pd.read_csv(study_dir / "tables" / "answer.csv", keep_default_na=False)
+    said = pd.read_csv(home / "tables" / "conclusions.csv", keep_default_na=False)
+    short = pd.read_csv(home / "tables" / "answer.csv", keep_default_na=False)
     answers = dict(zip(short["dataset"], short["answer"], strict=True))
-    study = runs[0].study
+    study, name = runs[0].study, Path(runs[0].study_dir).name
     software = versions()
     statistics = f"notebooks/{series[-1]}.html"
     page = render_index(
-        title=f"Image, anomaly map, or both? Study {study_dir.name}",
+        title=f"Image, anomaly map, or both? Study {name}",
         badges=[
-            f"study {study_dir.name}",
+            f"study {name}",
             f"preset {study.preset}",
             *sorted({f"{_backbone(run)}" for run in runs}),
             f"{study.folds} folds",
             f"seed {study.seed}",
-            *(f"{name} {software['version'][name]}" for name in ("Python", "torch")),
+            *(f"{part} {software['version'][part]}" for part in ("Python", "torch")),
         ],
         warnings=_warnings(runs),
         datasets=[
@@ -76,15 +73,15 @@ def write_index(
                 "answer": answers[run.name],
                 "answers": said[said["dataset"] == run.name].to_dict("records"),
                 "strip": strip(run),
-                "figures": _figures(study_dir, run.store.root / "figures", SHOWN),
-                "more": _figures(study_dir, run.store.root / "figures"),
-                "notebooks": _notebooks(home, run.store.root.name, series[:-1]),
+                "figures": _figures(home, home / run.name / "figures", SHOWN),
+                "more": _figures(home, home / run.name / "figures"),
+                "notebooks": _notebooks(home, run.name, series[:-1]),
             }
             for number, run in enumerate(runs)
         ],
-        main_tables=_tables(study_dir, MAIN_TABLES),
-        tables=_tables(study_dir, TABLES),
-        figures=_figures(study_dir, study_dir / "figures", SHOWN_OVER_ALL),
+        main_tables=_tables(home, MAIN_TABLES),
+        tables=_tables(home, TABLES),
+        figures=_figures(home, home / "figures", SHOWN_OVER_ALL),
         settings=accessible(study.describe().to_html(border=0, index_names=False, classes="wide-text")),
         times=accessible(times(runs).to_html(border=0, index_names=False)),
         versions=accessible(software.to_html(border=0, index_names=False)),
@@ -170,20 +167,20 @@ def _notebooks(home: Path, folder: str, names: Sequence[str]) -> list[dict[str, 
     return found
 
 
-def _tables(study_dir: Path, titles: Mapping[str, str]) -> list[dict[str, Any]]:
+def _tables(home: Path, titles: Mapping[str, str]) -> list[dict[str, Any]]:
     """Return the tables that exist: some need what not every study has."""
     return [
         {
             "title": title,
-            "html": (study_dir / "tables" / f"{name}.html").read_text(encoding="utf-8"),
+            "html": (home / "tables" / f"{name}.html").read_text(encoding="utf-8"),
             "links": [{"href": f"tables/{name}.{kind}", "text": kind.upper()} for kind in ("csv", "md")],
         }
         for name, title in titles.items()
-        if (study_dir / "tables" / f"{name}.html").exists()
+        if (home / "tables" / f"{name}.html").exists()
     ]
 
 
-def _figures(study_dir: Path, folder: Path, names: Sequence[str] | None = None) -> list[dict[str, str]]:
+def _figures(home: Path, folder: Path, names: Sequence[str] | None = None) -> list[dict[str, str]]:
     """Return the figures that exist, embedded if named; alternative text and caption stand in the PNG itself."""
     chosen = names or sorted(path.stem for path in folder.glob("*.png"))
     entries = []
@@ -191,7 +188,7 @@ def _figures(study_dir: Path, folder: Path, names: Sequence[str] | None = None) 
         if path.exists():
             with Image.open(path) as picture:
                 told = dict(picture.info)
-            href = quote(path.relative_to(study_dir).as_posix())
+            href = quote(path.relative_to(home).as_posix())
             entries.append(
                 {
                     "alt": str(told.get("Description", path.stem)),
