@@ -65,6 +65,7 @@ def calibrate(study: Study, device: str) -> Speed:
         )
         return lambda: train(pictures, textures, settings, device=device)
 
+    torch.set_num_threads(study.threads)
     steps(1)()
     per_image = max(_seconds(steps(5)) - _seconds(steps(1)), 1e-3) / (4 * 8) * ratio
     backbone = load_backbone("random-init")
@@ -81,8 +82,8 @@ def calibrate(study: Study, device: str) -> Speed:
     return Speed(per_image, per_image / 3.5, resnet, fit, information)
 
 
-def estimate(study: Study, size: Size, speed: Speed) -> dict[str, float]:
-    """Return the seconds of each notebook of one data set (06, once per study, aside), in one process."""
+def estimate(study: Study, size: Size, speed: Speed, tasks: int = 1) -> dict[str, float]:
+    """Return the seconds of each notebook of one data set (06, once per study, aside), `tasks` folds at a time."""
     trained = max(1, round(size.good * (1 - 1 / study.folds)))
     rows = size.images * (1 - 1 / study.folds) / 400
     models = study.repeats * (2 if study.binary == "separate" else 1)
@@ -108,7 +109,8 @@ def estimate(study: Study, size: Size, speed: Speed) -> dict[str, float]:
     }
     if study.draem_checkpoint:
         seconds["01_draem_training"] = 1.0
-    return {name: value + SECONDS_PER_NOTEBOOK for name, value in seconds.items()}
+    at_once = {name: 1 if name == "00_dataset" else max(1, min(tasks, size.splits)) for name in seconds}
+    return {name: value / at_once[name] + SECONDS_PER_NOTEBOOK for name, value in seconds.items()}
 
 
 def map_splits(study: Study, size: Size) -> dict[MapFit, int]:

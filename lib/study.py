@@ -39,6 +39,10 @@ class Study:
     preset: str = setting("quick", "the preset that the other settings started from")
     seed: int = setting(744, "every random number derives from this, the data set, the fold and the purpose")
     device: Literal["auto", "cpu", "cuda"] = setting("auto", "where torch runs")
+    threads: int = setting(
+        1,
+        "threads of each fold's task; on a CPU another number gives other last bits, folds run side by side",
+    )
     # images
     good: str = setting("", "name of the good class; empty: good, ok, normal or free")
     groups: str = setting("", "CSV (id, group): images of one object, never split between train and test")
@@ -165,7 +169,7 @@ class Study:
         least = {
             "seed": 0, "folds": 2, "image_size": 32, "feature_size": 32, "draem_batch": 1, "standin_side": 32,
             "reconstructive_width": 1, "discriminative_width": 1, "repeats": 1, "draem_epochs": 0, "draem_steps": 0,
-            "draem_warmup": 0, "inner_folds": 2,
+            "draem_warmup": 0, "inner_folds": 2, "threads": 1,
         }  # fmt: skip
         faults += [
             f"{name}={getattr(self, name)}: must be at least {low}"
