@@ -16,12 +16,10 @@ from pathlib import Path
 
 from lib.command import EXTERNAL, Plan, UsageError, parser, plan
 from lib.cost import Size, calibrate, disk_bytes, estimate, shown
-from lib.data.faults import DataError
-from lib.data.folds import FoldError
 from lib.data.synthetic import PRODUCTS
+from lib.door import input_faults, resource_faults
 from lib.engine import BATCH, EngineError, local_cluster
-from lib.pipeline.anomaly import all_draems, good_rows
-from lib.pipeline.pictures import folds, index, splits
+from lib.pipeline.pictures import index, splits
 from lib.pipeline.run import NAMED, Run
 from lib.report.summary import write_index
 from lib.series import NOTEBOOKS, WRITES, Job, NotebookError
@@ -30,25 +28,13 @@ from lib.study import PRESETS, Study, choices
 
 
 def check_data(work: Plan) -> None:
-    """Read every real data set's images at the door; raises `UsageError` with the faults of all of them."""
-    faults = []
-    for run in work.runs:
-        if run.synthetic:
-            continue
-        try:
-            folds(run)
-            for name in all_draems(run):
-                good_rows(run, name)
-        except (DataError, FoldError, OSError, ValueError) as error:
-            faults.append(f"{run.name}: {error}")
+    """Read all input at the door, and see that disk and memory suffice; raises `UsageError` with all faults."""
+    faults = input_faults(work)
+    if not faults:
+        sizes = {run.name: size_of(run) for run in work.runs}
+        faults = resource_faults(work, sizes, jobs_here(work))
     if faults:
         raise UsageError("\n\n".join(faults))
-    need = sum(disk_bytes(run.study, size_of(run)) for run in work.runs)
-    free = Store(work.study_dir).disk_free()
-    if need > free:
-        raise UsageError(
-            f"{work.study_dir}: about {need / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free; choose another --output"
-        )
 
 
 def size_of(run: Run) -> Size:

@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import math
-import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -22,6 +21,7 @@ from lib.draem.losses import focal_loss, l2_loss, ssim_loss
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork, check_sides, flushed_denormals
 from lib.draem.simulate import resize_textures, simulate
 from lib.store import write_bytes
+from lib.tensors import load_plain
 
 HISTORY_ROWS = 200
 LOSSES = ("l2", "ssim", "focal")
@@ -267,8 +267,8 @@ class _Run:
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Return the state stored by a training run, tensors on the CPU; ValueError if the file is not one."""
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
+        state = load_plain(path)
+    except ValueError as error:
         raise ValueError(f"{path} is not a readable training checkpoint ({error}): delete it") from error
     if not isinstance(state, dict) or "fingerprint" not in state or "optimiser" not in state:
         raise ValueError(f"{path} is not a training checkpoint of DRAEM: delete it or name another file")
