@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from urllib.parse import urlsplit
 
 import torch
 
-from lib.classify.backbone import WeightsError, resolve_weights
+from lib.classify.backbone import WEIGHT_NAMES, WeightsError, resolve_weights
 from lib.data.faults import printable
 from lib.data.synthetic import PRODUCTS
 from lib.pipeline.run import NAMED, Run, dataset_folder, open_run
@@ -110,21 +111,24 @@ def plan(options: argparse.Namespace) -> Plan:
         faults.append(f"--study {name!r}: must be a plain folder name")
         name = "."
     study_dir = absolute(options.output) / name
-    _check_writable(study_dir, faults)
+    _check_places(options, names, overrides, study_dir, faults)
     try:
         study = Study.of(options.preset, overrides)
     except StudyError as error:
-        faults.append(str(error))
+        faults += str(error).split("\n")
     else:
-        _check_study(study, options, faults)
-        _check_places(options, names, overrides, study_dir, faults)
+        if study.device == "cuda" and not options.scheduler and not torch.cuda.is_available():
+            faults.append(
+                "device=cuda: PyTorch finds no CUDA device here; leave it at auto, or give a --scheduler"
+            )
         try:
             weights = resolve_weights(study.weights, offline=study.offline)
-            overrides["weights"] = str(absolute(Path(weights))) if _is_file(weights) else weights
+            overrides["weights"] = weights if weights in WEIGHT_NAMES else str(absolute(Path(weights)))
         except WeightsError as error:
             faults.append(str(error))
+    _check_writable(study_dir, faults)
     if faults:
-        raise UsageError("\n".join(printable(line) for fault in faults for line in fault.split("\n")))
+        raise UsageError("\n".join(map(printable, faults)))
     data = str(absolute(options.data)) if options.data else ""
     runs = tuple(
         open_run(name, options.preset, data, str(study_dir), overrides, options.scheduler or "")
@@ -171,28 +175,17 @@ def _check_cluster(options: argparse.Namespace, faults: list[str]) -> None:
 
 
 def _check_writable(study_dir: Path, faults: list[str]) -> None:
-    existed = _is_folder(study_dir)
+    """Make the study's folder and write in it; where anything is wrong, leave no folder behind that was not there."""
+    made = [folder for folder in (study_dir, *study_dir.parents) if not _is_folder(folder)]
     try:
         study_dir.mkdir(parents=True, exist_ok=True)
         write_text(study_dir / ".writable", "")
         (study_dir / ".writable").unlink()
     except OSError as error:
         faults.append(f"{study_dir}: cannot be written ({error.strerror}); choose another --output")
-    if faults and not existed and _is_folder(study_dir):
-        study_dir.rmdir()
-
-
-def _check_study(study: Study, options: argparse.Namespace, faults: list[str]) -> None:
-    if study.device == "cuda" and not options.scheduler and not torch.cuda.is_available():
-        faults.append(
-            "device=cuda: PyTorch finds no CUDA device here; leave it at auto, or give a --scheduler"
-        )
-    for name in FOLDERS:
-        path = getattr(study, name)
-        if path and not _is_folder(path):
-            faults.append(f"{_option(name)} {path}: {_what_is_wrong(path)}")
-    if study.groups and not _is_file(study.groups):
-        faults.append(f"--groups {study.groups}: no such file; name a CSV with the columns id and group")
+    for folder in made if faults else ():
+        with contextlib.suppress(OSError):  # it was never made, or somebody else uses it by now
+            folder.rmdir()
 
 
 def _what_is_wrong(path: str | Path) -> str:
@@ -217,7 +210,12 @@ def _check_places(
         for option in ("good", "groups", "group_regex")
         if drawn and overrides.get(option)
     ]
+    if (groups := overrides.get("groups")) and not _is_file(groups):
+        faults.append(f"--groups {groups}: no such file; name a CSV with the columns id and group")
     read = {_option(name): Path(str(overrides[name])) for name in FOLDERS if overrides.get(name)}
+    faults += [
+        f"{name} {path}: {_what_is_wrong(path)}" for name, path in read.items() if not _is_folder(path)
+    ]
     if options.data is not None:
         if not _is_folder(options.data):
             faults.append(f"--data {options.data}: {_what_is_wrong(options.data)}")

@@ -18,6 +18,7 @@ from lib.store import Store
 ROOT = Path(__file__).parents[1]
 HOSTILE = "<script>alert(1)</script>".replace("/", "∕")  # a folder's name cannot hold a slash
 QUOTED = "d'é\"faut {x}"
+ODD_FOLDER = 'it\'s my "plates" {x}\nü&b'
 
 
 def run_all(*arguments, check=True):
@@ -57,7 +58,7 @@ def standin(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
-    data, output = tmp_path_factory.mktemp("plates"), tmp_path_factory.mktemp("own")
+    data, output = tmp_path_factory.mktemp("plates") / ODD_FOLDER, tmp_path_factory.mktemp("own")
     draw_products(data)
     regex = r"(\d)\.png"
     command = ("--data", data, "--preset", "smoke", "--output", output, "--study", "plates", "--offline",

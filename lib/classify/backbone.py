@@ -26,7 +26,7 @@ IMAGENET_URL: str = ResNet18_Weights.IMAGENET1K_V1.url
 IMAGENET_SHA256 = "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec"
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-NAMES = ("auto", "imagenet", "embedded", "random-init")
+WEIGHT_NAMES = ("auto", "imagenet", "embedded", "random-init")
 RANDOM_SEED = 0
 PATIENCE_S = 10.0  # seconds that a server has in all to answer, and again for every pause within the download
 WAY_OUT = "give the weights with --weights FILE (and --offline to not try the download)"
@@ -84,9 +84,9 @@ def resolve_weights(weights: str = "auto", *, offline: bool = False) -> str:
         return _embedded()
     if weights not in ("auto", "imagenet"):
         if not _is_file(weights):
-            near = nearest(weights, NAMES)
+            near = nearest(weights, WEIGHT_NAMES)
             raise WeightsError(
-                f"weights={weights!r}: no such file{near}; name one, or one of {', '.join(NAMES)}"
+                f"weights={weights!r}: no such file{near}; name one, or one of {', '.join(WEIGHT_NAMES)}"
             )
         return weights
     try:
@@ -100,7 +100,7 @@ def resolve_weights(weights: str = "auto", *, offline: bool = False) -> str:
 
 def check_weights(weights: str) -> None:
     """Raise WeightsError where a file that `resolve_weights` gave does not hold a ResNet-18."""
-    if weights not in NAMES:
+    if weights not in WEIGHT_NAMES:
         _checked(_read_state_dict(Path(weights)), Path(weights))
 
 
