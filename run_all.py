@@ -17,15 +17,13 @@ from lib.cluster import local_cluster
 from lib.command import EXTERNAL, Plan, UsageError, parser, plan
 from lib.console import Console, say
 from lib.cost import Size, calibrate, disk_bytes, estimate, shown
-from lib.data.faults import DataError
-from lib.data.folds import FoldError
 from lib.data.synthetic import PRODUCTS
+from lib.door import input_faults, resource_faults
 from lib.engine import EngineError, cores
 from lib.leash import Stopped, stop_on_signals
 from lib.lock import LockedError, study_lock
-from lib.pipeline.anomaly import all_draems, good_rows
-from lib.pipeline.pictures import folds, index, splits
-from lib.pipeline.run import NAMED, Run
+from lib.pipeline.pictures import index, splits
+from lib.pipeline.run import NAMED, PROJECT, Run
 from lib.report.index_page import write_index
 from lib.series import NOTEBOOKS, Job
 from lib.store import Store, file_sha256, fingerprint, listing_digest, remove_leftovers, write_text
@@ -33,25 +31,13 @@ from lib.study import PRESETS, Study, choices
 
 
 def check_data(work: Plan) -> None:
-    """Read every real data set's images at the door; raises `UsageError` with the faults of all of them."""
-    faults = []
-    for run in work.runs:
-        if run.synthetic:
-            continue
-        try:
-            folds(run)
-            for name in all_draems(run):
-                good_rows(run, name)
-        except (DataError, FoldError, OSError, ValueError) as error:
-            faults.append(f"{run.name}: {error}")
+    """Read all input at the door, and see that disk and memory suffice; raises `UsageError` with all faults."""
+    faults = input_faults(work)
+    if not faults:
+        sizes = {run.name: size_of(run) for run in work.runs}
+        faults = resource_faults(work, sizes, jobs_here(work))
     if faults:
         raise UsageError("\n\n".join(faults))
-    need = sum(disk_bytes(run.study, size_of(run)) for run in work.runs)
-    free = Store(work.study_dir).disk_free()
-    if need > free:
-        raise UsageError(
-            f"{work.study_dir}: about {need / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free; choose another --output"
-        )
 
 
 def size_of(run: Run) -> Size:
@@ -71,7 +57,7 @@ def jobs_of(work: Plan, run: Run, scheduler: str) -> list[Job]:
         "DATASET": run.dataset,
         "PRESET": work.options.preset,
         "DATA_DIR": run.data_dir,
-        "OUTPUT_DIR": str(work.study_dir),
+        "OUTPUT_DIR": from_project(work.study_dir),
         "OVERRIDES": dict(work.overrides),
         "SCHEDULER": scheduler,
     }
@@ -80,13 +66,18 @@ def jobs_of(work: Plan, run: Run, scheduler: str) -> list[Job]:
     return [Job(name, run.store.root, parameters, (run.store.root,), outside) for name in chosen]
 
 
+def from_project(folder: Path) -> str:
+    """Return a folder as notebooks are told of it: from the project's root where it lies below, so for any machine."""
+    return folder.relative_to(PROJECT).as_posix() if folder.is_relative_to(PROJECT) else str(folder)
+
+
 def final_job(work: Plan, scheduler: str) -> Job:
     """Return notebook 06, executed once per study."""
     parameters = {
         "DATASETS": [run.dataset for run in work.runs],
         "PRESET": work.options.preset,
         "DATA_DIR": str(work.options.data.resolve()) if work.options.data else "",
-        "OUTPUT_DIR": str(work.study_dir),
+        "OUTPUT_DIR": from_project(work.study_dir),
         "OVERRIDES": dict(work.overrides),
         "SCHEDULER": scheduler,
     }

@@ -162,8 +162,8 @@ def execute(
     try:
         with TemporaryDirectory(prefix="kernel-") as sockets:
             papermill.execute_notebook(
-                str(source),
-                str(target),
+                _literal(source),
+                _literal(target),
                 parameters=dict(parameters),
                 kernel_name="python3",
                 progress_bar=False,
@@ -180,6 +180,11 @@ def execute(
         else:
             reason = f"the kernel of {source.name} died (killed, or out of memory): {error}"
         raise NotebookError(f"{reason}\nWhat ran is kept as {failed}") from error
+
+
+def _literal(path: Path) -> str:
+    """Return the path as papermill wants it, which reads braces as places to fill in."""
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def _private(folder: str) -> Config:

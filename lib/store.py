@@ -71,13 +71,26 @@ def listing_digest(folder: Path) -> str:
 
 
 def _files(folder: str, before: str) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield every file below `folder` by its name from there; scandir, as each step of the study asks again."""
-    with os.scandir(folder) as entries:
+    """Yield every file below `folder` by its name from there; scandir, as each step of the study asks again.
+
+    A folder that may not be read and a link in a circle stand for themselves: who needs them says what is wrong.
+    """
+    try:
+        entries = os.scandir(folder)
+    except PermissionError:
+        yield before, os.stat(folder)  # noqa: PTH116 (as fast as scandir's own)
+        return
+    with entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 yield from _files(entry.path, f"{before}{entry.name}/")
-            elif entry.is_file():
-                yield before + entry.name, entry.stat()
+                continue
+            try:
+                known = entry.stat() if entry.is_file() else None
+            except OSError:
+                known = entry.stat(follow_symlinks=False)
+            if known:
+                yield before + entry.name, known
 
 
 @contextmanager

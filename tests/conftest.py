@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.whole import draw_products, run_all
+from tests.whole import ODD_FOLDER, draw_products, run_all
 
 
 @pytest.fixture(scope="session")
@@ -14,7 +14,7 @@ def standin(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def own(tmp_path_factory):
-    data, output = tmp_path_factory.mktemp("plates"), tmp_path_factory.mktemp("own")
+    data, output = tmp_path_factory.mktemp("plates") / ODD_FOLDER, tmp_path_factory.mktemp("own")
     draw_products(data)
     regex = r"(\d)\.png"
     command = ("--data", data, "--preset", "smoke", "--output", output, "--study", "plates", "--offline",

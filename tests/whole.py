@@ -11,6 +11,7 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 HOSTILE = "<script>alert(1)</script>".replace("/", "∕")  # a folder's name cannot hold a slash
 QUOTED = "d'é\"faut {x}"
+ODD_FOLDER = 'it\'s my "plates" {x}\nü&b'
 
 
 def run_all(*arguments, check=True):

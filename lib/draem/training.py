@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import math
-import pickle
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from lib.draem.losses import focal_loss, l2_loss, ssim_loss
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork, check_sides, flushed_denormals
 from lib.draem.simulate import resize_textures, simulate
 from lib.store import write_bytes
+from lib.tensors import load_plain
 
 HISTORY_ROWS = 200
 CHECKPOINT_SECONDS = 60.0  # a run that is killed loses no more than that
@@ -278,8 +278,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         content = path.read_bytes()
         if hashlib.sha256(memoryview(content)[32:]).digest() != content[:32]:
             raise ValueError("its bytes are not those that were written")
-        state = torch.load(io.BytesIO(content[32:]), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
+        state = load_plain(path, content[32:])
+    except (OSError, ValueError) as error:
         raise ValueError(f"{path} is not a readable training checkpoint ({error}): delete it") from error
     if not isinstance(state, dict) or "fingerprint" not in state or "optimiser" not in state:
         raise ValueError(f"{path} is not a training checkpoint of DRAEM: delete it or name another file")

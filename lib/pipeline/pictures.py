@@ -13,12 +13,13 @@ import pandas as pd
 
 from lib.data.catalogue import catalogue
 from lib.data.download import fetch_magnetic_tile
+from lib.data.faults import SHOWN, DataError, as_table
 from lib.data.folds import make_folds, schemes_for
 from lib.data.images import load_masks, load_stack
 from lib.data.synthetic import MARKER, write_standin
 from lib.pipeline.run import PROJECT, Run
 from lib.source import code_of
-from lib.store import Store, file_sha256, fingerprint, listing_digest, new_array
+from lib.store import Store, file_sha256, fingerprint, listing_digest, new_array, write_text
 from lib.study import Study
 
 
@@ -69,14 +70,22 @@ def index(run: Run) -> pd.DataFrame:
     }
 
     def write(path: Path) -> dict[str, Any]:
-        found = catalogue(
-            root,
-            dataset=run.dataset,
-            good=run.study.good,
-            groups=groups,
-            group_regex=run.study.group_regex,
-            skip_bad=run.study.skip_bad,
-        )
+        listed = run.store.path("faults.csv")
+        listed.unlink(missing_ok=True)
+        try:
+            found = catalogue(
+                root,
+                dataset=run.dataset,
+                good=run.study.good,
+                groups=groups,
+                group_regex=run.study.group_regex,
+                skip_bad=run.study.skip_bad,
+            )
+        except DataError as error:
+            if len(error.faults) <= SHOWN:
+                raise
+            write_text(listed, as_table(error.faults).to_csv(index=False))
+            raise DataError(error.faults, error.heading, str(listed)) from None
         table = found.index.reset_index(drop=True)
         table.attrs = {
             "good": found.good,
