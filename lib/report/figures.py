@@ -61,7 +61,11 @@ def _bare(axes: Axes) -> None:
 
 
 def footnote(figure: Figure, caption: str) -> None:
-    """Write the caption (data set, preset, folds, backbone) under everything that the figure holds."""
+    """Write the caption (data set, preset, folds, backbone) under everything that the figure holds.
+
+    The caption as given is also the figure's label, for pages that show it as text.
+    """
+    figure.set_label(caption)
     figure.canvas.draw()
     lowest = figure.get_tightbbox().y0 / figure.get_figheight()
     text = textwrap.fill(plain(caption), max(60, int(figure.get_figwidth() * 17)))

@@ -52,6 +52,11 @@ def test_the_caption_stands_below_everything_else(predictions):
     assert text.get_window_extent().y1 <= label.y0
 
 
+def test_the_caption_is_the_figures_label_as_it_was_given(predictions):
+    long = "$x_1$ <b> & more · " * 20
+    assert f.confusions(predictions, ODD, long).get_label() == long
+
+
 def test_odd_names_are_shown_as_they_are(predictions):
     figure = f.confusions(predictions, ODD, "c")
     figure.canvas.draw()
