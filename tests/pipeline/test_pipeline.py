@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 
 import lib.pipeline.anomaly as anomaly
+import lib.pipeline.predictions as stage
+from lib.classify.evaluate import evaluate_fold
 from lib.command import UsageError, parser, plan
 from lib.data import textures
 from lib.draem.checkpoints import export_official
@@ -141,6 +143,19 @@ def test_predictions_hold_the_true_class_in_every_task(run):
     assert (table["label"] == table["id"].map(truth)).all()
     assert isinstance(notes, pd.DataFrame)
     assert {"k", "k_image", "k_map", "n_train"} <= set(notes)
+
+
+def test_diagnostics_that_lack_a_column_are_made_again(run, monkeypatch):
+    _, notes = predictions(run, "classification")
+    both = notes.set_index("features").loc["both"]
+    assert [len(told) for told in both["mi_map"]] == both["k_map"].tolist()
+    made = []
+    monkeypatch.setattr(stage, "evaluate_fold", lambda *a, **k: made.append(1) or evaluate_fold(*a, **k))
+    predictions(run, "classification")
+    assert not made
+    monkeypatch.setattr(stage, "DIAGNOSTICS", (*stage.DIAGNOSTICS, "another"))
+    predictions(run, "classification")
+    assert len(made) == len(splits(run))
 
 
 @pytest.mark.parametrize(
