@@ -15,10 +15,11 @@ from lib.command import UsageError, parser, plan
 from lib.data import textures
 from lib.draem.checkpoints import export_official
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
-from lib.pipeline.anomaly import map_all, networks, train_fold
+from lib.pipeline.anomaly import map_all, maps, networks, train_fold
 from lib.pipeline.pictures import closeups, folds, images, in_test_fold, index, splits, spread
 from lib.pipeline.predictions import calibration, predictions
 from lib.pipeline.run import Run, open_run
+from lib.report.galleries import pictures_of
 from lib.study import Study
 from run_all import check_data
 from tests.pipeline.plates import draw_plates
@@ -127,6 +128,21 @@ def test_closeups_and_samples(run):
     pictures, outlines = closeups(run, rows["marks"], 48)
     assert pictures.shape == (3, 48, 48, 3)
     assert all(mask.any() for mask in outlines)
+
+
+def test_pictures_of_errors_carry_the_map_of_the_fold_that_tests_them(run):
+    table, layout = index(run), folds(run).set_index("id")["fold"]
+    wanted = [table["id"].iloc[row] for row in (0, 5, len(table) - 1)]
+    found = pictures_of(run, "stratified", wanted, side=48)
+    assert list(found) == wanted
+    for row, name in zip((0, 5, len(table) - 1), wanted, strict=True):
+        expected, other = (maps(run, f"stratified-{fold}")[row] for fold in (layout[name], 1 - layout[name]))
+        assert np.array_equal(found[name].anomaly_map, expected)
+        assert not np.array_equal(found[name].anomaly_map, other)
+        (photo,), (mask,) = closeups(run, [row], 48)
+        assert np.array_equal(found[name].image, photo)
+        assert (found[name].mask is None) == (mask is None)
+    assert found[wanted[-1]].mask.any()
 
 
 def test_a_study_without_pictures_says_what_to_do(tmp_path):
