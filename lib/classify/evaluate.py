@@ -21,6 +21,10 @@ Binary = Literal["collapsed", "separate"]
 
 MULTICLASS, BINARY = "multiclass", "binary"
 DEFECTIVE = "defective"  # the binary task's other class, beside the good one
+DIAGNOSTICS = (
+    *("features", "task", "keep", "n_train", "k", "k_image", "k_map", "mi_image", "mi_map"),
+    *("iterations", "loss", "converged", "seconds"),
+)
 
 
 @dataclass(frozen=True)
@@ -30,9 +34,10 @@ class FoldResult:
     predictions: one row per test image, feature set and task: `row` (index into the features), `features`, `task`
     (multiclass | binary), `keep`, `label`, `predicted`, and `p:<class>` per class; binary rows fill `p:<good>` and
     `p:defective` only, multiclass rows `p:<class>` only, the rest is NaN.
-    diagnostics: one row per fitted network: `features`, `task`, `keep`, `n_train`, `k`, `k_image`, `k_map` (columns
-    used, in all and of two sources), `iterations`, `loss`, `converged`, `seconds` (fit and prediction, without the
-    scoring).
+    diagnostics: one row per fitted network, columns `DIAGNOSTICS`: `features`, `task`, `keep`, `n_train`, `k`,
+    `k_image`, `k_map` (columns used, in all and of two sources), `mi_image`, `mi_map` (mutual information with the
+    label of the columns selected from these sources, in nats, highest first; empty where nothing was scored),
+    `iterations`, `loss`, `converged`, `seconds` (fit and prediction, without the scoring).
     selected: task, then feature set, to the columns used, counted in [image | map | stats | score].
     """
 
@@ -84,8 +89,8 @@ def evaluate_fold(
     for task in (MULTICLASS, BINARY) if binary == "separate" else (MULTICLASS,):
         names = list(classes) if task == MULTICLASS else [good, DEFECTIVE]
         target = labels if task == MULTICLASS else np.where(labels == good, good, DEFECTIVE)
-        scores = np.zeros(columns.shape[1])
-        if selection != "none" and contested.size:
+        scores, scored = np.zeros(columns.shape[1]), selection != "none"
+        if scored and contested.size:
             scores[contested] = mutual_information(
                 columns[np.ix_(fit_rows, contested)], target[fit_rows], seed=seed
             )
@@ -108,7 +113,11 @@ def evaluate_fold(
             cell = {"features": features, "task": task, "keep": keep}
             sizes = {"n_train": len(fit_rows), "k": len(used)}
             sizes |= {f"k_{name}": int(np.sum(origin[used] == name)) for name in ("image", "map")}
-            diagnostics.append(cell | sizes | _course(fit, time.perf_counter() - began))
+            told = offered if scored else offered[:0]
+            told_by = {
+                f"mi_{name}": _falling(scores[told[origin[told] == name]]) for name in ("image", "map")
+            }
+            diagnostics.append(cell | sizes | told_by | _course(fit, time.perf_counter() - began))
             selected.setdefault(task, {})[features] = used.tolist()
             table = _predictions(test_rows, cell, target[test_rows], fit.probabilities, names)
             predictions.append(table)
@@ -117,7 +126,9 @@ def evaluate_fold(
     order = ["row", "features", "task", "keep", "label", "predicted", *(f"p:{name}" for name in classes)]
     order += [f"p:{DEFECTIVE}"] if DEFECTIVE not in classes else []
     return FoldResult(
-        pd.concat(predictions, ignore_index=True).reindex(columns=order), pd.DataFrame(diagnostics), selected
+        pd.concat(predictions, ignore_index=True).reindex(columns=order),
+        pd.DataFrame(diagnostics, columns=list(DIAGNOSTICS)),
+        selected,
     )
 
 
@@ -185,6 +196,10 @@ def _course(fit: FitResult, seconds: float) -> dict[str, object]:
         "converged": fit.converged,
         "seconds": seconds,
     }
+
+
+def _falling(scores: NDArray[np.float64]) -> list[float]:
+    return np.round(np.sort(scores)[::-1], 6).tolist()
 
 
 def _predictions(

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from lib.classify.calibration import absent, inner_parts
-from lib.classify.evaluate import FoldResult, evaluate_fold
+from lib.classify.evaluate import DIAGNOSTICS, FoldResult, evaluate_fold
 from lib.classify.feature_sets import BASELINES, CHEAP, MAIN, RECIPES
 from lib.engine import cores, run_tasks
 from lib.pipeline.anomaly import map_name, map_splits, scores
@@ -209,7 +209,10 @@ def _inputs(run: Run, stage: str, split: str) -> dict[str, Any]:
         "seed": run.seed("classify", split),
         **run.study.values(("selection", "mlp", "scale", "binary", "repeats")),
     }
-    return inputs | (run.study.values(("inner_folds",)) if stage == CALIBRATION else {})
+    # the diagnostics stand in the manifest: one that lacks a column is made again
+    return inputs | (
+        run.study.values(("inner_folds",)) if stage == CALIBRATION else {"diagnostics": DIAGNOSTICS}
+    )
 
 
 def _evaluator(run: Run, stage: str, split: str) -> Callable[..., FoldResult]:

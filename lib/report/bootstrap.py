@@ -46,8 +46,8 @@ def bootstrap_difference(
 
     `frame` holds the predictions of one data set, scheme and keep (rows of the task that `metric` needs). Groups are
     drawn with replacement where known, else images, and both feature sets see the same draw. `metric` is
-    class_recall (with `label`), defect_recall, false_reject_rate, weighted_auc or recall_at_5. Raises `ValueError`
-    for another metric and where a and b were tested on different images.
+    class_recall (with `label`), defect_recall, false_reject_rate, weighted_auc, binary_auc or recall_at_5. Raises
+    `ValueError` for another metric and where a and b were tested on different images.
     """
     sampled = samples(frame, metric, (a, b), good, seed, n, label)
     return _interval(sampled[a], sampled[b], level)
@@ -140,6 +140,11 @@ def _resampled(
         refuse_gaps(rows, scores, sorted(set(truth)))
         areas = [_sampled_auc(scores[part], truth[part], cluster[part], draws) for part in parts]
         return np.mean(areas, axis=0)
+    if metric == "binary_auc":
+        bad, chance = np.where(truth == good, "no", "yes"), defect_scores(rows, good)
+        chances = pd.DataFrame({"yes": chance, "no": -chance})  # one curve, read from both sides
+        areas = [_sampled_auc(chances[part], bad[part], cluster[part], draws) for part in parts]
+        return np.mean(areas, axis=0)
     if metric == RECALL_AT:
         score, bad = defect_scores(rows, good), truth != good
         shares = [_sampled_recall_at(score[part], bad[part], cluster[part], draws) for part in parts]
@@ -152,7 +157,8 @@ def _resampled(
     }.get(metric, (None, None))
     if among is None or hits is None:
         raise ValueError(
-            f"unknown metric {metric!r}: class_recall, defect_recall, false_reject_rate, weighted_auc, {RECALL_AT}"
+            f"unknown metric {metric!r}: class_recall, defect_recall, false_reject_rate, "
+            f"weighted_auc, binary_auc, {RECALL_AT}"
         )
     size = draws.shape[1]
     hit = draws @ np.bincount(cluster[among & hits], minlength=size)

@@ -134,6 +134,12 @@ def test_columns_are_the_best_of_the_thinned_training_rows() -> None:
     assert (diagnostics["k_image"] + diagnostics["k_map"] == k).all()
     assert diagnostics.loc["map", "k_image"] == diagnostics.loc["image", "k_map"] == 0
     assert 0 < diagnostics.loc["both", "k_map"] < k
+    chosen = np.array(result.selected["multiclass"]["both"])
+    for source, of in (("image", chosen[chosen < D]), ("map", chosen[chosen >= D])):
+        told = diagnostics.loc["both", f"mi_{source}"]
+        np.testing.assert_allclose(told, np.sort(scores[of])[::-1], atol=1e-6)
+        assert len(told) == diagnostics.loc["both", f"k_{source}"]
+    assert diagnostics.loc["image", "mi_map"] == diagnostics.loc["map", "mi_image"] == []
 
 
 def test_columns_are_scored_once_per_task(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,6 +166,7 @@ def test_selection_decides_how_many_columns(selection: str, k: int, k_both: int)
     images, maps, labels, train = case()
     diagnostics = fold(images, maps, labels, train, selection=selection).diagnostics
     assert diagnostics["k"].tolist() == [k, k, k_both]
+    assert (diagnostics["mi_image"].map(len) == (0 if selection == "none" else diagnostics["k_image"])).all()
 
 
 def test_network_and_scale_are_passed_on() -> None:
@@ -206,6 +213,7 @@ def test_baselines_use_the_columns_that_their_names_say() -> None:
     diagnostics = result.diagnostics.set_index("features")
     assert diagnostics["k"].to_dict() == {name: len(columns) for name, columns in used.items()}
     assert diagnostics.loc["stats", ["k_image", "k_map"]].tolist() == [0, 0]
+    assert diagnostics.loc["both_all", "mi_image"] == [] != diagnostics.loc["both_stats", "mi_image"]
     network = fold(images, maps, labels, train, feature_sets=("both_all",), selection="none")
     np.testing.assert_array_equal(probabilities(network, "both_all"), probabilities(result, "both_all"))
     line = mlp.fit_predict(

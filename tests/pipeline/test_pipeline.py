@@ -9,14 +9,17 @@ import pytest
 from PIL import Image
 
 import lib.pipeline.anomaly as anomaly
+import lib.pipeline.predictions as stage
+from lib.classify.evaluate import evaluate_fold
 from lib.command import UsageError, parser, plan
 from lib.data import textures
 from lib.draem.checkpoints import export_official
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
-from lib.pipeline.anomaly import map_all, networks, train_fold
+from lib.pipeline.anomaly import map_all, maps, networks, train_fold
 from lib.pipeline.pictures import closeups, folds, images, in_test_fold, index, splits, spread
 from lib.pipeline.predictions import calibration, predictions
 from lib.pipeline.run import Run, open_run
+from lib.report.galleries import pictures_of
 from lib.study import Study
 from run_all import check_data
 from tests.pipeline.plates import draw_plates
@@ -127,6 +130,21 @@ def test_closeups_and_samples(run):
     assert all(mask.any() for mask in outlines)
 
 
+def test_pictures_of_errors_carry_the_map_of_the_fold_that_tests_them(run):
+    table, layout = index(run), folds(run).set_index("id")["fold"]
+    wanted = [table["id"].iloc[row] for row in (0, 5, len(table) - 1)]
+    found = pictures_of(run, "stratified", wanted, side=48)
+    assert list(found) == wanted
+    for row, name in zip((0, 5, len(table) - 1), wanted, strict=True):
+        expected, other = (maps(run, f"stratified-{fold}")[row] for fold in (layout[name], 1 - layout[name]))
+        assert np.array_equal(found[name].anomaly_map, expected)
+        assert not np.array_equal(found[name].anomaly_map, other)
+        (photo,), (mask,) = closeups(run, [row], 48)
+        assert np.array_equal(found[name].image, photo)
+        assert (found[name].mask is None) == (mask is None)
+    assert found[wanted[-1]].mask.any()
+
+
 def test_a_study_without_pictures_says_what_to_do(tmp_path):
     run = Run("magnetic_tile_x", Study.of("smoke"), str(tmp_path))
     with pytest.raises(FileNotFoundError, match="--data"):
@@ -141,6 +159,19 @@ def test_predictions_hold_the_true_class_in_every_task(run):
     assert (table["label"] == table["id"].map(truth)).all()
     assert isinstance(notes, pd.DataFrame)
     assert {"k", "k_image", "k_map", "n_train"} <= set(notes)
+
+
+def test_diagnostics_that_lack_a_column_are_made_again(run, monkeypatch):
+    _, notes = predictions(run, "classification")
+    both = notes.set_index("features").loc["both"]
+    assert [len(told) for told in both["mi_map"]] == both["k_map"].tolist()
+    made = []
+    monkeypatch.setattr(stage, "evaluate_fold", lambda *a, **k: made.append(1) or evaluate_fold(*a, **k))
+    predictions(run, "classification")
+    assert not made
+    monkeypatch.setattr(stage, "DIAGNOSTICS", (*stage.DIAGNOSTICS, "another"))
+    predictions(run, "classification")
+    assert len(made) == len(splits(run))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,53 @@
+"""Measures with their bootstrap intervals, for the bands of curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from lib.classify.feature_sets import MAIN
+from lib.report.bootstrap import samples
+from lib.report.metrics import ALL, RECALL_AT, check_predictions, decisions, defect_classes, good_of
+
+_DECIDED = ("defect_recall", "false_reject_rate", "binary_auc", RECALL_AT)  # by the study's binary decision
+
+
+def bands(
+    predictions: pd.DataFrame,
+    good: str | Mapping[str, str],
+    metrics: Sequence[str],
+    *,
+    seed: int,
+    binary: str = "collapsed",
+    by_class: bool = False,
+    n: int = 400,
+) -> pd.DataFrame:
+    """Return image, map and both pooled over the test folds, with 95 % intervals from n bootstrap samples of images.
+
+    Groups of images are drawn together where known. One row per dataset, scheme, keep, features, metric and class:
+    value, low, high. Over all classes, or `by_class` for each defect class (class_recall, defect_recall only). Raises
+    `ValueError` for predictions that cannot be counted or paired.
+    """
+    check_predictions(predictions, good)
+    rows = []
+    main = predictions[predictions["features"].isin(MAIN)]
+    for (dataset, scheme, keep), cell in main.groupby(["dataset", "scheme", "keep"], sort=False):
+        name, present = good_of(good, str(dataset)), [one for one in MAIN if one in set(cell["features"])]
+        where = {"dataset": dataset, "scheme": scheme, "keep": keep}
+        for metric in metrics:
+            part = decisions(cell, binary) if metric in _DECIDED else decisions(cell)
+            for label in defect_classes(cell, name) if by_class else [ALL]:
+                for features, sampled in samples(part, metric, present, name, seed, n, label).items():
+                    low, high = _ends(sampled[1:])
+                    found = {"value": sampled[0], "low": low, "high": high}
+                    rows.append(where | {"features": features, "metric": metric, "class": label} | found)
+    columns = ["dataset", "scheme", "keep", "features", "metric", "class", "value", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _ends(sampled: np.ndarray) -> tuple[float, float]:
+    known = sampled[~np.isnan(sampled)]
+    low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (np.nan, np.nan)
+    return float(low), float(high)

@@ -1,0 +1,200 @@
+"""Figures of classification: recalls, confusions, how far probabilities can be trusted, which columns were chosen."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from sklearn.metrics import brier_score_loss, confusion_matrix
+
+from lib.report.figures import HATCHES, MARKERS, NAMES, PALETTE, footnote, named_legend, plain
+from lib.report.metrics import defect_scores
+from lib.report.statistics import clopper_pearson
+
+
+def recall_bars(recalls: pd.DataFrame, caption: str) -> Figure:
+    """Draw Table 2: columns class, features, metric (class_recall, defect_recall), value."""
+    titles = {"class_recall": "correct defect class recall", "defect_recall": "defect recall"}
+    part = recalls[recalls["features"].isin(PALETTE)]
+    order, found = list(dict.fromkeys(part["class"])), [n for n in PALETTE if n in set(part["features"])]
+    crowded = len(order) > 4 or max((len(name) for name in order), default=0) > 12
+    figure, grid = plt.subplots(1, 2, figsize=(max(9.0, 1.2 * len(order)), 2.8), sharey=True)
+    for axes, (metric, title) in zip(grid, titles.items(), strict=True):
+        values = part[part["metric"] == metric].set_index(["features", "class"])["value"]
+        for place, name in enumerate(found):
+            heights = values.reindex([(name, label) for label in order]).to_numpy()
+            axes.bar(
+                np.arange(len(order)) + (place - (len(found) - 1) / 2) * 0.27, heights, 0.27, color=PALETTE[name],
+                hatch=HATCHES[name], edgecolor="0.2" if name != "both" else "0.75", linewidth=0.5, label=name,
+            )  # fmt: skip
+        axes.set_xticks(range(len(order)), [plain(label, 20) for label in order])
+        if crowded:
+            plt.setp(axes.get_xticklabels(), rotation=25, ha="right", rotation_mode="anchor")
+        axes.grid(False, axis="x")
+        axes.set(title=title, ylim=(0, 1.02))
+    grid[0].set_ylabel("recall (pooled test folds)")
+    figure.tight_layout()
+    named_legend(figure, found, bars=True)
+    footnote(figure, caption)
+    return figure
+
+
+def confusions(predictions: pd.DataFrame, classes: Sequence[str], caption: str) -> Figure:
+    """Draw one confusion matrix per feature set, in shares of the true class, counts written in.
+
+    The matrices stand beside each other, or below each other where there are many classes.
+    """
+    found = [name for name in PALETTE if name in set(predictions["features"])]
+    beside = len(found) if len(classes) <= 8 else 1
+    size, shown = 0.44 * len(classes) + 0.4, [plain(label, 18) for label in classes]
+    figure, grid = plt.subplots(
+        -(-len(found) // beside), beside, squeeze=False, sharey=True, sharex=True, layout="constrained",
+        figsize=(size * beside + 1.0, (size + 0.3) * -(-len(found) // beside) + 0.7),
+    )  # fmt: skip
+    for axes, name in zip(grid.flat, found, strict=True):
+        part = predictions[predictions["features"] == name]
+        counts = confusion_matrix(part["label"], part["predicted"], labels=list(classes))
+        shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        sns.heatmap(
+            shares, annot=counts, fmt="d", cmap="Blues", vmin=0, vmax=1, cbar=False, square=True, ax=axes,
+            xticklabels=shown, yticklabels=shown, annot_kws={"fontsize": 8}, linewidths=0.5, linecolor="0.9",
+        )  # fmt: skip
+        axes.set_title(NAMES[name], color=PALETTE[name], fontweight="bold")
+        plt.setp(axes.get_xticklabels(), rotation=40, ha="right", rotation_mode="anchor")
+        axes.tick_params(axis="y", rotation=0)
+    for axes in grid[-1]:
+        axes.set_xlabel("predicted")
+    for axes in grid[:, 0]:
+        axes.set_ylabel("true")
+    footnote(figure, caption)
+    return figure
+
+
+def reliability_bins(scores: np.ndarray, defective: np.ndarray, bins: int = 10) -> pd.DataFrame:
+    """Return, for bins of equally many images, the mean score and the share of defective ones, with its interval.
+
+    scores (n,) in [0, 1], defective (n,) bool. Columns score, share, low, high (Clopper-Pearson, 95 %), n. Equal
+    scores stay together, so there may be fewer bins.
+    """
+    table = pd.DataFrame({"score": scores, "defective": defective})
+    quantiles = pd.qcut(table["score"], bins, duplicates="drop") if table["score"].nunique() > 1 else 0
+    found = table.groupby(quantiles, observed=True) if not isinstance(quantiles, int) else [(0, table)]
+    rows = []
+    for _, part in found:
+        k, n = int(part["defective"].sum()), len(part)
+        low, high = clopper_pearson(k, n)
+        rows.append({"score": part["score"].mean(), "share": k / n, "low": low, "high": high, "n": n})
+    return pd.DataFrame(rows)
+
+
+def reliability(predictions: pd.DataFrame, good: str, caption: str) -> Figure:
+    """Draw how often an image given a probability of being defective is defective, per feature set.
+
+    1 - p(good) of the first repeat, in bins of equally many images, 95 % intervals; below, how the scores of good and
+    defective images are spread. The Brier score is the mean squared error of the probability (0 is perfect).
+    """
+    rows = predictions[predictions["repeat"] == predictions["repeat"].min()]
+    found = [name for name in PALETTE if name in set(rows["features"])]
+    figure, grid = plt.subplots(
+        2, len(found), figsize=(3.2 * len(found), 4.1), squeeze=False, sharex=True, sharey="row",
+        gridspec_kw={"height_ratios": [3, 1]},
+    )  # fmt: skip
+    for name, axes, below in zip(found, *grid, strict=True):
+        part = rows[rows["features"] == name]
+        defective, scores = (part["label"] != good).to_numpy(), defect_scores(part, good)
+        bins = reliability_bins(scores, defective)
+        axes.plot([0, 1], [0, 1], color="0.6", lw=0.8, zorder=1)
+        axes.errorbar(
+            bins["score"], bins["share"], (bins["share"] - bins["low"], bins["high"] - bins["share"]),
+            fmt=MARKERS[name], color=PALETTE[name], ms=5, mec="white", mew=0.5, elinewidth=1.2, capsize=2, ls="-",
+            lw=0.8,
+        )  # fmt: skip
+        brier = brier_score_loss(defective, np.clip(scores, 0, 1))
+        axes.set_title(f"{NAMES[name]}\nBrier score {brier:.3f}")
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+        below.hist(
+            [scores[~defective], scores[defective]], np.linspace(0, 1, 21), stacked=True,
+            color=["0.8", PALETTE[name]], label=["good", "defective"], edgecolor="0.3", linewidth=0.3,
+        )  # fmt: skip
+        below.set(xlabel="1 - p(good)", yscale="symlog")
+        below.yaxis.set_major_locator(mpl.ticker.FixedLocator([1, 10, 100, 1000, 10000]))
+        below.yaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%d"))
+    grid[0][0].set_ylabel("share that is defective")
+    grid[1][0].set_ylabel("images")
+    grid[1][-1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
+    figure.tight_layout()
+    footnote(figure, caption)
+    return figure
+
+
+def selected_sources(diagnostics: pd.DataFrame, caption: str, by: str = "split") -> Figure:
+    """Draw where the selected columns of image + map come from, over `by` (split, or keep), and what they tell.
+
+    Left: how many of the K come from the image and from the map (the mean over the folds where `by` is keep). Right:
+    the mutual information of the K best columns of either source alone; the line is what a column needed to be chosen.
+    """
+    rows = diagnostics[diagnostics["task"] == "multiclass"]
+    both = rows[rows["features"] == "both"]
+    places = sorted(both[by].unique())
+    figure, (left, right) = plt.subplots(1, 2, figsize=(max(8.6, 0.9 * len(places)), 2.9))
+    base = np.zeros(len(places))
+    for source in ("image", "map"):
+        counts = both.groupby(by)[f"k_{source}"].mean().reindex(places).to_numpy()
+        edge = {"hatch": HATCHES[source], "edgecolor": "0.2", "linewidth": 0.5}
+        left.bar(range(len(places)), counts, 0.7, base, color=PALETTE[source], label=source, **edge)
+        base += counts
+    left.set_ylabel("selected columns of image + map" + (" (mean)" if by == "keep" else ""), fontsize=8.5)
+    _information(right, rows, by, places)
+    for axes in (left, right):
+        axes.set_xticks(range(len(places)), [_place(place, by) for place in places])
+        axes.set_xlabel("defective training images kept" if by == "keep" else "test fold")
+        axes.grid(False, axis="x")
+    figure.tight_layout()
+    named_legend(figure, ("image", "map"), bars=True)
+    footnote(figure, caption)
+    return figure
+
+
+def _place(place: object, by: str) -> str:
+    return f"{place:.0%}" if by == "keep" else str(place).rsplit("-", 1)[-1]
+
+
+def _information(axes: Axes, rows: pd.DataFrame, by: str, places: Sequence[object]) -> None:
+    """Draw boxes of the mutual information of each source's best columns, and the least among the chosen ones."""
+    axes.set_ylabel("mutual information (nats)", fontsize=8.5)
+    values = _pooled(rows, by)
+    if not any(len(found) for found in values.values()):
+        axes.text(0.5, 0.5, "every column is used: nothing was scored", ha="center", transform=axes.transAxes)
+        return
+    for shift, source in ((-0.2, "image"), (0.2, "map")):
+        for place, name in enumerate(places):
+            box = axes.boxplot(
+                values[(source, source, name)], positions=[place + shift], widths=0.32, patch_artist=True,
+                manage_ticks=False, flierprops={"markersize": 2}, medianprops={"color": "white", "linewidth": 1.5},
+            )  # fmt: skip
+            box["boxes"][0].set(facecolor=PALETTE[source], hatch=HATCHES[source], linewidth=0.5)
+    for place, name in enumerate(places):
+        chosen = values[("both", "image", name)] + values[("both", "map", name)]
+        if chosen:
+            label = "least of the chosen" if place == 0 else ""
+            axes.hlines(min(chosen), place - 0.42, place + 0.42, color="0.1", lw=1.2, ls="--", label=label)
+    axes.set_ylim(bottom=0)
+    if any(values[("both", source, name)] for source in ("image", "map") for name in places):
+        axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+
+
+def _pooled(rows: pd.DataFrame, by: str) -> Mapping[tuple[str, str, object], list[float]]:
+    """Return the scores of selected columns by feature set, source and place of `by`; none where there are none."""
+    found = {
+        (str(features), source, place): [value for values in part[f"mi_{source}"] for value in values]
+        for (features, place), part in rows.groupby(["features", by])
+        for source in ("image", "map")
+    }
+    return defaultdict(list, found)
