@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from joblib import Parallel, cpu_count, delayed, parallel_config
 
+from lib.progress import BATCH, progress
 from lib.store import write_text
 
 Result = TypeVar("Result")
-BATCH = "STUDY_BATCH"  # set by run_all.py: plain lines instead of progress bars
 WORTH_A_LINE = 0.5  # seconds; what is proven already takes less
 
 
@@ -64,15 +64,6 @@ def cores() -> int:
     """
     granted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
     return max(1, int(granted)) if granted.isdigit() else int(cpu_count())
-
-
-def progress(items: Iterable[Any], label: str, total: int | None = None) -> Any:
-    """Return `items` with a progress bar in JupyterLab or a terminal, as they are in batch."""
-    if os.environ.get(BATCH):
-        return items
-    from tqdm.auto import tqdm
-
-    return tqdm(items, desc=label, total=total)
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from lib.maps.crossfit import HALVES, Mapper, cross_fitted, inner_halves
 from lib.maps.draem import anomaly_maps
 from lib.pipeline.pictures import images, in_test_fold, index, splits
 from lib.pipeline.run import Run, each_split
+from lib.progress import step_bar
 from lib.store import fingerprint, listing_digest
 from lib.study import MapFit
 
@@ -111,7 +112,14 @@ def train_fold(run: Run, name: str) -> dict[str, Any]:
             return {"origin": "official checkpoint", "textures": "unknown", "history": []}
         bank = texture_bank(run)
         checkpoint = run.store.path(f"draem/{name}.resume.pt")
-        trained = train(stack[rows], bank.images, settings, device=run.device, checkpoint=checkpoint)
+        trained = train(
+            stack[rows],
+            bank.images,
+            settings,
+            device=run.device,
+            checkpoint=checkpoint,
+            progress=step_bar(f"{name}, steps"),
+        )
         described = {key: str(value) for key, value in vars(settings).items()}
         save_draem(path, trained.reconstructive, trained.discriminative, header | described)
         checkpoint.unlink(missing_ok=True)
@@ -179,10 +187,11 @@ def map_fold(run: Run, fit: MapFit, split: str) -> None:
 
     def write(path: Path) -> None:
         out = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=stack.shape[:3])
+        report = step_bar(f"{split}, images")
         if inner is None:
-            anomaly_maps(*networks(run, split), stack, out, device=run.device)
+            anomaly_maps(*networks(run, split), stack, out, device=run.device, progress=report)
         else:
-            cross_fitted([mapper(run, name) for name in names], stack, inner, out)
+            cross_fitted([mapper(run, name) for name in names], stack, inner, out, progress=report)
         out.flush()
 
     run.store.make(f"maps/{artefact}.npy", inputs, write)

@@ -13,6 +13,7 @@ from lib.maps.statistics import AREA_THRESHOLDS, PERCENTILES, map_statistics
 from lib.pipeline.anomaly import map_all, map_name, map_splits, maps
 from lib.pipeline.pictures import images
 from lib.pipeline.run import Run, each_split
+from lib.progress import step_bar
 from lib.study import MapFit
 
 
@@ -33,7 +34,8 @@ def image_feature_table(run: Run) -> np.ndarray:
     inputs = {"images": run.store.digest(f"images/{side}.npy"), "backbone": net.sha256, "side": side}
 
     def write(path: Path) -> dict[str, str]:
-        np.save(path, image_features(net, stack, side, device=run.device))
+        report = step_bar("image features", alone=True)
+        np.save(path, image_features(net, stack, side, device=run.device, progress=report))
         return {"backbone": net.name, "backbone_sha256": net.sha256}
 
     run.store.make("features/image.npy", inputs, write)
@@ -51,7 +53,8 @@ def map_feature_fold(run: Run, fit: MapFit, split: str) -> None:
     }
 
     def write(path: Path) -> None:
-        np.save(path, map_features(net, pictures, study.feature_size, study.map_encoding, device=run.device))
+        size, encoding, report = study.feature_size, study.map_encoding, step_bar(f"{split}, images")
+        np.save(path, map_features(net, pictures, size, encoding, device=run.device, progress=report))
 
     run.store.make(map_feature_name(split, fit), inputs, write)
 

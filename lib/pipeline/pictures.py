@@ -15,6 +15,7 @@ from lib.data.folds import make_folds, schemes_for
 from lib.data.images import load_masks, load_stack
 from lib.data.synthetic import write_standin
 from lib.pipeline.run import PROJECT, Run
+from lib.progress import step_bar
 from lib.store import file_sha256, fingerprint, listing_digest
 
 
@@ -31,6 +32,7 @@ def data_root(run: Run) -> Path:
             scale=settings["standin_scale"],
             side=settings["standin_side"],
             seed=run.study.seed,
+            progress=step_bar("pictures drawn", alone=True),
         )
         return folder
     folder = PROJECT / "data" / run.dataset
