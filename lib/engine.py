@@ -18,12 +18,12 @@ from joblib import Parallel, cpu_count, delayed, parallel_config
 from threadpoolctl import threadpool_limits
 
 from lib.leash import follow
+from lib.progress import BATCH, progress
 from lib.source import whole_library
 from lib.status import WORTH_A_LINE, stage
 from lib.store import write_text
 
 Result = TypeVar("Result")
-BATCH = "STUDY_BATCH"  # set by run_all.py: plain lines instead of progress bars
 SHARE = "STUDY_CORES"  # set by run_all.py: the cores that a data set may keep busy
 WORTH_PROCESSES = 15.0  # seconds of work in all: less is done before processes have started
 RETRIES = 2  # of a task that failed on a cluster; what a lost worker did is done again besides, three times
@@ -63,10 +63,11 @@ def run_tasks(
     found: dict[int, Result] = {}
     with stage(shared_folder, label, len(calls)) as done:
         start = time.perf_counter()
+        results: Found[Result]
         if where == "cluster":
             results = _on_cluster(calls, shared_folder, scheduler, gpu)
         elif where == "processes":
-            results = progress(_side_by_side(calls, at_once, threads), label, len(calls))
+            results = progress(_side_by_side(calls, at_once, threads), label, len(calls), elsewhere=True)
         else:
             results = progress(_in_turn(calls), label, len(calls))
         for number, result, seconds in results:
@@ -80,7 +81,7 @@ def run_tasks(
 
 
 Call = tuple[Callable[..., Result], tuple[Any, ...], int]  # function, its arguments, threads
-Found = Iterator[tuple[int, Result, float]]  # number of the call, what it returned, seconds
+Found = Iterable[tuple[int, Result, float]]  # number of the call, what it returned, seconds
 
 
 def at_once(seconds: float, count: int, memory: float, threads: int = 1) -> int:
@@ -103,15 +104,6 @@ def cores() -> int:
     """
     granted = (os.environ.get(SHARE) or os.environ.get("OMP_NUM_THREADS", "")).split(",")[0]
     return max(1, int(granted)) if granted.isdigit() else int(cpu_count())
-
-
-def progress(items: Iterable[Any], label: str, total: int | None = None) -> Any:
-    """Return `items` with a progress bar in JupyterLab or a terminal, as they are in batch."""
-    if os.environ.get(BATCH):
-        return items
-    from tqdm.auto import tqdm
-
-    return tqdm(items, desc=label, total=total)
 
 
 @contextmanager

@@ -49,13 +49,18 @@ def inner_halves(
 
 
 def cross_fitted(
-    mappers: Sequence[Mapper], images: np.ndarray, halves: np.ndarray, out: np.ndarray
+    mappers: Sequence[Mapper],
+    images: np.ndarray,
+    halves: np.ndarray,
+    out: np.ndarray,
+    progress: Callable[[int, int], object] | None = None,
 ) -> np.ndarray:
     """Write to `out` (N,H,W) float16 the maps of `images` (N,H,W,3) uint8 and return it.
 
     `mappers[h]` was fitted on half `h` and turns images into maps (n,H,W). An image of a half gets the map of the
     model that did not see that half; a test image (`halves` is `TESTED`) the mean of all models' maps. Arrays may
-    be memory-mapped: `IMAGES_AT_ONCE` are read at a time. Raises ValueError for lengths or halves that do not fit.
+    be memory-mapped: `IMAGES_AT_ONCE` are read at a time, and then `progress(done, N)` is called. Raises ValueError
+    for lengths or halves that do not fit.
     """
     if not len(images) == len(halves) == len(out):
         raise ValueError(f"{len(images)} images, {len(halves)} halves, {len(out)} maps: must be as many")
@@ -69,4 +74,6 @@ def cross_fitted(
             if (unseen := seen_by != half).any():
                 total[unseen] += mapper(pictures[unseen])
         out[rows] = total / (len(mappers) - (seen_by != TESTED))[:, None, None]
+        if progress is not None:
+            progress(min(rows.stop, len(images)), len(images))
     return out

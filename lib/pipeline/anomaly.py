@@ -26,6 +26,7 @@ from lib.maps.draem import anomaly_maps
 from lib.pipeline.effort import map_effort, training_effort
 from lib.pipeline.pictures import images, in_test_fold, index, splits
 from lib.pipeline.run import Run, each_split
+from lib.progress import both, step_bar
 from lib.source import code_of
 from lib.status import steps_of
 from lib.store import fingerprint, listing_digest, new_array
@@ -116,9 +117,14 @@ def train_fold(run: Run, name: str) -> dict[str, Any]:
             return {"origin": "official checkpoint", "textures": "unknown", "history": []}
         bank = texture_bank(run)
         checkpoint = resumable(run, name, fingerprint(inputs))
-        with steps_of(run.store.root, name) as step:
+        with steps_of(run.store.root, name) as note:
             trained = train(
-                stack[rows], bank.images, settings, device=run.device, checkpoint=checkpoint, progress=step
+                stack[rows],
+                bank.images,
+                settings,
+                device=run.device,
+                checkpoint=checkpoint,
+                progress=both(note, step_bar(f"{name}, steps")),
             )
         described = {key: str(value) for key, value in vars(settings).items()}
         save_draem(path, trained.reconstructive, trained.discriminative, header | described)
@@ -210,10 +216,11 @@ def map_fold(run: Run, fit: MapFit, split: str) -> None:
 
     def write(path: Path) -> None:
         out = new_array(path, np.float16, stack.shape[:3])
+        report = step_bar(f"{split}, images")
         if inner is None:
-            anomaly_maps(*networks(run, split), stack, out, device=run.device)
+            anomaly_maps(*networks(run, split), stack, out, device=run.device, progress=report)
         else:
-            cross_fitted([mapper(run, name) for name in names], stack, inner, out)
+            cross_fitted([mapper(run, name) for name in names], stack, inner, out, progress=report)
         out.flush()
 
     run.store.make(f"maps/{artefact}.npy", inputs, write)

@@ -14,6 +14,7 @@ from lib.pipeline.anomaly import map_all, map_name, map_splits, maps
 from lib.pipeline.effort import feature_effort
 from lib.pipeline.pictures import images, index
 from lib.pipeline.run import Run, each_part, each_split
+from lib.progress import step_bar
 from lib.source import code_of
 from lib.study import MapFit
 
@@ -74,7 +75,8 @@ def map_feature_fold(run: Run, fit: MapFit, split: str) -> None:
     }
 
     def write(path: Path) -> None:
-        np.save(path, map_features(net, pictures, study.feature_size, study.map_encoding, device=run.device))
+        size, encoding, report = study.feature_size, study.map_encoding, step_bar(f"{split}, images")
+        np.save(path, map_features(net, pictures, size, encoding, device=run.device, progress=report))
 
     run.store.make(map_feature_name(split, fit), inputs, write)
 

@@ -18,6 +18,7 @@ from lib.data.folds import make_folds, schemes_for
 from lib.data.images import load_masks, load_stack
 from lib.data.synthetic import MARKER, write_standin
 from lib.pipeline.run import PROJECT, Run
+from lib.progress import step_bar
 from lib.source import code_of
 from lib.store import Store, file_sha256, fingerprint, listing_digest, new_array, write_text
 from lib.study import Study
@@ -45,7 +46,14 @@ def _standin(store: Store, product: str, study: Study) -> Path:
     def write(path: Path) -> dict[str, Any]:
         if (folder / MARKER).is_file():
             shutil.rmtree(folder)
-        write_standin(product, folder, scale=study.standin_scale, side=study.standin_side, seed=study.seed)
+        write_standin(
+            product,
+            folder,
+            scale=study.standin_scale,
+            side=study.standin_side,
+            seed=study.seed,
+            progress=step_bar("pictures drawn", alone=True),
+        )
         files = sorted(file for file in folder.rglob("*") if file.is_file())
         path.write_text(f"{len(files)} files in {folder.name}\n", encoding="utf-8")
         return {"files": files}

@@ -25,6 +25,7 @@ from lib.pipeline.features import (
 )
 from lib.pipeline.pictures import in_test_fold, index, splits
 from lib.pipeline.run import Run
+from lib.progress import step_bar
 from lib.source import code_of
 from lib.store import fingerprint
 from lib.study import MapFit
@@ -69,13 +70,15 @@ def classify_fold(run: Run, stage: str, split: str) -> dict[str, Any]:
 
     def write(path: Path) -> dict[str, Any]:
         trained, evaluate = ~in_test_fold(run, split), _evaluator(run, stage, split)
-        rows, notes = [], []
+        rows, notes, report = [], [], step_bar(f"{split}, fits")
+        fits = run.study.repeats * len(levels(run, stage))
         for repeat in range(run.study.repeats):
             seed = run.seed("classify", split, repeat)
             for keep in levels(run, stage):
                 result = evaluate(np.arange(len(trained)), trained, keep, seed)
                 rows.append(result.predictions.assign(repeat=repeat))
                 notes.append(result.diagnostics.assign(repeat=repeat, split=split))
+                report(len(notes), fits)
         _written(run, split, rows).to_parquet(path, index=False)
         return {"diagnostics": pd.concat(notes, ignore_index=True).to_dict("records") if notes else []}
 
@@ -95,10 +98,11 @@ def calibrate_fold(run: Run, split: str) -> dict[str, Any]:
         trained = np.flatnonzero(~in_test_fold(run, split))
         labels = table["label"].to_numpy(dtype=str)[trained]
         groups = table["group"].to_numpy(dtype=str)[trained] if split.startswith("grouped") else None
-        rows, notes = [], []
+        rows, notes, report = [], [], step_bar(f"{split}, inner folds")
         for repeat in range(run.study.repeats):
             seed = run.seed(CALIBRATION, split, repeat)
-            for inner, part in enumerate(inner_parts(labels, groups, run.study.inner_folds, seed=seed)):
+            parts = inner_parts(labels, groups, run.study.inner_folds, seed=seed)
+            for inner, part in enumerate(parts):
                 known = ~np.isin(np.arange(len(trained)), part)
                 missing = absent(labels, known, table.attrs["classes"])
                 fitted = len(set(labels[known])) > 1
@@ -107,6 +111,7 @@ def calibrate_fold(run: Run, split: str) -> dict[str, Any]:
                 if fitted:
                     result = evaluate(trained, known, 1.0, seed)
                     rows.append(result.predictions.assign(repeat=repeat, inner=inner))
+                report(repeat * len(parts) + inner + 1, run.study.repeats * len(parts))
         _written(run, split, rows).to_parquet(path, index=False)
         return {"absent": notes}
 
