@@ -364,6 +364,12 @@ def _(at, patch):
     return ["--good", "crak"]
 
 
+@bad("good class called defective", "the good class is called 'defective'", "rename its folder")
+def _(at, patch):
+    (at / "parts/good").rename(at / "parts/defective")
+    return ["--good", "defective"]
+
+
 @bad("one class only", "one class only (good)", "add a folder for each other class")
 def _(at, patch):
     shutil.rmtree(at / "parts/crack")
@@ -672,9 +678,15 @@ def _(at, patch):
     patch.setattr(door, "memory_free", lambda: 10**8)
 
 
+@bad("network beyond the machine", "GB of memory needed at one time")
+def _(at, patch):
+    return ["--set", "mlp=1000000,1000000"]
+
+
 @bad("image size beyond the machine", "GB of memory needed at one time", "smaller image_size")
 def _(at, patch):
-    return ["--set", "image_size=32000"]
+    draw(at / "textures/a/1.png")
+    return ["--set", "image_size=32000", "--textures", at / "textures"]
 
 
 # Weights, checkpoints, textures
