@@ -24,6 +24,7 @@ from lib.engine import EngineError, run_tasks
 from lib.machine import memory_free
 from lib.pipeline.anomaly import all_draems, good_rows
 from lib.pipeline.pictures import folds, index
+from lib.pipeline.predictions import check_training_parts
 from lib.pipeline.run import Run
 from lib.store import Store
 
@@ -81,6 +82,7 @@ def _pictures(run: Run) -> None:
             )
         for name in all_draems(run):
             good_rows(run, name)
+        check_training_parts(run)
         return
     counts = PRODUCTS[run.dataset].scaled(run.study.standin_scale)
     labels = [label for label, count in counts.items() for _ in range(count)]
