@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -144,10 +145,11 @@ def memory_bytes(study: Study, size: Size, cpu: bool, side_by_side: int = 1, wor
     widths = study.reconstructive_width + study.discriminative_width
     training = (size.good * (1 - 1 / study.folds) + (0 if study.draem_checkpoint else TEXTURES)) * pixels
     if cpu and not study.draem_checkpoint:
-        # weights, gradients, Adam's two moments; and what backward needs, measured at 64 and 128 px
+        # weights, gradients, Adam's two moments; and what backward needs: 10 to 20 % more were measured at 64 to 256 px
         training += 4 * 4 * network + study.draem_batch * study.image_size**2 * (1000 + 80 * widths)
     resnet = 64 * study.feature_size**2 * 150 if cpu else 0
-    classifier = 4 * size.images * 512 * 4
+    layers = pairwise((1024, *study.mlp))
+    classifier = 4 * size.images * 512 * 4 + 4 * 4 * sum(above * below for above, below in layers)
     stage = PROCESS_BYTES + max(training, resnet, classifier)
     return int(stage * max(1, workers) + PROCESS_BYTES * (side_by_side > 1) + PROCESS_BYTES * (workers > 0))
 

@@ -11,17 +11,20 @@ from urllib.parse import urlsplit
 import pandas as pd
 
 from lib.classify.backbone import WeightsError, check_weights
+from lib.classify.evaluate import DEFECTIVE
 from lib.command import Plan
 from lib.cost import Size, disk_bytes, memory_bytes
 from lib.data.download import DownloadError
 from lib.data.faults import DataError, printable
 from lib.data.folds import FoldError, make_folds, schemes_for
 from lib.data.synthetic import PRODUCTS
+from lib.data.textures import load_texture_bank
 from lib.draem.checkpoints import import_official
 from lib.engine import EngineError, run_tasks
 from lib.machine import memory_free
-from lib.pipeline.anomaly import all_draems, good_rows, texture_bank
-from lib.pipeline.pictures import folds
+from lib.pipeline.anomaly import all_draems, good_rows
+from lib.pipeline.pictures import folds, index
+from lib.pipeline.predictions import check_training_parts
 from lib.pipeline.run import Run
 from lib.store import Store
 
@@ -38,7 +41,8 @@ def input_faults(work: Plan) -> list[str]:
     if study.draem_checkpoint:
         checks.append(("--draem-checkpoint", lambda: import_official(Path(study.draem_checkpoint))))
     elif study.textures:
-        checks.append(("--textures", lambda: texture_bank(work.runs[0])))
+        seed = study.seed_for("textures")  # the same files as the study draws, at a size that costs nothing
+        checks.append(("--textures", lambda: load_texture_bank(study.textures, 32, seed)))
     checks += [(run.name, lambda run=run: _pictures(run)) for run in work.runs]  # type: ignore[misc]
     faults = []
     for name, check in checks:
@@ -72,8 +76,13 @@ def _pictures(run: Run) -> None:
     """Check that the pictures can be used and dealt to the folds; a stand-in is not drawn for that."""
     if not run.synthetic:
         folds(run)
+        if index(run).attrs["good"] == DEFECTIVE:
+            raise ValueError(
+                f"the good class is called {DEFECTIVE!r}; rename its folder, or choose another (--good)"
+            )
         for name in all_draems(run):
             good_rows(run, name)
+        check_training_parts(run)
         return
     counts = PRODUCTS[run.dataset].scaled(run.study.standin_scale)
     labels = [label for label, count in counts.items() for _ in range(count)]

@@ -22,6 +22,7 @@ from PIL import Image
 
 import run_all
 from lib import command, door
+from lib.classify import embedded
 from lib.classify.backbone import load_backbone
 from lib.data import images as image_files
 from lib.data.faults import printable
@@ -30,7 +31,7 @@ from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.pipeline import pictures
 from lib.store import Store
 
-PARTS = {"good": 6, "crack": 4, "dent": 4}
+PARTS = {"good": 10, "crack": 4, "dent": 4}
 Prepare = Callable[[Path, pytest.MonkeyPatch], "Sequence[str | Path] | None"]
 
 
@@ -364,6 +365,12 @@ def _(at, patch):
     return ["--good", "crak"]
 
 
+@bad("good class called defective", "the good class is called 'defective'", "rename its folder")
+def _(at, patch):
+    (at / "parts/good").rename(at / "parts/defective")
+    return ["--good", "defective"]
+
+
 @bad("one class only", "one class only (good)", "add a folder for each other class")
 def _(at, patch):
     shutil.rmtree(at / "parts/crack")
@@ -391,6 +398,13 @@ def _(at, patch):
     return ["--set", "folds=5"]
 
 
+@bad("too few images to fit on", "holds one image of each class", "add images")
+def _(at, patch):
+    for label in PARTS:
+        for path in sorted((at / "parts" / label).iterdir())[2:]:
+            path.unlink()
+
+
 @bad("fewer groups than folds", "groups of every class: crack has 1", "add groups to")
 def _(at, patch):
     return ["--group-regex", "good/.|crack|dent/."]
@@ -412,7 +426,7 @@ def _(at, patch):
     "choose more folds",
 )
 def _(at, patch):
-    rows = [f"good/{k}.png,{'early' if k < 3 else 'late'}" for k in range(6)]
+    rows = [f"good/{k}.png,{'early' if k < 5 else 'late'}" for k in range(10)]
     rows += [f"{label}/{k}.png,{label} {k}" for label in ("crack", "dent") for k in range(4)]
     return ["--set", "map_fit=cross_fitted", *groups_file(at, "\n".join(["id,group", *rows]).encode())]
 
@@ -636,12 +650,15 @@ def _(at, patch):
     (at / "out").write_text("a file")
 
 
-@bad("output that is read only", "cannot be written (Read-only file system)", "choose another --output")
+@bad("output that is read only", "cannot be written (", "choose another --output")
 def _(at, patch):
     def read_only(path, text):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
 
-    patch.setattr(command, "write_text", read_only)
+    if os.geteuid() == 0:  # nothing is forbidden to root
+        patch.setattr(command, "write_text", read_only)
+    else:
+        (at / "out").mkdir(mode=0o500)
 
 
 @bad("output among the pictures", "--output", "would lie inside --data", "choose another")
@@ -672,9 +689,15 @@ def _(at, patch):
     patch.setattr(door, "memory_free", lambda: 10**8)
 
 
+@bad("network beyond the machine", "GB of memory needed at one time")
+def _(at, patch):
+    return ["--set", "mlp=1000000,1000000"]
+
+
 @bad("image size beyond the machine", "GB of memory needed at one time", "smaller image_size")
 def _(at, patch):
-    return ["--set", "image_size=32000"]
+    draw(at / "textures/a/1.png")
+    return ["--set", "image_size=32000", "--textures", at / "textures"]
 
 
 # Weights, checkpoints, textures
@@ -716,6 +739,18 @@ def _(at, patch):
 def _(at, patch):
     (at / "w.onnx").write_bytes(b"x")
     return ["--weights", at / "w.onnx"]
+
+
+@bad(
+    "embedded weights that are damaged", "the embedded backbone is damaged", "restore it from the repository"
+)
+def _(at, patch):
+    folder = at / "weights"
+    folder.mkdir()
+    (folder / "resnet18-formula-1-of-1.safetensors").write_text("version https://git-lfs.github.com/spec/v1")
+    patch.setattr(embedded.load_embedded, "__defaults__", (folder,))
+    patch.setattr(embedded.embedded_files, "__defaults__", (folder,))
+    return ["--weights", "embedded"]
 
 
 @bad("DRAEM checkpoint missing", "--draem-checkpoint", "none: no such folder")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torchvision.models import ResNet18_Weights, resnet18
 from torchvision.models.feature_extraction import create_feature_extractor
@@ -57,9 +58,8 @@ def load_backbone(weights: str = "auto", *, offline: bool = False) -> Backbone:
     """
     source = resolve_weights(weights, offline=offline)
     if source == "embedded":
-        state, sha256, _ = load_embedded()
-        model = _feature_extractor(_checked(state, FOLDER))
-        return Backbone(model, "ResNet-18 (formula-driven, embedded)", sha256)
+        state, sha256 = _embedded_state()
+        return Backbone(_feature_extractor(state), "ResNet-18 (formula-driven, embedded)", sha256)
     if source == "random-init":
         state = _random_state_dict(RANDOM_SEED)
         name = f"ResNet-18 (random-init, seed {RANDOM_SEED})"
@@ -99,8 +99,10 @@ def resolve_weights(weights: str = "auto", *, offline: bool = False) -> str:
 
 
 def check_weights(weights: str) -> None:
-    """Raise WeightsError where a file that `resolve_weights` gave does not hold a ResNet-18."""
-    if weights not in WEIGHT_NAMES:
+    """Raise WeightsError where what `resolve_weights` gave does not hold a ResNet-18."""
+    if weights == "embedded":
+        _embedded_state()
+    elif weights not in WEIGHT_NAMES:
         _checked(_read_state_dict(Path(weights)), Path(weights))
 
 
@@ -117,6 +119,15 @@ def _embedded() -> str:
     except FileNotFoundError as error:
         raise WeightsError(f"weights='embedded': {error}; or {WAY_OUT}") from error
     return "embedded"
+
+
+def _embedded_state() -> tuple[dict[str, Tensor], str]:
+    try:
+        state, sha256, _ = load_embedded()
+    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        trouble = f"{FOLDER}: the embedded backbone is damaged ({error}); restore it from the repository"
+        raise WeightsError(f"{trouble}, or {WAY_OUT}") from error
+    return _checked(state, FOLDER), sha256
 
 
 def _imagenet_file() -> Path:

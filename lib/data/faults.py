@@ -7,6 +7,7 @@ from dataclasses import astuple, dataclass
 
 import pandas as pd
 
+WIDEST = 70  # characters that columns are filled up to: one long name shall not push all others aside
 SHOWN = 50  # faults printed in full; the rest is counted, and stands in `DataError.faults`
 
 
@@ -61,7 +62,7 @@ def describe(faults: Iterable[Fault], heading: str = "", listed: str = "") -> st
         return f"{file}: {fault} ({way_out})"
     title = f"{len(rows):,} {'fault' if len(rows) == 1 else 'faults'}"
     shown = [("file", "fault", "what to do"), *rows[:SHOWN]]
-    widths = [max(len(row[column]) for row in shown) for column in range(2)]
+    widths = [min(WIDEST, max(len(row[column]) for row in shown)) for column in range(2)]
     lines = [f"{heading}: {title}" if heading else title]
     lines += [f"  {file:<{widths[0]}}  {fault:<{widths[1]}}  {way_out}" for file, fault, way_out in shown]
     if len(rows) > SHOWN:

@@ -100,7 +100,8 @@ def _walk(root: Path) -> Listing:
                     listing.images.append(name)
         except OSError as error:
             what = f"folder cannot be read ({error.strerror})"
-            listing.structural.append(Fault(_name(folder, root), what, "give yourself permission to read it"))
+            named = str(root) if folder == root else _name(folder, root)
+            listing.structural.append(Fault(named, what, "give yourself permission to read it"))
     listing.images.sort()
     if others:
         kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))

@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from lib.classify.calibration import absent, inner_parts
-from lib.classify.evaluate import DIAGNOSTICS, FoldResult, evaluate_fold
+from lib.classify.evaluate import DIAGNOSTICS, FoldResult, evaluate_fold, thin
 from lib.classify.feature_sets import BASELINES, CHEAP, MAIN, RECIPES
+from lib.data.folds import FoldError
 from lib.engine import cores, run_tasks
 from lib.pipeline.anomaly import map_name, map_splits, scores
 from lib.pipeline.features import (
@@ -31,6 +32,7 @@ from lib.store import fingerprint
 from lib.study import MapFit
 
 CALIBRATION, CHECK = "calibration", "map_fit_check"
+FEW_IMAGES = 200  # above this every part holds several images of some class
 WORTH_PROCESSES = 20_000  # rows to fit on, all fits together: fewer are done before processes have started
 
 
@@ -97,11 +99,10 @@ def calibrate_fold(run: Run, split: str) -> dict[str, Any]:
         table, evaluate = index(run), _evaluator(run, CALIBRATION, split)
         trained = np.flatnonzero(~in_test_fold(run, split))
         labels = table["label"].to_numpy(dtype=str)[trained]
-        groups = table["group"].to_numpy(dtype=str)[trained] if split.startswith("grouped") else None
         rows, notes, report = [], [], step_bar(f"{split}, inner folds")
         for repeat in range(run.study.repeats):
             seed = run.seed(CALIBRATION, split, repeat)
-            parts = inner_parts(labels, groups, run.study.inner_folds, seed=seed)
+            parts = list(_inner_parts(run, split, trained, seed))
             for inner, part in enumerate(parts):
                 known = ~np.isin(np.arange(len(trained)), part)
                 missing = absent(labels, known, table.attrs["classes"])
@@ -116,6 +117,34 @@ def calibrate_fold(run: Run, split: str) -> dict[str, Any]:
         return {"absent": notes}
 
     return _made(run, CALIBRATION, split, write)
+
+
+def _inner_parts(run: Run, split: str, trained: np.ndarray, seed: int) -> list[np.ndarray]:
+    """Deal the training rows of a split to inner parts by the split's own scheme; returns positions in `trained`."""
+    table = index(run).iloc[trained]
+    groups = table["group"].to_numpy(dtype=str) if split.startswith("grouped") else None
+    return inner_parts(table["label"].to_numpy(dtype=str), groups, run.study.inner_folds, seed=seed)
+
+
+def check_training_parts(run: Run) -> None:
+    """Raise FoldError where a fit would see no class twice: the selection of columns needs neighbours in a class."""
+    table, study = index(run), run.study
+    if study.selection == "none" or len(table) > FEW_IMAGES:
+        return
+    labels, good = table["label"].to_numpy(dtype=str), table.attrs["good"]
+    for split in splits(run):
+        trained = np.flatnonzero(~in_test_fold(run, split))
+        kept = thin(labels, np.isin(np.arange(len(labels)), trained), good=good, keep=min(study.keep), seed=0)
+        parts = [labels[kept]]
+        for repeat in range(study.repeats):
+            seed = run.seed(CALIBRATION, split, repeat)
+            parts += [labels[np.delete(trained, part)] for part in _inner_parts(run, split, trained, seed)]
+        fewest = min((part for part in parts if len(set(part)) > 1), key=len, default=None)
+        if fewest is not None and len(set(fewest)) == len(fewest):
+            raise FoldError(
+                f"a part of the training images of {split} holds one image of each class, too few to choose columns "
+                "on: add images, choose more folds or fewer inner_folds, or selection=none"
+            )
 
 
 def predictions(run: Run, stage: str) -> tuple[pd.DataFrame, pd.DataFrame]:

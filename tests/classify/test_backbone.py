@@ -97,7 +97,7 @@ def renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
             r"bn1\.bias has values that are not finite",
         ),
         (lambda s: s | {"bn1.bias": torch.ones(64, dtype=torch.int8)}, r"bn1\.bias is torch\.int8"),
-        (lambda s: {"state_dict": s}, "holds no state_dict"),
+        (lambda s: {"state_dict": s}, "expected a state_dict"),
     ],
 )
 def test_refuses_what_does_not_fit(

@@ -121,5 +121,5 @@ def test_other_weights_are_refused(trained, tmp_path):
     torch.save(state, one)
     import_official(tmp_path)
     two.write_bytes(b"")
-    with pytest.raises(ValueError, match=r"a__seg\.pckl: refused"):
+    with pytest.raises(ValueError, match=r"a__seg\.pckl: damaged"):
         import_official(tmp_path)
