@@ -32,7 +32,8 @@ def local_cluster(workers: int) -> Iterator[str]:
     spec: dict[int, dict[str, Any]] = {}
     for number in range(workers):
         options: dict[str, Any] = {
-            **local, "nthreads": 1, "memory_limit": MEMORY_LIMIT // workers, "env": dict(environment), "silence_logs": quiet
+            **local, "nthreads": 1, "memory_limit": MEMORY_LIMIT // workers, "env": dict(environment),
+            "silence_logs": quiet,
         }  # fmt: skip
         if number < gpus:
             options["env"]["CUDA_VISIBLE_DEVICES"] = _visible(number)
