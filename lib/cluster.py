@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,12 +26,14 @@ def local_cluster(workers: int) -> Iterator[str]:
 
     threads = str(max(1, (os.cpu_count() or 1) // workers))
     environment = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    quiet = logging.WARNING
     gpus = torch.cuda.device_count()
     local = {"host": "127.0.0.1", "dashboard_address": None}
     spec: dict[int, dict[str, Any]] = {}
     for number in range(workers):
         options: dict[str, Any] = {
-            **local, "nthreads": 1, "memory_limit": MEMORY_LIMIT // workers, "env": dict(environment)
+            **local, "nthreads": 1, "memory_limit": MEMORY_LIMIT // workers, "env": dict(environment),
+            "silence_logs": quiet,
         }  # fmt: skip
         if number < gpus:
             options["env"]["CUDA_VISIBLE_DEVICES"] = _visible(number)
@@ -39,7 +42,7 @@ def local_cluster(workers: int) -> Iterator[str]:
     scheduler = {"cls": Scheduler, "options": {**local, "port": 0, "dashboard": False}}
     with (
         dask.config.set({"distributed.nanny.pre-spawn-environ": environment}),
-        SpecCluster(workers=spec, scheduler=scheduler) as cluster,
+        SpecCluster(workers=spec, scheduler=scheduler, silence_logs=quiet) as cluster,
     ):
         yield str(cluster.scheduler_address)
 

@@ -60,12 +60,8 @@ def main() -> int:
             failed |= any(row[1] == "FAILED" or re.search(r"[1-9]\d* differ", row[1]) for row in rows)
             for number, row in enumerate(rows):
                 shown = f"{seconds:.0f}" if number == len(rows) - 1 else ""
-                print(
-                    "| "
-                    + " | ".join(text.replace("|", "/").replace("\n", " ") for text in row)
-                    + f" | {shown} |",
-                    flush=True,
-                )
+                cells = [text.replace("|", "/").replace("\n", " ") for text in (*row, shown)]
+                print(f"| {' | '.join(cells)} |", flush=True)
     return 1 if failed else 0
 
 

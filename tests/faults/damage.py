@@ -61,7 +61,7 @@ def damaged(output: Path, expected: dict[str, str], count: int, seed: int) -> li
     wrong = differences(expected, digests(output))
     by_kind = ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
     return [
-        (f"{len(chosen)} files harmed, one by one", f"{noticed} noticed by --verify", f"{by_kind}; of {len(files)} files"),
+        (f"{len(chosen)} of {len(files)} files harmed, one by one", f"{noticed} noticed by --verify", by_kind),
         (f"the same {len(chosen)} harmed at once", f"{len(expected)} files, {len(wrong)} differ", "after one more run"),
     ]  # fmt: skip
 
@@ -91,7 +91,7 @@ def full_disk(folder: Path, expected: dict[str, str]) -> list[tuple[str, str, st
                 (
                     f"disk full at {size} kB",
                     f"{made} artefacts, all sound",
-                    reason.replace(str(folder), "…")[:150],
+                    reason.replace(str(folder), "…"),
                 )
             )
         subprocess.run(["mount", "-o", "remount,size=200m", str(folder)], check=True)

@@ -48,7 +48,10 @@ def killed(output: Path, expected: dict[str, str], count: int, seed: int) -> lis
     wrong = differences(expected, digests(output))
     left = [path.name for path in output.rglob(".*partial*")]
     assert not left, left
-    detail = f"at {', '.join(moments)}; {kernels} of the kernel, else of run_all.py; children gone after {worst:.1f} s at most"
+    detail = (
+        f"at {', '.join(moments)}; {kernels} of the kernel, else of run_all.py; "
+        f"all its processes gone within {worst:.1f} s"
+    )
     return [(f"kill -9, {done} times in one study", f"{len(expected)} files, {len(wrong)} differ", detail)]
 
 

@@ -53,15 +53,9 @@ def separate_cluster(workers: int = 2) -> Iterator[tuple[str, list[subprocess.Po
             found = re.search(r"tcp://127\.0\.0\.1:\d+", line)
         address = found.group()
         threading.Thread(target=scheduler.stderr.read, daemon=True).start()
+        command = [*work, address, "--nthreads", "1", "--no-nanny", "--no-dashboard"]
         for _ in range(workers):
-            children.append(
-                subprocess.Popen(
-                    [*work, address, "--nthreads", "1", "--no-nanny", "--no-dashboard"],
-                    env=environment,
-                    stderr=subprocess.DEVNULL,
-                    text=True,
-                )  # fmt: skip
-            )
+            children.append(subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, text=True))
         from distributed import Client
 
         with Client(address, set_as_default=False) as client:
@@ -145,8 +139,9 @@ def one_against_two(folder: Path) -> list[tuple[str, str, str]]:
     wrong = differences(expected, digests(folder / "two"))
     return [
         ("two data sets, one process", f"{one:.0f} s", "--jobs 1, one core"),
-        ("the same, two worker processes", f"{two:.0f} s; {len(expected)} files, {len(wrong)} differ", "--jobs 2 --scheduler"),
-    ]  # fmt: skip
+        ("the same, two worker processes", f"{two:.0f} s", "--jobs 2 --scheduler"),
+        ("their results", f"{len(expected)} files, {len(wrong)} differ", ""),
+    ]
 
 
 def workers_here(folder: Path, expected: dict[str, str]) -> list[tuple[str, str, str]]:
