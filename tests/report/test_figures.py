@@ -307,8 +307,10 @@ def test_reliability_shows_the_brier_score_and_the_bins_of_the_first_repeat():
         bins = verdicts.reliability_bins(scores, defective)
         (line,) = [one for one in axes.get_lines() if one.get_marker() == figures.MARKERS[name]]
         np.testing.assert_allclose(np.asarray(line.get_ydata(), float), bins["share"])
-    counted = sum(bar.get_height() for bar in figure.axes[3].patches)
-    assert counted >= 150  # bars of defective images stand on those of good ones
+    assert sum(bar.get_height() for bar in figure.axes[3].patches) == 150
+    told = verdicts.brier_scores(pd.concat([frame, other]), "good")
+    assert f"image + anomaly map {np.mean((scores - defective) ** 2):.3f}; " in told
+    assert told.endswith("share of defects, 66.7%, scores 0.222.")
 
 
 def diagnostics(**changed):
@@ -332,6 +334,9 @@ def test_selected_columns_are_counted_and_weighed_by_source():
     entry = [segment[0, 1] for lines in right.collections for segment in lines.get_segments()]
     assert entry == [0.35, 0.35]
     assert [text.get_text() for text in left.get_xticklabels()] == ["0", "1"]
+    told = "Of 3 selected columns, from the map come 1 (33% in all); in 0 of 2 fits none does."
+    assert verdicts.sources_told(diagnostics()) == told
+    assert "and there image + map is the image alone" in verdicts.sources_told(diagnostics(k_map=0))
     kept = verdicts.selected_sources(diagnostics(), "c", by="keep")
     assert [text.get_text() for text in kept.axes[0].get_xticklabels()] == ["100%"]
 
