@@ -2,53 +2,42 @@
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import shlex
+import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import fields
-from multiprocessing import get_context
 from pathlib import Path
 
+from lib.batch import Part, carry_out_all, environment
+from lib.cluster import local_cluster
 from lib.command import EXTERNAL, Plan, UsageError, parser, plan
+from lib.console import Console, say
 from lib.cost import Size, calibrate, disk_bytes, estimate, shown
-from lib.data.faults import DataError
-from lib.data.folds import FoldError
 from lib.data.synthetic import PRODUCTS
-from lib.engine import BATCH, EngineError, local_cluster
-from lib.pipeline.anomaly import all_draems, good_rows
-from lib.pipeline.pictures import folds, index, splits
-from lib.pipeline.run import NAMED, Run
-from lib.report.summary import write_index
-from lib.series import NOTEBOOKS, WRITES, Job, NotebookError
-from lib.store import Store, file_sha256, fingerprint, listing_digest, write_text
+from lib.door import input_faults, resource_faults
+from lib.engine import EngineError, cores
+from lib.leash import Stopped, stop_on_signals
+from lib.lock import LockedError, study_lock
+from lib.pipeline.pictures import index, splits
+from lib.pipeline.run import NAMED, PROJECT, Run
+from lib.report.index_page import write_index
+from lib.series import NOTEBOOKS, Job
+from lib.store import Store, file_sha256, fingerprint, listing_digest, remove_leftovers, write_text
 from lib.study import PRESETS, Study, choices
 
 
 def check_data(work: Plan) -> None:
-    """Read every real data set's images at the door; raises `UsageError` with the faults of all of them."""
-    faults = []
-    for run in work.runs:
-        if run.synthetic:
-            continue
-        try:
-            folds(run)
-            for name in all_draems(run):
-                good_rows(run, name)
-        except (DataError, FoldError, OSError, ValueError) as error:
-            faults.append(f"{run.name}: {error}")
+    """Read all input at the door, and see that disk and memory suffice; raises `UsageError` with all faults."""
+    faults = input_faults(work)
+    if not faults:
+        sizes = {run.name: size_of(run) for run in work.runs}
+        faults = resource_faults(work, sizes, jobs_here(work))
     if faults:
         raise UsageError("\n\n".join(faults))
-    need = sum(disk_bytes(run.study, size_of(run)) for run in work.runs)
-    free = Store(work.study_dir).disk_free()
-    if need > free:
-        raise UsageError(
-            f"{work.study_dir}: about {need / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free; choose another --output"
-        )
 
 
 def size_of(run: Run) -> Size:
@@ -68,7 +57,7 @@ def jobs_of(work: Plan, run: Run, scheduler: str) -> list[Job]:
         "DATASET": run.dataset,
         "PRESET": work.options.preset,
         "DATA_DIR": run.data_dir,
-        "OUTPUT_DIR": str(work.study_dir),
+        "OUTPUT_DIR": from_project(work.study_dir),
         "OVERRIDES": dict(work.overrides),
         "SCHEDULER": scheduler,
     }
@@ -77,13 +66,18 @@ def jobs_of(work: Plan, run: Run, scheduler: str) -> list[Job]:
     return [Job(name, run.store.root, parameters, (run.store.root,), outside) for name in chosen]
 
 
+def from_project(folder: Path) -> str:
+    """Return a folder as notebooks are told of it: from the project's root where it lies below, so for any machine."""
+    return folder.relative_to(PROJECT).as_posix() if folder.is_relative_to(PROJECT) else str(folder)
+
+
 def final_job(work: Plan, scheduler: str) -> Job:
     """Return notebook 06, executed once per study."""
     parameters = {
         "DATASETS": [run.dataset for run in work.runs],
         "PRESET": work.options.preset,
         "DATA_DIR": str(work.options.data.resolve()) if work.options.data else "",
-        "OUTPUT_DIR": str(work.study_dir),
+        "OUTPUT_DIR": from_project(work.study_dir),
         "OVERRIDES": dict(work.overrides),
         "SCHEDULER": scheduler,
     }
@@ -102,71 +96,47 @@ def external(run: Run) -> str:
     return fingerprint(known)
 
 
-def run_jobs(jobs: Sequence[Job], expected: Mapping[str, float], *, force: bool, verbose: bool) -> float:
-    """Execute notebooks in turn with a line each; returns seconds; raises `NotebookError`."""
-    spent = predicted = 0.0
-    for number, job in enumerate(jobs, start=1):
-        name = f"{job.folder.name:<24} {job.notebook:<20}"
-        if not force and job.done():
-            print(f"{name} proven, nothing to do", flush=True)
-            continue
-        if force:
-            Store(job.folder).forget(*WRITES[job.notebook], f"notebooks/{job.notebook}")
-        seconds = job.run(verbose=verbose)
-        spent, predicted = spent + seconds, predicted + expected.get(job.notebook, 0)
-        left = sum(expected.get(item.notebook, 0) for item in jobs[number:]) * (
-            spent / predicted if predicted else 1
-        )
-        more = (
-            f"about {shown(left)} left for this data set" if number < len(jobs) else "this data set is done"
-        )
-        print(f"{name} {seconds:7.1f} s   {more}", flush=True)
-    return spent
-
-
 def execute(work: Plan) -> int:
     """Run the notebooks of every data set, then 06 and the index page; returns the exit status."""
-    os.environ[BATCH] = "1"
-    options, began = work.options, time.perf_counter()
+    options, began, side_by_side = work.options, time.perf_counter(), jobs_here(work)
+    mine = max(1, cores() // side_by_side)
+    environment(mine, work.study.threads)
     speed = calibrate(work.study, work.runs[0].device)
-    expected = {run.name: estimate(work.study, size_of(run), speed) for run in work.runs}
+    tasks = options.workers or mine // work.study.threads
+    expected = {run.name: estimate(work.study, size_of(run), speed, tasks) for run in work.runs}
     planned = sum(sum(v for k, v in part.items() if k in work.notebooks) for part in expected.values())
-    print(
-        f"{len(work.runs)} data set(s), preset {options.preset}: about {shown(planned)}; results in {work.study_dir}"
+    say(
+        f"{len(work.runs)} data set(s), preset {options.preset}: about {shown(planned / side_by_side)}; "
+        f"results in {work.study_dir}"
     )
-    failures: list[str] = []
+    last = work.study_dir / NOTEBOOKS[-1]
     with local_cluster(options.workers) as own:
         scheduler = options.scheduler or own
-        side_by_side = jobs_here(work)
-        if side_by_side > 1:
-            threads = max(1, (os.cpu_count() or 1) // side_by_side)
-            with ProcessPoolExecutor(side_by_side, mp_context=get_context("spawn")) as pool:
-                tasks = {
-                    pool.submit(
-                        _one, jobs_of(work, run, scheduler), expected[run.name], options, threads
-                    ): run
-                    for run in work.runs
-                }
-                failures += [str(task.exception()) for task in as_completed(tasks) if task.exception()]
-        else:
-            for run in work.runs:
-                try:
-                    _one(jobs_of(work, run, scheduler), expected[run.name], options, 0)
-                except NotebookError as error:
-                    failures.append(f"{run.name}: {error}")
-        if not failures and NOTEBOOKS[-1] in work.notebooks:
-            try:
-                run_jobs([final_job(work, scheduler)], {}, force=options.force, verbose=options.verbose)
-            except NotebookError as error:
-                failures.append(str(error))
+        parts = [
+            Part(r.store.root, tuple(jobs_of(work, r, scheduler)), expected[r.name], r) for r in work.runs
+        ]
+        waiting = [(part.root, part.seconds) for part in parts]
+        how = {"force": options.force, "verbose": options.verbose}
+        with Console(
+            work.study_dir, command(), waiting, width=side_by_side, verbose=options.verbose
+        ) as console:
+            failures = carry_out_all(parts, side_by_side, **how)
+            if not failures and NOTEBOOKS[-1] in work.notebooks:
+                failures = carry_out_all([Part(last, (final_job(work, scheduler),), {})], 1, **how)
+            if failures:
+                console.fail(failures)
     if failures:
         print("\nFAILED\n" + "\n".join(failures), file=sys.stderr)
         return 1
     if NOTEBOOKS[-1] in work.notebooks:
-        command = "python run_all.py " + shlex.join(sys.argv[1:])
-        page = write_index(work.runs, work.study_dir, command)
-        print(f"{shown(time.perf_counter() - began)} in all; open {page}")
+        page = write_index(work.runs, work.study_dir, command(), NOTEBOOKS)
+        say(f"{shown(time.perf_counter() - began)} in all; open {page}")
     return 0
+
+
+def command() -> str:
+    """Return the command line as one would type it."""
+    return "python run_all.py " + shlex.join(sys.argv[1:])
 
 
 def jobs_here(work: Plan) -> int:
@@ -180,16 +150,7 @@ def jobs_here(work: Plan) -> int:
         return min(int(options.jobs), len(work.runs))
     if work.runs[0].device != "cpu" or options.workers or options.scheduler:
         return 1
-    return min(len(work.runs), (os.cpu_count() or 1) + 1)
-
-
-def _one(
-    jobs: Sequence[Job], expected: Mapping[str, float], options: argparse.Namespace, threads: int
-) -> float:
-    os.environ[BATCH] = "1"
-    if threads:
-        os.environ["OMP_NUM_THREADS"] = str(threads)
-    return run_jobs(jobs, expected, force=options.force, verbose=options.verbose)
+    return min(len(work.runs), cores() + 1)
 
 
 def show_lists() -> None:
@@ -250,21 +211,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if options.verify:
         return verify(options.output.resolve() / (options.study or options.preset))
+    stop_on_signals()
     try:
         work = plan(options)
-        check_data(work)
         if options.dry_run:
+            check_data(work)
             show_costs(work)
             return 0
-        record = {"command": sys.argv[1:], "settings": work.study.values([f.name for f in fields(Study)])}
-        write_text(work.study_dir / "study.json", json.dumps(record, indent=1) + "\n")
-        return execute(work)
-    except (UsageError, EngineError) as error:
+        with study_lock(work.study_dir, command()):
+            remove_leftovers(work.study_dir)
+            check_data(work)
+            record = {"command": sys.argv[1:], "settings": work.study.values([f.name for f in fields(Study)])}
+            write_text(work.study_dir / "study.json", json.dumps(record, indent=1) + "\n")
+            return execute(work)
+    except (UsageError, EngineError, LockedError) as error:
         print(f"run_all.py: not started\n{error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("\nstopped; run the same command again to go on from here", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        with suppress(OSError):  # the terminal was closed
+            print("\nstopped; run the same command again to go on from here", file=sys.stderr)
+        return 128 + (stop.number if isinstance(stop, Stopped) else signal.SIGINT)
 
 
 if __name__ == "__main__":

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from lib.classify.backbone import WeightsError, resolve_weights
+import torch
+
+from lib.classify.backbone import WEIGHT_NAMES, WeightsError, resolve_weights
+from lib.data.faults import printable
 from lib.data.synthetic import PRODUCTS
-from lib.pipeline.run import NAMED, Run, open_run
+from lib.pipeline.run import NAMED, Run, dataset_folder, open_run
 from lib.series import NOTEBOOKS
 from lib.store import write_text
 from lib.study import PRESETS, Study, StudyError, nearest, parse_settings
 
 EXTERNAL = ("weights", "textures", "draem_checkpoint", "groups")  # settings that name files or folders
+FOLDERS = ("textures", "draem_checkpoint")  # those of them that are folders
+STUDY_FILES = ("figures", "notebooks", "tables", "index.html", "study.json")  # in the study's own folder
 
 
 class UsageError(ValueError):
@@ -98,44 +105,132 @@ def plan(options: argparse.Namespace) -> Plan:
         _overrides(options, faults),
         _notebooks(options, faults),
     )
-    for path, what in ((options.data, "--data"), (options.textures, "--textures"),
-                       (options.draem_checkpoint, "--draem-checkpoint")):  # fmt: skip
-        if path is not None and not path.is_dir():
-            faults.append(f"{what} {path}: no such folder")
-    if options.groups is not None and not options.groups.is_file():
-        faults.append(f"--groups {options.groups}: no such file")
+    _check_cluster(options, faults)
+    name = options.study or options.preset
+    if Path(name).name != name or name in ("", ".", ".."):
+        faults.append(f"--study {name!r}: must be a plain folder name")
+        name = "."
+    study_dir = absolute(options.output) / name
+    _check_places(options, names, overrides, study_dir, faults)
+    try:
+        study = Study.of(options.preset, overrides)
+    except StudyError as error:
+        faults += str(error).split("\n")
+    else:
+        if study.device == "cuda" and not options.scheduler and not torch.cuda.is_available():
+            faults.append(
+                "device=cuda: PyTorch finds no CUDA device here; leave it at auto, or give a --scheduler"
+            )
+        try:
+            weights = resolve_weights(study.weights, offline=study.offline)
+            overrides["weights"] = weights if weights in WEIGHT_NAMES else str(absolute(Path(weights)))
+        except WeightsError as error:
+            faults.append(str(error))
+    _check_writable(study_dir, faults)
+    if faults:
+        raise UsageError("\n".join(map(printable, faults)))
+    data = str(absolute(options.data)) if options.data else ""
+    runs = tuple(
+        open_run(name, options.preset, data, str(study_dir), overrides, options.scheduler or "")
+        for name in names
+    )
+    return Plan(runs, overrides, study_dir, notebooks, options)
+
+
+def absolute(path: Path) -> Path:
+    """Return the path from the root, links followed; where they lead in a circle, as it was written."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):
+        return path.absolute()
+
+
+def _is_folder(path: str | Path) -> bool:
+    try:
+        return Path(path).is_dir()
+    except OSError:  # too long a name, or no permission to look
+        return False
+
+
+def _is_file(path: str | Path) -> bool:
+    try:
+        return Path(path).is_file()
+    except OSError:
+        return False
+
+
+def _check_cluster(options: argparse.Namespace, faults: list[str]) -> None:
     if options.workers and options.scheduler:
         faults.append("--workers and --scheduler contradict each other: give one")
     if options.workers < 0 or options.jobs < 0:
         faults.append(f"--workers {options.workers}, --jobs {options.jobs}: must not be negative")
-    name = options.study or options.preset
-    if Path(name).name != name or name in ("", ".", ".."):
-        faults.append(f"--study {name!r}: must be a plain folder name")
-    study_dir = options.output.resolve() / name
+    if options.scheduler is not None:
+        try:
+            parts = urlsplit(options.scheduler)
+            sound = bool(parts.scheme and parts.hostname and parts.port)
+        except ValueError:
+            sound = False
+        if not sound:
+            faults.append(f"--scheduler {options.scheduler!r}: expected an address such as tcp://host:8786")
+
+
+def _check_writable(study_dir: Path, faults: list[str]) -> None:
+    """Make the study's folder and write in it; where anything is wrong, leave no folder behind that was not there."""
+    made = [folder for folder in (study_dir, *study_dir.parents) if not _is_folder(folder)]
     try:
         study_dir.mkdir(parents=True, exist_ok=True)
         write_text(study_dir / ".writable", "")
         (study_dir / ".writable").unlink()
     except OSError as error:
         faults.append(f"{study_dir}: cannot be written ({error.strerror}); choose another --output")
-    try:
-        Study.of(options.preset, overrides)
-    except StudyError as error:
-        faults.append(str(error))
-    else:
-        weights = str(overrides.get("weights", "auto"))
-        try:
-            overrides["weights"] = resolve_weights(weights, offline=options.offline)
-        except WeightsError as error:
-            faults.append(str(error))
-    if faults:
-        raise UsageError("\n".join(faults))
-    data = str(options.data.resolve()) if options.data else ""
-    runs = tuple(
-        open_run(name, options.preset, data, str(study_dir), overrides, options.scheduler or "")
-        for name in names
-    )
-    return Plan(runs, overrides, study_dir, notebooks, options)
+    for folder in made if faults else ():
+        with contextlib.suppress(OSError):  # it was never made, or somebody else uses it by now
+            folder.rmdir()
+
+
+def _what_is_wrong(path: str | Path) -> str:
+    return ("is a file" if _is_file(path) else "no such folder") + "; name the folder that holds them"
+
+
+def _option(setting: str) -> str:
+    return f"--{setting.replace('_', '-')}"
+
+
+def _check_places(
+    options: argparse.Namespace,
+    names: list[str],
+    overrides: Mapping[str, Any],
+    study_dir: Path,
+    faults: list[str],
+) -> None:
+    """Check where the pictures are, and that no result would come to lie among what is read."""
+    drawn = [name for name in names if name in PRODUCTS and options.data is None]
+    faults += [
+        f"{_option(option)}: the stand-ins ({', '.join(drawn)}) take none; give --data"
+        for option in ("good", "groups", "group_regex")
+        if drawn and overrides.get(option)
+    ]
+    if (groups := overrides.get("groups")) and not _is_file(groups):
+        faults.append(f"--groups {groups}: no such file; name a CSV with the columns id and group")
+    read = {_option(name): Path(str(overrides[name])) for name in FOLDERS if overrides.get(name)}
+    faults += [
+        f"{name} {path}: {_what_is_wrong(path)}" for name, path in read.items() if not _is_folder(path)
+    ]
+    if options.data is not None:
+        if not _is_folder(options.data):
+            faults.append(f"--data {options.data}: {_what_is_wrong(options.data)}")
+            return
+        read["--data"] = absolute(options.data)
+        for name in names if len(names) > 1 else ():
+            if dataset_folder(name, options.data) == options.data:
+                faults.append(
+                    f"--data {options.data}: holds no folder {name!r}, as several data sets are asked for"
+                )
+    for option, folder in read.items():
+        if any((study_dir / name).is_relative_to(absolute(folder)) for name in names):
+            faults.append(
+                f"--output {options.output}: the results would lie inside {option} {folder}; choose another"
+            )
 
 
 def _names(options: argparse.Namespace, faults: list[str]) -> list[str]:
@@ -148,16 +243,21 @@ def _names(options: argparse.Namespace, faults: list[str]) -> list[str]:
         ]
         if len(set(options.dataset)) < len(options.dataset):
             faults.append(f"--dataset {' '.join(options.dataset)}: each data set once")
-        faults += [f"--dataset {n!r}: must be a plain name" for n in options.dataset if Path(n).name != n]
-        return list(options.dataset)
-    if options.data is not None:
-        return [options.data.resolve().name or "images"]
-    faults += [
-        f"--{option.replace('_', '-')}: the stand-ins take none; give --data"
-        for option in ("good", "groups", "group_regex")
-        if getattr(options, option)
-    ]
-    return list(PRODUCTS)
+        names = list(options.dataset)
+    elif options.data is not None:
+        names = [absolute(options.data).name or "images"]
+    else:
+        return list(PRODUCTS)
+    for name in names:
+        if Path(name).name != name or name.startswith("."):
+            faults.append(f"--dataset {name!r}: must be a plain name, without a dot in front")
+        elif name in STUDY_FILES or name.endswith("-synthetic"):
+            faults.append(
+                f"data set {name!r}: the study keeps this name for itself; choose another with --dataset"
+            )
+        elif any("\ud800" <= letter <= "\udfff" for letter in name):  # how Python holds undecodable bytes
+            faults.append(f"data set {name!r}: not valid UTF-8; name it with --dataset")
+    return names
 
 
 def _overrides(options: argparse.Namespace, faults: list[str]) -> dict[str, Any]:
@@ -171,8 +271,11 @@ def _overrides(options: argparse.Namespace, faults: list[str]) -> dict[str, Any]
         if value in (None, False):
             continue
         if name in overrides:
-            faults.append(f"--{name.replace('_', '-')} and --set {name}=… contradict each other: give one")
-        overrides[name] = str(value.resolve()) if isinstance(value, Path) else value
+            faults.append(f"{_option(name)} and --set {name}=… contradict each other: give one")
+        overrides[name] = str(value) if isinstance(value, Path) else value
+    for name in (*FOLDERS, "groups"):
+        if overrides.get(name):
+            overrides[name] = str(absolute(Path(overrides[name])))
     return overrides
 
 

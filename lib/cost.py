@@ -19,6 +19,8 @@ from lib.draem.training import TrainingSettings, train
 from lib.maps.crossfit import HALVES
 from lib.study import MapFit, Study
 
+TEXTURES = 400  # pictures of the bank that DRAEM's anomalies are cut from
+PROCESS_BYTES = 350_000_000  # Python with PyTorch and what else a kernel imports
 DRAEMS: dict[MapFit, int] = {"as_written": 1, "cross_fitted": HALVES}  # trainings per split
 SECONDS_PER_NOTEBOOK = 5.0  # a kernel's start, imports, figures, HTML
 # Fits of `image` that the baselines cost, from tests/benchmarks: `stats` alone is four, as few columns learn slowly.
@@ -65,6 +67,7 @@ def calibrate(study: Study, device: str) -> Speed:
         )
         return lambda: train(pictures, textures, settings, device=device)
 
+    torch.set_num_threads(study.threads)
     steps(1)()
     per_image = max(_seconds(steps(5)) - _seconds(steps(1)), 1e-3) / (4 * 8) * ratio
     backbone = load_backbone("random-init")
@@ -81,8 +84,8 @@ def calibrate(study: Study, device: str) -> Speed:
     return Speed(per_image, per_image / 3.5, resnet, fit, information)
 
 
-def estimate(study: Study, size: Size, speed: Speed) -> dict[str, float]:
-    """Return the seconds of each notebook of one data set (06, once per study, aside), in one process."""
+def estimate(study: Study, size: Size, speed: Speed, tasks: int = 1) -> dict[str, float]:
+    """Return the seconds of each notebook of one data set (06, once per study, aside), `tasks` folds at a time."""
     trained = max(1, round(size.good * (1 - 1 / study.folds)))
     rows = size.images * (1 - 1 / study.folds) / 400
     models = study.repeats * (2 if study.binary == "separate" else 1)
@@ -108,7 +111,8 @@ def estimate(study: Study, size: Size, speed: Speed) -> dict[str, float]:
     }
     if study.draem_checkpoint:
         seconds["01_draem_training"] = 1.0
-    return {name: value + SECONDS_PER_NOTEBOOK for name, value in seconds.items()}
+    at_once = {name: 1 if name == "00_dataset" else max(1, min(tasks, size.splits)) for name in seconds}
+    return {name: value / at_once[name] + SECONDS_PER_NOTEBOOK for name, value in seconds.items()}
 
 
 def map_splits(study: Study, size: Size) -> dict[MapFit, int]:
@@ -126,6 +130,26 @@ def disk_bytes(study: Study, size: Size) -> int:
     network += 28.37e6 * (study.discriminative_width / 64) ** 2
     networks = 4 * network * sum(count * DRAEMS[fit] for fit, count in made.items())
     return int(stack + maps + features + networks)
+
+
+def memory_bytes(study: Study, size: Size, cpu: bool, side_by_side: int = 1, workers: int = 0) -> int:
+    """Return the bytes of memory that one data set takes at its largest stage, at the least; mapped files aside.
+
+    `cpu`: DRAEM trains in the machine's own memory. `side_by_side` data sets have a process each beside their kernels;
+    `workers` Dask processes carry the stages of whichever data set runs.
+    """
+    pixels = 3 * study.image_size**2
+    network = 69.05e6 * (study.reconstructive_width / 128) ** 2
+    network += 28.37e6 * (study.discriminative_width / 64) ** 2
+    widths = study.reconstructive_width + study.discriminative_width
+    training = (size.good * (1 - 1 / study.folds) + (0 if study.draem_checkpoint else TEXTURES)) * pixels
+    if cpu and not study.draem_checkpoint:
+        # weights, gradients, Adam's two moments; and what backward needs, measured at 64 and 128 px
+        training += 4 * 4 * network + study.draem_batch * study.image_size**2 * (1000 + 80 * widths)
+    resnet = 64 * study.feature_size**2 * 150 if cpu else 0
+    classifier = 4 * size.images * 512 * 4
+    stage = PROCESS_BYTES + max(training, resnet, classifier)
+    return int(stage * max(1, workers) + PROCESS_BYTES * (side_by_side > 1) + PROCESS_BYTES * (workers > 0))
 
 
 def shown(seconds: float) -> str:

@@ -1,4 +1,7 @@
-"""Runs a function over folds: in this process, in several on this machine, or on a Dask cluster."""
+"""Runs a function over folds: in this process, in several on this machine, or on a Dask cluster.
+
+Whichever it is, each call has the same number of threads, so that its results are the same bits.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
 from joblib import Parallel, cpu_count, delayed, parallel_config
+from threadpoolctl import threadpool_limits
 
+from lib.leash import follow
+from lib.source import whole_library
+from lib.status import WORTH_A_LINE, stage
 from lib.store import write_text
 
 Result = TypeVar("Result")
 BATCH = "STUDY_BATCH"  # set by run_all.py: plain lines instead of progress bars
-WORTH_A_LINE = 0.5  # seconds; what is proven already takes less
+SHARE = "STUDY_CORES"  # set by run_all.py: the cores that a data set may keep busy
+WORTH_PROCESSES = 15.0  # seconds of work in all: less is done before processes have started
+RETRIES = 2  # of a task that failed on a cluster; what a lost worker did is done again besides, three times
 
 
 class EngineError(RuntimeError):
@@ -36,33 +46,62 @@ def run_tasks(
     shared_folder: Path,
     scheduler: str = "",
     processes: int = 1,
+    threads: int = 1,
+    gpu: bool = False,
 ) -> list[Result]:
-    """Return `function(*a)` for each `a` in `arguments`, in their order.
+    """Return `function(*a)` for each `a` in `arguments`, in their order, each computed by `threads` threads.
 
-    `scheduler` is a Dask address (tcp://host:8786); empty means this machine, with up to `processes` at work, of one
-    thread each. Workers must see `shared_folder` under the same path; raises `EngineError` where they don't, or where
-    the scheduler does not answer.
+    `scheduler` is a Dask address (tcp://host:8786); empty means this machine, with up to `processes` at work. Workers
+    must see `shared_folder` under the same path and run the same code; raises `EngineError` where they don't, or where
+    the scheduler does not answer. Where workers declare the resource GPU, calls with `gpu` take one each.
     """
-    if scheduler and arguments:
-        return _on_cluster(function, arguments, label, shared_folder, scheduler)
-    if min(processes, len(arguments)) > 1:
-        return _side_by_side(function, arguments, label, min(processes, len(arguments)))
-    results = []
-    for number, values in enumerate(progress(arguments, label), start=1):
+    if not arguments:
+        return []
+    calls = [(function, values, threads) for values in arguments]
+    at_once = min(processes, len(calls))
+    where = "cluster" if scheduler else "processes" if at_once > 1 else "here"
+    found: dict[int, Result] = {}
+    with stage(shared_folder, label, len(calls)) as done:
         start = time.perf_counter()
-        results.append(function(*values))
-        seconds = time.perf_counter() - start
-        if os.environ.get(BATCH) and seconds > WORTH_A_LINE:
-            report(f"{label} {values[-1]}: {seconds:.1f} s ({number} of {len(arguments)})")
-    return results
+        if where == "cluster":
+            results = _on_cluster(calls, shared_folder, scheduler, gpu)
+        elif where == "processes":
+            results = progress(_side_by_side(calls, at_once, threads), label, len(calls))
+        else:
+            results = progress(_in_turn(calls), label, len(calls))
+        for number, result, seconds in results:
+            found[number] = result
+            done(len(found))
+            if where == "cluster" or (os.environ.get(BATCH) and seconds > WORTH_A_LINE):
+                after = "" if where == "here" else f", after {time.perf_counter() - start:.1f} s"
+                name = arguments[number][-1]
+                report(f"{label} {name}: {seconds:.1f} s{after} ({len(found)} of {len(calls)})")
+    return [found[number] for number in range(len(calls))]
+
+
+Call = tuple[Callable[..., Result], tuple[Any, ...], int]  # function, its arguments, threads
+Found = Iterator[tuple[int, Result, float]]  # number of the call, what it returned, seconds
+
+
+def at_once(seconds: float, count: int, memory: float, threads: int = 1) -> int:
+    """Return how many of `count` calls, of `seconds` and `memory` bytes each, this machine should run side by side.
+
+    One where the work is too little, else what the cores granted here and their share of the free memory allow.
+    """
+    if seconds * count < WORTH_PROCESSES:
+        return 1
+    mine = cores()
+    room = 0.8 * psutil.virtual_memory().available * min(1.0, mine / int(cpu_count()))
+    return max(1, min(count, mine // threads, int(room // max(1.0, memory))))
 
 
 def cores() -> int:
-    """Return how many cores this process may keep busy: OMP_NUM_THREADS where set, else those that the system grants.
+    """Return how many cores this process may keep busy.
 
-    run_all.py shares the cores out among data sets by that variable.
+    That is the share of the data set (STUDY_CORES, set by run_all.py), else OMP_NUM_THREADS, else all that the system
+    grants.
     """
-    granted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    granted = (os.environ.get(SHARE) or os.environ.get("OMP_NUM_THREADS", "")).split(",")[0]
     return max(1, int(granted)) if granted.isdigit() else int(cpu_count())
 
 
@@ -76,56 +115,43 @@ def progress(items: Iterable[Any], label: str, total: int | None = None) -> Any:
 
 
 @contextmanager
-def local_cluster(workers: int) -> Iterator[str]:
-    """Start a Dask cluster with `workers` processes on this machine and yield its address; none for 0 workers.
+def bounded(threads: int) -> Iterator[None]:
+    """Let torch and the linear algebra under NumPy use exactly `threads` threads meanwhile."""
+    import torch
 
-    The cores are shared out, so that the workers' torch threads do not fight.
-    """
-    if not workers:
-        yield ""
-        return
-    import dask
-    from distributed import LocalCluster
-
-    threads = str(max(1, (os.cpu_count() or 1) // workers))
-    environment = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-    with (
-        dask.config.set({"distributed.nanny.pre-spawn-environ": environment}),
-        LocalCluster(
-            n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None
-        ) as cluster,
-    ):
-        yield cluster.scheduler_address
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with threadpool_limits(threads):
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
-def _side_by_side(
-    function: Callable[..., Result], arguments: Sequence[tuple[Any, ...]], label: str, processes: int
-) -> list[Result]:
+def _called(number: int, call: Call[Result], parent: int = 0) -> tuple[int, Result, float]:
+    """Carry out a call wherever it landed; a process of joblib's ends with the `parent` that started it."""
+    if parent:
+        follow(parent)
+    function, values, threads = call
+    start = time.perf_counter()
+    with bounded(threads):
+        result = function(*values)
+    return number, result, time.perf_counter() - start
+
+
+def _in_turn(calls: Sequence[Call[Result]]) -> Found[Result]:
+    return (_called(number, call) for number, call in enumerate(calls))
+
+
+def _side_by_side(calls: Sequence[Call[Result]], processes: int, threads: int) -> Found[Result]:
     """Run the calls in processes of their own, which joblib keeps for the next time."""
-    start, found = time.perf_counter(), {}
-    with parallel_config(backend="loky", n_jobs=processes, inner_max_num_threads=1):
-        calls = (delayed(_numbered)(number, function, values) for number, values in enumerate(arguments))
-        done = Parallel(return_as="generator_unordered")(calls)
-        for number, result in progress(done, label, len(arguments)):
-            found[number] = result
-            if os.environ.get(BATCH):
-                seconds, name = time.perf_counter() - start, arguments[number][-1]
-                report(f"{label} {name}: after {seconds:.1f} s ({len(found)} of {len(arguments)})")
-    return [found[number] for number in range(len(arguments))]
+    with parallel_config(backend="loky", n_jobs=processes, inner_max_num_threads=threads):
+        tasks = (delayed(_called)(number, call, os.getpid()) for number, call in enumerate(calls))
+        yield from Parallel(return_as="generator_unordered")(tasks)
 
 
-def _numbered(number: int, function: Callable[..., Result], values: tuple[Any, ...]) -> tuple[int, Result]:
-    return number, function(*values)
-
-
-def _on_cluster(
-    function: Callable[..., Result],
-    arguments: Sequence[tuple[Any, ...]],
-    label: str,
-    shared_folder: Path,
-    scheduler: str,
-) -> list[Result]:
-    from distributed import Client, as_completed
+def _on_cluster(calls: Sequence[Call[Result]], folder: Path, scheduler: str, gpu: bool) -> Found[Result]:
+    from distributed import Client, KilledWorker, as_completed
 
     try:
         client = Client(scheduler, timeout="10s", set_as_default=False)
@@ -134,38 +160,58 @@ def _on_cluster(
             f"{scheduler}: no Dask scheduler answers there ({error}); check the address"
         ) from error
     with client, client.as_current():
-        _check_shared(client, shared_folder, scheduler)
-        start = time.perf_counter()
-        futures = [client.submit(function, *values, retries=2, pure=False) for values in arguments]
-        names = {future.key: values[-1] for future, values in zip(futures, arguments, strict=True)}
-        for number, future in enumerate(as_completed(futures), start=1):
-            future.result()
-            seconds = time.perf_counter() - start
-            report(f"{label} {names[future.key]}: after {seconds:.1f} s ({number} of {len(futures)})")
-        return list(client.gather(futures))
+        workers = _check_workers(client, folder, scheduler)
+        devices = gpu and any("GPU" in about["resources"] for about in workers.values())
+        futures = [
+            client.submit(
+                _called, number, call, retries=RETRIES, pure=False, resources={"GPU": 1} if devices else None
+            )
+            for number, call in enumerate(calls)
+        ]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except KilledWorker as error:
+            raise EngineError(
+                f"{scheduler}: workers were lost again and again in one task, most likely for want of memory "
+                f"({error}); give each more memory, or start fewer"
+            ) from error
 
 
-def _check_shared(client: Any, folder: Path, scheduler: str) -> None:
-    """Check that every worker reads what the driver writes below `folder`."""
-    workers = client.scheduler_info(n_workers=-1)["workers"]
+def _check_workers(client: Any, folder: Path, scheduler: str) -> dict[str, Any]:
+    """Check that every worker reads what the driver writes below `folder`, and has its code; returns the workers."""
+    workers: dict[str, Any] = client.scheduler_info(n_workers=-1)["workers"]
     if not workers:
         raise EngineError(f"{scheduler}: the cluster has no workers; start some and run again")
     token = folder / f".shared-{os.getpid()}"
     write_text(token, str(os.getpid()))
     try:
-        seen = client.run(_reads, str(token))
+        seen = client.run(_reads, str(token), on_error="return")
     finally:
         token.unlink(missing_ok=True)
-    blind = sorted(address for address, text in seen.items() if text != str(os.getpid()))
+    blind = sorted(address for address, found in seen.items() if found[0] != str(os.getpid()))
     if blind:
         raise EngineError(
             f"{', '.join(blind)}: cannot read {folder}; workers and driver must share the study's folder "
             f"under the same path (choose one with --output)"
         )
+    strange = sorted(address for address, found in seen.items() if found[1] != _software())
+    if strange:
+        raise EngineError(
+            f"{', '.join(strange)}: other code than here, or another PyTorch, so other results; start the workers "
+            f"from the same checkout and environment"
+        )
+    return workers
 
 
-def _reads(path: str) -> str:
+def _reads(path: str) -> tuple[str, str]:
     try:
-        return Path(path).read_text(encoding="utf-8")
+        return Path(path).read_text(encoding="utf-8"), _software()
     except OSError as error:
-        return str(error)
+        return str(error), ""
+
+
+def _software() -> str:
+    import torch
+
+    return f"{whole_library()} {torch.__version__}"

@@ -18,6 +18,7 @@ from traitlets.config import Config
 
 from lib.pipeline.run import PROJECT
 from lib.report.page import notebook_html
+from lib.source import whole_library
 from lib.store import Store, file_sha256, write_text
 
 NOTEBOOKS = (
@@ -71,7 +72,12 @@ class Job:
     def inputs(self) -> dict[str, Any]:
         """Return what the executed notebook depends on, beside the artefacts."""
         parameters = {k: v for k, v in self.parameters.items() if k != "SCHEDULER"}
-        return {"source": file_sha256(self.source), "parameters": parameters, "external": self.external}
+        return {
+            "source": file_sha256(self.source),
+            "library": whole_library(),
+            "parameters": parameters,
+            "external": self.external,
+        }
 
     def done(self) -> bool:
         """Tell whether the executed notebook and everything that it rests on stand unaltered."""
@@ -80,17 +86,19 @@ class Job:
         if not store.proven(name, self.inputs()):
             return False
         record = store.manifest(name) or {}
-        files = record["summary"]["files"]
-        sound = all(
-            (self.folder / f).is_file() and file_sha256(self.folder / f) == sha for f, sha in files.items()
-        )
-        return sound and all(
+        return all(
             {name: Store(Path(folder)).digest_or_none(name) for name in known} == known
             for folder, known in record["summary"]["artefacts"].items()
         )
 
     def run(self, *, verbose: bool = False) -> float:
         """Execute the notebook, render it as HTML, prove both; returns seconds; raises `NotebookError`."""
+        try:
+            return self._run(verbose)
+        except OSError as error:
+            raise NotebookError(f"{self.source.name}: {error}") from error
+
+    def _run(self, verbose: bool) -> float:
         check_parameters(self.source, self.parameters)
         start, began = time.perf_counter(), time.time()
         store, failed = Store(self.folder), self.target.with_suffix(".failed.ipynb")
@@ -103,14 +111,14 @@ class Job:
                 notebook_html(path, self.notebook, self.folder.name, NOTEBOOKS),
             )
             return {
-                "files": {
-                    file.relative_to(self.folder).as_posix(): file_sha256(file)
+                "files": [
+                    file
                     for kind in ("tables", "figures", "notebooks")
-                    for file in sorted((self.folder / kind).glob("*"))
+                    for file in sorted((self.folder / kind).glob("[!.]*"))
                     if file.suffix in (".csv", ".md", ".html", ".png", ".svg")
                     and file.stat().st_mtime >= began - 1
                     and (kind != "notebooks" or file.stem == self.notebook)
-                },
+                ],
                 "artefacts": {str(folder): snapshot(folder) for folder in self.artefacts},
             }
 
@@ -120,9 +128,10 @@ class Job:
 
 
 def snapshot(folder: Path) -> dict[str, str]:
-    """Return the digest of every artefact below `folder`, executed notebooks aside."""
+    """Return the digest of every sound artefact below `folder`, executed notebooks aside."""
     store = Store(folder)
-    return {name: store.digest(name) for name in store.names() if not name.startswith("notebooks/")}
+    names = [name for name in store.names() if not name.startswith("notebooks/")]
+    return {name: digest for name in names if (digest := store.digest_or_none(name))}
 
 
 def check_parameters(notebook: Path, parameters: Mapping[str, Any]) -> None:
@@ -153,8 +162,8 @@ def execute(
     try:
         with TemporaryDirectory(prefix="kernel-") as sockets:
             papermill.execute_notebook(
-                str(source),
-                str(target),
+                _literal(source),
+                _literal(target),
                 parameters=dict(parameters),
                 kernel_name="python3",
                 progress_bar=False,
@@ -171,6 +180,11 @@ def execute(
         else:
             reason = f"the kernel of {source.name} died (killed, or out of memory): {error}"
         raise NotebookError(f"{reason}\nWhat ran is kept as {failed}") from error
+
+
+def _literal(path: Path) -> str:
+    """Return the path as papermill wants it, which reads braces as places to fill in."""
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def _private(folder: str) -> Config:

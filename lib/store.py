@@ -1,15 +1,20 @@
 """The one place that knows where artefacts live, what proves them, and how they are written.
 
 An artefact counts when its manifest stands beside it (`NAME.manifest.json`, written last) with the fingerprint
-of what it was made from and the SHA-256 of its bytes. Anything else is made again.
+of what it was made from (inputs, settings, seed, code) and the SHA-256 of its bytes, under a seal over the manifest
+itself. Anything else is made again.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import re
 import shutil
+import socket
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,9 +22,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import psutil
+
 import lib
 
 MANIFEST = ".manifest.json"
+HOST = re.sub(r"\W+", "-", socket.gethostname())[:40]
+PARTIAL = re.compile(r"^\..+\.(?P<host>[\w-]+)\.(?P<pid>\d+)\.partial")
+FOREIGN_LEFTOVER = 86_400.0  # seconds without a write after which another host's temporary file is a leftover
 
 
 def fingerprint(inputs: Mapping[str, Any]) -> str:
@@ -27,17 +38,26 @@ def fingerprint(inputs: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(inputs, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 
 
-_HASHES: dict[tuple[str, int, int], str] = {}
+_HASHES: dict[tuple[str | int, ...], str] = {}
+_SEALED: dict[tuple[str | int, ...], bool] = {}  # manifests whose seal was checked
 
 
 def file_sha256(path: Path) -> str:
-    """Return a file's SHA-256, remembered for as long as its size and modification time stay."""
-    stat = path.stat()
-    key = (str(path), stat.st_size, stat.st_mtime_ns)
+    """Return a file's SHA-256, remembered in this process for as long as the file is not written or replaced."""
+    key = _identity(path)
     if key not in _HASHES:
-        with path.open("rb") as stream:
-            _HASHES[key] = hashlib.file_digest(stream, "sha256").hexdigest()
+        _HASHES[key] = _read_sha256(path)
     return _HASHES[key]
+
+
+def _identity(path: Path) -> tuple[str | int, ...]:
+    stat = path.stat()
+    return (str(path), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+
+
+def _read_sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def listing_digest(folder: Path) -> str:
@@ -51,21 +71,37 @@ def listing_digest(folder: Path) -> str:
 
 
 def _files(folder: str, before: str) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield every file below `folder` by its name from there; scandir, as each step of the study asks again."""
-    with os.scandir(folder) as entries:
+    """Yield every file below `folder` by its name from there; scandir, as each step of the study asks again.
+
+    A folder that may not be read and a link in a circle stand for themselves: who needs them says what is wrong.
+    """
+    try:
+        entries = os.scandir(folder)
+    except PermissionError:
+        yield before, os.stat(folder)  # noqa: PTH116 (as fast as scandir's own)
+        return
+    with entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 yield from _files(entry.path, f"{before}{entry.name}/")
-            elif entry.is_file():
-                yield before + entry.name, entry.stat()
+                continue
+            try:
+                known = entry.stat() if entry.is_file() else None
+            except OSError:
+                known = entry.stat(follow_symlinks=False)
+            if known:
+                yield before + entry.name, known
 
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it is flushed to disk and renamed, else removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    """Yield a temporary path beside `path`; on success it is flushed to disk and renamed, else removed.
+
+    Raises OSError with a way out where the disk is full.
+    """
+    partial = path.with_name(f".{path.stem}.{HOST}.{os.getpid()}.partial{path.suffix}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
         with partial.open("rb+") as stream:
             os.fsync(stream.fileno())
@@ -76,8 +112,70 @@ def atomic(path: Path) -> Iterator[Path]:
                 os.fsync(folder)
             finally:
                 os.close(folder)
+    except OSError as error:
+        if is_full(error):
+            raise OSError(error.errno, f"{error.strerror or 'disk full'}; {FULL}", str(path)) from error
+        raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+FULL = "nothing half-written counts: free some space, then run the same command again to go on from here"
+
+
+def is_full(error: OSError) -> bool:
+    """Tell whether the error says that the disk, the quota or the largest allowed file is full."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def new_array(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> np.memmap:
+    """Create a .npy file on disk and return it memory-mapped, its space reserved: writing cannot meet a full disk."""
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    if hasattr(os, "posix_fallocate"):
+        with path.open("rb+") as stream:
+            try:
+                os.posix_fallocate(stream.fileno(), 0, max(1, path.stat().st_size))
+            except OSError as error:
+                if is_full(error):
+                    raise
+    return array
+
+
+def remove_leftovers(folder: Path) -> list[Path]:
+    """Remove the temporary files that killed processes left below `folder`; returns their paths.
+
+    A file of this host counts as left when no process has its pid, or one that started after the file's last write;
+    another host's, when nothing was written to it for a day.
+    """
+    left = []
+    for path in folder.rglob(".*.partial*"):
+        found = PARTIAL.match(path.name)
+        if found and path.is_file() and _abandoned(path, found["host"], int(found["pid"])):
+            path.unlink(missing_ok=True)
+            left.append(path)
+    return left
+
+
+def _abandoned(path: Path, host: str, pid: int) -> bool:
+    written = path.stat().st_mtime
+    if host != HOST:
+        return time.time() - written > FOREIGN_LEFTOVER
+    try:
+        return psutil.Process(pid).create_time() > written + 1
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.Error:
+        return False
+
+
+def peak_memory() -> int:
+    """Return the most memory that this process has held at once, in bytes; 0 where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak if sys.platform == "darwin" else peak * 1024)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -103,12 +201,18 @@ class Store:
         return self.root / name
 
     def manifest(self, name: str) -> dict[str, Any] | None:
-        """Return the artefact's manifest, or None where there is none that can be read."""
+        """Return the artefact's manifest, or None where there is none, or one that is not as it was written."""
+        path = self.root / (name + MANIFEST)
         try:
-            record = json.loads((self.root / (name + MANIFEST)).read_text(encoding="utf-8"))
+            key, record = _identity(path), json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        return record if isinstance(record, dict) else None
+        if not isinstance(record, dict):
+            return None
+        seal = record.pop("seal", None)
+        if key not in _SEALED:
+            _SEALED[key] = seal == fingerprint(record)
+        return record if _SEALED[key] else None
 
     def fault(self, name: str) -> str:
         """Say why the artefact does not count as it stands on disk, or return an empty text."""
@@ -119,7 +223,13 @@ class Store:
             return "missing"
         if path.stat().st_size != record.get("bytes"):
             return f"{path.stat().st_size} bytes instead of {record.get('bytes')}"
-        return "" if file_sha256(path) == record.get("sha256") else "its SHA-256 is not the manifest's"
+        if file_sha256(path) != record.get("sha256"):
+            return "its SHA-256 is not the manifest's"
+        for name, known in record.get("files", {}).items():
+            beside = path.parent / name
+            if not beside.is_file() or file_sha256(beside) != known:
+                return f"{beside} was made with it and is missing or altered"
+        return ""
 
     def proven(self, name: str, inputs: Mapping[str, Any]) -> bool:
         """Tell whether the artefact exists unaltered and was made from exactly `inputs`."""
@@ -147,7 +257,8 @@ class Store:
     ) -> dict[str, Any]:
         """Return the proven artefact's manifest, calling `write(temporary path)` first where it is not proven.
 
-        What `write` returns is kept in the manifest as its `summary`, with the seconds it took.
+        What `write` returns is kept in the manifest as its `summary`, with the seconds it took and the peak memory of
+        the process in bytes; its entry `files`, paths of what was written besides, is proven with the artefact.
         """
         if self.proven(name, inputs):
             record = self.manifest(name)
@@ -158,15 +269,23 @@ class Store:
         start = time.perf_counter()
         with atomic(path) as partial:
             summary = dict(write(partial) or {})
+            sha256 = _read_sha256(partial)
+        beside = [Path(file) for file in summary.pop("files", ())]
         record = {
             "artefact": name,
             "fingerprint": self._print(inputs),
             "inputs": dict(inputs),
-            "sha256": file_sha256(path),
+            "sha256": sha256,
             "bytes": path.stat().st_size,
-            "summary": summary | {"seconds": round(time.perf_counter() - start, 3)},
+            "files": {os.path.relpath(file, path.parent): _read_sha256(file) for file in beside},
+            "host": HOST,
+            "summary": summary
+            | {"seconds": round(time.perf_counter() - start, 3), "peak_bytes": peak_memory()},
         }
-        write_text(manifest, json.dumps(record, indent=1, sort_keys=True) + "\n")
+        record = json.loads(json.dumps(record))
+        write_text(
+            manifest, json.dumps(record | {"seal": fingerprint(record)}, indent=1, sort_keys=True) + "\n"
+        )
         return record
 
     def names(self) -> list[str]:

@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import difflib
 import hashlib
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -39,6 +40,10 @@ class Study:
     preset: str = setting("quick", "the preset that the other settings started from")
     seed: int = setting(744, "every random number derives from this, the data set, the fold and the purpose")
     device: Literal["auto", "cpu", "cuda"] = setting("auto", "where torch runs")
+    threads: int = setting(
+        1,
+        "threads of each fold's task; on a CPU another number gives other last bits, folds run side by side",
+    )
     # images
     good: str = setting("", "name of the good class; empty: good, ok, normal or free")
     groups: str = setting("", "CSV (id, group): images of one object, never split between train and test")
@@ -138,7 +143,8 @@ class Study:
         kinds = typing.get_type_hints(cls)
         for name, value in (overrides or {}).items():
             if name not in kinds or name == "preset":
-                faults.append(f"unknown setting {name!r}{nearest(name, kinds)} (`--list` shows them all)")
+                near = nearest(name, kinds) if name != "preset" else ": choose it with --preset"
+                faults.append(f"unknown setting {name!r}{near} (`--list` shows them all)")
                 continue
             try:
                 values[name] = _coerce(value, kinds[name])
@@ -165,7 +171,7 @@ class Study:
         least = {
             "seed": 0, "folds": 2, "image_size": 32, "feature_size": 32, "draem_batch": 1, "standin_side": 32,
             "reconstructive_width": 1, "discriminative_width": 1, "repeats": 1, "draem_epochs": 0, "draem_steps": 0,
-            "draem_warmup": 0, "inner_folds": 2,
+            "draem_warmup": 0, "inner_folds": 2, "threads": 1,
         }  # fmt: skip
         faults += [
             f"{name}={getattr(self, name)}: must be at least {low}"
@@ -180,10 +186,14 @@ class Study:
             faults.append(
                 f"draem_steps={self.draem_steps}, draem_epochs={self.draem_epochs}: exactly one must be above 0"
             )
+        if self.standin_side > 4096:
+            faults.append(f"standin_side={self.standin_side}: must be at most 4096")
         if not 0 < self.standin_scale <= 1:
             faults.append(f"standin_scale={self.standin_scale}: must be in (0, 1]")
-        if not self.keep or not all(0 < share <= 1 for share in self.keep) or 1.0 not in self.keep:
+        if not all(0 < share <= 1 for share in self.keep) or 1.0 not in self.keep:
             faults.append(f"keep={self.keep}: shares in (0, 1] that include 1.0")
+        if len(set(self.keep)) < len(self.keep) or len(set(self.required)) < len(self.required):
+            faults.append(f"keep={self.keep}, required={self.required}: name each share once")
         if not self.mlp or any(width < 1 for width in self.mlp):
             faults.append(f"mlp={self.mlp}: at least one hidden layer, widths from 1 up")
         if not 0 < self.alpha < 1 or self.draem_lr <= 0:
@@ -289,7 +299,11 @@ def parse_settings(pairs: Sequence[str]) -> dict[str, str]:
     faults = [pair for pair in pairs if "=" not in pair]
     if faults:
         raise StudyError(f"expected FIELD=VALUE, got: {', '.join(faults)}")
-    return dict(pair.split("=", 1) for pair in pairs)
+    settings: dict[str, str] = {}
+    for name, value in (pair.split("=", 1) for pair in pairs):
+        if settings.setdefault(name, value) != value:
+            raise StudyError(f"{name}={settings[name]} and {name}={value} contradict each other: give one")
+    return settings
 
 
 def _coerce(value: Any, kind: Any) -> Any:
@@ -298,10 +312,12 @@ def _coerce(value: Any, kind: Any) -> Any:
         if isinstance(value, str):
             try:
                 value = ast.literal_eval(value if "," in value else value + ",")
-            except (ValueError, SyntaxError):
+            except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
                 raise ValueError("expected numbers with commas between, such as 0.5,1.0") from None
         if isinstance(value, (int, float)):
             value = (value,)
+        if not isinstance(value, (tuple, list)):
+            raise ValueError("expected numbers with commas between, such as 0.5,1.0")
         element = typing.get_args(kind)[0]
         return tuple(_coerce(item, element) for item in value)
     if kind is bool:
@@ -310,13 +326,22 @@ def _coerce(value: Any, kind: Any) -> Any:
             raise ValueError("expected true or false")
         return text in ("true", "1", "yes")
     if kind is int:
-        number = float(value) if not isinstance(value, bool) else None
-        if number is None or number != int(number):
+        if isinstance(value, bool) or (number := _number(value)) != int(number):
             raise ValueError("expected a whole number")
         return int(number)
     if kind is float:
-        return float(value)
+        return _number(value)
     return str(value)
+
+
+def _number(value: Any) -> float:
+    try:
+        number = float(value)
+    except (ValueError, TypeError, OverflowError):
+        raise ValueError("expected a number") from None
+    if not math.isfinite(number):
+        raise ValueError("expected a finite number")
+    return number
 
 
 def _plain(value: Any) -> Any:

@@ -1,6 +1,6 @@
 """The estimate grows with what it should."""
 
-from lib.cost import Size, Speed, disk_bytes, estimate, shown
+from lib.cost import PROCESS_BYTES, Size, Speed, disk_bytes, estimate, memory_bytes, shown
 from lib.study import Study
 
 SPEED = Speed(draem_training=0.01, draem_map=0.003, resnet=0.005, fit=0.5, information=0.1)
@@ -63,3 +63,28 @@ def test_disk_counts_maps_per_split():
 
 def test_durations_in_words():
     assert [shown(s) for s in (42, 600, 2 * 3600, 3 * 86400)] == ["42 s", "10 min", "2.0 h", "3.0 days"]
+
+
+def test_memory_grows_with_what_is_held_at_one_time():
+    def needed(cpu=True, side_by_side=1, workers=0, size=SIZE, **settings):
+        return memory_bytes(Study.of("quick", settings), size, cpu, side_by_side, workers)
+
+    quick = needed()
+    assert PROCESS_BYTES < quick < 2e9
+    batch = needed(image_size=256, draem_batch=16) - needed(image_size=256)
+    assert batch == 8 * 256**2 * (1000 + 80 * 24)
+    assert needed(cpu=False, image_size=256) < needed(image_size=256)
+    assert needed(workers=4) == 4 * quick + PROCESS_BYTES
+    assert needed(side_by_side=3) == quick + PROCESS_BYTES
+    many = needed(size=Size(9000, 6000, 3, 3), image_size=256) - needed(
+        size=Size(9000, 3000, 3, 3), image_size=256
+    )
+    assert many == 2000 * 3 * 256**2
+    assert needed(image_size=256, draem_checkpoint="x") < needed(image_size=256)
+
+
+def test_the_largest_product_is_known_to_pass_in_4_gib():
+    """The settings of tests/pipeline/test_memory.py, which a run has passed: the estimate must not refuse them."""
+    study = Study.of("quick", {"image_size": 256, "folds": 10, "reconstructive_width": 1, "discriminative_width": 1,
+                               "feature_size": 32})  # fmt: skip
+    assert memory_bytes(study, Size(4249, 528, 10, 10), True) < 2.8 * 2**30

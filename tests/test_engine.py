@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from lib.engine import BATCH, EngineError, cores, local_cluster, run_tasks
+from lib.cluster import local_cluster
+from lib.engine import BATCH, EngineError, cores, run_tasks
 
 
 def slow_first(folder, number):

@@ -1,68 +1,15 @@
 """The whole series through run_all.py on preset smoke: a stand-in, and a folder per class with odd names."""
 
 import json
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pytest
 from PIL import Image
 
 from lib.series import NOTEBOOKS
 from lib.store import Store
-
-ROOT = Path(__file__).parents[1]
-HOSTILE = "<script>alert(1)</script>".replace("/", "∕")  # a folder's name cannot hold a slash
-QUOTED = "d'é\"faut {x}"
-
-
-def run_all(*arguments, check=True):
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "run_all.py", *map(str, arguments)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=900,
-    )
-    if check:
-        assert done.returncode == 0, done.stdout + done.stderr
-    return done
-
-
-def draw_products(folder, count=8):
-    """Draw grey plates: good ones, and two kinds of defects under names that try to break a page."""
-    rng = np.random.default_rng(0)
-    for label, value in (("good", None), (HOSTILE, 255), (QUOTED, 0)):
-        (folder / label).mkdir(parents=True)
-        for k in range(count):
-            plate = rng.normal(128, 12, (40, 56, 3)).clip(0, 255).astype(np.uint8)
-            if value is not None:
-                row, column = rng.integers(4, 26), rng.integers(4, 42)
-                plate[row : row + 9, column : column + 9] = value
-            Image.fromarray(plate).save(folder / label / f"{k}.png")
-
-
-@pytest.fixture(scope="module")
-def standin(tmp_path_factory):
-    output = tmp_path_factory.mktemp("standin")
-    command = ("--dataset", "deco_cap", "--preset", "smoke", "--output", output, "--weights", "random-init")
-    return output / "smoke", command, run_all(*command)
-
-
-@pytest.fixture(scope="module")
-def own(tmp_path_factory):
-    data, output = tmp_path_factory.mktemp("plates"), tmp_path_factory.mktemp("own")
-    draw_products(data)
-    regex = r"(\d)\.png"
-    command = ("--data", data, "--preset", "smoke", "--output", output, "--study", "plates", "--offline",
-               "--group-regex", regex, "--set", "leak_check=all", "--set", "keep=1.0")  # fmt: skip
-    return output / "plates", data, command, run_all(*command)
+from tests.whole import run_all
 
 
 def test_everything_that_is_promised_is_there(standin):

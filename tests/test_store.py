@@ -108,3 +108,22 @@ def test_listing_digest_notices_names_sizes_and_times(tmp_path):
     (tmp_path / "a").rename(tmp_path / "b")
     seen.add(listing_digest(tmp_path))
     assert len(seen) == 3
+
+
+def test_listing_digest_passes_what_may_not_be_read_and_notices_it_still(tmp_path, monkeypatch):
+    (tmp_path / "shut").mkdir()
+    (tmp_path / "circle").symlink_to("circle")
+    scan = os.scandir
+
+    def forbidden(path):
+        if str(path).endswith("shut"):
+            raise PermissionError(13, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", forbidden)
+    seen = {listing_digest(tmp_path)}
+    (tmp_path / "circle").rename(tmp_path / "ring")
+    seen.add(listing_digest(tmp_path))
+    (tmp_path / "shut").rename(tmp_path / "still-shut")
+    seen.add(listing_digest(tmp_path))
+    assert len(seen) == 3

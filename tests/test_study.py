@@ -81,6 +81,13 @@ def test_unknown_preset_proposes_the_nearest():
         ({"draem_steps": 0}, "exactly one"),
         ({"draem_steps": 3, "draem_epochs": 3}, "exactly one"),
         ({"standin_scale": 2}, "standin_scale"),
+        ({"standin_side": 5000}, "at most 4096"),
+        ({"keep": "0.5,0.5,1"}, "each share once"),
+        ({"folds": "1e400"}, "finite"),
+        ({"folds": None}, "expected a number"),
+        ({"draem_lr": "nan"}, "finite"),
+        ({"keep": {}}, "numbers with commas"),
+        ({"preset": "paper"}, "--preset"),
         ({"draem_checkpoint": "x", "map_fit": "cross_fitted"}, "two trained here"),
         ({"draem_checkpoint": "x", "map_fit_check": True}, "map_fit_check=false"),
     ],
@@ -110,6 +117,8 @@ def test_settings_need_an_equals_sign():
     assert parse_settings(["a=1", "b=x=y"]) == {"a": "1", "b": "x=y"}
     with pytest.raises(StudyError, match="folds"):
         parse_settings(["folds"])
+    with pytest.raises(StudyError, match="folds=2 and folds=3 contradict"):
+        parse_settings(["folds=2", "folds=3"])
 
 
 def test_the_lines_settings_are_checked():

@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import logging
-import pickle
 import queue
-import re
 import threading
 import urllib.parse
 import urllib.request
@@ -16,17 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models import ResNet18_Weights, resnet18
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from lib.classify.embedded import FOLDER, embedded_files, load_embedded
+from lib.study import nearest
+from lib.tensors import load_state
 
 IMAGENET_URL: str = ResNet18_Weights.IMAGENET1K_V1.url
+IMAGENET_SHA256 = "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec"
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+WEIGHT_NAMES = ("auto", "imagenet", "embedded", "random-init")
 RANDOM_SEED = 0
 PATIENCE_S = 10.0  # seconds that a server has in all to answer, and again for every pause within the download
 WAY_OUT = "give the weights with --weights FILE (and --offline to not try the download)"
@@ -66,8 +66,7 @@ def load_backbone(weights: str = "auto", *, offline: bool = False) -> Backbone:
         return Backbone(_feature_extractor(state), name, _digest_of_state(state))
     path = Path(source)
     sha256 = _digest_of_file(path)
-    official = path.name == _imagenet_file().name and sha256.startswith(_hash_prefix())
-    label = "IMAGENET1K_V1" if official else path.name
+    label = "IMAGENET1K_V1" if sha256 == IMAGENET_SHA256 else path.name
     model = _feature_extractor(_checked(_read_state_dict(path), path))
     return Backbone(model, f"ResNet-18 ({label})", sha256)
 
@@ -84,9 +83,10 @@ def resolve_weights(weights: str = "auto", *, offline: bool = False) -> str:
     if weights == "embedded":
         return _embedded()
     if weights not in ("auto", "imagenet"):
-        if not Path(weights).is_file():
+        if not _is_file(weights):
+            near = nearest(weights, WEIGHT_NAMES)
             raise WeightsError(
-                f"weights={weights!r}: no such file; name one, or one of auto, imagenet, embedded, random-init"
+                f"weights={weights!r}: no such file{near}; name one, or one of {', '.join(WEIGHT_NAMES)}"
             )
         return weights
     try:
@@ -96,6 +96,19 @@ def resolve_weights(weights: str = "auto", *, offline: bool = False) -> str:
             raise
         logger.warning("%s. The backbone is the formula-driven ResNet-18 that the project carries.", error)
         return _embedded()
+
+
+def check_weights(weights: str) -> None:
+    """Raise WeightsError where a file that `resolve_weights` gave does not hold a ResNet-18."""
+    if weights not in WEIGHT_NAMES:
+        _checked(_read_state_dict(Path(weights)), Path(weights))
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).is_file()
+    except OSError:  # too long a name, or no permission to look
+        return False
 
 
 def _embedded() -> str:
@@ -110,34 +123,26 @@ def _imagenet_file() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(urllib.parse.urlsplit(IMAGENET_URL).path).name
 
 
-def _hash_prefix() -> str:
-    """Give the beginning of the SHA-256 that torchvision writes into the file's name: `resnet18-<prefix>.pth`."""
-    match = re.search(r"-([0-9a-f]{8,})\.", _imagenet_file().name)
-    if match is None:
-        raise WeightsError(f"{IMAGENET_URL}: the file's name carries no hash to check; {WAY_OUT}")
-    return match[1]
-
-
 def _imagenet_weights(offline: bool) -> Path:
     """Give torchvision's IMAGENET1K_V1 from its cache, where the file is sound, else download it there."""
     cached = _imagenet_file()
     trouble = f"{cached}: not there"
     if cached.is_file():
         sha256 = _digest_of_file(cached)
-        if sha256.startswith(_hash_prefix()):
+        if sha256 == IMAGENET_SHA256:
             return cached
-        trouble = f"{cached}: damaged (SHA-256 begins {sha256[:8]}, expected {_hash_prefix()})"
+        trouble = f"{cached}: damaged (SHA-256 begins {sha256[:8]}, expected {IMAGENET_SHA256[:8]})"
     if offline:
         raise WeightsError(f"{trouble}, and offline forbids a download; {WAY_OUT}")
     try:
-        _download(IMAGENET_URL, cached, _hash_prefix())
+        _download(IMAGENET_URL, cached, IMAGENET_SHA256)
     except (OSError, http.client.HTTPException, WeightsError) as error:
         reason = str(error) or type(error).__name__
         raise WeightsError(f"{trouble}; {IMAGENET_URL}: download failed ({reason}); {WAY_OUT}") from error
     return cached
 
 
-def _download(url: str, target: Path, hash_prefix: str) -> None:
+def _download(url: str, target: Path, sha256: str) -> None:
     """Write what `url` answers to `target`: whole and with the right hash, or not at all."""
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f"{target.name}.{uuid.uuid4().hex}.partial")
@@ -147,8 +152,8 @@ def _download(url: str, target: Path, hash_prefix: str) -> None:
             while chunk := response.read1(1 << 20):
                 file.write(chunk)
                 digest.update(chunk)
-        if not digest.hexdigest().startswith(hash_prefix):
-            raise WeightsError(f"SHA-256 begins {digest.hexdigest()[:8]}, expected {hash_prefix}")
+        if digest.hexdigest() != sha256:
+            raise WeightsError(f"SHA-256 begins {digest.hexdigest()[:8]}, expected {sha256[:8]}")
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
@@ -196,23 +201,12 @@ def _digest_of_state(state: dict[str, Tensor]) -> str:
 
 
 def _read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Read a `.pth`, `.pt` or `.safetensors` file without running any code that it may hold."""
+    if path.suffix not in (".pth", ".pt", ".safetensors"):
+        raise WeightsError(f"{path}: unknown kind {path.suffix!r}; expected .pth, .pt or .safetensors")
     try:
-        if path.suffix == ".safetensors":
-            state = load_file(path)
-        elif path.suffix in (".pth", ".pt"):
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        else:
-            raise WeightsError(f"{path}: unknown kind {path.suffix!r}; expected .pth, .pt or .safetensors")
-    except pickle.UnpicklingError as error:
-        raise WeightsError(f"{path}: not a plain state_dict, refused (it may run code): {error}") from error
-    except (SafetensorError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
-        if isinstance(error, WeightsError):
-            raise
-        raise WeightsError(f"{path}: damaged or not a weights file: {error}") from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise WeightsError(f"{path}: holds no state_dict (names to tensors); save model.state_dict()")
-    return state
+        return load_state(path)
+    except ValueError as error:
+        raise WeightsError(str(error)) from error
 
 
 def _checked(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
@@ -239,7 +233,8 @@ def _checked(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
             faults.append(f"{key} has values that are not finite")
     if faults:
         shown = "; ".join(faults[:12]) + (f"; and {len(faults) - 12} more" if len(faults) > 12 else "")
-        raise WeightsError(f"{path}: not a state_dict of torchvision's ResNet-18: {shown}")
+        way_out = "give weights of ResNet-18, or --weights embedded"
+        raise WeightsError(f"{path}: not a state_dict of torchvision's ResNet-18: {shown}; {way_out}")
     return {key: tensor.float() for key, tensor in found.items()}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +30,11 @@ COLUMNS = {
     "width": "int64",
     "height": "int64",
 }
+DUPLICATE_RULE = (
+    "No picture counts twice: files that show the same pixels are refused, so that none stands in a training and in a "
+    "test part; under two labels they contradict each other. Leaving bad files out keeps the first of equal ones, and "
+    "none of those under two labels."
+)
 SHOWN_IN_NOTE = 5
 T = TypeVar("T")
 
@@ -74,13 +80,15 @@ def catalogue(
         fault = "not a folder" if root.exists() else "no such folder"
         raise DataError([Fault(str(root), fault, "name the folder that holds the images (--data DIR)")])
     listing = read_layout(root, dataset)
+    labels = {entry.label for entry in listing.entries}
     examined, bad = _try_all(root, [entry.id for entry in listing.entries], examine)
     bad |= _duplicates(listing.entries, examined)
     kept = [entry for entry in listing.entries if entry.id not in bad] if skip_bad else listing.entries
     kept_ids = [entry.id for entry in kept]
 
     structural = list(listing.structural)
-    good, faults = _good_class(root, good, {entry.label for entry in kept}) if kept else ("", [])
+    structural += _alike(labels)
+    good, faults = _good_class(listing, good, {entry.label for entry in kept}) if kept else ("", [])
     structural += faults
     group_of, faults = _groups(listing, kept_ids, groups, group_regex)
     structural += faults
@@ -96,7 +104,7 @@ def catalogue(
     index = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
     classes = (good, *sorted(set(index["label"]) - {good}))
     notes = [*listing.notes, *notes]
-    if gone := sorted({entry.label for entry in listing.entries} - set(classes)):
+    if gone := sorted(labels - set(classes)):
         notes.append(f"classes without a usable image: {', '.join(gone)}")
     return Catalogue(
         name=dataset or root.resolve().name,
@@ -138,27 +146,45 @@ def _duplicates(entries: Iterable[Entry], examined: dict[str, Examined]) -> dict
     same: dict[str, list[Entry]] = defaultdict(list)
     for entry in entries:
         if entry.id in examined:
-            same[examined[entry.id].sha256].append(entry)
+            same[examined[entry.id].pixels].append(entry)
     faults = {}
     for first, *others in same.values():
         rival = next((entry for entry in others if entry.label != first.label), None)
         if rival is None:
             for entry in others:
-                fault = f"same content as {first.id}"
+                fault = f"same picture as {first.id}"
                 faults[entry.id] = Fault(entry.id, fault, "keep one of them")
             continue
         for entry in (first, *others):
             other = first if entry.label != first.label else rival
-            fault = f"same content as {other.id}, under another label"
+            fault = f"same picture as {other.id}, under another label"
             faults[entry.id] = Fault(entry.id, fault, "keep it in the class it belongs to")
     return faults
 
 
-def _good_class(root: Path, wanted: str, labels: set[str]) -> tuple[str, list[Fault]]:
-    found = ", ".join(sorted(labels))
+def _alike(labels: set[str]) -> list[Fault]:
+    """Return the classes whose names differ in upper and lower case or in Unicode's composition alone."""
+    same: dict[str, list[str]] = defaultdict(list)
+    for label in sorted(labels):
+        same[unicodedata.normalize("NFC", label).casefold()].append(label)
+    return [
+        Fault(names[0], f"class named almost like {', '.join(names[1:])}", "put the images into one folder")
+        for names in same.values()
+        if len(names) > 1
+    ]
+
+
+def _good_class(listing: Listing, wanted: str, labels: set[str]) -> tuple[str, list[Fault]]:
+    root, found = listing.root, ", ".join(sorted(labels))
     faults = []
     if len(labels) == 1:
-        faults.append(Fault(str(root), f"one class only ({found})", "add a folder for each other class"))
+        way_out = "add a folder for each other class"
+        if any(
+            name.casefold() in {f"{found}/{good}".casefold() for good in GOOD_NAMES}
+            for name in listing.folders
+        ):
+            way_out = f"the classes lie one folder below: --data {root / found}"
+        faults.append(Fault(str(root), f"one class only ({found})", way_out))
     fold_case = {label for label in labels if label.casefold() == wanted.casefold()}
     candidates = {wanted} & labels or fold_case
     if not wanted:
@@ -216,7 +242,12 @@ def _check_masks(
             faults[mask] = Fault(mask, fault, "move the image to its defect's class or remove the mask")
         elif not marked and entry.label != good:
             empty.append(mask)
-    if not empty:
-        return faults, []
-    more = ", ..." if len(empty) > SHOWN_IN_NOTE else ""
-    return faults, [f"empty masks of defective images: {', '.join(sorted(empty)[:SHOWN_IN_NOTE])}{more}"]
+    notes = [f"empty masks of defective images: {_first(empty)}"] if empty else []
+    if any(entry.mask and entry.label != good for entry in entries):
+        bare = [entry.id for entry in entries if not entry.mask and entry.label != good]
+        notes += [f"defective images without a mask: {len(bare)} ({_first(bare)})"] if bare else []
+    return faults, notes
+
+
+def _first(names: Sequence[str]) -> str:
+    return ", ".join(sorted(names)[:SHOWN_IN_NOTE]) + (", ..." if len(names) > SHOWN_IN_NOTE else "")

@@ -20,21 +20,28 @@ class Fault:
 
 
 class DataError(Exception):
-    """Images that cannot be used as they are; `faults` holds every fault, the message the first 50."""
+    """Images that cannot be used as they are; `faults` holds every fault, the message the first 50.
 
-    def __init__(self, faults: Iterable[Fault], heading: str = "") -> None:
+    `listed` names a file in which all of them stand, where somebody wrote one.
+    """
+
+    def __init__(self, faults: Iterable[Fault], heading: str = "", listed: str = "") -> None:
         self.faults = tuple(faults)
         if not self.faults:
             raise ValueError("a DataError needs at least one fault")
-        self.heading = heading
+        self.heading, self.listed = heading, listed
         super().__init__(heading)
 
-    def __reduce__(self) -> tuple[type[DataError], tuple[tuple[Fault, ...], str]]:
+    def __reduce__(self) -> tuple[type[DataError], tuple[tuple[Fault, ...], str, str]]:
         # Exceptions pickle by `args`; a DataError must come back whole from a worker process.
-        return type(self), (self.faults, self.heading)
+        return type(self), (self.faults, self.heading, self.listed)
 
     def __str__(self) -> str:
-        return describe(self.faults, self.heading)
+        return describe(self.faults, self.heading, self.listed)
+
+    def _render_traceback_(self, *_: object) -> list[str]:
+        # What Jupyter shows: the table alone, as no line of the program is at fault.
+        return str(self).splitlines()
 
 
 def printable(text: str) -> str:
@@ -42,8 +49,12 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
-def describe(faults: Iterable[Fault], heading: str = "") -> str:
-    """Return the faults as text: one line if there is one, else a table of the first 50 and a count."""
+def describe(faults: Iterable[Fault], heading: str = "", listed: str = "") -> str:
+    """Return the faults as text: one line if there is one, else a table of the first 50 and a count.
+
+    `listed` names the file in which all of them stand.
+    """
+    heading = printable(heading)
     rows = [tuple(printable(cell) for cell in astuple(fault)) for fault in faults]
     if len(rows) == 1 and not heading:
         file, fault, way_out = rows[0]
@@ -54,7 +65,7 @@ def describe(faults: Iterable[Fault], heading: str = "") -> str:
     lines = [f"{heading}: {title}" if heading else title]
     lines += [f"  {file:<{widths[0]}}  {fault:<{widths[1]}}  {way_out}" for file, fault, way_out in shown]
     if len(rows) > SHOWN:
-        lines.append(f"  ... and {len(rows) - SHOWN:,} more")
+        lines.append(f"  ... and {len(rows) - SHOWN:,} more" + (f"; all stand in {listed}" if listed else ""))
     return "\n".join(lines)
 
 

@@ -47,7 +47,7 @@ MASK_RESIZE_RULE = (
 
 _PLAIN_MODES = frozenset({"1", "L", "P", "RGB", "LA", "PA", "RGBA"})
 _DEEP_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
-_DECODER_ERRORS = (
+DECODER_ERRORS = (
     OSError,
     SyntaxError,
     ValueError,
@@ -62,11 +62,15 @@ _DECODER_ERRORS = (
 
 @dataclass(frozen=True)
 class Examined:
-    """A file that was decoded completely: its SHA-256, and its upright size in pixels."""
+    """A file that was decoded completely: its SHA-256, its upright size in pixels, its pixels' digest.
+
+    Files of the same `pixels` show the same picture, whatever their formats, names and metadata.
+    """
 
     sha256: str
     width: int
     height: int
+    pixels: str
 
 
 def read_rgb(path: Path) -> np.ndarray:
@@ -93,7 +97,10 @@ def examine(path: Path) -> Examined:
     """Read a file once, hash it and decode every pixel; raise DataError if it cannot be used."""
     data = _read_bytes(path)
     image = _decode(data, path)
-    return Examined(hashlib.sha256(data).hexdigest(), *image.size)
+    rgb = _to_rgb(image)
+    digest = hashlib.sha256(str(rgb.shape).encode())
+    digest.update(rgb.tobytes())
+    return Examined(hashlib.sha256(data).hexdigest(), *image.size, digest.hexdigest())
 
 
 def resize_rgb(rgb: np.ndarray, side: int, how: str = "squash") -> np.ndarray:
@@ -194,7 +201,7 @@ def _decode(data: bytes, path: Path) -> Image.Image:
         raise _refused(path, "not a JPEG, PNG, BMP or TIFF image", "restore, convert or remove it") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise _refused(path, "decompression bomb", f"scale it below {LARGEST_AREA:,} pixels") from None
-    except _DECODER_ERRORS as error:
+    except DECODER_ERRORS as error:
         fault = "truncated" if "truncated" in str(error).lower() else "damaged"
         raise _refused(path, f"{fault} image ({error})", "restore or remove it") from error
 

@@ -10,6 +10,8 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from lib.data.faults import DataError, Fault
+from lib.data.images import DECODER_ERRORS
 from lib.data.textures_families import HEIGHTS
 from lib.data.textures_fields import Draws, fractal, grid
 
@@ -79,7 +81,8 @@ def load_texture_bank(source: str, side: int, seed: int, count: int = 400) -> Te
 
     Raises:
         FileNotFoundError: `source` is missing, or holds no image.
-        ValueError: `count` is below 1, or images cannot be read; all of them are named.
+        ValueError: `count` is below 1.
+        DataError: images cannot be read; all of them are named.
     """
     if count < 1:
         raise ValueError(f"texture bank: count={count}; need at least one texture")
@@ -155,7 +158,9 @@ def _texture_files(root: Path) -> list[Path]:
         )
     inner = [root / "dtd" / "dtd" / "images", root / "dtd" / "images", root / "images", root]
     images = next(folder for folder in inner if folder.is_dir())
-    files = sorted(f for f in images.rglob("*") if f.suffix.lower() in SUFFIXES and f.is_file())
+    files = sorted(
+        f for f in images.rglob("*") if f.suffix.lower() in SUFFIXES and f.is_file() and f.name[0] != "."
+    )
     if not files:
         raise FileNotFoundError(
             f"{images}: no texture in it; expected class folders with {', '.join(SUFFIXES)} files"
@@ -173,9 +178,10 @@ def _read(files: Sequence[Path], side: int, root: Path) -> Tensor:
                 image[:] = np.asarray(
                     ImageOps.fit(picture.convert("RGB"), (side, side), Image.Resampling.BILINEAR)
                 )
-        except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for broken files
-            faults.append(f"{file.relative_to(root)}: {error}")
+        except (*DECODER_ERRORS, Image.DecompressionBombError) as error:
+            what = "not an image" if isinstance(error, Image.UnidentifiedImageError) else str(error)
+            fault = f"texture that cannot be read ({what})"
+            faults.append(Fault(file.relative_to(root).as_posix(), fault, "restore or remove it"))
     if faults:
-        listed = "\n  ".join(faults)
-        raise ValueError(f"{root}: {len(faults)} textures cannot be read; repair or remove them:\n  {listed}")
+        raise DataError(faults, str(root))
     return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()

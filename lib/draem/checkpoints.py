@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork, widths_of
 from lib.store import write_bytes
+from lib.tensors import load_state
 
 FORMAT = "draem-1"
 _PREFIXES = ("reconstructive.", "discriminative.")
@@ -79,9 +79,14 @@ def import_official(folder: Path) -> tuple[ReconstructiveNetwork, Discriminative
         raise FileNotFoundError(
             f"{folder}: expected one *_seg.pckl and one other *.pckl, found {found}; keep one model per folder"
         )
-    reconstructive = _swap_reconstructive(_state_dict(reconstructing[0]))
-    discriminative = _swap_discriminative(_state_dict(segmenting[0]))
-    return _networks(reconstructive, discriminative, str(folder))
+    try:
+        reconstructive = _swap_reconstructive(load_state(reconstructing[0]))
+        discriminative = _swap_discriminative(load_state(segmenting[0]))
+        return _networks(reconstructive, discriminative, str(folder))
+    except ValueError as error:
+        raise ValueError(
+            f"{error}; give an official pair of checkpoints, or train (no --draem-checkpoint)"
+        ) from error
 
 
 def export_official(
@@ -99,16 +104,6 @@ def export_official(
     return folder / states[0][0], folder / states[1][0]
 
 
-def _state_dict(path: Path) -> dict[str, Tensor]:
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
-        raise ValueError(f"{path}: refused, it is damaged or holds more than tensors ({error})") from error
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ValueError(f"{path}: expected a state_dict, got {type(state).__name__}")
-    return dict(state)
-
-
 def _networks(
     reconstructive: Mapping[str, Tensor], discriminative: Mapping[str, Tensor], source: str
 ) -> tuple[ReconstructiveNetwork, DiscriminativeNetwork]:
@@ -117,8 +112,12 @@ def _networks(
         second = DiscriminativeNetwork(widths_of(discriminative))
         first.load_state_dict(reconstructive)
         second.load_state_dict(discriminative)
-    except (KeyError, RuntimeError) as error:
-        raise ValueError(f"{source}: not the weights of DRAEM's two networks: {error}") from error
+    except (KeyError, IndexError, RuntimeError) as error:
+        shown = " ".join(str(error).split())[:400]  # torch lists every key, some hundreds of them
+        raise ValueError(f"{source}: not the weights of DRAEM's two networks: {shown}") from error
+    for network in (first, second):
+        if not all(torch.isfinite(value).all() for value in network.state_dict().values()):
+            raise ValueError(f"{source}: holds values that are not finite")
     return first.eval(), second.eval()
 
 

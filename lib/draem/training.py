@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import math
-import pickle
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -22,8 +22,10 @@ from lib.draem.losses import focal_loss, l2_loss, ssim_loss
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork, check_sides, flushed_denormals
 from lib.draem.simulate import resize_textures, simulate
 from lib.store import write_bytes
+from lib.tensors import load_plain
 
 HISTORY_ROWS = 200
+CHECKPOINT_SECONDS = 60.0  # a run that is killed loses no more than that
 LOSSES = ("l2", "ssim", "focal")
 PRECISIONS = ("auto", "float32", "tf32", "bf16")
 Progress = Callable[[int, int, dict[str, float]], None]
@@ -174,7 +176,7 @@ class _Run:
             reconstruct, discriminate = torch.compile(reconstruct), torch.compile(discriminate)
         self.reconstructive.train()
         self.discriminative.train()
-        since_window = self.step % self.window
+        since_window, saved = self.step % self.window, time.monotonic()
         while self.step < settings.steps:
             for group in self.optimiser.param_groups:
                 group["lr"] = settings.lr_at(self.step)
@@ -197,9 +199,12 @@ class _Run:
                 self._close_window(since_window, progress)
                 since_window = 0
             if checkpoint is not None and (
-                self.step % settings.checkpoint_every == 0 or self.step == settings.steps
+                self.step % settings.checkpoint_every == 0
+                or self.step == settings.steps
+                or time.monotonic() - saved > CHECKPOINT_SECONDS
             ):
                 self.save(checkpoint)
+                saved = time.monotonic()
 
     def trained(self) -> Trained:
         history = pd.DataFrame(self.rows, columns=["step", *LOSSES, "loss", "lr"]).astype({"step": "int64"})
@@ -217,8 +222,11 @@ class _Run:
             "rows": self.rows,
         }
         buffer = io.BytesIO()
+        buffer.write(bytes(32))
         torch.save(state, buffer)
-        write_bytes(path, buffer.getbuffer())
+        content = buffer.getbuffer()
+        content[:32] = hashlib.sha256(content[32:]).digest()  # PyTorch reads altered weights without a word
+        write_bytes(path, content)
 
     def load(self, path: Path) -> None:
         state = read_checkpoint(path)
@@ -267,8 +275,11 @@ class _Run:
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Return the state stored by a training run, tensors on the CPU; ValueError if the file is not one."""
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
+        content = path.read_bytes()
+        if hashlib.sha256(memoryview(content)[32:]).digest() != content[:32]:
+            raise ValueError("its bytes are not those that were written")
+        state = load_plain(path, content[32:])
+    except (OSError, ValueError) as error:
         raise ValueError(f"{path} is not a readable training checkpoint ({error}): delete it") from error
     if not isinstance(state, dict) or "fingerprint" not in state or "optimiser" not in state:
         raise ValueError(f"{path} is not a training checkpoint of DRAEM: delete it or name another file")

@@ -19,12 +19,16 @@ from lib.data.textures import TextureBank, load_texture_bank, texture_folder
 from lib.draem.checkpoints import import_official, load_draem, save_draem
 from lib.draem.losses import image_score
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
-from lib.draem.training import Trained, TrainingSettings, panel, train
+from lib.draem.training import Trained, TrainingSettings, panel, read_checkpoint, train
+from lib.engine import report
 from lib.maps.crossfit import HALVES, Mapper, cross_fitted, inner_halves
 from lib.maps.draem import anomaly_maps
+from lib.pipeline.effort import map_effort, training_effort
 from lib.pipeline.pictures import images, in_test_fold, index, splits
 from lib.pipeline.run import Run, each_split
-from lib.store import fingerprint, listing_digest
+from lib.source import code_of
+from lib.status import steps_of
+from lib.store import fingerprint, listing_digest, new_array
 from lib.study import MapFit
 
 INNER = "-inner-"
@@ -96,6 +100,7 @@ def train_fold(run: Run, name: str) -> dict[str, Any]:
     settings = training_settings(run, name, len(rows))
     folder, imported = texture_folder(run.study.textures), run.study.draem_checkpoint
     inputs = {
+        "code": code_of("lib.draem.training", "lib.draem.checkpoints", "lib.data.textures"),
         "images": run.store.digest(f"images/{run.study.image_size}.npy"),
         "rows": fingerprint({"rows": rows.tolist()}),
         "textures": listing_digest(folder) if folder and not imported else "",
@@ -110,8 +115,11 @@ def train_fold(run: Run, name: str) -> dict[str, Any]:
             save_draem(path, *networks, header | {"origin": "official checkpoint"})
             return {"origin": "official checkpoint", "textures": "unknown", "history": []}
         bank = texture_bank(run)
-        checkpoint = run.store.path(f"draem/{name}.resume.pt")
-        trained = train(stack[rows], bank.images, settings, device=run.device, checkpoint=checkpoint)
+        checkpoint = resumable(run, name, fingerprint(inputs))
+        with steps_of(run.store.root, name) as step:
+            trained = train(
+                stack[rows], bank.images, settings, device=run.device, checkpoint=checkpoint, progress=step
+            )
         described = {key: str(value) for key, value in vars(settings).items()}
         save_draem(path, trained.reconstructive, trained.discriminative, header | described)
         checkpoint.unlink(missing_ok=True)
@@ -121,11 +129,31 @@ def train_fold(run: Run, name: str) -> dict[str, Any]:
     return run.store.make(f"draem/{name}.safetensors", inputs, write)["summary"]
 
 
+def resumable(run: Run, name: str, made_from: str) -> Path:
+    """Return where the training of the DRAEM `name` saves itself, having removed what it cannot go on from.
+
+    That is: what a run with other settings, pictures or code left, and what was damaged since.
+    """
+    checkpoint = run.store.path(f"draem/{name}.{made_from[:12]}.resume.pt")
+    for file in checkpoint.parent.glob(f"{name}.*.resume.pt"):
+        if file != checkpoint:
+            file.unlink(missing_ok=True)
+    if checkpoint.exists():
+        try:
+            read_checkpoint(checkpoint)
+        except ValueError as error:
+            report(f"{error}: done anew")
+            checkpoint.unlink()
+    return checkpoint
+
+
 def train_all(run: Run) -> pd.DataFrame:
     """Train all DRAEMs and return their losses (split: the DRAEM's name; step, l2, ssim, focal, loss, lr)."""
     images(run, run.study.image_size)
     names = all_draems(run)
-    summaries = each_split(run, train_fold, names, "DRAEM")
+    sharing = 1 if "as_written" in run.study.map_fits else HALVES
+    effort = training_effort(run, len(good_rows(run, names[0])), sharing)
+    summaries = each_split(run, train_fold, names, "DRAEM", **effort)
     parts = [
         pd.DataFrame(summary["history"]).assign(split=name)
         for name, summary in zip(names, summaries, strict=True)
@@ -169,7 +197,10 @@ def map_fold(run: Run, fit: MapFit, split: str) -> None:
     for name in names:
         train_fold(run, name)
     stack = images(run, run.study.image_size)
-    inputs: dict[str, Any] = {"images": run.store.digest(f"images/{run.study.image_size}.npy")}
+    inputs: dict[str, Any] = {
+        "code": code_of("lib.maps.draem", "lib.maps.crossfit"),
+        "images": run.store.digest(f"images/{run.study.image_size}.npy"),
+    }
     digests = [run.store.digest(f"draem/{name}.safetensors") for name in names]
     inner = halves(run, split) if fit == "cross_fitted" else None
     if inner is None:
@@ -178,7 +209,7 @@ def map_fold(run: Run, fit: MapFit, split: str) -> None:
         inputs |= {"draem": digests, "halves": fingerprint({"halves": inner.tolist()})}
 
     def write(path: Path) -> None:
-        out = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=stack.shape[:3])
+        out = new_array(path, np.float16, stack.shape[:3])
         if inner is None:
             anomaly_maps(*networks(run, split), stack, out, device=run.device)
         else:
@@ -189,7 +220,7 @@ def map_fold(run: Run, fit: MapFit, split: str) -> None:
     maps = np.load(run.store.path(f"maps/{artefact}.npy"), mmap_mode="r")
     run.store.make(
         f"maps/{artefact}-scores.npy",
-        {"maps": run.store.digest(f"maps/{artefact}.npy")},
+        {"code": code_of("lib.draem.losses"), "maps": run.store.digest(f"maps/{artefact}.npy")},
         lambda path: np.save(path, score_maps(maps)),
     )
 
@@ -207,7 +238,7 @@ def map_all(run: Run) -> pd.DataFrame:
     parts = []
     for fit in run.study.map_fits:
         names = map_splits(run, fit)
-        each_split(run, map_fold, names, f"maps {fit}", fit)
+        each_split(run, map_fold, names, f"maps {fit}", fit, **map_effort(run, len(table)))
         for name in names:
             tested = in_test_fold(run, name)
             parts.append(table.assign(map_fit=fit, split=name, tested=tested, score=scores(run, name, fit)))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,14 @@ import pandas as pd
 
 from lib.data.catalogue import catalogue
 from lib.data.download import fetch_magnetic_tile
+from lib.data.faults import SHOWN, DataError, as_table
 from lib.data.folds import make_folds, schemes_for
 from lib.data.images import load_masks, load_stack
-from lib.data.synthetic import write_standin
+from lib.data.synthetic import MARKER, write_standin
 from lib.pipeline.run import PROJECT, Run
-from lib.store import file_sha256, fingerprint, listing_digest
+from lib.source import code_of
+from lib.store import Store, file_sha256, fingerprint, listing_digest, new_array, write_text
+from lib.study import Study
 
 
 def data_root(run: Run) -> Path:
@@ -23,16 +28,7 @@ def data_root(run: Run) -> Path:
     if run.data_dir:
         return Path(run.data_dir)
     if run.synthetic:
-        folder = run.store.path("synthetic")
-        settings = run.study.values(("standin_scale", "standin_side"))
-        write_standin(
-            run.dataset,
-            folder,
-            scale=settings["standin_scale"],
-            side=settings["standin_side"],
-            seed=run.study.seed,
-        )
-        return folder
+        return _standin(run.store, run.dataset, run.study)
     folder = PROJECT / "data" / run.dataset
     if folder.is_dir():
         return folder
@@ -41,11 +37,32 @@ def data_root(run: Run) -> Path:
     raise FileNotFoundError(f"{run.dataset}: no pictures at {folder}; give their folder with --data DIR")
 
 
+@lru_cache(maxsize=8)
+def _standin(store: Store, product: str, study: Study) -> Path:
+    """Draw the stand-in where its pictures are not proven; looked at once per process, as there are thousands."""
+    folder = store.path("synthetic")
+
+    def write(path: Path) -> dict[str, Any]:
+        if (folder / MARKER).is_file():
+            shutil.rmtree(folder)
+        write_standin(product, folder, scale=study.standin_scale, side=study.standin_side, seed=study.seed)
+        files = sorted(file for file in folder.rglob("*") if file.is_file())
+        path.write_text(f"{len(files)} files in {folder.name}\n", encoding="utf-8")
+        return {"files": files}
+
+    settings = study.values(("standin_scale", "standin_side", "seed"))
+    store.make(
+        "synthetic.txt", {"product": product, "code": code_of("lib.data.synthetic"), **settings}, write
+    )
+    return folder
+
+
 def index(run: Run) -> pd.DataFrame:
     """Return the index table; its `attrs` hold good, classes, grouped, layout, note, root and skipped files."""
     root = data_root(run)
     groups = Path(run.study.groups) if run.study.groups else None
     inputs = {
+        "code": code_of("lib.data.catalogue"),
         "dataset": run.dataset,
         "listing": listing_digest(root),
         "groups_file": file_sha256(groups) if groups else "",
@@ -53,14 +70,22 @@ def index(run: Run) -> pd.DataFrame:
     }
 
     def write(path: Path) -> dict[str, Any]:
-        found = catalogue(
-            root,
-            dataset=run.dataset,
-            good=run.study.good,
-            groups=groups,
-            group_regex=run.study.group_regex,
-            skip_bad=run.study.skip_bad,
-        )
+        listed = run.store.path("faults.csv")
+        listed.unlink(missing_ok=True)
+        try:
+            found = catalogue(
+                root,
+                dataset=run.dataset,
+                good=run.study.good,
+                groups=groups,
+                group_regex=run.study.group_regex,
+                skip_bad=run.study.skip_bad,
+            )
+        except DataError as error:
+            if len(error.faults) <= SHOWN:
+                raise
+            write_text(listed, as_table(error.faults).to_csv(index=False))
+            raise DataError(error.faults, error.heading, str(listed)) from None
         table = found.index.reset_index(drop=True)
         table.attrs = {
             "good": found.good,
@@ -83,6 +108,7 @@ def folds(run: Run) -> pd.DataFrame:
     """Return which image is tested in which fold: one row per (scheme, id), the scheme to believe first."""
     table = index(run)
     inputs = {
+        "code": code_of("lib.data.folds"),
         "index": run.store.digest("index.parquet"),
         **run.study.values(("folds", "cv", "leak_check", "seed")),
     }
@@ -121,13 +147,14 @@ def images(run: Run, side: int) -> np.ndarray:
     table = index(run)
     name = f"images/{side}.npy"
     inputs = {
+        "code": code_of("lib.data.images"),
         "pictures": fingerprint({"sha256": table["sha256"].tolist()}),  # whatever their labels and groups
         "side": side,
         **run.study.values(("resize",)),
     }
 
     def write(path: Path) -> None:
-        stack = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(len(table), side, side, 3))
+        stack = new_array(path, np.uint8, (len(table), side, side, 3))
         load_stack(Path(table.attrs["root"]), table, side, run.study.resize, stack)
         stack.flush()
 

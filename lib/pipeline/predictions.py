@@ -25,6 +25,7 @@ from lib.pipeline.features import (
 )
 from lib.pipeline.pictures import in_test_fold, index, splits
 from lib.pipeline.run import Run
+from lib.source import code_of
 from lib.store import fingerprint
 from lib.study import MapFit
 
@@ -171,7 +172,8 @@ def _all_splits(
             label=stage,
             shared_folder=run.store.root,
             scheduler=run.scheduler,
-            processes=cores() if worth else 1,
+            processes=max(1, cores() // run.study.threads) if worth else 1,
+            threads=run.study.threads,
         )
     tables = [pd.read_parquet(run.store.path(_name(stage, name))) for name in names]
     return pd.concat(tables, ignore_index=True), {
@@ -199,6 +201,7 @@ def _inputs(run: Run, stage: str, split: str) -> dict[str, Any]:
     files += [map_stats_name(split, fit)] if "stats" in sets else []
     files += [f"maps/{map_name(split, fit)}-scores.npy"] if "score" in sets else []
     inputs = {
+        "code": code_of("lib.classify.evaluate", "lib.classify.calibration"),
         "tested": fingerprint({"rows": np.flatnonzero(in_test_fold(run, split)).tolist()}),
         "files": {name: run.store.digest(name) for name in files},
         "feature_sets": sets,

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from lib.data.synthetic import PRODUCTS
-from lib.engine import run_tasks
+from lib.engine import at_once, run_tasks
 from lib.store import Store
 from lib.study import Study
 
@@ -75,13 +75,33 @@ def dataset_folder(dataset: str, data_dir: Path) -> Path:
 
 
 def each_split(
-    run: Run, step: Callable[..., Any], names: Sequence[str], label: str, *settings: str
+    run: Run, step: Callable[..., Any], names: Sequence[str], label: str, *settings: str, **effort: float
 ) -> list[Any]:
-    """Call `step(run, *settings, name)` for each name of a split, here or on the cluster."""
+    """Call `step(run, *settings, name)` for each name of a split; see `each_part`."""
+    return each_part(run, step, [(run, *settings, name) for name in names], label, **effort)
+
+
+def each_part(
+    run: Run,
+    step: Callable[..., Any],
+    calls: Sequence[tuple[Any, ...]],
+    label: str,
+    *,
+    seconds: float = 0.0,
+    memory: float = 0.0,
+) -> list[Any]:
+    """Call `step` with each of the arguments, here or on the cluster.
+
+    Calls of about `seconds` and `memory` bytes each run side by side on a CPU where that pays; on a GPU in turn.
+    """
+    threads = run.study.threads
     return run_tasks(
         step,
-        [(run, *settings, name) for name in names],
+        calls,
         label=label,
         shared_folder=run.store.root,
         scheduler=run.scheduler,
+        processes=at_once(seconds, len(calls), memory, threads) if run.device == "cpu" else 1,
+        threads=threads,
+        gpu=True,
     )

@@ -73,11 +73,11 @@ def class_colours(classes: Sequence[str]) -> dict[str, tuple[float, float, float
 def save_figure(figure: Figure, folder: Path, name: str, alt: str) -> None:
     """Write `name.png` and `name.svg` into `folder`, atomically, free of dates, `alt` as their description.
 
-    Sheets of photographs are written smaller: 256 colours in the PNG, JPEG in the SVG.
+    The PNG holds the caption as its comment. Sheets of photographs are smaller: 256 colours in the PNG, JPEG in the SVG.
     """
     photographs = any(axes.get_images() for axes in figure.axes)
     for suffix, metadata, lighter in (
-        (".png", {"Software": None, "Description": alt}, _fewer_colours),
+        (".png", {"Software": None, "Description": alt, "Comment": figure.get_label()}, _fewer_colours),
         (".svg", {"Date": None, "Description": alt}, _embed_jpeg),
     ):
         with atomic(folder / (name + suffix)) as partial:
@@ -93,7 +93,8 @@ def _fewer_colours(path: Path) -> None:
     """Rewrite a PNG with 250 colours of its own, of which the maps' weigh a fifth, and ours; its description kept."""
     with Image.open(path) as picture:
         described, dpi = PngInfo(), picture.info["dpi"]
-        described.add_text("Description", picture.info["Description"])
+        for name in ("Description", "Comment"):
+            described.add_itxt(name, picture.info[name])
         drawn = picture.convert("RGB")
     scale = mpl.colormaps[MAP_COLOURS](np.linspace(0, 1, 64), bytes=True)[:, :3]
     share = np.repeat(scale, drawn.width * drawn.height // (4 * len(scale)), axis=0)

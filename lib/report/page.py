@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import base64
+import html
+import json
 import platform
 import re
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from importlib.metadata import version
+from itertools import count
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import unquote
 
 import nbformat
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from nbconvert import HTMLExporter
 from nbconvert.preprocessors import TagRemovePreprocessor
 from nbconvert.preprocessors.coalescestreams import CoalesceStreamsPreprocessor
 from traitlets.config import Config
 
-from lib.store import write_text
-
 TEMPLATES = Path(__file__).parent / "templates"
+CONTENTS = "<!-- contents -->"  # the template's place for the list of headings
 PACKAGES = (
     "torch",
     "torchvision",
@@ -45,7 +47,8 @@ def versions() -> pd.DataFrame:
 def notebook_html(path: Path, name: str, where: str, series: Sequence[str]) -> str:
     """Return an executed notebook as one HTML page; `where` is the data set (or study) in its title.
 
-    `series` names all notebooks in order; the last one stands in the study's own folder.
+    `series` names all notebooks in order; the last one stands in the study's own folder. What the notebook ran with
+    (papermill's record of it) stands at the page's top, code is folded, and no script runs on the page.
     """
     notebook = nbformat.read(path, as_version=4)
     heading = re.search(r"^# (.+)$", notebook.cells[0].source, re.MULTILINE)
@@ -53,16 +56,38 @@ def notebook_html(path: Path, name: str, where: str, series: Sequence[str]) -> s
         config=Config({"TagRemovePreprocessor": {"remove_cell_tags": ["remove-cell"], "enabled": True}}),
         extra_template_basedirs=[str(TEMPLATES)],
         template_name="study",
-        anchor_link_text="",
+        anchor_link_text="#",
         preprocessors=[TagRemovePreprocessor, CoalesceStreamsPreprocessor],
     )
-    resources = {
-        "study_title": f"{heading.group(1) if heading else name} · {where}",
-        "study_css": (TEMPLATES / "page.css").read_text(encoding="utf-8"),
-        "study_links": _links(name, series),
+    given = notebook.metadata.get("papermill", {}).get("parameters", {})
+    page = {
+        "title": f"{heading.group(1) if heading else name} · {where}",
+        "where": where,
+        "css": (TEMPLATES / "page.css").read_text(encoding="utf-8"),
+        "links": _links(name, series),
+        "around": _around(name, series),
+        "parameters": [(key, json.dumps(value, ensure_ascii=False)) for key, value in given.items()],
     }
-    html, _ = exporter.from_notebook_node(notebook, resources=resources)
-    return str(html)
+    rendered, _ = exporter.from_notebook_node(notebook, resources={"page": page})
+    return _with_contents(str(rendered))
+
+
+def _with_contents(page: str) -> str:
+    """Return the page with plain, unique heading anchors, and a list of its parts in the place for it."""
+    taken: set[str] = set()
+    parts: list[str] = []
+
+    def anchored(match: re.Match[str]) -> str:
+        level, old, text = match.groups()
+        plain = re.sub(r"\W+", "-", unquote(html.unescape(old)).lower()).strip("-") or "part"
+        anchor = next(name for n in count(1) if (name := plain if n == 1 else f"{plain}-{n}") not in taken)
+        taken.add(anchor)
+        if level == "2":
+            parts.append(f'<li><a href="#{anchor}">{text}</a></li>')
+        return f'<h{level} id="{anchor}">{text}<a class="anchor-link" href="#{anchor}"'
+
+    page = re.sub(r'<h([1-6]) id="([^"]*)">(.*?)<a class="anchor-link" href="[^"]*"', anchored, page)
+    return page.replace(CONTENTS, "".join(parts), 1)
 
 
 def _links(name: str, series: Sequence[str]) -> list[dict[str, Any]]:
@@ -78,39 +103,31 @@ def _links(name: str, series: Sequence[str]) -> list[dict[str, Any]]:
     return links
 
 
-def render_index(
-    study_dir: Path,
-    *,
-    title: str,
-    badges: Sequence[str],
-    datasets: Sequence[Mapping[str, Any]],
-    tables: Sequence[Mapping[str, Any]],
-    figures: Sequence[Mapping[str, Any]],
-    settings: pd.DataFrame,
-    times: pd.DataFrame,
-    command: str,
-) -> Path:
-    """Write `index.html` of a study from plain values (everything is escaped here) and return its path."""
-    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
-    page = environment.get_template("index.html.j2").render(
-        title=title,
-        css=(TEMPLATES / "page.css").read_text(encoding="utf-8"),
-        badges=badges,
-        datasets=datasets,
-        tables=tables,
-        figures=figures,
-        settings=settings.to_html(border=0, index_names=False, classes="wide-text"),
-        times=times.to_html(border=0),
-        versions=versions().to_html(border=0),
-        command=command,
-        statistics="notebooks/06_statistics.html",
-        finished=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-    )
-    write_text(study_dir / "index.html", page)
-    return study_dir / "index.html"
+def _around(name: str, series: Sequence[str]) -> list[dict[str, str]]:
+    """Link the notebook before and after, and the index where there is none."""
+    links = _links(name, series)
+    place = next(number for number, link in enumerate(links) if link["here"])
+    before, after = links[place - 1], links[(place + 1) % len(links)]
+    return [
+        {"href": link["href"], "text": f"{arrow[0]}{link['text']}{arrow[1]}"}
+        for link, arrow in ((before, ("← ", "")), (after, ("", " →")))
+    ]
 
 
-def figure_entry(study_dir: Path, path: Path, alt: str) -> dict[str, str]:
-    """Return a figure's links relative to the study's folder, and its alternative text."""
-    href = quote(path.relative_to(study_dir).as_posix())
-    return {"href": href, "svg": href.removesuffix("png") + "svg", "alt": alt}
+def accessible(table: str) -> str:
+    """Return pandas' HTML of a frame with scopes on its header cells and no empty header cell."""
+    head, body = table.split("</thead>", 1)
+    head = head.replace("<th></th>", "<td></td>").replace("<th>", '<th scope="col">')
+    return head + "</thead>" + re.sub(r"<th(?=[ >])", '<th scope="row"', body)
+
+
+def embedded(picture: bytes, kind: str = "png") -> str:
+    """Return a picture file's bytes as an address that holds the picture itself."""
+    return f"data:image/{kind};base64," + base64.b64encode(picture).decode()
+
+
+def render_index(**parts: Any) -> str:
+    """Return the study's index page from plain values; everything but the tables' own HTML is escaped here."""
+    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
+    css = (TEMPLATES / "page.css").read_text(encoding="utf-8")
+    return environment.get_template("index.html.j2").render(css=css, **parts)

@@ -15,6 +15,7 @@ import pandas as pd
 from lib.store import write_text
 
 MISSING = "–"
+_INTERVAL = re.compile(r" (\([^()]*–[^()]*\))$")  # at a cell's end; goes below the value
 
 
 @dataclass(frozen=True)
@@ -69,12 +70,13 @@ class Table:
             body.append(f"<tr>{''.join(shown)}</tr>")
         notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes)
         foot = (
-            f'<tfoot><tr><td colspan="{self.frame.shape[1]}"><ul>{notes}</ul></td></tr></tfoot>'
+            f'<tfoot><tr><td colspan="{self.frame.shape[1]}"><ul class="told">{notes}</ul></td></tr></tfoot>'
             if notes
             else ""
         )
         caption = f"<strong>{html.escape(self.name)}.</strong> {html.escape(self.title)}"
         caption += f"<br>{html.escape(self.caption)}" if self.caption else ""
+        caption = f'<div class="told">{caption}</div>'
         return (
             f'<table class="study mathjax_ignore tex2jax_ignore"><caption>{caption}</caption>'
             f"<thead>{head}</thead>{foot}<tbody>{''.join(body)}</tbody></table>"
@@ -87,7 +89,7 @@ class Table:
         return [[str(cell) for cell in row] for row in self.frame.itertuples(index=False, name=None)]
 
     def _cell(self, row: int, place: int, cell: str) -> str:
-        shown = html.escape(cell)
+        shown = _INTERVAL.sub(r"<br><small>\1</small>", html.escape(cell))
         if place < self.headers:
             return f'<th scope="row">{shown}</th>'
         return f"<td><strong>{shown}</strong></td>" if (row, place) in self.bold else f"<td>{shown}</td>"

@@ -14,8 +14,10 @@ from matplotlib.figure import Figure
 
 from lib.pipeline.run import Run
 from lib.report.figures import save_figure
+from lib.report.page import accessible
 from lib.report.rendering import Table
 from lib.store import write_text
+from lib.study import Study
 
 
 def caption(run: Run) -> str:
@@ -44,11 +46,12 @@ def caption(run: Run) -> str:
 
 
 def publish(figure: Figure, folder: Path, name: str, alt: str) -> None:
-    """Save the figure as PNG and SVG and display the PNG with its alternative text."""
+    """Save the figure as PNG and SVG and display the PNG with alternative text, caption and the files' place."""
     save_figure(figure, folder, name, alt)
     plt.close(figure)
     picture = base64.b64encode((folder / f"{name}.png").read_bytes()).decode()
-    display({"image/png": picture, "text/plain": alt}, raw=True, metadata={"alt": alt})
+    told = {"alt": alt, "caption": figure.get_label(), "file": f"../{folder.name}/{name}"}
+    display({"image/png": picture, "text/plain": alt}, raw=True, metadata=told)
 
 
 def keep(table: Table, folder: Path, stem: str) -> Table:
@@ -77,6 +80,17 @@ def keep_frame(frame: pd.DataFrame, folder: Path, stem: str, title: str, digits:
     return table(frame, title, digits)
 
 
+def resolved(study: Study) -> HTML:
+    """Return what a study's preset and overrides come to: what differs from the preset, and every setting folded."""
+    settings = study.describe()
+    changed = settings[(settings["changed from"] != "") & (settings.index != "preset")]
+    told = ", ".join(f"{name} = {value}" for name, value in changed["value"].items())
+    shown = f"Preset {study.preset}" + (f", with {told}." if told else ", as it is.")
+    every = table(settings, f"The resolved study: {len(settings)} settings").data
+    folded = f'<details class="more"><summary>Every setting of this study</summary>{every}</details>'
+    return HTML(f"<p>{html.escape(shown)}</p>{folded}")
+
+
 def table(frame: pd.DataFrame, title: str = "", digits: int = 3) -> HTML:
     """Return a table to display, everything in it escaped, numbers rounded to `digits`."""
     wordy = any(frame[name].map(lambda cell: isinstance(cell, str) and " " in cell).any() for name in frame)
@@ -88,7 +102,7 @@ def table(frame: pd.DataFrame, title: str = "", digits: int = 3) -> HTML:
         classes="wide-text" if wordy else None,
     )
     heading = f"<caption>{html.escape(title)}</caption>"
-    first, rest = shown.split(">", 1)
+    first, rest = accessible(shown).split(">", 1)
     return HTML(f"{first}>{heading if title else ''}{rest}")
 
 

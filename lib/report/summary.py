@@ -1,44 +1,18 @@
-"""What a study says in the end: computed sentences, tables over all data sets, and the index page."""
+"""What a study says in the end: computed sentences and tables over all data sets."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from PIL import Image
 
 from lib.pipeline.pictures import index
 from lib.pipeline.predictions import predictions
 from lib.pipeline.run import Run, open_run
 from lib.report.metrics import ALL, FEATURE_SETS, POOLED, SPOKEN, summary
-from lib.report.page import figure_entry, render_index
 from lib.report.show import caption
 from lib.report.statistics import by_measure, paired_folds, wilcoxon_paired
-from lib.store import Store
-
-INDEX_FIGURES = (
-    "samples",
-    "image-and-map",
-    "recalls",
-    "recall-and-false-rejects",
-    "degradation",
-    "label-economy",
-)
-TABLES = {
-    "table1": "Table 1: data",
-    "table2": "Table 2: recalls",
-    "table3": "Table 3: imbalance",
-    "comparisons": "Every comparison",
-    "map-fit": "Maps as written, and cross-fitted",
-    "baselines": "What could do as well",
-    "operating-points": "What a recall costs",
-    "operating-points-by-class": "What the recall of a class costs",
-    "aql": "AQL: what escapes (Eq. 1)",
-    "learning-curves": "What a labelled defect buys",
-    "label-economy": "How many labelled defects it takes",
-}
 
 
 def open_runs(
@@ -154,85 +128,3 @@ def leak(found: pd.DataFrame, good: Mapping[str, str], binary: str = "collapsed"
     if not rows:
         return pd.DataFrame(columns=columns)
     return pd.concat(rows, ignore_index=True).reindex(columns=columns)
-
-
-def write_index(runs: Sequence[Run], study_dir: Path, command: str) -> Path:
-    """Write the study's index page from what the notebooks wrote, and return its path."""
-    from lib.series import NOTEBOOKS  # the page belongs to the series; the series renders pages
-
-    datasets, seconds = [], {}
-    said = pd.read_csv(study_dir / "tables" / "conclusions.csv", keep_default_na=False)
-    for number, run in enumerate(runs):
-        folder = run.store.root
-        seconds[run.name] = _stage_seconds(run.store)
-        datasets.append(
-            {
-                "name": run.name,
-                "anchor": f"dataset-{number}",
-                "caption": caption(run),
-                "answers": said[said["dataset"] == run.name].to_dict("records"),
-                "figures": _figures(study_dir, folder / "figures", INDEX_FIGURES),
-                "notebooks": [
-                    {
-                        "text": name.replace("_", " "),
-                        "href": figure_entry(study_dir, folder / "notebooks" / f"{name}.html", "")["href"],
-                        "source": figure_entry(study_dir, folder / "notebooks" / f"{name}.ipynb", "")["href"],
-                    }
-                    for name in NOTEBOOKS[:-1]
-                    if (folder / "notebooks" / f"{name}.html").exists()
-                ],
-            }
-        )
-    tables = [
-        {
-            "title": title,
-            "html": (study_dir / "tables" / f"{name}.html").read_text(encoding="utf-8"),
-            "links": [{"href": f"tables/{name}.{kind}", "text": kind.upper()} for kind in ("csv", "md")],
-        }
-        for name, title in TABLES.items()
-        if (study_dir / "tables" / f"{name}.html").exists()  # some need what not every study has
-    ]
-    study = runs[0].study
-    return render_index(
-        study_dir,
-        title=f"Image, anomaly map, or both? Study {study_dir.name}",
-        badges=[f"preset {study.preset}", f"{study.folds} folds", f"seed {study.seed}"],
-        datasets=datasets,
-        tables=tables,
-        figures=_figures(study_dir, study_dir / "figures", ("degradation",)),
-        settings=study.describe(),
-        times=pd.DataFrame(seconds).rename_axis("seconds of work in").round(1),
-        command=command,
-    )
-
-
-def _stage_seconds(store: Store) -> dict[str, float]:
-    """Return the seconds that each kind of artefact took, from the manifests."""
-    stages = {
-        "pictures": ("index", "folds", "images/"),
-        "DRAEM training": ("draem/",),
-        "maps": ("maps/",),
-        "features": ("features/",),
-        "classification": (
-            "predictions/classification/",
-            "predictions/calibration/",
-            "predictions/map_fit_check/",
-        ),
-        "imbalance": ("predictions/imbalance/",),
-    }
-    spent = {name: (store.manifest(name) or {})["summary"]["seconds"] for name in store.names()}
-    return {
-        stage: round(sum(v for name, v in spent.items() if name.startswith(prefixes)), 1)
-        for stage, prefixes in stages.items()
-    }
-
-
-def _figures(study_dir: Path, folder: Path, names: Sequence[str]) -> list[dict[str, str]]:
-    """Return the entries of the figures that exist; their alternative text stands in the PNG itself."""
-    entries = []
-    for name in names:
-        path = folder / f"{name}.png"
-        if path.exists():
-            with Image.open(path) as picture:
-                entries.append(figure_entry(study_dir, path, str(picture.info.get("Description", name))))
-    return entries

@@ -184,8 +184,8 @@ def net(state: dict[str, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    prefix = hashlib.sha256(buffer.getvalue()).hexdigest()[:8]
-    monkeypatch.setattr(backbone, "IMAGENET_URL", f"https://example.org/models/resnet18-{prefix}.pth")
+    monkeypatch.setattr(backbone, "IMAGENET_URL", "https://example.org/models/resnet18-f37072fd.pth")
+    monkeypatch.setattr(backbone, "IMAGENET_SHA256", hashlib.sha256(buffer.getvalue()).hexdigest())
     net = Net()
     net.answer = lambda: Answer(buffer.getvalue())
     monkeypatch.setattr(backbone.urllib.request, "urlopen", net.open)
@@ -309,3 +309,9 @@ def test_embedded_weights_are_looked_for_and_loaded(
     with torch.inference_mode():
         similar = torch.nn.functional.cosine_similarity(loaded.model(images()), exact.eval()(images()))
     assert similar.min() > 0.999
+
+
+def test_the_whole_hash_is_that_which_torchvision_names_in_part() -> None:
+    prefix = Path(backbone.IMAGENET_URL).stem.removeprefix("resnet18-")
+    assert len(prefix) == 8 and len(backbone.IMAGENET_SHA256) == 64
+    assert backbone.IMAGENET_SHA256.startswith(prefix)

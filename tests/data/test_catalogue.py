@@ -42,7 +42,8 @@ def test_the_index(root, tmp_path):
     draw(root / "crack" / "2.png", size=(33, 21))
     found = catalogue(root)
     assert (found.name, found.good, found.classes) == ("parts", "ok", ("ok", "crack", "dent"))
-    assert (found.layout, found.grouped, found.note) == ("class_folders", False, "")
+    assert (found.layout, found.grouped) == ("class_folders", False)
+    assert found.note == "defective images without a mask: 3 (crack/2.png, dent/1.jpg, dent/2.png)"
     assert found.skipped.empty and found.root == root
     index = found.index
     assert list(index.columns) == list(COLUMNS) and index.index.tolist() == list(range(6))
@@ -132,9 +133,9 @@ SPOILED = {
     "ok/cut.png": "image",
     "ok/long.png": "400 x 10 pixels",
     "dent/cmyk.jpg": "CMYK",
-    "ok/c.png": "same content as ok/a.png",
-    "crack/9.png": "same content as dent/2.png, under another label",
-    "dent/2.png": "same content as crack/9.png, under another label",
+    "ok/c.png": "same picture as ok/a.png",
+    "crack/9.png": "same picture as dent/2.png, under another label",
+    "dent/2.png": "same picture as crack/9.png, under another label",
     "lost.png": "outside a class folder",
     "ground_truth/dent/7.png": "fits no image",
     "ground_truth/dent/1.png": "mask of 10 x 12 pixels for dent/1.jpg of 12 x 10",
@@ -167,7 +168,7 @@ def test_a_class_lost_to_skipping_is_noted_and_may_be_one_too_many(root):
     for name in ("dent/1.jpg", "dent/2.png"):
         (root / name).write_bytes(b"")
     found = catalogue(root, skip_bad=True)
-    assert found.classes == ("ok", "crack") and found.note == "classes without a usable image: dent"
+    assert found.classes == ("ok", "crack") and "; classes without a usable image: dent" in found.note
     for name in ("crack/1.png", "crack/2.png"):
         (root / name).write_bytes(b"")
     assert faults_of(root, skip_bad=True) == {str(root): "one class only (ok)"}
@@ -188,7 +189,7 @@ def test_an_empty_mask_is_a_note_only(root):
     draw(root / "ground_truth" / "dent" / "2.png", 0)
     draw(root / "ground_truth" / "ok" / "a.png", 0)
     found = catalogue(root)
-    assert found.note == "empty masks of defective images: ground_truth/dent/2.png"
+    assert found.note.startswith("empty masks of defective images: ground_truth/dent/2.png; ")
     assert found.index["mask"].notna().sum() == 3
 
 

@@ -43,3 +43,24 @@ def test_the_table_can_be_stored(tmp_path):
     table.to_parquet(tmp_path / "t.parquet")
     assert list(table.columns) == ["file", "fault", "way_out"] and table.loc[0, "file"] == "a\\udcff"
     assert as_table([]).empty and list(as_table([]).columns) == list(table.columns)
+
+
+def test_the_file_with_all_of_them_is_named_and_survives_too():
+    error = DataError([Fault(f"{i}.png", "empty", "remove") for i in range(SHOWN + 1)], "a\nb", "all.csv")
+    again = pickle.loads(pickle.dumps(error))
+    assert str(again).endswith("... and 1 more; all stand in all.csv") and str(again).startswith(
+        r"a\nb: 51 faults"
+    )
+
+
+def test_jupyter_shows_the_table_without_lines_of_the_program():
+    from IPython.core.interactiveshell import InteractiveShell
+
+    shell = InteractiveShell.instance()
+    shown = []
+    shell._showtraceback = lambda kind, error, lines: shown.extend(lines)
+    shell.run_cell(
+        "from lib.data.faults import DataError, Fault\n"
+        "raise DataError([Fault('a.png', 'empty', 'remove it'), Fault('b.png', 'empty', 'remove it')])"
+    )
+    assert [line.split()[0] for line in shown] == ["2", "file", "a.png", "b.png"]

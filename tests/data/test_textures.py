@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from lib.data import textures
+from lib.data.faults import DataError
 from lib.data.textures import FAMILIES, height_field, load_texture_bank, noise_field, procedural_textures
 
 SHARED_DTD = Path(__file__).parents[2] / ".." / "shared" / "data" / "dtd" / "images"
@@ -153,9 +154,9 @@ def test_bank_lists_every_unreadable_image(dtd: Path) -> None:
     (dtd / "banded" / "broken.png").write_bytes(b"no picture at all")
     whole = (dtd / "cracked" / "cracked_0001.jpeg").read_bytes()
     (dtd / "cracked" / "cut.jpg").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match="2 textures cannot be read") as caught:
+    with pytest.raises(DataError, match="2 faults") as caught:
         load_texture_bank(str(dtd), 16, seed=0)
-    assert "broken.png" in str(caught.value) and "cut.jpg" in str(caught.value)
+    assert [fault.file for fault in caught.value.faults] == ["banded/broken.png", "cracked/cut.jpg"]
 
 
 @pytest.mark.skipif(not SHARED_DTD.is_dir(), reason=f"no DTD textures at {SHARED_DTD}")

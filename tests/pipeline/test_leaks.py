@@ -50,7 +50,7 @@ def made_maps(run, monkeypatch):
     received = {}
 
     def spy(pictures, textures, settings, *, checkpoint, **kwargs):
-        received[checkpoint.name.removesuffix(".resume.pt")] = {row_of[p.tobytes()] for p in pictures}
+        received[checkpoint.name.split(".")[0]] = {row_of[p.tobytes()] for p in pictures}
         networks = ReconstructiveNetwork(4, seed=1), DiscriminativeNetwork(4, seed=1)
         with torch.no_grad():
             networks[1].decoder_segment.fin_out[0].bias[1] += len(received) / 2 - 2

@@ -34,6 +34,7 @@ OF_FOLDS = ("folds", *OF_DRAEM)
 CHANGES = [
     ("seed", 1, ("folds", *OF_DRAEM)),
     ("device", "cpu", ()),
+    ("threads", 2, ()),  # how it is computed, as the device: other last bits for what is not there yet
     ("good", "dent", ("index", "folds", *OF_DRAEM)),
     ("groups", "file", ("index", *OF_FOLDS)),
     ("group_regex", r"/(\d)", ("index", *OF_FOLDS)),
@@ -77,8 +78,8 @@ CHANGES = [
 ]
 SAME_BYTES = {"skip_bad", "draem_precision", "draem_compile"}  # proven anew, but equal here; see above
 STANDIN_CHANGES = [
-    ("standin_scale", 0.05, ("index", "folds", "images/", "features/", *OF_DRAEM)),
-    ("standin_side", 96, ("index", "folds", "images/", "features/", *OF_DRAEM)),
+    ("standin_scale", 0.05, ("synthetic", "index", "folds", "images/", "features/", *OF_DRAEM)),
+    ("standin_side", 96, ("synthetic", "index", "folds", "images/", "features/", *OF_DRAEM)),
 ]
 
 

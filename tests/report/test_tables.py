@@ -186,7 +186,22 @@ def test_odd_class_names_are_text_in_html_and_markdown(tmp_path):
     table = tables.table2(frame, "good", "<b>ctx</b> a|b")
     page = parsed(table)
     assert {tag for tag, _ in page.tags} <= {
-        *("table", "caption", "strong", "br", "thead", "tbody", "tfoot", "tr", "th", "td", "ul", "li")
+        *(
+            "table",
+            "caption",
+            "strong",
+            "br",
+            "thead",
+            "tbody",
+            "tfoot",
+            "tr",
+            "th",
+            "td",
+            "ul",
+            "li",
+            "div",
+            "small",
+        )
     }
     assert set(ODD) <= set(page.texts)
     scopes = {attrs.get("scope") for tag, attrs in page.tags if tag == "th"}
@@ -204,7 +219,7 @@ def test_odd_class_names_are_text_in_html_and_markdown(tmp_path):
 def test_markdown_and_html_set_bold_only_what_is_bold():
     table = tables.table2(by_fold({"image": [3] * 10, "both": [0] * 10}), "good", "")
     assert table.markdown().count("**100.00% (96.4%–100.0%)**") == 2
-    assert table.to_html().count("<strong>100.00% (96.4%–100.0%)</strong>") == 2
+    assert table.to_html().count("<strong>100.00%<br><small>(96.4%–100.0%)</small></strong>") == 2
 
 
 def test_csv_has_raw_numbers_at_full_precision(tmp_path):

@@ -1,0 +1,116 @@
+"""The door: what a study will read, and what it will need of this machine, checked before anything starts."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pandas as pd
+
+from lib.classify.backbone import WeightsError, check_weights
+from lib.command import Plan
+from lib.cost import Size, disk_bytes, memory_bytes
+from lib.data.download import DownloadError
+from lib.data.faults import DataError, printable
+from lib.data.folds import FoldError, make_folds, schemes_for
+from lib.data.synthetic import PRODUCTS
+from lib.draem.checkpoints import import_official
+from lib.engine import EngineError, run_tasks
+from lib.machine import memory_free
+from lib.pipeline.anomaly import all_draems, good_rows, texture_bank
+from lib.pipeline.pictures import folds
+from lib.pipeline.run import Run
+from lib.store import Store
+
+FAULTS = (DataError, FoldError, DownloadError, WeightsError, EngineError, OSError, ValueError)
+PATIENCE_S = 5.0  # seconds that a scheduler has to open a connection
+
+
+def input_faults(work: Plan) -> list[str]:
+    """Read all that the study will read, the pictures last; return what is wrong with it, a text per source."""
+    study, address = work.study, work.options.scheduler
+    checks: list[tuple[str, Callable[[], object]]] = [("", lambda: check_weights(study.weights))]
+    if address:
+        checks.append(("", lambda: _reach(address, work.study_dir)))
+    if study.draem_checkpoint:
+        checks.append(("--draem-checkpoint", lambda: import_official(Path(study.draem_checkpoint))))
+    elif study.textures:
+        checks.append(("--textures", lambda: texture_bank(work.runs[0])))
+    checks += [(run.name, lambda run=run: _pictures(run)) for run in work.runs]  # type: ignore[misc]
+    faults = []
+    for name, check in checks:
+        try:
+            check()
+        except FAULTS as error:
+            told = _told(error)
+            faults.append(told if told.startswith(name) else f"{printable(name)}: {told}")
+    return faults
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{printable(str(error.filename))}: {error.strerror}; check that it is there and may be read"
+    return str(error)
+
+
+def _reach(address: str, folder: Path) -> None:
+    """Check that a scheduler answers, and that its workers see the study's folder; raises EngineError."""
+    parts = urlsplit(address)
+    try:
+        socket.create_connection((parts.hostname or "", parts.port or 0), PATIENCE_S).close()
+    except OSError as error:
+        raise EngineError(
+            f"--scheduler {address}: nobody answers there ({error}); start a scheduler or correct the address"
+        ) from error
+    run_tasks(str, [("answers",)], label="the cluster", shared_folder=folder, scheduler=address)
+
+
+def _pictures(run: Run) -> None:
+    """Check that the pictures can be used and dealt to the folds; a stand-in is not drawn for that."""
+    if not run.synthetic:
+        folds(run)
+        for name in all_draems(run):
+            good_rows(run, name)
+        return
+    counts = PRODUCTS[run.dataset].scaled(run.study.standin_scale)
+    labels = [label for label, count in counts.items() for _ in range(count)]
+    drawn = pd.DataFrame({"id": [f"{row}" for row in range(len(labels))], "label": labels, "group": pd.NA})
+    for scheme in schemes_for(run.study.cv, grouped=False):
+        make_folds(drawn, run.study.folds, 0, scheme)
+
+
+def resource_faults(work: Plan, sizes: Mapping[str, Size], side_by_side: int) -> list[str]:
+    """Return what the machine has too little of: disk where the results go, memory for what runs at one time.
+
+    `sizes` by the name of the run; `side_by_side` data sets run at one time. Memory is checked where the system tells.
+    """
+    faults = []
+    need = sum(max(0, disk_bytes(run.study, sizes[run.name]) - _stored(run)) for run in work.runs)
+    free = Store(work.study_dir).disk_free()
+    if need > free:
+        faults.append(
+            f"{work.study_dir}: about {need / 1e9:.1f} GB of disk needed, {free / 1e9:.1f} GB free; "
+            "choose another --output, or a smaller image_size"
+        )
+    cpu = work.runs[0].device == "cpu"
+    workers = 0 if work.options.scheduler else work.options.workers
+    costs = [memory_bytes(work.study, sizes[run.name], cpu, side_by_side, workers) for run in work.runs]
+    wanted = sum(sorted(costs)[-side_by_side:])
+    left = memory_free()
+    if left is not None and wanted > left:
+        faults.append(
+            f"about {wanted / 1e9:.1f} GB of memory needed at one time, {left / 1e9:.1f} GB free; take fewer "
+            f"--jobs (now {side_by_side}) or --workers (now {workers}), or a smaller image_size or draem_batch"
+        )
+    return faults
+
+
+def _stored(run: Run) -> int:
+    """Return the bytes that a data set's artefacts take already."""
+    found = 0
+    for folder, _, files in os.walk(run.store.root):
+        found += sum(Path(folder, name).lstat().st_size for name in files)
+    return found

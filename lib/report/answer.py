@@ -1,0 +1,72 @@
+"""The study's answer in two computed sentences per data set: does the map help, and when defects are few?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from lib.report.bootstrap import Interval, bootstrap_difference
+from lib.report.evidence import Evidence
+from lib.report.metrics import ALL, POOLED, summary
+
+METRIC = "weighted_auc"
+
+
+def answers(evidence: Evidence) -> pd.DataFrame:
+    """Return two sentences per data set: columns dataset, answer."""
+    names = list(dict.fromkeys(evidence.mine["dataset"]))
+    return pd.DataFrame(
+        [(name, " ".join(_answer(evidence, name))) for name in names], columns=["dataset", "answer"]
+    )
+
+
+def _answer(evidence: Evidence, dataset: str) -> Iterator[str]:
+    good, study = evidence.good[dataset], evidence.study
+    whole = evidence.basis[evidence.basis["dataset"] == dataset]
+    if not {"image", "both"} <= set(whole["features"]):
+        yield "This study has no anomaly maps beside the images, so the question was not asked."
+        return
+    gap = bootstrap_difference(_ranked(whole), METRIC, "both", "image", good, study.seed)
+    areas = _areas(whole, good, study.binary)
+    alone = f", the map alone {areas['map']:.3f}" if "map" in areas else ""
+    yield (
+        f"Image and anomaly map together reach an AUC of {areas['both']:.3f}, the image alone {areas['image']:.3f}"
+        f"{alone}: {_verdict(gap)}."
+    )
+    mine = evidence.mine[evidence.mine["dataset"] == dataset]
+    least = mine["keep"].min()
+    if least == 1.0:
+        yield "The share of defects kept was not varied, so what each loses when they are scarce is not known."
+        return
+    few = mine[mine["keep"] == least]
+    scarce = _areas(few, good, study.binary)
+    lost = {
+        name: scarce[name] - _areas(mine[mine["keep"] == 1.0], good, study.binary)[name]
+        for name in ("image", "both")
+    }
+    there = bootstrap_difference(_ranked(few), METRIC, "both", "image", good, study.seed)
+    yield (
+        f"With only {least:.0%} of the defects to learn from, the AUC changes by {lost['image']:+z.3f} with the image "
+        f"and by {lost['both']:+z.3f} with both, and there {_verdict(there)}."
+    )
+
+
+def _ranked(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[rows["task"] == "multiclass"]
+
+
+def _areas(rows: pd.DataFrame, good: str, binary: str) -> dict[str, float]:
+    """Return the pooled AUC of each feature set."""
+    values = summary(rows, good, binary)
+    values = values[(values["fold"] == POOLED) & (values["class"] == ALL) & (values["metric"] == METRIC)]
+    return dict(zip(values["features"], values["value"].astype(float), strict=True))
+
+
+def _verdict(gap: Interval) -> str:
+    span = f"{gap.difference:+z.3f}, 95 % interval {gap.low:+z.3f} to {gap.high:+z.3f}"
+    if gap.low > 0:
+        return f"the map helps ({span})"
+    if gap.high < 0:
+        return f"the map harms ({span})"
+    return f"the map adds nothing beyond chance ({span})"

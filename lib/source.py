@@ -1,0 +1,75 @@
+"""Which source code makes an artefact, as a digest: what it says, not how it is laid out or explained."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from functools import cache
+from pathlib import Path
+
+LIBRARY = Path(__file__).resolve().parent
+# How artefacts are kept, named and scheduled changes nothing in them.
+PLUMBING = ("lib", "lib.store", "lib.source", "lib.engine", "lib.status", "lib.study", "lib.pipeline.run")
+
+
+def code_of(*modules: str, library: Path = LIBRARY) -> str:
+    """Return a digest of modules such as `lib.draem.training` and of everything in `lib` that they import.
+
+    Comments, docstrings and layout do not count, nor do the modules of `PLUMBING`. Raises FileNotFoundError for a
+    module that is not there.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(reached(modules, library)):
+        digest.update(f"{name}\x1f{_parsed(_file(name, library))[0]}\x1e".encode())
+    return digest.hexdigest()
+
+
+def whole_library(library: Path = LIBRARY) -> str:
+    """Return a digest of every file of the library, templates included, byte for byte."""
+    digest = hashlib.sha256()
+    for path in sorted(library.rglob("*")):
+        if path.is_file() and path.suffix in (".py", ".html", ".css", ".js", ".j2", ".sha256"):
+            digest.update(f"{path.relative_to(library).as_posix()}\x1f".encode())
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def reached(modules: tuple[str, ...], library: Path = LIBRARY) -> set[str]:
+    """Return the modules themselves and all of `lib` that they import, at any remove, `PLUMBING` aside."""
+    found: set[str] = set()
+    waiting = list(modules)
+    while waiting:
+        name = waiting.pop()
+        if name in found or (name in PLUMBING and name not in modules):
+            continue
+        found.add(name)
+        for wanted in _parsed(_file(name, library))[1]:
+            try:
+                _file(wanted, library)
+            except FileNotFoundError:  # a name within a module, not a module
+                continue
+            waiting.append(wanted)
+    return found
+
+
+def _file(name: str, library: Path) -> Path:
+    path = library.parent / Path(*name.split("."))
+    for candidate in (path.with_suffix(".py"), path / "__init__.py"):
+        if candidate.is_file():
+            return candidate
+    raise FileNotFoundError(f"{name}: no such module below {library}")
+
+
+@cache
+def _parsed(path: Path) -> tuple[str, frozenset[str]]:
+    """Return a module's code without comments, docstrings and layout, and the names that it imports from `lib`."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    imported: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "lib":
+            imported |= {str(node.module)} | {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
+            imported |= {alias.name for alias in node.names if alias.name.split(".")[0] == "lib"}
+        elif isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(tree), frozenset(imported)

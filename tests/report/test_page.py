@@ -1,0 +1,60 @@
+"""Rendered notebooks: anchors, folded code, captions, parameters; whatever comes from data is text."""
+
+import html
+import re
+
+import nbformat
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from lib.report.page import accessible, notebook_html
+from lib.series import NOTEBOOKS
+
+EVIL = '<img src=x onerror="alert(1)">'
+
+
+def rendered(tmp_path, cells, parameters=None, name="04_classification"):
+    notebook = new_notebook(cells=[new_markdown_cell("# 04 · Title"), *cells])
+    notebook.metadata["papermill"] = {"parameters": parameters or {}}
+    path = tmp_path / f"{name}.ipynb"
+    nbformat.write(notebook, path)
+    return notebook_html(path, name, "plates", NOTEBOOKS)
+
+
+def test_headings_get_plain_unique_anchors_and_a_list_of_contents(tmp_path):
+    page = rendered(tmp_path, [new_markdown_cell("## Does it help?\n\n## Does it help?\n\n### Détail")])
+    ids = re.findall(r'<h\d id="([^"]*)"', page)
+    assert ids == ["04-title", "does-it-help", "does-it-help-2", "détail"]
+    assert '<li><a href="#does-it-help-2">Does it help?</a></li>' in page
+    assert '<a href="#détail">' not in page.split("<h1")[0]
+
+
+def test_parameters_stand_at_the_top_and_are_escaped(tmp_path):
+    page = rendered(tmp_path, [], {"DATASET": EVIL, "OVERRIDES": {"folds": 5}})
+    assert EVIL not in page
+    assert "&lt;img src=x" in page
+    assert '{"folds": 5}' in html.unescape(page)
+
+
+def test_pictures_carry_alternative_text_caption_and_links(tmp_path):
+    told = {"alt": EVIL, "caption": "plates · 3 folds", "file": "../figures/recalls"}
+    output = new_output("display_data", {"image/png": "aGk=", "text/plain": "x"}, metadata=told)
+    page = rendered(tmp_path, [new_code_cell("draw()", outputs=[output])])
+    assert EVIL not in page
+    assert "<small>plates · 3 folds</small>" in page
+    assert '<a href="../figures/recalls.svg">SVG</a>' in page
+
+
+def test_code_and_errors_are_folded_and_escaped(tmp_path):
+    error = new_output("error", ename="ValueError", evalue=EVIL, traceback=[f"ValueError: {EVIL}"])
+    page = rendered(tmp_path, [new_code_cell(f"print('{EVIL}')", outputs=[error])])
+    assert EVIL not in page
+    assert page.count('<details class="code">') == 1
+    assert "ValueError: &lt;img" in page
+
+
+def test_pandas_tables_get_scopes_and_no_empty_header():
+    page = accessible(
+        "<table><thead><tr><th></th><th>a</th></tr></thead><tbody><tr><th>r</th><td>1</td></tr></tbody></table>"
+    )
+    assert '<td></td><th scope="col">a</th>' in page
+    assert '<th scope="row">r</th>' in page

@@ -1,0 +1,167 @@
+"""Bad input is refused at the door with its name and a way out; odd input that is sound is taken."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from lib.store import Store
+from tests.bad_inputs import CASES, attempt, carry_out, command_line, draw, draw_parts
+
+WHOLE = {"index.parquet", "folds.parquet"}  # what reading the pictures may leave, if they were sound
+SKIPPABLE = [case for case in CASES if case.file]
+
+
+def named(cases):
+    return pytest.mark.parametrize("case", cases, ids=lambda case: case.name)
+
+
+@named(CASES)
+def test_it_is_refused_by_name_with_a_way_out_and_nothing_counts(case, tmp_path):
+    status, said = attempt(case, tmp_path)
+    assert status == 2 and "Traceback" not in said
+    for part in case.told:
+        assert part in said
+    for output in tmp_path.rglob("smoke"):
+        store = Store(output)
+        assert {name.rpartition("/")[2] for name in store.names()} <= WHOLE
+        assert not any(store.verify().values())
+    left = [path.name for path in tmp_path.rglob("*")]
+    assert not {"notebooks", "study.json", ".writable", "harm"} & set(left)
+    assert not [name for name in left if ".partial" in name]
+
+
+@named(SKIPPABLE)
+def test_a_bad_file_can_be_left_out_and_is_listed(case, tmp_path):
+    status, said = attempt(case, tmp_path, "--skip-bad")
+    assert (status, said) == (0, "")
+    table = pd.read_parquet(tmp_path / "out/smoke/parts/index.parquet")
+    listed = {row["file"]: row for row in table.attrs["skipped"]}
+    assert case.told[0] in listed[case.file]["fault"] and listed[case.file]["way_out"]
+    assert case.file not in set(table["id"])
+    assert case.file not in set(table["mask"].dropna())
+    assert len(table) + len(set(listed) - {case.file}) >= 13  # nothing else is lost but what it contradicts
+
+
+def test_there_are_at_least_forty():
+    assert len({case.name for case in CASES}) == len(CASES) >= 40
+
+
+def taken(folder, *options, data=None):
+    """Carry out a command that must be accepted; return the index of its data set."""
+    data = data or folder / "parts"
+    with pytest.MonkeyPatch.context() as patch:
+        status, said = carry_out(command_line(folder, ["--data", data, *options]), patch)
+    assert (status, said) == (0, "")
+    return pd.read_parquet(folder / "out" / "smoke" / data.name / "index.parquet")
+
+
+ODD = [
+    "with space",
+    "it's",
+    'say "x"',
+    "{x} {0} {}",
+    "line\nbreak",
+    "tab\t",
+    "Gehäuse 壳",
+    "%s $HOME `id`",
+    "-x",
+    "n" * 200,
+]
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_names_are_names(name, tmp_path):
+    data = draw_parts(tmp_path / name)
+    (data / "dent").rename(data / f"d {name}")
+    draw(data / "good" / f"{name}.png")
+    table = taken(tmp_path, data=data)
+    assert f"good/{name}.png" in set(table["id"])
+    assert set(table["label"]) == {"good", "crack", f"d {name}"}
+
+
+def test_every_colour_mode_and_spelling_that_the_rule_names(tmp_path):
+    folder = draw_parts(tmp_path / "parts") / "good"
+    rng = np.random.default_rng(0)
+    for mode in ("1", "L", "P", "RGB", "RGBA", "LA"):
+        rgb = Image.fromarray(rng.integers(0, 256, (10, 12, 3), dtype=np.uint8))
+        rgb.convert(mode).save(folder / f"mode-{mode}.PNG")
+    deep = np.arange(120, dtype=np.uint16).reshape(10, 12) * 500
+    Image.fromarray(deep).save(folder / "deep.TIFF")
+    upright = Image.Exif()
+    upright[0x0112] = 6  # a quarter turn
+    rgb.resize((40, 20)).save(folder / "turned.JPG", exif=upright)
+    draw(folder / "deeper/still/1.bmp")
+    for clutter in (".hidden.png", "Thumbs.db", ".DS_Store"):
+        (folder / clutter).write_bytes(b"no picture")
+    table = taken(tmp_path).set_index("id")
+    assert len(table) == 14 + 6 + 3
+    assert tuple(table.loc["good/turned.JPG", ["width", "height"]]) == (20, 40)
+    assert table.loc["good/deeper/still/1.bmp", "label"] == "good"
+
+
+def test_empty_and_missing_masks_are_told_not_refused(tmp_path):
+    masks = draw_parts(tmp_path / "parts") / "ground_truth"
+    draw(masks / "crack/0.png", 255)
+    draw(masks / "crack/1_mask.png", 0)
+    table = taken(tmp_path)
+    assert table["mask"].notna().sum() == 2
+    assert "empty masks of defective images: ground_truth/crack/1_mask.png" in table.attrs["note"]
+    assert "defective images without a mask: 6 (crack/2.png" in table.attrs["note"]
+
+
+def test_a_data_folder_that_is_a_link(tmp_path):
+    draw_parts(tmp_path / "elsewhere")
+    (tmp_path / "parts").symlink_to(tmp_path / "elsewhere")
+    assert len(taken(tmp_path, data=tmp_path / "elsewhere")) == 14
+    assert len(taken(tmp_path, "--study", "smoke", data=tmp_path / "elsewhere")) == 14
+
+
+def test_options_at_their_edge(tmp_path):
+    draw_parts(tmp_path / "parts")
+    options = ("--jobs", "0", "--set", "keep=0.001,1", "--group-regex", r"\d", "--set", "folds=4")
+    table = taken(
+        tmp_path, *options
+    )  # a class keeps one image at least; without a group the whole match counts
+    assert set(table["group"]) == set("012345")
+
+
+def test_what_was_refused_is_taken_once_mended(tmp_path):
+    draw_parts(tmp_path / "parts")
+    for number in range(60):
+        (tmp_path / f"parts/good/empty-{number}.png").write_bytes(b"")
+    with pytest.MonkeyPatch.context() as patch:
+        status, said = carry_out(command_line(tmp_path, None), patch)
+    listed = tmp_path / "out/smoke/parts/faults.csv"
+    assert status == 2 and str(listed) in said
+    assert len(pd.read_csv(listed)) == 60
+    for bad in (tmp_path / "parts/good").glob("empty-*"):
+        bad.unlink()
+    assert len(taken(tmp_path)) == 14 and not listed.exists()
+
+
+def test_a_study_that_is_half_done_needs_only_the_rest_of_the_disk(tmp_path):
+    draw_parts(tmp_path / "parts")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Store, "disk_free", lambda store: 400_000)
+        assert carry_out(command_line(tmp_path, None), patch)[0] == 2
+        store = tmp_path / "out/smoke/parts"
+        (store / "maps").mkdir()
+        (store / "maps/grouped-0.npy").write_bytes(bytes(3_000_000))
+        assert carry_out(command_line(tmp_path, None), patch)[0] == 0
+
+
+def test_all_sources_are_told_at_once(tmp_path):
+    data = draw_parts(tmp_path / "parts")
+    (data / "good/x.png").write_bytes(b"")
+    (tmp_path / "w.pth").write_bytes(b"no weights")
+    shutil.copytree(data / "dent", tmp_path / "textures/a")
+    (tmp_path / "textures/a/x.png").write_bytes(b"no picture")
+    options = ["--weights", tmp_path / "w.pth", "--textures", tmp_path / "textures"]
+    with pytest.MonkeyPatch.context() as patch:
+        status, said = carry_out(command_line(tmp_path, options), patch)
+    assert status == 2
+    for part in ("w.pth: damaged", "a/x.png", "good/x.png"):
+        assert part in said
