@@ -16,7 +16,7 @@ from lib.batch import Part, carry_out_all, environment
 from lib.cluster import local_cluster
 from lib.command import EXTERNAL, Plan, UsageError, parser, plan
 from lib.console import Console, say
-from lib.cost import Size, calibrate, disk_bytes, estimate, shown
+from lib.cost import Size, calibrate, disk_bytes, estimate
 from lib.data.synthetic import PRODUCTS
 from lib.door import input_faults, resource_faults
 from lib.engine import EngineError, cores
@@ -26,7 +26,8 @@ from lib.pipeline.pictures import index, splits
 from lib.pipeline.run import NAMED, PROJECT, Run
 from lib.report.index_page import write_index
 from lib.series import NOTEBOOKS, Job
-from lib.store import Store, file_sha256, fingerprint, listing_digest, remove_leftovers, write_text
+from lib.status import shown
+from lib.store import Store, file_sha256, fingerprint, is_full, listing_digest, remove_leftovers, write_text
 from lib.study import PRESETS, Study, choices
 
 
@@ -227,6 +228,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UsageError, EngineError, LockedError) as error:
         print(f"run_all.py: not started\n{error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        if not is_full(error):
+            raise
+        print(f"run_all.py: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt as stop:
         with suppress(OSError):  # the terminal was closed
             print("\nstopped; run the same command again to go on from here", file=sys.stderr)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, cast
 
 from lib import status
-from lib.cost import shown
 from lib.engine import BATCH, SHARE
 from lib.leash import follow, stop_on_signals
 from lib.pipeline.run import Run
@@ -67,12 +66,14 @@ def carry_out(part: Part, *, force: bool, verbose: bool) -> str:
                 Store(job.folder).forget(*WRITES[job.notebook], f"notebooks/{job.notebook}")
             seconds = job.run(verbose=verbose)
             spent, predicted = spent + seconds, predicted + expected
-            rest = shown(left * (spent / predicted if predicted else 1))
-            more = (
-                f"about {rest} left for this data set" if number < len(part.jobs) else "this data set is done"
-            )
+            rest = status.shown(left * (spent / predicted if predicted else 1))
+            last = "this data set is done" if part.run is not None else ""
+            more = f"about {rest} left for this data set" if number < len(part.jobs) else last
             status.event(
-                root, notebook=job.notebook, text=f"{seconds:7.1f} s   {more}", seconds=round(seconds, 1)
+                root,
+                notebook=job.notebook,
+                text=f"{seconds:7.1f} s   {more}".rstrip(),
+                seconds=round(seconds, 1),
             )
         if part.run is not None:
             write_provenance(part.run)

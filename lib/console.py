@@ -13,7 +13,6 @@ from types import TracebackType
 from typing import Any
 
 from lib import status
-from lib.cost import shown
 
 LOOK_EVERY = 0.5
 
@@ -129,7 +128,7 @@ def _line(found: dict[str, dict[str, Any]], left: float) -> str:
             parts.append(
                 f"{name} {record.get('notebook', '')[:2]}{tasks}{f' ({training})' if training else ''}"
             )
-    return " · ".join([*parts, f"about {shown(left)} left"]) if parts else ""
+    return " · ".join([*parts, f"about {status.shown(left)} left"]) if parts else ""
 
 
 def say(line: str) -> None:

@@ -152,14 +152,6 @@ def memory_bytes(study: Study, size: Size, cpu: bool, side_by_side: int = 1, wor
     return int(stage * max(1, workers) + PROCESS_BYTES * (side_by_side > 1) + PROCESS_BYTES * (workers > 0))
 
 
-def shown(seconds: float) -> str:
-    """Return a duration in words: 42 s, 7 min, 3.1 h, 2.4 days."""
-    for limit, divisor, unit in ((100, 1, "s"), (5400, 60, "min"), (48 * 3600, 3600, "h")):
-        if seconds < limit:
-            return f"{seconds / divisor:.0f} {unit}" if divisor < 3600 else f"{seconds / divisor:.1f} {unit}"
-    return f"{seconds / 86400:.1f} days"
-
-
 def _seconds(work: Callable[[], object]) -> float:
     start = time.perf_counter()
     work()

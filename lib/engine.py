@@ -133,10 +133,10 @@ def _called(number: int, call: Call[Result], parent: int = 0) -> tuple[int, Resu
     if parent:
         follow(parent)
     function, values, threads = call
-    start = time.perf_counter()
     with bounded(threads):
+        start = time.perf_counter()
         result = function(*values)
-    return number, result, time.perf_counter() - start
+        return number, result, time.perf_counter() - start
 
 
 def _in_turn(calls: Sequence[Call[Result]]) -> Found[Result]:

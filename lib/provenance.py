@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import torch
 
 import lib
 from lib.pipeline.run import Run
@@ -74,6 +73,8 @@ def versions() -> dict[str, str]:
 
 def machine() -> dict[str, Any]:
     """Return what this machine is: host, system, processor, cores, memory, GPUs."""
+    import torch
+
     return {
         "host": HOST,
         "system": platform.platform(),

@@ -124,6 +124,14 @@ def _left(record: Mapping[str, Any]) -> float:
     return round(after + max(0.0, rest), 1)
 
 
+def shown(seconds: float) -> str:
+    """Return a duration in words: 42 s, 7 min, 3.1 h, 2.4 days."""
+    for limit, divisor, unit in ((100, 1, "s"), (5400, 60, "min"), (48 * 3600, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds / divisor:.0f} {unit}" if divisor < 3600 else f"{seconds / divisor:.1f} {unit}"
+    return f"{seconds / 86400:.1f} days"
+
+
 def stamp() -> str:
     """Return the time of day with its date and zone."""
     return datetime.now().astimezone().isoformat(timespec="seconds")

@@ -3,10 +3,13 @@
 import os
 import time
 
+import psutil
 import pytest
+import torch
+from threadpoolctl import threadpool_info
 
 from lib.cluster import local_cluster
-from lib.engine import BATCH, EngineError, cores, run_tasks
+from lib.engine import BATCH, EngineError, at_once, cores, run_tasks
 
 
 def slow_first(folder, number):
@@ -27,13 +30,14 @@ def test_in_process_keeps_order_and_reports(tmp_path, capsys, monkeypatch, batch
 
 @pytest.mark.parametrize("batch", [True, False])
 def test_in_several_processes_keeps_order_and_reports(tmp_path, capsys, monkeypatch, batch):
+    monkeypatch.setattr("lib.engine.WORTH_A_LINE", -1)
     monkeypatch.setenv(BATCH, "1") if batch else monkeypatch.delenv(BATCH, raising=False)
     results = run_tasks(
         slow_first, [("f", 0), ("f", 1), ("f", 2)], label="fold", shared_folder=tmp_path, processes=2
     )
     assert [number for number, _ in results] == [0, 1, 2]
     assert os.getpid() not in {pid for _, pid in results}
-    assert ("fold 0: after" in capsys.readouterr().out) == batch
+    assert ("(3 of 3)" in capsys.readouterr().out) == batch
 
 
 def one_thread_each(folder, number):
@@ -75,17 +79,22 @@ def test_without_the_variable_the_cores_are_the_machines(monkeypatch):
     assert 1 <= cores() <= os.cpu_count()
 
 
-def test_on_a_cluster_keeps_order_and_uses_workers(tmp_path, capsys):
-    with local_cluster(2) as address:
-        results = run_tasks(
-            slow_first,
-            [("f", 0), ("f", 1), ("f", 2)],
-            label="fold",
-            shared_folder=tmp_path,
-            scheduler=address,
-        )
+@pytest.fixture(scope="module")
+def cluster():
+    """Two workers on a machine that is told it has one GPU, named 5."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("torch.cuda.device_count", lambda: 1)
+        patch.setenv("CUDA_VISIBLE_DEVICES", "5")
+        with local_cluster(2) as address:
+            yield address
+
+
+def test_on_a_cluster_keeps_order_and_uses_workers(tmp_path, capsys, cluster):
+    calls = [("f", 0), ("f", 1), ("f", 2)]
+    results = run_tasks(slow_first, calls, label="fold", shared_folder=tmp_path, scheduler=cluster)
     assert [number for number, _ in results] == [0, 1, 2]
     assert os.getpid() not in {pid for _, pid in results}
+    assert len({pid for _, pid in results}) == 2
     assert "(3 of 3)" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
 
@@ -98,3 +107,52 @@ def test_no_workers_asked_for_starts_none():
 def test_a_silent_scheduler_is_named(tmp_path):
     with pytest.raises(EngineError, match=r"127\.0\.0\.1:9"):
         run_tasks(slow_first, [("f", 0)], label="fold", shared_folder=tmp_path, scheduler="tcp://127.0.0.1:9")
+
+
+def threads_here(folder, number):
+    return torch.get_num_threads(), {pool["num_threads"] for pool in threadpool_info()}
+
+
+@pytest.mark.parametrize("engine", ["here", "processes", "cluster"])
+def test_a_task_has_the_same_threads_whatever_the_engine(tmp_path, engine, cluster):
+    before = torch.get_num_threads()
+    found = run_tasks(
+        threads_here,
+        [("f", 0), ("f", 1)],
+        label="",
+        shared_folder=tmp_path,
+        scheduler=cluster if engine == "cluster" else "",
+        processes=2 if engine == "processes" else 1,
+        threads=2,
+    )
+    assert found == [(2, {2})] * 2
+    assert torch.get_num_threads() == before
+
+
+def test_as_many_tasks_at_once_as_cores_and_memory_allow(monkeypatch):
+    monkeypatch.setenv("STUDY_CORES", "8")
+    monkeypatch.setattr("lib.engine.cpu_count", lambda: 16)
+    free = psutil.virtual_memory()._replace(available=100e9)
+    monkeypatch.setattr("lib.engine.psutil.virtual_memory", lambda: free)
+    assert at_once(60, 5, 1e9) == 5
+    assert at_once(60, 20, 1e9) == 8
+    assert at_once(60, 20, 1e9, threads=3) == 2
+    assert at_once(60, 20, 13e9) == 3, "its half of 80 % of the free memory"
+    assert at_once(60, 20, 1e12) == 1
+    assert at_once(1, 5, 1e9) == 1, "done before processes have started"
+
+
+def test_workers_with_other_code_are_refused(tmp_path, monkeypatch, cluster):
+    monkeypatch.setattr("lib.engine._software", lambda: "other")
+    with pytest.raises(EngineError, match="other code than here"):
+        run_tasks(slow_first, [("f", 0)], label="", shared_folder=tmp_path, scheduler=cluster)
+
+
+def test_a_gpu_is_one_workers_and_tasks_for_it_go_there(tmp_path, cluster):
+    calls = [("f", number) for number in range(4)]
+    found = run_tasks(visible, calls, label="", shared_folder=tmp_path, scheduler=cluster, gpu=True)
+    assert set(found) == {"5"}
+
+
+def visible(folder, number):
+    return os.environ["CUDA_VISIBLE_DEVICES"]

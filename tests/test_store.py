@@ -1,10 +1,31 @@
 """Artefacts count only when proven."""
 
+import errno
+import json
 import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
+import numpy as np
+import psutil
 import pytest
 
-from lib.store import Store, atomic, listing_digest
+from lib.store import (
+    HOST,
+    MANIFEST,
+    Store,
+    atomic,
+    fingerprint,
+    listing_digest,
+    new_array,
+    peak_memory,
+    remove_leftovers,
+    write_text,
+)
 
 
 @pytest.fixture
@@ -127,3 +148,132 @@ def test_listing_digest_passes_what_may_not_be_read_and_notices_it_still(tmp_pat
     (tmp_path / "shut").rename(tmp_path / "still-shut")
     seen.add(listing_digest(tmp_path))
     assert len(seen) == 3
+
+
+def test_a_flip_that_leaves_size_and_time_is_noticed(store):
+    """As a failing disk leaves it; in this process too, which remembers hashes."""
+    calls = []
+    store.make("x.txt", {}, writer("abcdef", calls))
+    stat = store.path("x.txt").stat()
+    with store.path("x.txt").open("rb+") as stream:
+        stream.write(b"X")
+    os.utime(store.path("x.txt"), ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert store.path("x.txt").stat().st_mtime_ns == stat.st_mtime_ns
+    assert not store.proven("x.txt", {})
+
+
+def test_a_flip_anywhere_in_a_manifest_is_noticed_and_mended(store):
+    store.make("x.txt", {"k": 1}, writer("abcdef", []))
+    path = store.path("x.txt" + MANIFEST)
+    sound = path.read_bytes()
+    harmless = 0
+    for position in range(len(sound)):
+        path.write_bytes(sound[:position] + bytes([sound[position] ^ 1]) + sound[position + 1 :])
+        try:
+            same = json.loads(path.read_bytes()) == json.loads(sound)
+        except ValueError:
+            same = False
+        harmless += same
+        assert bool(store.fault("x.txt")) != same, f"byte {position}"
+    assert harmless < len(sound) / 4, "only layout may differ without being noticed"
+    path.write_bytes(sound.replace(b'"length": 6', b'"length": 7'))
+    assert store.make("x.txt", {"k": 1}, writer("abcdef", []))["summary"]["length"] == 6
+
+
+def test_a_manifest_without_seal_or_code_does_not_count(store):
+    """As earlier versions wrote them: nothing says which code made the artefact."""
+    store.make("x.txt", {"k": 1}, writer("old", []))
+    record = store.manifest("x.txt")
+    write_text(store.path("x.txt" + MANIFEST), json.dumps(record))
+    assert store.fault("x.txt") == "no readable manifest"
+    record["seal"] = fingerprint(record)
+    write_text(store.path("x.txt" + MANIFEST), json.dumps(record))
+    assert store.proven("x.txt", {"k": 1})
+    assert not store.proven("x.txt", {"k": 1, "code": "of today"})
+
+
+@pytest.mark.parametrize("harm", ["gone", "altered"])
+def test_what_was_written_besides_is_proven_with_it(store, harm):
+    def write(path):
+        path.write_text("notebook")
+        write_text(store.path("tables/t.csv"), "1")
+        return {"files": [store.path("tables/t.csv")]}
+
+    store.make("notebooks/n", {}, write)
+    assert store.manifest("notebooks/n")["files"].keys() == {"../tables/t.csv"}
+    assert Store(store.root.parent).fault(f"{store.root.name}/notebooks/n") == ""
+    store.path("tables/t.csv").unlink() if harm == "gone" else store.path("tables/t.csv").write_text("2")
+    assert "t.csv" in store.fault("notebooks/n")
+    store.make("notebooks/n", {}, write)
+    assert store.fault("notebooks/n") == ""
+
+
+def test_a_manifest_says_how_long_it_took_and_how_much_memory(store):
+    summary = store.make("x", {}, writer("one", []))["summary"]
+    assert summary["seconds"] >= 0
+    assert 10e6 < summary["peak_bytes"] <= peak_memory()
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from lib.store import atomic
+with atomic(Path(sys.argv[1])) as partial:
+    partial.write_text("half")
+    print("half", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_only_leftovers_of_dead_processes_are_removed(tmp_path):
+    project = str(Path(__file__).parents[1])
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(tmp_path / "maps" / "a.npy")],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": project},
+    )
+    process.stdout.readline()
+    (half,) = (tmp_path / "maps").iterdir()
+    assert remove_leftovers(tmp_path) == []
+    process.kill()
+    process.wait()
+    reused = tmp_path / f".b.{HOST}.{os.getpid()}.partial.npy"  # left by a process whose pid is ours now
+    young, old = (tmp_path / f".{name}.elsewhere.1.partial.npy" for name in ("young", "old"))
+    other = tmp_path / ".c.partial.npy"
+    for path in (reused, young, old, other):
+        path.write_text("half")
+    os.utime(reused, (0, psutil.Process().create_time() - 10))
+    os.utime(old, (0, time.time() - 90_000))
+    assert set(remove_leftovers(tmp_path)) == {half, reused, old}
+    assert {path.name for path in tmp_path.rglob("*.npy")} == {young.name, other.name}
+
+
+def test_a_full_disk_leaves_nothing_half_and_says_what_to_do(store):
+    """The system refuses files beyond 10 kB, as a full disk does; see `make faults` for a disk that is full."""
+    store.make("sound", {}, writer("old", []))
+    limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.getsignal(signal.SIGXFSZ)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        for write in (
+            lambda path: path.write_bytes(bytes(20_000)),
+            lambda path: new_array(path, np.uint8, (20_000,)) is None,
+        ):
+            with pytest.raises(OSError, match="free some space, then run the same command again") as error:
+                store.make("big", {}, write)
+            assert error.value.errno == errno.EFBIG
+            assert not store.proven("big", {})
+            assert sorted(path.name for path in store.root.iterdir()) == ["sound", "sound" + MANIFEST]
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    store.make("big", {}, lambda path: path.write_bytes(bytes(20_000)) and None)
+    assert store.verify() == {"big": "", "sound": ""}
+
+
+def test_a_new_array_has_its_space_reserved(tmp_path):
+    array = new_array(tmp_path / "a.npy", np.uint8, (100, 1000))
+    assert (tmp_path / "a.npy").stat().st_blocks * 512 >= 100_000
+    array[3] = 7
+    array.flush()
+    assert np.load(tmp_path / "a.npy")[3].tolist() == [7] * 1000

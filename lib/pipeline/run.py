@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from lib.data.synthetic import PRODUCTS
 from lib.engine import at_once, run_tasks
 from lib.store import Store
@@ -48,6 +46,8 @@ class Run:
         """Where torch runs on the machine that asks."""
         if self.study.device != "auto":
             return self.study.device
+        import torch  # takes seconds: not for those that compute nothing
+
         return "cuda" if torch.cuda.is_available() else "cpu"
 
     def seed(self, *purpose: object) -> int:

@@ -73,8 +73,7 @@ def class_colours(classes: Sequence[str]) -> dict[str, tuple[float, float, float
 def save_figure(figure: Figure, folder: Path, name: str, alt: str) -> None:
     """Write `name.png` and `name.svg` into `folder`, atomically, free of dates, `alt` as their description.
 
-    The PNG holds the caption as its comment. Sheets of photographs are written smaller: 256 colours in the PNG, JPEG
-    in the SVG.
+    The PNG holds the caption as its comment. Sheets of photographs are smaller: few colours in the PNG, JPEG in SVG.
     """
     photographs = any(axes.get_images() for axes in figure.axes)
     for suffix, metadata, lighter in (

@@ -1,3 +1,5 @@
+import hashlib
+import io
 import os
 import subprocess
 import sys
@@ -128,9 +130,29 @@ def test_a_damaged_checkpoint_is_refused(images, textures, tmp_path):
     checkpoint.write_bytes(checkpoint.read_bytes()[:5000])
     with pytest.raises(ValueError, match=r"run\.pt is not a readable training checkpoint"):
         train(images, textures, replace(TINY, steps=1), checkpoint=checkpoint)
-    torch.save({"weights": torch.zeros(1)}, checkpoint)
+    sound = io.BytesIO()
+    torch.save({"weights": torch.zeros(1)}, sound)
+    checkpoint.write_bytes(hashlib.sha256(sound.getvalue()).digest() + sound.getvalue())
     with pytest.raises(ValueError, match="not a training checkpoint of DRAEM"):
         train(images, textures, replace(TINY, steps=1), checkpoint=checkpoint)
+
+
+def test_a_flipped_bit_in_a_checkpoint_is_noticed(images, textures, tmp_path):
+    """PyTorch itself would go on from altered weights without a word."""
+    checkpoint = tmp_path / "run.pt"
+    train(images, textures, replace(TINY, steps=1), checkpoint=checkpoint)
+    sound = checkpoint.read_bytes()
+    for position in range(0, len(sound), len(sound) // 9):
+        checkpoint.write_bytes(sound[:position] + bytes([sound[position] ^ 4]) + sound[position + 1 :])
+        with pytest.raises(ValueError, match="not those that were written"):
+            training.read_checkpoint(checkpoint)
+
+
+def test_a_run_saves_itself_after_a_minute_too(images, textures, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1)
+    with pytest.raises(Killed):
+        train(images, textures, TINY, checkpoint=tmp_path / "run.pt", progress=kill_after(6))
+    assert training.read_checkpoint(tmp_path / "run.pt")["step"] == 5
 
 
 def test_training_is_the_plain_loop(images, textures, monkeypatch):

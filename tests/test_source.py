@@ -1,0 +1,70 @@
+"""What an artefact's code version notices: what its code says, in all modules that it reaches, and nothing else."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lib import source
+from lib.source import LIBRARY, code_of, reached, whole_library
+
+STEPS = {
+    "draem": ("lib.draem.training", "lib.draem.checkpoints", "lib.data.textures"),
+    "maps": ("lib.maps.draem", "lib.maps.crossfit"),
+    "features": ("lib.classify.features",),
+    "predictions": ("lib.classify.evaluate", "lib.classify.calibration"),
+}
+
+
+@pytest.fixture
+def library(tmp_path):
+    return Path(
+        shutil.copytree(LIBRARY, tmp_path / "lib", ignore=shutil.ignore_patterns("weights", "__pycache__"))
+    )
+
+
+def versions(library):
+    source._parsed.cache_clear()
+    return {step: code_of(*modules, library=library) for step, modules in STEPS.items()}
+
+
+@pytest.mark.parametrize(
+    ("file", "redone"),
+    [
+        ("draem/simulate.py", {"draem"}),
+        ("draem/networks.py", {"draem", "maps"}),
+        ("draem/losses.py", {"draem", "maps"}),
+        ("data/textures_fields.py", {"draem"}),
+        ("classify/backbone.py", {"features"}),
+        ("classify/mlp.py", {"predictions"}),
+        ("report/tables.py", set()),
+        ("store.py", set()),
+    ],
+)
+def test_a_change_redoes_what_it_makes_and_nothing_else(library, file, redone):
+    before, whole = versions(library), whole_library(library)
+    (library / file).write_text((library / file).read_text() + "\nMORE = 1\n")
+    after = versions(library)
+    assert {step for step in STEPS if before[step] != after[step]} == redone
+    assert whole_library(library) != whole, "notebooks are executed again after any change"
+
+
+def test_comments_docstrings_and_layout_redo_nothing(library):
+    before = versions(library)
+    path = library / "draem" / "training.py"
+    text = re.sub(r"  # .*", "  # other words", path.read_text())
+    path.write_text(text.replace('"""Train DRAEM on', '"""Teach DRAEM on').replace("\n\n\n", "\n\n\n\n"))
+    assert path.read_text() != (LIBRARY / "draem" / "training.py").read_text()
+    assert versions(library) == before
+
+
+def test_draem_reaches_what_it_is_made_of_and_no_report():
+    found = reached(STEPS["draem"])
+    assert {"lib.draem.losses", "lib.draem.perlin", "lib.data.textures_fields"} <= found
+    assert not {name for name in found if name.startswith(("lib.report", "lib.classify", "lib.store"))}
+
+
+def test_an_unknown_module_is_named():
+    with pytest.raises(FileNotFoundError, match=r"lib\.nothing"):
+        code_of("lib.nothing")
