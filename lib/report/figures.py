@@ -136,10 +136,10 @@ def footnote(figure: Figure, caption: str) -> None:
     figure.set_label(caption)
     figure.canvas.draw()
     box = figure.get_tightbbox()
-    lowest = box.y0 / figure.get_figheight()
+    lowest, middle = box.y0 / figure.get_figheight(), (box.x0 + box.x1) / 2 / figure.get_figwidth()
     text = textwrap.fill(plain(caption), max(70, int(box.width * 17)))
     figure.text(
-        0.5, lowest - 0.08 / figure.get_figheight(), text, ha="center", va="top", fontsize=7, color="0.35"
+        middle, lowest - 0.08 / figure.get_figheight(), text, ha="center", va="top", fontsize=7, color="0.35"
     )
 
 

@@ -91,6 +91,21 @@ def hits_and_misses(predictions: pd.DataFrame, good: str, per_kind: int = PER_KI
     return pd.concat(chosen, ignore_index=True)[wanted]
 
 
+def errors_in_common(predictions: pd.DataFrame, good: str) -> str:
+    """Say how many images any of image, map and both gets wrong, and how many of them all get wrong."""
+    rows = predictions[(predictions["task"] == "multiclass") & predictions["features"].isin(PALETTE)]
+    rows = rows[rows["repeat"] == rows["repeat"].min()]
+    sets = [name for name in PALETTE if name in set(rows["features"])]
+    wrong = (verdict_kinds(rows, good) != "hit").groupby(rows["id"]).sum()
+    any_wrong, all_wrong = int((wrong > 0).sum()), int((wrong == len(sets)).sum())
+    if len(sets) == 1:
+        return f"{any_wrong} of {len(wrong)} images are wrong."
+    return (
+        f"{any_wrong} of {len(wrong)} images are wrong for at least one of {', '.join(NAMES[name] for name in sets)}; "
+        f"{all_wrong} of them for all."
+    )
+
+
 def gallery(chosen: pd.DataFrame, pictures: Mapping[str, Picture], caption: str) -> Figure:
     """Draw `hits_and_misses`: four kinds for each feature set, every picture in grey under its map, defect outlined.
 

@@ -76,7 +76,7 @@ def simulation_panel(panel: Mapping[str, np.ndarray], caption: str) -> Figure:
     rows = ("image", "simulated", "mask", "reconstruction", "map")
     count = len(panel["image"])
     figure, grid = plt.subplots(
-        len(rows), count, figsize=(1.25 * count + 1.0, 1.26 * len(rows)), squeeze=False
+        len(rows), count, figsize=(1.25 * count + 0.3, 1.27 * len(rows)), squeeze=False
     )
     for row, name in zip(grid, rows, strict=True):
         for axes, picture in zip(row, panel[name], strict=True):

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from sklearn.calibration import calibration_curve
 
-from lib.report import curves, figures, plots, sheets, verdicts
+from lib.report import classifier_figures, curves, figures, plots, sheets
 from lib.report.bands import bands
 from lib.report.bootstrap import samples
 from lib.report.differences import paired_differences
@@ -83,7 +83,7 @@ def test_classes_differ_in_lightness_and_the_good_one_stands_apart():
 def test_a_figure_is_saved_twice_the_same_with_its_description(tmp_path, predictions):
     picture = np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8)
     for name in ("a", "b"):
-        drawn = verdicts.confusions(predictions, ODD, "caption $1")
+        drawn = classifier_figures.confusions(predictions, ODD, "caption $1")
         figures.save_figure(drawn, tmp_path, name, "what it shows")
         sheet = sheets.samples({"ä$": picture[None]}, {"ä$": [None]}, "c")
         figures.save_figure(sheet, tmp_path, f"sheet-{name}", "ein Prüfbild, → gut")
@@ -126,11 +126,11 @@ def test_the_caption_stands_below_everything_else(predictions):
 
 def test_the_caption_is_the_figures_label_as_it_was_given(predictions):
     long = "$x_1$ <b> & more · " * 20
-    assert verdicts.confusions(predictions, ODD, long).get_label() == long
+    assert classifier_figures.confusions(predictions, ODD, long).get_label() == long
 
 
 def test_odd_and_long_names_are_shown_as_they_are(predictions):
-    figure = verdicts.confusions(predictions, ODD, "c")
+    figure = classifier_figures.confusions(predictions, ODD, "c")
     figure.canvas.draw()
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == [figures.plain(name) for name in ODD]
     assert figures.plain("a$b") == r"a\$b"
@@ -140,14 +140,14 @@ def test_odd_and_long_names_are_shown_as_they_are(predictions):
 
 
 def test_counts_in_the_confusion_matrix(predictions):
-    figure = verdicts.confusions(predictions, ODD, "c")
+    figure = classifier_figures.confusions(predictions, ODD, "c")
     written = [int(text.get_text()) for text in figure.axes[0].texts]
     image = predictions[predictions["features"] == "image"]
     counts = pd.crosstab(image["label"], image["predicted"]).loc[list(ODD), list(ODD)]
     assert written == counts.to_numpy().ravel().tolist()
     assert len(figure.axes) == 3
     many = [f"class {k}" for k in range(12)]
-    tall = verdicts.confusions(predictions.replace(dict(zip(ODD, many, strict=False))), many, "c")
+    tall = classifier_figures.confusions(predictions.replace(dict(zip(ODD, many, strict=False))), many, "c")
     assert tall.get_figheight() > 2 * tall.get_figwidth()  # below each other
 
 
@@ -164,7 +164,7 @@ def test_recall_bars_have_the_height_of_the_recalls():
     frame = by_fold({"image": (2, 0), "both": (1, 0)})
     values = summary(frame, "good")
     values = values[(values["fold"] == POOLED) & (values["class"] != ALL)]
-    figure = verdicts.recall_bars(values, "c")
+    figure = classifier_figures.recall_bars(values, "c")
     heights = {bars.get_label(): [bar.get_height() for bar in bars] for bars in figure.axes[1].containers}
     assert heights == {"image": [0.9], "both": [0.95]}
 
@@ -287,28 +287,30 @@ def test_reliability_has_scikit_learns_bins_and_exact_intervals():
     rng = np.random.default_rng(0)
     scores = rng.random(400)
     defective = rng.random(400) < scores**2
-    bins = verdicts.reliability_bins(scores, defective)
+    bins = classifier_figures.reliability_bins(scores, defective)
     share, mean = calibration_curve(defective, scores, n_bins=10, strategy="quantile")
     np.testing.assert_allclose(bins["share"], share)
     np.testing.assert_allclose(bins["score"], mean)
     assert bins["n"].tolist() == [40] * 10
     assert ((bins["low"] < bins["share"]) & (bins["share"] < bins["high"]))[1:9].all()
-    assert len(verdicts.reliability_bins(np.zeros(9), np.arange(9) < 3)) == 1
+    assert len(classifier_figures.reliability_bins(np.zeros(9), np.arange(9) < 3)) == 1
 
 
 def test_reliability_shows_the_brier_score_and_the_bins_of_the_first_repeat():
     frame = study(SKILL, n=150)
     other = frame.assign(repeat=1, label="good")
-    figure = verdicts.reliability(pd.concat([frame, other]), "good", "c")
+    figure = classifier_figures.reliability(pd.concat([frame, other]), "good", "c")
     for axes, name in zip(figure.axes, SKILL, strict=False):
         part = frame[frame["features"] == name]
         scores, defective = 1 - part["p:good"].to_numpy(), (part["label"] != "good").to_numpy()
         assert f"{np.mean((scores - defective) ** 2):.3f}" in axes.get_title()
-        bins = verdicts.reliability_bins(scores, defective)
+        bins = classifier_figures.reliability_bins(scores, defective)
         (line,) = [one for one in axes.get_lines() if one.get_marker() == figures.MARKERS[name]]
         np.testing.assert_allclose(np.asarray(line.get_ydata(), float), bins["share"])
-    counted = sum(bar.get_height() for bar in figure.axes[3].patches)
-    assert counted >= 150  # bars of defective images stand on those of good ones
+    assert sum(bar.get_height() for bar in figure.axes[3].patches) == 150
+    told = classifier_figures.brier_scores(pd.concat([frame, other]), "good")
+    assert f"image + anomaly map {np.mean((scores - defective) ** 2):.3f}; " in told
+    assert told.endswith("share of defects, 66.7%, scores 0.222.")
 
 
 def diagnostics(**changed):
@@ -322,7 +324,7 @@ def diagnostics(**changed):
 
 
 def test_selected_columns_are_counted_and_weighed_by_source():
-    figure = verdicts.selected_sources(diagnostics(), "c")
+    figure = classifier_figures.selected_sources(diagnostics(), "c")
     left, right = figure.axes
     heights = {bars.get_label(): [bar.get_height() for bar in bars] for bars in left.containers}
     assert heights == {"image": [2, 2], "map": [1, 1]}
@@ -332,15 +334,18 @@ def test_selected_columns_are_counted_and_weighed_by_source():
     entry = [segment[0, 1] for lines in right.collections for segment in lines.get_segments()]
     assert entry == [0.35, 0.35]
     assert [text.get_text() for text in left.get_xticklabels()] == ["0", "1"]
-    kept = verdicts.selected_sources(diagnostics(), "c", by="keep")
+    told = "Of 3 selected columns, from the map come 1 (33% in all); in 0 of 2 fits none does."
+    assert classifier_figures.sources_told(diagnostics()) == told
+    assert "and there image + map is the image alone" in classifier_figures.sources_told(diagnostics(k_map=0))
+    kept = classifier_figures.selected_sources(diagnostics(), "c", by="keep")
     assert [text.get_text() for text in kept.axes[0].get_xticklabels()] == ["100%"]
 
 
 def test_without_selection_the_figure_says_that_nothing_was_scored():
-    figure = verdicts.selected_sources(diagnostics(mi_image=[], mi_map=[]), "c")
+    figure = classifier_figures.selected_sources(diagnostics(mi_image=[], mi_map=[]), "c")
     assert "nothing was scored" in figure.axes[1].texts[0].get_text()
     image = diagnostics().query("features == 'image'")
-    assert not verdicts.selected_sources(image, "c").axes[0].patches
+    assert not classifier_figures.selected_sources(image, "c").axes[0].patches
 
 
 def test_the_plane_is_fitted_on_training_images_and_names_the_variance():

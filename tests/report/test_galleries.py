@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from lib.report import figures
-from lib.report.galleries import KINDS, Picture, gallery, hits_and_misses, overlaid
+from lib.report.galleries import KINDS, Picture, errors_in_common, gallery, hits_and_misses, overlaid
 from tests.report.made_up import rows
 
 ODD = ("good", "$x_1$ <b>", "d'é\"faut {x}" * 4)
@@ -49,6 +49,15 @@ def test_other_repeats_and_the_binary_task_do_not_count():
     frame = verdicts(PAIRS, SURE)
     more = pd.concat([frame, frame.assign(repeat=1), frame.assign(task="binary")])
     pd.testing.assert_frame_equal(hits_and_misses(more, "good"), hits_and_misses(frame, "good"))
+
+
+def test_errors_in_common_are_counted_image_by_image():
+    right = [(truth, truth) for truth, _ in PAIRS]
+    other = verdicts([PAIRS[0], *right[1:]], SURE, "map")
+    frame = pd.concat([verdicts(PAIRS, SURE), other], ignore_index=True)
+    told = errors_in_common(frame, "good")
+    assert told == "6 of 7 images are wrong for at least one of image, anomaly map; 1 of them for all."
+    assert errors_in_common(other, "good") == "1 of 7 images are wrong."
 
 
 def shown(ids, side=24):

@@ -18,15 +18,21 @@ from lib.report.figures import HATCHES, MARKERS, NAMES, PALETTE, footnote, named
 from lib.report.metrics import defect_scores
 from lib.report.statistics import clopper_pearson
 
+MANY = 8  # classes: more need the width of a page
+
 
 def recall_bars(recalls: pd.DataFrame, caption: str) -> Figure:
-    """Draw Table 2: columns class, features, metric (class_recall, defect_recall), value."""
+    """Draw Table 2: columns class, features, metric (class_recall, defect_recall), value.
+
+    The two recalls stand beside each other, or below each other where there are many classes.
+    """
     titles = {"class_recall": "correct defect class recall", "defect_recall": "defect recall"}
     part = recalls[recalls["features"].isin(PALETTE)]
     order, found = list(dict.fromkeys(part["class"])), [n for n in PALETTE if n in set(part["features"])]
     crowded = len(order) > 4 or max((len(name) for name in order), default=0) > 12
-    figure, grid = plt.subplots(1, 2, figsize=(max(9.0, 1.2 * len(order)), 2.8), sharey=True)
-    for axes, (metric, title) in zip(grid, titles.items(), strict=True):
+    places = (1, 2) if len(order) <= MANY else (2, 1)
+    figure, grid = plt.subplots(*places, figsize=(9.6, 2.8 * places[0]), sharey=True, squeeze=False)
+    for axes, (metric, title) in zip(grid.flat, titles.items(), strict=True):
         values = part[part["metric"] == metric].set_index(["features", "class"])["value"]
         for place, name in enumerate(found):
             heights = values.reindex([(name, label) for label in order]).to_numpy()
@@ -39,7 +45,8 @@ def recall_bars(recalls: pd.DataFrame, caption: str) -> Figure:
             plt.setp(axes.get_xticklabels(), rotation=25, ha="right", rotation_mode="anchor")
         axes.grid(False, axis="x")
         axes.set(title=title, ylim=(0, 1.02))
-    grid[0].set_ylabel("recall (pooled test folds)")
+    for axes in grid[:, 0]:
+        axes.set_ylabel("recall (pooled test folds)")
     figure.tight_layout()
     named_legend(figure, found, bars=True)
     footnote(figure, caption)
@@ -52,7 +59,7 @@ def confusions(predictions: pd.DataFrame, classes: Sequence[str], caption: str) 
     The matrices stand beside each other, or below each other where there are many classes.
     """
     found = [name for name in PALETTE if name in set(predictions["features"])]
-    beside = len(found) if len(classes) <= 8 else 1
+    beside = len(found) if len(classes) <= MANY else 1
     size, shown = 0.44 * len(classes) + 0.4, [plain(label, 18) for label in classes]
     figure, grid = plt.subplots(
         -(-len(found) // beside), beside, squeeze=False, sharey=True, sharex=True, layout="constrained",
@@ -119,10 +126,9 @@ def reliability(predictions: pd.DataFrame, good: str, caption: str) -> Figure:
         brier = brier_score_loss(defective, np.clip(scores, 0, 1))
         axes.set_title(f"{NAMES[name]}\nBrier score {brier:.3f}")
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-        below.hist(
-            [scores[~defective], scores[defective]], np.linspace(0, 1, 21), stacked=True,
-            color=["0.8", PALETTE[name]], label=["good", "defective"], edgecolor="0.3", linewidth=0.3,
-        )  # fmt: skip
+        edges = np.linspace(0, 1, 21)
+        below.hist(scores[~defective], edges, color="0.82", label="good")
+        below.hist(scores[defective], edges, fill=False, edgecolor=PALETTE[name], lw=1.2, label="defective")
         below.set(xlabel="1 - p(good)", yscale="symlog")
         below.yaxis.set_major_locator(mpl.ticker.FixedLocator([1, 10, 100, 1000, 10000]))
         below.yaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%d"))
@@ -132,6 +138,20 @@ def reliability(predictions: pd.DataFrame, good: str, caption: str) -> Figure:
     figure.tight_layout()
     footnote(figure, caption)
     return figure
+
+
+def brier_scores(predictions: pd.DataFrame, good: str) -> str:
+    """Say each feature set's Brier score, and that of giving every image the share of defective ones."""
+    rows = predictions[predictions["repeat"] == predictions["repeat"].min()]
+    told = []
+    for name in (one for one in PALETTE if one in set(rows["features"])):
+        part = rows[rows["features"] == name]
+        defective = (part["label"] != good).to_numpy()
+        score = brier_score_loss(defective, np.clip(defect_scores(part, good), 0, 1))
+        told.append(f"{NAMES[name]} {score:.3f}")
+    share = float(defective.mean())
+    constant = f"giving every image the share of defects, {share:.1%}, scores {share * (1 - share):.3f}"
+    return f"Brier score: {', '.join(told)}; {constant}."
 
 
 def selected_sources(diagnostics: pd.DataFrame, caption: str, by: str = "split") -> Figure:
@@ -150,7 +170,7 @@ def selected_sources(diagnostics: pd.DataFrame, caption: str, by: str = "split")
         edge = {"hatch": HATCHES[source], "edgecolor": "0.2", "linewidth": 0.5}
         left.bar(range(len(places)), counts, 0.7, base, color=PALETTE[source], label=source, **edge)
         base += counts
-    left.set_ylabel("selected columns of image + map" + (" (mean)" if by == "keep" else ""), fontsize=8.5)
+    left.set_ylabel("columns of image + map" + (", mean" if by == "keep" else ""), fontsize=8.5)
     _information(right, rows, by, places)
     for axes in (left, right):
         axes.set_xticks(range(len(places)), [_place(place, by) for place in places])
@@ -160,6 +180,24 @@ def selected_sources(diagnostics: pd.DataFrame, caption: str, by: str = "split")
     named_legend(figure, ("image", "map"), bars=True)
     footnote(figure, caption)
     return figure
+
+
+def sources_told(diagnostics: pd.DataFrame) -> str:
+    """Say how many of the selected columns of image + map come from the map, over the fits given."""
+    both = diagnostics[(diagnostics["features"] == "both") & (diagnostics["task"] == "multiclass")]
+    if both.empty:
+        return "Image and map together were not evaluated."
+    counts, ks = both["k_map"], both["k"]
+    without = int((counts == 0).sum())
+    return (
+        f"Of {_span(ks)} selected columns, from the map come {_span(counts)} "
+        f"({counts.sum() / ks.sum():.0%} in all); in {without} of {len(both)} fits none does"
+        + (", and there image + map is the image alone." if without else ".")
+    )
+
+
+def _span(values: pd.Series) -> str:
+    return str(values.min()) if values.min() == values.max() else f"{values.min()} to {values.max()}"
 
 
 def _place(place: object, by: str) -> str:
