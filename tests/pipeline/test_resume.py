@@ -1,0 +1,115 @@
+"""A DRAEM's training goes on where it was, starts anew where that cannot be, and is the same bits on every engine."""
+
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+
+from lib.cluster import local_cluster
+from lib.draem import training
+from lib.pipeline import anomaly, effort
+from lib.pipeline.anomaly import all_draems, train_fold
+from lib.pipeline.effort import feature_effort, map_effort, training_effort
+from lib.pipeline.features import feature_all
+from lib.pipeline.pictures import images
+from lib.pipeline.run import open_run
+from lib.study import Study
+
+SETTINGS = {"weights": "random-init", "draem_steps": 6, "leak_check": "none"}
+
+
+class Killed(Exception):
+    pass
+
+
+@contextmanager
+def killing(root, name):
+    def note(step, steps, losses):
+        if step == 4:
+            raise Killed
+
+    yield note
+
+
+@pytest.fixture
+def killed(tmp_path, monkeypatch):
+    """A study whose first DRAEM was killed at step 4 of 6, saved at step 3; its name and where it was saved."""
+    run = open_run("deco_cap", "smoke", "", str(tmp_path / "killed"), SETTINGS)
+    images(run, run.study.image_size)
+    name = all_draems(run)[0]
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "CHECKPOINT_SECONDS", -1)
+        patch.setattr(anomaly, "steps_of", killing)
+        with pytest.raises(Killed):
+            train_fold(run, name)
+    (saved,) = run.store.path("draem").glob("*.resume.pt")
+    return run, name, saved
+
+
+@pytest.fixture
+def expected(tmp_path):
+    run = open_run("deco_cap", "smoke", "", str(tmp_path / "left-alone"), SETTINGS)
+    images(run, run.study.image_size)
+    name = all_draems(run)[0]
+    train_fold(run, name)
+    return run.store.digest(f"draem/{name}.safetensors")
+
+
+@pytest.mark.parametrize("harm", ["none", "flip", "cut"])
+def test_a_killed_training_ends_with_the_same_bits(killed, expected, harm, capsys, monkeypatch):
+    run, name, saved = killed
+    data = saved.read_bytes()
+    if harm == "flip":
+        saved.write_bytes(data[:-900] + bytes([data[-900] ^ 1]) + data[-899:])
+    elif harm == "cut":
+        saved.write_bytes(data[:-900])
+    loaded = []
+    load = training._Run.load
+    monkeypatch.setattr(training._Run, "load", lambda *args: loaded.append(1) or load(*args))
+    train_fold(run, name)
+    assert run.store.digest(f"draem/{name}.safetensors") == expected
+    assert bool(loaded) == (harm == "none")
+    assert ("done anew" in capsys.readouterr().out) == (harm != "none")
+    assert not saved.exists()
+
+
+def test_other_settings_start_anew_and_clear_away(killed):
+    run, name, saved = killed
+    other = replace(run, study=Study.of("smoke", SETTINGS | {"draem_lr": 0.02}))
+    train_fold(other, name)
+    assert run.store.fault(f"draem/{name}.safetensors") == ""
+    assert not saved.exists()
+
+
+def made(run):
+    feature_all(run)
+    return {
+        name: run.store.digest(name)
+        for name in run.store.names()
+        if name.startswith(("draem/", "maps/", "features/"))
+    }
+
+
+@pytest.mark.parametrize("engine", ["processes", pytest.param("cluster", marks=pytest.mark.slow)])
+def test_every_engine_gives_the_same_bits(tmp_path, engine, monkeypatch):
+    here = open_run("deco_cap", "smoke", "", str(tmp_path / "here"), SETTINGS)
+    expected = made(here)
+    monkeypatch.setattr("lib.engine.WORTH_PROCESSES", 0)
+    monkeypatch.setenv("STUDY_CORES", "2")
+    with local_cluster(2 if engine == "cluster" else 0) as address:
+        there = made(replace(here, study_dir=str(tmp_path / "there"), scheduler=address))
+    assert there == expected
+    assert len(expected) >= 10
+
+
+def test_effort_grows_with_what_costs(tmp_path):
+    def run(**settings):
+        return open_run("deco_cap", "smoke", "", str(tmp_path), {"draem_steps": 100, **settings})
+
+    small, wide, large = run(), run(reconstructive_width=8), run(image_size=64)
+    assert training_effort(wide, 20, 1)["seconds"] == 4 * training_effort(small, 20, 1)["seconds"]
+    assert training_effort(large, 20, 1)["seconds"] == 4 * training_effort(small, 20, 1)["seconds"]
+    assert training_effort(small, 20, 2)["seconds"] == training_effort(small, 20, 1)["seconds"] / 2
+    assert effort.PROCESS < training_effort(small, 20, 1)["memory"] < training_effort(large, 20, 1)["memory"]
+    assert map_effort(small, 200)["seconds"] == 2 * map_effort(small, 100)["seconds"]
+    assert feature_effort(run(feature_size=64), 100)["seconds"] == 4 * feature_effort(small, 100)["seconds"]
