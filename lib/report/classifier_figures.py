@@ -80,7 +80,7 @@ def confusions(predictions: pd.DataFrame, classes: Sequence[str], caption: str) 
         axes.set_xlabel("predicted")
     for axes in grid[:, 0]:
         axes.set_ylabel("true")
-    footnote(figure, caption)
+    footnote(figure, caption, "counts of images, shaded by their share of the true class")
     return figure
 
 
@@ -136,7 +136,7 @@ def reliability(predictions: pd.DataFrame, good: str, caption: str) -> Figure:
     grid[1][0].set_ylabel("images")
     grid[1][-1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
     figure.tight_layout()
-    footnote(figure, caption)
+    footnote(figure, caption, "bins of equally many images, with 95 % intervals")
     return figure
 
 
@@ -178,7 +178,7 @@ def selected_sources(diagnostics: pd.DataFrame, caption: str, by: str = "split")
         axes.grid(False, axis="x")
     figure.tight_layout()
     named_legend(figure, ("image", "map"), bars=True)
-    footnote(figure, caption)
+    footnote(figure, caption, "boxes: the best columns of either source alone")
     return figure
 
 

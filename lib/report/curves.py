@@ -15,6 +15,8 @@ from lib.report.figures import DASHES, MARKERS, NAMES, PALETTE, footnote, named_
 from lib.report.metrics import ALL, RATE
 from lib.report.points import TRAINING
 
+BANDS = "bands: 95 % bootstrap intervals over test images, by group where groups are known"
+
 
 def recall_against_false_rejects(
     predictions: pd.DataFrame, good: str, caption: str, points: pd.DataFrame | None = None
@@ -111,7 +113,7 @@ def degradation(values: pd.DataFrame, caption: str, by: str = "class", measure: 
             axes.set_xlabel("defects kept in training")
     figure.tight_layout()
     named_legend(figure, found)
-    footnote(figure, caption)
+    footnote(figure, caption, BANDS if "low" in values else "")
     return figure
 
 
@@ -154,7 +156,7 @@ def learning_curves(economy: Economy, caption: str) -> Figure:
         axes.set_ylabel(f"defect recall at {RATE:.0%} false rejects")
     figure.tight_layout()
     named_legend(figure, list(economy.curves["features"]))
-    footnote(figure, caption)
+    footnote(figure, caption, BANDS)
     return figure
 
 

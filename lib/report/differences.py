@@ -64,5 +64,5 @@ def paired_differences(measures: pd.DataFrame, compared: pd.DataFrame, caption: 
     for axes, title in zip(grid[-1], MEASURES.values(), strict=True):
         axes.set_xlabel(f"difference in {title}")
     figure.tight_layout()
-    footnote(figure, caption)
+    footnote(figure, caption, "small: single folds; large: all test images, with 95 % interval")
     return figure

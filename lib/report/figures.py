@@ -128,11 +128,13 @@ def bare(axes: Axes) -> None:
     axes.grid(False)
 
 
-def footnote(figure: Figure, caption: str) -> None:
-    """Write the caption (data set, preset, folds, backbone) under everything that the figure holds.
+def footnote(figure: Figure, caption: str, key: str = "") -> None:
+    """Write the caption (data set, preset, folds, backbone) under everything that the figure holds, after its key.
 
-    The caption as given is also the figure's label, for pages that show it as text.
+    The key says what signs mean that no legend names. Both, as given, are also the figure's label, for pages that
+    show it as text.
     """
+    caption = f"{key} · {caption}" if key else caption
     figure.set_label(caption)
     figure.canvas.draw()
     box = figure.get_tightbbox()

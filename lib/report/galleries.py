@@ -138,7 +138,9 @@ def gallery(chosen: pd.DataFrame, pictures: Mapping[str, Picture], caption: str)
                     f"{plain(shown['label'], 16)}\n→ {plain(shown['predicted'], 15)}\n"
                     f"{shown['probability']:.2f} · fold {shown['fold']}", fontsize=6.5, pad=2, linespacing=1.0,
                 )  # fmt: skip
-    footnote(figure, caption)
+    footnote(
+        figure, caption, "outlined: the true defect; in colour: the map of the fold that tests the picture"
+    )
     return figure
 
 

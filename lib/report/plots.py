@@ -57,7 +57,7 @@ def embedding(panels: Mapping[str, Plane], labels: pd.Series, classes: Sequence[
         )
     grid[0][-1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     figure.tight_layout()
-    footnote(figure, caption)
+    footnote(figure, caption, "test images, in the directions in which the training images vary most")
     return figure
 
 
@@ -87,7 +87,7 @@ def loss_curves(history: pd.DataFrame, caption: str) -> Figure:
     if half.any():
         grid[-1].legend(frameon=False, loc="upper right", fontsize=8)
     figure.tight_layout()
-    footnote(figure, caption)
+    footnote(figure, caption, "thin: single trainings; thick: their median")
     return figure
 
 

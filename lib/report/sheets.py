@@ -33,7 +33,7 @@ def samples(
             outline(axes, mask, OUTLINE)
         row[0].set_ylabel(plain(label, 18), fontsize=9)
     figure.tight_layout(pad=0.3)
-    footnote(figure, caption)
+    footnote(figure, caption, "outlined: the defect, where there is a mask")
     return figure
 
 
@@ -67,7 +67,7 @@ def image_and_map(
             bare(axes)
         outline(below, mask, "white", "dashed")
     _map_scale(figure, "anomaly (softmax)")
-    footnote(figure, caption)
+    footnote(figure, caption, "dashed: the true defect")
     return figure
 
 

@@ -124,9 +124,19 @@ def test_the_caption_stands_below_everything_else(predictions):
     assert text.get_window_extent().y1 <= label.y0
 
 
-def test_the_caption_is_the_figures_label_as_it_was_given(predictions):
-    long = "$x_1$ <b> & more · " * 20
-    assert classifier_figures.confusions(predictions, ODD, long).get_label() == long
+def test_key_and_caption_are_the_figures_label_as_they_were_given():
+    long, figure = "$x_1$ <b> & more · " * 20, plt.figure()
+    figures.footnote(figure, long)
+    assert figure.get_label() == long
+    figures.footnote(figure, long, "dashed: ä")
+    assert figure.get_label() == f"dashed: ä · {long}"
+
+
+def test_bands_are_explained_where_there_are_any():
+    rows = [(1.0, "image", 0.5, "a")]
+    frame = pd.DataFrame(rows, columns=["keep", "features", "value", "class"])
+    assert curves.degradation(frame, "c").get_label() == "c"
+    assert curves.degradation(frame.assign(low=0.4, high=0.6), "c").get_label() == f"{curves.BANDS} · c"
 
 
 def test_odd_and_long_names_are_shown_as_they_are(predictions):
