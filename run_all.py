@@ -16,15 +16,16 @@ from lib.batch import Part, carry_out_all, environment
 from lib.cluster import local_cluster
 from lib.command import EXTERNAL, Plan, UsageError, parser, plan
 from lib.console import Console, say
-from lib.cost import Size, calibrate, disk_bytes, estimate
+from lib.cost import Size, calibrate, estimate
 from lib.data.synthetic import PRODUCTS
 from lib.door import input_faults, resource_faults
 from lib.engine import EngineError, cores
+from lib.forecast import presets, stages
 from lib.leash import Stopped, stop_on_signals
 from lib.lock import LockedError, study_lock
 from lib.pipeline.pictures import index, splits
 from lib.pipeline.run import NAMED, PROJECT, Run
-from lib.report.index_page import write_index
+from lib.report.index_page import ESTIMATE, write_index
 from lib.series import NOTEBOOKS, Job
 from lib.status import shown
 from lib.store import Store, file_sha256, fingerprint, is_full, listing_digest, remove_leftovers, write_text
@@ -105,6 +106,7 @@ def execute(work: Plan) -> int:
     speed = calibrate(work.study, work.runs[0].device)
     tasks = options.workers or mine // work.study.threads
     expected = {run.name: estimate(work.study, size_of(run), speed, tasks) for run in work.runs}
+    write_text(work.study_dir / ESTIMATE, json.dumps(expected, indent=1) + "\n")
     planned = sum(sum(v for k, v in part.items() if k in work.notebooks) for part in expected.values())
     say(
         f"{len(work.runs)} data set(s), preset {options.preset}: about {shown(planned / side_by_side)}; "
@@ -172,21 +174,25 @@ def show_lists() -> None:
 
 
 def show_costs(work: Plan) -> None:
-    """Print what would run and what it would cost on this machine."""
+    """Print what would run, what it would cost on this machine, and which preset fits."""
+    side_by_side = jobs_here(work)
+    tasks = work.options.workers or max(1, cores() // side_by_side) // work.study.threads
     speed, total = calibrate(work.study, work.runs[0].device), 0.0
+    sizes = {run.name: size_of(run) for run in work.runs}
+    print("time, memory of one task, and disk, on this machine:")
     for run in work.runs:
-        size = size_of(run)
-        seconds = estimate(work.study, size, speed)
+        seconds = estimate(work.study, sizes[run.name], speed, tasks)
+        chosen = {name: value for name, value in seconds.items() if name in work.notebooks}
         done = {job.notebook for job in jobs_of(work, run, "") if not work.options.force and job.done()}
-        print(f"{run.name}: {size.images} images ({size.good} good), {size.splits} splits, "
-              f"{disk_bytes(run.study, size) / 1e9:.2f} GB on disk")  # fmt: skip
-        for name, value in seconds.items():
-            if name in work.notebooks:
-                print(
-                    f"  {name:<20} " + ("proven, nothing to do" if name in done else f"about {shown(value)}")
-                )
-                total += 0 if name in done else value
-    print(f"about {shown(total)} in all on this machine ({work.runs[0].device}); nothing was run")
+        print("\n".join(stages(run, sizes[run.name], chosen, done)))
+        total += sum(value for name, value in chosen.items() if name not in done)
+    print(
+        f"about {shown(total / side_by_side)} in all, {side_by_side} data set(s) at a time; nothing was run"
+    )
+    print(f"\nthe presets, one data set after another ({work.runs[0].device}, {cores()} core(s)):")
+    known, free = {work.options.preset: speed}, Store(work.study_dir).disk_free()
+    for line in presets(work.runs, sizes, work.overrides, free, max(1, cores() // work.study.threads), known):
+        print(line, flush=True)
 
 
 def verify(study_dir: Path) -> int:

@@ -121,37 +121,56 @@ def map_splits(study: Study, size: Size) -> dict[MapFit, int]:
     return {fit: size.map_splits if fit == study.map_fit else study.folds for fit in study.map_fits}
 
 
+def disk(study: Study, size: Size) -> dict[str, int]:
+    """Return the bytes that the artefacts of each notebook of one data set take."""
+    made = map_splits(study, size)
+    networks = 4 * _weights(study) * sum(count * DRAEMS[fit] for fit, count in made.items())
+    return {
+        "00_dataset": size.images * 3 * (study.image_size**2 + study.feature_size**2),
+        "01_draem_training": int(networks),
+        "02_anomaly_maps": sum(made.values()) * size.images * 2 * study.image_size**2,
+        "03_features": (1 + sum(made.values())) * size.images * 512 * 4,
+    }
+
+
 def disk_bytes(study: Study, size: Size) -> int:
     """Return the bytes that the artefacts of one data set take."""
-    stack = size.images * 3 * (study.image_size**2 + study.feature_size**2)
-    made = map_splits(study, size)
-    maps = sum(made.values()) * size.images * 2 * study.image_size**2
-    features = (1 + sum(made.values())) * size.images * 512 * 4
-    network = 69.05e6 * (study.reconstructive_width / 128) ** 2
-    network += 28.37e6 * (study.discriminative_width / 64) ** 2
-    networks = 4 * network * sum(count * DRAEMS[fit] for fit, count in made.items())
-    return int(stack + maps + features + networks)
+    return sum(disk(study, size).values())
+
+
+def memory(study: Study, size: Size, cpu: bool) -> dict[str, int]:
+    """Return the bytes of memory that one task of each notebook takes, at the least; mapped files aside.
+
+    `cpu`: DRAEM trains in the machine's own memory.
+    """
+    pixels = 3 * study.image_size**2
+    widths = study.reconstructive_width + study.discriminative_width
+    training = (size.good * (1 - 1 / study.folds) + (0 if study.draem_checkpoint else TEXTURES)) * pixels
+    if cpu and not study.draem_checkpoint:
+        # weights, gradients, Adam's two moments; and what backward needs: 10 to 20 % more were measured at 64 to 256 px
+        training += 4 * 4 * _weights(study) + study.draem_batch * study.image_size**2 * (1000 + 80 * widths)
+    resnet = 64 * study.feature_size**2 * 150 if cpu else 0
+    layers = pairwise((1024, *study.mlp))
+    classifier = 4 * size.images * 512 * 4 + 4 * 4 * sum(above * below for above, below in layers)
+    needs = {"01_draem_training": training, "03_features": resnet}
+    needs |= dict.fromkeys(("04_classification", "05_imbalance_study"), classifier)
+    return {name: int(PROCESS_BYTES + value) for name, value in needs.items()}
 
 
 def memory_bytes(study: Study, size: Size, cpu: bool, side_by_side: int = 1, workers: int = 0) -> int:
     """Return the bytes of memory that one data set takes at its largest stage, at the least; mapped files aside.
 
-    `cpu`: DRAEM trains in the machine's own memory. `side_by_side` data sets have a process each beside their kernels;
-    `workers` Dask processes carry the stages of whichever data set runs.
+    `side_by_side` data sets have a process each beside their kernels; `workers` Dask processes carry the stages of
+    whichever data set runs.
     """
-    pixels = 3 * study.image_size**2
-    network = 69.05e6 * (study.reconstructive_width / 128) ** 2
-    network += 28.37e6 * (study.discriminative_width / 64) ** 2
-    widths = study.reconstructive_width + study.discriminative_width
-    training = (size.good * (1 - 1 / study.folds) + (0 if study.draem_checkpoint else TEXTURES)) * pixels
-    if cpu and not study.draem_checkpoint:
-        # weights, gradients, Adam's two moments; and what backward needs: 10 to 20 % more were measured at 64 to 256 px
-        training += 4 * 4 * network + study.draem_batch * study.image_size**2 * (1000 + 80 * widths)
-    resnet = 64 * study.feature_size**2 * 150 if cpu else 0
-    layers = pairwise((1024, *study.mlp))
-    classifier = 4 * size.images * 512 * 4 + 4 * 4 * sum(above * below for above, below in layers)
-    stage = PROCESS_BYTES + max(training, resnet, classifier)
+    stage = max(memory(study, size, cpu).values())
     return int(stage * max(1, workers) + PROCESS_BYTES * (side_by_side > 1) + PROCESS_BYTES * (workers > 0))
+
+
+def _weights(study: Study) -> float:
+    """Return how many weights a DRAEM has, nearly: they grow with the square of the widths."""
+    reconstructive = 69.05e6 * (study.reconstructive_width / 128) ** 2
+    return reconstructive + 28.37e6 * (study.discriminative_width / 64) ** 2
 
 
 def _seconds(work: Callable[[], object]) -> float:

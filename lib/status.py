@@ -125,11 +125,12 @@ def _left(record: Mapping[str, Any]) -> float:
 
 
 def shown(seconds: float) -> str:
-    """Return a duration in words: 42 s, 7 min, 3.1 h, 2.4 days."""
+    """Return a duration in words: 42 s, 7 min, 3.1 h, 2.4 days, 3 years."""
     for limit, divisor, unit in ((100, 1, "s"), (5400, 60, "min"), (48 * 3600, 3600, "h")):
         if seconds < limit:
             return f"{seconds / divisor:.0f} {unit}" if divisor < 3600 else f"{seconds / divisor:.1f} {unit}"
-    return f"{seconds / 86400:.1f} days"
+    days = seconds / 86400
+    return f"{days:.1f} days" if days < 365 else f"{days / 365:.0f} years"
 
 
 def stamp() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +21,7 @@ from lib.pipeline.run import Run
 from lib.report.figures import MAP_COLOURS
 from lib.report.page import accessible, embedded, render_index, versions
 from lib.report.show import caption
-from lib.store import Store, write_text
+from lib.store import write_text
 
 SHOWN = ("samples", "recalls", "recall-and-false-rejects", "degradation-by-class", "hits-and-misses")
 SHOWN_OVER_ALL = ("degradation", "label-economy")
@@ -39,6 +40,7 @@ TABLES = {
     "table2-beside-paper": "Table 2 beside the paper's",
     "table3-beside-paper": "Table 3 beside the paper's",
 }
+ESTIMATE = "estimate.json"  # seconds that run_all.py expected of each notebook, by data set
 SIDE = 144  # pixels of a picture in the strip
 
 
@@ -83,7 +85,7 @@ def write_index(runs: Sequence[Run], home: Path, command: str, series: Sequence[
         tables=_tables(home, TABLES),
         figures=_figures(home, home / "figures", SHOWN_OVER_ALL),
         settings=accessible(study.describe().to_html(border=0, index_names=False, classes="wide-text")),
-        times=accessible(times(runs).to_html(border=0, index_names=False)),
+        times=accessible(times(runs, series).to_html(border=0, index_names=False, na_rep="–")),
         versions=accessible(software.to_html(border=0, index_names=False)),
         command=command,
         statistics=statistics if (home / statistics).exists() else "",
@@ -118,10 +120,22 @@ def strip(run: Run) -> list[dict[str, str]]:
     return pairs
 
 
-def times(runs: Sequence[Run]) -> pd.DataFrame:
-    """Return the seconds that each kind of artefact took, from the manifests: a column per data set."""
-    seconds = {run.name: _stage_seconds(run.store) for run in runs}
-    return pd.DataFrame(seconds).rename_axis("seconds of work in").round(1)
+def times(runs: Sequence[Run], series: Sequence[str]) -> pd.DataFrame:
+    """Return each notebook's seconds per data set: as estimated before the run, and as it took.
+
+    A notebook that was executed again for what had changed took as long as that; the estimate is of the whole.
+    """
+    path = Path(runs[0].study_dir) / ESTIMATE
+    planned = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    columns: dict[str, pd.Series] = {}
+    for run in runs:
+        taken = {name: run.store.manifest(f"notebooks/{name}.ipynb") for name in series[:-1]}
+        if run.name in planned:
+            columns[f"{run.name}, estimated"] = pd.Series(planned[run.name])
+        columns[f"{run.name}, taken"] = pd.Series(
+            {name: record["summary"]["seconds"] for name, record in taken.items() if record}
+        )
+    return pd.DataFrame(columns).reindex(list(series[:-1])).rename_axis("seconds").round(1)
 
 
 def _jpeg(picture: np.ndarray) -> str:
@@ -199,23 +213,3 @@ def _figures(home: Path, folder: Path, names: Sequence[str] | None = None) -> li
                 }
             )
     return entries
-
-
-def _stage_seconds(store: Store) -> dict[str, float]:
-    stages = {
-        "pictures": ("index", "folds", "images/"),
-        "DRAEM training": ("draem/",),
-        "maps": ("maps/",),
-        "features": ("features/",),
-        "classification": (
-            "predictions/classification/",
-            "predictions/calibration/",
-            "predictions/map_fit_check/",
-        ),
-        "imbalance": ("predictions/imbalance/",),
-    }
-    spent = {name: (store.manifest(name) or {})["summary"]["seconds"] for name in store.names()}
-    return {
-        stage: round(sum(v for name, v in spent.items() if name.startswith(prefixes)), 1)
-        for stage, prefixes in stages.items()
-    }
