@@ -248,7 +248,13 @@ class Explorer:
 def _dropdown(name: str, options: Sequence[str]) -> widgets.Dropdown:
     """Return a choice whose value is the place among the options, whatever they are called."""
     pairs = [(text, place) for place, text in enumerate(options)]
-    return widgets.Dropdown(options=pairs, value=0, description=name, layout={"width": "23em"})
+    return widgets.Dropdown(
+        options=pairs,
+        value=0,
+        description=name,
+        style={"description_width": "4.5em"},
+        layout={"width": "17em"},
+    )
 
 
 def _png(pixels: np.ndarray) -> bytes:
