@@ -84,7 +84,9 @@ class Explorer:
 
     def panel(self, name: str = "") -> Figure:
         """Draw one image as a figure: the named one, or the one on which the feature sets differ most."""
-        return panel(self.pictures, self.images, name or most_disputed(self.images), self.note)
+        figure = panel(self.pictures, self.images, name or most_disputed(self.images), self.note)
+        plt.close(figure)  # else the notebook shows it a second time
+        return figure
 
     @property
     def threshold(self) -> float | None:
@@ -119,7 +121,7 @@ class Explorer:
             min=0,
             max=1,
             step=0.05,
-            description="Opacity of the map",
+            description="Map's opacity",
             style=wide,
             readout_format=".2f",
         )
@@ -207,10 +209,10 @@ class Explorer:
         rows = self.images[self.images["id"] == name]
         first = rows.iloc[0]
         self.closeup = self.pictures.closeup(name, int(first["fold"]))
-        figure, axes = plt.subplots(figsize=(5, 0.8 + 0.42 * len(self.classes)), layout="constrained")
+        figure, axes = plt.subplots(figsize=(4.7, 1 + 0.42 * len(self.classes)), layout="constrained")
         probability_bars(axes, rows, self.classes)
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="png")
+        figure.savefig(buffer, format="png", dpi=76)
         plt.close(figure)
         told = "; ".join(f"{NAMES[row['features']]} {row['score']:.3g}" for _, row in rows.iterrows())
         self.bars.value = _picture(buffer.getvalue(), f"Probabilities that the feature sets give to {name}")
