@@ -20,7 +20,7 @@ from lib.pipeline.pictures import index
 from lib.pipeline.run import Run
 from lib.report.figures import MAP_COLOURS, NAMES, PALETTE, footnote, plain
 
-THUMBNAIL, CLOSEUP = 96, 288  # pixels
+THUMBNAIL, CLOSEUP = 96, 256  # pixels
 OUTLINE = (86, 180, 233)  # of the true defect: sky blue, which the map's colours lack
 HATCHES = {"image": "", "map": "..", "both": "//"}
 
@@ -46,7 +46,7 @@ class Pictures:
         return self._read(name, THUMBNAIL)
 
     def closeup(self, name: str, fold: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """Return an image, uint8 (288, 288, 3), its map of the fold that tests it, float32, and its mask, if any."""
+        """Return an image, uint8 (256, 256, 3), its map of the fold that tests it, float32, and its mask, if any."""
         if fold not in self.maps:
             self.maps[fold] = maps(self.run, f"{self.scheme}-{fold}")
         anomaly = self.maps[fold][self.rows[name]].astype(np.float32)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ipywidgets as widgets
@@ -42,7 +42,7 @@ LISTED = 8  # images that a moved threshold changes, by name
 ANY, CHANGED = "any", "changed by the threshold"
 LOGITS = np.arange(-46, 47) / 5  # thresholds lie denser towards 0 and 1, where most scores are
 LEVELS = tuple(
-    float(f"{p:.2g}") if p <= 0.5 else 1 - float(f"{1 - p:.2g}") for p in 1 / (1 + np.exp(-LOGITS))
+    float(f"{p:.2g}") if p <= 0.5 else round(1 - float(f"{1 - p:.2g}"), 6) for p in 1 / (1 + np.exp(-LOGITS))
 )
 
 
@@ -84,7 +84,9 @@ class Explorer:
 
     def panel(self, name: str = "") -> Figure:
         """Draw one image as a figure: the named one, or the one on which the feature sets differ most."""
-        return panel(self.pictures, self.images, name or most_disputed(self.images), self.note)
+        figure = panel(self.pictures, self.images, name or most_disputed(self.images), self.note)
+        plt.close(figure)  # else the notebook shows it a second time
+        return figure
 
     @property
     def threshold(self) -> float | None:
@@ -98,19 +100,20 @@ class Explorer:
 
     def _controls(self) -> None:
         sets = [name for name in MAIN if name in set(self.images["features"])]
-        wide = {"description_width": "9em"}
+        wide, row = {"description_width": "9em"}, {"width": "max-content"}
         self.features = widgets.ToggleButtons(
             options=[(NAMES[name], name) for name in sets],
             value=sets[-1],
             description="Feature set",
-            style=wide,
+            style=wide | {"button_width": "13em"},
+            layout=row,
         )
         self.decides = widgets.ToggleButtons(
             options=[("the classifier's likeliest class", False), ("a threshold on 1 - p(good)", True)],
-            value=False, description="What decides", style=wide | {"button_width": "16em"},
+            value=False, description="What decides", style=wide | {"button_width": "16em"}, layout=row,
         )  # fmt: skip
         self.level = widgets.SelectionSlider(
-            options=[(f"{level:.4g}", level) for level in LEVELS], value=0.5, description="Threshold", style=wide,
+            options=[(f"{level:g}", level) for level in LEVELS], value=0.5, description="Threshold", style=wide,
             layout={"width": "48em"},
         )  # fmt: skip
         self.opacity = widgets.FloatSlider(
@@ -118,15 +121,15 @@ class Explorer:
             min=0,
             max=1,
             step=0.05,
-            description="Opacity of the map",
+            description="Map's opacity",
             style=wide,
             readout_format=".2f",
         )
-        folds = sorted(set(self.images["fold"]))
-        self.label = _dropdown("Class", [(ANY, None), *((name, name) for name in self.classes)])
-        self.fold = _dropdown("Test fold", [(ANY, None), *((str(fold), fold) for fold in folds)])
-        self.verdict = _dropdown("Verdict", [(name, name) for name in (ANY, *VERDICTS, CHANGED)])
-        self.order = _dropdown("Order", [(name, name) for name in ORDERS])
+        self.folds = sorted(set(self.images["fold"]))
+        self.label = _dropdown("Class", [ANY, *self.classes])
+        self.fold = _dropdown("Test fold", [ANY, *map(str, self.folds)])
+        self.verdict = _dropdown("Verdict", [ANY, *VERDICTS, CHANGED])
+        self.order = _dropdown("Order", ORDERS)
         self.back, self.forth = (
             widgets.Button(description=text, layout={"width": "7em"}) for text in ("‹ before", "next ›")
         )
@@ -145,7 +148,7 @@ class Explorer:
         self.numbers.add_class("explorer-numbers")
         self.affected.add_class("explorer-affected")
         self.cells = [widgets.HTML() for _ in range(PER_PAGE)]
-        self.picks = [widgets.Button(layout={"width": f"{THUMBNAIL + 24}px"}) for _ in range(PER_PAGE)]
+        self.picks = [widgets.Button(layout={"width": f"{THUMBNAIL + 48}px"}) for _ in range(PER_PAGE)]
         for place, button in enumerate(self.picks):
             button.on_click(self._picker(place))
 
@@ -182,12 +185,15 @@ class Explorer:
         found, changed = verdicts(table, self.good, threshold), changes(table, self.good, threshold)
         self.numbers.value = f"<b>{html.escape(str(count(found)))}</b>"
         self.affected.value = _listed(table["id"].to_numpy(), changed)
-        wanted = {ANY: np.ones(len(table), bool), CHANGED: changed != ""}
-        keep = wanted.get(self.verdict.value, found == self.verdict.value)
+        wanted = [np.ones(len(table), bool), *(found == name for name in VERDICTS), changed != ""]
         rows = chosen(
-            table.assign(verdict=found), keep, label=self.label.value, fold=self.fold.value, order=self.order.value,
+            table.assign(verdict=found),
+            wanted[self.verdict.value],
+            label=[None, *self.classes][self.label.value],
+            fold=[None, *self.folds][self.fold.value],
+            order=ORDERS[self.order.value],
             threshold=threshold,
-        )  # fmt: skip
+        )
         pages = max(1, -(-len(rows) // PER_PAGE))
         self.page = min(max(page, 0), pages - 1)
         self.back.disabled, self.forth.disabled = self.page == 0, self.page == pages - 1
@@ -203,10 +209,10 @@ class Explorer:
         rows = self.images[self.images["id"] == name]
         first = rows.iloc[0]
         self.closeup = self.pictures.closeup(name, int(first["fold"]))
-        figure, axes = plt.subplots(figsize=(5, 0.8 + 0.42 * len(self.classes)), layout="constrained")
+        figure, axes = plt.subplots(figsize=(4.7, 1 + 0.42 * len(self.classes)), layout="constrained")
         probability_bars(axes, rows, self.classes)
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="png")
+        figure.savefig(buffer, format="png", dpi=76)
         plt.close(figure)
         told = "; ".join(f"{NAMES[row['features']]} {row['score']:.3g}" for _, row in rows.iterrows())
         self.bars.value = _picture(buffer.getvalue(), f"Probabilities that the feature sets give to {name}")
@@ -225,7 +231,7 @@ class Explorer:
             cell.layout.display = button.layout.display = None if place < len(shown) else "none"
         for cell, button, row in zip(self.cells, self.picks, shown, strict=False):
             cell.value = self._thumbnail(row["id"])
-            button.description, button.tooltip = f"{row['score']:.2g} {row['verdict']}", row["id"]
+            button.description, button.tooltip = f"{row['score']:.2f} {row['verdict']}", row["id"]
         if self.shown:
             self.select(self.selected if self.selected in self.shown else self.shown[0])
 
@@ -241,8 +247,16 @@ class Explorer:
             self.picture.value = _picture(_png(np.concatenate(mixed, axis=1)), alt)
 
 
-def _dropdown(name: str, options: list[tuple[str, Any]]) -> widgets.Dropdown:
-    return widgets.Dropdown(options=options, description=name, layout={"width": "19em"})
+def _dropdown(name: str, options: Sequence[str]) -> widgets.Dropdown:
+    """Return a choice whose value is the place among the options, whatever they are called."""
+    pairs = [(text, place) for place, text in enumerate(options)]
+    return widgets.Dropdown(
+        options=pairs,
+        value=0,
+        description=name,
+        style={"description_width": "4.5em"},
+        layout={"width": "17em"},
+    )
 
 
 def _png(pixels: np.ndarray) -> bytes:

@@ -10,7 +10,7 @@ from PIL import Image
 from lib.pipeline.run import Run
 from lib.report import explorer as explorer_module
 from lib.report.closeup import OUTLINE, overlay
-from lib.report.explorer import CHANGED, LEVELS, PER_PAGE, Explorer, state
+from lib.report.explorer import LEVELS, PER_PAGE, Explorer, state
 from lib.report.thresholds import (
     ACCEPTED,
     CHANGES,
@@ -18,6 +18,7 @@ from lib.report.thresholds import (
     FALSE_REJECT,
     HIT,
     ORDERS,
+    VERDICTS,
     WRONG_CLASS,
     changes,
     chosen,
@@ -169,10 +170,20 @@ def test_numbers_and_list_follow_the_slider(explorer):
     assert explorer.threshold == LEVELS[60] == pytest.approx(0.943), "a moved threshold decides"
     assert "Defect recall 0.125 (2 of 16" in explorer.numbers.value, "0.947 and 0.980 reach it"
     assert "13 defective, now escapes" in explorer.affected.value
-    explorer.verdict.value = CHANGED
+    explorer.verdict.value = 1 + len(VERDICTS)  # the last one: changed by the threshold
     assert "13 of 30 images" in explorer.where.value
     explorer.decides.value = False
     assert explorer.numbers.value == before
+
+
+def test_browsing_by_class_fold_and_verdict(explorer):
+    explorer.label.value, explorer.fold.value = 2, 1  # the defective ones of fold 0
+    assert explorer.where.value == "page 1 of 1, 8 of 30 images"
+    assert explorer.shown == [f"{place} {HOSTILE}" for place in range(28, 13, -2)]
+    explorer.verdict.value = 1 + VERDICTS.index(ESCAPE)
+    assert explorer.shown == [f"14 {HOSTILE}"]
+    explorer.label.value, explorer.fold.value, explorer.verdict.value, explorer.order.value = 1, 2, 0, 1
+    assert explorer.shown == [f"{place:02d} good" for place in range(1, 14, 2)]
 
 
 def test_only_the_shown_page_is_read(explorer):
