@@ -189,7 +189,7 @@ def _check_writable(study_dir: Path, faults: list[str]) -> None:
 
 
 def _what_is_wrong(path: str | Path) -> str:
-    return ("is a file" if _is_file(path) else "no such folder") + "; name the folder that holds them"
+    return "is a file; name a folder" if _is_file(path) else "no such folder; correct its name"
 
 
 def _option(setting: str) -> str:

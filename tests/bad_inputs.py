@@ -6,6 +6,7 @@ import contextlib
 import errno
 import io
 import os
+import re
 import shutil
 import struct
 import sys
@@ -483,7 +484,7 @@ def _(at, patch):
     return ["--data", at / "partz"]
 
 
-@bad("data folder is a file", "parts.zip: is a file; name the folder")
+@bad("data folder is a file", "parts.zip: is a file; name a folder")
 def _(at, patch):
     (at / "parts.zip").write_bytes(b"PK")
     return ["--data", at / "parts.zip"]
@@ -814,8 +815,11 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             status, said = attempt(case, Path(folder))
             lines = [line.strip() for line in said.replace(folder, "…").splitlines()[1:] if line.strip()]
+            lines = [re.sub(r" {2,}", " · ", line) for line in lines if not re.match(r"file +fault", line)]
+            if said.startswith("usage:"):  # argparse's own, of which the last line tells
+                lines = lines[-1:]
             shown = lines if len(lines) < 6 else [*lines[:4], "…", lines[-1]]
-            text = "<br>".join(" ".join(printable(line).replace("|", "\\|").split()) for line in shown)
+            text = "<br>".join(printable(line).replace("|", "\\|") for line in shown)
             print(f"| {case.name} | {text} |" + ("" if status == 2 else f" exit status {status}!"))
     print(f"\n{len(CASES)} bad inputs", file=sys.stderr)
 

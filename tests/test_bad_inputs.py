@@ -128,6 +128,13 @@ def test_options_at_their_edge(tmp_path):
     assert set(table["group"]) == set("0123456789")
 
 
+def test_too_few_images_to_fit_on_can_still_be_looked_at(tmp_path):
+    for number in range(2):
+        for label in ("good", "crack"):
+            draw(tmp_path / "parts" / label / f"{number}.png")
+    assert len(taken(tmp_path, "--only", "00")) == 4
+
+
 def test_what_was_refused_is_taken_once_mended(tmp_path):
     draw_parts(tmp_path / "parts")
     for number in range(60):
