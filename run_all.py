@@ -101,15 +101,16 @@ def external(run: Run) -> str:
 def execute(work: Plan) -> int:
     """Run the notebooks of every data set, then 06 and the index page; returns the exit status."""
     options, began, side_by_side = work.options, time.perf_counter(), jobs_here(work)
-    mine = max(1, cores() // side_by_side)
+    mine, at_work = max(1, cores() // side_by_side), min(side_by_side, cores())
     environment(mine, work.study.threads)
     speed = calibrate(work.study, work.runs[0].device)
-    tasks = options.workers or mine // work.study.threads
+    on_cpu = work.runs[0].device == "cpu"
+    tasks = options.workers or (mine // work.study.threads if on_cpu else 1)
     expected = {run.name: estimate(work.study, size_of(run), speed, tasks) for run in work.runs}
     write_text(work.study_dir / ESTIMATE, json.dumps(expected, indent=1) + "\n")
     planned = sum(sum(v for k, v in part.items() if k in work.notebooks) for part in expected.values())
     say(
-        f"{len(work.runs)} data set(s), preset {options.preset}: about {shown(planned / side_by_side)}; "
+        f"{len(work.runs)} data set(s), preset {options.preset}: about {shown(planned / at_work)}; "
         f"results in {work.study_dir}"
     )
     last = work.study_dir / NOTEBOOKS[-1]
@@ -120,9 +121,7 @@ def execute(work: Plan) -> int:
         ]
         waiting = [(part.root, part.seconds) for part in parts]
         how = {"force": options.force, "verbose": options.verbose}
-        with Console(
-            work.study_dir, command(), waiting, width=side_by_side, verbose=options.verbose
-        ) as console:
+        with Console(work.study_dir, command(), waiting, width=at_work, verbose=options.verbose) as console:
             failures = carry_out_all(parts, side_by_side, **how)
             if not failures and NOTEBOOKS[-1] in work.notebooks:
                 failures = carry_out_all([Part(last, (final_job(work, scheduler),), {})], 1, **how)

@@ -181,6 +181,12 @@ def _check_workers(client: Any, folder: Path, scheduler: str) -> dict[str, Any]:
         seen = client.run(_reads, str(token), on_error="return")
     finally:
         token.unlink(missing_ok=True)
+    lost = {address: found for address, found in seen.items() if not isinstance(found, tuple)}
+    if lost:
+        raise EngineError(
+            f"{', '.join(sorted(lost))}: cannot run the project's code ({next(iter(lost.values()))!r}); start the "
+            f"workers from the project's folder, in its environment"
+        )
     blind = sorted(address for address, found in seen.items() if found[0] != str(os.getpid()))
     if blind:
         raise EngineError(

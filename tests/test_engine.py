@@ -148,6 +148,12 @@ def test_workers_with_other_code_are_refused(tmp_path, monkeypatch, cluster):
         run_tasks(slow_first, [("f", 0)], label="", shared_folder=tmp_path, scheduler=cluster)
 
 
+def test_workers_without_the_code_are_refused(tmp_path, monkeypatch, cluster):
+    monkeypatch.setattr("lib.engine._reads", refuse)
+    with pytest.raises(EngineError, match=r"cannot run the project's code .*start the workers from"):
+        run_tasks(slow_first, [("f", 0)], label="", shared_folder=tmp_path, scheduler=cluster)
+
+
 def test_a_gpu_is_one_workers_and_tasks_for_it_go_there(tmp_path, cluster):
     calls = [("f", number) for number in range(4)]
     found = run_tasks(visible, calls, label="", shared_folder=tmp_path, scheduler=cluster, gpu=True)

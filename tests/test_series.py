@@ -106,9 +106,17 @@ def test_a_job_is_done_until_what_it_rests_on_changes(tmp_path, monkeypatch):
     assert job.done()
     assert not Job("00_dataset", folder, {"A": 3}, (folder,)).done()
     assert not Job("00_dataset", folder, {"A": 2}, (folder,), "other pictures").done()
+    with monkeypatch.context() as patch:
+        patch.setattr("lib.series.whole_library", lambda: "other code")
+        assert not job.done()
     (folder / "notebooks" / "00_dataset.html").unlink()
     assert not job.done()
     job.run()
     assert job.done()
     store.make("maps/a.npy", {"other": 1}, lambda path: path.write_text("other map") and None)
     assert not job.done()
+    store.path("maps/a.npy.manifest.json").write_text(
+        "{"
+    )  # of other settings perhaps, never to be made again
+    job.run()
+    assert job.done(), "what is damaged and not read must not have every run execute the notebook again"
