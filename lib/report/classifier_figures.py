@@ -171,6 +171,7 @@ def selected_sources(diagnostics: pd.DataFrame, caption: str, by: str = "split")
         left.bar(range(len(places)), counts, 0.7, base, color=PALETTE[source], label=source, **edge)
         base += counts
     left.set_ylabel("columns of image + map" + (", mean" if by == "keep" else ""), fontsize=8.5)
+    left.yaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
     _information(right, rows, by, places)
     for axes in (left, right):
         axes.set_xticks(range(len(places)), [_place(place, by) for place in places])
