@@ -6,7 +6,7 @@ from lib.pipeline.run import open_run
 from lib.study import Study
 
 FAST = Speed(draem_training=1e-5, draem_map=1e-5, resnet=1e-4, fit=0.01, information=0.01)
-SLOW = Speed(draem_training=0.5, draem_map=0.005, resnet=0.005, fit=0.5, information=0.1)
+SLOW = Speed(draem_training=2.0, draem_map=0.005, resnet=0.005, fit=0.5, information=0.1)
 SIZE = Size(images=89, good=30, splits=3, map_splits=3)
 
 
