@@ -17,7 +17,8 @@ from lib.status import read
 PROJECT = Path(__file__).parents[2]
 COMMAND = ("--preset", "smoke", "--weights", "random-init", "--offline")
 # Captions in .md and .html name what there is when a notebook is executed, and 00 may be executed again later.
-ENDS = ("tables/*.csv", "*/tables/*.csv", "*/*.parquet", "*/predictions/*.parquet", "*/draem/*.safetensors", "*/draem/*.csv",
+ENDS = ("tables/*.csv", "*/tables/*.csv", "*/*.parquet", "*/predictions/*.parquet", "*/draem/*.safetensors",
+        "*/draem/*.csv",
         "*/maps/*.npy", "*/features/*.npy", "*/images/*.npy")  # fmt: skip
 
 
