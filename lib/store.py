@@ -282,7 +282,7 @@ class Store:
             "summary": summary
             | {"seconds": round(time.perf_counter() - start, 3), "peak_bytes": peak_memory()},
         }
-        record = json.loads(json.dumps(record))
+        record = json.loads(json.dumps(record, sort_keys=True))  # as it will be read: in the same order too
         write_text(
             manifest, json.dumps(record | {"seal": fingerprint(record)}, indent=1, sort_keys=True) + "\n"
         )

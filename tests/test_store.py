@@ -53,6 +53,16 @@ def test_a_proven_artefact_is_not_made_again(store):
     assert store.digest("a/x.txt") == first["sha256"]
 
 
+def test_what_is_made_and_what_is_read_come_in_the_same_order(store):
+    def write(path):
+        path.write_text("x")
+        return {"rows": [{"step": 1, "loss": 0.5}]}
+
+    made = store.make("x", {}, write)["summary"]
+    read = store.make("x", {}, write)["summary"]
+    assert list(made["rows"][0]) == list(read["rows"][0])
+
+
 def test_other_inputs_make_it_again(store):
     calls = []
     store.make("x", {"k": 1}, writer("one", calls))

@@ -19,7 +19,7 @@ from lib.data.textures import TextureBank, load_texture_bank, texture_folder
 from lib.draem.checkpoints import import_official, load_draem, save_draem
 from lib.draem.losses import image_score
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
-from lib.draem.training import Trained, TrainingSettings, panel, read_checkpoint, train
+from lib.draem.training import LOSSES, Trained, TrainingSettings, panel, read_checkpoint, train
 from lib.engine import report
 from lib.maps.crossfit import HALVES, Mapper, cross_fitted, inner_halves
 from lib.maps.draem import anomaly_maps
@@ -161,7 +161,7 @@ def train_all(run: Run) -> pd.DataFrame:
     effort = training_effort(run, len(good_rows(run, names[0])), sharing)
     summaries = each_split(run, train_fold, names, "DRAEM", **effort)
     parts = [
-        pd.DataFrame(summary["history"]).assign(split=name)
+        pd.DataFrame(summary["history"], columns=["step", *LOSSES, "loss", "lr"]).assign(split=name)
         for name, summary in zip(names, summaries, strict=True)
         if summary["history"]
     ]
