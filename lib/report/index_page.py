@@ -162,10 +162,10 @@ def _warnings(runs: Sequence[Run]) -> list[str]:
             f"Preset {runs[0].study.preset}: smaller networks, fewer steps and folds than the paper's. "
             "Preset paper has its settings."
         )
-    if any("ImageNet" not in _backbone(run) for run in runs):
+    if any("IMAGENET1K_V1" not in _backbone(run) for run in runs):
         found.append(
-            f"Features come from {', '.join(sorted({_backbone(run) for run in runs}))}, not from the paper's "
-            "ImageNet weights (--weights FILE)."
+            f"Features come from {', '.join(sorted({_backbone(run) for run in runs}))}, not from torchvision's "
+            "ImageNet weights, which the paper used (--weights FILE)."
         )
     return found
 
