@@ -22,7 +22,7 @@ from lib.pipeline.run import PROJECT, Run, open_run
 from lib.report.index_page import write_index
 from lib.report.page import notebook_html, versions
 from lib.series import NOTEBOOKS
-from lib.store import file_sha256, write_text
+from lib.store import Store, write_text
 from lib.study import Study
 
 HOME = PROJECT / "outputs" / "reference"
@@ -64,7 +64,9 @@ def copy_study(study_dir: Path, target: Path, *, data: str = "", photographs: bo
                 page = notebook_html(here / "notebooks" / path.name, path.stem, folder.name, NOTEBOOKS)
                 write_text(here / "notebooks" / f"{path.stem}.html", page)
     command = "python run_all.py " + shlex.join(without_paths(record["command"]))
-    sources = {name: file_sha256(PROJECT / "notebooks" / f"{name}.ipynb") for name in NOTEBOOKS}
+    homes = {name: runs[0].store for name in NOTEBOOKS[:-1]} | {NOTEBOOKS[-1]: Store(study_dir)}
+    records = {name: store.manifest(f"notebooks/{name}.ipynb") for name, store in homes.items()}
+    sources = {name: record["inputs"]["source"] for name, record in records.items() if record}
     about: dict[str, Any] = {
         "command": command,
         "versions": versions()["version"].to_dict(),

@@ -1,9 +1,11 @@
 """The copy of a study for readers: complete, small, without the machine's paths; and as new as the notebooks."""
 
+import html
 import io
 import json
 import re
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -43,6 +45,23 @@ def test_a_copy_holds_all_that_readers_need_and_no_path_of_the_machine(standin, 
     assert made["notebooks"]["04_classification"] == file_sha256(
         ROOT / "notebooks" / "04_classification.ipynb"
     )
+
+
+def broken_links(folder):
+    """Return the links and pictures of all pages that lead to no file."""
+    found = []
+    for page in folder.rglob("*.html"):
+        for target in re.findall(r'(?:href|src)="([^"]*)"', page.read_text()):
+            plain = unquote(html.unescape(target)).split("#")[0]
+            if plain and not plain.startswith(("data:", "https:")) and not (page.parent / plain).is_file():
+                found.append(f"{page.name}: {plain}")
+    return found
+
+
+def test_every_link_of_a_copy_resolves(standin, tmp_path):
+    for photographs in (True, False):
+        copy_study(standin[0], tmp_path / "copy", photographs=photographs)
+        assert broken_links(tmp_path / "copy") == []
 
 
 def test_without_photographs_the_data_s_pictures_stay_at_home(standin, tmp_path):
@@ -93,3 +112,4 @@ def test_the_reference_is_small_and_names_no_machine():
     size = sum(path.stat().st_size for path in HOME.rglob("*") if path.is_file())
     assert size < 15e6, f"{size / 1e6:.1f} MB"
     assert not machine_paths(HOME)
+    assert broken_links(HOME) == []
