@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.installed
 TOOLS := .tools
 
-.PHONY: run test lab bench backbone backbone-table reference lock audit test-slow test-gpu check clean
+.PHONY: run test lab bench backbone backbone-table reference faults lock audit test-slow test-gpu check clean
 
 run: $(READY)
 	$(PY) run_all.py $(ARGS)
@@ -41,6 +41,10 @@ reference: $(READY)
 
 test-slow: $(READY)
 	$(PY) -m pytest -m slow
+
+# Kills, lost workers, a full disk, damaged files: a quarter of an hour, and a table.
+faults: $(READY)
+	$(PY) -m tests.faults $(ARGS)
 
 test-gpu: $(READY)
 	$(PY) -m pytest -m gpu -s

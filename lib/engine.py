@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 from lib.leash import follow
 from lib.progress import BATCH, progress
 from lib.source import whole_library
-from lib.status import WORTH_A_LINE, stage
+from lib.status import WORTH_A_LINE, stage, steps_seen
 from lib.store import write_text
 
 Result = TypeVar("Result")
@@ -61,13 +61,14 @@ def run_tasks(
     at_once = min(processes, len(calls))
     where = "cluster" if scheduler else "processes" if at_once > 1 else "here"
     found: dict[int, Result] = {}
-    with stage(shared_folder, label, len(calls)) as done:
+    with stage(shared_folder, label, len(calls)) as done, ExitStack() as stack:
         start = time.perf_counter()
         results: Found[Result]
         if where == "cluster":
             results = _on_cluster(calls, shared_folder, scheduler, gpu)
         elif where == "processes":
-            results = progress(_side_by_side(calls, at_once, threads), label, len(calls), elsewhere=True)
+            seen = stack.enter_context(steps_seen(shared_folder))
+            results = progress(_side_by_side(calls, at_once, threads), label, len(calls), seen)
         else:
             results = progress(_in_turn(calls), label, len(calls))
         for number, result, seconds in results:

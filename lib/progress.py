@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from threading import Event, Lock, Thread
 from typing import Any
 
 BATCH = "STUDY_BATCH"  # set by run_all.py: plain lines instead of progress bars
+EVERY = 1.0  # seconds between two looks at what other processes do
 WHOLE = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} so far, {remaining} left"
 
 Report = Callable[..., None]  # called with (done, all, ...) after some steps
@@ -23,6 +25,7 @@ class Bars:
         self.whole: Any = None
         self.steps: Any = None
         self.at_work = ""
+        self.lock = Lock()
 
     def show(self) -> None:
         """Show the bar over the splits, if it is not there yet."""
@@ -50,6 +53,10 @@ class Bars:
         self.finished += 1
         self._move(self.finished)
 
+    def under_way(self, share: float) -> None:
+        """Move the bar to the finished splits and the `share` of those at work elsewhere."""
+        self._move(self.finished + share)
+
     def close(self) -> None:
         """Leave the bars as they are."""
         for bar in (self.steps, self.whole):
@@ -58,17 +65,21 @@ class Bars:
                 bar.close()
 
     def _move(self, to: float) -> None:
-        if self.whole is not None:
-            self.whole.update(to - self.whole.n)
+        with self.lock:
+            if self.whole is not None:
+                self.whole.update(min(to, self.total) - self.whole.n)
 
 
 _at_work: list[Bars] = []  # the loop at work in this process, if any
 
 
-def progress(items: Iterable[Any], label: str, total: int, *, elsewhere: bool = False) -> Iterable[Any]:
+def progress(
+    items: Iterable[Any], label: str, total: int, elsewhere: Callable[[], float] | None = None
+) -> Iterable[Any]:
     """Return the `total` items, with a bar as soon as `step_bar` is called within one of them; in batch, as they are.
 
-    Items that are made `elsewhere`, in other processes, have their bar from the start.
+    Items that are made in other processes have their bar from the start; `elsewhere` tells how much of them is under
+    way there, in items, and the bar follows it.
     """
     return items if os.environ.get(BATCH) else _watched(items, label, total, elsewhere)
 
@@ -104,19 +115,28 @@ def both(*reports: Report) -> Report:
     return report
 
 
-def _watched(items: Iterable[Any], label: str, total: int, elsewhere: bool) -> Iterator[Any]:
-    bars = Bars(label, total)
-    if elsewhere:
+def _watched(
+    items: Iterable[Any], label: str, total: int, elsewhere: Callable[[], float] | None
+) -> Iterator[Any]:
+    bars, ended = Bars(label, total), Event()
+    if elsewhere is not None:
         bars.show()
+        Thread(target=_follow, args=(bars, elsewhere, ended), daemon=True).start()
     _at_work[:] = [bars]
     try:
         for item in items:
             yield item
             bars.finish_one()
     finally:
+        ended.set()
         if bars in _at_work:  # no later loop has begun
             _at_work.clear()
         bars.close()
+
+
+def _follow(bars: Bars, elsewhere: Callable[[], float], ended: Event) -> None:
+    while not ended.wait(EVERY):
+        bars.under_way(elsewhere())
 
 
 def _bar(**settings: Any) -> Any:

@@ -7,8 +7,10 @@ that is. The run merges them twice a second. Nothing here may stop a run: what c
 
 from __future__ import annotations
 
+import glob
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -94,6 +96,27 @@ def steps_of(root: Path, name: str) -> Iterator[Callable[[int, int, Mapping[str,
         yield note
     finally:
         path.unlink(missing_ok=True)
+
+
+@contextmanager
+def steps_seen(root: Path) -> Iterator[Callable[[], float]]:
+    """Yield a function that tells how much of the trainings at work is done, in trainings: 1.5 is one and a half.
+
+    Trainings in other processes leave their notes meanwhile, also where no run_all.py is at work.
+    """
+    folder = root.parent / FOLDER / STEPS
+    ours = not folder.parent.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def seen() -> float:
+        notes = (read(file) for file in folder.glob(f"{glob.escape(root.name)} *.json"))
+        return sum(note["step"] / note["steps"] for note in notes if note.get("steps"))
+
+    try:
+        yield seen
+    finally:
+        if ours:
+            shutil.rmtree(folder.parent, ignore_errors=True)
 
 
 def merged(study_dir: Path) -> dict[str, dict[str, Any]]:

@@ -1,5 +1,6 @@
 """Progress bars: the true counts of splits and steps, from where a run resumes, and none where nothing is done."""
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ from lib.pipeline import anomaly
 from lib.pipeline.anomaly import map_all, train_all
 from lib.pipeline.run import Run
 from lib.progress import BATCH, progress, step_bar
+from lib.status import steps_of, steps_seen
 from lib.study import Study
 from tests.pipeline.plates import draw_plates
 
@@ -97,12 +99,38 @@ def test_no_bar_in_batch(tmp_path, bars, monkeypatch):
 
 
 def test_results_that_come_in_move_one_bar_that_is_there_at_once(bars):
-    results = iter(progress((n * n for n in range(3)), "imbalance", 3, elsewhere=True))
+    results = iter(progress((n * n for n in range(3)), "imbalance", 3, lambda: 0.0))
     assert next(results) == 0
     (whole,) = bars
     assert (whole.desc, whole.total, whole.n) == ("imbalance", 3, 0)
     assert list(results) == [1, 4]
     assert whole.n == 3 and whole.closed
+
+
+def test_the_bar_follows_what_other_processes_do(bars, monkeypatch):
+    monkeypatch.setattr("lib.progress.EVERY", 0.01)
+    results = iter(progress(range(2), "DRAEM", 2, lambda: 0.5))
+    next(results)
+    (whole,), deadline = bars, time.monotonic() + 20
+    while whole.n != 0.5:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert list(results) == [1]
+    assert whole.n == 2 and whole.closed
+
+
+def test_trainings_elsewhere_are_seen_by_their_notes(tmp_path):
+    with steps_seen(tmp_path / "plates") as seen:
+        assert seen() == 0
+        with (
+            steps_of(tmp_path / "plates", "grouped-0") as note,
+            steps_of(tmp_path / "other", "grouped-0") as other,
+        ):
+            note(5, 20, {})
+            other(9, 10, {})
+            assert seen() == 0.25
+        assert seen() == 0
+    assert not list(tmp_path.iterdir())
 
 
 def test_work_outside_a_loop_has_a_bar_only_where_it_stands_alone(bars):

@@ -64,7 +64,7 @@ def copy_study(study_dir: Path, target: Path, *, data: str = "", photographs: bo
                 page = notebook_html(here / "notebooks" / path.name, path.stem, folder.name, NOTEBOOKS)
                 write_text(here / "notebooks" / f"{path.stem}.html", page)
     command = "python run_all.py " + shlex.join(without_paths(record["command"]))
-    homes = {name: runs[0].store for name in NOTEBOOKS[:-1]} | {NOTEBOOKS[-1]: Store(study_dir)}
+    homes = dict.fromkeys(NOTEBOOKS[:-1], runs[0].store) | {NOTEBOOKS[-1]: Store(study_dir)}
     records = {name: store.manifest(f"notebooks/{name}.ipynb") for name, store in homes.items()}
     sources = {name: record["inputs"]["source"] for name, record in records.items() if record}
     about: dict[str, Any] = {
