@@ -44,11 +44,13 @@ ESTIMATE = "estimate.json"  # seconds that run_all.py expected of each notebook,
 SIDE = 144  # pixels of a picture in the strip
 
 
-def write_index(runs: Sequence[Run], home: Path, command: str, series: Sequence[str]) -> Path:
+def write_index(
+    runs: Sequence[Run], home: Path, command: str, series: Sequence[str], *, embed: bool = True
+) -> Path:
     """Write the study's index page and return its path.
 
     `home` holds the tables, figures and pages that the notebooks wrote (the study's folder, or a copy) and gets the
-    page; `series` names the notebooks in order. Pictures are embedded, so that the page can be read alone.
+    page; `series` names the notebooks in order. With `embed` pictures are in the page, so that it can be read alone.
     """
     said = pd.read_csv(home / "tables" / "conclusions.csv", keep_default_na=False)
     short = pd.read_csv(home / "tables" / "answer.csv", keep_default_na=False)
@@ -66,6 +68,7 @@ def write_index(runs: Sequence[Run], home: Path, command: str, series: Sequence[
             f"seed {study.seed}",
             *(f"{part} {software['version'][part]}" for part in ("Python", "torch")),
         ],
+        embed=embed,
         warnings=_warnings(runs),
         datasets=[
             {
@@ -75,7 +78,7 @@ def write_index(runs: Sequence[Run], home: Path, command: str, series: Sequence[
                 "answer": answers[run.name],
                 "answers": said[said["dataset"] == run.name].to_dict("records"),
                 "strip": strip(run),
-                "figures": _figures(home, home / run.name / "figures", SHOWN),
+                "figures": _figures(home, home / run.name / "figures", SHOWN, embed),
                 "more": _figures(home, home / run.name / "figures"),
                 "notebooks": _notebooks(home, run.name, series[:-1]),
             }
@@ -83,7 +86,7 @@ def write_index(runs: Sequence[Run], home: Path, command: str, series: Sequence[
         ],
         main_tables=_tables(home, MAIN_TABLES),
         tables=_tables(home, TABLES),
-        figures=_figures(home, home / "figures", SHOWN_OVER_ALL),
+        figures=_figures(home, home / "figures", SHOWN_OVER_ALL, embed),
         settings=accessible(study.describe().to_html(border=0, index_names=False, classes="wide-text")),
         times=accessible(times(runs, series).to_html(border=0, index_names=False, na_rep="–")),
         versions=accessible(software.to_html(border=0, index_names=False)),
@@ -194,22 +197,24 @@ def _tables(home: Path, titles: Mapping[str, str]) -> list[dict[str, Any]]:
     ]
 
 
-def _figures(home: Path, folder: Path, names: Sequence[str] | None = None) -> list[dict[str, str]]:
-    """Return the figures that exist, embedded if named; alternative text and caption stand in the PNG itself."""
-    chosen = names or sorted(path.stem for path in folder.glob("*.png"))
+def _figures(
+    home: Path, folder: Path, names: Sequence[str] | None = None, embed: bool = True
+) -> list[dict[str, Any]]:
+    """Return the figures that exist, all or those named; alternative text and caption stand in the PNG itself."""
     entries = []
-    for path in (folder / f"{name}.png" for name in chosen):
-        if path.exists():
-            with Image.open(path) as picture:
-                told = dict(picture.info)
-            href = quote(path.relative_to(home).as_posix())
-            entries.append(
-                {
-                    "alt": str(told.get("Description", path.stem)),
-                    "caption": str(told.get("Comment", "")),
-                    "source": embedded(path.read_bytes()) if names else "",
-                    "png": href,
-                    "svg": href.removesuffix("png") + "svg",
-                }
-            )
+    for path in (folder / f"{name}.png" for name in names or sorted(p.stem for p in folder.glob("*.png"))):
+        if not path.exists():
+            continue
+        with Image.open(path) as picture:
+            told = dict(picture.info)
+        kinds = [kind for kind in ("png", "svg") if path.with_suffix(f".{kind}").exists()]
+        stem = quote(path.with_suffix("").relative_to(home).as_posix())
+        entries.append(
+            {
+                "alt": str(told.get("Description", path.stem)),
+                "caption": str(told.get("Comment", "")),
+                "source": embedded(path.read_bytes()) if embed and names else f"{stem}.png",
+                "files": {kind: f"{stem}.{kind}" for kind in kinds},
+            }
+        )
     return entries

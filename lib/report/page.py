@@ -44,11 +44,12 @@ def versions() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["software", "version"]).set_index("software")
 
 
-def notebook_html(path: Path, name: str, where: str, series: Sequence[str]) -> str:
+def notebook_html(path: Path, name: str, where: str, series: Sequence[str], *, embed: bool = True) -> str:
     """Return an executed notebook as one HTML page; `where` is the data set (or study) in its title.
 
     `series` names all notebooks in order; the last one stands in the study's own folder. What the notebook ran with
-    (papermill's record of it) stands at the page's top, code is folded, and no script runs on the page.
+    (papermill's record of it) stands at the page's top, code is folded, and no script runs on the page. Without
+    `embed` pictures are linked where their files are there.
     """
     notebook = nbformat.read(path, as_version=4)
     heading = re.search(r"^# (.+)$", notebook.cells[0].source, re.MULTILINE)
@@ -59,10 +60,15 @@ def notebook_html(path: Path, name: str, where: str, series: Sequence[str]) -> s
         anchor_link_text="#",
         preprocessors=[TagRemovePreprocessor, CoalesceStreamsPreprocessor],
     )
+    for output in (one for cell in notebook.cells for one in cell.get("outputs", []) if "metadata" in one):
+        file = output.metadata.get("file")
+        kinds = [kind for kind in ("png", "svg") if file and (path.parent / f"{file}.{kind}").is_file()]
+        output.metadata["files"] = {kind: f"{file}.{kind}" for kind in kinds}
     given = notebook.metadata.get("papermill", {}).get("parameters", {})
     page = {
         "title": f"{heading.group(1) if heading else name} · {where}",
         "where": where,
+        "embed": embed,
         "css": (TEMPLATES / "page.css").read_text(encoding="utf-8"),
         "links": _links(name, series),
         "around": _around(name, series),

@@ -7,6 +7,7 @@ import base64
 import binascii
 import io
 import json
+import os
 import shlex
 import shutil
 from collections.abc import Sequence
@@ -38,7 +39,7 @@ PATHS = ("--data", "--weights", "--textures", "--draem-checkpoint", "--groups", 
 def copy_study(study_dir: Path, target: Path, *, data: str = "", photographs: bool = True) -> Path:
     """Copy what readers need of a finished study into `target`, anew, and return its index page.
 
-    Tables, figures, executed notebooks and their pages; pictures get a palette of 256 colours. Without `photographs`
+    Tables, figures (PNG with fewer colours, linked by the pages), executed notebooks and pages. Without `photographs`
     the figures that show the data's own pictures are left out, and with them the notebooks; the index page keeps one
     small picture per class. Raises `FileNotFoundError` where the study is not finished.
     """
@@ -56,12 +57,13 @@ def copy_study(study_dir: Path, target: Path, *, data: str = "", photographs: bo
         for path in sorted((folder / "figures").glob("*.png")):
             if photographs or path.stem not in PHOTOGRAPHS:
                 _write(here / "figures" / path.name, smaller(path.read_bytes()))
-                _copy(path.with_suffix(".svg"), here / "figures" / f"{path.stem}.svg")
         for path in sorted((folder / "notebooks").glob("*.ipynb")) if photographs else ():
             if path.stem in NOTEBOOKS:
                 notebook = portable(nbformat.read(path, as_version=4))
                 nbformat.write(notebook, _made(here / "notebooks" / path.name))
-                page = notebook_html(here / "notebooks" / path.name, path.stem, folder.name, NOTEBOOKS)
+                page = notebook_html(
+                    here / "notebooks" / path.name, path.stem, folder.name, NOTEBOOKS, embed=False
+                )
                 write_text(here / "notebooks" / f"{path.stem}.html", page)
     command = "python run_all.py " + shlex.join(without_paths(record["command"]))
     homes = dict.fromkeys(NOTEBOOKS[:-1], runs[0].store) | {NOTEBOOKS[-1]: Store(study_dir)}
@@ -73,7 +75,7 @@ def copy_study(study_dir: Path, target: Path, *, data: str = "", photographs: bo
         "notebooks": sources,
     }
     write_text(target / "made.json", json.dumps(about, indent=1) + "\n")
-    return write_index(runs, target, command, NOTEBOOKS)
+    return write_index(runs, target, command, NOTEBOOKS, embed=False)
 
 
 def runs_of(study_dir: Path, settings: dict[str, Any], data: str = "") -> list[Run]:
@@ -88,10 +90,14 @@ def runs_of(study_dir: Path, settings: dict[str, Any], data: str = "") -> list[R
 
 
 def smaller(picture: bytes) -> bytes:
-    """Return a PNG with a palette of 256 colours and the same texts, or itself where that is no smaller."""
+    """Return a PNG with 64 colours and the same texts; itself where it has a palette or that would be no smaller."""
     with Image.open(io.BytesIO(picture)) as opened:
+        if opened.mode == "P":
+            return picture
         told = {key: value for key, value in opened.info.items() if isinstance(value, str)}
-        reduced = opened.convert("RGB").quantize(256, method=Image.Quantize.MEDIANCUT)
+        reduced = opened.convert("RGB").quantize(
+            64, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE
+        )
     texts = PngInfo()
     for key, value in told.items():
         texts.add_itxt(str(key), str(value))
@@ -118,7 +124,7 @@ def without_paths(command: Sequence[str]) -> list[str]:
     """Return a command line whose folders and files are named without the way to them."""
     shown: list[str] = []
     for part in command:
-        is_path = bool(shown) and shown[-1] in PATHS
+        is_path = bool(shown) and shown[-1] in PATHS and ("/" in part or os.sep in part)
         shown.append(f"DIR/{Path(part).name}" if is_path else part)
     return shown
 

@@ -38,8 +38,12 @@ def test_parameters_stand_at_the_top_and_are_escaped(tmp_path):
 def test_pictures_carry_alternative_text_caption_and_links(tmp_path):
     told = {"alt": EVIL, "caption": "plates · 3 folds", "file": "../figures/recalls"}
     output = new_output("display_data", {"image/png": "aGk=", "text/plain": "x"}, metadata=told)
-    page = rendered(tmp_path, [new_code_cell("draw()", outputs=[output])])
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "figures" / "recalls.svg").touch()
+    page = rendered(tmp_path / "notebooks", [new_code_cell("draw()", outputs=[output])])
     assert EVIL not in page
+    assert "recalls.png" not in page, "a file that is not there"
     assert "<small>plates · 3 folds</small>" in page
     assert '<a href="../figures/recalls.svg">SVG</a>' in page
 

@@ -38,7 +38,7 @@ def test_a_copy_holds_all_that_readers_need_and_no_path_of_the_machine(standin, 
         assert (folder / "notebooks" / f"{name}.html").is_file()
         assert json.loads((folder / "notebooks" / f"{name}.ipynb").read_text())["cells"]
     copied = {path.name for path in (folder / "figures").iterdir()}
-    assert copied == {path.name for path in (study / folder.name / "figures").iterdir()}
+    assert copied == {path.name for path in (study / folder.name / "figures").glob("*.png")}
     assert not list(tmp_path.rglob("*.parquet"))
     made = json.loads((tmp_path / "copy" / "made.json").read_text())
     assert "--preset smoke" in made["command"]
@@ -92,12 +92,12 @@ def test_a_picture_gets_smaller_and_keeps_its_texts():
     assert len(small) < 0.6 * len(buffer.getvalue())
     opened = Image.open(io.BytesIO(small))
     assert opened.info["Description"] == "what it shows"
-    assert np.abs(np.asarray(opened.convert("RGB")).astype(int) - np.asarray(picture)).mean() < 20
+    assert np.abs(np.asarray(opened.convert("RGB")).astype(int) - np.asarray(picture)).mean() < 40
 
 
 def test_commands_name_files_without_the_way_to_them():
-    command = ["--dataset", "shaft", "--data", "../secret/place/tiles", "--set", "folds=5"]
-    assert without_paths(command) == ["--dataset", "shaft", "--data", "DIR/tiles", "--set", "folds=5"]
+    command = ["--weights", "embedded", "--data", "../secret/place/tiles", "--set", "folds=5"]
+    assert without_paths(command) == ["--weights", "embedded", "--data", "DIR/tiles", "--set", "folds=5"]
 
 
 @pytest.mark.skipif(not COPIES, reason="outputs/reference holds nothing yet (make reference)")
