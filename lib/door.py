@@ -106,7 +106,7 @@ def resource_faults(work: Plan, sizes: Mapping[str, Size], side_by_side: int) ->
     free = Store(work.study_dir).disk_free()
     if need > free:
         faults.append(
-            f"{work.study_dir}: about {need / 1e9:.1f} GB of disk needed, {free / 1e9:.1f} GB free; "
+            f"{work.study_dir}: about {need / 1e6:,.0f} MB of disk needed, {free / 1e6:,.0f} MB free; "
             "choose another --output, or a smaller image_size"
         )
     cpu = work.runs[0].device == "cpu"

@@ -20,8 +20,12 @@ from lib.store import write_text
 from lib.study import Study
 
 
-def caption(run: Run) -> str:
-    """Say what a figure or table rests on: data set, preset, folds, DRAEM, maps, textures, backbone."""
+def caption(run: Run, through: int = 3) -> str:
+    """Say what a figure or table rests on: data set, preset, folds, DRAEM, maps, textures, backbone.
+
+    `through` is the number of the last notebook whose results it shows; textures come with 01, the backbone with 03,
+    and are not named before, whether or not they are known by then.
+    """
     study, store = run.study, run.store
     kind = "synthetic stand-in, not the paper's data" if run.synthetic else "real images"
     length = f"{study.draem_epochs} epochs" if study.draem_epochs else f"{study.draem_steps} steps"
@@ -35,9 +39,10 @@ def caption(run: Run) -> str:
     drawn = [
         store.manifest(name) for name in store.names() if name.startswith("draem/") and "history" not in name
     ]
-    parts += sorted({f"textures: {m['summary']['textures']}" for m in drawn if m})
+    if through >= 1:
+        parts += sorted({f"textures: {m['summary']['textures']}" for m in drawn if m})
     features = store.manifest("features/image.npy")
-    if features:
+    if through >= 3 and features:
         summary = features["summary"]
         parts.append(
             f"{summary['backbone']}, sha256 {summary['backbone_sha256'][:12]}, {study.feature_size} px"
