@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import difflib
 import hashlib
-import math
-import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import pandas as pd
+
+from lib.values import converted
 
 MapFit = Literal["as_written", "cross_fitted"]
 
@@ -147,7 +146,7 @@ class Study:
                 faults.append(f"unknown setting {name!r}{near} (`--list` shows them all)")
                 continue
             try:
-                values[name] = _coerce(value, kinds[name])
+                values[name] = converted(value, kinds[name])
             except ValueError as error:
                 faults.append(f"{name}={value!r}: {error}")
         if "draem_epochs" in (overrides or {}) and "draem_steps" not in (overrides or {}):
@@ -304,44 +303,6 @@ def parse_settings(pairs: Sequence[str]) -> dict[str, str]:
         if settings.setdefault(name, value) != value:
             raise StudyError(f"{name}={settings[name]} and {name}={value} contradict each other: give one")
     return settings
-
-
-def _coerce(value: Any, kind: Any) -> Any:
-    """Convert `value` (possibly text) to the field's type; raises ValueError in plain words."""
-    if isinstance(kind, types.GenericAlias):  # tuple[int, ...] or tuple[float, ...]
-        if isinstance(value, str):
-            try:
-                value = ast.literal_eval(value if "," in value else value + ",")
-            except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-                raise ValueError("expected numbers with commas between, such as 0.5,1.0") from None
-        if isinstance(value, (int, float)):
-            value = (value,)
-        if not isinstance(value, (tuple, list)):
-            raise ValueError("expected numbers with commas between, such as 0.5,1.0")
-        element = typing.get_args(kind)[0]
-        return tuple(_coerce(item, element) for item in value)
-    if kind is bool:
-        text = str(value).lower()
-        if text not in ("true", "false", "1", "0", "yes", "no"):
-            raise ValueError("expected true or false")
-        return text in ("true", "1", "yes")
-    if kind is int:
-        if isinstance(value, bool) or (number := _number(value)) != int(number):
-            raise ValueError("expected a whole number")
-        return int(number)
-    if kind is float:
-        return _number(value)
-    return str(value)
-
-
-def _number(value: Any) -> float:
-    try:
-        number = float(value)
-    except (ValueError, TypeError, OverflowError):
-        raise ValueError("expected a number") from None
-    if not math.isfinite(number):
-        raise ValueError("expected a finite number")
-    return number
 
 
 def _plain(value: Any) -> Any:

@@ -680,7 +680,7 @@ def _(at, patch):
     return ["--textures", at / "textures", "--output", at / "textures/out"]
 
 
-@bad("too little disk", "GB of disk needed, 0.0 GB free", "choose another --output")
+@bad("too little disk", "MB of disk needed, 0 MB free", "choose another --output")
 def _(at, patch):
     patch.setattr(Store, "disk_free", lambda store: 1000)
 

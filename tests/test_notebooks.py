@@ -140,6 +140,8 @@ def test_list_and_dry_run_run_nothing(tmp_path):
     assert "paper" in listed
     dry = run_all("--preset", "smoke", "--output", tmp_path, "--weights", "random-init", "--dry-run").stdout
     assert dry.count("01_draem_training") == 3
-    assert "in all on this machine" in dry
+    assert "in all, " in dry
+    assert re.search(r"the largest preset that fits in a night here: \w+", dry)
+    assert re.search(r"01_draem_training +about .* GB +\d+ MB", dry), "memory and disk"
     assert not list(tmp_path.rglob("*.ipynb"))
     assert not list(tmp_path.rglob("*.png"))

@@ -15,7 +15,8 @@ import pandas as pd
 from lib.store import write_text
 
 MISSING = "–"
-_INTERVAL = re.compile(r" (\([^()]*–[^()]*\))$")  # at a cell's end; goes below the value
+LEFT = ' class="left"'  # heads of columns that name rows
+_INTERVAL = re.compile(r" (\([^()]*(?:–| to )[^()]*\))$")  # at a cell's end; goes below the value
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,10 @@ class Table:
     def _head(self) -> list[str]:
         columns = [column if isinstance(column, tuple) else (column, "") for column in self.frame.columns]
         if not any(below for _, below in columns):
-            return ["".join(f'<th scope="col">{html.escape(str(over))}</th>' for over, _ in columns)]
+            cells = [
+                (html.escape(str(over)), place < self.headers) for place, (over, _) in enumerate(columns)
+            ]
+            return ["".join(f'<th scope="col"{LEFT if left else ""}>{text}</th>' for text, left in cells)]
         upper, lower = [], []
         for (over, grouped), same in groupby(columns, key=lambda column: (column[0], bool(column[1]))):
             names = [below for _, below in same]
@@ -106,7 +110,7 @@ class Table:
                 upper.append(f'<th scope="colgroup" colspan="{len(names)}">{shown}</th>')
                 lower += [f'<th scope="col">{html.escape(str(name))}</th>' for name in names]
             else:
-                upper.append(f'<th scope="col" rowspan="2">{shown}</th>')
+                upper.append(f'<th scope="col" rowspan="2"{LEFT}>{shown}</th>')
         return ["".join(upper), "".join(lower)]
 
 

@@ -125,7 +125,7 @@ def test_test_goods_given_to_draem_are_caught(run, monkeypatch, leaking):
 
 def test_maps_from_the_draem_of_the_own_half_are_caught(run, monkeypatch):
     real = anomaly.cross_fitted
-    monkeypatch.setattr(anomaly, "cross_fitted", lambda mappers, *rest: real(mappers[::-1], *rest))
+    monkeypatch.setattr(anomaly, "cross_fitted", lambda mappers, *a, **k: real(mappers[::-1], *a, **k))
     assert "grouped-0: mapped by a DRAEM that saw it" in leaks(run, made_maps(run, monkeypatch))
 
 
