@@ -10,7 +10,7 @@ import json
 import os
 import shlex
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,25 @@ def copy_study(study_dir: Path, target: Path, *, data: str = "", photographs: bo
         "notebooks": sources,
     }
     write_text(target / "made.json", json.dumps(about, indent=1) + "\n")
-    return write_index(runs, target, command, NOTEBOOKS, embed=False)
+    index = write_index(runs, target, command, NOTEBOOKS, embed=False)
+    settings = [value for value in record["settings"].values() if isinstance(value, str)]
+    told = {
+        path
+        for path in (*settings, *(run.data_dir for run in runs), str(study_dir))
+        if Path(path).is_absolute()
+    }
+    for file in target.rglob("*"):
+        if file.suffix in (".html", ".ipynb", ".csv", ".md"):
+            _without_ways(file, told)
+    return index
+
+
+def _without_ways(file: Path, paths: Collection[str]) -> None:
+    """Name the `paths` in a text file without the way to them, as `without_paths` does in a command."""
+    text = file.read_text(encoding="utf-8")
+    for path in sorted(paths, key=len, reverse=True):
+        text = text.replace(path, f"DIR/{Path(path).name}")
+    write_text(file, text)
 
 
 def runs_of(study_dir: Path, settings: dict[str, Any], data: str = "") -> list[Run]:

@@ -75,6 +75,19 @@ def test_without_photographs_the_data_s_pictures_stay_at_home(standin, tmp_path)
     assert index.count("data:image/jpeg") == 6  # image and map of three classes
 
 
+def test_paths_of_the_machine_become_names(standin, tmp_path):
+    """The study's folder lies in a temporary one, whose path stands in the executed notebooks."""
+    study = standin[0]
+    executed = (study / "deco_cap-synthetic" / "notebooks" / "03_features.ipynb").read_text()
+    assert str(study) in executed
+    copy_study(study, tmp_path / "copy")
+    assert str(study) not in "".join(p.read_text() for p in tmp_path.rglob("*.ipynb"))
+    assert (
+        "DIR/smoke"
+        in (tmp_path / "copy" / "deco_cap-synthetic" / "notebooks" / "03_features.html").read_text()
+    )
+
+
 def test_an_unfinished_study_is_refused(standin, tmp_path):
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / "study.json").write_text((standin[0] / "study.json").read_text())
