@@ -22,8 +22,8 @@ STOPPED = """
 import sys, time
 from lib.leash import Stopped, stop_on_signals
 stop_on_signals()
-print("ready", flush=True)
 try:
+    print("ready", flush=True)
     time.sleep(60)
 except KeyboardInterrupt as stop:
     print(type(stop).__name__, stop, flush=True)
@@ -53,7 +53,7 @@ def test_a_process_on_the_leash_ends_with_its_parent():
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_a_run_as_ctrl_c_does(number):
-    process = start(STOPPED)
+    process = start(STOPPED, lambda: signal.signal(number, signal.SIG_DFL))  # whatever these tests run under
     process.stdout.readline()
     process.send_signal(number)
     said, _ = process.communicate(timeout=10)
