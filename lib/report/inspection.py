@@ -21,7 +21,7 @@ from lib.line.verdicts import FOREIGN, LOOK, PASS, REFUSED, REJECT, UNCERTAIN, d
 from lib.pipeline.run import Run
 from lib.report.figures import OUTLINE, PALETTE, bare, footnote, plain
 from lib.report.galleries import overlaid
-from lib.report.metrics import SPOKEN
+from lib.report.names import SPOKEN
 from lib.store import Store, write_text
 
 VERDICTS = "verdicts.csv"
