@@ -5,8 +5,9 @@
 
 Where groups are known, the parts share none. A row per held-out part and required recall: promised recall and false
 rejects with 95 % intervals, and the held-out part's own, counted at the threshold, with Clopper-Pearson intervals (too
-narrow where objects repeat); `within` tells whether what came lies in the promise's interval. Then what the three
-verdicts do to good and defective products, and how many pictures were called foreign.
+narrow where objects repeat); `agree` tells whether their difference is no more than both intervals allow (Newcombe's
+95 % interval of a difference holds zero). Then what the three verdicts do to good and defective products, and how many
+pictures were called foreign.
 """
 
 import argparse
@@ -90,16 +91,23 @@ def compare(options: argparse.Namespace, known: Catalogue, rows: np.ndarray, fol
             ("recall", caught, int(bad.sum()), "recall"),
             ("false rejects", rejected, int((~bad).sum()), "false_rejects"),
         ):
-            low, high = (getattr(threshold, f"{told}_{end}") for end in ("low", "high"))
-            row[f"{what}: promised"] = shown(getattr(threshold, told), low, high)
-            row[f"{what}: came"] = f"{shown(k / n, *clopper_pearson(k, n))} = {k}/{n}"
-            row[f"{what}: within"] = "yes" if low <= k / n <= high else "no"
+            promised = tuple(getattr(threshold, f"{told}{end}") for end in ("", "_low", "_high"))
+            came = (k / n, *clopper_pearson(k, n))
+            row[f"{what}: promised"] = shown(*promised)
+            row[f"{what}: came"] = f"{shown(*came)} = {k}/{n}"
+            row[f"{what}: agree"] = "yes" if agree(promised, came) else "NO"
         for kind, among in (("defective", bad), ("good", ~bad)):
             shares = [f"{(verdict[among] == name).mean():.1%}" for name in (PASS, LOOK, REJECT)]
             row[f"{kind}: pass/look/reject"] = " / ".join(shares)
         row["foreign"] = f"{int((table['reason'] == FOREIGN).sum())} of {len(table)}"
         found.append(row)
     return found
+
+
+def agree(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    """Whether two shares (value, low, high) differ by no more than chance: the ends that face each other count."""
+    lower, upper = sorted((a, b))
+    return upper[0] - lower[0] <= np.hypot(lower[2] - lower[0], upper[0] - upper[1])
 
 
 def shown(value: float, low: float, high: float) -> str:
