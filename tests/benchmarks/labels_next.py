@@ -194,7 +194,10 @@ def against_random(rows: pd.DataFrame) -> pd.DataFrame:
                 f"{name}_high": gain.mean() + half,
             }
         table.append(row)
-    return pd.DataFrame(table)
+    found = pd.DataFrame(table)
+    return found.sort_values("way", key=lambda ways: ways.map(list(WAYS).index), kind="stable").sort_values(
+        ["share", "product"], kind="stable", ignore_index=True
+    )
 
 
 def markdown(table: pd.DataFrame) -> str:
