@@ -1,7 +1,9 @@
 """Labels next against random choice at equal label count, and against simpler ways, simulated on the drawn stand-ins.
 
-    python -m tests.benchmarks.labels_next                      # the table and figure of docs/labels.md
-    python -m tests.benchmarks.labels_next --seed 100 --classifier linear --ways all   # as the default was chosen
+    python -m tests.benchmarks.labels_next --figure docs/labels-next.png            # what docs/labels.md reports
+    python -m tests.benchmarks.labels_next --classifier mlp --ways "labels next"
+    python -m tests.benchmarks.labels_next --shares 0.05 0.2 --ways "labels next"
+    python -m tests.benchmarks.labels_next --seed 100 --repeats 4 --ways all        # how the default was chosen
 
 A stream of `POOL` images holds few defects, its classes in the paper's proportions. 20 good images and one defect of
 each class are labelled; each round the classifier is fitted, a way chooses 20 more, and they are labelled. Test
@@ -251,7 +253,7 @@ def main() -> None:
     parser.add_argument(
         "--seed", type=int, default=200, help="of the pictures: 100 chose the default, 200 reports"
     )
-    parser.add_argument("--classifier", choices=["mlp", "linear"], default="mlp")
+    parser.add_argument("--classifier", choices=["linear", "mlp"], default="linear")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--out", type=Path, default=PROJECT / "outputs/benchmarks")
     parser.add_argument("--figure", type=Path, help="draw recall against labels into this PNG")
@@ -266,7 +268,8 @@ def main() -> None:
     )  # fmt: skip
     rows = pd.DataFrame([row for part in found for row in part])
     table = against_random(rows)
-    stem = f"labels-next-{told.classifier}-seed-{told.seed}"
+    shares = "-".join(f"{share:g}" for share in told.shares)
+    stem = f"labels-next-{told.classifier}-seed-{told.seed}-share-{shares}"
     write_text(told.out / f"{stem}-rounds.csv", rows.to_csv(index=False))
     write_text(told.out / f"{stem}.csv", table.to_csv(index=False))
     print(markdown(table), flush=True)
