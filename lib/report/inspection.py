@@ -129,6 +129,12 @@ def new_pictures(table: pd.DataFrame) -> pd.DataFrame:
     return table[(table["verdict"] != REFUSED) & (table["seen_in_training"].fillna("") == "")]
 
 
+def labelable(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows worth a label: new pictures, each once, that are not so foreign that a person sees them anyway."""
+    fresh = new_pictures(table)
+    return fresh[(fresh["reason"] != FOREIGN) & (fresh["same_as"].fillna("") == "")].reset_index(drop=True)
+
+
 def flagged(table: pd.DataFrame) -> pd.DataFrame:
     """Return what a person should see or know of, with the reason in words."""
     same = table["same_as"].fillna("").map(lambda name: f"same picture as {name}" if name else "")
