@@ -130,7 +130,7 @@ def new_pictures(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def labelable(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows worth a label: new pictures, each once, that are not so foreign that a person sees them anyway."""
+    """Return the rows worth a label: new pictures, each once, but foreign ones, which a person sees anyway."""
     fresh = new_pictures(table)
     return fresh[(fresh["reason"] != FOREIGN) & (fresh["same_as"].fillna("") == "")].reset_index(drop=True)
 
