@@ -90,8 +90,8 @@ CHANGES = [
 ]
 SAME_BYTES = {"skip_bad", "draem_precision", "draem_compile"}  # proven anew, but equal here; see above
 STANDIN_CHANGES = [
-    ("standin_scale", 0.05, ("synthetic", "index", "folds", "images/", "features/", *OF_DRAEM)),
-    ("standin_side", 96, ("synthetic", "index", "folds", "images/", "features/", *OF_DRAEM)),
+    ("standin_scale", 0.05, ("synthetic", "index", "folds", "images/", "patches/", "features/", *OF_DRAEM)),
+    ("standin_side", 96, ("synthetic", "index", "folds", "images/", "patches/", "features/", *OF_DRAEM)),
 ]
 
 
