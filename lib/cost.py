@@ -14,18 +14,23 @@ import torch
 from lib.classify.backbone import load_backbone
 from lib.classify.features import image_features
 from lib.classify.mlp import fit_predict
+from lib.classify.patches import N_CHANNELS, grid
 from lib.classify.selection import mutual_information, n_selected
 from lib.data.textures import procedural_textures
 from lib.draem.training import TrainingSettings, train
 from lib.maps.crossfit import HALVES
-from lib.study import MapFit, Study
+from lib.maps.patch_memory import HELD_OUT
+from lib.pipeline.effort import compared_seconds, coreset_seconds
+from lib.study import Reading, Study
 
 TEXTURES = 400  # pictures of the bank that DRAEM's anomalies are cut from
 PROCESS_BYTES = 350_000_000  # Python with PyTorch and what else a kernel imports
-DRAEMS: dict[MapFit, int] = {"as_written": 1, "cross_fitted": HALVES}  # trainings per split
+# models per split
+MODELS: dict[Reading, int] = {"as_written": 1, "cross_fitted": HALVES, "patch_memory": HALVES}
 SECONDS_PER_NOTEBOOK = 5.0  # a kernel's start, imports, figures, HTML
 # Fits of `image` that the baselines cost, from tests/benchmarks: `stats` alone is four, as few columns learn slowly.
-BASELINE_FITS, CHEAP_FITS = 7.0, 0.2
+BASELINE_FITS, CHEAP_FITS, GUIDED_FITS = 7.0, 0.2, 2.0
+PATCHES_SHARE = 0.8  # of a ResNet-18's work that its first three stages are
 
 
 @dataclass(frozen=True)
@@ -91,45 +96,62 @@ def estimate(study: Study, size: Size, speed: Speed, tasks: int = 1) -> dict[str
     rows = size.images * (1 - 1 / study.folds) / 400
     models = study.repeats * (2 if study.binary == "separate" else 1)
     level = size.splits * models * (3 * speed.fit + speed.information) * rows
-    fit = size.map_splits * models * speed.fit * rows if study.baselines else 0.0
-    cheap = level + CHEAP_FITS * fit
-    whole = level + BASELINE_FITS * fit
+    fit = size.map_splits * models * speed.fit * rows
+    guided = GUIDED_FITS * fit * study.guided
+    cheap = level + CHEAP_FITS * fit * study.baselines + guided
+    whole = level + BASELINE_FITS * fit * study.baselines + guided
     # a cross-fitted fold: two DRAEMs, and two maps of each test image
     made = map_splits(study, size)
     steps = maps = 0.0
+    memories = compared_images = 0.0
+    patches = size.images * speed.resnet * PATCHES_SHARE * (study.patch_size / study.feature_size) ** 2
     for reading, folds in made.items():
-        shares = DRAEMS[reading]
-        steps += folds * shares * study.steps_for(trained // shares, shares)
-        maps += folds * size.images * (1 + (shares - 1) / study.folds)
+        shares = MODELS[reading]
+        images = folds * size.images * (1 + (shares - 1) / study.folds)
+        if reading == "patch_memory":
+            memories += folds * shares * (coreset_seconds(study) + HELD_OUT * compared_seconds(study))
+            compared_images += images * compared_seconds(study)
+        else:
+            steps += folds * shares * study.steps_for(trained // shares, shares)
+            maps += images
+    early = patches if memories else 0.0
+    late = patches if study.guided and not memories else 0.0
     compared = (sum(made.values()) - size.map_splits) / size.splits
     seconds = {
         "00_dataset": size.images * 0.01,
-        "01_draem_training": steps * study.draem_batch * speed.draem_training,
-        "02_anomaly_maps": (maps + size.images) * speed.draem_map,
-        "03_features": (1 + sum(made.values())) * size.images * speed.resnet,
+        "01_draem_training": steps * study.draem_batch * speed.draem_training + memories + early,
+        "02_anomaly_maps": (maps + size.images) * speed.draem_map + compared_images,
+        "03_features": (1 + sum(made.values())) * size.images * speed.resnet + late,
         "04_classification": whole * (1 + compared) + cheap * (study.inner_folds - 1),
         "05_imbalance_study": cheap * sum(share for share in study.keep if share < 1),
     }
     if study.draem_checkpoint:
-        seconds["01_draem_training"] = 1.0
+        seconds["01_draem_training"] = 1.0 + memories + early
     at_once = {name: 1 if name == "00_dataset" else max(1, min(tasks, size.splits)) for name in seconds}
     return {name: value / at_once[name] + SECONDS_PER_NOTEBOOK for name, value in seconds.items()}
 
 
-def map_splits(study: Study, size: Size) -> dict[MapFit, int]:
+def map_splits(study: Study, size: Size) -> dict[Reading, int]:
     """Return the number of splits that get maps of each reading; the one beside it is made for one scheme only."""
-    return {fit: size.map_splits if fit == study.map_fit else study.folds for fit in study.map_fits}
+    return {one: size.map_splits if one == study.reading else study.folds for one in study.readings}
 
 
 def disk(study: Study, size: Size) -> dict[str, int]:
     """Return the bytes that the artefacts of each notebook of one data set take."""
     made = map_splits(study, size)
-    networks = 4 * _weights(study) * sum(count * DRAEMS[fit] for fit, count in made.items())
+    networks = (
+        4 * _weights(study) * sum(count * MODELS[one] for one, count in made.items() if one != "patch_memory")
+    )
+    sides = {study.image_size, study.feature_size}
+    patches = 0
+    if study.guided or "patch_memory" in made:
+        sides.add(study.patch_size)
+        patches = size.images * grid(study.patch_size) ** 2 * N_CHANNELS * 2
     return {
-        "00_dataset": size.images * 3 * (study.image_size**2 + study.feature_size**2),
+        "00_dataset": size.images * 3 * sum(side**2 for side in sides),
         "01_draem_training": int(networks),
         "02_anomaly_maps": sum(made.values()) * size.images * 2 * study.image_size**2,
-        "03_features": (1 + sum(made.values())) * size.images * 512 * 4,
+        "03_features": (1 + sum(made.values())) * size.images * 512 * 4 + patches,
     }
 
 

@@ -22,7 +22,7 @@ from lib.data.textures import load_texture_bank
 from lib.draem.checkpoints import import_official
 from lib.engine import EngineError, run_tasks
 from lib.machine import memory_free
-from lib.pipeline.anomaly import all_draems, good_rows
+from lib.pipeline.models import all_models, good_rows
 from lib.pipeline.pictures import folds, index
 from lib.pipeline.predictions import check_training_parts
 from lib.pipeline.run import Run
@@ -84,7 +84,7 @@ def _pictures(run: Run, fits: bool) -> None:
             raise ValueError(
                 f"the good class is called {DEFECTIVE!r}; rename its folder, or choose another (--good)"
             )
-        for name in all_draems(run):
+        for name in all_models(run, *run.study.readings):
             good_rows(run, name)
         if fits:
             check_training_parts(run)

@@ -32,13 +32,14 @@ NOTEBOOKS = (
 )
 WRITES: dict[str, tuple[str, ...]] = {  # what `--force` makes a notebook's step do again
     "00_dataset": ("index.parquet", "folds.parquet", "images/"),
-    "01_draem_training": ("draem/",),
+    "01_draem_training": ("draem/", "memory/"),
     "02_anomaly_maps": ("maps/",),
-    "03_features": ("features/",),
+    "03_features": ("features/", "patches/"),
     "04_classification": (
         "predictions/classification",
         "predictions/calibration",
         "predictions/map_fit_check",
+        "predictions/map_source_check",
     ),
     "05_imbalance_study": ("predictions/imbalance",),
     "06_statistics": (),

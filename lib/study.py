@@ -14,7 +14,9 @@ import pandas as pd
 
 from lib.values import converted
 
-MapFit = Literal["as_written", "cross_fitted"]
+Reading = Literal[
+    "as_written", "cross_fitted", "patch_memory"
+]  # how maps are made: DRAEM's two ways, the memory
 
 
 class StudyError(ValueError):
@@ -90,11 +92,27 @@ class Study:
     )
     draem_checkpoint: str = setting("", "folder with official DRAEM checkpoints to use instead of training")
     # maps and features
+    map_source: Literal["draem", "patch_memory"] = setting(
+        "draem",
+        "what makes the maps: draem, trained; patch_memory, distances to remembered patches of good images "
+        "(minutes on a CPU, always cross-fitted)",
+    )
+    map_source_check: bool = setting(
+        False,
+        "make the other source's maps too, for comparison and for both sources in one classifier: primary folds, all "
+        "defects",
+    )
+    memory_patches: int = setting(
+        1000, "patches that a patch memory keeps of all good ones (a greedy coreset)"
+    )
+    patch_size: int = setting(
+        96, "side of the pictures whose patches are remembered, and pooled where the map points, in pixels"
+    )
     map_encoding: Literal["raw", "jet"] = setting("raw", "raw: map as grey picture; jet: min-max and colours")
     map_fit: Literal["as_written", "cross_fitted"] = setting(
         "as_written",
-        "as_written: every map from the fold's one DRAEM; cross_fitted: a training image's from a DRAEM that did "
-        "not see it, two per fold that share the steps",
+        "DRAEM's maps. as_written: all from the fold's one DRAEM; cross_fitted: a training image's from a DRAEM that "
+        "did not see it, two per fold that share the steps",
     )
     map_fit_check: bool = setting(
         False, "make the other reading of map_fit too, for comparison: primary folds, all defects"
@@ -104,6 +122,18 @@ class Study:
     )
     offline: bool = setting(False, "never try a download")
     feature_size: int = setting(96, "side of the pictures that ResNet-18 sees, in pixels")
+    guided: bool = setting(
+        True, "also pool the image's own features where the map points, as feature sets of their own"
+    )
+    guided_patches: int = setting(12, "of a picture's patches, how many of the most anomalous are pooled")
+    guided_weights: Literal["hard", "soft"] = setting(
+        "hard", "hard: these patches alike; soft: every patch, by the softmax of the map"
+    )
+    guided_against: Literal["good", "rest", "nothing"] = setting(
+        "good",
+        "what pooled features are compared with: good training images at the same place, the rest of the picture, or "
+        "nothing",
+    )
     # classifier
     selection: Literal["sqrt_n", "per_source", "none"] = setting(
         "sqrt_n", "columns kept by mutual information: floor(sqrt(N)) jointly, per source, or all"
@@ -170,7 +200,8 @@ class Study:
         least = {
             "seed": 0, "folds": 2, "image_size": 32, "feature_size": 32, "draem_batch": 1, "standin_side": 32,
             "reconstructive_width": 1, "discriminative_width": 1, "repeats": 1, "draem_epochs": 0, "draem_steps": 0,
-            "draem_warmup": 0, "inner_folds": 2, "threads": 1,
+            "draem_warmup": 0, "inner_folds": 2, "threads": 1, "memory_patches": 1, "guided_patches": 1,
+            "patch_size": 32,
         }  # fmt: skip
         faults += [
             f"{name}={getattr(self, name)}: must be at least {low}"
@@ -209,7 +240,12 @@ class Study:
             faults.append("groups and group_regex contradict each other: give one")
         if self.cv == "stratified" and (self.groups or self.group_regex):
             faults.append("cv=stratified ignores groups: leave out groups/group_regex, or cv=auto")
-        if self.draem_checkpoint and "cross_fitted" in self.map_fits:
+        if self.map_source == "patch_memory" and self.map_fit_check:
+            faults.append(
+                "map_fit_check compares two readings of DRAEM's maps, and map_source=patch_memory has one: leave it "
+                "out, or map_source=draem"
+            )
+        if self.draem_checkpoint and "cross_fitted" in self.readings:
             faults.append(
                 "draem_checkpoint is one DRAEM trained elsewhere, and cross-fitted maps need two trained here: "
                 "map_fit=as_written, map_fit_check=false"
@@ -224,10 +260,26 @@ class Study:
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
 
     @property
-    def map_fits(self) -> tuple[MapFit, ...]:
-        """The readings of `map_fit` to make: the one that the results rest on, then the one beside it."""
-        other: MapFit = "cross_fitted" if self.map_fit == "as_written" else "as_written"
-        return (self.map_fit, other) if self.map_fit_check else (self.map_fit,)
+    def reading(self) -> Reading:
+        """How the maps are made that the results rest on."""
+        return "patch_memory" if self.map_source == "patch_memory" else self.map_fit
+
+    @property
+    def other_fit(self) -> Reading:
+        """The other reading of `map_fit`, which `map_fit_check` compares with."""
+        return "cross_fitted" if self.map_fit == "as_written" else "as_written"
+
+    @property
+    def other_source(self) -> Reading:
+        """How the other map source makes its maps, which `map_source_check` compares with."""
+        return self.map_fit if self.map_source == "patch_memory" else "patch_memory"
+
+    @property
+    def readings(self) -> tuple[Reading, ...]:
+        """All ways of making maps that the study asks for: what the results rest on, then what is compared."""
+        fit = (self.other_fit,) if self.map_fit_check else ()
+        source = (self.other_source,) if self.map_source_check else ()
+        return (self.reading, *fit, *source)
 
     def steps_for(self, n_good: int, sharing: int = 1) -> int:
         """Return the steps of a DRAEM with `n_good` good training images, one of `sharing` that share `draem_steps`."""
@@ -256,19 +308,21 @@ PRESETS: dict[str, dict[str, Any]] = {
     "smoke": dict(
         image_size=32, reconstructive_width=4, discriminative_width=4, draem_steps=4, draem_lr=1e-2, folds=2,
         standin_scale=0.01, standin_side=64, feature_size=32, mlp=(16, 8), keep=(0.5, 1.0),
-        inner_folds=2,
+        inner_folds=2, patch_size=32, memory_patches=50,
     ),
     # Two CPU cores, no network: the three stand-ins under ten minutes in all.
     "quick": dict(),
     # One GPU, or a patient CPU (which gets `CPU_STANDARD`).
     "standard": dict(
         image_size=256, reconstructive_width=128, discriminative_width=64, draem_steps=5000, folds=5,
-        standin_scale=0.5, standin_side=256, feature_size=224, leak_check="all", draem_lr=1e-4,
+        standin_scale=0.5, standin_side=256, feature_size=224, patch_size=224, memory_patches=2000, leak_check="all",
+        draem_lr=1e-4,
     ),
     # The paper's own: 700 epochs, ten folds, full counts.
     "paper": dict(
         image_size=256, reconstructive_width=128, discriminative_width=64, draem_steps=0, draem_epochs=700,
-        folds=10, standin_scale=1.0, standin_side=256, feature_size=224, leak_check="all", draem_lr=1e-4,
+        folds=10, standin_scale=1.0, standin_side=256, feature_size=224, patch_size=224, memory_patches=2000,
+        leak_check="all", draem_lr=1e-4,
     ),
 }  # fmt: skip
 

@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 
 from lib.engine import run_tasks
-from lib.pipeline import anomaly
-from lib.pipeline.anomaly import map_all, train_all
+from lib.pipeline import draem
+from lib.pipeline.anomaly import map_all
+from lib.pipeline.draem import train_all
 from lib.pipeline.run import Run
 from lib.progress import BATCH, progress, step_bar
 from lib.status import steps_of, steps_seen
@@ -165,8 +166,8 @@ def study_of(plates, folder, **settings):
 
 def test_training_reports_its_true_steps_and_goes_on_where_it_was_killed(plates, tmp_path, bars, monkeypatch):
     run = study_of(plates, tmp_path)
-    settings = anomaly.training_settings
-    monkeypatch.setattr(anomaly, "training_settings", lambda *a: replace(settings(*a), checkpoint_every=2))
+    settings = draem.training_settings
+    monkeypatch.setattr(draem, "training_settings", lambda *a: replace(settings(*a), checkpoint_every=2))
     real = Bar.update
 
     def kill(bar, more):

@@ -45,9 +45,15 @@ def test_cross_fitted_halves_share_counted_steps_and_epochs_scale_by_themselves(
 
 
 def test_the_reading_of_the_results_comes_first_and_quick_makes_no_other():
-    assert Study.of("quick").map_fits == Study.of("paper").map_fits == ("as_written",)
+    assert Study.of("quick").readings == Study.of("paper").readings == ("as_written",)
     both = Study.of("quick", {"map_fit": "cross_fitted", "map_fit_check": "true"})
-    assert both.map_fits == ("cross_fitted", "as_written")
+    assert both.readings == ("cross_fitted", "as_written")
+    every = Study.of("quick", {"map_fit_check": True, "map_source_check": True})
+    assert every.readings == ("as_written", "cross_fitted", "patch_memory")
+    memory = Study.of(
+        "quick", {"map_source": "patch_memory", "map_source_check": True, "map_fit": "cross_fitted"}
+    )
+    assert memory.readings == ("patch_memory", "cross_fitted")
 
 
 def test_all_faults_are_named_at_once():
@@ -90,6 +96,7 @@ def test_unknown_preset_proposes_the_nearest():
         ({"preset": "paper"}, "--preset"),
         ({"draem_checkpoint": "x", "map_fit": "cross_fitted"}, "two trained here"),
         ({"draem_checkpoint": "x", "map_fit_check": True}, "map_fit_check=false"),
+        ({"map_source": "patch_memory", "map_fit_check": True}, "two readings of DRAEM"),
     ],
 )
 def test_contradictions_are_refused(overrides, part):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -38,7 +38,7 @@ class FoldResult:
     `k_image`, `k_map` (columns used, in all and of two sources), `mi_image`, `mi_map` (mutual information with the
     label of the columns selected from these sources, in nats, highest first; empty where nothing was scored),
     `iterations`, `loss`, `converged`, `seconds` (fit and prediction, without the scoring).
-    selected: task, then feature set, to the columns used, counted in [image | map | stats | score].
+    selected: task, then feature set, to the columns used, counted in the sources given, in the order of `SOURCES`.
     """
 
     predictions: pd.DataFrame
@@ -47,13 +47,10 @@ class FoldResult:
 
 
 def evaluate_fold(
-    image_features: NDArray[np.floating],
-    map_features: NDArray[np.floating] | None,
+    sources: Mapping[str, NDArray[np.floating]],
     labels: ArrayLike,
     train: ArrayLike,
     *,
-    map_stats: NDArray[np.floating] | None = None,
-    map_scores: NDArray[np.floating] | None = None,
     classes: Sequence[str],
     keep: float = 1.0,
     selection: Selection = "sqrt_n",
@@ -65,16 +62,16 @@ def evaluate_fold(
 ) -> FoldResult:
     """Fit on the thinned training rows and predict the test rows, with each feature set (see `RECIPES`).
 
-    image_features, map_features, map_stats (N, d) each, map_scores (N,); labels (N,) names out of `classes`, of which
-    the first is the good one; train (N,) bool, the rest is tested. A feature set whose sources are not all given is
-    left out. `keep` in (0, 1] thins the defective training images (see `thin`). Columns are scored once, on the
-    thinned training rows. The binary task is the multiclass prediction `collapsed` (argmax is not good), or a network
-    trained `separate`-ly on two classes. Raises ValueError on input that does not fit together.
+    sources: columns (N, d) each by where they come from (names out of `SOURCES`); labels (N,) names out of `classes`,
+    of which the first is the good one; train (N,) bool, the rest is tested. A feature set whose sources are not all
+    given is left out. `keep` in (0, 1] thins the defective training images (see `thin`). Columns are scored once, on
+    the thinned training rows. The binary task is the multiclass prediction `collapsed` (argmax is not good), or a
+    network trained `separate`-ly on two classes. Raises ValueError on input that does not fit together.
     """
     labels, train = np.asarray(labels, dtype=str), np.asarray(train)
-    scores_column = None if map_scores is None else np.asarray(map_scores)[:, None]
-    given = zip(SOURCES, (image_features, map_features, map_stats, scores_column), strict=True)
-    sources = {name: values for name, values in given if values is not None}
+    if strangers := sorted(set(sources) - set(SOURCES)):
+        raise ValueError(f"sources {strangers} are unknown: choose from {', '.join(SOURCES)}")
+    sources = {name: sources[name] for name in SOURCES if name in sources}
     wanted = _checked(sources, labels, train, classes, binary, feature_sets)
     good = classes[0]
     fit_rows = np.flatnonzero(thin(labels, train, good=good, keep=keep, seed=seed))
@@ -154,7 +151,7 @@ def thin(labels: ArrayLike, train: ArrayLike, *, good: str, keep: float, seed: i
 
 
 def _checked(
-    sources: dict[str, NDArray[np.floating]],
+    sources: Mapping[str, NDArray[np.floating]],
     labels: NDArray[np.str_],
     train: NDArray,
     classes: Sequence[str],

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SOURCES = (
-    "image",
-    "map",
-    "stats",
-    "score",
-)  # where columns come from, in the order in which they are counted
+# Where columns come from, in the order in which they are counted; `other`: the map of the study's other map source.
+SOURCES = ("image", "map", "stats", "score", "other", "guided")
 
 
 @dataclass(frozen=True)
@@ -36,8 +32,12 @@ RECIPES: dict[str, Recipe] = {
     "both_stats": Recipe(selected=("image", "map"), whole=("stats",)),  # do they add anything?
     "both_all": Recipe(whole=("image", "map")),  # is selection needed?
     "both_logistic": Recipe(whole=("image", "map"), linear=True),  # is a network needed?
+    "both_sources": Recipe(selected=("image", "map", "other")),  # do two map sources say more than one?
+    "guided": Recipe(whole=("guided",)),  # does the map do better as a guide to the image's own features?
+    "guided_all": Recipe(whole=("image", "stats", "guided")),  # and beside what image and map say otherwise?
 }
-BASELINES = tuple(name for name in RECIPES if name not in MAIN)
-CHEAP = tuple(
-    name for name in BASELINES if RECIPES[name].linear
-)  # fitted in a second, so also at every level
+GUIDED = ("guided", "guided_all")
+TOGETHER = ("both_sources",)
+BASELINES = tuple(name for name in RECIPES if name not in (*MAIN, *GUIDED, *TOGETHER))
+# fitted in a second, so also at every level
+CHEAP = tuple(name for name in BASELINES if RECIPES[name].linear)

@@ -9,12 +9,11 @@ import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from lib.data.folds import FoldError
+from lib.maps.source import FittedSource
 
 HALVES = 2
 TESTED = -1  # the half of a test image: none
 IMAGES_AT_ONCE = 256
-
-Mapper = Callable[[np.ndarray], np.ndarray]
 
 
 def inner_halves(
@@ -43,37 +42,51 @@ def inner_halves(
         raise FoldError(
             "cross-fitted maps need good images in both halves of each training fold, and the good images of one, "
             f"{len(np.unique(units[is_good]))} {unit}, cannot be shared out so: choose more folds, or "
-            "map_fit=as_written and map_fit_check=false"
+            "map_source=draem with map_fit=as_written, map_fit_check=false and map_source_check=false"
         )
     return halves
 
 
+def mapped(
+    source: FittedSource,
+    seen: np.ndarray,
+    out: np.ndarray,
+    progress: Callable[[int, int], object] | None = None,
+) -> np.ndarray:
+    """Write to `out` (N,H,W) float16 the source's maps of what it sees of N pictures (N,...), and return it."""
+    for start in range(0, len(seen), IMAGES_AT_ONCE):
+        rows = slice(start, start + IMAGES_AT_ONCE)
+        out[rows] = source.maps(np.asarray(seen[rows]))
+        if progress is not None:
+            progress(min(rows.stop, len(seen)), len(seen))
+    return out
+
+
 def cross_fitted(
-    mappers: Sequence[Mapper],
-    images: np.ndarray,
+    sources: Sequence[FittedSource],
+    seen: np.ndarray,
     halves: np.ndarray,
     out: np.ndarray,
     progress: Callable[[int, int], object] | None = None,
 ) -> np.ndarray:
-    """Write to `out` (N,H,W) float16 the maps of `images` (N,H,W,3) uint8 and return it.
+    """Write to `out` (N,H,W) float16 the maps of what is seen of N pictures (N,...) and return it.
 
-    `mappers[h]` was fitted on half `h` and turns images into maps (n,H,W). An image of a half gets the map of the
-    model that did not see that half; a test image (`halves` is `TESTED`) the mean of all models' maps. Arrays may
-    be memory-mapped: `IMAGES_AT_ONCE` are read at a time, and then `progress(done, N)` is called. Raises ValueError
-    for lengths or halves that do not fit.
+    `sources[h]` was fitted on half `h`. An image of a half gets the map of the source that did not see that half; a
+    test image (`halves` is `TESTED`) the mean of all sources' maps. Arrays may be memory-mapped: `IMAGES_AT_ONCE` are
+    read at a time, and then `progress(done, N)` is called. Raises ValueError for lengths or halves that do not fit.
     """
-    if not len(images) == len(halves) == len(out):
-        raise ValueError(f"{len(images)} images, {len(halves)} halves, {len(out)} maps: must be as many")
-    if len(mappers) < HALVES or not set(np.unique(halves)) <= {TESTED, *range(len(mappers))}:
-        raise ValueError(f"halves {np.unique(halves).tolist()} do not fit {len(mappers)} models")
-    for start in range(0, len(images), IMAGES_AT_ONCE):
+    if not len(seen) == len(halves) == len(out):
+        raise ValueError(f"{len(seen)} images, {len(halves)} halves, {len(out)} maps: must be as many")
+    if len(sources) < HALVES or not set(np.unique(halves)) <= {TESTED, *range(len(sources))}:
+        raise ValueError(f"halves {np.unique(halves).tolist()} do not fit {len(sources)} models")
+    for start in range(0, len(seen), IMAGES_AT_ONCE):
         rows = slice(start, start + IMAGES_AT_ONCE)
-        pictures, seen_by = np.asarray(images[rows]), halves[rows]
-        total = np.zeros(pictures.shape[:3], np.float32)
-        for half, mapper in enumerate(mappers):
+        part, seen_by = np.asarray(seen[rows]), halves[rows]
+        total = np.zeros(out[rows].shape, np.float32)
+        for half, source in enumerate(sources):
             if (unseen := seen_by != half).any():
-                total[unseen] += mapper(pictures[unseen])
-        out[rows] = total / (len(mappers) - (seen_by != TESTED))[:, None, None]
+                total[unseen] += source.maps(part[unseen])
+        out[rows] = total / (len(sources) - (seen_by != TESTED))[:, None, None]
         if progress is not None:
-            progress(min(rows.stop, len(images)), len(images))
+            progress(min(rows.stop, len(seen)), len(seen))
     return out

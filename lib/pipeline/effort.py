@@ -6,8 +6,15 @@ square of the width; a map takes 0.3 of that, a ResNet-18 image of 96 px 6 ms.
 
 from __future__ import annotations
 
+from lib.classify.patches import N_CHANNELS, grid
+from lib.maps.patch_memory import HELD_OUT, POOL, PROJECTED
 from lib.pipeline.run import Run
+from lib.study import Reading, Study
 
+ARITHMETIC, MEMORY_BOUND = (
+    3e10,
+    5e9,
+)  # operations per second: a product of matrices, and of a matrix and a vector
 PROCESS = 0.8e9  # bytes of a process with its libraries
 PER_ACTIVATION = 250.0  # bytes per pixel of a batch and channel of the first block, measured at 64 and 128 px
 
@@ -22,9 +29,26 @@ def training_effort(run: Run, n_good: int, sharing: int) -> dict[str, float]:
     return {"seconds": steps * study.draem_batch * _training_image(run), "memory": memory}
 
 
-def map_effort(run: Run, images: int) -> dict[str, float]:
+def memory_effort(run: Run) -> dict[str, float]:
+    """Return seconds and bytes of one patch memory: its coreset, and its scale on held-out images."""
+    seconds = coreset_seconds(run.study) + HELD_OUT * compared_seconds(run.study)
+    return {"seconds": seconds, "memory": PROCESS + 0.5e9}
+
+
+def coreset_seconds(study: Study) -> float:
+    """Return the seconds in which a patch memory is chosen, on one core."""
+    return 2 * POOL * PROJECTED * study.memory_patches / MEMORY_BOUND
+
+
+def compared_seconds(study: Study) -> float:
+    """Return the seconds in which the patches of one image are compared with a memory, on one core."""
+    return 2 * grid(study.patch_size) ** 2 * N_CHANNELS * study.memory_patches / ARITHMETIC
+
+
+def map_effort(run: Run, images: int, reading: Reading) -> dict[str, float]:
     """Return seconds and bytes of the maps of one split."""
-    return {"seconds": 0.3 * images * _training_image(run), "memory": PROCESS + 0.5e9}
+    each = compared_seconds(run.study) if reading == "patch_memory" else 0.3 * _training_image(run)
+    return {"seconds": images * each, "memory": PROCESS + 0.5e9}
 
 
 def feature_effort(run: Run, images: int) -> dict[str, float]:

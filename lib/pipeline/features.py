@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from lib.classify.backbone import Backbone, load_backbone
 from lib.classify.features import image_features, map_features
+from lib.classify.guided import Pooling, guided_features
 from lib.maps.statistics import AREA_THRESHOLDS, PERCENTILES, map_statistics
-from lib.pipeline.anomaly import map_all, map_name, map_splits, maps
+from lib.pipeline.anomaly import map_all, maps
 from lib.pipeline.effort import feature_effort
-from lib.pipeline.pictures import images, index
+from lib.pipeline.models import map_name, map_splits
+from lib.pipeline.patches import backbone, patches, patches_name
+from lib.pipeline.pictures import images, in_test_fold, index
 from lib.pipeline.run import Run, each_part, each_split
 from lib.progress import step_bar
 from lib.source import code_of
-from lib.study import MapFit
+from lib.store import fingerprint
+from lib.study import Reading
 
+IMAGE = "features/image.npy"
 AT_ONCE = (
     512  # images per task; the same however many processes there are, so that batches hold the same images
 )
-
-
-def backbone(run: Run) -> Backbone:
-    """Return the ResNet-18 that the study's `weights` name."""
-    return _backbone(run.study.weights, run.study.offline)
-
-
-@lru_cache(maxsize=1)
-def _backbone(weights: str, offline: bool) -> Backbone:
-    return load_backbone(weights, offline=offline)
 
 
 def image_feature_table(run: Run) -> np.ndarray:
@@ -53,8 +46,8 @@ def image_feature_table(run: Run) -> np.ndarray:
         np.save(path, np.concatenate(parts))
         return {"backbone": net.name, "backbone_sha256": net.sha256}
 
-    run.store.make("features/image.npy", inputs, write)
-    return np.load(run.store.path("features/image.npy"))
+    run.store.make(IMAGE, inputs, write)
+    return np.load(run.store.path(IMAGE))
 
 
 def _some_image_features(run: Run, start: int) -> np.ndarray:
@@ -63,13 +56,13 @@ def _some_image_features(run: Run, start: int) -> np.ndarray:
     return image_features(backbone(run), pictures, side, device=run.device)
 
 
-def map_feature_fold(run: Run, fit: MapFit, split: str) -> None:
+def map_feature_fold(run: Run, reading: Reading, split: str) -> None:
     """Write the features of the split's maps of a reading, float32 (N, 512)."""
-    pictures = maps(run, split, fit)
+    pictures = maps(run, split, reading)
     net, study = backbone(run), run.study
     inputs = {
         "code": code_of("lib.classify.features"),
-        "maps": run.store.digest(f"maps/{map_name(split, fit)}.npy"),
+        "maps": run.store.digest(f"maps/{map_name(split, reading)}.npy"),
         "backbone": net.sha256,
         **study.values(("feature_size", "map_encoding")),
     }
@@ -78,53 +71,85 @@ def map_feature_fold(run: Run, fit: MapFit, split: str) -> None:
         size, encoding, report = study.feature_size, study.map_encoding, step_bar(f"{split}, images")
         np.save(path, map_features(net, pictures, size, encoding, device=run.device, progress=report))
 
-    run.store.make(map_feature_name(split, fit), inputs, write)
+    run.store.make(map_feature_name(split, reading), inputs, write)
 
 
-def map_stats_fold(run: Run, fit: MapFit, split: str) -> None:
+def map_stats_fold(run: Run, reading: Reading, split: str) -> None:
     """Write the summary statistics of the split's maps, float32 (N, S), columns as `lib.maps.statistics` names them."""
-    pictures = maps(run, split, fit)
+    pictures = maps(run, split, reading)
     inputs = {
         "code": code_of("lib.maps.statistics"),
-        "maps": run.store.digest(f"maps/{map_name(split, fit)}.npy"),
+        "maps": run.store.digest(f"maps/{map_name(split, reading)}.npy"),
         "percentiles": PERCENTILES,
         "thresholds": AREA_THRESHOLDS,
     }
-    name = map_stats_name(split, fit)
+    name = map_stats_name(split, reading)
     run.store.make(name, inputs, lambda path: np.save(path, map_statistics(pictures)))
 
 
-def map_stats_name(split: str, fit: MapFit) -> str:
+def guided_fold(run: Run, reading: Reading, split: str) -> None:
+    """Write the features pooled where the split's maps of a reading point, float32 (N, 384)."""
+    guide, seen, table, study = maps(run, split, reading), patches(run), index(run), run.study
+    tested = in_test_fold(run, split)
+    good = (table["label"] == table.attrs["good"]).to_numpy() & ~tested
+    # where groups are unknown, and in stratified folds, which ignore them, an image stands for itself
+    units = (table["group"] if split.startswith("grouped") else table["id"]).to_numpy(dtype=str)
+    pooling = Pooling(study.guided_patches, study.guided_weights, study.guided_against)
+    inputs = {
+        "code": code_of("lib.classify.guided"),
+        "maps": run.store.digest(f"maps/{map_name(split, reading)}.npy"),
+        "patches": run.store.digest(patches_name(run)),
+        "good": fingerprint({"rows": np.flatnonzero(good).tolist(), "units": units.tolist()}),
+        **study.values(("guided_patches", "guided_weights", "guided_against")),
+    }
+
+    def write(path: Path) -> None:
+        report = step_bar(f"{split}, images")
+        np.save(path, guided_features(seen, guide, good, units, pooling, progress=report))
+
+    run.store.make(guided_name(split, reading), inputs, write)
+
+
+def guided_name(split: str, reading: Reading) -> str:
+    """Return the artefact with the features pooled where the split's maps of a reading point."""
+    return f"features/guided-{map_name(split, reading)}.npy"
+
+
+def map_stats_name(split: str, reading: Reading) -> str:
     """Return the artefact with the statistics of the split's maps of a reading."""
-    return f"features/map-stats-{map_name(split, fit)}.npy"
+    return f"features/map-stats-{map_name(split, reading)}.npy"
 
 
-def map_stats_table(run: Run, split: str, fit: MapFit | None = None) -> np.ndarray:
+def map_stats_table(run: Run, split: str, reading: Reading | None = None) -> np.ndarray:
     """Return the statistics of the split's maps of a reading, the study's own by default, float32 (N, S)."""
-    fit = fit or run.study.map_fit
-    map_stats_fold(run, fit, split)
-    return np.load(run.store.path(map_stats_name(split, fit)))
+    reading = reading or run.study.reading
+    map_stats_fold(run, reading, split)
+    return np.load(run.store.path(map_stats_name(split, reading)))
 
 
 def feature_all(run: Run) -> None:
-    """Make the features of the images and of all maps, and where there are baselines the maps' statistics."""
+    """Make all features that the study's feature sets need."""
     image_feature_table(run)
     map_all(run)
     effort = feature_effort(run, len(index(run)))
-    for fit in run.study.map_fits:
-        names = map_splits(run, fit)
-        each_split(run, map_feature_fold, names, f"map features {fit}", fit, **effort)
-        if run.study.baselines:
-            each_split(run, map_stats_fold, names, f"map statistics {fit}", fit)
+    if run.study.guided:
+        patches(run)
+    for reading in run.study.readings:
+        names = map_splits(run, reading)
+        each_split(run, map_feature_fold, names, f"map features {reading}", reading, **effort)
+        if run.study.guided:
+            each_split(run, guided_fold, names, f"guided features {reading}", reading)
+        if run.study.baselines or run.study.guided:
+            each_split(run, map_stats_fold, names, f"map statistics {reading}", reading)
 
 
-def map_feature_name(split: str, fit: MapFit) -> str:
+def map_feature_name(split: str, reading: Reading) -> str:
     """Return the artefact with the features of the split's maps of a reading."""
-    return f"features/map-{map_name(split, fit)}.npy"
+    return f"features/map-{map_name(split, reading)}.npy"
 
 
-def map_feature_table(run: Run, split: str, fit: MapFit | None = None) -> np.ndarray:
+def map_feature_table(run: Run, split: str, reading: Reading | None = None) -> np.ndarray:
     """Return the features of the split's maps of a reading, the study's own by default, float32 (N, 512)."""
-    fit = fit or run.study.map_fit
-    map_feature_fold(run, fit, split)
-    return np.load(run.store.path(map_feature_name(split, fit)))
+    reading = reading or run.study.reading
+    map_feature_fold(run, reading, split)
+    return np.load(run.store.path(map_feature_name(split, reading)))

@@ -12,26 +12,20 @@ import pandas as pd
 
 from lib.classify.calibration import absent, inner_parts
 from lib.classify.evaluate import DIAGNOSTICS, FoldResult, evaluate_fold, thin
-from lib.classify.feature_sets import BASELINES, CHEAP, MAIN, RECIPES
+from lib.classify.feature_sets import BASELINES, CHEAP, GUIDED, MAIN, RECIPES, TOGETHER
 from lib.data.folds import FoldError
 from lib.engine import cores, run_tasks
-from lib.pipeline.anomaly import map_name, map_splits, scores
-from lib.pipeline.features import (
-    feature_all,
-    image_feature_table,
-    map_feature_name,
-    map_feature_table,
-    map_stats_name,
-    map_stats_table,
-)
+from lib.pipeline.features import IMAGE, feature_all, guided_name, map_feature_name, map_stats_name
+from lib.pipeline.models import map_name, map_splits
 from lib.pipeline.pictures import in_test_fold, index, splits
 from lib.pipeline.run import Run
 from lib.progress import step_bar
 from lib.source import code_of
 from lib.store import fingerprint
-from lib.study import MapFit
+from lib.study import Reading
 
-CALIBRATION, CHECK = "calibration", "map_fit_check"
+CALIBRATION, CHECK, SOURCE_CHECK = "calibration", "map_fit_check", "map_source_check"
+CHECKS = (CHECK, SOURCE_CHECK)  # classification again with maps made otherwise, where the study asks for it
 FEW_IMAGES = 200  # above this every part holds several images of some class
 WORTH_PROCESSES = 20_000  # rows to fit on, all fits together: fewer are done before processes have started
 
@@ -39,23 +33,34 @@ WORTH_PROCESSES = 20_000  # rows to fit on, all fits together: fewer are done be
 def feature_sets(run: Run, split: str, stage: str) -> tuple[str, ...]:
     """Return what a stage evaluates: all baselines where every defect is kept, elsewhere those that cost little.
 
-    The check of the other reading of the maps leaves out what needs no map.
+    A check of other maps leaves out what needs no map; that of the other source adds both sources together.
     """
     if split not in splits(run, with_maps=True):
         return ("image",)
-    baselines = BASELINES if stage in ("classification", CHECK) else CHEAP
-    sets = MAIN + baselines if run.study.baselines else MAIN
-    return tuple(name for name in sets if stage != CHECK or RECIPES[name].sources != ("image",))
+    sets: tuple[str, ...] = MAIN
+    if run.study.baselines:
+        sets += BASELINES if stage in ("classification", *CHECKS) else CHEAP
+    if run.study.guided:
+        sets += GUIDED
+    if stage == SOURCE_CHECK:
+        sets += TOGETHER
+    return tuple(name for name in sets if stage not in CHECKS or RECIPES[name].sources != ("image",))
 
 
-def reading(run: Run, stage: str) -> MapFit:
-    """Return the reading of the maps that a stage uses: the study's own, or the other one for the check."""
-    return run.study.map_fits[-1] if stage == CHECK else run.study.map_fit
+def reading(run: Run, stage: str) -> Reading:
+    """Return the reading of the maps that a stage uses: the study's own, or the one that a check compares with."""
+    study = run.study
+    return {CHECK: study.other_fit, SOURCE_CHECK: study.other_source}.get(stage, study.reading)
+
+
+def checked(run: Run, stage: str) -> bool:
+    """Tell whether the study asks for a check."""
+    return bool(getattr(run.study, stage))
 
 
 def stage_splits(run: Run, stage: str) -> list[str]:
-    """Return the splits that a stage evaluates: all, or for the check those with maps of the other reading."""
-    return map_splits(run, reading(run, stage)) if stage == CHECK else splits(run)
+    """Return the splits that a stage evaluates: all, or for a check those with maps to compare with."""
+    return map_splits(run, reading(run, stage)) if stage in CHECKS else splits(run)
 
 
 def levels(run: Run, stage: str) -> list[float]:
@@ -66,8 +71,8 @@ def levels(run: Run, stage: str) -> list[float]:
 def classify_fold(run: Run, stage: str, split: str) -> dict[str, Any]:
     """Fit and test one split's classifiers.
 
-    `stage` is classification (all defects), imbalance (fewer), or map_fit_check (all defects, the other reading of
-    `map_fit`, the feature sets that use the map).
+    `stage` is classification (all defects), imbalance (fewer), or one of `CHECKS` (all defects, maps made otherwise,
+    the feature sets that use the map).
     """
 
     def write(path: Path) -> dict[str, Any]:
@@ -150,9 +155,9 @@ def check_training_parts(run: Run) -> None:
 def predictions(run: Run, stage: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return all predictions of a stage and the fits' diagnostics.
 
-    imbalance includes classification's; map_fit_check is empty unless the study asks for it, and primary folds only.
+    imbalance includes classification's; a check is empty unless the study asks for it, and primary folds only.
     """
-    if stage == CHECK and not run.study.map_fit_check:
+    if stage in CHECKS and not checked(run, stage):
         table, notes = predictions(run, "classification")
         return table.iloc[:0], notes.iloc[:0]
 
@@ -229,15 +234,11 @@ def _summary(run: Run, stage: str, split: str) -> dict[str, Any]:
 
 def _inputs(run: Run, stage: str, split: str) -> dict[str, Any]:
     """Return what a split's predictions depend on; its features must have been made."""
-    sets, fit = feature_sets(run, split, stage), reading(run, stage)
-    files = ["features/image.npy", "index.parquet"]
-    files += [map_feature_name(split, fit)] if "map" in sets else []
-    files += [map_stats_name(split, fit)] if "stats" in sets else []
-    files += [f"maps/{map_name(split, fit)}-scores.npy"] if "score" in sets else []
+    sets, files = feature_sets(run, split, stage), source_files(run, stage, split)
     inputs = {
         "code": code_of("lib.classify.evaluate", "lib.classify.calibration"),
         "tested": fingerprint({"rows": np.flatnonzero(in_test_fold(run, split)).tolist()}),
-        "files": {name: run.store.digest(name) for name in files},
+        "files": {source: run.store.digest(name) for source, name in files.items()},
         "feature_sets": sets,
         "keep": levels(run, stage),
         "seed": run.seed("classify", split),
@@ -249,27 +250,40 @@ def _inputs(run: Run, stage: str, split: str) -> dict[str, Any]:
     )
 
 
+def source_files(run: Run, stage: str, split: str) -> dict[str, str]:
+    """Return the artefacts with the columns that a stage's feature sets need, by source."""
+    how = reading(run, stage)
+    files = {
+        "image": IMAGE,
+        "map": map_feature_name(split, how),
+        "stats": map_stats_name(split, how),
+        "score": f"maps/{map_name(split, how)}-scores.npy",
+        "other": map_feature_name(split, run.study.reading),
+        "guided": guided_name(split, how),
+    }
+    needed = {source for name in feature_sets(run, split, stage) for source in RECIPES[name].sources}
+    return {source: file for source, file in files.items() if source in needed | {"image"}}
+
+
+def _columns(run: Run, file: str) -> np.ndarray:
+    found = np.load(run.store.path(file))
+    return found[:, None] if found.ndim == 1 else found
+
+
 def _evaluator(run: Run, stage: str, split: str) -> Callable[..., FoldResult]:
     """Load what a split's fits share; return a function of (rows of the index, of which to train on, keep, seed).
 
     All but the given rows are out of reach of the fit and the test; the predictions' `row` counts in the index.
     """
     table, study, sets = index(run), run.study, feature_sets(run, split, stage)
-    fit = reading(run, stage)
     labels, classes = table["label"].to_numpy(dtype=object), tuple(table.attrs["classes"])
-    of_images = image_feature_table(run)
-    of_maps = map_feature_table(run, split, fit) if "map" in sets else None
-    stats = map_stats_table(run, split, fit) if "stats" in sets else None
-    verdicts = scores(run, split, fit) if "score" in sets else None
+    sources = {name: _columns(run, file) for name, file in source_files(run, stage, split).items()}
 
     def evaluate(rows: np.ndarray, train: np.ndarray, keep: float, seed: int) -> FoldResult:
         result = evaluate_fold(
-            of_images[rows],
-            None if of_maps is None else of_maps[rows],
+            {name: columns[rows] for name, columns in sources.items()},
             labels[rows],
             train,
-            map_stats=None if stats is None else stats[rows],
-            map_scores=None if verdicts is None else verdicts[rows],
             classes=classes,
             keep=keep,
             selection=study.selection,

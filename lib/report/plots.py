@@ -15,7 +15,7 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import roc_auc_score, roc_curve
 from sklearn.preprocessing import StandardScaler
 
-from lib.pipeline.anomaly import INNER
+from lib.pipeline.models import INNER
 from lib.report.figures import CLASS_MARKERS, NAMES, PALETTE, class_colours, footnote, plain
 
 

@@ -7,7 +7,7 @@ from sklearn.metrics import roc_auc_score
 
 from lib.classify import evaluate, mlp
 from lib.classify.evaluate import FoldResult, evaluate_fold, thin
-from lib.classify.feature_sets import BASELINES, MAIN, RECIPES
+from lib.classify.feature_sets import MAIN, RECIPES
 from lib.classify.selection import mutual_information
 
 CLASSES = ["good", "big", "stripe"]
@@ -34,14 +34,17 @@ def case(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 def summed_up(maps: np.ndarray) -> dict[str, object]:
     """Numbers of the maps, and the scores, that the baselines want beside the features; all sets are asked for."""
     stats = np.column_stack([maps.max(axis=1), maps.mean(axis=1), maps[:, 5]])
-    return {"map_stats": stats, "map_scores": maps[:, 5:9].mean(axis=1), "feature_sets": tuple(RECIPES)}
+    score, other, guided = maps[:, 5:9].mean(axis=1)[:, None], maps[:, ::-1], maps[:, 3:9]
+    more = {"stats": stats, "score": score, "other": other, "guided": guided}
+    return {"more": more, "feature_sets": tuple(RECIPES)}
 
 
 def fold(
     images: np.ndarray, maps: np.ndarray | None, labels: np.ndarray, train: np.ndarray, **settings: object
 ) -> FoldResult:
+    sources = {"image": images} | ({} if maps is None else {"map": maps}) | settings.pop("more", {})
     return evaluate_fold(
-        images, maps, labels, train, **({"classes": CLASSES, "mlp": (32,), "seed": SEED} | settings)
+        sources, labels, train, **({"classes": CLASSES, "mlp": (32,), "seed": SEED} | settings)
     )
 
 
@@ -206,6 +209,11 @@ def test_baselines_use_the_columns_that_their_names_say() -> None:
     result = fold(images, maps, labels, train, **summed_up(maps))
     used = {name: set(columns) for name, columns in result.selected["multiclass"].items()}
     both, stats = set(range(2 * D)), {2 * D, 2 * D + 1, 2 * D + 2}
+    guided = set(range(3 * D + 4, 3 * D + 10))
+    assert used["guided"] == guided
+    assert used["guided_all"] == set(range(D)) | stats | guided
+    assert used["both_sources"] <= both | set(range(2 * D + 4, 3 * D + 4))
+    assert used["both_sources"] - both  # the other source's copies share the places of what told most
     assert used["score"] == {2 * D + 3}
     assert used["stats"] == stats
     assert used["both_stats"] == used["both"] | stats
@@ -226,7 +234,7 @@ def test_baselines_change_nothing_of_the_three_and_need_their_sources() -> None:
     images, maps, labels, train = case()
     alone = fold(images, maps, labels, train).predictions
     beside = fold(images, maps, labels, train, **summed_up(maps)).predictions
-    assert set(beside["features"]) == {*MAIN, *BASELINES}
+    assert set(beside["features"]) == set(RECIPES)
     mine = beside[beside["features"].isin(MAIN)].reset_index(drop=True)
     pd.testing.assert_frame_equal(mine, alone)
     without = fold(images, maps, labels, train, feature_sets=tuple(RECIPES))
@@ -245,7 +253,8 @@ def test_perfect_separation_is_learnt_and_finite() -> None:
     images, maps, labels, train = case()
     own = 100 * (labels[:, None] == np.array(CLASSES))  # a column per class, on for its images alone
     images[:, :12] = maps[:, 5:17] = np.tile(own, 4)
-    numbers = {"map_stats": own, "map_scores": 100.0 * (labels == "big"), "feature_sets": tuple(RECIPES)}
+    more = {"stats": own, "score": 100.0 * (labels == "big")[:, None], "other": maps, "guided": own}
+    numbers = {"more": more, "feature_sets": tuple(RECIPES)}
     result = fold(images, maps, labels, train, **numbers)
     assert np.isfinite(result.diagnostics["loss"]).all()
     for name in RECIPES:

@@ -16,7 +16,7 @@ import psutil
 
 from lib.cluster import local_cluster
 from lib.draem.training import read_checkpoint
-from lib.pipeline.anomaly import train_all
+from lib.pipeline.draem import train_all
 from lib.pipeline.run import Run, open_run
 from tests.faults.study import PROJECT, differences, digests, run
 

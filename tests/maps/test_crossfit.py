@@ -1,6 +1,7 @@
 """Halves keep groups whole and share classes out; each image gets the map of a model that did not see it."""
 
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -61,11 +62,11 @@ def test_an_image_gets_the_other_halfs_map_and_a_test_image_the_mean():
     shown = [set(), set()]
 
     def model(half):
-        def mapped(pictures):
+        def maps(pictures):
             shown[half] |= set(pictures[:, 0, 0, 0].tolist())
             return pictures[..., 0] / 256 / (half + 1)  # the first model's maps are twice the second's
 
-        return mapped
+        return SimpleNamespace(maps=maps)
 
     out = cross_fitted([model(0), model(1)], images, halves, np.empty((count, 4, 4), np.float16))
     expected = (
@@ -80,7 +81,7 @@ def test_an_image_gets_the_other_halfs_map_and_a_test_image_the_mean():
 
 def test_what_does_not_fit_together_is_refused():
     images, out = np.zeros((3, 4, 4, 3), np.uint8), np.empty((3, 4, 4), np.float16)
-    two = [lambda pictures: pictures[..., 0]] * 2
+    two = [SimpleNamespace(maps=lambda pictures: pictures[..., 0])] * 2
     with pytest.raises(ValueError, match="3 images, 2 halves"):
         cross_fitted(two, images, np.zeros(2, int), out)
     with pytest.raises(ValueError, match="do not fit 2 models"):

@@ -13,10 +13,17 @@ import pytest
 import torch
 
 import lib.pipeline.anomaly as anomaly
+import lib.pipeline.draem as draem
+import lib.pipeline.memory as memory
+import lib.pipeline.models as models
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.draem.training import Trained
 from lib.maps.crossfit import inner_halves
-from lib.pipeline.anomaly import all_draems, draems, good_rows, map_all, map_splits, mapper, maps
+from lib.maps.patch_memory import PatchMemory
+from lib.pipeline.anomaly import map_all, maps
+from lib.pipeline.draem import all_draems, load_draem
+from lib.pipeline.models import good_rows, map_splits
+from lib.pipeline.patches import patches
 from lib.pipeline.pictures import images, in_test_fold, index
 from lib.pipeline.run import open_run
 from tests.pipeline.plates import draw_plates
@@ -57,7 +64,7 @@ def made_maps(run, monkeypatch):
         history = pd.DataFrame({"step": [1], "loss": [0.0]})
         return Trained(*(network.eval() for network in networks), history, settings)
 
-    monkeypatch.setattr(anomaly, "train", spy)
+    monkeypatch.setattr(draem, "train", spy)
     map_all(run)
     assert set(received) == set(all_draems(run))
     return received
@@ -67,9 +74,9 @@ def leaks(run, received):
     """Return every leak, in words."""
     table, found = index(run), set()
     groups, good = table["group"].to_numpy(), (table["label"] == table.attrs["good"]).to_numpy()
-    for fit in run.study.map_fits:
+    for fit in run.study.readings:
         for split in map_splits(run, fit):
-            tested, names = np.flatnonzero(in_test_fold(run, split)), draems(split, fit)
+            tested, names = np.flatnonzero(in_test_fold(run, split)), models.models(split, fit)
             seen = [sorted(received[name]) for name in names]
             for name, rows in zip(names, seen, strict=True):
                 found |= {f"{name} saw a test image"} if set(rows) & set(tested) else set()
@@ -84,7 +91,7 @@ def leaks(run, received):
 
 def cross_fit_leaks(run, split, names, seen, tested, groups):
     stack, stored = np.asarray(images(run, run.study.image_size)), maps(run, split, "cross_fitted")
-    made = [mapper(run, name)(stack).astype(float) for name in names]
+    made = [load_draem(run, name).maps(stack).astype(float) for name in names]
     assert np.abs(made[0] - made[1]).max(axis=(1, 2)).min() > 0.01, "the two DRAEMs must be told apart"
     found = set()
     for row, picture in enumerate(stored):
@@ -103,7 +110,7 @@ def cross_fit_leaks(run, split, names, seen, tested, groups):
 def test_nothing_leaks(run, monkeypatch):
     received = made_maps(run, monkeypatch)
     assert leaks(run, received) == set()
-    halves = [received[name] for name in draems("grouped-0", "cross_fitted")]
+    halves = [received[name] for name in models.models("grouped-0", "cross_fitted")]
     assert min(map(len, halves)) > 0
     assert halves[0] | halves[1] == received["grouped-0"]
     assert not halves[0] & halves[1]
@@ -114,7 +121,7 @@ def test_test_goods_given_to_draem_are_caught(run, monkeypatch, leaking):
     table = index(run)
     all_good = np.flatnonzero(table["label"] == "good")
     monkeypatch.setattr(
-        anomaly, "good_rows", lambda run, name: all_good if name == leaking else good_rows(run, name)
+        draem, "good_rows", lambda run, name: all_good if name == leaking else good_rows(run, name)
     )
     found = leaks(run, made_maps(run, monkeypatch))
     assert f"{leaking} saw a test image" in found
@@ -131,8 +138,44 @@ def test_maps_from_the_draem_of_the_own_half_are_caught(run, monkeypatch):
 
 def test_halves_that_split_a_group_are_caught(run, monkeypatch):
     monkeypatch.setattr(
-        anomaly, "inner_halves", lambda labels, groups, *rest: inner_halves(labels, None, *rest)
+        models, "inner_halves", lambda labels, groups, *rest: inner_halves(labels, None, *rest)
     )
     found = leaks(run, made_maps(run, monkeypatch))
     assert "grouped-0: mapped by a DRAEM that saw its group" in found
     assert not any("saw it" in fault and "its" not in fault for fault in found)
+
+
+def test_no_patch_memory_sees_a_test_image_a_defect_or_its_own_half(run, monkeypatch):
+    """What each memory is filled from and scaled on; then which memory made each stored map."""
+    given, real = [], PatchMemory.fit
+
+    def spy(seen, good, held_out, **settings):
+        given.append((set(good.tolist()), set(held_out.tolist())))
+        memory = real(seen, good, held_out, **settings)
+        return replace(memory, rare=memory.rare * (1 + len(given)) / 2)  # known by its scale
+
+    monkeypatch.setattr(PatchMemory, "fit", spy)
+    run = replace(run, study=replace(run.study, map_source="patch_memory", map_fit_check=False))
+    map_all(run)
+    table = index(run)
+    groups, good = table["group"].to_numpy(), (table["label"] == table.attrs["good"]).to_numpy()
+    names = models.all_models(run, "patch_memory")
+    assert len(given) == len(names)
+    for name, (filled, scaled) in zip(names, given, strict=True):
+        tested = in_test_fold(run, name.partition(models.INNER)[0])
+        rows = sorted(filled | scaled)
+        assert good[rows].all()
+        assert not set(groups[rows]) & set(groups[tested])
+        assert not set(groups[sorted(filled)]) & set(groups[sorted(scaled)])
+    for number, split in enumerate(map_splits(run, "patch_memory")):
+        stored, pair = maps(run, split), given[2 * number : 2 * number + 2]
+        made = [
+            memory.load_memory(run, name).maps(patches(run)).astype(float) for name in names[2 * number :][:2]
+        ]
+        for row, picture in enumerate(stored):
+            if in_test_fold(run, split)[row]:
+                np.testing.assert_allclose(picture, (made[0][row] + made[1][row]) / 2, atol=2e-3)
+                continue
+            makers = [half for half in (0, 1) if np.allclose(picture, made[half][row], atol=2e-3)]
+            assert len(makers) == 1 or not good[row]  # a gross defect is 1 everywhere, by either
+            assert len(makers) == 2 or groups[row] not in groups[sorted(pair[makers[0]][0])]

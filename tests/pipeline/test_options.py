@@ -14,7 +14,7 @@ from lib.classify import mlp
 from lib.draem.checkpoints import export_official
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.pipeline.features import image_feature_table
-from lib.pipeline.predictions import calibration, classify_fold, predictions
+from lib.pipeline.predictions import CHECKS, calibration, classify_fold, predictions
 from lib.pipeline.run import open_run
 from lib.study import Study
 from tests.pipeline.plates import draw_plates
@@ -28,7 +28,7 @@ SOME = {
     "resnet": "resnet18.pth",
 }
 
-OF_DRAEM = ("draem/", "maps/", "features/map", "predictions/")
+OF_DRAEM = ("draem/", "maps/", "features/map", "features/guided", "predictions/")
 OF_FOLDS = ("folds", *OF_DRAEM)
 # An option, another value, and the artefacts that must change; all others must stay as they are, to the byte.
 CHANGES = [
@@ -39,7 +39,7 @@ CHANGES = [
     ("groups", "file", ("index", *OF_FOLDS)),
     ("group_regex", r"/(\d)", ("index", *OF_FOLDS)),
     ("skip_bad", True, ("index",)),  # nothing is bad here
-    ("resize", "crop", ("images/", "draem/", "maps/", "features/", "predictions/")),
+    ("resize", "crop", ("images/", "draem/", "maps/", "patches/", "features/", "predictions/")),
     ("standin_scale", 0.02, ()),
     ("standin_side", 96, ()),
     ("folds", 3, OF_FOLDS),
@@ -60,10 +60,22 @@ CHANGES = [
     ("draem_checkpoint", "checkpoint", OF_DRAEM),
     ("map_encoding", "jet", ("features/map", "predictions/")),
     ("map_fit", "cross_fitted", OF_DRAEM),
-    ("map_fit_check", True, ("draem/", "maps/", "features/map", "predictions/map_fit_check")),
-    ("weights", "resnet", ("features/", "predictions/")),
+    (
+        "map_fit_check",
+        True,
+        ("draem/", "maps/", "features/map", "features/guided", "predictions/map_fit_check"),
+    ),
+    ("map_source", "patch_memory", ("memory/", "maps/", "features/map", "features/guided", "predictions/")),
+    ("map_source_check", True, ("memory/", "maps/", "features/", "predictions/map_source_check")),
+    ("memory_patches", 20, ()),  # there is no memory in these settings; see below
+    ("patch_size", 48, ("images/48", "patches/", "features/guided", "predictions/")),
+    ("weights", "resnet", ("patches/", "features/", "predictions/")),
     ("offline", True, ()),
     ("feature_size", 64, ("images/64", "features/", "predictions/")),
+    ("guided", False, ("predictions/",)),
+    ("guided_patches", 3, ("features/guided", "predictions/")),
+    ("guided_weights", "soft", ("features/guided", "predictions/")),
+    ("guided_against", "nothing", ("features/guided", "predictions/")),
     ("selection", "none", ("predictions/",)),
     ("mlp", (7,), ("predictions/",)),
     ("scale", "none", ("predictions/",)),
@@ -94,8 +106,8 @@ def short_fits():
 def all_stages(run):
     predictions(run, "imbalance")
     calibration(run)
-    if run.study.map_fit_check:
-        predictions(run, "map_fit_check")
+    for check in CHECKS:
+        predictions(run, check)
 
 
 @pytest.fixture(scope="module")
@@ -167,6 +179,15 @@ def test_an_option_changes_what_it_should_and_nothing_else(
 @pytest.mark.parametrize(("option", "value", "expected"), STANDIN_CHANGES, ids=lambda v: str(v)[:14])
 def test_the_options_of_standins_change_the_standins(standin, option, value, expected, tmp_path):
     check(standin, SETTINGS, option, value, expected, tmp_path / "study")
+
+
+def test_the_size_of_a_patch_memory_changes_its_maps(plates, tmp_path):
+    settings = SETTINGS | {"map_source": "patch_memory"}
+    run = replace(plates, study=Study.of("smoke", settings), study_dir=str(tmp_path / "memory"))
+    shutil.copytree(plates.study_dir, run.study_dir)
+    all_stages(run)
+    of_memory = ("memory/", "maps/", "features/map", "features/guided", "predictions/")
+    check(run, settings, "memory_patches", 20, of_memory, tmp_path / "study")
 
 
 def test_predictions_without_maps_follow_the_good_class(plates, tmp_path):

@@ -8,14 +8,15 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-import lib.pipeline.anomaly as anomaly
+import lib.pipeline.draem as draem
 import lib.pipeline.predictions as stage
 from lib.classify.evaluate import evaluate_fold
 from lib.command import UsageError, parser, plan
 from lib.data import textures
 from lib.draem.checkpoints import export_official
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
-from lib.pipeline.anomaly import map_all, maps, networks, train_fold
+from lib.pipeline.anomaly import map_all, maps
+from lib.pipeline.draem import load_draem, train_fold
 from lib.pipeline.pictures import closeups, folds, images, in_test_fold, index, splits, spread
 from lib.pipeline.predictions import calibration, predictions
 from lib.pipeline.run import Run, open_run
@@ -54,7 +55,7 @@ def test_draem_sees_good_training_images_only(run, monkeypatch):
         seen["pictures"] = np.array(pictures)
         raise InterruptedError
 
-    monkeypatch.setattr(anomaly, "train", spy)
+    monkeypatch.setattr(draem, "train", spy)
     run.store.forget("draem/stratified-0")
     with pytest.raises(InterruptedError):
         train_fold(run, "stratified-0")
@@ -99,9 +100,9 @@ def test_textures_that_come_to_be_are_noticed(run, tmp_path, monkeypatch):
     other = replace(run, study_dir=str(tmp_path / "study"))
     assert train_fold(other, "stratified-0")["textures"].startswith("procedural")
     monkeypatch.setattr(textures, "DTD_ROOT", folder.parent)
-    anomaly._texture_bank.cache_clear()
+    draem._texture_bank.cache_clear()
     assert train_fold(other, "stratified-0")["textures"] == "DTD folder (2 images)"
-    anomaly._texture_bank.cache_clear()
+    draem._texture_bank.cache_clear()
 
 
 def test_image_scores_cover_every_split(run):
@@ -117,7 +118,7 @@ def test_official_checkpoints_replace_training(run, tmp_path):
         run, study=replace(run.study, draem_checkpoint=str(tmp_path)), study_dir=str(tmp_path / "s")
     )
     assert train_fold(other, "stratified-0")["origin"] == "official checkpoint"
-    mine = networks(other, "stratified-0")[0].state_dict()
+    mine = load_draem(other, "stratified-0").reconstructive.state_dict()
     expected = ReconstructiveNetwork(8, seed=1).state_dict()
     assert all((mine[key] == expected[key]).all() for key in expected)
 

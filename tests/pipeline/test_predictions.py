@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import lib.pipeline.predictions as module
-from lib.classify.feature_sets import BASELINES, CHEAP, MAIN
+from lib.classify.feature_sets import BASELINES, CHEAP, GUIDED, MAIN
 from lib.maps.statistics import map_statistics
 from lib.pipeline.anomaly import maps
 from lib.pipeline.features import map_stats_table
@@ -33,7 +33,7 @@ def run(tmp_path_factory):
 
 def test_every_baseline_where_all_defects_are_kept_the_cheap_ones_below(run):
     table, fits = predictions(run, "imbalance")
-    for keep, expected in ((1.0, MAIN + BASELINES), (0.5, MAIN + CHEAP)):
+    for keep, expected in ((1.0, MAIN + BASELINES + GUIDED), (0.5, MAIN + CHEAP + GUIDED)):
         assert set(table.loc[table["keep"] == keep, "features"]) == set(expected)
         assert set(fits.loc[fits["keep"] == keep, "features"]) == set(expected)
     assert table.groupby(["features", "keep", "task"]).size().eq(len(index(run))).all()
@@ -43,9 +43,8 @@ def test_every_baseline_where_all_defects_are_kept_the_cheap_ones_below(run):
 def test_baselines_off_leaves_the_rest_as_it_was(run, tmp_path):
     bare = predictions(make_run(tmp_path, baselines=False), "imbalance")[0]
     full = predictions(run, "imbalance")[0]
-    mine = full[full["features"].isin(MAIN)].reset_index(drop=True)
+    mine = full[full["features"].isin(MAIN + GUIDED)].reset_index(drop=True)
     pd.testing.assert_frame_equal(bare, mine)
-    assert not list(tmp_path.rglob("map-stats*"))
 
 
 def test_map_statistics_are_those_of_the_splits_maps(run):
@@ -54,7 +53,7 @@ def test_map_statistics_are_those_of_the_splits_maps(run):
 
 def test_calibration_holds_each_training_image_once(run):
     table, pictures = calibration(run), index(run)
-    assert set(table["features"]) == set(MAIN + CHEAP)
+    assert set(table["features"]) == set(MAIN + CHEAP + GUIDED)
     assert list(table.columns) == [*predictions(run, "classification")[0].columns, "inner"]
     for split in splits(run):
         trained = set(pictures.loc[~in_test_fold(run, split), "id"])

@@ -7,8 +7,8 @@ import pytest
 
 from lib.cluster import local_cluster
 from lib.draem import training
-from lib.pipeline import anomaly, effort
-from lib.pipeline.anomaly import all_draems, train_fold
+from lib.pipeline import draem, effort
+from lib.pipeline.draem import all_draems, train_fold
 from lib.pipeline.effort import feature_effort, map_effort, training_effort
 from lib.pipeline.features import feature_all
 from lib.pipeline.pictures import images
@@ -39,7 +39,7 @@ def killed(tmp_path, monkeypatch):
     name = all_draems(run)[0]
     with monkeypatch.context() as patch:
         patch.setattr(training, "CHECKPOINT_SECONDS", -1)
-        patch.setattr(anomaly, "steps_of", killing)
+        patch.setattr(draem, "steps_of", killing)
         with pytest.raises(Killed):
             train_fold(run, name)
     (saved,) = run.store.path("draem").glob("*.resume.pt")

@@ -1,0 +1,153 @@
+"""Anomaly maps from a memory of good patches: how far is each patch of a picture from all that was seen on good ones?
+
+After Roth et al., "Towards Total Recall in Industrial Anomaly Detection" (CVPR 2022): a greedy k-centre coreset of the
+good images' patches, and the distance to the nearest of them. A memory shows the images that it was filled from as
+cleaner than any other good image, so each half of a fold is judged by the memory of the other half.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_safetensors
+from torch import Tensor
+from torch.nn import functional as F
+
+from lib.store import write_bytes
+
+FORMAT = "patch-memory-1"
+POOL = 30_000  # patches, drawn at random, that the coreset is chosen from
+PROJECTED = 128  # dimensions in which they are compared while choosing (Johnson-Lindenstrauss)
+ROWS = 8192  # patches compared with the memory at once
+HELD_OUT = 100  # good images, at most, that the scale is set on
+RARE = 0.995  # share of held-out good patches that lie nearer than the distance shown as 0.5
+STEEPNESS = 4  # of the scale: twice that distance is shown as 0.94, half of it as 0.06
+
+Progress = Callable[[int, int], object]
+
+
+@dataclass(frozen=True)
+class PatchMemory:
+    """Patches of good images (M, C), the distance `rare` that is shown as 0.5, and the side of the maps in pixels."""
+
+    patches: Tensor
+    rare: float
+    side: int
+    device: str = "cpu"
+
+    @classmethod
+    def fit(
+        cls,
+        seen: np.ndarray,
+        good: np.ndarray,
+        held_out: np.ndarray,
+        *,
+        size: int,
+        side: int,
+        seed: int,
+        device: str = "cpu",
+        progress: Progress | None = None,
+    ) -> PatchMemory:
+        """Keep `size` patches of the good images, rows `good` of `seen` (N, h, w, C); set the scale on rows `held_out`.
+
+        `seen` may be memory-mapped: the patches that the coreset is chosen from and one image are held at a time. Fewer
+        are kept where there are fewer. `progress(kept, size)` is called now and then. Raises ValueError where there is
+        no good image, or none held out.
+        """
+        if not len(good) or not len(held_out):
+            raise ValueError(f"{len(good)} good images and {len(held_out)} held out: a memory needs both")
+        places = int(np.prod(seen.shape[1:3]))
+        drawn = np.random.default_rng(seed).permutation(len(good) * places)[:POOL]
+        drawn.sort()  # read from a file in its order
+        image, place = np.divmod(drawn, places)
+        flat = seen.reshape(len(seen), places, seen.shape[3])
+        pool = torch.from_numpy(flat[np.asarray(good)[image], place].astype(np.float32))
+        chosen = greedy_coreset(_projected(pool, seed).to(device), size, progress)
+        memory = cls(pool[chosen.cpu()].to(device), 1.0, side, device)
+        rows = np.linspace(0, len(held_out) - 1, min(HELD_OUT, len(held_out))).round().astype(int)
+        distances = np.concatenate([memory.distances(seen[held_out[row]][None]).ravel() for row in rows])
+        rare = max(float(np.quantile(distances, RARE)), 1e-6)
+        return cls(memory.patches, rare, side, device)
+
+    def distances(self, patches: np.ndarray) -> np.ndarray:
+        """Return the distance of each patch (n, h, w, C) to the nearest in memory, float32 (n, h, w)."""
+        flat = patches.reshape(-1, patches.shape[-1])
+        found = np.empty(len(flat), dtype=np.float32)
+        with torch.inference_mode():
+            for start in range(0, len(flat), ROWS):
+                rows = torch.from_numpy(flat[start : start + ROWS].astype(np.float32)).to(self.device)
+                nearest = torch.cdist(rows, self.patches).amin(dim=1)
+                found[start : start + ROWS] = nearest.cpu().numpy()
+        return found.reshape(patches.shape[:3])
+
+    def maps(self, seen: np.ndarray) -> np.ndarray:
+        """Return the anomaly maps (n, side, side) float16 in [0, 1) of patches (n, h, w, C)."""
+        scaled = shown(torch.from_numpy(self.distances(seen)), self.rare)
+        maps = F.interpolate(scaled[:, None], (self.side, self.side), mode="bilinear", align_corners=False)
+        return maps[:, 0].clamp(0, 1).half().numpy()
+
+    def save(self, path: Path, header: dict[str, Any]) -> None:
+        """Write the memory to a .safetensors file; the same memory and header give the same bytes."""
+        told = {key: str(value) for key, value in header.items()} | {"rare": self.rare, "side": self.side}
+        kept = {"patches": self.patches.cpu().contiguous()}
+        write_bytes(path, to_safetensors(kept, {FORMAT: json.dumps(told, sort_keys=True)}))
+
+    @classmethod
+    def load(cls, path: Path, device: str = "cpu") -> PatchMemory:
+        """Read a memory; FileNotFoundError where there is none, ValueError for a file that is none."""
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: no such patch memory; fit it first")
+        try:
+            with safe_open(path, "pt") as file:
+                told = json.loads((file.metadata() or {})[FORMAT])
+                patches = file.get_tensor("patches").to(device)
+        except (SafetensorError, KeyError) as error:
+            raise ValueError(f"{path}: not a patch memory ({error}); delete it and fit again") from error
+        return cls(patches, float(told["rare"]), int(told["side"]), device)
+
+
+def shown(distances: Tensor, rare: float) -> Tensor:
+    """Bring distances, at least 0, to [0, 1): `rare` becomes 0.5, whatever the memory's size and the product."""
+    powered = (distances / rare) ** STEEPNESS
+    return powered / (1 + powered)
+
+
+def greedy_coreset(points: Tensor, size: int, progress: Progress | None = None) -> Tensor:
+    """Choose `size` of the points (n, d), each the one farthest from those before it; returns their rows, in turn.
+
+    The first is the point farthest from the mean: no seed is needed. Two approximations of the smallest covering
+    radius (Gonzalez 1985). All rows where there are no more than `size`; points equal to chosen ones are left out.
+    """
+    if size < 1:
+        raise ValueError(f"size={size}: at least one point")
+    squares = (points**2).sum(dim=1)
+    far = ((points - points.mean(dim=0)) ** 2).sum(dim=1)
+    distance = torch.full_like(squares, torch.inf)
+    chosen: list[Tensor] = []
+    row = far.argmax()
+    for count in range(min(size, len(points))):
+        chosen.append(row)
+        distance = torch.minimum(distance, squares + squares[row] - 2 * points @ points[row])
+        distance[row] = 0
+        row = distance.argmax()
+        if progress is not None and count % 100 == 99:
+            progress(count + 1, size)
+        if distance[row] <= 0:
+            break
+    return torch.stack(chosen)
+
+
+def _projected(points: Tensor, seed: int) -> Tensor:
+    """Project points (n, d) at random to `PROJECTED` dimensions, where they have more; distances stay, nearly."""
+    if points.shape[1] <= PROJECTED:
+        return points
+    generator = torch.Generator().manual_seed(seed)
+    directions = torch.randn(points.shape[1], PROJECTED, generator=generator) / PROJECTED**0.5
+    return points @ directions

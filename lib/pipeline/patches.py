@@ -1,0 +1,58 @@
+"""The backbone, and what its middle stages say of each place of each picture."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from lib.classify.backbone import Backbone, load_backbone
+from lib.classify.patches import N_CHANNELS, grid, patch_features
+from lib.pipeline.pictures import images
+from lib.pipeline.run import Run
+from lib.progress import step_bar
+from lib.source import code_of
+from lib.store import new_array
+
+
+def backbone(run: Run) -> Backbone:
+    """Return the ResNet-18 that the study's `weights` name."""
+    return _backbone(run.study.weights, run.study.offline)
+
+
+@lru_cache(maxsize=1)
+def _backbone(weights: str, offline: bool) -> Backbone:
+    return load_backbone(weights, offline=offline)
+
+
+def patches_name(run: Run) -> str:
+    """Return the artefact with the patches of all pictures."""
+    return f"patches/{run.study.patch_size}.npy"
+
+
+def patches(run: Run) -> np.ndarray:
+    """Return the patches of all pictures, memory-mapped, float16 (N, h, w, 384) with h = w = patch_size / 8."""
+    side, net = run.study.patch_size, backbone(run)
+    stack = images(run, side)
+    inputs = {
+        "code": code_of("lib.classify.patches"),
+        "images": run.store.digest(f"images/{side}.npy"),
+        "backbone": net.sha256,
+    }
+
+    def write(path: Path) -> dict[str, str]:
+        out = new_array(path, np.float16, (len(stack), grid(side), grid(side), N_CHANNELS))
+        patch_features(net, stack, out, device=run.device, progress=step_bar("patches, images"))
+        out.flush()
+        return {"backbone": net.name, "backbone_sha256": net.sha256}
+
+    run.store.make(patches_name(run), inputs, write)
+    return np.load(run.store.path(patches_name(run)), mmap_mode="r")
+
+
+def patches_of(run: Run, pictures: np.ndarray) -> np.ndarray:
+    """Return the patches of other pictures (n, patch_size, patch_size, 3) uint8, as `patches` has them."""
+    side = run.study.patch_size
+    out = np.empty((len(pictures), grid(side), grid(side), N_CHANNELS), np.float16)
+    return patch_features(backbone(run), pictures, out, device=run.device)

@@ -1,0 +1,60 @@
+"""The map sources that a study can choose: a third is a module like `memory.py` and an entry here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lib.maps.source import FittedSource
+from lib.pipeline.draem import draem_file, load_draem, train_fold
+from lib.pipeline.memory import fit_memory, load_memory, memory_file
+from lib.pipeline.patches import patches, patches_name, patches_of
+from lib.pipeline.pictures import images
+from lib.pipeline.run import Run
+from lib.study import Reading
+
+Pictures = Callable[[int], np.ndarray]  # some pictures, (n, side, side, 3) uint8, at the side asked for
+
+
+@dataclass(frozen=True)
+class Source:
+    """A map source in the study: what it sees, where its models live, how they come about."""
+
+    title: str
+    code: str  # the module that makes maps
+    fit: Callable[[Run, str], dict[str, Any]]  # makes the model of a name where it is not proven
+    load: Callable[[Run, str], FittedSource]
+    file: Callable[[str], str]  # the artefact with the model of a name
+    seen: Callable[[Run], np.ndarray]  # what it sees of the study's pictures (N, ...)
+    seen_name: Callable[[Run], str]  # the artefact with it
+    see: Callable[[Run, Pictures], np.ndarray]  # the same of other pictures
+
+
+DRAEM = Source(
+    "DRAEM",
+    "lib.maps.draem",
+    train_fold,
+    load_draem,
+    draem_file,
+    lambda run: images(run, run.study.image_size),
+    lambda run: f"images/{run.study.image_size}.npy",
+    lambda run, pictures: pictures(run.study.image_size),
+)
+PATCH_MEMORY = Source(
+    "patch memory",
+    "lib.maps.patch_memory",
+    fit_memory,
+    load_memory,
+    memory_file,
+    patches,
+    patches_name,
+    lambda run, pictures: patches_of(run, pictures(run.study.patch_size)),
+)
+SOURCES: dict[Reading, Source] = {
+    "as_written": DRAEM,
+    "cross_fitted": DRAEM,
+    "patch_memory": PATCH_MEMORY,
+}
