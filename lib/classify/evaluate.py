@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from lib.classify.feature_sets import MAIN, RECIPES, SOURCES
+from lib.classify.feature_sets import MAIN, RECIPES, SOURCES, Recipe
 from lib.classify.mlp import HIDDEN, LINEAR, FitResult, Scale, fit_predict
 from lib.classify.selection import Selection, mutual_information, select
 
@@ -86,17 +86,11 @@ def evaluate_fold(
     for task in (MULTICLASS, BINARY) if binary == "separate" else (MULTICLASS,):
         names = list(classes) if task == MULTICLASS else [good, DEFECTIVE]
         target = labels if task == MULTICLASS else np.where(labels == good, good, DEFECTIVE)
-        scores, scored = np.zeros(columns.shape[1]), selection != "none"
-        if scored and contested.size:
-            scores[contested] = mutual_information(
-                columns[np.ix_(fit_rows, contested)], target[fit_rows], seed=seed
-            )
+        scored = selection != "none"
+        scores = informative(columns, contested, fit_rows, target, selection, seed)
         for features in wanted:
             recipe = RECIPES[features]
-            offered = np.flatnonzero(np.isin(origin, recipe.selected))
-            if offered.size:
-                offered = offered[select(scores[offered], origin[offered], len(fit_rows), selection)]
-            used = np.sort(np.concatenate([offered, np.flatnonzero(np.isin(origin, recipe.whole))]))
+            used, offered = used_columns(recipe, scores, origin, len(fit_rows), selection)
             began = time.perf_counter()
             fit = fit_predict(
                 columns[np.ix_(fit_rows, used)],
@@ -127,6 +121,41 @@ def evaluate_fold(
         pd.DataFrame(diagnostics, columns=list(DIAGNOSTICS)),
         selected,
     )
+
+
+def informative(
+    columns: NDArray[np.floating],
+    contested: NDArray[np.intp],
+    rows: NDArray[np.intp],
+    target: NDArray[np.str_],
+    selection: Selection,
+    seed: int,
+) -> NDArray[np.float64]:
+    """Return each column's mutual information (d,) with `target` (N,) on the given rows, in nats.
+
+    columns (N, d); those not `contested` get 0, and so do all where the selection keeps every column.
+    """
+    scores = np.zeros(columns.shape[1])
+    if selection != "none" and contested.size:
+        scores[contested] = mutual_information(columns[np.ix_(rows, contested)], target[rows], seed=seed)
+    return scores
+
+
+def used_columns(
+    recipe: Recipe,
+    scores: NDArray[np.float64],
+    origin: NDArray[np.str_],
+    n_train: int,
+    selection: Selection,
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the columns that a recipe's fit uses, ascending, and those of them that the selection chose.
+
+    scores (d,) of `informative`; origin (d,) the source of each column.
+    """
+    offered = np.flatnonzero(np.isin(origin, recipe.selected))
+    if offered.size:
+        offered = offered[select(scores[offered], origin[offered], n_train, selection)]
+    return np.sort(np.concatenate([offered, np.flatnonzero(np.isin(origin, recipe.whole))])), offered
 
 
 def thin(labels: ArrayLike, train: ArrayLike, *, good: str, keep: float, seed: int) -> NDArray[np.bool_]:

@@ -23,6 +23,8 @@ from lib.source import code_of
 from lib.store import Store, file_sha256, fingerprint, listing_digest, new_array, write_text
 from lib.study import Study
 
+FINAL = "final-0"  # a split without test images, no part of `splits`: what new images are judged by is fitted in it
+
 
 def data_root(run: Run) -> Path:
     """Return the folder with the pictures, drawing the stand-in or downloading the named set where need be."""

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import recall_score, roc_auc_score, roc_curve
 
+from lib.classify.conformal import highest_recall
 from lib.classify.feature_sets import BASELINES, MAIN
 
 __all__ = ["BASELINES", "FEATURE_SETS"]  # and what is defined here
@@ -186,11 +187,7 @@ def recall_at(frame: pd.DataFrame, good: str, rate: float = RATE) -> float:
     The threshold is moved on the very images that are counted: a figure of the ranking, not of a decision. NaN where
     there are no good or no defective images.
     """
-    defective = frame["label"].to_numpy(dtype=str) != good
-    if defective.all() or not defective.any():
-        return float("nan")
-    rejected, caught, _ = roc_curve(defective, defect_scores(frame, good), drop_intermediate=False)
-    return float(caught[rejected <= rate + 1e-9].max())
+    return highest_recall(defect_scores(frame, good), frame["label"].to_numpy(dtype=str) != good, rate)
 
 
 def decisions(predictions: pd.DataFrame, binary: str = "collapsed") -> pd.DataFrame:

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.proportion import proportion_confint
 
+from lib.classify.intervals import clopper_pearson
 from lib.report.bootstrap import Interval, all_intervals, bootstrap_difference
 from lib.report.metrics import (
     ALL,
@@ -142,14 +142,6 @@ def nadeau_bengio(
         return CorrectedT(k, 0.0, 1.0)
     statistic = float(mean / np.sqrt(variance)) if variance > 0 else float(np.copysign(np.inf, mean))
     return CorrectedT(k, statistic, float(2 * stats.t.sf(abs(statistic), k - 1)))
-
-
-def clopper_pearson(k: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Return the exact two-sided interval of a share of k in n; raises `ValueError` unless 0 <= k <= n and n > 0."""
-    if not 0 <= k <= n or n == 0:
-        raise ValueError(f"no share of {k} in {n}")
-    low, high = proportion_confint(k, n, alpha=1 - level, method="beta")
-    return float(low), float(high)
 
 
 def compare(
