@@ -11,39 +11,39 @@ import onnx
 import torch
 
 from lib.line.chain import OUTPUTS, Chain
+from lib.line.score import INPUT
 from lib.store import atomic
 
 OPSET = 20  # of 2023: runtimes of the last years read it
 
 
-def input_name(side: int) -> str:
-    """Return the name of the input that takes pictures (n, side, side, 3) uint8."""
-    return f"pictures_{side}"
-
-
-def write_onnx(chain: Chain, path: Path, about: Mapping[str, str]) -> None:
-    """Write a chain with `about` as its metadata; the batch is free, the sides are fixed."""
+def exported(chain: Chain) -> onnx.ModelProto:
+    """Return a chain as an ONNX model; the batch is free, the sides are fixed."""
     examples = tuple(torch.zeros(2, side, side, 3, dtype=torch.uint8) for side in chain.inputs)
     free = torch.export.Dim("n", min=1)
+    with warnings.catch_warnings(), _quiet("torch.onnx"), torch.no_grad():
+        warnings.simplefilter("ignore")  # of the exporter's own making; what it gives is checked when written
+        program = torch.onnx.export(
+            chain,
+            examples,
+            dynamo=True,
+            opset_version=OPSET,
+            dynamic_shapes=(tuple({0: free} for _ in examples),),
+            input_names=[f"{INPUT}{side}" for side in chain.inputs],
+            output_names=list(OUTPUTS),
+            verbose=False,
+        )
+    assert program is not None  # with dynamo there is one
+    model = program.model_proto
+    _anonymous(model)
+    return model
+
+
+def write_onnx(model: onnx.ModelProto, path: Path, about: Mapping[str, str]) -> None:
+    """Check a model and write it with `about` as its metadata; raises onnx's errors for one that is not sound."""
+    onnx.helper.set_model_props(model, dict(sorted(about.items())))
+    onnx.checker.check_model(model, full_check=True)
     with atomic(path) as partial:
-        with warnings.catch_warnings(), _quiet("torch.onnx"), torch.no_grad():
-            warnings.simplefilter("ignore")  # of the exporter's own making; what it wrote is checked below
-            torch.onnx.export(
-                chain,
-                examples,
-                partial,
-                dynamo=True,
-                opset_version=OPSET,
-                dynamic_shapes=(tuple({0: free} for _ in examples),),
-                input_names=[input_name(side) for side in chain.inputs],
-                output_names=list(OUTPUTS),
-                external_data=False,
-                verbose=False,
-            )
-        model = onnx.load(partial)
-        _anonymous(model)
-        onnx.helper.set_model_props(model, dict(sorted(about.items())))
-        onnx.checker.check_model(model, full_check=True)
         onnx.save(model, partial)
 
 
