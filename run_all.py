@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import shlex
 import signal
@@ -12,6 +13,8 @@ from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 
+import pandas as pd
+
 from lib.batch import Part, carry_out_all, environment
 from lib.cluster import local_cluster
 from lib.command import EXTERNAL, Plan, UsageError, parser, plan
@@ -21,12 +24,14 @@ from lib.data.synthetic import PRODUCTS
 from lib.door import input_faults, resource_faults
 from lib.engine import EngineError, cores
 from lib.forecast import presets, stages
+from lib.inspection import inspection
 from lib.leash import Stopped, stop_on_signals
 from lib.lock import LockedError, study_lock
 from lib.pipeline.pictures import index, splits
 from lib.pipeline.run import NAMED, PROJECT, Run
 from lib.report.index_page import ESTIMATE, write_index
-from lib.series import NOTEBOOKS, Job
+from lib.report.inspection import VERDICTS
+from lib.series import NOTEBOOKS, Job, NotebookError
 from lib.status import shown
 from lib.store import Store, file_sha256, fingerprint, is_full, listing_digest, remove_leftovers, write_text
 from lib.study import PRESETS, Study, choices
@@ -136,6 +141,25 @@ def execute(work: Plan) -> int:
     return 0
 
 
+def inspect(options: argparse.Namespace) -> int:
+    """Judge new pictures by a finished study; returns the exit status."""
+    wanted = inspection(options)
+    run, pictures = wanted.run, wanted.parameters["INSPECT_DIR"]
+    with study_lock(Path(run.study_dir), command()):
+        remove_leftovers(Path(run.study_dir))
+        environment(cores(), run.study.threads)
+        job = wanted.job(fingerprint({"study": external(run), "new": listing_digest(Path(pictures))}))
+        if not options.force and job.done():
+            say("proven, nothing to do")
+        else:
+            say(f"inspecting {pictures} by {run.store.root}")
+            job.run(verbose=options.verbose)
+    counted = pd.read_csv(wanted.home / VERDICTS, usecols=["verdict"])["verdict"].value_counts()
+    say(", ".join(f"{count} {verdict}" for verdict, count in counted.items()))
+    say(f"open {job.target.with_suffix('.html')}; all verdicts in {wanted.home / VERDICTS}")
+    return 0
+
+
 def command() -> str:
     """Return the command line as one would type it."""
     return "python run_all.py " + shlex.join(sys.argv[1:])
@@ -219,6 +243,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return verify(options.output.resolve() / (options.study or options.preset))
     stop_on_signals()
     try:
+        if options.inspect is not None:
+            return inspect(options)
         work = plan(options)
         if options.dry_run:
             check_data(work)
@@ -233,6 +259,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UsageError, EngineError, LockedError) as error:
         print(f"run_all.py: not started\n{error}", file=sys.stderr)
         return 2
+    except NotebookError as error:
+        print(f"\nFAILED\n{error}", file=sys.stderr)
+        return 1
     except OSError as error:
         if not is_full(error):
             raise

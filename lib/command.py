@@ -66,6 +66,10 @@ def parser() -> argparse.ArgumentParser:
     where.add_argument("--from", dest="start", metavar="NN", help="begin with this notebook, such as 04")
     where.add_argument("--only", metavar="NN", help="this notebook only")
     where.add_argument("--force", action="store_true", help="do the chosen notebooks again, proven or not")
+    new = p.add_argument_group("new products, by a finished study")
+    new.add_argument("--inspect", type=Path, metavar="DIR", help="judge the unlabelled pictures below DIR")
+    new.add_argument("--recall", type=float, metavar="PERCENT", help="defect recall to hold (default: 95)")
+    new.add_argument("--features", metavar="NAME", help="feature set to judge by (default: the study's best)")
     how = p.add_argument_group("how")
     how.add_argument(
         "--workers", type=int, default=0, metavar="N", help="folds on N Dask workers started here"
@@ -106,6 +110,11 @@ def plan(options: argparse.Namespace) -> Plan:
         _notebooks(options, faults),
     )
     _check_cluster(options, faults)
+    faults += [
+        f"{_option(name)}: for an inspection only; give --inspect DIR"
+        for name in ("recall", "features")
+        if getattr(options, name) is not None
+    ]
     name = options.study or options.preset
     if Path(name).name != name or name in ("", ".", ".."):
         faults.append(f"--study {name!r}: must be a plain folder name")

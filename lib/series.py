@@ -129,9 +129,9 @@ class Job:
 
 
 def snapshot(folder: Path) -> dict[str, str]:
-    """Return the digest of every sound artefact below `folder`, executed notebooks aside."""
+    """Return the digest of every sound artefact below `folder`, executed notebooks and inspections aside."""
     store = Store(folder)
-    names = [name for name in store.names() if not name.startswith("notebooks/")]
+    names = [name for name in store.names() if not name.startswith(("notebooks/", "inspection/"))]
     return {name: digest for name in names if (digest := store.digest_or_none(name))}
 
 

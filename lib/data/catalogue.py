@@ -81,7 +81,7 @@ def catalogue(
         raise DataError([Fault(str(root), fault, "name the folder that holds the images (--data DIR)")])
     listing = read_layout(root, dataset)
     labels = {entry.label for entry in listing.entries}
-    examined, bad = _try_all(root, [entry.id for entry in listing.entries], examine)
+    examined, bad = try_all(root, [entry.id for entry in listing.entries], examine)
     bad |= _duplicates(listing.entries, examined)
     kept = [entry for entry in listing.entries if entry.id not in bad] if skip_bad else listing.entries
     kept_ids = [entry.id for entry in kept]
@@ -124,7 +124,7 @@ def _row(entry: Entry, group: str | None, facts: Examined, mask_is_fine: bool) -
     return entry.id, entry.id, entry.label, group, mask, facts.sha256, facts.width, facts.height
 
 
-def _try_all(
+def try_all(
     root: Path, names: Sequence[str], read: Callable[[Path], T]
 ) -> tuple[dict[str, T], dict[str, Fault]]:
     """Read all files in parallel; return the results and the faults, both by name."""
@@ -229,7 +229,7 @@ def _check_masks(
         mask: np.ndarray = read_mask(path)
         return mask.shape, bool(mask.any())
 
-    read, faults = _try_all(root, list(owners), shape_and_content)
+    read, faults = try_all(root, list(owners), shape_and_content)
     empty = []
     for mask, ((height, width), marked) in read.items():
         entry = owners[mask]

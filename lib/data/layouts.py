@@ -53,7 +53,7 @@ def read_layout(root: Path, dataset: str = "") -> Listing:
 
     Nothing is opened. Nothing is raised either: faults come back in the listing, all of them.
     """
-    listing = _walk(root)
+    listing = walk(root)
     tops = {name for name in listing.folders if "/" not in name}
     holding = {image.split("/")[0] for image in listing.images if "/" in image} - {GROUND_TRUTH}
     if dataset == "magnetic_tile" or any(re.fullmatch(r"MT_\w+/Imgs", name) for name in listing.folders):
@@ -75,7 +75,8 @@ def read_layout(root: Path, dataset: str = "") -> Listing:
     return listing
 
 
-def _walk(root: Path) -> Listing:
+def walk(root: Path) -> Listing:
+    """List the image files below `root` by name, and what cannot be read: hidden files and folders do not count."""
     listing = Listing(root)
     others: Counter[str] = Counter()
     real_root = root.resolve()

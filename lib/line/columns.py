@@ -8,22 +8,29 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 
 from lib.classify.feature_sets import SOURCES
 from lib.classify.features import image_features, map_features
+from lib.classify.guided import Pooling, Usual, pool
 from lib.data.images import load_stack
-from lib.maps.crossfit import TESTED, cross_fitted
+from lib.maps.crossfit import TESTED, cross_fitted, mapped
 from lib.maps.statistics import map_statistics
-from lib.pipeline.anomaly import draems, mapper, score_maps, scores
+from lib.pipeline.anomaly import score_maps, scores
 from lib.pipeline.effort import feature_effort, map_effort
-from lib.pipeline.features import backbone, image_feature_table, map_feature_table, map_stats_table
-from lib.pipeline.pictures import FINAL, images
+from lib.pipeline.features import guided_table, image_feature_table, map_feature_table, map_stats_table
+from lib.pipeline.models import models
+from lib.pipeline.patches import backbone, patches, patches_of
+from lib.pipeline.pictures import FINAL, images, index
 from lib.pipeline.run import Run, each_part
+from lib.pipeline.sources import SOURCES as MAP_SOURCES
+from lib.pipeline.sources import Pictures
 
 AT_ONCE = 128  # pictures per task
 
@@ -73,6 +80,7 @@ def _labelled(run: Run, sources: Sequence[str], split: str) -> Measured:
         "map": lambda: map_feature_table(run, split),
         "stats": lambda: map_stats_table(run, split),
         "score": lambda: scores(run, split)[:, None],
+        "guided": lambda: guided_table(run, split),
     }
     found = [np.asarray(tables[name](), dtype=np.float32) for name in in_order(sources)]
     stack = images(run, run.study.feature_size)
@@ -84,57 +92,78 @@ def _labelled(run: Run, sources: Sequence[str], split: str) -> Measured:
 def picture_measures(run: Run, folder: Path, names: Sequence[str], sources: Sequence[str]) -> Measured:
     """Return the same of new pictures, files below `folder`, some at a time and side by side where that pays."""
     calls = [
-        (run, folder, tuple(sources), tuple(names[start : start + AT_ONCE]))
+        (run, folder, tuple(sources), tuple(names[start : start + AT_ONCE]), f"from {start + 1}")
         for start in range(0, len(names), AT_ONCE)
     ]
-    cost, maps = feature_effort(run, AT_ONCE), map_effort(run, AT_ONCE)
-    seconds = 2 * cost["seconds"] + maps["seconds"]
+    features, maps = feature_effort(run, AT_ONCE), map_effort(run, AT_ONCE, run.study.reading)
+    seconds = 2 * features["seconds"] + maps["seconds"]
     parts = each_part(run, _measured, calls, "new images", seconds=seconds, memory=maps["memory"])
     return Measured.joined(parts)
 
 
-def _measured(run: Run, folder: Path, sources: Sequence[str], names: Sequence[str]) -> Measured:
-    study, net = run.study, backbone(run)
-    shown, seen = (load_pictures(run, folder, names, side) for side in (study.image_size, study.feature_size))
+def _measured(run: Run, folder: Path, sources: Sequence[str], names: Sequence[str], _label: str) -> Measured:
+    study, net, pictures = run.study, backbone(run), pictures_of(run, folder, names)
+    seen = pictures(study.feature_size)
     embeddings = image_features(net, seen, study.feature_size, device=run.device)
-    maps = _maps(run, shown)
+    maps = maps_of(run, pictures)
     verdicts = score_maps(maps)
     made: dict[str, Callable[[], np.ndarray]] = {
         "image": lambda: embeddings,
         "map": lambda: map_features(net, maps, study.feature_size, study.map_encoding, device=run.device),
         "stats": lambda: map_statistics(maps),
         "score": lambda: verdicts[:, None],
+        "guided": lambda: _guided(run, pictures, maps),
     }
     found = [np.asarray(made[name](), dtype=np.float32) for name in in_order(sources)]
     return Measured(*_side_by_side(found), embeddings, *exposure(seen), verdicts, digests(seen))
+
+
+def _guided(run: Run, pictures: Pictures, maps: NDArray[np.float16]) -> NDArray[np.float32]:
+    """Pool new pictures where their maps point, compared with all good labelled images."""
+    study = run.study
+    pooling = Pooling(study.guided_patches, study.guided_weights, study.guided_against)
+    usual = None
+    if pooling.against == "good":
+        known = usual_patches(run)
+        usual = torch.from_numpy((known.total / known.count).astype(np.float32))
+    seen = torch.from_numpy(patches_of(run, pictures(study.patch_size)).astype(np.float32))
+    return pool(seen, torch.from_numpy(maps.astype(np.float32)), usual, pooling).numpy()
+
+
+@lru_cache(maxsize=1)
+def usual_patches(run: Run) -> Usual:
+    """Return the sum of all good labelled images' patches at each place, and their number."""
+    table = index(run)
+    return Usual.of(patches(run), (table["label"] == table.attrs["good"]).to_numpy())
 
 
 def _side_by_side(found: Sequence[np.ndarray]) -> tuple[NDArray[np.float32], tuple[int, ...]]:
     return np.concatenate(found, axis=1), tuple(part.shape[1] for part in found)
 
 
-def load_pictures(run: Run, folder: Path, names: Sequence[str], side: int) -> NDArray[np.uint8]:
-    """Return new pictures at `side` pixels as the study resizes its own, uint8 (n, side, side, 3)."""
-    out = np.empty((len(names), side, side, 3), dtype=np.uint8)
-    return load_stack(folder, pd.DataFrame({"path": list(names)}), side, run.study.resize, out)
+def pictures_of(run: Run, folder: Path, names: Sequence[str]) -> Pictures:
+    """Return a function from a side to the pictures at that side, resized as the study resizes its own."""
+
+    def pictures(side: int) -> np.ndarray:
+        out = np.empty((len(names), side, side, 3), dtype=np.uint8)
+        return load_stack(folder, pd.DataFrame({"path": list(names)}), side, run.study.resize, out)
+
+    return pictures
 
 
-def picture_maps(run: Run, folder: Path, names: Sequence[str]) -> NDArray[np.float16]:
-    """Return the anomaly maps of new pictures, float16 (n, side, side) in [0, 1]."""
-    parts = [
-        _maps(run, load_pictures(run, folder, names[start : start + AT_ONCE], run.study.image_size))
-        for start in range(0, len(names), AT_ONCE)
-    ]
-    return np.concatenate(parts) if parts else np.empty((0, 0, 0), np.float16)
+def maps_of(run: Run, pictures: Pictures) -> NDArray[np.float16]:
+    """Map pictures that no map source has seen, as test images are, by the mean of the split's sources.
 
-
-def _maps(run: Run, pictures: NDArray[np.uint8]) -> NDArray[np.float16]:
-    """Map pictures that no map source has seen: as test images are, by the mean of all sources of the split."""
-    makers = [mapper(run, name) for name in draems(FINAL, run.study.map_fit)]
-    if len(makers) == 1:
-        return makers[0](pictures)
-    out = np.empty(pictures.shape[:3], np.float16)
-    return cross_fitted(makers, pictures, np.full(len(pictures), TESTED), out)
+    Returns float16 (n, side, side) in [0, 1].
+    """
+    reading = run.study.reading
+    source = MAP_SOURCES[reading]
+    fitted = [source.load(run, name) for name in models(FINAL, reading)]
+    seen, side = source.see(run, pictures), run.study.image_size
+    out = np.empty((len(seen), side, side), np.float16)
+    if len(fitted) == 1:
+        return mapped(fitted[0], seen, out)
+    return cross_fitted(fitted, seen, np.full(len(seen), TESTED), out)
 
 
 def exposure(stack: np.ndarray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -175,7 +175,7 @@ def chosen_features(run: Run, known: pd.DataFrame, wanted: str = "") -> tuple[st
     if wanted:
         return wanted, "as asked for"
     place = "on the test folds' scores"
-    if run.study.map_fit == "cross_fitted":
+    if run.study.reading != "as_written":
         known, place = deciding(run, calibration(run)), "on training images' out-of-fold scores"
     recalls = {
         name: highest_recall(rows["score"].to_numpy(), rows["defective"].to_numpy(), RATE)

@@ -13,7 +13,7 @@ from lib.pipeline.anomaly import map_all, maps
 from lib.pipeline.effort import feature_effort
 from lib.pipeline.models import map_name, map_splits
 from lib.pipeline.patches import backbone, patches, patches_name
-from lib.pipeline.pictures import images, in_test_fold, index
+from lib.pipeline.pictures import FINAL, images, in_test_fold, index
 from lib.pipeline.run import Run, each_part, each_split
 from lib.progress import step_bar
 from lib.source import code_of
@@ -93,7 +93,8 @@ def guided_fold(run: Run, reading: Reading, split: str) -> None:
     tested = in_test_fold(run, split)
     good = (table["label"] == table.attrs["good"]).to_numpy() & ~tested
     # where groups are unknown, and in stratified folds, which ignore them, an image stands for itself
-    units = (table["group"] if split.startswith("grouped") else table["id"]).to_numpy(dtype=str)
+    by_group = split.startswith("grouped") or (split == FINAL and table.attrs["grouped"])
+    units = (table["group"] if by_group else table["id"]).to_numpy(dtype=str)
     pooling = Pooling(study.guided_patches, study.guided_weights, study.guided_against)
     inputs = {
         "code": code_of("lib.classify.guided"),
@@ -113,6 +114,13 @@ def guided_fold(run: Run, reading: Reading, split: str) -> None:
 def guided_name(split: str, reading: Reading) -> str:
     """Return the artefact with the features pooled where the split's maps of a reading point."""
     return f"features/guided-{map_name(split, reading)}.npy"
+
+
+def guided_table(run: Run, split: str, reading: Reading | None = None) -> np.ndarray:
+    """Return the features pooled where the split's maps of a reading point, the study's own by default, (N, 384)."""
+    reading = reading or run.study.reading
+    guided_fold(run, reading, split)
+    return np.load(run.store.path(guided_name(split, reading)))
 
 
 def map_stats_name(split: str, reading: Reading) -> str:

@@ -47,7 +47,8 @@ def versions() -> pd.DataFrame:
 def notebook_html(path: Path, name: str, where: str, series: Sequence[str], *, embed: bool = True) -> str:
     """Return an executed notebook as one HTML page; `where` is the data set (or study) in its title.
 
-    `series` names all notebooks in order; the last one stands in the study's own folder. What the notebook ran with
+    `series` names all notebooks in order; the last one stands in the study's own folder, and one that is none of them
+    below the data set's, in `inspection/NAME/`. What the notebook ran with
     (papermill's record of it) stands at the page's top, code is folded, and no script runs on the page. Without
     `embed` pictures are linked where their files are there.
     """
@@ -97,7 +98,14 @@ def _with_contents(page: str) -> str:
 
 
 def _links(name: str, series: Sequence[str]) -> list[dict[str, Any]]:
-    """Link the study's index and the notebooks of the same folder."""
+    """Link the study's index and the notebooks of the same folder, or of the data set that an inspection is by."""
+    if name not in series:
+        links = [{"href": "../../../../index.html", "text": "Index", "here": False}]
+        links += [
+            {"href": f"../../../notebooks/{item}.html", "text": item.replace("_", " "), "here": False}
+            for item in series[:-1]
+        ]
+        return [*links, {"href": f"{name}.html", "text": name.replace("_", " "), "here": True}]
     of_study = name == series[-1]
     up = "../" if of_study else "../../"
     here = [name] if of_study else list(series[:-1])

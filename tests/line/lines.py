@@ -5,7 +5,7 @@ from tests.pipeline.plates import draw_plates
 
 RUNS = {
     "as written": {},
-    "cross-fitted, two-class model": {"map_fit": "cross_fitted", "binary": "separate"},
+    "patch memory, two-class model": {"map_source": "patch_memory", "binary": "separate"},
 }
 SETTINGS = {"weights": "random-init", "leak_check": "none", "baselines": True}
 

@@ -9,7 +9,7 @@ import pytest
 from lib.classify.feature_sets import RECIPES
 from lib.line.columns import labelled_measures
 from lib.line.fit import LineError, chosen_features, fitted_line, line_name, load_line, save_line
-from lib.pipeline.anomaly import good_rows
+from lib.pipeline.models import good_rows
 from lib.pipeline.pictures import FINAL, in_test_fold, index, splits
 from lib.pipeline.predictions import predictions
 from lib.pipeline.run import open_run

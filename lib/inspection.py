@@ -1,0 +1,144 @@
+"""The command `--inspect`: which finished study judges, which pictures, and all that is wrong with either."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lib.classify.feature_sets import RECIPES
+from lib.command import UsageError, absolute, parser
+from lib.data.faults import DataError, printable
+from lib.line.folder import read_folder
+from lib.pipeline.run import Run, open_run
+from lib.series import Job
+from lib.store import Store
+from lib.study import nearest
+
+NOTEBOOK = "07_inspection"
+SHOWS = "04_classification"  # the notebook whose record says how a data set was run
+NEEDS = ("index.parquet", "predictions/classification.parquet")
+DEFAULT_RECALL = 95.0
+# options that an inspection takes; all others are the study's own
+OWN = {"inspect", "recall", "features", "study", "preset", "output", "dataset", "force", "verbose"}
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What is to be inspected by which study: results go below `home`."""
+
+    run: Run
+    home: Path
+    parameters: dict[str, Any]
+
+    def job(self, external: str) -> Job:
+        """Return the notebook to execute; `external` is a fingerprint of what lies outside the study."""
+        return Job(NOTEBOOK, self.home, self.parameters, (self.run.store.root, self.home), external)
+
+
+def inspection(options: argparse.Namespace) -> Inspection:
+    """Check the command, the study and the pictures; raises `UsageError` with all faults at once."""
+    faults = _options(options)
+    study_dir = absolute(options.output) / (options.study or options.preset)
+    folder = absolute(options.inspect)
+    if not folder.is_dir():
+        faults.append(f"--inspect {options.inspect}: no such folder; name one with pictures")
+    elif folder.is_relative_to(study_dir) or study_dir.is_relative_to(folder):
+        faults.append(
+            f"--inspect {options.inspect}: the study {study_dir} lies in it, or it in the study; move the pictures"
+        )
+    else:
+        try:
+            read_folder(folder)
+        except DataError as error:
+            faults.append(str(error))
+    if any("\ud800" <= letter <= "\udfff" for letter in str(folder)):
+        faults.append(f"--inspect {folder}: not valid UTF-8; rename the folder")
+    parameters = _finished(study_dir, options.dataset, faults)
+    if faults or parameters is None:
+        raise UsageError("\n".join(map(_shown, faults)))
+    given = {key: parameters[key] for key in ("DATASET", "PRESET", "DATA_DIR", "OVERRIDES")}
+    run = open_run(given["DATASET"], given["PRESET"], given["DATA_DIR"], str(study_dir), given["OVERRIDES"])
+    home = results_folder(run, folder)
+    recall = DEFAULT_RECALL if options.recall is None else options.recall
+    given |= {"OUTPUT_DIR": str(study_dir), "SCHEDULER": "", "INSPECT_DIR": str(folder)}
+    return Inspection(run, home, given | {"RECALL": recall, "FEATURES": options.features or ""})
+
+
+def results_folder(run: Run, folder: Path) -> Path:
+    """Return where the verdicts on a folder go: below its own name, or that and a digest if another has it already."""
+    home = run.store.path("inspection")
+    name = folder.name.lstrip(".") or "root"
+    record = Store(home / name).manifest(f"notebooks/{NOTEBOOK}.ipynb")
+    if record and record["inputs"]["parameters"].get("INSPECT_DIR") != str(folder):
+        name += "-" + hashlib.sha256(str(folder).encode()).hexdigest()[:6]
+    return home / name
+
+
+def _options(options: argparse.Namespace) -> list[str]:
+    faults, default = [], parser().parse_args([])
+    for name, value in vars(options).items():
+        if name not in OWN and value != getattr(default, name):
+            shown = {"start": "from", "data": "data"}.get(name, name.replace("_", "-"))
+            faults.append(f"--{shown}: an inspection takes the finished study as it is; leave it out")
+    recall = options.recall
+    if recall is not None and not (math.isfinite(recall) and 1 < recall <= 100):
+        meant = f" (did you mean {100 * recall:g}?)" if 0 < recall <= 1 else ""
+        faults.append(f"--recall {recall:g}: a percentage above 1, at most 100{meant}")
+    if options.features and options.features not in RECIPES:
+        near = nearest(options.features, RECIPES)
+        faults.append(f"--features {options.features}: unknown{near}; there are {', '.join(RECIPES)}")
+    name = options.study or options.preset
+    if Path(name).name != name or name in ("", ".", ".."):
+        faults.append(f"--study {name!r}: must be a plain folder name")
+    return faults
+
+
+def _finished(study_dir: Path, wanted: list[str] | None, faults: list[str]) -> dict[str, Any] | None:
+    """Return the parameters with which the wanted data set of a study was run, having added what is wrong."""
+    if not study_dir.is_dir():
+        faults.append(f"{study_dir}: no such study; run it first, or correct --study and --output")
+        return None
+    found = {}
+    for place in sorted(study_dir.glob(f"*/notebooks/{SHOWS}.ipynb")):
+        record = Store(place.parents[1]).manifest(f"notebooks/{SHOWS}.ipynb")
+        if record:
+            found[place.parents[1].name] = record["inputs"]["parameters"]
+    if not found:
+        faults.append(f"{study_dir}: not finished; first run {_command_of(study_dir)}")
+        return None
+    names = [name for name in wanted or found if name in found or f"{name}-synthetic" in found]
+    if wanted and (len(wanted) > 1 or not names):
+        faults.append(f"--dataset {' '.join(wanted)}: name one of {', '.join(found)}")
+        return None
+    if len(names) > 1:
+        faults.append(f"{study_dir} holds {', '.join(names)}: choose one with --dataset NAME")
+        return None
+    name = names[0] if names[0] in found else f"{names[0]}-synthetic"
+    store, parameters = Store(study_dir / name), dict(found[name])
+    bad = {needed: fault for needed in NEEDS if (fault := store.fault(needed))}
+    for needed, fault in bad.items():
+        faults.append(f"{store.path(needed)}: {fault}; first run {_command_of(study_dir)}")
+    if parameters["DATA_DIR"] and not Path(parameters["DATA_DIR"]).is_dir():
+        faults.append(
+            f"{parameters['DATA_DIR']}: the study's labelled images are no longer there; put them back"
+        )
+    return parameters
+
+
+def _command_of(study_dir: Path) -> str:
+    """Return the command with which the study was run, as it wrote it down."""
+    try:
+        record = json.loads((study_dir / "study.json").read_text(encoding="utf-8"))
+        return "python run_all.py " + shlex.join(record["command"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"python run_all.py --study {shlex.quote(study_dir.name)}"
+
+
+def _shown(text: str) -> str:
+    return "\n".join(map(printable, text.split("\n")))

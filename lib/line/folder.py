@@ -1,0 +1,58 @@
+"""A folder of new pictures: which can be judged, and which are refused by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lib.data.catalogue import try_all
+from lib.data.faults import DataError, Fault, as_table
+from lib.data.images import examine
+from lib.data.layouts import GROUND_TRUTH, walk
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Pictures below `root`.
+
+    names: of the usable ones, POSIX paths below the root, sorted; sizes (n, 2), upright width and height in pixels;
+    pixels: digests, equal where files show the same picture. refused: file, fault, way_out of those that cannot be
+    used. notes: what else was left out.
+    """
+
+    root: Path
+    names: tuple[str, ...]
+    sizes: NDArray[np.int64]
+    pixels: tuple[str, ...]
+    refused: pd.DataFrame
+    notes: tuple[str, ...]
+
+
+def read_folder(root: Path) -> Folder:
+    """Find and fully decode all pictures below `root`, by the rules of `lib.data.images`.
+
+    A bad file is listed and the rest goes on. Raises DataError with every fault where no picture can be used.
+    """
+    listing = walk(root)
+    masks = [name for name in listing.images if GROUND_TRUTH in name.split("/")[:-1]]
+    found, bad = try_all(root, [name for name in listing.images if name not in set(masks)], examine)
+    faults = sorted([*listing.structural, *listing.faults, *bad.values()])
+    if not found:
+        nothing = Fault(str(root), "no usable picture in it", "name a folder with jpg, png, bmp or tif files")
+        raise DataError([nothing, *faults])
+    names = tuple(sorted(found))
+    notes = list(listing.notes)
+    if masks:
+        notes.append(f"{len(masks)} pictures in folders called {GROUND_TRUTH} are masks and were left out")
+    return Folder(
+        root=root,
+        names=names,
+        sizes=np.array([(found[name].width, found[name].height) for name in names], dtype=np.int64),
+        pixels=tuple(found[name].pixels for name in names),
+        refused=as_table(faults),
+        notes=tuple(notes),
+    )

@@ -1,0 +1,111 @@
+"""Verdicts on new pictures: pass, reject, or look; what a person should see comes first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lib.line.columns import Measured, digests, picture_measures
+from lib.line.fit import Line
+from lib.line.folder import Folder
+from lib.line.foreign import foreign_reasons
+from lib.line.threshold import Threshold
+from lib.pipeline.pictures import images, index
+from lib.pipeline.run import Run
+
+PASS, REJECT, LOOK, REFUSED = "pass", "reject", "look", "refused"
+VERDICTS = (PASS, REJECT, LOOK, REFUSED)
+FOREIGN, UNCERTAIN = "foreign", "uncertain"  # why a person should look
+RULE = (
+    "A picture is rejected where 1 - p(good) reaches the threshold's upper end and passes below its lower end. Between "
+    "them, where labelled images do not settle the threshold, and where a picture is foreign, a person should look."
+)
+
+
+def decide(
+    scores: NDArray[np.float64], threshold: Threshold, foreign: Sequence[Sequence[str]]
+) -> tuple[list[str], list[str]]:
+    """Return verdict and reason to look ('' where there is none) of scores (n,); `foreign` as `foreign_reasons`."""
+    verdicts, reasons = [], []
+    for score, strange in zip(scores, foreign, strict=True):
+        unsure = threshold.low <= score < threshold.high
+        verdicts.append(LOOK if strange or unsure else REJECT if score >= threshold.high else PASS)
+        reasons.append(FOREIGN if strange else UNCERTAIN if unsure else "")
+    return verdicts, reasons
+
+
+def judge(run: Run, line: Line, threshold: Threshold, folder: Folder) -> pd.DataFrame:
+    """Judge all pictures of a folder; returns one row per file, what a person should see first.
+
+    Columns: file; verdict; reason, why to look or why the file is refused; details, in words; score, 1 - p(good);
+    class and probability, the class called (of a picture that does not pass, the likeliest defect; of a foreign one
+    none); `p:` every class; map_score; distance to the nearest labelled image, `nearest`; width, height, brightness,
+    contrast; seen_in_training, the labelled image that is the same picture; same_as, the file that is.
+    """
+    measured = picture_measures(run, folder.root, folder.names, line.sources)
+    found = tabulate(line, threshold, folder, measured)
+    table = index(run)
+    found["nearest"] = table["id"].to_numpy(dtype=str)[found["nearest"]]
+    known = dict(zip(digests(images(run, run.study.feature_size)), table["id"].astype(str), strict=True))
+    found["seen_in_training"] = [known.get(digest, "") for digest in measured.digests]
+    return pd.concat([in_order(found), _refused(folder)], ignore_index=True)
+
+
+def tabulate(line: Line, threshold: Threshold, folder: Folder, measured: Measured) -> pd.DataFrame:
+    """Return the judged pictures in the folder's order, `nearest` as a row among the labelled images."""
+    scores, chances = line.scores(measured.columns), line.probabilities(measured.columns)
+    distances, nearest = line.reference.nearest(measured.embeddings)
+    foreign = foreign_reasons(line.reference, folder.sizes, measured.brightness, measured.contrast, distances)
+    verdicts, reasons = decide(scores, threshold, foreign)
+    defect = 1 + chances[:, 1:].argmax(axis=1)
+    called = np.where(np.array(verdicts) == PASS, 0, defect)
+    strange = np.array(reasons) == FOREIGN
+    probability = np.where(strange, np.nan, chances[np.arange(len(chances)), called])
+    details = [
+        "; ".join(strange_in)
+        or (f"score {score:.3g} within {threshold.low:.3g} to {threshold.high:.3g}" if reason else "")
+        for strange_in, score, reason in zip(foreign, scores, reasons, strict=True)
+    ]
+    first: dict[str, str] = {}
+    same = [first.setdefault(pixels, name) for name, pixels in zip(folder.names, folder.pixels, strict=True)]
+    return pd.DataFrame(
+        {
+            "file": list(folder.names),
+            "verdict": verdicts,
+            "reason": reasons,
+            "details": details,
+            "score": scores,
+            "class": np.where(strange, "", np.array(line.classes, dtype=object)[called]),
+            "probability": probability,
+            **{f"p:{name}": chances[:, place] for place, name in enumerate(line.classes)},
+            "map_score": measured.map_scores,
+            "distance": distances,
+            "nearest": nearest,
+            "width": folder.sizes[:, 0],
+            "height": folder.sizes[:, 1],
+            "brightness": measured.brightness,
+            "contrast": measured.contrast,
+            "same_as": [
+                other if other != name else "" for name, other in zip(folder.names, same, strict=True)
+            ],
+            "away": np.abs(scores - threshold.value),
+        }
+    )
+
+
+def in_order(found: pd.DataFrame) -> pd.DataFrame:
+    """Sort what `tabulate` gives: foreign pictures by distance, uncertain ones by how near the threshold they are, then
+    rejects and passes by score, the highest first."""
+    rank = found["reason"].map({FOREIGN: 0, UNCERTAIN: 1, "": 2}) + (found["verdict"] == PASS)
+    within = np.select([rank == 0, rank == 1], [-found["distance"], found["away"]], -found["score"])
+    order = pd.DataFrame({"rank": rank, "within": within, "file": found["file"]})
+    return found.loc[order.sort_values(["rank", "within", "file"]).index].drop(columns="away")
+
+
+def _refused(folder: Folder) -> pd.DataFrame:
+    refused = folder.refused
+    told = {"file": refused["file"].astype(str), "verdict": REFUSED, "reason": refused["fault"].astype(str)}
+    return pd.DataFrame(told | {"details": refused["way_out"].astype(str)})
