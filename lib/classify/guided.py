@@ -15,6 +15,7 @@ from torch.nn import functional as F
 Weights = Literal["hard", "soft"]
 Against = Literal["nothing", "good", "rest"]
 
+TINY = 1e-12
 TEMPERATURE = 0.05  # of soft weights: a patch whose map value is lower by this much weighs e times less
 
 
@@ -95,16 +96,21 @@ def pool(patches: Tensor, maps: Tensor, usual: Tensor | None, pooling: Pooling) 
     """Pool patches (n, h, w, C) under maps (n, H, W); `usual` (h, w, C) is what good images show; returns (n, C)."""
     n, height, width, channels = patches.shape
     at_places = F.interpolate(maps[:, None], (height, width), mode="bilinear", antialias=True)
-    anomaly, flat = at_places.reshape(n, -1), patches.reshape(n, -1, channels)
+    # to half precision, as maps are kept, and of equals the first: which patches count must not hang on a last bit
+    anomaly, flat = at_places.reshape(n, -1).half().float(), patches.reshape(n, -1, channels)
     if usual is not None:
         flat = flat - usual.reshape(1, -1, channels)
     if pooling.weights == "soft":
         weights = (anomaly / TEMPERATURE).softmax(dim=1)
     else:
-        chosen = anomaly.topk(min(pooling.patches, anomaly.shape[1]), dim=1).indices
+        order = anomaly.argsort(dim=1, descending=True, stable=True)
+        chosen = order[:, : pooling.patches]
         weights = torch.zeros_like(anomaly).scatter_(1, chosen, 1 / chosen.shape[1])
     pooled = torch.einsum("np,npc->nc", weights, flat)
     if pooling.against == "rest":
         others = (1 - weights / weights.amax(dim=1, keepdim=True)).clamp(min=0)
-        pooled = pooled - torch.einsum("np,npc->nc", others / others.sum(dim=1, keepdim=True), flat)
+        others = others / others.sum(dim=1, keepdim=True).clamp(
+            min=TINY
+        )  # a map alike everywhere leaves no others
+        pooled = pooled - torch.einsum("np,npc->nc", others, flat)
     return pooled

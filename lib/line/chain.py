@@ -55,6 +55,9 @@ class Chain(nn.Module):
     where it is not the multiclass one.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self,
         backbone: Backbone,
@@ -100,7 +103,7 @@ class Chain(nn.Module):
         seen = {"pixels": pixels.get(self.sides.image)}
         if self.extractor is not None:
             seen["patches"] = as_stored(self.extractor(self._normalised(pixels[self.sides.patch])))
-        maps = [maker(seen[maker.sees]) for maker in self.makers]
+        maps = [maker(seen[str(maker.sees)]) for maker in self.makers]
         map_score = image_score(maps[0])
         parts = [self._columns(source, embedding, maps, map_score, seen) for source in self.sources]
         columns = torch.cat(parts, dim=1)

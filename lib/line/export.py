@@ -201,7 +201,7 @@ def compare(run: Run, line: Line, threshold: Threshold, chain: ChainFile) -> tup
     distances, _ = line.reference.nearest(measured.embeddings)
     sizes = table[["width", "height"]].iloc[rows].to_numpy()
     foreign = foreign_reasons(line.reference, sizes, measured.brightness, measured.contrast, distances)
-    expected, _ = decide(scores, threshold.low, threshold.high, foreign)
+    expected, _ = decide(scores, threshold, foreign)
     found: list[str] = []
     apart, of_maps = np.empty(len(rows)), 0.0
     for start in range(0, len(rows), AT_ONCE):

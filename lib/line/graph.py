@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lib.classify.guided import TEMPERATURE, Pooling
+from lib.classify.guided import TEMPERATURE, TINY, Pooling
 from lib.classify.mlp import Fitted
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.maps.draem import fold_batchnorm
@@ -31,6 +31,8 @@ class Resize(nn.Module):
 
     Runtimes read the standard's antialiased resizing differently; a matrix product they do not.
     """
+
+    rows: Tensor
 
     def __init__(self, old: int, new: int, *, antialias: bool) -> None:
         super().__init__()
@@ -61,6 +63,9 @@ class DraemMaps(nn.Module):
 class MemoryMaps(nn.Module):
     """A patch memory from patches (n, C, h, w) to maps (n, side, side)."""
 
+    known: Tensor
+    squares: Tensor
+
     def __init__(self, memory: PatchMemory, places: int) -> None:
         super().__init__()
         known = memory.patches.cpu().float()
@@ -81,6 +86,8 @@ class MemoryMaps(nn.Module):
 
 class MapPicture(nn.Module):
     """Maps (n, old, old) in [0, 1] to the pictures (n, 3, new, new) in [0, 1] that the backbone is shown."""
+
+    colours: Tensor
 
     def __init__(self, old: int, new: int, encoding: str) -> None:
         super().__init__()
@@ -124,6 +131,8 @@ class MapStatistics(nn.Module):
 class GuidedPooling(nn.Module):
     """Patches (n, C, h, w) pooled where maps (n, side, side) are highest, to (n, C); `usual` (h, w, C) or None."""
 
+    usual: Tensor
+
     def __init__(self, side: int, places: int, usual: Tensor | None, pooling: Pooling) -> None:
         super().__init__()
         self.pooling = pooling
@@ -147,13 +156,18 @@ class GuidedPooling(nn.Module):
         pooled = (weights[:, None] @ flat)[:, 0]
         if self.pooling.against == "rest":
             others = (1 - weights / weights.amax(dim=1, keepdim=True)).clamp(min=0)
-            others = others / others.sum(dim=1, keepdim=True)
+            others = others / others.sum(dim=1, keepdim=True).clamp(min=TINY)
             pooled = pooled - (others[:, None] @ flat)[:, 0]
         return pooled
 
 
 class Dense(nn.Module):
     """A fitted classifier from all columns (n, d) to probabilities (n, classes): its columns, scaler and layers."""
+
+    columns: Tensor
+    mean: Tensor
+    scale: Tensor
+    places: Tensor
 
     def __init__(self, columns: Sequence[int], fitted: Fitted) -> None:
         super().__init__()
@@ -181,6 +195,11 @@ class Dense(nn.Module):
 
 class Nearest(nn.Module):
     """Embeddings (n, d) to the distance (n,) from the nearest labelled image's, scaled as these (m, d) are."""
+
+    known: Tensor
+    squares: Tensor
+    centre: Tensor
+    spread: Tensor
 
     def __init__(self, known: Tensor, centre: Tensor, spread: Tensor) -> None:
         super().__init__()

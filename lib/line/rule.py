@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,17 +18,34 @@ RULE = (
 )
 
 
-def decide(
-    scores: NDArray[np.floating], low: float, high: float, foreign: Sequence[Sequence[str]]
-) -> tuple[list[str], list[str]]:
-    """Return verdict and reason to look ('' where there is none) of scores (n,).
+class Uncertain(Protocol):
+    """A threshold between whose ends labelled images do not settle it."""
 
-    `low` and `high` are the threshold's ends, `foreign` why each picture is foreign (nothing: it is not).
-    """
+    @property
+    def low(self) -> float:
+        """At or above it a picture does not simply pass."""
+
+    @property
+    def high(self) -> float:
+        """At or above it a picture is rejected."""
+
+
+@dataclass(frozen=True)
+class Ends:
+    """The ends of a threshold, where nothing else is known of it."""
+
+    low: float
+    high: float
+
+
+def decide(
+    scores: NDArray[np.floating], threshold: Uncertain, foreign: Sequence[Sequence[str]]
+) -> tuple[list[str], list[str]]:
+    """Return verdict and reason to look ('' where there is none) of scores (n,); `foreign` as `foreign_reasons`."""
     verdicts, reasons = [], []
     for score, strange in zip(scores, foreign, strict=True):
-        unsure = low <= score < high
-        verdicts.append(LOOK if strange or unsure else REJECT if score >= high else PASS)
+        unsure = threshold.low <= score < threshold.high
+        verdicts.append(LOOK if strange or unsure else REJECT if score >= threshold.high else PASS)
         reasons.append(FOREIGN if strange else UNCERTAIN if unsure else "")
     return verdicts, reasons
 
@@ -38,13 +57,13 @@ def called(chances: NDArray[np.floating], verdicts: Sequence[str]) -> NDArray[np
 
 def in_words(
     scores: NDArray[np.floating],
-    low: float,
-    high: float,
+    threshold: Uncertain,
     reasons: Sequence[str],
     foreign: Sequence[Sequence[str]],
 ) -> list[str]:
     """Return what there is to say of each picture's reason to look, '' where there is none."""
     return [
-        "; ".join(strange) or (f"score {score:.3g} within {low:.3g} to {high:.3g}" if reason else "")
+        "; ".join(strange)
+        or (f"score {score:.3g} within {threshold.low:.3g} to {threshold.high:.3g}" if reason else "")
         for strange, score, reason in zip(foreign, scores, reasons, strict=True)
     ]

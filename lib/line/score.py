@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from lib.data.decode import SUFFIXES, read_rgb, resize_rgb
 from lib.data.faults import DataError, Fault, printable
 from lib.line.foreign import Limits, exposure, foreign_reasons
-from lib.line.rule import FOREIGN, REFUSED, called, decide, in_words
+from lib.line.rule import FOREIGN, REFUSED, Ends, called, decide, in_words
 from lib.store import write_text
 
 FORMAT = "inspection-chain-1"  # what metadata of this kind hold
@@ -104,17 +104,24 @@ def open_chain(path: Path, threads: int = 1) -> ChainFile:
 def verdicts(chain: ChainFile, names: Sequence[str], scored: Scored) -> list[dict[str, Any]]:
     """Return one row per picture, with the columns of the notebook's verdicts: see `columns`."""
     limits, threshold, classes = chain.about["foreign"], chain.about["threshold"], chain.about["classes"]
-    low, high, outputs = threshold["low"], threshold["high"], scored.outputs
+    ends, outputs = Ends(threshold["low"], threshold["high"]), scored.outputs
     allowed = Limits(limits["limit"], limits["ranges"])
-    foreign = foreign_reasons(allowed, scored.sizes, scored.brightness, scored.contrast, outputs["distance"])
-    found, reasons = decide(outputs["score"], low, high, foreign)
+    foreign = foreign_reasons(
+        allowed, scored.sizes, scored.brightness, scored.contrast, outputs["distance"].astype(np.float64)
+    )
+    found, reasons = decide(outputs["score"], ends, foreign)
     place = called(outputs["probabilities"], found)
-    words = in_words(outputs["score"], low, high, reasons, foreign)
+    words = in_words(outputs["score"], ends, reasons, foreign)
     rows = []
     for row, name in enumerate(names):
         chances = [float(chance) for chance in outputs["probabilities"][row]]
         strange = reasons[row] == FOREIGN
-        told = {"file": name, "verdict": found[row], "reason": reasons[row], "details": words[row]}
+        told: dict[str, Any] = {
+            "file": name,
+            "verdict": found[row],
+            "reason": reasons[row],
+            "details": words[row],
+        }
         told |= {"score": float(outputs["score"][row])}
         told |= {"class": "" if strange else classes[place[row]]}
         told |= {"probability": "" if strange else chances[place[row]]}
