@@ -150,7 +150,11 @@ class GuidedPooling(nn.Module):
         if self.pooling.weights == "soft":
             weights = (anomaly / TEMPERATURE).softmax(dim=1)
         else:
-            chosen = anomaly.topk(self.count, dim=1).indices
+            # of equals the first: so ONNX defines it, while torch's own takes any
+            if torch.onnx.is_in_onnx_export():
+                chosen = anomaly.topk(self.count, dim=1).indices
+            else:
+                chosen = anomaly.argsort(dim=1, descending=True, stable=True)[:, : self.count]
             places = torch.arange(anomaly.shape[1], device=anomaly.device)
             weights = (chosen[:, :, None] == places).float().sum(dim=1) / self.count
         pooled = (weights[:, None] @ flat)[:, 0]
