@@ -12,7 +12,7 @@ run: $(READY)
 	$(PY) run_all.py $(ARGS)
 
 test: check
-	$(PY) -m pytest
+	$(PY) -m pytest -n auto
 
 lab: $(READY)
 	$(PY) -m jupyter lab --ip=127.0.0.1 --notebook-dir=notebooks

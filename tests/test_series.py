@@ -49,7 +49,7 @@ def test_one_parameter_per_line(path):
     assert len(tagged) == 1
     for line in tagged[0].source.splitlines():
         declaration, _, comment = line.partition("  # ")
-        assert re.fullmatch(r"[A-Z_]+: (str|int|list|dict) = \S.*", declaration), line
+        assert re.fullmatch(r"[A-Z_]+: (str|int|float|list|dict) = \S.*", declaration), line
         assert declaration.count("=") == 1
         assert len(comment) > 10, line
 

@@ -21,7 +21,7 @@ class Folder:
 
     names: of the usable ones, POSIX paths below the root, sorted; sizes (n, 2), upright width and height in pixels;
     pixels: digests, equal where files show the same picture. refused: file, fault, way_out of those that cannot be
-    used. notes: what else was left out.
+    used. notes: what else was left out, in sentences.
     """
 
     root: Path
@@ -45,9 +45,9 @@ def read_folder(root: Path) -> Folder:
         nothing = Fault(str(root), "no usable picture in it", "name a folder with jpg, png, bmp or tif files")
         raise DataError([nothing, *faults])
     names = tuple(sorted(found))
-    notes = list(listing.notes)
+    notes = [f"{note[:1].upper()}{note[1:]}." for note in listing.notes]
     if masks:
-        notes.append(f"{len(masks)} pictures in folders called {GROUND_TRUTH} are masks and were left out")
+        notes.append(f"Masks, in folders called {GROUND_TRUTH}, were left out: {len(masks)}.")
     return Folder(
         root=root,
         names=names,

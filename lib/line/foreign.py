@@ -43,6 +43,11 @@ class Reference(Limits):
     spread: NDArray[np.float32]
     distances: NDArray[np.float64]
 
+    @property
+    def rate(self) -> float:
+        """The share of images like the labelled ones that lie beyond the limit: 1 %, or more where these are few."""
+        return max(RATE, 1 / (len(self.distances) + 1))
+
     def nearest(self, embeddings: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
         """Return each picture's distance to the nearest labelled image, and which one; embeddings (m, d)."""
         return _nearest((embeddings - self.centre) / self.spread, self.embeddings)

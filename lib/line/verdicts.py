@@ -33,7 +33,8 @@ def judge(run: Run, line: Line, threshold: Threshold, folder: Folder) -> pd.Data
     found["nearest"] = table["id"].to_numpy(dtype=str)[found["nearest"]]
     known = dict(zip(digests(images(run, run.study.feature_size)), table["id"].astype(str), strict=True))
     found["seen_in_training"] = [known.get(digest, "") for digest in measured.digests]
-    return pd.concat([in_order(found), _refused(folder)], ignore_index=True)
+    every = pd.concat([in_order(found), _refused(folder)], ignore_index=True)
+    return every.astype({"width": "Int64", "height": "Int64"})
 
 
 def tabulate(line: Line, threshold: Threshold, folder: Folder, measured: Measured) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -19,11 +19,15 @@ from lib.report.cells import (
     with_intervals,
 )
 from lib.report.comparisons import shown_p
-from lib.report.metrics import ALL, BASELINES, FEATURE_NAMES, FEATURE_SETS, POOLED, RECALL_AT
+from lib.report.metrics import ALL, BASELINES, FEATURE_NAMES, FEATURE_SETS, GUIDED, POOLED, RECALL_AT
 from lib.report.paper import display_name
 from lib.report.rendering import Table, display_frame
 from lib.report.statistics import compare
 
+TITLES_OF = {
+    False: ("Baselines", "What could do as well, pooled over all test folds"),
+    True: ("Guided", "The map as a guide to the image's own features, pooled over all test folds"),
+}
 METHOD = "both"  # the paper's proposal, which the baselines are to beat
 _METRICS = ("defect_recall", "false_reject_rate", "weighted_auc", "binary_auc", RECALL_AT)
 _AGAINST = f"AUC (Multiclass) against {FEATURE_NAMES[METHOD]}"
@@ -33,6 +37,9 @@ _MEANINGS = {
     "both_stats": "the selected columns of image and map and all statistics of the map",
     "both_all": "all columns of image and map, nothing selected, the study's network",
     "both_logistic": "all columns of image and map, logistic regression",
+    "guided": "ResNet-18's middle stages at the places where the map is highest (settings guided_…), all columns, the "
+    "study's network",
+    "guided_all": "these with all columns of the image and the map's statistics",
 }
 
 
@@ -46,11 +53,11 @@ def against_method(
     n: int = 2000,
     measures: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """Return `compare` of every baseline, and of image and map alone, against image + map: AUC, recall at 5 %.
+    """Return `compare` of every other feature set against image + map: AUC, recall at 5 %.
 
     `measures` is `summary` of the predictions, where already computed.
     """
-    pairs = [(name, METHOD) for name in (*FEATURE_SETS, *BASELINES) if name != METHOD]
+    pairs = [(name, METHOD) for name in (*FEATURE_SETS, *BASELINES, *GUIDED) if name != METHOD]
     return compare(
         predictions,
         good,
@@ -71,18 +78,19 @@ def baseline_table(
     context: str = "",
     *,
     binary: str = "collapsed",
+    sets: Sequence[str] = BASELINES,
 ) -> Table | None:
-    """Return the baselines beside image, map and both, at every keep that has baselines; None where there are none.
+    """Return feature sets beside image, map and both, at every keep that has them; None where there are none.
 
-    `versus` is `against_method` of the predictions at keep 1. Raises `ValueError` for predictions that cannot be
-    counted.
+    `sets` are the baselines, or `GUIDED`; `versus` is `against_method` of the predictions at keep 1. Raises
+    `ValueError` for predictions that cannot be counted.
     """
-    simple = predictions[predictions["features"].isin(BASELINES)]
+    simple = predictions[predictions["features"].isin(sets)]
     rows: list[dict[Any, Any]] = []
     ends: dict[Any, list[tuple[float, float]]] = {}
     for keep in sorted(set(simple["keep"]), reverse=True):
         for cell in read_cells(at_keep(predictions, keep), good, binary, POOLED, _METRICS, None):
-            for name in (*FEATURE_SETS, *BASELINES):
+            for name in (*FEATURE_SETS, *sets):
                 if pd.isna(cell.value(name, "defect_recall", ALL)):
                     continue
                 row: dict[Any, Any] = {("Dataset", ""): cell.dataset, ("Folds", ""): cell.scheme}
@@ -104,7 +112,7 @@ def baseline_table(
     )
     formats |= dict.fromkeys([(_AGAINST, "p (Wilcoxon)"), (_AGAINST, "p (Holm)")], shown_p)
     numbers, frame = with_intervals(numbers, display_frame(numbers, formats), ends, ".1%")
-    shown = [name for name in BASELINES if name in set(simple["features"])]
+    shown = [name for name in sets if name in set(simple["features"])]
     notes = (
         *(f"{FEATURE_NAMES[name]}: {_MEANINGS[name]}." for name in shown),
         f"{TITLES[RECALL_AT]}: the threshold is moved on the pooled test folds, so it ranks, and promises nothing.",
@@ -113,8 +121,20 @@ def baseline_table(
         IN_BRACKETS,
         *synthetic_notes(list(dict.fromkeys(numbers[("Dataset", "")]))),
     )
-    title = "What could do as well, pooled over all test folds"
-    return Table("Baselines", title, context, frame, numbers, notes, headers=4)
+    name, title = TITLES_OF[tuple(sets) == GUIDED]
+    return Table(name, title, context, frame, numbers, notes, headers=4)
+
+
+def guided_table(
+    predictions: pd.DataFrame,
+    good: Good,
+    versus: pd.DataFrame,
+    context: str = "",
+    *,
+    binary: str = "collapsed",
+) -> Table | None:
+    """Return the map-guided feature sets beside image, map and both, as `baseline_table` does the baselines."""
+    return baseline_table(predictions, good, versus, context, binary=binary, sets=GUIDED)
 
 
 def _against(versus: pd.DataFrame, dataset: str, scheme: str, name: str, keep: float) -> dict[Any, float]:

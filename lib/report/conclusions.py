@@ -177,6 +177,9 @@ def _folds(evidence: Evidence, dataset: str) -> Iterator[str]:
 def _maps(evidence: Evidence, dataset: str, scheme: str) -> Iterator[str]:
     study = evidence.study
     mine = {place[2]: gap for place, gap in evidence.excess.items() if place[:2] == (dataset, scheme)}
+    if not mine and study.reading == "patch_memory":
+        yield "The maps come from patch memories, always cross-fitted: no image was judged by a memory that holds it."
+        return
     if not mine:
         yield (
             f"Maps of training images are {READINGS[study.map_fit]}; the other reading was not run "

@@ -16,13 +16,12 @@ from lib.classify.intervals import clopper_pearson
 from lib.line.columns import maps_of, pictures_of
 from lib.line.fit import Line
 from lib.line.folder import Folder
-from lib.line.foreign import RATE
 from lib.line.rule import FOREIGN, LOOK, PASS, REFUSED, REJECT, UNCERTAIN, decide
 from lib.line.threshold import Evidence, Threshold
 from lib.pipeline.run import Run
 from lib.report.figures import OUTLINE, PALETTE, bare, footnote, plain
 from lib.report.galleries import overlaid
-from lib.report.metrics import SPOKEN
+from lib.report.names import SPOKEN
 from lib.store import Store, write_text
 
 VERDICTS = "verdicts.csv"
@@ -43,7 +42,9 @@ def counted(table: pd.DataFrame) -> str:
         f"a person should look ({why[FOREIGN]} foreign, {why[UNCERTAIN]} uncertain). {n[REFUSED]} were refused."
     )
     if seen:
-        text += f" {seen} are labelled images of the study: their verdicts are no evidence of anything."
+        text += (
+            f" Labelled images of the study among them: {seen}, whose verdicts are no evidence of anything."
+        )
     return text
 
 
@@ -110,11 +111,12 @@ def drift_told(line: Line, table: pd.DataFrame) -> str:
         return "No new picture: nothing to compare with the labelled ones."
     far, n = int((fresh["distance"] > line.reference.limit).sum()), len(fresh)
     low, high = clopper_pearson(far, n)
+    rate = line.reference.rate
     text = (
         f"{far} of {n} new pictures ({far / n:.1%}, 95 % interval {low:.1%}–{high:.1%}) lie farther from every "
-        f"labelled image than {1 - RATE:.0%} of these do from those of other objects; {RATE:.0%} would be no surprise. "
+        f"labelled image than {1 - rate:.0%} of these do from those of other objects; {rate:.0%} would be no surprise. "
     )
-    if low > RATE:
+    if low > rate:
         return (
             text
             + "The pictures have changed (product, light, camera?): the promise may not hold; label some."

@@ -10,30 +10,11 @@ import pandas as pd
 from sklearn.metrics import recall_score, roc_auc_score, roc_curve
 
 from lib.classify.conformal import highest_recall
-from lib.classify.feature_sets import BASELINES, MAIN
+from lib.classify.feature_sets import BASELINES, GUIDED, MAIN
+from lib.report.names import FEATURE_NAMES, SPOKEN
 
-__all__ = ["BASELINES", "FEATURE_SETS"]  # and what is defined here
+__all__ = ["BASELINES", "FEATURE_NAMES", "FEATURE_SETS", "GUIDED", "SPOKEN"]  # and what is defined here
 FEATURE_SETS = MAIN
-FEATURE_NAMES = {
-    "image": "Image",
-    "map": "Anom. map",
-    "both": "Image + Anom. map",
-    "score": "Anomaly score alone, logistic",
-    "stats": "Map statistics alone",
-    "both_stats": "Image + Anom. map + map statistics",
-    "both_all": "Image + Anom. map, no selection",
-    "both_logistic": "Image + Anom. map, no selection, logistic",
-}
-SPOKEN = {
-    "image": "the image",
-    "map": "the anomaly map",
-    "both": "image and map together",
-    "score": "the anomaly score alone",
-    "stats": "the map's statistics alone",
-    "both_stats": "image and map with the map's statistics",
-    "both_all": "image and map without selection",
-    "both_logistic": "logistic regression on all columns of image and map",
-}
 RECALL_AT = "recall_at_5"  # defect recall at RATE false rejects, the threshold moved
 RATE = 0.05
 METRICS = (

@@ -110,7 +110,7 @@ def score_curves(before: np.ndarray, after: np.ndarray, defective: np.ndarray, c
 
 
 def score_distribution(scores: pd.DataFrame, good: str, caption: str) -> Figure:
-    """Draw DRAEM's image score per class, training and test images apart (columns label, tested, score)."""
+    """Draw the maps' image score per class, training and test images apart (columns label, tested, score)."""
     order = [good, *sorted(set(scores["label"]) - {good})]
     table = scores.assign(seen=np.where(scores["tested"], "test fold", "training folds"))
     figure, axes = plt.subplots(figsize=(6.8, 0.55 * len(order) + 1.0))
@@ -119,7 +119,7 @@ def score_distribution(scores: pd.DataFrame, good: str, caption: str) -> Figure:
         palette={"test fold": PALETTE["map"], "training folds": "0.85"}, hue_order=["training folds", "test fold"],
     )  # fmt: skip
     axes.set_yticks(range(len(order)), [plain(label, 24) for label in order])
-    axes.set(xlabel="DRAEM image score (0 to 1)", ylabel="")
+    axes.set(xlabel="image score (0 to 1)", ylabel="")
     axes.legend(title="", frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     footnote(figure, caption)
     return figure

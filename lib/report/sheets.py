@@ -39,34 +39,37 @@ def samples(
 
 def image_and_map(
     images: np.ndarray,
-    maps: np.ndarray,
+    maps: Mapping[str, np.ndarray],
     labels: Sequence[str],
     masks: Sequence[np.ndarray | None],
     caption: str,
 ) -> Figure:
     """Draw image over anomaly map (Figure 4), all maps on one scale from 0 to 1, true outlines dashed.
 
-    More than nine pairs are drawn in several bands, image over map in each.
+    `maps` holds the maps (n, H, W) of each way of making them, by name: a row each. More than nine images are drawn in
+    several bands, image over maps in each.
     """
     bands = -(-len(images) // WIDEST)
-    columns = -(-len(images) // bands)
+    columns, rows = -(-len(images) // bands), 1 + len(maps)
     side = 1.2 if columns > 6 else 1.5
-    figure = plt.figure(figsize=(side * columns, (2 * side + 0.3) * bands))
+    figure = plt.figure(figsize=(side * columns, (rows * side + 0.3) * bands))
     layout = figure.add_gridspec(
-        3 * bands, columns, height_ratios=[side, side, 0.3] * bands, hspace=0.04, wspace=0.04,
+        (rows + 1) * bands, columns, height_ratios=([side] * rows + [0.3]) * bands, hspace=0.04, wspace=0.04,
         left=0, right=1, top=1, bottom=0,
     )  # fmt: skip
-    places = [(3 * (k // columns), k % columns) for k in range(len(images))]
-    pairs = [[figure.add_subplot(layout[row + below, column]) for row, column in places] for below in (0, 1)]
-    for k, (image, anomaly_map, label, mask) in enumerate(zip(images, maps, labels, masks, strict=True)):
-        above, below = pairs[0][k], pairs[1][k]
-        above.imshow(image)
-        above.set_title(plain(label, 18), fontsize=8.5)
-        below.imshow(anomaly_map.astype(np.float32), cmap=MAP_COLOURS, vmin=0, vmax=1)
-        for axes in (above, below):
-            bare(axes)
-        outline(below, mask, "white", "dashed")
-    _map_scale(figure, "anomaly (softmax)")
+    for k, (image, label, mask) in enumerate(zip(images, labels, masks, strict=True)):
+        top, column = (rows + 1) * (k // columns), k % columns
+        axes = [figure.add_subplot(layout[top + row, column]) for row in range(rows)]
+        axes[0].imshow(image)
+        axes[0].set_title(plain(label, 18), fontsize=8.5)
+        for below, (name, made) in zip(axes[1:], maps.items(), strict=True):
+            below.imshow(made[k].astype(np.float32), cmap=MAP_COLOURS, vmin=0, vmax=1)
+            outline(below, mask, "white", "dashed")
+            if column == 0 and len(maps) > 1:
+                below.set_ylabel(name, fontsize=8)
+        for one in axes:
+            bare(one)
+    _map_scale(figure, "anomaly (0 to 1)")
     footnote(figure, caption, "dashed: the true defect")
     return figure
 

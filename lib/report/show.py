@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from lib.pipeline.run import Run
 from lib.report.figures import save_figure
+from lib.report.names import maps_of
 from lib.report.page import accessible
 from lib.report.rendering import Table
 from lib.store import write_text
@@ -28,13 +29,11 @@ def caption(run: Run, through: int = 3) -> str:
     """
     study, store = run.study, run.store
     kind = "synthetic stand-in, not the paper's data" if run.synthetic else "real images"
-    length = f"{study.draem_epochs} epochs" if study.draem_epochs else f"{study.draem_steps} steps"
     parts = [
         f"{run.name} ({kind})",
         f"preset {study.preset}" + ("" if study.preset == "paper" else ", reduced against the paper"),
         f"{study.folds} folds",
-        f"DRAEM {study.image_size} px, widths {study.reconstructive_width}/{study.discriminative_width}, {length}",
-        f"maps {study.map_fit.replace('_', ' ')}",
+        *maps_of(study).split(" · "),
     ]
     drawn = [
         store.manifest(name) for name in store.names() if name.startswith("draem/") and "history" not in name

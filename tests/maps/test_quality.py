@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import ndimage
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from lib.maps.quality import image_auroc, pixel_quality, unseen_told_from_seen
@@ -119,7 +120,7 @@ def test_unseen_told_from_seen_compares_good_images_within_each_split():
         )
         for score in (value + level for value in scores)
     ]
-    table = pd.DataFrame(rows, columns=["map_fit", "split", "label", "tested", "score"])
+    table = pd.DataFrame(rows, columns=["reading", "split", "label", "tested", "score"])
     told = unseen_told_from_seen(table, "good")
     assert told.index.tolist() == ["grouped-1", "grouped-0"]
     assert told.columns.tolist() == ["as_written", "cross_fitted"]
@@ -129,3 +130,27 @@ def test_unseen_told_from_seen_compares_good_images_within_each_split():
     assert (unseen_told_from_seen(cleaner_tests, "good")["as_written"] == 0).all()
     without = table[~(table["tested"] & (table["split"] == "grouped-1"))]
     assert unseen_told_from_seen(without, "good").loc["grouped-1"].isna().all()
+
+
+def test_aupro_counts_each_connected_defect_alike(study):
+    """Against a threshold by threshold count; and small defects weigh as much as large ones."""
+    maps, masks, labels = study
+    values = np.unique(np.concatenate([m.ravel() for m in maps]))[::-1]
+    marked, overlap = [0.0], [0.0]
+    negatives = np.concatenate([m[mask == 0] for m, mask in zip(maps, masks, strict=True)])
+    blobs = []
+    for m, mask in zip(maps, masks, strict=True):
+        found, count = ndimage.label(mask > 0, structure=np.ones((3, 3)))
+        blobs += [m[found == k] for k in range(1, count + 1)]
+    for value in values:
+        marked.append((negatives >= value).mean())
+        overlap.append(np.mean([(blob >= value).mean() for blob in blobs]))
+    fine = np.linspace(0, 0.3, 200_001)
+    expected = np.interp(fine, marked, overlap).mean()
+    assert pixel_quality(maps, masks, labels, "good").aupro["overall"] == pytest.approx(expected, abs=1e-4)
+
+    small, large = np.zeros((20, 20), bool), np.zeros((20, 20), bool)
+    small[:2, :2], large[5:15, 5:15] = True, True
+    good, told = np.zeros((20, 20)), np.where(large, 0.9, 0.0)  # finds the large one only
+    quality = pixel_quality([good, told], [None, small | large], ["good", "dent"], "good")
+    assert quality.aupro["dent"] == pytest.approx(0.5 + 0.5 * 0.3 / 2, abs=1e-6)  # then all at once

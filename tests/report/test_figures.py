@@ -192,9 +192,13 @@ def test_masks_are_outlined_where_there_are_any():
 def test_maps_share_one_scale_and_stand_below_their_images():
     maps = np.linspace(0, 1, 20)[:, None, None] * np.ones((1, 8, 8))
     photos = np.arange(20, dtype=np.uint8)[:, None, None, None] * np.ones((1, 8, 8, 3), np.uint8)
-    figure = sheets.image_and_map(photos, maps, [str(k) for k in range(20)], [None] * 20, "c")
-    above, below = figure.axes[:20], figure.axes[20:40]
-    assert {axes.get_images()[0].get_clim() for axes in below} == {(0, 1)}
+    both = {"DRAEM": maps, "patch memory": maps[::-1]}
+    figure = sheets.image_and_map(photos, both, [str(k) for k in range(20)], [None] * 20, "c")
+    above, below, lowest = (figure.axes[row:60:3] for row in range(3))
+    assert {axes.get_images()[0].get_clim() for axes in (*below, *lowest)} == {(0, 1)}
+    for k, axes in enumerate(lowest):
+        assert axes.get_images()[0].get_array()[0, 0] == pytest.approx(maps[19 - k, 0, 0])
+    assert [axes.get_ylabel() for axes in (below[0], lowest[0])] == list(both)
     for k, (one, other) in enumerate(zip(above, below, strict=True)):
         assert one.get_images()[0].get_array()[0, 0, 0] == k
         assert other.get_images()[0].get_array()[0, 0] == pytest.approx(maps[k, 0, 0])

@@ -1,0 +1,50 @@
+"""How feature sets and ways of making maps are called in tables and in sentences."""
+
+from __future__ import annotations
+
+from lib.study import Reading, Study
+
+FEATURE_NAMES = {
+    "image": "Image",
+    "map": "Anom. map",
+    "both": "Image + Anom. map",
+    "score": "Anomaly score alone, logistic",
+    "stats": "Map statistics alone",
+    "both_stats": "Image + Anom. map + map statistics",
+    "both_all": "Image + Anom. map, no selection",
+    "both_logistic": "Image + Anom. map, no selection, logistic",
+    "both_sources": "Image + both map sources",
+    "guided": "Image where the map points",
+    "guided_all": "Image + map statistics + image where the map points",
+}
+SPOKEN = {
+    "image": "the image",
+    "map": "the anomaly map",
+    "both": "image and map together",
+    "score": "the anomaly score alone",
+    "stats": "the map's statistics alone",
+    "both_stats": "image and map with the map's statistics",
+    "both_all": "image and map without selection",
+    "both_logistic": "logistic regression on all columns of image and map",
+    "both_sources": "the image and the maps of both sources",
+    "guided": "the image where the map points",
+    "guided_all": "the image, the map's statistics and the image where the map points",
+}
+MAKERS: dict[Reading, str] = {
+    "as_written": "DRAEM",
+    "cross_fitted": "DRAEM, cross-fitted",
+    "patch_memory": "patch memory",
+}
+
+
+def maps_of(study: Study) -> str:
+    """Say in a caption's words how the maps are made that the results rest on."""
+    if study.reading == "patch_memory":
+        return (
+            f"maps: patch memory of {study.memory_patches} patches at {study.patch_size} px, cross-fitted, "
+            f"shown at {study.image_size} px"
+        )
+    length = f"{study.draem_epochs} epochs" if study.draem_epochs else f"{study.draem_steps} steps"
+    widths = f"{study.reconstructive_width}/{study.discriminative_width}"
+    kind = study.map_fit.replace("_", " ")
+    return f"DRAEM {study.image_size} px, widths {widths}, {length} · maps {kind}"

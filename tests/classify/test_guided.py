@@ -1,0 +1,80 @@
+"""Map-guided pooling: where the map points, against other units' good images; counted by hand."""
+
+import numpy as np
+import pytest
+
+from lib.classify import guided
+from lib.classify.guided import Pooling, guided_features
+
+N, SIDE, CHANNELS = 12, 4, 3
+
+
+def case(seed=0):
+    """Patches, maps, good flags and units: two pictures of each unit, the last two units defective."""
+    rng = np.random.default_rng(seed)
+    patches = rng.normal(size=(N, SIDE, SIDE, CHANNELS)).astype(np.float16)
+    maps = rng.uniform(size=(N, SIDE, SIDE)).astype(np.float16)
+    return patches, maps, np.arange(N) < 8, np.arange(N) // 2
+
+
+def by_hand(patches, maps, good, units, count, against):
+    rows = []
+    for row in range(N):
+        flat = patches[row].reshape(-1, CHANNELS).astype(np.float64)
+        if against == "good":
+            others = good & (units != units[row])
+            flat = flat - patches[others].astype(np.float64).mean(axis=0).reshape(-1, CHANNELS)
+        order = np.argsort(-maps[row].astype(np.float64).ravel())
+        value = flat[order[:count]].mean(axis=0)
+        rows.append(value - flat[order[count:]].mean(axis=0) if against == "rest" else value)
+    return np.array(rows)
+
+
+@pytest.mark.parametrize("against", ["good", "rest", "nothing"])
+@pytest.mark.parametrize("count", [1, 5])
+def test_the_most_anomalous_patches_are_averaged(against, count):
+    found = guided_features(*case(), Pooling(count, "hard", against))
+    np.testing.assert_allclose(found, by_hand(*case(), count, against), atol=1e-5)
+
+
+def test_a_picture_is_not_compared_with_its_own_unit():
+    patches, maps, good, units = case()
+    before = guided_features(patches, maps, good, units, Pooling(16))
+    patches[0] += 100  # a good picture of unit 0
+    after = guided_features(patches, maps, good, units, Pooling(16))
+    np.testing.assert_allclose(after[1], before[1], atol=1e-3)  # its twin does not see it,
+    assert np.abs(after[2:] - before[2:]).min() > 1  # all others do
+    patches, maps, good, units = case()
+    patches[10] += 100  # a defective one
+    np.testing.assert_array_equal(guided_features(patches, maps, good, units, Pooling(16))[:8], before[:8])
+
+
+def test_soft_weights_follow_the_softmax_of_the_map():
+    patches, maps, good, units = case()
+    found = guided_features(patches, maps, good, units, Pooling(1, "soft", "nothing"))
+    weights = np.exp(maps.reshape(N, -1).astype(np.float64) / guided.TEMPERATURE)
+    weights /= weights.sum(axis=1, keepdims=True)
+    expected = np.einsum("np,npc->nc", weights, patches.reshape(N, -1, CHANNELS).astype(np.float64))
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_maps_of_another_side_point_at_the_same_places():
+    patches, maps, good, units = case()
+    maps *= np.float16(0.3)  # a blur between neighbours hides no maximum
+    large = np.kron(maps, np.ones((8, 8), np.float16))
+    maps[:, 0, 0] = large[:, :8, :8] = 1
+    for against in ("good", "rest", "nothing"):
+        one, other = (
+            guided_features(patches, m, good, units, Pooling(1, "hard", against)) for m in (maps, large)
+        )
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_what_does_not_fit_is_refused():
+    patches, maps, good, units = case()
+    with pytest.raises(ValueError, match="12 patches, 11 maps"):
+        guided_features(patches, maps[1:], good, units, Pooling())
+    with pytest.raises(ValueError, match="at least one"):
+        guided_features(patches, maps, good, units, Pooling(0))
+    with pytest.raises(ValueError, match="nothing is left"):
+        guided_features(patches, maps, good, np.where(good, 0, units), Pooling())

@@ -1,0 +1,53 @@
+"""Patches: the middle stages of the same backbone, averaged and joined as the paper says."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+from torchvision.models import resnet18
+
+from lib.classify.backbone import load_backbone
+from lib.classify.patches import N_CHANNELS, grid, patch_features
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    return load_backbone("random-init")
+
+
+def pictures(count=3, side=64):
+    return np.random.default_rng(0).integers(0, 255, (count, side, side, 3), dtype=np.uint8)
+
+
+def test_they_are_the_second_and_third_stage_of_the_backbone(backbone):
+    images = pictures()
+    found = patch_features(backbone, images, np.empty((3, 8, 8, N_CHANNELS), np.float16), batch=2)
+    net = resnet18(weights=None).eval()
+    net.load_state_dict(backbone.model.body.state_dict(), strict=False)
+    x = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+    x = (x - torch.tensor(backbone.mean).view(3, 1, 1)) / torch.tensor(backbone.std).view(3, 1, 1)
+    with torch.no_grad():
+        x = net.layer1(net.maxpool(net.relu(net.bn1(net.conv1(x)))))
+        second = net.layer2(x)
+        third = net.layer3(second)
+    padded = F.pad(second, (1, 1, 1, 1), value=float("nan")).unfold(2, 3, 1).unfold(3, 3, 1)
+    np.testing.assert_allclose(
+        found[..., :128], padded.flatten(4).nanmean(dim=4).permute(0, 2, 3, 1), atol=2e-2, rtol=2e-3
+    )
+    padded = F.pad(third, (1, 1, 1, 1), value=float("nan")).unfold(2, 3, 1).unfold(3, 3, 1)
+    large = F.interpolate(padded.flatten(4).nanmean(dim=4), (8, 8), mode="bilinear", align_corners=False)
+    np.testing.assert_allclose(found[..., 128:], large.permute(0, 2, 3, 1), atol=2e-2, rtol=2e-3)
+
+
+@pytest.mark.parametrize("side", [32, 60, 96])
+def test_a_picture_has_a_patch_every_eight_pixels(backbone, side):
+    out = np.empty((2, grid(side), grid(side), N_CHANNELS), np.float16)
+    assert np.isfinite(patch_features(backbone, pictures(2, side), out)).all()
+
+
+def test_what_does_not_fit_is_refused(backbone):
+    out = np.empty((3, 8, 8, N_CHANNELS), np.float16)
+    with pytest.raises(ValueError, match="images must be"):
+        patch_features(backbone, pictures().astype(float), out)
+    with pytest.raises(ValueError, match="out must be"):
+        patch_features(backbone, pictures(side=96), out)

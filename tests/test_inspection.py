@@ -1,0 +1,186 @@
+"""The command `--inspect`: all that is wrong is told before anything runs; then a whole inspection by a small study."""
+
+import json
+import os
+import re
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from lib.command import UsageError, parser, plan
+from lib.data.synthetic import render
+from lib.inspection import DEFAULT_RECALL, inspection, results_folder
+from lib.series import snapshot
+from lib.store import Store
+from tests.whole import run_all
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    folder = tmp_path / "new"
+    folder.mkdir()
+    Image.new("RGB", (32, 32), (90, 90, 90)).save(folder / "a.png")
+    return folder
+
+
+def pretend(study, name, dataset, *, data="", predictions=True):
+    """Write what the command looks for in a data set of a finished study."""
+    store = Store(study / name)
+    given = {"DATASET": dataset, "PRESET": "smoke", "DATA_DIR": str(data), "OVERRIDES": {"folds": 3},
+             "OUTPUT_DIR": "moved/since", "SCHEDULER": ""}  # fmt: skip
+    store.make(
+        "notebooks/04_classification.ipynb", {"parameters": given}, lambda path: path.write_text("x") and None
+    )
+    store.make("index.parquet", {}, lambda path: path.write_text("x") and None)
+    if predictions:
+        store.make("predictions/classification.parquet", {}, lambda path: path.write_text("x") and None)
+    record = {"command": ["--dataset", "deco_cap", "--study", "it's"], "settings": {}}
+    (study / "study.json").write_text(json.dumps(record))
+
+
+def asked(tmp_path, pictures, *more):
+    options = ["--inspect", str(pictures), "--study", "line", "--output", str(tmp_path / "out"), *more]
+    return inspection(parser().parse_args(options))
+
+
+def refused(tmp_path, pictures, *more):
+    with pytest.raises(UsageError) as told:
+        asked(tmp_path, pictures, *more)
+    return str(told.value)
+
+
+def test_a_finished_study_is_asked_as_it_was_run(tmp_path, pictures):
+    pretend(tmp_path / "out" / "line", "deco_cap-synthetic", "deco_cap")
+    found = asked(tmp_path, pictures, "--recall", "99.5", "--features", "both")
+    assert found.run.study.folds == 3
+    assert found.home == tmp_path / "out" / "line" / "deco_cap-synthetic" / "inspection" / "new"
+    assert found.parameters["RECALL"] == 99.5
+    assert found.parameters["FEATURES"] == "both"
+    assert found.parameters["INSPECT_DIR"] == str(pictures)
+    assert found.parameters["OUTPUT_DIR"] == str(tmp_path / "out" / "line"), "where the study lies now"
+    assert asked(tmp_path, pictures).parameters["RECALL"] == DEFAULT_RECALL
+
+
+def test_several_data_sets_ask_which_and_it_may_be_named_either_way(tmp_path, pictures):
+    study = tmp_path / "out" / "line"
+    pretend(study, "deco_cap-synthetic", "deco_cap")
+    pretend(study, "plates", "plates", data=tmp_path)
+    told = refused(tmp_path, pictures)
+    assert "deco_cap-synthetic, plates: choose one with --dataset" in told
+    for name, run in (("deco_cap", "deco_cap-synthetic"), ("deco_cap-synthetic", "deco_cap-synthetic"),
+                      ("plates", "plates")):  # fmt: skip
+        assert asked(tmp_path, pictures, "--dataset", name).run.name == run
+    assert "name one of deco_cap-synthetic, plates" in refused(tmp_path, pictures, "--dataset", "shaft")
+    assert "name one of" in refused(tmp_path, pictures, "--dataset", "plates", "deco_cap")
+
+
+def test_a_study_that_is_not_there_not_finished_or_damaged_is_refused_with_the_command_to_run(
+    tmp_path, pictures
+):
+    study = tmp_path / "out" / "line"
+    assert "no such study" in refused(tmp_path, pictures)
+    study.mkdir(parents=True)
+    assert "not finished; first run python run_all.py --study line" in refused(tmp_path, pictures)
+    pretend(study, "deco_cap-synthetic", "deco_cap", predictions=False)
+    told = refused(tmp_path, pictures)
+    assert "classification.parquet: no readable manifest" in told
+    assert """first run python run_all.py --dataset deco_cap --study 'it'"'"'s'""" in told
+    pretend(study, "deco_cap-synthetic", "deco_cap", data=tmp_path / "gone")
+    assert "labelled images are no longer there" in refused(tmp_path, pictures)
+
+
+@pytest.mark.parametrize("recall", ["0", "-5", "100.1", "nan", "inf", "1"])
+def test_a_recall_out_of_range_is_refused(tmp_path, pictures, recall):
+    pretend(tmp_path / "out" / "line", "deco_cap-synthetic", "deco_cap")
+    assert "a percentage above 1, at most 100" in refused(tmp_path, pictures, "--recall", recall)
+
+
+def test_all_faults_are_told_at_once(tmp_path):
+    told = refused(tmp_path, tmp_path / "none", "--recall", "0.99", "--features", "boht", "--set", "folds=4",
+                   "--from", "04", "--dry-run")  # fmt: skip
+    for part in ("none: no such folder", "did you mean 99?", "did you mean 'both'", "--set: an inspection",
+                 "--from: an inspection", "--dry-run: an inspection", "no such study"):  # fmt: skip
+        assert part in told
+
+
+def test_pictures_within_the_study_or_around_it_are_refused(tmp_path, pictures):
+    study = tmp_path / "out" / "line"
+    pretend(study, "deco_cap-synthetic", "deco_cap")
+    (study / "new").mkdir()
+    assert "move the pictures" in refused(tmp_path, study / "new")
+    assert "move the pictures" in refused(tmp_path, tmp_path)
+
+
+def test_a_folder_without_a_usable_picture_is_refused_with_every_fault(tmp_path):
+    pretend(tmp_path / "out" / "line", "deco_cap-synthetic", "deco_cap")
+    folder = tmp_path / "bad"
+    folder.mkdir()
+    assert "no usable picture" in refused(tmp_path, folder)
+    (folder / "a.png").write_text("x")
+    (folder / "b.jpg").write_bytes(b"")
+    told = refused(tmp_path, folder)
+    assert "a.png" in told
+    assert "b.jpg" in told
+
+
+def test_recall_and_features_are_for_an_inspection_only(tmp_path):
+    with pytest.raises(UsageError, match="--recall: for an inspection only"):
+        plan(parser().parse_args(["--recall", "99", "--preset", "smoke", "--output", str(tmp_path)]))
+
+
+def test_another_folder_of_the_same_name_gets_results_of_its_own(tmp_path, pictures):
+    pretend(tmp_path / "out" / "line", "deco_cap-synthetic", "deco_cap")
+    found = asked(tmp_path, pictures)
+    record = {"parameters": found.parameters}
+    Store(found.home).make(
+        "notebooks/07_inspection.ipynb", record, lambda path: path.write_text("x") and None
+    )
+    assert results_folder(found.run, pictures) == found.home
+    other = results_folder(found.run, tmp_path / "elsewhere" / "new")
+    assert other.parent == found.home.parent
+    assert re.fullmatch("new-[0-9a-f]{6}", other.name)
+
+
+def test_an_inspection_makes_no_notebook_of_the_study_stale(tmp_path):
+    store = Store(tmp_path)
+    for name in ("maps/a.npy", "inspection/new/verdicts.csv", "inspection/new/notebooks/07_inspection.ipynb"):
+        store.make(name, {}, lambda path: path.write_text("x") and None)
+    assert set(snapshot(tmp_path)) == {"maps/a.npy"}
+
+
+def test_new_pictures_are_judged_and_the_page_says_on_what(standin, tmp_path):
+    study = standin[0]
+    folder = tmp_path / "ü it's <b>new</b> {x}"
+    (folder / "deep").mkdir(parents=True)
+    for number, label in enumerate(("good", "marks", "flowlines")):
+        picture, _ = render("deco_cap", label, 900, 64, 744)
+        Image.fromarray(picture).save(folder / "deep" / f"{number} $x$.png")
+    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(folder / "black.png")
+    known = next((study / "deco_cap-synthetic" / "synthetic" / "marks").glob("*.png"))
+    shutil.copy(known, folder / "known.png")
+    (folder / "broken.png").write_bytes(known.read_bytes()[:200])
+    shutil.copy(known, os.fsencode(folder) + b"/\xff.png")
+    before = snapshot(study / "deco_cap-synthetic")
+    command = ("--inspect", folder, "--preset", "smoke", "--output", study.parent, "--recall", "99")
+    done = run_all(*command)
+    home = study / "deco_cap-synthetic" / "inspection" / folder.name
+    found = pd.read_csv(home / "verdicts.csv", keep_default_na=False).set_index("file")
+    assert set(found.index) == {"deep/0 $x$.png", "deep/1 $x$.png", "deep/2 $x$.png", "black.png", "known.png",
+                                "broken.png", "\\udcff.png"}  # fmt: skip
+    assert found.loc["black.png", "reason"] == "foreign"
+    assert found.loc["known.png", "seen_in_training"] == f"marks/{known.name}"
+    assert set(found.index[found["verdict"] == "refused"]) == {"broken.png", "\\udcff.png"}
+    assert "2 refused" in done.stdout
+    page = (home / "notebooks" / "07_inspection.html").read_text()
+    for part in ("CANNOT be promised", "drawn stand-ins", "random-init", "16 defective and 8 good",
+                 "../../../../index.html", "labelled image marks"):  # fmt: skip
+        assert part in page, part
+    assert "<b>new" not in page
+    assert {p.suffix for p in (home / "figures").glob("see-first.*")} == {".png", ".svg"}
+    after = snapshot(study / "deco_cap-synthetic")
+    assert {name: after[name] for name in before} == before, "nothing of the study is changed"
+    assert "proven, nothing to do" in run_all(*command).stdout
+    assert run_all("--verify", "--preset", "smoke", "--output", study.parent).returncode == 0
