@@ -125,7 +125,10 @@ class Study:
     guided: bool = setting(
         True, "also pool the image's own features where the map points, as feature sets of their own"
     )
-    guided_patches: int = setting(12, "of a picture's patches, how many of the most anomalous are pooled")
+    guided_patches: tuple[int, ...] = setting(
+        (3, 12, 48),
+        "of a picture's patches, how many of the most anomalous are averaged, an average for each number",
+    )
     guided_weights: Literal["hard", "soft"] = setting(
         "hard", "hard: these patches alike; soft: every patch, by the softmax of the map"
     )
@@ -200,7 +203,7 @@ class Study:
         least = {
             "seed": 0, "folds": 2, "image_size": 32, "feature_size": 32, "draem_batch": 1, "standin_side": 32,
             "reconstructive_width": 1, "discriminative_width": 1, "repeats": 1, "draem_epochs": 0, "draem_steps": 0,
-            "draem_warmup": 0, "inner_folds": 2, "threads": 1, "memory_patches": 1, "guided_patches": 1,
+            "draem_warmup": 0, "inner_folds": 2, "threads": 1, "memory_patches": 1,
             "patch_size": 32,
         }  # fmt: skip
         faults += [
@@ -224,6 +227,8 @@ class Study:
             faults.append(f"keep={self.keep}: shares in (0, 1] that include 1.0")
         if len(set(self.keep)) < len(self.keep) or len(set(self.required)) < len(self.required):
             faults.append(f"keep={self.keep}, required={self.required}: name each share once")
+        if not self.guided_patches or min(self.guided_patches) < 1:
+            faults.append(f"guided_patches={self.guided_patches}: at least one number, each from 1 up")
         if not self.mlp or any(width < 1 for width in self.mlp):
             faults.append(f"mlp={self.mlp}: at least one hidden layer, widths from 1 up")
         if not 0 < self.alpha < 1 or self.draem_lr <= 0:

@@ -35,9 +35,11 @@ RECIPES: dict[str, Recipe] = {
     "both_sources": Recipe(selected=("image", "map", "other")),  # do two map sources say more than one?
     "guided": Recipe(whole=("guided",)),  # does the map do better as a guide to the image's own features?
     "guided_all": Recipe(whole=("image", "stats", "guided")),  # and beside what image and map say otherwise?
+    "guided_logistic": Recipe(whole=("image", "stats", "guided"), linear=True),
 }
-GUIDED = ("guided", "guided_all")
+GUIDED = ("guided", "guided_all", "guided_logistic")
 TOGETHER = ("both_sources",)
 BASELINES = tuple(name for name in RECIPES if name not in (*MAIN, *GUIDED, *TOGETHER))
 # fitted in a second, so also at every level
 CHEAP = tuple(name for name in BASELINES if RECIPES[name].linear)
+CHEAP_GUIDED = tuple(name for name in GUIDED if RECIPES[name].linear)

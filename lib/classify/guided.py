@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,14 +23,20 @@ TEMPERATURE = 0.05  # of soft weights: a patch whose map value is lower by this 
 class Pooling:
     """How the patches are pooled.
 
-    patches: how many count, the most anomalous ones. weights: `hard`, all alike; `soft`, every patch by
-    softmax(map / TEMPERATURE), whatever `patches`. against: what is taken off a patch's features first: `good`, the
-    mean of good training images at the same place; `rest`, the mean of the picture's other patches; or `nothing`.
+    patches: how many count, the most anomalous ones; several numbers give an average each, beside each other. weights:
+    `hard`, all of them alike; `soft`, every patch by softmax(map / TEMPERATURE), whatever `patches`: one average.
+    against: what is taken off a patch's features first: `good`, the mean of good training images at the same place;
+    `rest`, the mean of the picture's other patches; or `nothing`.
     """
 
-    patches: int = 12
+    patches: tuple[int, ...] = (3, 12, 48)
     weights: Weights = "hard"
     against: Against = "good"
+
+    @property
+    def averages(self) -> int:
+        """How many averages stand beside each other."""
+        return 1 if self.weights == "soft" else len(self.patches)
 
 
 def guided_features(
@@ -42,7 +48,7 @@ def guided_features(
     *,
     progress: Callable[[int, int], object] | None = None,
 ) -> NDArray[np.float32]:
-    """Pool patches (N, h, w, C) where maps (N, H, W) in [0, 1] are highest; returns (N, C).
+    """Pool patches (N, h, w, C) where maps (N, H, W) in [0, 1] are highest; returns (N, averages * C).
 
     good (N,) bool: the good training images. units (N,): the object (or image) that each picture shows. A picture is
     compared with good training images of other units only, so that those of the training fold look no more usual than
@@ -52,10 +58,10 @@ def guided_features(
     good, units = np.asarray(good, dtype=bool), np.asarray(units)
     if not len(patches) == len(maps) == len(good) == len(units):
         raise ValueError(f"{len(patches)} patches, {len(maps)} maps, {len(good)} flags, {len(units)} units")
-    if pooling.patches < 1:
-        raise ValueError(f"patches={pooling.patches}: at least one")
+    if not pooling.patches or min(pooling.patches) < 1:
+        raise ValueError(f"patches={pooling.patches}: at least one of at least one patch")
     usual = Usual.of(patches, good) if pooling.against == "good" else None
-    found = np.empty((len(patches), patches.shape[-1]), dtype=np.float32)
+    found = np.empty((len(patches), pooling.averages * patches.shape[-1]), dtype=np.float32)
     done = 0
     for unit in dict.fromkeys(units.tolist()):
         rows = np.flatnonzero(units == unit)
@@ -93,24 +99,32 @@ class Usual:
 
 
 def pool(patches: Tensor, maps: Tensor, usual: Tensor | None, pooling: Pooling) -> Tensor:
-    """Pool patches (n, h, w, C) under maps (n, H, W); `usual` (h, w, C) is what good images show; returns (n, C)."""
+    """Pool patches (n, h, w, C) under maps (n, H, W); `usual` (h, w, C) is what good images show; (n, averages * C)."""
     n, height, width, channels = patches.shape
     at_places = F.interpolate(maps[:, None], (height, width), mode="bilinear", antialias=True)
     # to half precision, as maps are kept, and of equals the first: which patches count must not hang on a last bit
     anomaly, flat = at_places.reshape(n, -1).half().float(), patches.reshape(n, -1, channels)
     if usual is not None:
         flat = flat - usual.reshape(1, -1, channels)
+    return torch.cat([_averaged(flat, weights, pooling) for weights in _weights(anomaly, pooling)], dim=1)
+
+
+def _weights(anomaly: Tensor, pooling: Pooling) -> Iterator[Tensor]:
+    """Yield the weights (n, places) of each average."""
     if pooling.weights == "soft":
-        weights = (anomaly / TEMPERATURE).softmax(dim=1)
-    else:
-        order = anomaly.argsort(dim=1, descending=True, stable=True)
-        chosen = order[:, : pooling.patches]
-        weights = torch.zeros_like(anomaly).scatter_(1, chosen, 1 / chosen.shape[1])
+        yield (anomaly / TEMPERATURE).softmax(dim=1)
+        return
+    order = anomaly.argsort(dim=1, descending=True, stable=True)
+    for count in pooling.patches:
+        chosen = order[:, :count]
+        yield torch.zeros_like(anomaly).scatter_(1, chosen, 1 / chosen.shape[1])
+
+
+def _averaged(flat: Tensor, weights: Tensor, pooling: Pooling) -> Tensor:
     pooled = torch.einsum("np,npc->nc", weights, flat)
     if pooling.against == "rest":
         others = (1 - weights / weights.amax(dim=1, keepdim=True)).clamp(min=0)
-        others = others / others.sum(dim=1, keepdim=True).clamp(
-            min=TINY
-        )  # a map alike everywhere leaves no others
+        # a map alike everywhere leaves no others
+        others = others / others.sum(dim=1, keepdim=True).clamp(min=TINY)
         pooled = pooled - torch.einsum("np,npc->nc", others, flat)
     return pooled

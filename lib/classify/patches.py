@@ -1,4 +1,4 @@
-"""ResNet-18's features of each place of a picture: its second and third stage, averaged over each neighbourhood.
+"""ResNet-18's features of each place of a picture: the directions of its second and third stage, locally averaged.
 
 After Roth et al., "Towards Total Recall in Industrial Anomaly Detection" (CVPR 2022), section 3.1: what a middle stage
 says of a place is still about the place, and no longer about single pixels.
@@ -35,14 +35,18 @@ class PatchExtractor(nn.Module):
         self.middle = create_feature_extractor(backbone.model.body, STAGES).eval()
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Average both stages over 3 x 3 places, bring the third to the second's grid and join their channels."""
+        """Average both stages over 3 x 3 places, bring the third to the second's grid, join both at length 1.
+
+        The length of a stage's features is mostly brightness and contrast; without it distances tell more (on magnetic
+        tiles the image AUROC of a patch memory rose from 0.72 to 0.82, the mean over folds: docs/guided.md).
+        """
         stages = self.middle(pictures)
         fine, coarse = (
             F.avg_pool2d(stages[name], 3, stride=1, padding=1, count_include_pad=False)
             for name in STAGES.values()
         )
         coarse = F.interpolate(coarse, fine.shape[2:], mode="bilinear", align_corners=False)
-        return torch.cat((fine, coarse), dim=1)
+        return torch.cat((F.normalize(fine, dim=1), F.normalize(coarse, dim=1)), dim=1)
 
 
 def patch_features(

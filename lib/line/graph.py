@@ -129,14 +129,17 @@ class MapStatistics(nn.Module):
 
 
 class GuidedPooling(nn.Module):
-    """Patches (n, C, h, w) pooled where maps (n, side, side) are highest, to (n, C); `usual` (h, w, C) or None."""
+    """Patches (n, C, h, w) pooled where maps (n, side, side) are highest, to (n, averages * C).
+
+    `usual` (h, w, C) is what good images show, or None.
+    """
 
     usual: Tensor
 
     def __init__(self, side: int, places: int, usual: Tensor | None, pooling: Pooling) -> None:
         super().__init__()
         self.pooling = pooling
-        self.count = min(pooling.patches, places * places)
+        self.counts = [min(count, places * places) for count in pooling.patches]
         self.resize = Resize(side, places, antialias=True)
         none = torch.zeros(0)
         self.register_buffer("usual", none if usual is None else usual.flatten(0, 1)[None])  # (1, h*w, C)
@@ -147,22 +150,25 @@ class GuidedPooling(nn.Module):
         flat = patches.flatten(2).transpose(1, 2)
         if self.usual.numel():
             flat = flat - self.usual
-        if self.pooling.weights == "soft":
-            weights = (anomaly / TEMPERATURE).softmax(dim=1)
-        else:
-            # of equals the first: so ONNX defines it, while torch's own takes any
-            if torch.onnx.is_in_onnx_export():
-                chosen = anomaly.topk(self.count, dim=1).indices
-            else:
-                chosen = anomaly.argsort(dim=1, descending=True, stable=True)[:, : self.count]
-            places = torch.arange(anomaly.shape[1], device=anomaly.device)
-            weights = (chosen[:, :, None] == places).float().sum(dim=1) / self.count
-        pooled = (weights[:, None] @ flat)[:, 0]
+        weights = self._weights(anomaly)
+        pooled = weights @ flat
         if self.pooling.against == "rest":
-            others = (1 - weights / weights.amax(dim=1, keepdim=True)).clamp(min=0)
-            others = others / others.sum(dim=1, keepdim=True).clamp(min=TINY)
-            pooled = pooled - (others[:, None] @ flat)[:, 0]
-        return pooled
+            others = (1 - weights / weights.amax(dim=2, keepdim=True)).clamp(min=0)
+            pooled = pooled - (others / others.sum(dim=2, keepdim=True).clamp(min=TINY)) @ flat
+        return pooled.flatten(1)
+
+    def _weights(self, anomaly: Tensor) -> Tensor:
+        """Return the weights (n, averages, places) of anomaly (n, places)."""
+        if self.pooling.weights == "soft":
+            return (anomaly / TEMPERATURE).softmax(dim=1)[:, None]
+        # of equals the first: so ONNX defines it, while torch's own takes any
+        if torch.onnx.is_in_onnx_export():
+            order = anomaly.topk(max(self.counts), dim=1).indices
+        else:
+            order = anomaly.argsort(dim=1, descending=True, stable=True)
+        places = torch.arange(anomaly.shape[1], device=anomaly.device)
+        parts = [(order[:, :count, None] == places).float().sum(dim=1) / count for count in self.counts]
+        return torch.stack(parts, dim=1)
 
 
 class Dense(nn.Module):

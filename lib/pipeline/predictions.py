@@ -12,7 +12,7 @@ import pandas as pd
 
 from lib.classify.calibration import absent, inner_parts
 from lib.classify.evaluate import DIAGNOSTICS, FoldResult, evaluate_fold, thin
-from lib.classify.feature_sets import BASELINES, CHEAP, GUIDED, MAIN, RECIPES, TOGETHER
+from lib.classify.feature_sets import BASELINES, CHEAP, CHEAP_GUIDED, GUIDED, MAIN, RECIPES, TOGETHER
 from lib.data.folds import FoldError
 from lib.engine import cores, run_tasks
 from lib.pipeline.features import IMAGE, feature_all, guided_name, map_feature_name, map_stats_name
@@ -38,10 +38,11 @@ def feature_sets(run: Run, split: str, stage: str) -> tuple[str, ...]:
     if split not in splits(run, with_maps=True):
         return ("image",)
     sets: tuple[str, ...] = MAIN
+    whole = stage in ("classification", *CHECKS)
     if run.study.baselines:
-        sets += BASELINES if stage in ("classification", *CHECKS) else CHEAP
+        sets += BASELINES if whole else CHEAP
     if run.study.guided:
-        sets += GUIDED
+        sets += GUIDED if whole else CHEAP_GUIDED
     if stage == SOURCE_CHECK:
         sets += TOGETHER
     return tuple(name for name in sets if stage not in CHECKS or RECIPES[name].sources != ("image",))

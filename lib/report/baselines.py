@@ -39,7 +39,8 @@ _MEANINGS = {
     "both_logistic": "all columns of image and map, logistic regression",
     "guided": "ResNet-18's middle stages at the places where the map is highest (settings guided_…), all columns, the "
     "study's network",
-    "guided_all": "these with all columns of the image and the map's statistics",
+    "guided_all": "these with all columns of the image and the map's statistics, the study's network",
+    "guided_logistic": "the same columns, logistic regression",
 }
 
 

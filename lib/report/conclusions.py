@@ -12,6 +12,7 @@ from lib.report.bootstrap import Interval, bootstrap_difference
 from lib.report.comparisons import shown_p
 from lib.report.economy import shown_need
 from lib.report.evidence import Evidence
+from lib.report.guides import guide_said, source_said
 from lib.report.map_fit import AS_WRITTEN, READINGS, believed
 from lib.report.metrics import ALL, BASELINES, FEATURE_SETS, POOLED, RATE, RECALL_AT, SPOKEN
 from lib.report.paper import display_name, is_synthetic
@@ -21,6 +22,8 @@ from lib.report.show import escaped
 HELP = "Does the map help?"
 FOLDS = "Which folds are to be believed?"
 MAPS = "Which maps are to be believed?"
+SOURCE = "Which map source serves better?"
+GUIDE = "Does the map do better as a guide?"
 SIMPLER = "Would something simpler do as well?"
 COST = "What does a required recall cost?"
 LABELS = "How many labelled defects does it take?"
@@ -36,6 +39,8 @@ def conclusions(evidence: Evidence) -> pd.DataFrame:
             HELP: _help(evidence, dataset),
             FOLDS: _folds(evidence, dataset),
             MAPS: _maps(evidence, dataset, scheme),
+            SOURCE: source_said(evidence, dataset),
+            GUIDE: guide_said(evidence, dataset),
             SIMPLER: _simpler(evidence, dataset),
             COST: _cost(evidence, dataset),
             LABELS: _labels(evidence, dataset),

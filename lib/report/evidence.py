@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from lib.pipeline.predictions import calibration, predictions
+from lib.pipeline.predictions import SOURCE_CHECK, calibration, predictions
 from lib.pipeline.run import Run
 from lib.report.baselines import against_method
 from lib.report.economy import Economy, label_economy
@@ -24,6 +24,7 @@ class Evidence:
     """What conclusions are drawn from, over all data sets of a study.
 
     found: predictions of all schemes and keeps; mine: those of each data set's first scheme, which the study believes;
+    sources: the predictions with the other map source's maps (no rows where sources are not compared);
     readings, excess: both readings of map_fit side by side (no rows where there is no check), and the good images that
     the as-written one rejects in excess; basis: the predictions at keep 1 that the comparisons rest on, measures:
     `summary` and compared: `compare` of it; versus: the baselines against image + map; points: operating points;
@@ -34,6 +35,7 @@ class Evidence:
     good: Mapping[str, str]
     found: pd.DataFrame
     mine: pd.DataFrame
+    sources: pd.DataFrame
     readings: pd.DataFrame
     excess: ByPlace
     basis: pd.DataFrame
@@ -50,12 +52,14 @@ def weigh(
     study: Study,
     calibration: pd.DataFrame,
     other: pd.DataFrame,
+    sources: pd.DataFrame | None = None,
     n: int = 2000,
 ) -> Evidence:
     """Return the evidence in predictions of all schemes and keeps, intervals from n bootstrap samples.
 
-    `calibration`: out-of-fold predictions of training images; `other`: predictions of the other reading of map_fit.
-    Either may have no rows. Raises `ValueError` for predictions that cannot be counted or paired.
+    `calibration`: out-of-fold predictions of training images; `other`: predictions of the other reading of map_fit;
+    `sources`: with the other map source's maps. Any of them may have no rows. Raises `ValueError` for predictions that
+    cannot be counted or paired.
     """
     seed, alpha, binary = study.seed, study.alpha, study.binary
     mine = first_scheme(found)
@@ -69,6 +73,7 @@ def weigh(
         good=good,
         found=found,
         mine=mine,
+        sources=pd.DataFrame() if sources is None else sources,
         readings=readings,
         excess=excess,
         basis=whole,
@@ -101,3 +106,9 @@ def other_reading(runs: Sequence[Run]) -> pd.DataFrame:
     """Return the predictions of the other reading of map_fit, of the studies that check it, else no rows."""
     checked = [predictions(run, "map_fit_check")[0] for run in runs if run.study.map_fit_check]
     return pd.concat(checked, ignore_index=True) if checked else pd.DataFrame()
+
+
+def other_source(runs: Sequence[Run]) -> pd.DataFrame:
+    """Return the predictions with the other source's maps, of the studies that compare sources, else no rows."""
+    asked = [predictions(run, SOURCE_CHECK)[0] for run in runs if run.study.map_source_check]
+    return pd.concat(asked, ignore_index=True) if asked else pd.DataFrame()

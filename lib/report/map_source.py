@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-from lib.pipeline.predictions import SOURCE_CHECK, predictions
 from lib.pipeline.quality import map_quality
 from lib.pipeline.run import Run
 from lib.report.cells import (
@@ -35,12 +34,6 @@ _QUALITY = {
     "images": "Defects with a mask",
     "left_out": "Left out",
 }
-
-
-def other_source(runs: Sequence[Run]) -> pd.DataFrame:
-    """Return the predictions with the other source's maps, of the studies that compare sources, else no rows."""
-    asked = [predictions(run, SOURCE_CHECK)[0] for run in runs if run.study.map_source_check]
-    return pd.concat(asked, ignore_index=True) if asked else pd.DataFrame()
 
 
 def quality_table(runs: Sequence[Run], context: str = "") -> Table:
@@ -79,7 +72,7 @@ def source_table(
 ) -> Table | None:
     """Return recalls, false rejects and AUC with the maps of each source, and of both; None where only one was made.
 
-    `main` are the study's predictions, `other` is `other_source`.
+    `main` are the study's predictions, `other` those with the other source's maps.
     """
     if other.empty:
         return None
@@ -130,5 +123,5 @@ def map_tables(evidence: Evidence, runs: Sequence[Run], context: str = "") -> Ma
     return {
         "map-fit": map_fit_table(evidence.readings, good, context, evidence.study.binary),
         "map-quality": quality_table(runs, context),
-        "map-source": source_table(main, other_source(runs), runs, good, context),
+        "map-source": source_table(main, evidence.sources, runs, good, context),
     }

@@ -16,6 +16,7 @@ FEATURE_NAMES = {
     "both_sources": "Image + both map sources",
     "guided": "Image where the map points",
     "guided_all": "Image + map statistics + image where the map points",
+    "guided_logistic": "Image + map statistics + image where the map points, logistic",
 }
 SPOKEN = {
     "image": "the image",
@@ -29,6 +30,7 @@ SPOKEN = {
     "both_sources": "the image and the maps of both sources",
     "guided": "the image where the map points",
     "guided_all": "the image, the map's statistics and the image where the map points",
+    "guided_logistic": "logistic regression on these",
 }
 MAKERS: dict[Reading, str] = {
     "as_written": "DRAEM",

@@ -30,13 +30,15 @@ def test_they_are_the_second_and_third_stage_of_the_backbone(backbone):
         x = net.layer1(net.maxpool(net.relu(net.bn1(net.conv1(x)))))
         second = net.layer2(x)
         third = net.layer3(second)
-    padded = F.pad(second, (1, 1, 1, 1), value=float("nan")).unfold(2, 3, 1).unfold(3, 3, 1)
-    np.testing.assert_allclose(
-        found[..., :128], padded.flatten(4).nanmean(dim=4).permute(0, 2, 3, 1), atol=2e-2, rtol=2e-3
-    )
-    padded = F.pad(third, (1, 1, 1, 1), value=float("nan")).unfold(2, 3, 1).unfold(3, 3, 1)
-    large = F.interpolate(padded.flatten(4).nanmean(dim=4), (8, 8), mode="bilinear", align_corners=False)
-    np.testing.assert_allclose(found[..., 128:], large.permute(0, 2, 3, 1), atol=2e-2, rtol=2e-3)
+    averaged = []
+    for stage in (second, third):
+        around = F.pad(stage, (1, 1, 1, 1), value=float("nan")).unfold(2, 3, 1).unfold(3, 3, 1)
+        averaged.append(around.flatten(4).nanmean(dim=4))
+    large = F.interpolate(averaged[1], (8, 8), mode="bilinear", align_corners=False)
+    for part, expected in ((found[..., :128], averaged[0]), (found[..., 128:], large)):
+        unit = expected / expected.norm(dim=1, keepdim=True)
+        np.testing.assert_allclose(part, unit.permute(0, 2, 3, 1), atol=2e-3)
+    np.testing.assert_allclose(np.linalg.norm(found.astype(float), axis=-1), 2**0.5, atol=2e-3)
 
 
 @pytest.mark.parametrize("side", [32, 60, 96])

@@ -61,7 +61,7 @@ def test_maps_of_a_memory_are_the_studys():
 @pytest.mark.parametrize("against", ["good", "rest", "nothing"])
 @pytest.mark.parametrize("weights", ["hard", "soft"])
 def test_pooling_is_the_studys_wherever_the_map_does_not_tell_patches_apart(weights, against):
-    pooling = Pooling(12, weights, against)
+    pooling = Pooling((3, 12, 48, 999), weights, against)
     usual = Usual.of(PATCHES, np.ones(6, bool)).without(PATCHES[:0]) if against == "good" else None
     wanted = pool(floats(PATCHES), floats(MAPS), usual, pooling)
     found = GuidedPooling(64, PLACES, usual, pooling)(channels_first(PATCHES), floats(MAPS))
@@ -70,7 +70,7 @@ def test_pooling_is_the_studys_wherever_the_map_does_not_tell_patches_apart(weig
 
 
 def test_of_patches_alike_the_first_count():
-    found = pool(floats(PATCHES), floats(MAPS), None, Pooling(12, "hard", "nothing"))
+    found = pool(floats(PATCHES), floats(MAPS), None, Pooling((12,), "hard", "nothing"))
     first = floats(PATCHES).reshape(6, -1, 384)[:, :12].mean(dim=1)
     torch.testing.assert_close(found[1:3], first[1:3])
 

@@ -73,7 +73,7 @@ CHANGES = [
     ("offline", True, ()),
     ("feature_size", 64, ("images/64", "features/", "predictions/")),
     ("guided", False, ("predictions/",)),
-    ("guided_patches", 3, ("features/guided", "predictions/")),
+    ("guided_patches", (3,), ("features/guided", "predictions/")),
     ("guided_weights", "soft", ("features/guided", "predictions/")),
     ("guided_against", "nothing", ("features/guided", "predictions/")),
     ("selection", "none", ("predictions/",)),

@@ -22,8 +22,8 @@ GOOD = {"toy": "good"}
 NONE = pd.DataFrame()
 
 
-def said(found, *, calibration=NONE, other=NONE, **settings):
-    evidence = weigh(found, GOOD, Study.of("quick", settings), calibration, other, n=200)
+def said(found, *, calibration=NONE, other=NONE, sources=NONE, **settings):
+    evidence = weigh(found, GOOD, Study.of("quick", settings), calibration, other, sources, n=200)
     table = c.conclusions(evidence)
     assert table["answer"].str.len().min() > 20
     return table.set_index("question")["answer"]
@@ -220,3 +220,24 @@ def test_pooled_and_mean_stand_beside_each_other():
         (folds["pooled"], single.mean(), single.std())
     )
     assert (row["least"], row["most"], row["folds"]) == (single.min(), single.max(), 5)
+
+
+def test_a_guide_that_helps_is_said_to_help_and_one_that_was_not_made_is_missing():
+    frame = study({"image": 1.0, "map": 1.0, "both": 1.0, "guided": 3.5, "guided_all": 1.0}, n=300)
+    text = said(frame)[c.GUIDE]
+    better, same = text.split(". With ")
+    assert "a gain" in better and "the image where the map points" in better
+    assert "+0.0 points" in same and "no difference is shown" in same
+    assert "Not asked" in said(study({"image": 1.0, "map": 1.0, "both": 1.0}))[c.GUIDE]
+
+
+def test_the_other_map_source_is_compared_set_by_set():
+    main = study({"image": 1.0, "map": 1.0, "both": 1.0}, n=300)
+    assert "patch memory was not run" in said(main)[c.SOURCE]
+    other = study({"map": 3.5, "both": 1.0, "both_sources": 3.5}, n=300)
+    text = said(main, sources=other, map_source_check=True)[c.SOURCE]
+    the_map, both, together = text.rstrip(".").split(". ")[0], *text.split("With image")[1].split(". Both")
+    assert "by DRAEM" in the_map and "by patch memory" in the_map
+    assert text.count("a gain") == 2 and text.count("no difference is shown") == 1
+    turned = said(main, sources=other, map_source_check=True, map_source="patch_memory")[c.SOURCE]
+    assert "with maps by patch memory" in turned and both and together

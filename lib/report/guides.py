@@ -1,0 +1,91 @@
+"""Sentences on the map as a guide, and on one map source against the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from lib.report.bootstrap import Interval, bootstrap_difference
+from lib.report.evidence import Evidence
+from lib.report.metrics import ALL, GUIDED, POOLED, RATE, RECALL_AT, summary
+from lib.report.names import MAKERS, SPOKEN
+
+
+def guide_said(evidence: Evidence, dataset: str) -> Iterator[str]:
+    """Say what the image's own features where the map points gain against image and map as the paper combines them."""
+    rows = evidence.basis[evidence.basis["dataset"] == dataset]
+    present = [name for name in GUIDED if name in set(rows["features"])]
+    if not present:
+        yield "Not asked: no map-guided features were made (setting guided)."
+        return
+    good, study = evidence.good[dataset], evidence.study
+    at = _recalls(rows, good, study.binary)
+    deciding = _deciding(rows, study.binary)
+    for name in present:
+        gap = bootstrap_difference(deciding, RECALL_AT, name, "both", good, study.seed)
+        yield (
+            f"With {SPOKEN[name]}, {at[name]:.1%} of the defects at {RATE:.0%} false rejects; image and map as the "
+            f"paper combines them, {at['both']:.1%} ({_points(gap)}): {_verdict(gap)}."
+        )
+
+
+def source_said(evidence: Evidence, dataset: str) -> Iterator[str]:
+    """Say which of the two map sources serves the classifiers better, and whether both do better than one."""
+    other = evidence.sources
+    other = other[other["dataset"] == dataset] if len(other) else other
+    study, good = evidence.study, evidence.good[dataset]
+    mine, theirs = MAKERS[study.reading], MAKERS[study.other_source]
+    if other.empty:
+        yield f"The maps are by {mine}; {theirs} was not run beside it (map_source_check)."
+        return
+    main = evidence.mine
+    main = main[(main["dataset"] == dataset) & (main["keep"] == 1.0)]
+    for name in ("map", "both", *GUIDED):
+        pair = [_deciding(part[part["features"] == name], study.binary) for part in (main, other)]
+        if min(map(len, pair)) == 0:
+            continue
+        both = pd.concat(
+            [part.assign(features=maker) for part, maker in zip(pair, (mine, theirs), strict=True)]
+        )
+        gap = bootstrap_difference(both, RECALL_AT, theirs, mine, good, study.seed)
+        values = {
+            maker: _recalls(part, good, "collapsed")[name]
+            for part, maker in zip(pair, (mine, theirs), strict=True)
+        }
+        yield (
+            f"With {SPOKEN[name]}: {values[mine]:.1%} of the defects at {RATE:.0%} false rejects with maps by {mine}, "
+            f"{values[theirs]:.1%} by {theirs} ({_points(gap)}), {_verdict(gap)}."
+        )
+    together = other[other["features"] == "both_sources"]
+    if len(together):
+        own = main[main["features"] == "both"]
+        gap = bootstrap_difference(
+            _deciding(pd.concat([together, own]), study.binary),
+            RECALL_AT,
+            "both_sources",
+            "both",
+            good,
+            study.seed,
+        )
+        yield f"Both sources' maps in one classifier instead of one: {_points(gap)}, {_verdict(gap)}."
+
+
+def _deciding(rows: pd.DataFrame, binary: str) -> pd.DataFrame:
+    return rows[rows["task"] == ("multiclass" if binary == "collapsed" else "binary")]
+
+
+def _recalls(rows: pd.DataFrame, good: str, binary: str) -> dict[str, float]:
+    found = summary(rows, good, binary, (RECALL_AT,))
+    found = found[(found["fold"] == POOLED) & (found["class"] == ALL)]
+    return dict(zip(found["features"], found["value"].astype(float), strict=True))
+
+
+def _points(gap: Interval) -> str:
+    return (
+        f"{100 * gap.difference:+z.1f} points, 95 % interval {100 * gap.low:+z.1f} to {100 * gap.high:+z.1f}"
+    )
+
+
+def _verdict(gap: Interval) -> str:
+    return "a gain" if gap.low > 0 else "a loss" if gap.high < 0 else "no difference is shown"

@@ -1,0 +1,157 @@
+"""The options of map-guided pooling, each with its row, and the one that training folds alone would have chosen.
+
+    python -m tests.benchmarks.guided_quality --data DIR [--weights FILE] [--side 224 448] [--resize squash pad]
+
+Maps by patch memories (cross-fitted), primary folds, all defects, nothing selected. "All" is image, map statistics and
+pooled features. For every outer fold each option is also scored out of fold on the training images, by inner folds; the
+row "chosen on training folds" takes in every fold the option that is best there.
+Writes outputs/benchmarks/guided.csv and prints it; artefacts are kept below --output, and used again.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lib.classify.evaluate import evaluate_fold
+from lib.classify.guided import Pooling, guided_features
+from lib.pipeline.anomaly import map_all, maps
+from lib.pipeline.features import image_feature_table, map_stats_table
+from lib.pipeline.patches import patches
+from lib.pipeline.pictures import in_test_fold, index, splits
+from lib.pipeline.predictions import _inner_parts
+from lib.pipeline.quality import map_quality
+from lib.pipeline.run import PROJECT, Run, open_run
+from lib.report.metrics import ALL, POOLED, RECALL_AT, summary
+from lib.store import write_text
+
+METRICS = (RECALL_AT, "binary_auc", "weighted_auc", "defect_recall", "false_reject_rate")
+WAYS: dict[str, tuple[str, Pooling | None]] = {
+    "image": ("image", None),
+    "image + map statistics": ("guided_logistic", None),
+    "12 patches against good, alone": ("guided", Pooling((12,))),
+    "all, network, 12 patches against good": ("guided_all", Pooling((12,))),
+    "all, network, 3 + 12 + 48 patches against good": ("guided_all", Pooling()),
+    "all, logistic, 1 patch against good": ("guided_logistic", Pooling((1,))),
+    "all, logistic, 3 patches against good": ("guided_logistic", Pooling((3,))),
+    "all, logistic, 12 patches against good": ("guided_logistic", Pooling((12,))),
+    "all, logistic, 48 patches against good": ("guided_logistic", Pooling((48,))),
+    "all, logistic, 3 + 12 + 48 patches against good": ("guided_logistic", Pooling()),
+    "all, logistic, soft weights against good": ("guided_logistic", Pooling(weights="soft")),
+    "all, logistic, 3 + 12 + 48 patches against the rest": ("guided_logistic", Pooling(against="rest")),
+    "all, logistic, 3 + 12 + 48 patches as they are": ("guided_logistic", Pooling(against="nothing")),
+}
+CHOSEN = "chosen on training folds"
+
+
+def columns(run: Run, split: str, way: str) -> tuple[str, dict[str, np.ndarray]]:
+    """The feature set and the columns of one way in one split; no pooled ones where the way has none."""
+    features, pooling = WAYS[way]
+    sources = {"image": image_feature_table(run), "stats": map_stats_table(run, split)}
+    if features != "image":
+        table, tested = index(run), in_test_fold(run, split)
+        good = (table["label"] == table.attrs["good"]).to_numpy() & ~tested
+        units = (table["group"] if split.startswith("grouped") else table["id"]).to_numpy(dtype=str)
+        none = np.zeros((len(table), 0), np.float32)
+        sources["guided"] = (
+            none if pooling is None else guided_features(patches(run), maps(run, split), good, units, pooling)
+        )
+    return features, sources
+
+
+def fits(run: Run, split: str, way: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Predictions of the split's test images, and of its training images by inner folds."""
+    features, sources = columns(run, split, way)
+    table = index(run)
+    labels = table["label"].to_numpy(dtype=str)
+    trained = np.flatnonzero(~in_test_fold(run, split))
+    seed = run.seed("classify", split, 0)
+    how = {
+        "classes": tuple(table.attrs["classes"]),
+        "mlp": run.study.mlp,
+        "feature_sets": (features,),
+        "seed": seed,
+    }
+
+    def predicted(rows: np.ndarray, train: np.ndarray) -> pd.DataFrame:
+        given = {name: values[rows] for name, values in sources.items()}
+        found = evaluate_fold(given, labels[rows], train, selection="none", **how).predictions
+        where = table.iloc[rows[found["row"].to_numpy()]].reset_index(drop=True)
+        fold = int(split.rsplit("-", 1)[1])
+        place = {"dataset": run.name, "scheme": split.rsplit("-", 1)[0], "fold": fold, "repeat": 0}
+        return found.assign(
+            **place, id=where["id"], group=where["group"], label=where["label"], features="image"
+        )
+
+    whole = predicted(np.arange(len(table)), ~in_test_fold(run, split))
+    inner = []
+    for part in _inner_parts(run, split, trained, run.seed("calibration", split, 0)):
+        inner.append(predicted(trained, ~np.isin(np.arange(len(trained)), part)))
+    return whole, pd.concat(inner, ignore_index=True)
+
+
+def measured(predictions: pd.DataFrame, good: str) -> dict[str, float]:
+    """The pooled measures of predictions."""
+    multiclass = predictions[predictions["task"] == "multiclass"]
+    found = summary(multiclass, good, "collapsed", METRICS)
+    found = found[(found["fold"] == POOLED) & (found["class"] == ALL)]
+    return found.set_index("metric")["value"].astype(float).to_dict()
+
+
+def rows_of(run: Run) -> list[dict[str, object]]:
+    """A row per way and one for the choice."""
+    map_all(run)
+    good = str(index(run).attrs["good"])
+    primary = splits(run, with_maps=True)[0].rsplit("-", 1)[0]
+    names = [name for name in splits(run, with_maps=True) if name.startswith(primary)]
+    about = {"dataset": run.name, "folds": primary, "side": run.study.patch_size, "resize": run.study.resize}
+    about["map AUROC"] = float(map_quality(run).loc[(run.study.reading, "overall"), "image_auroc"])
+    tested: dict[str, dict[str, pd.DataFrame]] = {}
+    inside: dict[str, dict[str, float]] = {}
+    rows = []
+    for way in WAYS:
+        for split in names:
+            whole, inner = fits(run, split, way)
+            tested.setdefault(split, {})[way] = whole
+            inside.setdefault(split, {})[way] = measured(inner, good)[RECALL_AT]
+        found = measured(pd.concat([tested[split][way] for split in names]), good)
+        rows.append(about | {"features": way} | found)
+        print(rows[-1], flush=True)
+    chosen = {split: max(WAYS, key=lambda way: inside[split][way]) for split in names}
+    best = pd.concat([tested[split][chosen[split]] for split in names])
+    rows.append(about | {"features": CHOSEN} | measured(best, good))
+    print(rows[-1], chosen, flush=True)
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--dataset", default="magnetic_tile")
+    parser.add_argument("--data", default="")
+    parser.add_argument("--weights", default="embedded")
+    parser.add_argument("--side", type=int, nargs="+", default=[224])
+    parser.add_argument("--resize", nargs="+", default=["squash"])
+    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--output", type=Path, default=PROJECT / "outputs" / "benchmarks" / "guided")
+    options = parser.parse_args()
+    rows = []
+    for side in options.side:
+        for resize in options.resize:
+            settings = {
+                "folds": options.folds, "map_source": "patch_memory", "patch_size": side, "resize": resize,
+                "feature_size": 224, "weights": options.weights, "offline": True, "leak_check": "none", "threads": 2,
+            }  # fmt: skip
+            data = str(Path(options.data).resolve()) if options.data else ""
+            folder = options.output / f"{side}-{resize}"
+            rows += rows_of(open_run(options.dataset, "quick", data, str(folder), settings))
+    table = pd.DataFrame(rows)
+    target = PROJECT / "outputs" / "benchmarks" / f"guided-{options.dataset}.csv"
+    write_text(target, table.round(4).to_csv(index=False, lineterminator="\n"))
+    print(table.round(3).to_string())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""Labels next: what is chosen, in which order, and what is refused; by properties and by counting on a line."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib.line.labels import NEAR, doubt, far_and_worth, next_labels, standardised
+
+
+@pytest.fixture
+def scene():
+    """200 images in 16 columns, three classes, 20 labelled."""
+    rng = np.random.default_rng(1)
+    return rng.dirichlet(np.ones(3), 200), rng.normal(size=(200, 16)), rng.normal(size=(20, 16))
+
+
+def test_every_row_once_as_many_as_asked_and_the_same_again(scene):
+    found = next_labels(*scene, 30, seed=5)
+    assert found.index.tolist() == list(range(1, 31))
+    assert found["row"].is_unique
+    assert found["row"].between(0, 199).all()
+    assert found["uncertainty"].to_numpy() == pytest.approx(doubt(scene[0])[found["row"]])
+    pd.testing.assert_frame_equal(found, next_labels(*scene, 30, seed=5))
+
+
+def test_more_than_there_are_gives_all_and_fewer_a_beginning_of_it(scene):
+    everything = next_labels(*scene, 1000)
+    assert sorted(everything["row"]) == list(range(200))
+    pd.testing.assert_frame_equal(everything.head(7), next_labels(*scene, 7))
+
+
+def test_the_order_of_the_files_does_not_matter(scene):
+    chances, new, old = scene
+    turned = next_labels(chances[::-1], new[::-1], old, 25)
+    assert [199 - row for row in turned["row"]] == next_labels(chances, new, old, 25)["row"].tolist()
+
+
+def test_it_hesitates_most_where_two_classes_are_level_and_never_with_one():
+    chances = [[0.5, 0.5, 0.0], [0.9, 0.05, 0.05], [1 / 3, 1 / 3, 1 / 3], [1.0, 0.0, 0.0]]
+    assert doubt(chances) == pytest.approx([1, 0.15, 1, 0])
+    assert doubt(np.ones((4, 1))).tolist() == [0, 0, 0, 0]
+
+
+def test_distances_count_what_was_chosen_before():
+    """Nothing but the line: labelled at 0, images at 1, 4, 6 and 10; k-centre takes 10, then 4 or 6, by hand."""
+    new, old = np.array([[1.0], [4.5], [6.0], [10.0]]), np.array([[0.0]])
+    rows, distances = far_and_worth(np.ones(4), new, old, 4)
+    assert rows.tolist() == [3, 1, 2, 0]
+    assert distances == pytest.approx([10, 4.5, 1.5, 1])
+
+
+def test_of_two_equally_far_the_doubtful_one_and_of_two_equally_doubtful_the_far_one():
+    old = np.zeros((1, 2))
+    new = np.array([[3.0, 0.0], [0.0, 3.0], [-1.0, 0.0]])
+    assert next_labels([[0.9, 0.1], [0.6, 0.4], [0.6, 0.4]], new, old, 3)["row"].tolist()[0] == 1
+    assert (
+        next_labels([[0.6, 0.4], [0.6, 0.4], [0.6, 0.4]], [[1.0, 0], [9.0, 0], [2.0, 0]], old, 1)[
+            "row"
+        ].item()
+        == 1
+    )
+
+
+def test_equal_probabilities_leave_it_to_the_distance(scene):
+    _, new, old = scene
+    level = next_labels(np.full((200, 3), 1 / 3), new, old, 15)
+    certain = next_labels(np.tile([1.0, 0, 0], (200, 1)), new, old, 15)
+    farthest = far_and_worth(np.ones(200), *standardised(new, old), 15)[0]
+    assert level["row"].tolist() == certain["row"].tolist() == farthest.tolist()
+
+
+def test_one_class_is_no_error(scene):
+    assert len(next_labels(np.ones((200, 1)), scene[1], scene[2], 5)) == 5
+
+
+@pytest.mark.parametrize("shake", [0.0, 0.02])
+def test_the_same_picture_twice_is_not_asked_for_twice(scene, shake):
+    """The most doubtful image of all comes ten times; a labelled one comes again: each is asked for once, or not."""
+    chances, new, old = scene
+    chances, new = chances.copy(), new.copy()
+    rng = np.random.default_rng(2)
+    chances[:10], chances[10] = [0.5, 0.5, 0], [0.5, 0.5, 0]
+    new[:10] = new[0] + shake * rng.normal(size=(10, 16))
+    new[10] = old[3] + shake * rng.normal(size=16)
+    found = next_labels(chances, new, old, 100)["row"]
+    assert found.isin(range(10)).sum() == 1
+    assert 10 not in found.to_numpy()
+    everything = next_labels(chances, new, old, 200)
+    assert set(everything["row"].tail(10)) <= set(range(11))
+    assert everything["reason"].tail(10).str.contains("same picture").all()
+    assert (everything["distance"].tail(10) < NEAR).all()
+
+
+def test_a_doubtful_image_far_from_all_comes_before_a_sure_one(scene):
+    chances, new, old = scene
+    chances = np.tile([0.98, 0.01, 0.01], (200, 1))
+    chances[42] = [0.5, 0.5, 0]
+    assert next_labels(chances, new, old, 1)["row"].item() == 42
+
+
+def test_nothing_labelled_yet(scene):
+    chances, new, _ = scene
+    found = next_labels(chances, new, np.empty((0, 16)), 10)
+    assert found["row"].iloc[0] == doubt(chances).argmax()
+    assert np.isnan(found["distance"].iloc[0])
+    assert found["distance"].iloc[1:].notna().all()
+    assert "nothing labelled" in found["reason"].iloc[0]
+
+
+def test_a_column_with_a_large_scale_and_a_dead_one_change_nothing(scene):
+    chances, new, old = scene
+    plain = next_labels(chances, new, old, 20)["row"].tolist()
+    scaled = [np.column_stack([part * [1e4, *[1] * 15], np.full(len(part), 7.0)]) for part in (new, old)]
+    assert next_labels(chances, *scaled, 20)["row"].tolist() == plain
+    alike = next_labels(chances, np.ones((200, 16)), np.ones((20, 16)), 5)
+    assert alike["row"].is_unique
+
+
+def test_two_random_images_are_about_one_apart():
+    new, old = standardised(*np.split(np.random.default_rng(3).normal(size=(400, 64)), 2))
+    assert np.median(np.linalg.norm(new - old, axis=1)) == pytest.approx(1, abs=0.05)
+
+
+def test_the_reason_names_no_class(scene):
+    for reason in next_labels(*scene, 200)["reason"]:
+        assert "defect" not in reason
+        assert "good" not in reason
+
+
+def _with(array, row, value):
+    changed = array.copy()
+    changed[row, 0] = value
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda p, e, o: (_with(p, 7, np.nan), e, o, 5), r"row\(s\) 7 hold probabilities"),
+        (lambda p, e, o: (_with(p, 7, 3.0), e, o, 5), r"row\(s\) 7 hold probabilities"),
+        (
+            lambda p, e, o: (p, _with(_with(e, 3, np.inf), 9, np.nan), o, 5),
+            r"row\(s\) 3, 9 hold embeddings that",
+        ),
+        (lambda p, e, o: (p, e, _with(o, 2, np.nan), 5), r"row\(s\) 2 hold embeddings of labelled"),
+        (lambda p, e, o: (p, e * np.nan, o, 5), r"0, 1, 2, 3, 4 and 195 more"),
+        (lambda p, e, o: (p[:9], e, o, 5), "9 rows of probabilities and 200"),
+        (lambda p, e, o: (p[:0], e[:0], o, 5), "at least one"),
+        (lambda p, e, o: (p, e, o[:, :4], 5), r"\(20, 4\)"),
+        (lambda p, e, o: (p[:, 0], e, o, 5), r"\(200,\)"),
+        (lambda p, e, o: (p, e, o, 0), "count=0"),
+    ],
+)
+def test_what_cannot_be_chosen_from_is_refused_by_name(scene, change, told):
+    with pytest.raises(ValueError, match=told):
+        next_labels(*change(*scene))

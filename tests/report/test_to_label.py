@@ -1,0 +1,78 @@
+"""The list and the sheet for who labels: the right pictures in the right order, and no word of what is suspected."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib.line.labels import next_labels
+from lib.report.figures import house_style, save_figure
+from lib.report.to_label import label_sheet, write_label_lists
+
+
+@pytest.fixture
+def scene():
+    plt.switch_backend("agg")
+    house_style()
+    rng = np.random.default_rng(4)
+    chances = rng.dirichlet(np.ones(3), 30)
+    verdicts = pd.DataFrame(chances, columns=["p:good", "p:scratch", "p:dent"])
+    verdicts.insert(0, "file", [f"line 3/é, {k}.png" for k in range(30)])
+    verdicts.loc[0, "file"] = "$x_1$ <b>.png"
+    verdicts.index = verdicts.index + 100  # sorted verdicts carry other labels than their place
+    pictures = np.repeat(np.arange(30, dtype=np.uint8), 8 * 8 * 3).reshape(30, 8, 8, 3)
+    yield next_labels(chances, rng.normal(size=(30, 5)), rng.normal(size=(4, 5)), 8), verdicts, pictures
+    plt.close("all")
+
+
+def test_the_lists_name_the_chosen_files_in_order(scene, tmp_path):
+    chosen, verdicts, _ = scene
+    listed, apart = (pd.read_csv(path) for path in write_label_lists(chosen, verdicts, tmp_path / "new"))
+    assert listed.columns.tolist() == ["rank", "file", "uncertainty", "distance", "reason"]
+    assert apart.columns.tolist() == ["rank", "file", "predicted", "probability"]
+    assert listed["rank"].tolist() == apart["rank"].tolist() == list(range(1, 9))
+    assert (
+        listed["file"].tolist() == apart["file"].tolist() == [verdicts["file"].iloc[k] for k in chosen["row"]]
+    )
+    for place, row in enumerate(chosen["row"]):
+        chances = verdicts.iloc[row][["p:good", "p:scratch", "p:dent"]].astype(float)
+        assert apart["predicted"][place] == chances.idxmax().removeprefix("p:")
+        assert apart["probability"][place] == pytest.approx(chances.max(), abs=1e-4)
+
+
+def test_who_labels_is_not_told_what_is_suspected(scene, tmp_path):
+    chosen, verdicts, pictures = scene
+    listed, _ = write_label_lists(chosen, verdicts, tmp_path)
+    figure = label_sheet(chosen, pictures, verdicts["file"].tolist(), "made up")
+    shown = [text.get_text() for text in figure.findobj(plt.Text)]
+    for word in ("good", "scratch", "dent", "defect"):
+        assert word not in listed.read_text(encoding="utf-8")
+        assert not [text for text in shown if word in text]
+
+
+def test_the_sheet_shows_each_chosen_picture_under_its_rank(scene, tmp_path):
+    chosen, verdicts, pictures = scene
+    figure = label_sheet(chosen, pictures, verdicts["file"].tolist(), "made up")
+    shown = [axes for axes in figure.axes if axes.get_images()]
+    assert [int(axes.get_images()[0].get_array().max()) for axes in shown] == chosen["row"].tolist()
+    assert [axes.get_title(loc="left").split()[0] for axes in shown] == [str(rank) for rank in chosen.index]
+    save_figure(figure, tmp_path, "labels-next", "odd names are drawn as they are")
+
+
+def test_one_picture_and_none(scene):
+    chosen, verdicts, pictures = scene
+    files = verdicts["file"].tolist()
+    assert len(label_sheet(chosen.head(1), pictures, files, "").axes) == 1
+    with pytest.raises(ValueError, match="nothing to label"):
+        label_sheet(chosen.head(0), pictures, files, "")
+
+
+def test_what_does_not_belong_together_is_refused(scene, tmp_path):
+    chosen, verdicts, pictures = scene
+    with pytest.raises(ValueError, match="30 files for 29 pictures"):
+        label_sheet(chosen, pictures[:29], verdicts["file"].tolist(), "")
+    with pytest.raises(ValueError, match="of 1 verdicts"):
+        write_label_lists(chosen, verdicts.head(1), tmp_path)
+    with pytest.raises(ValueError, match="p:<class>"):
+        write_label_lists(chosen, verdicts[["file"]], tmp_path)
+    assert not list(tmp_path.iterdir())
