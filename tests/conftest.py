@@ -9,9 +9,14 @@ from joblib import cpu_count
 from tests.whole import ODD_FOLDER, draw_products, run_all
 
 # A file's tests share fixtures, so one worker gets all of them; these files share the two studies below, too.
-STUDIES = ("tests/test_notebooks.py", "tests/browser/test_pages.py", "tests/report/test_reference.py")
+STUDIES = (
+    "tests/test_notebooks.py",
+    "tests/browser/test_pages.py",
+    "tests/report/test_reference.py",
+    "tests/test_inspection.py",
+)
 # Started first, the longest before the others, so that no worker is left alone with a long one at the end.
-LONGEST = (*STUDIES, "tests/pipeline/test_options.py")
+LONGEST = (*STUDIES, "tests/pipeline/test_options.py", "tests/line/test_line.py")
 WORKER_BYTES = 3 * 2**30  # a worker with the run and the kernel that it has started
 
 

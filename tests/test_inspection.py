@@ -13,6 +13,7 @@ from PIL import Image
 from lib.command import UsageError, parser, plan
 from lib.data.synthetic import render
 from lib.inspection import DEFAULT_RECALL, inspection, results_folder
+from lib.report.index_page import _notebooks
 from lib.series import snapshot
 from lib.store import Store
 from tests.whole import run_all
@@ -149,6 +150,15 @@ def test_an_inspection_makes_no_notebook_of_the_study_stale(tmp_path):
     for name in ("maps/a.npy", "inspection/new/verdicts.csv", "inspection/new/notebooks/07_inspection.ipynb"):
         store.make(name, {}, lambda path: path.write_text("x") and None)
     assert set(snapshot(tmp_path)) == {"maps/a.npy"}
+
+
+def test_the_index_page_links_a_data_sets_inspections(tmp_path):
+    for name in ("plates/notebooks/00_dataset.html", "plates/inspection/a b/notebooks/07_inspection.html"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    links = _notebooks(tmp_path, "plates", ["00_dataset", "01_draem_training"])
+    assert [link["text"] for link in links] == ["00 dataset", "inspection of a b"]
+    assert links[1]["source"] == "plates/inspection/a%20b/notebooks/07_inspection.ipynb"
 
 
 def test_new_pictures_are_judged_and_the_page_says_on_what(standin, tmp_path):

@@ -174,7 +174,7 @@ def chosen_features(run: Run, known: pd.DataFrame, wanted: str = "") -> tuple[st
         raise LineError(f"no feature set {wanted!r} in this study{near}; there are: {', '.join(evaluated)}")
     if wanted:
         return wanted, "as asked for"
-    place = "on the test folds' scores"
+    place = "on the test folds' scores, of which the threshold comes too, so that its false rejects flatter a little"
     if run.study.reading != "as_written":
         known, place = deciding(run, calibration(run)), "on training images' out-of-fold scores"
     recalls = {

@@ -177,12 +177,15 @@ def _warnings(runs: Sequence[Run]) -> list[str]:
 
 
 def _notebooks(home: Path, folder: str, names: Sequence[str]) -> list[dict[str, str]]:
+    """Return links to the data set's pages that exist, inspections by it last."""
+    notebooks = home / folder / "notebooks"
+    pages = [(name.replace("_", " "), notebooks / f"{name}.html") for name in names]
+    inspected = sorted((home / folder / "inspection").glob("*/notebooks/*.html"))
+    pages += [(f"inspection of {page.parents[1].name}", page) for page in inspected]
     found = []
-    for name in names:
-        path = home / folder / "notebooks" / f"{name}.html"
+    for text, path in pages:
         if path.exists():
             href = quote(path.relative_to(home).as_posix())
-            text = name.replace("_", " ")
             found.append({"text": text, "href": href, "source": href.removesuffix("html") + "ipynb"})
     return found
 
