@@ -21,11 +21,13 @@ from lib.command import EXTERNAL, Plan, UsageError, parser, plan
 from lib.console import Console, say
 from lib.cost import Size, calibrate, estimate
 from lib.data.synthetic import PRODUCTS
+from lib.deploy import deployment
 from lib.door import input_faults, resource_faults
 from lib.engine import EngineError, cores
 from lib.forecast import presets, stages
 from lib.inspection import inspection
 from lib.leash import Stopped, stop_on_signals
+from lib.line.fit import LineError, fitted_line, threshold_of
 from lib.lock import LockedError, study_lock
 from lib.pipeline.pictures import index, splits
 from lib.pipeline.run import NAMED, PROJECT, Run
@@ -160,6 +162,32 @@ def inspect(options: argparse.Namespace) -> int:
     return 0
 
 
+def export(options: argparse.Namespace) -> int:
+    """Write the chain of a finished study to a file; returns the exit status."""
+    from lib.line.export import ExportError, export_line  # onnx and its runtime: not for every run
+
+    wanted = deployment(options)
+    run = wanted.run
+    with study_lock(Path(run.study_dir), command()):
+        remove_leftovers(Path(run.study_dir))
+        environment(cores(), run.study.threads)
+        say(f"fitting {run.store.root} on all labelled images, where that is not done")
+        try:
+            line = fitted_line(run, wanted.features)
+            threshold = threshold_of(run, line, wanted.required)
+            say(f"exporting features {line.features} ({line.why})")
+            found = export_line(run, line, threshold, wanted.path)
+        except (LineError, ExportError) as error:
+            print(f"\nFAILED\n{error}", file=sys.stderr)
+            return 1
+    say(str(found))
+    size = wanted.path.stat().st_size / 1e6
+    say(
+        f"{wanted.path}, {size:.0f} MB; to run it: python -m lib.line.score {wanted.path} PICTURES (docs/deploy.md)"
+    )
+    return 0
+
+
 def command() -> str:
     """Return the command line as one would type it."""
     return "python run_all.py " + shlex.join(sys.argv[1:])
@@ -245,6 +273,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.inspect is not None:
             return inspect(options)
+        if options.export is not None:
+            return export(options)
         work = plan(options)
         if options.dry_run:
             check_data(work)

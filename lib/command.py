@@ -68,6 +68,9 @@ def parser() -> argparse.ArgumentParser:
     where.add_argument("--force", action="store_true", help="do the chosen notebooks again, proven or not")
     new = p.add_argument_group("new products, by a finished study")
     new.add_argument("--inspect", type=Path, metavar="DIR", help="judge the unlabelled pictures below DIR")
+    new.add_argument(
+        "--export", type=Path, metavar="FILE.onnx", help="write its chain for a line, see docs/deploy.md"
+    )
     new.add_argument("--recall", type=float, metavar="PERCENT", help="defect recall to hold (default: 95)")
     new.add_argument("--features", metavar="NAME", help="feature set to judge by (default: the study's best)")
     how = p.add_argument_group("how")
@@ -111,7 +114,7 @@ def plan(options: argparse.Namespace) -> Plan:
     )
     _check_cluster(options, faults)
     faults += [
-        f"{_option(name)}: for an inspection only; give --inspect DIR"
+        f"{_option(name)}: for an inspection or export only; give --inspect DIR or --export FILE.onnx"
         for name in ("recall", "features")
         if getattr(options, name) is not None
     ]

@@ -25,7 +25,7 @@ SHOWS = "04_classification"  # the notebook whose record says how a data set was
 NEEDS = ("index.parquet", "predictions/classification.parquet")
 DEFAULT_RECALL = 95.0
 # options that an inspection takes; all others are the study's own
-OWN = {"inspect", "recall", "features", "study", "preset", "output", "dataset", "force", "verbose"}
+OWN = {"inspect", "export", "recall", "features", "study", "preset", "output", "dataset", "force", "verbose"}
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class Inspection:
 
 def inspection(options: argparse.Namespace) -> Inspection:
     """Check the command, the study and the pictures; raises `UsageError` with all faults at once."""
-    faults = _options(options)
-    study_dir = absolute(options.output) / (options.study or options.preset)
+    faults = option_faults(options)
+    study_dir = study_folder(options)
     folder = absolute(options.inspect)
     if not folder.is_dir():
         faults.append(f"--inspect {options.inspect}: no such folder; name one with pictures")
@@ -59,11 +59,7 @@ def inspection(options: argparse.Namespace) -> Inspection:
             faults.append(str(error))
     if any("\ud800" <= letter <= "\udfff" for letter in str(folder)):
         faults.append(f"--inspect {folder}: not valid UTF-8; rename the folder")
-    parameters = _finished(study_dir, options.dataset, faults)
-    if faults or parameters is None:
-        raise UsageError("\n".join(map(_shown, faults)))
-    given = {key: parameters[key] for key in ("DATASET", "PRESET", "DATA_DIR", "OVERRIDES")}
-    run = open_run(given["DATASET"], given["PRESET"], given["DATA_DIR"], str(study_dir), given["OVERRIDES"])
+    run, given = finished_study(study_dir, options.dataset, faults)
     home = results_folder(run, folder)
     recall = DEFAULT_RECALL if options.recall is None else options.recall
     given |= {"OUTPUT_DIR": str(study_dir), "SCHEDULER": "", "INSPECT_DIR": str(folder)}
@@ -80,12 +76,35 @@ def results_folder(run: Run, folder: Path) -> Path:
     return home / name
 
 
-def _options(options: argparse.Namespace) -> list[str]:
+def study_folder(options: argparse.Namespace) -> Path:
+    """Return the folder of the finished study that a command names."""
+    return absolute(options.output) / (options.study or options.preset)
+
+
+def finished_study(
+    study_dir: Path, wanted: list[str] | None, faults: list[str]
+) -> tuple[Run, dict[str, Any]]:
+    """Return the run of a finished study's data set, and its notebooks' parameters; raises UsageError with all faults.
+
+    `wanted` names the data set where there are several; `faults` are what was found before.
+    """
+    parameters = _finished(study_dir, wanted, faults)
+    if faults or parameters is None:
+        raise UsageError("\n".join(map(_shown, faults)))
+    given = {key: parameters[key] for key in ("DATASET", "PRESET", "DATA_DIR", "OVERRIDES")}
+    run = open_run(given["DATASET"], given["PRESET"], given["DATA_DIR"], str(study_dir), given["OVERRIDES"])
+    return run, given
+
+
+def option_faults(options: argparse.Namespace) -> list[str]:
+    """Say what is wrong with the options of a command that uses a finished study."""
     faults, default = [], parser().parse_args([])
     for name, value in vars(options).items():
         if name not in OWN and value != getattr(default, name):
             shown = {"start": "from", "data": "data"}.get(name, name.replace("_", "-"))
-            faults.append(f"--{shown}: an inspection takes the finished study as it is; leave it out")
+            faults.append(f"--{shown}: this takes the finished study as it is; leave it out")
+    if options.inspect is not None and options.export is not None:
+        faults.append("--inspect and --export: one at a time")
     recall = options.recall
     if recall is not None and not (math.isfinite(recall) and 1 < recall <= 100):
         meant = f" (did you mean {100 * recall:g}?)" if 0 < recall <= 1 else ""

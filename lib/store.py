@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
 import lib
 
@@ -157,6 +156,8 @@ def remove_leftovers(folder: Path) -> list[Path]:
 
 
 def _abandoned(path: Path, host: str, pid: int) -> bool:
+    import psutil  # not for a line, which only writes
+
     written = path.stat().st_mtime
     if host != HOST:
         return time.time() - written > FOREIGN_LEFTOVER

@@ -12,6 +12,7 @@ FLOORS = {
     "jupyterlab": "4.5.11",
     "nbconvert": "7.17.1",
     "torch": "2.10",
+    "onnx": "1.21",
 }
 
 

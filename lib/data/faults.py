@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass
+from typing import TYPE_CHECKING
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 WIDEST = 70  # characters that columns are filled up to: one long name shall not push all others aside
 SHOWN = 50  # faults printed in full; the rest is counted, and stands in `DataError.faults`
@@ -72,5 +74,7 @@ def describe(faults: Iterable[Fault], heading: str = "", listed: str = "") -> st
 
 def as_table(faults: Iterable[Fault]) -> pd.DataFrame:
     """Return a DataFrame with the string columns file, fault, way_out, one row per fault (none is fine)."""
+    import pandas as pd  # not for a line, which reads images without it
+
     rows = [[printable(cell) for cell in astuple(fault)] for fault in faults]
     return pd.DataFrame(rows, columns=["file", "fault", "way_out"], dtype="string")

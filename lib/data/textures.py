@@ -10,8 +10,8 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from lib.data.decode import DECODER_ERRORS
 from lib.data.faults import DataError, Fault
-from lib.data.images import DECODER_ERRORS
 from lib.data.textures_families import HEIGHTS
 from lib.data.textures_fields import Draws, fractal, grid
 

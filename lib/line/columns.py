@@ -20,6 +20,7 @@ from lib.classify.feature_sets import SOURCES
 from lib.classify.features import image_features, map_features
 from lib.classify.guided import Pooling, Usual, pool
 from lib.data.images import load_stack
+from lib.line.foreign import exposure
 from lib.maps.crossfit import TESTED, cross_fitted, mapped
 from lib.maps.statistics import map_statistics
 from lib.pipeline.anomaly import score_maps, scores
@@ -164,12 +165,6 @@ def maps_of(run: Run, pictures: Pictures) -> NDArray[np.float16]:
     if len(fitted) == 1:
         return mapped(fitted[0], seen, out)
     return cross_fitted(fitted, seen, np.full(len(seen), TESTED), out)
-
-
-def exposure(stack: np.ndarray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean and standard deviation of each picture's grey values, in [0, 1]; stack uint8 (n, side, side, 3)."""
-    greys = [np.asarray(picture, dtype=np.float64).mean(axis=2) / 255 for picture in stack]
-    return np.array([grey.mean() for grey in greys]), np.array([grey.std() for grey in greys])
 
 
 def digests(stack: np.ndarray) -> tuple[str, ...]:

@@ -23,19 +23,25 @@ RULE = (
 
 
 @dataclass(frozen=True)
-class Reference:
-    """What the labelled images look like.
+class Limits:
+    """`limit`, the distance beyond which a picture is foreign; `ranges`, by kind the least and the most that is not."""
+
+    limit: float
+    ranges: Mapping[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Reference(Limits):
+    """What the labelled images look like, beside the limits.
 
     embeddings (n, d) float32, scaled by centre and spread (d,); distances (n,), of each labelled image to the nearest
-    of another group; `limit`, beyond which a picture is foreign; `ranges`, by kind the least and the most that is not.
+    of another group.
     """
 
     embeddings: NDArray[np.float32]
     centre: NDArray[np.float32]
     spread: NDArray[np.float32]
     distances: NDArray[np.float64]
-    limit: float
-    ranges: Mapping[str, tuple[float, float]]
 
     @property
     def rate(self) -> float:
@@ -83,29 +89,33 @@ def reference_of(
 
 
 def foreign_reasons(
-    reference: Reference,
+    limits: Limits,
     sizes: NDArray[np.integer],
     brightness: NDArray[np.float64],
     contrast: NDArray[np.float64],
     distances: NDArray[np.float64],
 ) -> list[tuple[str, ...]]:
-    """Say of each picture why it is foreign, nothing where it is not; arguments as in `reference_of`."""
+    """Say of each picture why it is foreign, nothing where it is not; other arguments as in `reference_of`."""
     size, aspect = shape_of(sizes)
     measured = {"size": size, "aspect": aspect, "brightness": brightness, "contrast": contrast}
     names = {"size": "size in pixels", "aspect": "width by height"}
     found = []
     for row, distance in enumerate(distances):
         reasons = []
-        for kind, (low, high) in reference.ranges.items():
+        for kind, (low, high) in limits.ranges.items():
             value = float(measured[kind][row])
             if not low <= value <= high:
                 reasons.append(f"{names.get(kind, kind)} {value:.3g} outside {low:.3g} to {high:.3g}")
-        if distance > reference.limit:
-            reasons.append(
-                f"unlike every labelled image (distance {distance:.3g}, limit {reference.limit:.3g})"
-            )
+        if distance > limits.limit:
+            reasons.append(f"unlike every labelled image (distance {distance:.3g}, limit {limits.limit:.3g})")
         found.append(tuple(reasons))
     return found
+
+
+def exposure(stack: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean and standard deviation of each picture's grey values, in [0, 1]; stack (n, side, side, 3)."""
+    greys = [np.asarray(picture, dtype=np.float64).mean(axis=2) / 255 for picture in stack]
+    return np.array([grey.mean() for grey in greys]), np.array([grey.std() for grey in greys])
 
 
 def shape_of(sizes: NDArray[np.integer]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -2,39 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from lib.line.columns import Measured, digests, picture_measures
 from lib.line.fit import Line
 from lib.line.folder import Folder
 from lib.line.foreign import foreign_reasons
+from lib.line.rule import FOREIGN, PASS, REFUSED, UNCERTAIN, called, decide, in_words
+from lib.line.rule import LOOK as LOOK
+from lib.line.rule import REJECT as REJECT
+from lib.line.rule import RULE as RULE
+from lib.line.rule import VERDICTS as VERDICTS
 from lib.line.threshold import Threshold
 from lib.pipeline.pictures import images, index
 from lib.pipeline.run import Run
-
-PASS, REJECT, LOOK, REFUSED = "pass", "reject", "look", "refused"
-VERDICTS = (PASS, REJECT, LOOK, REFUSED)
-FOREIGN, UNCERTAIN = "foreign", "uncertain"  # why a person should look
-RULE = (
-    "A picture is rejected where 1 - p(good) reaches the threshold's upper end and passes below its lower end. Between "
-    "them, where labelled images do not settle the threshold, and where a picture is foreign, a person should look."
-)
-
-
-def decide(
-    scores: NDArray[np.float64], threshold: Threshold, foreign: Sequence[Sequence[str]]
-) -> tuple[list[str], list[str]]:
-    """Return verdict and reason to look ('' where there is none) of scores (n,); `foreign` as `foreign_reasons`."""
-    verdicts, reasons = [], []
-    for score, strange in zip(scores, foreign, strict=True):
-        unsure = threshold.low <= score < threshold.high
-        verdicts.append(LOOK if strange or unsure else REJECT if score >= threshold.high else PASS)
-        reasons.append(FOREIGN if strange else UNCERTAIN if unsure else "")
-    return verdicts, reasons
 
 
 def judge(run: Run, line: Line, threshold: Threshold, folder: Folder) -> pd.DataFrame:
@@ -61,15 +43,9 @@ def tabulate(line: Line, threshold: Threshold, folder: Folder, measured: Measure
     distances, nearest = line.reference.nearest(measured.embeddings)
     foreign = foreign_reasons(line.reference, folder.sizes, measured.brightness, measured.contrast, distances)
     verdicts, reasons = decide(scores, threshold, foreign)
-    defect = 1 + chances[:, 1:].argmax(axis=1)
-    called = np.where(np.array(verdicts) == PASS, 0, defect)
+    place = called(chances, verdicts)
     strange = np.array(reasons) == FOREIGN
-    probability = np.where(strange, np.nan, chances[np.arange(len(chances)), called])
-    details = [
-        "; ".join(strange_in)
-        or (f"score {score:.3g} within {threshold.low:.3g} to {threshold.high:.3g}" if reason else "")
-        for strange_in, score, reason in zip(foreign, scores, reasons, strict=True)
-    ]
+    probability = np.where(strange, np.nan, chances[np.arange(len(chances)), place])
     first: dict[str, str] = {}
     same = [first.setdefault(pixels, name) for name, pixels in zip(folder.names, folder.pixels, strict=True)]
     return pd.DataFrame(
@@ -77,9 +53,9 @@ def tabulate(line: Line, threshold: Threshold, folder: Folder, measured: Measure
             "file": list(folder.names),
             "verdict": verdicts,
             "reason": reasons,
-            "details": details,
+            "details": in_words(scores, threshold, reasons, foreign),
             "score": scores,
-            "class": np.where(strange, "", np.array(line.classes, dtype=object)[called]),
+            "class": np.where(strange, "", np.array(line.classes, dtype=object)[place]),
             "probability": probability,
             **{f"p:{name}": chances[:, place] for place, name in enumerate(line.classes)},
             "map_score": measured.map_scores,

@@ -16,8 +16,8 @@ from lib.classify.intervals import clopper_pearson
 from lib.line.columns import maps_of, pictures_of
 from lib.line.fit import Line
 from lib.line.folder import Folder
+from lib.line.rule import FOREIGN, LOOK, PASS, REFUSED, REJECT, UNCERTAIN, decide
 from lib.line.threshold import Evidence, Threshold
-from lib.line.verdicts import FOREIGN, LOOK, PASS, REFUSED, REJECT, UNCERTAIN, decide
 from lib.pipeline.run import Run
 from lib.report.figures import OUTLINE, PALETTE, bare, footnote, plain
 from lib.report.galleries import overlaid

@@ -1,0 +1,222 @@
+"""The fitted line of a study as one ONNX file, compared with the study's own verdicts before it counts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import lib
+from lib.classify.backbone import IMAGENET_SHA256, Backbone
+from lib.classify.evaluate import BINARY, MULTICLASS
+from lib.classify.guided import Pooling, Usual
+from lib.classify.patches import grid
+from lib.data.decode import CONVERSION_RULE, RESIZE_RULES, read_rgb
+from lib.line.chain import OUTPUTS, Chain, MapMaker, Sides
+from lib.line.columns import picture_measures
+from lib.line.fit import Line
+from lib.line.foreign import RULE as FOREIGN_RULE
+from lib.line.foreign import foreign_reasons
+from lib.line.graph import Dense, DraemMaps, GuidedPooling, MemoryMaps, Nearest
+from lib.line.onnx_file import exported, write_onnx
+from lib.line.rule import RULE, decide
+from lib.line.score import FORMAT, ChainFile, open_chain, verdicts
+from lib.line.threshold import Threshold
+from lib.maps.draem import Draem
+from lib.maps.patch_memory import PatchMemory
+from lib.pipeline.models import models
+from lib.pipeline.patches import backbone, patches, patches_name
+from lib.pipeline.pictures import FINAL, index
+from lib.pipeline.run import Run
+from lib.pipeline.sources import SOURCES
+from lib.source import whole_library
+from lib.store import atomic
+from lib.study import Reading, Study
+
+COMPARED = 200  # labelled images, at most, on which the file is compared with the study's own code
+TOLERANCE = 1e-4  # of a probability
+BEYOND = 0.01  # share of them that may differ more: the last bit may choose another of two equally anomalous patches
+AT_ONCE = 16
+FILES = ("weights", "textures", "draem_checkpoint", "groups")  # settings that may hold a path
+
+
+class ExportError(RuntimeError):
+    """The line cannot be exported as it is; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How an exported chain compares with the study's own code on labelled images, taken as if they were new.
+
+    `largest` difference of a probability or score; `beyond`: images of a difference above `tolerance`; `turned`: of
+    another verdict; `map`: the largest difference of a map's score.
+    """
+
+    images: int
+    largest: float
+    beyond: int
+    turned: int
+    map: float
+    tolerance: float = TOLERANCE
+
+    def __str__(self) -> str:
+        return (
+            f"compared on {self.images} labelled images: probabilities differ by {self.largest:.1e} at most, "
+            f"{self.beyond} image(s) by more than {self.tolerance:g}, {self.turned} verdict(s) differ"
+        )
+
+
+def export_line(run: Run, line: Line, threshold: Threshold, path: Path) -> Parity:
+    """Write a line with a threshold to `path`, ending in .onnx; returns how it compares with the study's own code.
+
+    Raises ExportError, and leaves nothing behind, where more than 1 % of the images differ by more than 1e-4 or one
+    gets another verdict without standing at the threshold's ends.
+    """
+    if path.suffix != ".onnx":
+        raise ExportError(f"{path}: name a file that ends in .onnx")
+    model, about = exported(chain_of(run, line)), metadata(run, line, threshold)
+    with atomic(path) as partial:
+        write_onnx(model, partial, about | {"parity": "null"})
+        found, unlike = compare(run, line, threshold, open_chain(partial))
+        if found.beyond > BEYOND * found.images or unlike:
+            raise ExportError(
+                f"{path}: not written, as it would not say what the study says: {found}"
+                + "".join(f"; {name}" for name in unlike[:5])
+            )
+        write_onnx(model, partial, about | {"parity": json.dumps(asdict(found))})
+    return found
+
+
+def chain_of(run: Run, line: Line) -> Chain:
+    """Return the chain of a fitted line, whose models of the map source must have been fitted; on the CPU."""
+    study, net = run.study, backbone(run)
+    readings = [study.reading] + ([study.other_source] if "other" in line.sources else [])
+    reference = line.reference
+    classifiers = {task: Dense(model.columns.tolist(), model.fitted) for task, model in line.models.items()}
+    chain = Chain(
+        net,
+        Sides(study.image_size, study.feature_size, study.patch_size),
+        [_maker(run, reading) for reading in readings],
+        line.sources,
+        Nearest(*map(torch.from_numpy, (reference.embeddings, reference.centre, reference.spread))),
+        classifiers[MULTICLASS],
+        None if line.binary == "collapsed" else classifiers[BINARY],
+        _pooling(run) if "guided" in line.sources else None,
+        study.map_encoding,
+    )
+    return chain.cpu()
+
+
+def _maker(run: Run, reading: Reading) -> MapMaker:
+    source = SOURCES[reading]
+    parts: list[torch.nn.Module] = []
+    for name in models(FINAL, reading):
+        fitted = source.load(run, name)
+        if isinstance(fitted, Draem):
+            parts.append(DraemMaps(fitted.reconstructive, fitted.discriminative))
+        elif isinstance(fitted, PatchMemory):
+            parts.append(MemoryMaps(fitted, grid(run.study.patch_size)))
+        else:
+            raise ExportError(f"map source {source.title}: there is no way yet to export it")
+    return MapMaker(parts, "patches" if source.seen_name(run) == patches_name(run) else "pixels")
+
+
+def _pooling(run: Run) -> GuidedPooling:
+    study, table = run.study, index(run)
+    pooling = Pooling(study.guided_patches, study.guided_weights, study.guided_against)
+    usual = None
+    if pooling.against == "good":
+        known = Usual.of(patches(run), (table["label"] == table.attrs["good"]).to_numpy())
+        usual = torch.from_numpy((known.total / known.count).astype(np.float32))
+    return GuidedPooling(study.image_size, grid(study.patch_size), usual, pooling)
+
+
+def metadata(run: Run, line: Line, threshold: Threshold) -> dict[str, str]:
+    """Return what the file says of itself: texts, and JSON where `lib.line.score.JSON` says so."""
+    study, net, reference = run.study, backbone(run), line.reference
+    settings = study.values([item.name for item in fields(Study)])
+    for name in FILES:
+        settings[name] = Path(str(settings[name])).name  # where a file lay is nobody's business
+    told = {key: None if value == float("inf") else value for key, value in vars(threshold).items()}
+    plain = {
+        "classes": line.classes,
+        "feature_size": study.feature_size,
+        "foreign": {"limit": reference.limit, "ranges": reference.ranges},
+        "settings": settings,
+        "stand_in": run.synthetic,
+        "threshold": told,
+    }
+    return {
+        "format": FORMAT,
+        "dataset": run.dataset,
+        "study": Path(run.study_dir).name,
+        "preset": study.preset,
+        "good": line.good,
+        "features": line.features,
+        "map_source": SOURCES[study.reading].title,
+        "backbone": net.name,
+        "backbone_sha256": net.sha256,
+        "licence": licence(run, net),
+        "resize": study.resize,
+        "resize_rule": RESIZE_RULES[study.resize],
+        "conversion_rule": CONVERSION_RULE,
+        "verdict_rule": RULE,
+        "foreign_rule": FOREIGN_RULE,
+        "outputs": "; ".join(f"{name}: {meaning}" for name, meaning in OUTPUTS.items()),
+        "version": lib.__version__,
+        "code": whole_library(),
+        "torch": torch.__version__,
+        **{name: json.dumps(value) for name, value in plain.items()},
+    }
+
+
+def licence(run: Run, net: Backbone) -> str:
+    """Say what is known of the licences of the weights inside."""
+    if net.name.endswith("embedded)"):
+        told = "backbone: trained by this project on drawn pictures, MIT"
+    elif net.sha256 == IMAGENET_SHA256:
+        told = "backbone: torchvision's, BSD 3-Clause, trained on ImageNet, whose terms ask for research use"
+    else:
+        told = f"backbone: {net.name}, whose licence this project does not know"
+    if run.study.reading != "patch_memory":
+        file = SOURCES[run.study.reading].file(models(FINAL, run.study.reading)[0])
+        textures = (run.store.manifest(file) or {}).get("summary", {}).get("textures", "unknown")
+        told += f"; DRAEM: trained on the product's own pictures with textures: {textures}"
+    return told
+
+
+def compare(run: Run, line: Line, threshold: Threshold, chain: ChainFile) -> tuple[Parity, list[str]]:
+    """Compare a file with the study's own code on labelled images, spread over the index, taken as if they were new.
+
+    Also returns the images of another verdict that does not stand within the tolerance of the threshold's ends.
+    """
+    table = index(run)
+    rows = np.linspace(0, len(table) - 1, min(COMPARED, len(table))).round().astype(int)
+    names, root = table["path"].iloc[rows].astype(str).tolist(), Path(table.attrs["root"])
+    measured = picture_measures(run, root, names, line.sources)
+    wanted, scores = line.probabilities(measured.columns), line.scores(measured.columns)
+    distances, _ = line.reference.nearest(measured.embeddings)
+    sizes = table[["width", "height"]].iloc[rows].to_numpy()
+    foreign = foreign_reasons(line.reference, sizes, measured.brightness, measured.contrast, distances)
+    expected, _ = decide(scores, threshold, foreign)
+    found: list[str] = []
+    apart, of_maps = np.empty(len(rows)), 0.0
+    for start in range(0, len(rows), AT_ONCE):
+        part = slice(start, start + AT_ONCE)
+        scored = chain.score([read_rgb(root / name) for name in names[part]])
+        found += [row["verdict"] for row in verdicts(chain, names[part], scored)]
+        outputs = scored.outputs
+        by_class = np.abs(outputs["probabilities"] - wanted[part]).max(axis=1)
+        apart[part] = np.maximum(by_class, np.abs(outputs["score"] - scores[part]))
+        of_maps = max(of_maps, float(np.abs(outputs["map_score"] - measured.map_scores[part]).max()))
+    turned = np.array(found) != np.array(expected)
+    ends = np.abs(scores[:, None] - [threshold.low, threshold.high]).min(axis=1)
+    unlike = [
+        f"{names[row]}: {found[row]} instead of {expected[row]}"
+        for row in np.flatnonzero(turned & (ends > TOLERANCE))
+    ]
+    beyond = int((apart > TOLERANCE).sum())
+    return Parity(len(rows), float(apart.max()), beyond, int(turned.sum()), of_maps), unlike

@@ -1,0 +1,98 @@
+"""The exportable parts against the study's own functions, where maps are empty, saturated or alike everywhere too."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from lib.classify.features import _jet
+from lib.classify.guided import Pooling, Usual, pool
+from lib.classify.mlp import fit
+from lib.line.foreign import reference_of
+from lib.line.graph import Dense, GuidedPooling, MapPicture, MapStatistics, MemoryMaps, Nearest, Resize
+from lib.maps.patch_memory import PatchMemory
+from lib.maps.statistics import map_statistics
+
+RNG = np.random.default_rng(0)
+PLACES = 12
+MAPS = (RNG.random((6, 64, 64)) ** 3).astype(np.float16)
+MAPS[1], MAPS[2], MAPS[3] = 0, 0.25, 0  # no two patches differ; of 4, a saturated block and nothing else
+MAPS[3, 8:40, 8:56] = 1
+PATCHES = RNG.normal(size=(6, PLACES, PLACES, 384)).astype(np.float16)
+
+
+def floats(array):
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+
+
+def channels_first(patches):
+    return floats(patches).permute(0, 3, 1, 2)
+
+
+def test_statistics_are_the_studys():
+    np.testing.assert_allclose(MapStatistics(64)(floats(MAPS)).numpy(), map_statistics(MAPS), atol=1e-6)
+
+
+@pytest.mark.parametrize("new", [96, 40, 64])
+@pytest.mark.parametrize("encoding", ["raw", "jet"])
+def test_pictures_of_maps_are_the_studys(encoding, new):
+    if encoding == "raw":
+        shown = floats(MAPS)[:, None].expand(-1, 3, -1, -1)
+    else:
+        shown = torch.from_numpy(_jet(MAPS.astype(np.float32))).permute(0, 3, 1, 2)
+    wanted = F.interpolate(shown, (new, new), mode="bilinear", antialias=True, align_corners=False)
+    torch.testing.assert_close(MapPicture(64, new, encoding)(floats(MAPS)), wanted, atol=1e-6, rtol=0)
+
+
+def test_resizing_differs_with_and_without_antialiasing_where_it_shrinks():
+    picture = floats(RNG.random((1, 1, 64, 64)))
+    smooth, sharp = (Resize(64, 16, antialias=antialias)(picture) for antialias in (True, False))
+    assert (smooth - sharp).abs().max() > 0.1
+
+
+def test_maps_of_a_memory_are_the_studys():
+    memory = PatchMemory.fit(PATCHES, np.array([0, 1, 2]), np.array([3]), size=100, side=64, seed=1)
+    wanted = memory.maps(PATCHES).astype(np.float32)
+    assert wanted.std() > 0.05
+    found = MemoryMaps(memory, PLACES)(channels_first(PATCHES)).numpy()
+    np.testing.assert_allclose(found, wanted, atol=1e-3)  # one step of half precision
+
+
+@pytest.mark.parametrize("against", ["good", "rest", "nothing"])
+@pytest.mark.parametrize("weights", ["hard", "soft"])
+def test_pooling_is_the_studys_wherever_the_map_does_not_tell_patches_apart(weights, against):
+    pooling = Pooling((3, 12, 48, 999), weights, against)
+    usual = Usual.of(PATCHES, np.ones(6, bool)).without(PATCHES[:0]) if against == "good" else None
+    wanted = pool(floats(PATCHES), floats(MAPS), usual, pooling)
+    found = GuidedPooling(64, PLACES, usual, pooling)(channels_first(PATCHES), floats(MAPS))
+    assert torch.isfinite(wanted).all()
+    torch.testing.assert_close(found, wanted, atol=2e-5, rtol=0)
+
+
+def test_of_patches_alike_the_first_count():
+    found = pool(floats(PATCHES), floats(MAPS), None, Pooling((12,), "hard", "nothing"))
+    first = floats(PATCHES).reshape(6, -1, 384)[:, :12].mean(dim=1)
+    torch.testing.assert_close(found[1:3], first[1:3])
+
+
+@pytest.mark.parametrize("hidden", [(16, 8), ()])
+@pytest.mark.parametrize("classes", [("a", "b", "c", "never"), ("b", "a")])
+def test_classifiers_are_the_studys(classes, hidden):
+    columns = RNG.normal(size=(90, 30)).astype(np.float32)
+    learnt = [name for name in classes if name != "never"]
+    labels = np.array(learnt)[columns[:, : len(learnt)].argmax(axis=1)]
+    fitted = fit(columns[:, [0, 1, 9]], labels, classes, hidden=hidden)
+    found = Dense([0, 1, 9], fitted)(torch.from_numpy(columns)).detach().numpy()
+    np.testing.assert_allclose(found, fitted.probabilities(columns[:, [0, 1, 9]]), atol=1e-5)
+    assert found.std() > 0.1
+
+
+def test_distances_are_the_studys_and_a_labelled_image_has_none():
+    known = RNG.normal(3, 1, (20, 512)).astype(np.float32)
+    exposure = np.full(20, 0.5)
+    reference = reference_of(known, np.arange(20), np.full((20, 2), 64), exposure, exposure)
+    new = np.concatenate([known[:3], RNG.normal(3, 1, (5, 512)).astype(np.float32)])
+    module = Nearest(*map(torch.from_numpy, (reference.embeddings, reference.centre, reference.spread)))
+    found, (wanted, _) = module(torch.from_numpy(new)).numpy(), reference.nearest(new)
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+    assert wanted[:3].max() < 1e-5 < wanted[3:].min()
