@@ -17,7 +17,7 @@ from lib.classify.guided import TEMPERATURE, TINY, Pooling
 from lib.classify.mlp import Fitted
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.maps.draem import fold_batchnorm
-from lib.maps.patch_memory import STEEPNESS, PatchMemory
+from lib.maps.patch_memory import PatchMemory
 from lib.maps.statistics import AREA_THRESHOLDS, PERCENTILES
 
 
@@ -71,7 +71,7 @@ class MemoryMaps(nn.Module):
         known = memory.patches.cpu().float()
         self.register_buffer("known", known.T.contiguous())
         self.register_buffer("squares", (known**2).sum(dim=1))
-        self.rare, self.places = memory.rare, places
+        self.rare, self.steepness, self.places = memory.rare, memory.steepness, places
         self.resize = Resize(places, memory.side, antialias=False)
 
     def forward(self, patches: Tensor) -> Tensor:
@@ -79,7 +79,7 @@ class MemoryMaps(nn.Module):
         rows = patches.flatten(2).transpose(1, 2).reshape(-1, self.known.shape[0])
         apart = (rows**2).sum(dim=1, keepdim=True) + (self.squares - 2 * rows @ self.known)
         nearest = apart.amin(dim=1).clamp(min=0).sqrt()
-        powered = (nearest / self.rare) ** STEEPNESS
+        powered = (nearest / self.rare) ** self.steepness
         shown = (powered / (1 + powered)).reshape(-1, 1, self.places, self.places)
         return as_stored(self.resize(shown)[:, 0].clamp(0, 1))
 

@@ -8,6 +8,7 @@ cleaner than any other good image, so each half of a fold is judged by the memor
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,17 +29,19 @@ PROJECTED = 128  # dimensions in which they are compared while choosing (Johnson
 ROWS = 8192  # patches compared with the memory at once
 HELD_OUT = 100  # good images, at most, that the scale is set on
 RARE = 0.995  # share of held-out good patches that lie nearer than the distance shown as 0.5
-STEEPNESS = 4  # of the scale: twice that distance is shown as 0.94, half of it as 0.06
+MIDDLE = 0.1  # how the distance of the middle one of them is shown
+STEEPEST = 50.0  # of the scale, where good patches all lie equally far
 
 Progress = Callable[[int, int], object]
 
 
 @dataclass(frozen=True)
 class PatchMemory:
-    """Patches of good images (M, C), the distance `rare` that is shown as 0.5, and the side of the maps in pixels."""
+    """Patches of good images (M, C), the side of the maps in pixels, and their scale (see `shown`)."""
 
     patches: Tensor
     rare: float
+    steepness: float
     side: int
     device: str = "cpu"
 
@@ -70,11 +73,13 @@ class PatchMemory:
         flat = seen.reshape(len(seen), places, seen.shape[3])
         pool = torch.from_numpy(flat[np.asarray(good)[image], place].astype(np.float32))
         chosen = greedy_coreset(_projected(pool, seed).to(device), size, progress)
-        memory = cls(pool[chosen.cpu()].to(device), 1.0, side, device)
+        memory = cls(pool[chosen.cpu()].to(device), 1.0, 1.0, side, device)
         rows = np.linspace(0, len(held_out) - 1, min(HELD_OUT, len(held_out))).round().astype(int)
         distances = np.concatenate([memory.distances(seen[held_out[row]][None]).ravel() for row in rows])
-        rare = max(float(np.quantile(distances, RARE)), 1e-6)
-        return cls(memory.patches, rare, side, device)
+        middle, rare = (max(float(np.quantile(distances, share)), 1e-6) for share in (0.5, RARE))
+        ratio = max(rare / middle, 1 + 1e-6)
+        steepness = min(math.log(1 / MIDDLE - 1) / math.log(ratio), STEEPEST)
+        return cls(memory.patches, rare, steepness, side, device)
 
     def distances(self, patches: np.ndarray) -> np.ndarray:
         """Return the distance of each patch (n, h, w, C) to the nearest in memory, float32 (n, h, w)."""
@@ -89,13 +94,17 @@ class PatchMemory:
 
     def maps(self, seen: np.ndarray) -> np.ndarray:
         """Return the anomaly maps (n, side, side) float16 in [0, 1) of patches (n, h, w, C)."""
-        scaled = shown(torch.from_numpy(self.distances(seen)), self.rare)
+        scaled = shown(torch.from_numpy(self.distances(seen)), self.rare, self.steepness)
         maps = F.interpolate(scaled[:, None], (self.side, self.side), mode="bilinear", align_corners=False)
         return maps[:, 0].clamp(0, 1).half().numpy()
 
     def save(self, path: Path, header: dict[str, Any]) -> None:
         """Write the memory to a .safetensors file; the same memory and header give the same bytes."""
-        told = {key: str(value) for key, value in header.items()} | {"rare": self.rare, "side": self.side}
+        told = {key: str(value) for key, value in header.items()} | {
+            "rare": self.rare,
+            "steepness": self.steepness,
+            "side": self.side,
+        }
         kept = {"patches": self.patches.cpu().contiguous()}
         write_bytes(path, to_safetensors(kept, {FORMAT: json.dumps(told, sort_keys=True)}))
 
@@ -110,12 +119,15 @@ class PatchMemory:
                 patches = file.get_tensor("patches").to(device)
         except (SafetensorError, KeyError) as error:
             raise ValueError(f"{path}: not a patch memory ({error}); delete it and fit again") from error
-        return cls(patches, float(told["rare"]), int(told["side"]), device)
+        return cls(patches, float(told["rare"]), float(told["steepness"]), int(told["side"]), device)
 
 
-def shown(distances: Tensor, rare: float) -> Tensor:
-    """Bring distances, at least 0, to [0, 1): `rare` becomes 0.5, whatever the memory's size and the product."""
-    powered = (distances / rare) ** STEEPNESS
+def shown(distances: Tensor, rare: float, steepness: float) -> Tensor:
+    """Bring distances, at least 0, to [0, 1), to one scale for any memory and product.
+
+    `rare`, which one in 200 good patches exceeds, becomes 0.5; by `steepness` the middle one becomes `MIDDLE`.
+    """
+    powered = (distances / rare) ** steepness
     return powered / (1 + powered)
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lib.maps import patch_memory
-from lib.maps.patch_memory import RARE, PatchMemory, greedy_coreset, shown
+from lib.maps.patch_memory import MIDDLE, RARE, PatchMemory, greedy_coreset, shown
 
 N, SIDE, CHANNELS = 24, 4, 10
 
@@ -64,11 +64,13 @@ def test_distances_are_those_to_the_nearest_remembered_patch(monkeypatch):
     assert remembered <= offered
 
 
-def test_one_held_out_good_patch_in_two_hundred_is_shown_above_one_half():
+def test_one_held_out_good_patch_in_two_hundred_is_bright_and_half_of_them_are_dark():
     seen = patches(count=200)
     found = memory(seen)
-    values = shown(torch.from_numpy(found.distances(seen[100:])), found.rare).numpy()
+    distances = torch.from_numpy(found.distances(seen[100:]))
+    values = shown(distances, found.rare, found.steepness).numpy()
     assert (values > 0.5).mean() == pytest.approx(1 - RARE, abs=5e-4)
+    assert np.median(values) == pytest.approx(MIDDLE, abs=2e-3)
     assert (values >= 0).all() and (values < 1).all()
 
 
