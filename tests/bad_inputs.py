@@ -25,7 +25,7 @@ import run_all
 from lib import command, door
 from lib.classify import embedded
 from lib.classify.backbone import load_backbone
-from lib.data import images as image_files
+from lib.data import decode, images
 from lib.data.faults import printable
 from lib.draem.checkpoints import export_official
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
@@ -292,13 +292,14 @@ def _(at, patch):
     "file without permission", "no permission to read it", "give yourself read permission", file="good/1.png"
 )
 def _(at, patch):
-    def forbidden(path, read=image_files._read_bytes):
+    def forbidden(path, read=decode.read_bytes):
         if path.name == "1.png" and path.parent.name == "good":
-            raise image_files._refused(path, "no permission to read it", "give yourself read permission")
+            raise decode.refused(path, "no permission to read it", "give yourself read permission")
         return read(path)
 
     if os.geteuid() == 0:  # nothing is forbidden to root
-        patch.setattr(image_files, "_read_bytes", forbidden)
+        for module in (decode, images):
+            patch.setattr(module, "read_bytes", forbidden)
     (at / "parts/good/1.png").chmod(0)
 
 

@@ -102,8 +102,8 @@ def test_a_recall_out_of_range_is_refused(tmp_path, pictures, recall):
 def test_all_faults_are_told_at_once(tmp_path):
     told = refused(tmp_path, tmp_path / "none", "--recall", "0.99", "--features", "boht", "--set", "folds=4",
                    "--from", "04", "--dry-run")  # fmt: skip
-    for part in ("none: no such folder", "did you mean 99?", "did you mean 'both'", "--set: an inspection",
-                 "--from: an inspection", "--dry-run: an inspection", "no such study"):  # fmt: skip
+    for part in ("none: no such folder", "did you mean 99?", "did you mean 'both'", "--set: this takes",
+                 "--from: this takes", "--dry-run: this takes", "no such study"):  # fmt: skip
         assert part in told
 
 
@@ -128,7 +128,7 @@ def test_a_folder_without_a_usable_picture_is_refused_with_every_fault(tmp_path)
 
 
 def test_recall_and_features_are_for_an_inspection_only(tmp_path):
-    with pytest.raises(UsageError, match="--recall: for an inspection only"):
+    with pytest.raises(UsageError, match="--recall: for an inspection or export only"):
         plan(parser().parse_args(["--recall", "99", "--preset", "smoke", "--output", str(tmp_path)]))
 
 

@@ -239,6 +239,7 @@ def _inputs(run: Run, stage: str, split: str) -> dict[str, Any]:
     inputs = {
         "code": code_of("lib.classify.evaluate", "lib.classify.calibration"),
         "tested": fingerprint({"rows": np.flatnonzero(in_test_fold(run, split)).tolist()}),
+        "index": run.store.digest("index.parquet"),
         "files": {source: run.store.digest(name) for source, name in files.items()},
         "feature_sets": sets,
         "keep": levels(run, stage),

@@ -70,18 +70,19 @@ def test_calibration_holds_each_training_image_once(run):
 
 def recalibrated(run, monkeypatch, spoil):
     """The split's out-of-fold predictions after `spoil(rows of the index)` of the features were made nonsense."""
-    for name in ("image_feature_table", "map_feature_table", "map_stats_table", "scores"):
-        true = getattr(module, name)
+    true, read = module._columns, set()
 
-        def spoilt(*args, true=true):
-            values = true(*args).copy()
-            values[spoil] = 1e3 * values[spoil] - 7
-            return values
+    def spoilt(run, file):
+        values = true(run, file).copy()
+        values[spoil] = 1e3 * values[spoil] - 7
+        read.add(file)
+        return values
 
-        monkeypatch.setattr(module, name, spoilt)
+    monkeypatch.setattr(module, "_columns", spoilt)
     run.store.forget(f"predictions/calibration/{SPLIT}")
     calibrate_fold(run, SPLIT)
     monkeypatch.undo()
+    assert read == set(module.source_files(run, module.CALIBRATION, SPLIT).values())
     return pd.read_parquet(run.store.path(f"predictions/calibration/{SPLIT}.parquet"))
 
 

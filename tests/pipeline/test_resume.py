@@ -9,7 +9,7 @@ from lib.cluster import local_cluster
 from lib.draem import training
 from lib.pipeline import draem, effort
 from lib.pipeline.draem import all_draems, train_fold
-from lib.pipeline.effort import feature_effort, map_effort, training_effort
+from lib.pipeline.effort import feature_effort, map_effort, memory_effort, training_effort
 from lib.pipeline.features import feature_all
 from lib.pipeline.pictures import images
 from lib.pipeline.run import open_run
@@ -111,5 +111,10 @@ def test_effort_grows_with_what_costs(tmp_path):
     assert training_effort(large, 20, 1)["seconds"] == 4 * training_effort(small, 20, 1)["seconds"]
     assert training_effort(small, 20, 2)["seconds"] == training_effort(small, 20, 1)["seconds"] / 2
     assert effort.PROCESS < training_effort(small, 20, 1)["memory"] < training_effort(large, 20, 1)["memory"]
-    assert map_effort(small, 200)["seconds"] == 2 * map_effort(small, 100)["seconds"]
+    assert (
+        map_effort(small, 200, "as_written")["seconds"] == 2 * map_effort(small, 100, "as_written")["seconds"]
+    )
+    more = run(memory_patches=100)
+    for effort_of in (lambda one: map_effort(one, 100, "patch_memory"), memory_effort):
+        assert effort_of(more)["seconds"] == pytest.approx(2 * effort_of(small)["seconds"])
     assert feature_effort(run(feature_size=64), 100)["seconds"] == 4 * feature_effort(small, 100)["seconds"]

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib.report import conformal, tables
+from lib.classify import conformal
+from lib.report import tables
 from lib.report.metrics import ALL
 from lib.report.points import CONFORMAL, OPTIMISTIC, TRAINING, operating_numbers
 from tests.report.made_up import scored, study
