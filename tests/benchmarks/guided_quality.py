@@ -99,8 +99,8 @@ def measured(predictions: pd.DataFrame, good: str) -> dict[str, float]:
     return found.set_index("metric")["value"].astype(float).to_dict()
 
 
-def rows_of(run: Run) -> list[dict[str, object]]:
-    """A row per way and one for the choice."""
+def rows_of(run: Run, ways: list[str]) -> list[dict[str, object]]:
+    """A row per way and one for the choice among them."""
     map_all(run)
     good = str(index(run).attrs["good"])
     primary = splits(run, with_maps=True)[0].rsplit("-", 1)[0]
@@ -110,7 +110,7 @@ def rows_of(run: Run) -> list[dict[str, object]]:
     tested: dict[str, dict[str, pd.DataFrame]] = {}
     inside: dict[str, dict[str, float]] = {}
     rows = []
-    for way in WAYS:
+    for way in ways:
         for split in names:
             whole, inner = fits(run, split, way)
             tested.setdefault(split, {})[way] = whole
@@ -118,7 +118,7 @@ def rows_of(run: Run) -> list[dict[str, object]]:
         found = measured(pd.concat([tested[split][way] for split in names]), good)
         rows.append(about | {"features": way} | found)
         print(rows[-1], flush=True)
-    chosen = {split: max(WAYS, key=lambda way: inside[split][way]) for split in names}
+    chosen = {split: max(ways, key=lambda way: inside[split][way]) for split in names}
     best = pd.concat([tested[split][chosen[split]] for split in names])
     rows.append(about | {"features": CHOSEN} | measured(best, good))
     print(rows[-1], chosen, flush=True)
@@ -136,7 +136,11 @@ def main() -> None:
     parser.add_argument("--resize", nargs="+", default=["squash"])
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--output", type=Path, default=PROJECT / "outputs" / "benchmarks" / "guided")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only the ways whose names hold this")
     options = parser.parse_args()
+    ways = [way for way in WAYS if options.only in way]
+    if not ways:
+        parser.error(f"--only {options.only}: in none of {'; '.join(WAYS)}")
     rows = []
     for side in options.side:
         for resize in options.resize:
@@ -146,7 +150,7 @@ def main() -> None:
             }  # fmt: skip
             data = str(Path(options.data).resolve()) if options.data else ""
             folder = options.output / f"{side}-{resize}"
-            rows += rows_of(open_run(options.dataset, "quick", data, str(folder), settings))
+            rows += rows_of(open_run(options.dataset, "quick", data, str(folder), settings), ways)
     table = pd.DataFrame(rows)
     target = PROJECT / "outputs" / "benchmarks" / f"guided-{options.dataset}.csv"
     write_text(target, table.round(4).to_csv(index=False, lineterminator="\n"))
