@@ -123,19 +123,16 @@ def _guided(run: Run, pictures: Pictures, maps: NDArray[np.float16]) -> NDArray[
     """Pool new pictures where their maps point, compared with all good labelled images."""
     study = run.study
     pooling = Pooling(study.guided_patches, study.guided_weights, study.guided_against)
-    usual = None
-    if pooling.against == "good":
-        known = usual_patches(run)
-        usual = torch.from_numpy((known.total / known.count).astype(np.float32))
+    usual = usual_patches(run) if pooling.against == "good" else None
     seen = torch.from_numpy(patches_of(run, pictures(study.patch_size)).astype(np.float32))
     return pool(seen, torch.from_numpy(maps.astype(np.float32)), usual, pooling).numpy()
 
 
 @lru_cache(maxsize=1)
-def usual_patches(run: Run) -> Usual:
-    """Return the sum of all good labelled images' patches at each place, and their number."""
-    table = index(run)
-    return Usual.of(patches(run), (table["label"] == table.attrs["good"]).to_numpy())
+def usual_patches(run: Run) -> torch.Tensor:
+    """Return the mean of all good labelled images' patches at each place, float32 (h, w, C)."""
+    table, seen = index(run), patches(run)
+    return Usual.of(seen, (table["label"] == table.attrs["good"]).to_numpy()).without(seen[:0])
 
 
 def _side_by_side(found: Sequence[np.ndarray]) -> tuple[NDArray[np.float32], tuple[int, ...]]:

@@ -12,11 +12,11 @@ import torch
 import lib
 from lib.classify.backbone import IMAGENET_SHA256, Backbone
 from lib.classify.evaluate import BINARY, MULTICLASS
-from lib.classify.guided import Pooling, Usual
+from lib.classify.guided import Pooling
 from lib.classify.patches import grid
 from lib.data.decode import CONVERSION_RULE, RESIZE_RULES, read_rgb
 from lib.line.chain import OUTPUTS, Chain, MapMaker, Sides
-from lib.line.columns import picture_measures
+from lib.line.columns import picture_measures, usual_patches
 from lib.line.fit import Line
 from lib.line.foreign import RULE as FOREIGN_RULE
 from lib.line.foreign import foreign_reasons
@@ -28,7 +28,7 @@ from lib.line.threshold import Threshold
 from lib.maps.draem import Draem
 from lib.maps.patch_memory import PatchMemory
 from lib.pipeline.models import models
-from lib.pipeline.patches import backbone, patches, patches_name
+from lib.pipeline.patches import backbone, patches_name
 from lib.pipeline.pictures import FINAL, index
 from lib.pipeline.run import Run
 from lib.pipeline.sources import SOURCES
@@ -125,12 +125,9 @@ def _maker(run: Run, reading: Reading) -> MapMaker:
 
 
 def _pooling(run: Run) -> GuidedPooling:
-    study, table = run.study, index(run)
+    study = run.study
     pooling = Pooling(study.guided_patches, study.guided_weights, study.guided_against)
-    usual = None
-    if pooling.against == "good":
-        known = Usual.of(patches(run), (table["label"] == table.attrs["good"]).to_numpy())
-        usual = torch.from_numpy((known.total / known.count).astype(np.float32))
+    usual = usual_patches(run) if pooling.against == "good" else None
     return GuidedPooling(study.image_size, grid(study.patch_size), usual, pooling)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
+from lib.classify.feature_sets import CHEAP_GUIDED
 from lib.report.bootstrap import Interval, bootstrap_difference
 from lib.report.comparisons import shown_p
 from lib.report.economy import shown_need
@@ -257,7 +258,7 @@ def _simpler(evidence: Evidence, dataset: str) -> Iterator[str]:
 
 def _cost(evidence: Evidence, dataset: str) -> Iterator[str]:
     points = evidence.points[(evidence.points["dataset"] == dataset) & (evidence.points["class"] == ALL)]
-    points = points[points["features"].isin(FEATURE_SETS)]
+    points = points[points["features"].isin((*FEATURE_SETS, *CHEAP_GUIDED))]
     chosen = points[(points["method"] == TRAINING) & points["caught"].notna()]
     if chosen.empty:
         yield (
@@ -303,7 +304,8 @@ def _labels(evidence: Evidence, dataset: str) -> Iterator[str]:
     if needs.empty:
         yield "The share of defects kept was not varied for the image and another feature set: no answer."
         return
-    full = needs[(needs["reference"] == needs["reference"].max()) & needs["features"].isin(FEATURE_SETS)]
+    full = needs[needs["reference"] == needs["reference"].max()]
+    full = full[full["features"].isin((*FEATURE_SETS, *CHEAP_GUIDED))]
     count = full["reference"].iloc[0]
     yield (
         f"With {count:.0f} labelled defects in training the image finds {full['target'].iloc[0]:.1%} of the "

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from sklearn.metrics import roc_curve
 
 from lib.report.economy import Economy
-from lib.report.figures import DASHES, MARKERS, NAMES, PALETTE, footnote, named_legend, plain
+from lib.report.figures import DASHES, LINES, MARKERS, NAMES, footnote, named_legend, plain
 from lib.report.metrics import ALL, RATE
 from lib.report.points import TRAINING
 
@@ -29,17 +29,17 @@ def recall_against_false_rejects(
     """
     figure, grid = plt.subplots(1, 2, figsize=(9.6, 3.9), sharex=True)
     chosen = _chosen(points)
-    found = [name for name in PALETTE if name in set(predictions["features"])]
+    found = [name for name in LINES if name in set(predictions["features"])]
     for name in found:
         part = predictions[predictions["features"] == name]
         defective, called = (part["label"] != good).to_numpy(), (part["predicted"] != good).to_numpy()
         rate, hit, _ = roc_curve(defective, 1 - part[f"p:{good}"])
         own = called[~defective].mean(), called[defective].mean()
-        mine, look = _chosen(points, name), {"color": PALETTE[name], "ms": 6.5}
+        mine, look = _chosen(points, name), {"color": LINES[name], "ms": 6.5}
         for axes in grid:
-            axes.plot(rate, hit, color=PALETTE[name], label=NAMES[name], dashes=DASHES[name] or (None, None))
+            axes.plot(rate, hit, color=LINES[name], label=NAMES[name], dashes=DASHES[name] or (None, None))
             axes.plot(*own, MARKERS[name], mec="0.1", zorder=4, **look)
-            axes.vlines(mine["false_rejects"], mine["recall"], mine["required"], color=PALETTE[name], lw=1)
+            axes.vlines(mine["false_rejects"], mine["recall"], mine["required"], color=LINES[name], lw=1)
             axes.plot(mine["false_rejects"], mine["recall"], MARKERS[name], mfc="white", zorder=3, **look)
     lowest = min([0.9, *chosen["required"], *chosen["recall"]])
     grid[0].set(ylim=(0, 1.02), ylabel="defect recall", xlim=(-0.02, 1.02))
@@ -81,12 +81,12 @@ def _required(axes: Axes, recalls: list[float]) -> None:
 
 
 def degradation(values: pd.DataFrame, caption: str, by: str = "class", measure: str = "") -> Figure:
-    """Draw one panel per `by` over keep: columns keep, features (image, map and both are drawn), value, `by`.
+    """Draw one panel per `by` over keep: columns keep, features (those of LINES are drawn), value, `by`.
 
     Bands from columns low and high, where given. `measure` names the vertical axis that all panels share; without it,
     each has its own, named by the panel's title.
     """
-    values = values[values["features"].isin(PALETTE)]
+    values = values[values["features"].isin(LINES)]
     panels = list(values[by].unique())
     rows = -(-len(panels) // 4)
     columns = -(-len(panels) // rows)
@@ -95,7 +95,7 @@ def degradation(values: pd.DataFrame, caption: str, by: str = "class", measure: 
     )  # fmt: skip
     for axes in grid.flat[len(panels) :]:
         axes.set_axis_off()
-    found = [name for name in PALETTE if name in set(values["features"])]
+    found = [name for name in LINES if name in set(values["features"])]
     keeps = sorted(values["keep"].unique())
     for axes, panel in zip(grid.flat, panels, strict=False):
         part = values[values[by] == panel].sort_values("keep")
@@ -119,7 +119,7 @@ def degradation(values: pd.DataFrame, caption: str, by: str = "class", measure: 
 
 def _banded(axes: Axes, part: pd.DataFrame, x: str, y: str, features: str) -> None:
     """Draw one feature set's line over its band (columns low, high, where given), both edges of the band thin."""
-    colour = PALETTE[features]
+    colour = LINES[features]
     if {"low", "high"} <= set(part):
         axes.fill_between(part[x], part["low"], part["high"], color=colour, alpha=0.1, lw=0)
         for edge in ("low", "high"):
@@ -143,7 +143,7 @@ def learning_curves(economy: Economy, caption: str) -> Figure:
     for axes in grid.flat[len(datasets) :]:
         axes.set_axis_off()
     for axes, dataset in zip(grid.flat, datasets, strict=False):
-        for name in PALETTE:
+        for name in LINES:
             part = economy.curves[
                 (economy.curves["dataset"] == dataset) & (economy.curves["features"] == name)
             ]

@@ -27,10 +27,18 @@ from lib.store import atomic
 
 # After Okabe and Ito: told apart by colour-blind readers, and in grey by lightness, dash, marker and hatch.
 PALETTE = {"image": "#0072B2", "map": "#E69F00", "both": "#00473A"}
-DASHES = {"image": (4, 1.5), "map": (1, 1), "both": ""}
-MARKERS = {"image": "s", "map": "o", "both": "D"}
+LINES = PALETTE | {
+    "guided_logistic": "#CC79A7"
+}  # where a fourth feature set goes beside the paper's, at every level
+DASHES = {"image": (4, 1.5), "map": (1, 1), "both": "", "guided_logistic": (6, 1, 1, 1)}
+MARKERS = {"image": "s", "map": "o", "both": "D", "guided_logistic": "^"}
 HATCHES = {"image": "", "map": "..", "both": "//"}
-NAMES = {"image": "image", "map": "anomaly map", "both": "image + anomaly map"}
+NAMES = {
+    "image": "image",
+    "map": "anomaly map",
+    "both": "image + anomaly map",
+    "guided_logistic": "image where the map points, logistic",
+}
 MAP_COLOURS = "inferno"
 OUTLINE = "#D55E00"
 CLASS_MARKERS = ("o", "X", "s", "P", "D", "^", "v", "<", ">", "*")
@@ -147,17 +155,17 @@ def footnote(figure: Figure, caption: str, key: str = "") -> None:
 
 def named_legend(figure: Figure, found: Sequence[str], *, bars: bool = False) -> None:
     """Write the feature sets among `found` above the figure, in words, drawn as its lines (or bars) are."""
-    names = [name for name in PALETTE if name in set(found)]
+    names = [name for name in (PALETTE if bars else LINES) if name in set(found)]
     handles: list[Artist] = [
         Patch(facecolor=PALETTE[name], edgecolor="0.2", linewidth=0.5, hatch=HATCHES[name])
         if bars
         else Line2D(
-            [], [], color=PALETTE[name], marker=MARKERS[name], ms=5, mec="white", mew=0.5,
+            [], [], color=LINES[name], marker=MARKERS[name], ms=5, mec="white", mew=0.5,
             dashes=DASHES[name] or (None, None),
         )
         for name in names
     ]  # fmt: skip
     figure.legend(
         handles, [NAMES[name] for name in names], loc="lower center", bbox_to_anchor=(0.5, 0.99),
-        borderaxespad=0.2, ncols=max(1, len(names)), frameon=False, handlelength=3,
+        borderaxespad=0.2, ncols=max(1, len(names) if len(names) < 4 else 2), frameon=False, handlelength=3,
     )  # fmt: skip

@@ -30,7 +30,7 @@ SPOKEN = {
     "both_sources": "the image and the maps of both sources",
     "guided": "the image where the map points",
     "guided_all": "the image, the map's statistics and the image where the map points",
-    "guided_logistic": "logistic regression on these",
+    "guided_logistic": "logistic regression on the image, the map's statistics and the image where the map points",
 }
 MAKERS: dict[Reading, str] = {
     "as_written": "DRAEM",

@@ -68,8 +68,13 @@ def test_feature_sets_are_told_apart_in_grey_and_by_the_colour_blind():
         one, other = linear(a), linear(b)
         assert abs(lab(one)[0] - lab(other)[0]) > 15
         assert np.linalg.norm(lab(DEUTERANOPIA @ one) - lab(DEUTERANOPIA @ other)) > 25
-    for signs in (figures.DASHES, figures.MARKERS, figures.HATCHES):
-        assert len(set(signs.values())) == len(figures.PALETTE)
+    for a, b in itertools.combinations(figures.LINES.values(), 2):
+        one, other = linear(a), linear(b)
+        assert abs(lab(one)[0] - lab(other)[0]) > 9
+        assert np.linalg.norm(lab(DEUTERANOPIA @ one) - lab(DEUTERANOPIA @ other)) > 25
+    for signs in (figures.DASHES, figures.MARKERS):
+        assert len(set(signs.values())) == len(figures.LINES)
+    assert len(set(figures.HATCHES.values())) == len(figures.PALETTE)
 
 
 def test_classes_differ_in_lightness_and_the_good_one_stands_apart():
@@ -167,7 +172,9 @@ def test_feature_sets_keep_their_colours(predictions):
     for name, colour in figures.PALETTE.items():
         assert lines[figures.NAMES[name]] == colour
     (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == list(figures.NAMES.values())
+    assert [text.get_text() for text in legend.get_texts()] == [
+        figures.NAMES[name] for name in figures.PALETTE
+    ]
 
 
 def test_recall_bars_have_the_height_of_the_recalls():
@@ -208,7 +215,7 @@ def test_maps_share_one_scale_and_stand_below_their_images():
 
 
 def test_degradation_draws_a_panel_each_with_its_band():
-    rows = [(k, s, 0.5 + k / 10, 0.4, 0.8, c) for k in (0.5, 1.0) for s in figures.PALETTE for c in ODD]
+    rows = [(k, s, 0.5 + k / 10, 0.4, 0.8, c) for k in (0.5, 1.0) for s in figures.LINES for c in ODD]
     columns = ["keep", "features", "value", "low", "high", "class"]
     figure = curves.degradation(pd.DataFrame(rows, columns=columns), "c", measure="defect recall")
     assert [axes.get_title() for axes in figure.axes[:3]] == [figures.plain(name) for name in ODD]
@@ -216,7 +223,9 @@ def test_degradation_draws_a_panel_each_with_its_band():
     for axes in figure.axes:
         (extent,) = {tuple(band.get_datalim(axes.transData).intervaly) for band in axes.collections}
         assert extent == (0.4, 0.8)
-        (line,) = [one for one in axes.get_lines() if one.get_label() == figures.NAMES["map"]]
+        drawn = {line.get_label(): line for line in axes.get_lines()}
+        assert set(figures.NAMES.values()) <= set(drawn)
+        line = drawn[figures.NAMES["map"]]
         assert line.get_ydata().tolist() == [0.55, 0.6]
         assert axes.get_xlabel()
     assert figure.axes[0].get_ylabel() == "defect recall"
