@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 from lib.data.faults import DataError, Fault
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
+FOREIGN_SUFFIXES = frozenset({".gif", ".webp", ".heic", ".heif", ".avif", ".jp2", ".tga", ".pgm", ".ppm"})
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF")
 SMALLEST_SIDE, LARGEST_SIDE, LARGEST_ASPECT = 8, 20_000, 20  # pixels, pixels, long side / short side
 LARGEST_AREA = 89_478_485  # pixels: Pillow's own limit against decompression bombs, 256 MiB of RGB

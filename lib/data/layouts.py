@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from lib.data.decode import SUFFIXES
+from lib.data.decode import FOREIGN_SUFFIXES, SUFFIXES
 from lib.data.faults import Fault
 
 LAYOUTS: dict[str, str] = {
@@ -16,7 +16,6 @@ LAYOUTS: dict[str, str] = {
     "mvtec": "MVTec AD: train/good, test/<class>, ground_truth/<class>/<stem>_mask.png; all pooled",
     "magnetic_tile": "MT_<Class>/Imgs/exp<E>_num_<N>.jpg with the mask .png beside it",
 }
-FOREIGN_SUFFIXES = frozenset({".gif", ".webp", ".heic", ".heif", ".avif", ".jp2", ".tga", ".pgm", ".ppm"})
 SILENT_NAMES = re.compile(
     r"(thumbs\.db|desktop\.ini|standin\.json|groups\.csv|(readme|licen[cs]e)(\..*)?)", re.I
 )

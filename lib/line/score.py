@@ -20,7 +20,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from lib.data.decode import SUFFIXES, read_rgb, resize_rgb
+from lib.data.decode import FOREIGN_SUFFIXES, SUFFIXES, read_rgb, resize_rgb
 from lib.data.faults import DataError, Fault, printable
 from lib.line.foreign import Limits, exposure, foreign_reasons
 from lib.line.rule import FOREIGN, REFUSED, Ends, called, decide, in_words
@@ -156,14 +156,17 @@ def judge_files(chain: ChainFile, files: Sequence[Path], batch: int = 16) -> Ite
 
 
 def pictures_in(places: Sequence[Path]) -> list[Path]:
-    """Return the files named, and the pictures below the folders named, each folder's in order; hidden ones aside."""
+    """Return the files named, and the pictures below the folders named, each folder's in order; hidden ones aside.
+
+    Also those of kinds that are not read: they are refused by name later, not passed over.
+    """
     found: dict[Path, None] = {}
     for place in places:
         inside = sorted(place.rglob("*")) if place.is_dir() else [place]
         for path in inside:
             below = path.relative_to(place).parts if path != place else ()
             if path == place or (
-                path.suffix.lower() in SUFFIXES
+                path.suffix.lower() in SUFFIXES | FOREIGN_SUFFIXES
                 and path.is_file()
                 and not any(p.startswith(".") for p in below)
             ):

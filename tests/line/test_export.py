@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -150,15 +151,20 @@ def test_bad_files_are_refused_by_name_and_the_rest_is_judged(made, new_pictures
         "cut.png": whole[: len(whole) // 2],
         "text.png": b"no picture",
         "notes.txt": b"not a picture by its name",
+        "moving.gif": b"GIF89a",
         ".hidden/x.png": whole,
     }.items():
         (tmp_path / name).write_bytes(content)
     assert main([str(made[3]), str(tmp_path), str(tmp_path / "gone.png"), "--batch", "2"]) == 1
     lines = capsys.readouterr().out.splitlines()
-    verdict = {Path(line[8:].split(".png")[0]).name: line.split()[0] for line in lines if ".png" in line[8:]}
+    verdict = {
+        Path(re.split(r"\.png|\.gif", line[8:])[0]).name: line.split()[0]
+        for line in lines
+        if ".png" in line[8:] or ".gif" in line[8:]
+    }
     assert verdict.pop("a b=1") in ("pass", "reject", "look")
-    assert verdict == {"cut": "refused", "text": "refused", "gone": "refused"}
-    assert any(line.startswith("4 pictures: 3 refused") for line in lines)
+    assert verdict == {"cut": "refused", "text": "refused", "gone": "refused", "moving": "refused"}
+    assert any(line.startswith("5 pictures: 4 refused") for line in lines)
     assert main([str(made[3]), str(tmp_path / "text.png")]) == 2
     assert main([str(made[3]), str(tmp_path / ".hidden" / "none")]) == 2
 
