@@ -125,16 +125,22 @@ def smaller(picture: bytes) -> bytes:
 
 
 def portable(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Return an executed notebook with smaller pictures and without the paths and times of the machine it ran on."""
+    """Return an executed notebook with smaller pictures and without the paths and times of the machine it ran on.
+
+    Tables and pictures go without their second rendering as plain text.
+    """
     told = notebook.metadata.get("papermill", {})
     notebook.metadata["papermill"] = {"parameters": told.get("parameters", {})}
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
         for output in cell.get("outputs", []):
-            picture = output.get("data", {}).get("image/png")
+            data = output.get("data", {})
+            if len(data) > 1:
+                data.pop("text/plain", None)
+            picture = data.get("image/png")
             if picture:
-                output["data"]["image/png"] = base64.b64encode(smaller(binascii.a2b_base64(picture))).decode()
+                data["image/png"] = base64.b64encode(smaller(binascii.a2b_base64(picture))).decode()
     return notebook
 
 

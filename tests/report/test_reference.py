@@ -36,7 +36,10 @@ def test_a_copy_holds_all_that_readers_need_and_no_path_of_the_machine(standin, 
     folder = tmp_path / "copy" / "deco_cap-synthetic"
     for name in NOTEBOOKS[:-1]:
         assert (folder / "notebooks" / f"{name}.html").is_file()
-        assert json.loads((folder / "notebooks" / f"{name}.ipynb").read_text())["cells"]
+        cells = json.loads((folder / "notebooks" / f"{name}.ipynb").read_text())["cells"]
+        shown = [set(one.get("data", {})) for cell in cells for one in cell.get("outputs", [])]
+        assert any("text/html" in kinds or "image/png" in kinds for kinds in shown)
+        assert not any({"text/plain", "text/html"} <= kinds for kinds in shown)
     copied = {path.name for path in (folder / "figures").iterdir()}
     assert copied == {path.name for path in (study / folder.name / "figures").glob("*.png")}
     assert not list(tmp_path.rglob("*.parquet"))
