@@ -1,4 +1,4 @@
-"""The study's answer in two computed sentences per data set: does the map help, and when defects are few?"""
+"""The study's answer in a few computed sentences per data set: does the map help, how, and when defects are few?"""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import pandas as pd
 
 from lib.report.bootstrap import Interval, bootstrap_difference
 from lib.report.evidence import Evidence
-from lib.report.metrics import ALL, POOLED, summary
+from lib.report.metrics import ALL, POOLED, SPOKEN, summary
 
 METRIC = "weighted_auc"
+GUIDE = "guided_all"
 
 
 def answers(evidence: Evidence) -> pd.DataFrame:
-    """Return two sentences per data set: columns dataset, answer."""
+    """Return two or three sentences per data set: columns dataset, answer."""
     names = list(dict.fromkeys(evidence.mine["dataset"]))
     return pd.DataFrame(
         [(name, " ".join(_answer(evidence, name))) for name in names], columns=["dataset", "answer"]
@@ -34,6 +35,16 @@ def _answer(evidence: Evidence, dataset: str) -> Iterator[str]:
         f"Image and anomaly map together reach an AUC of {areas['both']:.3f}, the image alone {areas['image']:.3f}"
         f"{alone}: {_verdict(gap)}."
     )
+    if GUIDE in areas:
+        beside = (
+            "both_all" if "both_all" in areas else "both"
+        )  # the same network without selection, where it was run
+        gap = bootstrap_difference(_ranked(whole), METRIC, GUIDE, beside, good, study.seed)
+        told = "better than" if gap.low > 0 else "worse than" if gap.high < 0 else "not told apart from"
+        yield (
+            f"As a guide to where the image is looked at, the map gives an AUC of {areas[GUIDE]:.3f}: {told} "
+            f"{SPOKEN[beside]}, {areas[beside]:.3f} ({_span(gap)})."
+        )
     mine = evidence.mine[evidence.mine["dataset"] == dataset]
     least = mine["keep"].min()
     if least == 1.0:
@@ -64,9 +75,13 @@ def _areas(rows: pd.DataFrame, good: str, binary: str) -> dict[str, float]:
 
 
 def _verdict(gap: Interval) -> str:
-    span = f"{gap.difference:+z.3f}, 95 % interval {gap.low:+z.3f} to {gap.high:+z.3f}"
+    span = _span(gap)
     if gap.low > 0:
         return f"the map helps ({span})"
     if gap.high < 0:
         return f"the map harms ({span})"
     return f"the map adds nothing beyond chance ({span})"
+
+
+def _span(gap: Interval) -> str:
+    return f"{gap.difference:+z.3f}, 95 % interval {gap.low:+z.3f} to {gap.high:+z.3f}"

@@ -1,4 +1,4 @@
-"""The two sentences of the index page say what the predictions say."""
+"""The sentences of the index page say what the predictions say."""
 
 import pandas as pd
 
@@ -38,3 +38,12 @@ def test_what_was_not_asked_is_said():
 def test_two_sentences_in_all():
     told = answer({"image": 1.0, "map": 1.0, "both": 1.0})
     assert told.count(". ") == 1
+
+
+def test_the_map_as_a_guide_is_held_against_the_same_network_without_selection():
+    told = answer({"image": 0.5, "both": 0.5, "both_all": 0.5, "guided_all": 3.0})
+    assert "better than image and map without selection" in told
+    assert told.count(". ") == 2
+    assert "worse than image and map together" in answer({"image": 0.5, "both": 3.0, "guided_all": 0.5})
+    same = answer({"image": 0.5, "both": 0.5, "both_all": 2.0, "guided_all": 2.0})
+    assert "not told apart from image and map without selection" in same
