@@ -12,11 +12,12 @@ LIBRARY = Path(__file__).resolve().parent
 PLUMBING = ("lib", "lib.store", "lib.source", "lib.engine", "lib.status", "lib.study", "lib.pipeline.run")
 
 
+@cache
 def code_of(*modules: str, library: Path = LIBRARY) -> str:
     """Return a digest of modules such as `lib.draem.training` and of everything in `lib` that they import.
 
-    Comments, docstrings and layout do not count, nor do the modules of `PLUMBING`. Raises FileNotFoundError for a
-    module that is not there.
+    Comments, docstrings and layout do not count, nor do the modules of `PLUMBING`. Read once per process, as modules
+    are. Raises FileNotFoundError for a module that is not there.
     """
     digest = hashlib.sha256()
     for name in sorted(reached(modules, library)):

@@ -26,6 +26,7 @@ def library(tmp_path):
 
 def versions(library):
     source._parsed.cache_clear()
+    code_of.cache_clear()
     return {step: code_of(*modules, library=library) for step, modules in STEPS.items()}
 
 

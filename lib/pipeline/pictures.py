@@ -108,10 +108,19 @@ def index(run: Run) -> pd.DataFrame:
         table.to_parquet(path, index=False)
         return {"images": len(table), "skipped": len(found.skipped)}
 
-    run.store.make("index.parquet", inputs, write)
-    table = pd.read_parquet(run.store.path("index.parquet"))
+    table = _table(run.store.path("index.parquet"), run.store.make("index.parquet", inputs, write)["sha256"])
     table.attrs["root"] = str(root)
     return table
+
+
+def _table(path: Path, sha256: str) -> pd.DataFrame:
+    """Return a table of one's own from a proven file; read once per process, as every step asks for it."""
+    return _read(path, sha256).copy()
+
+
+@lru_cache(maxsize=8)
+def _read(path: Path, _sha256: str) -> pd.DataFrame:
+    return pd.read_parquet(path)
 
 
 def folds(run: Run) -> pd.DataFrame:
@@ -131,8 +140,7 @@ def folds(run: Run) -> pd.DataFrame:
         parts = [make_folds(table, run.study.folds, seed, scheme) for scheme in schemes]
         pd.concat(parts, ignore_index=True).to_parquet(path, index=False)
 
-    run.store.make("folds.parquet", inputs, write)
-    return pd.read_parquet(run.store.path("folds.parquet"))
+    return _table(run.store.path("folds.parquet"), run.store.make("folds.parquet", inputs, write)["sha256"])
 
 
 def splits(run: Run, *, with_maps: bool = False) -> list[str]:
