@@ -140,8 +140,8 @@ def test_training_at_the_papers_size():
         with Utilisation() as use:
             took = per_step(loop, 5, 105)
         rows.append(_row(name, took, baseline, use.mean, peak))
-    table = pd.DataFrame(rows)
-    write("draem-gpu-training", table.round(3))
+        table = pd.DataFrame(rows)
+        write("draem-gpu-training", table.round(3))  # each time: a run that is cut off keeps its rows
 
     study = Study.of("paper")
     hours = {
