@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from lib.arithmetic import tf32
 from lib.classify.backbone import Backbone
 
 MapEncoding = Literal["raw", "jet"]
@@ -110,7 +111,7 @@ def _features(
     features = np.empty((total, N_FEATURES), dtype=np.float32)
     for start in range(0, total, batch):
         stop = min(start + batch, total)
-        with torch.inference_mode():
+        with torch.inference_mode(), tf32(False):
             pictures = encode(start, stop).to(device)
             if pictures.shape[2:] != (side, side):
                 pictures = F.interpolate(

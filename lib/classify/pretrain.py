@@ -28,11 +28,11 @@ from torchvision.models import resnet18
 from torchvision.models.feature_extraction import create_feature_extractor
 from torchvision.transforms.v2 import Normalize
 
+from lib.arithmetic import flushed_denormals
 from lib.classify.backbone import IMAGENET_MEAN, IMAGENET_STD
 from lib.classify.embedded import FOLDER, save_embedded
 from lib.classify.pretrain_source import PretrainSettings, Source
 from lib.data.defects import KINDS
-from lib.draem.networks import flushed_denormals
 from lib.store import write_bytes
 
 HISTORY_ROWS = 200

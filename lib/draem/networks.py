@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -82,18 +81,6 @@ def widths_of(state_dict: Mapping[str, Tensor]) -> int:
     raise KeyError(
         "not a DRAEM state_dict: neither encoder.block1.0.weight nor encoder_segment.block1.0.weight"
     )
-
-
-@contextmanager
-def flushed_denormals() -> Iterator[None]:
-    """Treat denormal floats as zero on the CPU meanwhile: they can slow a step tenfold."""
-    tiny = torch.tensor([1e-310], dtype=torch.float64)
-    before = bool((tiny * 1.0 == 0).item())
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(before)
 
 
 class _Encoder(nn.Module):

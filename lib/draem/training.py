@@ -7,8 +7,7 @@ import io
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from lib.arithmetic import flushed_denormals, tf32
 from lib.draem.losses import focal_loss, l2_loss, ssim_loss
-from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork, check_sides, flushed_denormals
+from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork, check_sides
 from lib.draem.simulate import resize_textures, simulate
 from lib.store import write_bytes
 from lib.tensors import load_plain
@@ -104,7 +104,7 @@ def train(
     if checkpoint is not None and checkpoint.exists():
         run.load(checkpoint)
     try:
-        with flushed_denormals(), _tf32(settings.precision in ("auto", "tf32")):
+        with flushed_denormals(), tf32(settings.precision in ("auto", "tf32")):
             run.go(checkpoint, progress)
     except torch.cuda.OutOfMemoryError as error:
         raise RuntimeError(
@@ -284,20 +284,6 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict) or "fingerprint" not in state or "optimiser" not in state:
         raise ValueError(f"{path} is not a training checkpoint of DRAEM: delete it or name another file")
     return state
-
-
-@contextmanager
-def _tf32(allowed: bool) -> Iterator[None]:
-    """Let CUDA's convolutions and matrix products round their inputs to TensorFloat-32 meanwhile, or not."""
-    backends = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)  # type: ignore[attr-defined]
-    before = [backend.fp32_precision for backend in backends]
-    for backend in backends:
-        backend.fp32_precision = "tf32" if allowed else "ieee"
-    try:
-        yield
-    finally:
-        for backend, value in zip(backends, before, strict=True):
-            backend.fp32_precision = value
 
 
 def _epoch(seed: int, epoch: int, count: int) -> np.ndarray:

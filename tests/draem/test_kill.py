@@ -8,10 +8,12 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
-import torch
 
+from lib.draem.checkpoints import load_draem
 from lib.draem.training import read_checkpoint
+from lib.maps.draem import anomaly_maps
 
 PROJECT = Path(__file__).parents[2]
 SCRIPT = """
@@ -38,6 +40,14 @@ def start(device: str, out: Path) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-c", SCRIPT, device, str(out)], stdout=subprocess.PIPE, text=True, env=environment
     )
+
+
+def maps_of(path: Path) -> np.ndarray:
+    """Maps of the pictures it was trained on: biases before a batch norm wander freely, and change nothing in them."""
+    images = np.random.default_rng(0).integers(0, 256, (20, 64, 64, 3), dtype=np.uint8)
+    out = np.empty(images.shape[:3], np.float16)
+    anomaly_maps(*load_draem(path)[:2], images, out)
+    return out.astype(np.float32)
 
 
 @pytest.mark.parametrize(
@@ -69,10 +79,10 @@ def test_five_kills_leave_the_weights_as_they_would_be(device, tmp_path, capsys)
         print(f"\nkilled after steps {moments} of 120; SHA-256 {digests[0]}, {digests[1]}")
     if device == "cpu":
         assert digests[0] == digests[1]
-    else:  # atomic additions come in any order on a GPU, and Adam amplifies the last bits
-        from lib.draem.checkpoints import load_draem
-
-        first, second = (load_draem(path)[1].state_dict() for path in paths)
-        for name, value in first.items():
-            if value.is_floating_point():
-                torch.testing.assert_close(second[name], value, rtol=0.05, atol=0.01)
+    else:  # sums come in any order on a GPU, and Adam amplifies the last bits: as far as two runs left alone
+        start(device, again := tmp_path / "again.safetensors").communicate()
+        whole_maps, again_maps, disturbed_maps = (maps_of(path) for path in (left_alone, again, disturbed))
+        usual, found = (np.abs(maps - whole_maps).mean() for maps in (again_maps, disturbed_maps))
+        with capsys.disabled():
+            print(f"maps differ by {found:.2e} on average, those of two runs left alone by {usual:.2e}")
+        assert found <= 3 * usual + 1e-4

@@ -3,7 +3,7 @@ import torch
 from safetensors.torch import load_file
 
 from lib.draem.losses import focal_loss, l2_loss, ssim_loss
-from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork, flushed_denormals, widths_of
+from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork, widths_of
 
 from .conftest import FIXTURES, load_arrays
 
@@ -84,19 +84,3 @@ def test_width_is_read_from_the_weights():
 def test_sides_that_do_not_divide_are_refused():
     with pytest.raises(ValueError, match="divisible by 32, got 48x64"):
         ReconstructiveNetwork(1)(torch.zeros(1, 3, 48, 64))
-
-
-@pytest.mark.parametrize("before", [False, True])
-def test_denormals_are_flushed_meanwhile_only(before):
-    tiny = torch.tensor([5e-324], dtype=torch.float64)
-
-    def flushed() -> bool:
-        return (tiny * 1.0).view(torch.int64).item() == 0
-
-    torch.set_flush_denormal(before)
-    try:
-        with flushed_denormals():
-            assert flushed()
-        assert flushed() is before
-    finally:
-        torch.set_flush_denormal(False)

@@ -1,0 +1,95 @@
+"""What is switched while something is computed, and back afterwards."""
+
+import numpy as np
+import pytest
+import torch
+
+from lib.arithmetic import flushed_denormals, tf32
+from lib.classify.backbone import load_backbone
+from lib.classify.features import image_features, map_features
+from lib.classify.patches import N_CHANNELS, patch_features
+from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
+from lib.maps.draem import anomaly_maps
+
+CONVOLUTIONS = torch.backends.cudnn.conv
+PICTURES = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_denormals_are_flushed_meanwhile_only(before):
+    tiny = torch.tensor([5e-324], dtype=torch.float64)
+
+    def flushed() -> bool:
+        return (tiny * 1.0).view(torch.int64).item() == 0
+
+    torch.set_flush_denormal(before)
+    try:
+        with flushed_denormals():
+            assert flushed()
+        assert flushed() is before
+    finally:
+        torch.set_flush_denormal(False)
+
+
+@pytest.fixture
+def rounding():
+    """PyTorch's own default: a CUDA card's convolutions round to TF32."""
+    before, CONVOLUTIONS.fp32_precision = CONVOLUTIONS.fp32_precision, "tf32"
+    yield
+    CONVOLUTIONS.fp32_precision = before
+
+
+def test_the_way_back_is_what_was_before(rounding):
+    with tf32(False):
+        assert CONVOLUTIONS.fp32_precision == "ieee"
+        with tf32(True):
+            assert CONVOLUTIONS.fp32_precision == "tf32"
+        assert CONVOLUTIONS.fp32_precision == "ieee"
+    assert CONVOLUTIONS.fp32_precision == "tf32"
+    with pytest.raises(RuntimeError, match="inside"), tf32(False):
+        raise RuntimeError("inside")
+    assert CONVOLUTIONS.fp32_precision == "tf32"
+
+
+def features(device):
+    return image_features(load_backbone("random-init"), PICTURES, 64, device=device)
+
+
+def features_of_maps(device):
+    maps = PICTURES[..., 0].astype(np.float16) / 255
+    return map_features(load_backbone("random-init"), maps, 64, device=device)
+
+
+def patches(device):
+    out = np.empty((3, 8, 8, N_CHANNELS), np.float16)
+    return patch_features(load_backbone("random-init"), PICTURES, out, device=device)
+
+
+def maps(device):
+    networks = ReconstructiveNetwork(4, seed=1), DiscriminativeNetwork(4, seed=2)
+    return anomaly_maps(*networks, PICTURES, np.empty((3, 64, 64), np.float16), device=device)
+
+
+EVALUATIONS = pytest.mark.parametrize("evaluate", [features, features_of_maps, patches, maps])
+
+
+@EVALUATIONS
+def test_nothing_that_a_line_computes_again_is_rounded(evaluate, rounding, monkeypatch):
+    """A line on a CPU computes these in float32, so the study does, on a card too; only training may round."""
+    seen, convolve = [], torch.nn.Conv2d.forward
+
+    def watched(self, x):
+        seen.append(CONVOLUTIONS.fp32_precision)
+        return convolve(self, x)
+
+    monkeypatch.setattr(torch.nn.Conv2d, "forward", watched)
+    evaluate("cpu")
+    assert seen and set(seen) == {"ieee"}
+
+
+@pytest.mark.gpu
+@EVALUATIONS
+def test_a_gpu_computes_what_the_cpu_does(evaluate, rounding):
+    here, there = evaluate("cpu").astype(np.float32), evaluate("cuda").astype(np.float32)
+    step = 1e-3 if evaluate is patches else 1e-5  # float16 has steps of 5e-4 below 1
+    np.testing.assert_allclose(there, here, rtol=1e-4, atol=step * np.abs(here).max())
