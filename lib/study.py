@@ -86,7 +86,8 @@ class Study:
         "DRAEM's convolutions while training: float32; on CUDA also tf32, which auto takes there, or bf16",
     )
     draem_compile: bool = setting(
-        False, "torch.compile DRAEM's networks: minutes at first, and no faster on the card measured (docs/draem.md)"
+        False,
+        "torch.compile DRAEM's networks: minutes at first, and no faster on the card measured (docs/draem.md)",
     )
     textures: str = setting(
         "", "folder of anomaly textures in DTD's layout; empty: torchvision's, else drawn"
