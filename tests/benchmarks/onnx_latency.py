@@ -65,7 +65,7 @@ def chain_of(source: str, columns: tuple[str, ...], sides: Sides) -> Chain:
     values, labels = rng.normal(size=(60, count)).astype(np.float32), rng.choice(["good", "a", "b"], 60)
     if source == "memory":
         size = 1000 if sides.patch < 200 else 2000
-        memory = PatchMemory(torch.rand(size, N_CHANNELS), 5.0, sides.image)
+        memory = PatchMemory(torch.rand(size, N_CHANNELS), 5.0, 4.0, sides.image)
         maker = MapMaker([MemoryMaps(memory, places) for _ in range(2)], "patches")  # one for each half
     else:
         width = sides.image // 4
