@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 
 from lib.maps.quality import image_auroc, pixel_quality
-from lib.pipeline import anomaly, pictures
+from lib.pipeline import anomaly, draem, pictures
 from lib.pipeline.run import PROJECT, open_run
 from lib.store import write_text
 from lib.study import parse_settings
@@ -28,9 +28,9 @@ def measure(dataset: str, preset: str, data: str, study_dir: Path, settings: dic
     run = open_run(dataset, preset, data, str(study_dir), settings)
     split = pictures.splits(run, with_maps=True)[0]
     pictures.images(run, run.study.image_size)
-    anomaly.texture_bank(run)
+    draem.texture_bank(run)
     start = time.process_time()
-    summary = anomaly.train_fold(run, split)
+    summary = draem.train_fold(run, split)
     trained = time.process_time() - start
     maps, scores = anomaly.maps(run, split), anomaly.scores(run, split)
     table = pictures.index(run)

@@ -5,6 +5,7 @@ import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ def shaft_codes() -> np.ndarray:
     )
 
 
-def seconds(work: Callable[[], object]) -> tuple[float, object]:
+def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
     """CPU seconds of one thread, so that other work on the machine disturbs little, and the result."""
     began = time.process_time()
     result = work()
