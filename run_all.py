@@ -25,7 +25,7 @@ from lib.deploy import deployment
 from lib.door import input_faults, resource_faults
 from lib.engine import EngineError, cores
 from lib.forecast import presets, stages
-from lib.inspection import inspection
+from lib.inspection import inspection, require_current
 from lib.leash import Stopped, stop_on_signals
 from lib.line.fit import LineError, fitted_line, threshold_of
 from lib.lock import LockedError, study_lock
@@ -154,6 +154,7 @@ def inspect(options: argparse.Namespace) -> int:
         if not options.force and job.done():
             say("proven, nothing to do")
         else:
+            require_current(run)
             say(f"inspecting {pictures} by {run.store.root}")
             job.run(verbose=options.verbose)
     counted = pd.read_csv(wanted.home / VERDICTS, usecols=["verdict"])["verdict"].value_counts()
@@ -171,6 +172,7 @@ def export(options: argparse.Namespace) -> int:
     with study_lock(Path(run.study_dir), command()):
         remove_leftovers(Path(run.study_dir))
         environment(cores(), run.study.threads)
+        require_current(run)
         say(f"fitting {run.store.root} on all labelled images, where that is not done")
         try:
             line = fitted_line(run, wanted.features)

@@ -16,6 +16,7 @@ from lib.classify.backbone import WEIGHT_NAMES, WeightsError, resolve_weights
 from lib.data.faults import printable
 from lib.data.synthetic import PRODUCTS
 from lib.pipeline.run import NAMED, Run, dataset_folder, open_run
+from lib.presets import of_this_machine
 from lib.series import NOTEBOOKS
 from lib.store import write_text
 from lib.study import PRESETS, Study, StudyError, nearest, parse_settings
@@ -72,7 +73,11 @@ def parser() -> argparse.ArgumentParser:
         "--export", type=Path, metavar="FILE.onnx", help="write its chain for a line, see docs/deploy.md"
     )
     new.add_argument("--recall", type=float, metavar="PERCENT", help="defect recall to hold (default: 95)")
-    new.add_argument("--features", metavar="NAME", help="feature set to judge by (default: the study's best)")
+    new.add_argument(
+        "--features",
+        metavar="NAME",
+        help="feature set to judge by (default: the one that the study favours; it says by what)",
+    )
     how = p.add_argument_group("how")
     how.add_argument(
         "--workers", type=int, default=0, metavar="N", help="folds on N Dask workers started here"
@@ -129,6 +134,7 @@ def plan(options: argparse.Namespace) -> Plan:
     except StudyError as error:
         faults += str(error).split("\n")
     else:
+        overrides |= study.values(of_this_machine(options.preset))
         if study.device == "cuda" and not options.scheduler and not torch.cuda.is_available():
             faults.append(
                 "device=cuda: PyTorch finds no CUDA device here; leave it at auto, or give a --scheduler"

@@ -29,6 +29,11 @@ def deployment(options: argparse.Namespace) -> Deployment:
     if path.is_dir() or not path.parent.is_dir():
         what = "is a folder" if path.is_dir() else "its folder does not exist"
         faults.append(f"--export {options.export}: {what}; name a file in a folder that is there")
+    faults += [
+        f"--{name}: of no use to an export, which is always done; leave it out"
+        for name in ("force", "verbose")
+        if getattr(options, name)
+    ]
     run, _ = finished_study(study_dir, options.dataset, faults)
     recall = DEFAULT_RECALL if options.recall is None else options.recall
     return Deployment(run, options.features or "", recall / 100, path)

@@ -22,6 +22,7 @@ from lib.data.textures import load_texture_bank
 from lib.draem.checkpoints import import_official
 from lib.engine import EngineError, run_tasks
 from lib.machine import memory_free
+from lib.pipeline.features import check_guides
 from lib.pipeline.models import all_models, good_rows
 from lib.pipeline.pictures import folds, index
 from lib.pipeline.predictions import check_training_parts
@@ -88,6 +89,7 @@ def _pictures(run: Run, fits: bool) -> None:
             good_rows(run, name)
         if fits:
             check_training_parts(run)
+            check_guides(run)
         return
     counts = PRODUCTS[run.dataset].scaled(run.study.standin_scale)
     labels = [label for label, count in counts.items() for _ in range(count)]

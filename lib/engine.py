@@ -21,7 +21,7 @@ from lib.leash import follow
 from lib.progress import BATCH, progress
 from lib.source import whole_library
 from lib.status import WORTH_A_LINE, stage, steps_seen
-from lib.store import write_text
+from lib.store import looking, write_text
 
 Result = TypeVar("Result")
 SHARE = "STUDY_CORES"  # set by run_all.py: the cores that a data set may keep busy
@@ -58,7 +58,7 @@ def run_tasks(
     if not arguments:
         return []
     calls = [(function, values, threads) for values in arguments]
-    at_once = min(processes, len(calls))
+    at_once = 1 if looking() else min(processes, len(calls))
     where = "cluster" if scheduler else "processes" if at_once > 1 else "here"
     found: dict[int, Result] = {}
     with stage(shared_folder, label, len(calls)) as done, ExitStack() as stack:

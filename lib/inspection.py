@@ -14,10 +14,12 @@ from typing import Any
 from lib.classify.feature_sets import RECIPES
 from lib.command import UsageError, absolute, parser
 from lib.data.faults import DataError, printable
+from lib.data.folds import FoldError
 from lib.line.folder import read_folder
+from lib.pipeline.predictions import predictions
 from lib.pipeline.run import Run, open_run
 from lib.series import Job
-from lib.store import Store
+from lib.store import StaleError, Store, only_proven
 from lib.study import nearest
 
 NOTEBOOK = "07_inspection"
@@ -96,12 +98,27 @@ def finished_study(
     return run, given
 
 
+def require_current(run: Run) -> None:
+    """Raise `UsageError` where the study's predictions are not what its settings, pictures and code would give now.
+
+    An inspection is of the study that was looked at: it never does one again.
+    """
+    try:
+        with only_proven():
+            predictions(run, "classification")
+    except (StaleError, DataError, FoldError, FileNotFoundError) as error:
+        raise UsageError(
+            f"{_shown(str(error))}\nThe study is not finished, or its labelled pictures, weights, textures or the code "
+            f"have changed since; first run {_command_of(Path(run.study_dir))}"
+        ) from error
+
+
 def option_faults(options: argparse.Namespace) -> list[str]:
     """Say what is wrong with the options of a command that uses a finished study."""
     faults, default = [], parser().parse_args([])
     for name, value in vars(options).items():
         if name not in OWN and value != getattr(default, name):
-            shown = {"start": "from", "data": "data"}.get(name, name.replace("_", "-"))
+            shown = "from" if name == "start" else name.replace("_", "-")
             faults.append(f"--{shown}: this takes the finished study as it is; leave it out")
     if options.inspect is not None and options.export is not None:
         faults.append("--inspect and --export: one at a time")

@@ -33,6 +33,11 @@ CPU_STANDARD: dict[str, Any] = dict(
 )  # fmt: skip
 
 
+def of_this_machine(preset: str) -> tuple[str, ...]:
+    """Return the settings whose value in the preset depends on the machine: a study names them with its overrides."""
+    return tuple(CPU_STANDARD) if preset == "standard" else ()
+
+
 def preset_values(preset: str) -> dict[str, Any]:
     """Return the preset's values on this machine: `standard` is smaller where there is no CUDA device."""
     if preset != "standard":

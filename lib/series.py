@@ -16,6 +16,7 @@ from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
+from lib.pipeline.pictures import FINAL
 from lib.pipeline.run import PROJECT
 from lib.report.page import notebook_html
 from lib.source import whole_library
@@ -120,7 +121,10 @@ class Job:
                     and file.stat().st_mtime >= began - 1
                     and (kind != "notebooks" or file.stem == self.notebook)
                 ],
-                "artefacts": {str(folder): snapshot(folder) for folder in self.artefacts},
+                "artefacts": {
+                    str(folder): snapshot(folder, inspecting=self.notebook not in NOTEBOOKS)
+                    for folder in self.artefacts
+                },
             }
 
         store.forget(f"notebooks/{self.notebook}.ipynb")
@@ -128,10 +132,15 @@ class Job:
         return time.perf_counter() - start
 
 
-def snapshot(folder: Path) -> dict[str, str]:
-    """Return the digest of every sound artefact below `folder`, executed notebooks and inspections aside."""
-    store = Store(folder)
-    names = [name for name in store.names() if not name.startswith(("notebooks/", "inspection/"))]
+def snapshot(folder: Path, *, inspecting: bool = False) -> dict[str, str]:
+    """Return the digest of every sound artefact below `folder`, executed notebooks and inspections' results aside.
+
+    What is fitted for inspections counts where one is `inspecting`: a study neither reads nor writes it.
+    """
+    store, aside = Store(folder), ("notebooks/", "inspection/")
+    names = [name for name in store.names() if not name.startswith(aside)]
+    if not inspecting:
+        names = [name for name in names if not name.startswith(("line/", "unseen")) and FINAL not in name]
     return {name: digest for name in names if (digest := store.digest_or_none(name))}
 
 

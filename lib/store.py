@@ -191,6 +191,29 @@ def write_bytes(path: Path, data: bytes | memoryview) -> None:
         partial.write_bytes(data)
 
 
+_LOOKING = False  # whether nothing may be made
+
+
+class StaleError(RuntimeError):
+    """What stands there is not what would be made now, and nothing may be made."""
+
+
+@contextmanager
+def only_proven() -> Iterator[None]:
+    """Let `Store.make` raise `StaleError` meanwhile where it would make something; no task leaves this process."""
+    global _LOOKING
+    _LOOKING = True
+    try:
+        yield
+    finally:
+        _LOOKING = False
+
+
+def looking() -> bool:
+    """Tell whether this is within `only_proven`."""
+    return _LOOKING
+
+
 @dataclass(frozen=True)
 class Store:
     """The artefacts of one data set in one study, below `root`."""
@@ -258,13 +281,16 @@ class Store:
     ) -> dict[str, Any]:
         """Return the proven artefact's manifest, calling `write(temporary path)` first where it is not proven.
 
-        What `write` returns is kept in the manifest as its `summary`, with the seconds it took and the peak memory of
-        the process in bytes; its entry `files`, paths of what was written besides, is proven with the artefact.
+        Within `only_proven` raises `StaleError` instead of calling it. What `write` returns is kept in the
+        manifest as its `summary`, with the seconds it took and the peak memory of the process in bytes; its
+        entry `files`, paths of what was written besides, is proven with the artefact.
         """
         if self.proven(name, inputs):
             record = self.manifest(name)
             assert record is not None
             return record
+        if looking():
+            raise StaleError(f"{self.path(name)}: not as it would be made now")
         path, manifest = self.path(name), self.root / (name + MANIFEST)
         manifest.unlink(missing_ok=True)
         start = time.perf_counter()
@@ -288,6 +314,12 @@ class Store:
             manifest, json.dumps(record | {"seal": fingerprint(record)}, indent=1, sort_keys=True) + "\n"
         )
         return record
+
+    def keep_text(self, name: str, text: str) -> Path:
+        """Write a text as an artefact where it is not proven, and return its file."""
+        inputs = {"text": hashlib.sha256(text.encode()).hexdigest()}
+        self.make(name, inputs, lambda path: write_bytes(path, text.encode()))
+        return self.path(name)
 
     def names(self) -> list[str]:
         """Return the names of all artefacts with a manifest."""

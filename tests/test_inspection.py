@@ -12,10 +12,12 @@ from PIL import Image
 
 from lib.command import UsageError, parser, plan
 from lib.data.synthetic import render
+from lib.deploy import deployment
 from lib.inspection import DEFAULT_RECALL, inspection, results_folder
 from lib.report.index_page import _notebooks
 from lib.series import snapshot
 from lib.store import Store
+from lib.study import Study
 from tests.whole import run_all
 
 
@@ -147,9 +149,39 @@ def test_another_folder_of_the_same_name_gets_results_of_its_own(tmp_path, pictu
 
 def test_an_inspection_makes_no_notebook_of_the_study_stale(tmp_path):
     store = Store(tmp_path)
-    for name in ("maps/a.npy", "inspection/new/verdicts.csv", "inspection/new/notebooks/07_inspection.ipynb"):
+    fitted = ("line/both.safetensors", "maps/final-0.npy", "memory/final-0-inner-1.safetensors", "unseen.csv")
+    results = ("inspection/new/verdicts.csv", "inspection/new/notebooks/07_inspection.ipynb")
+    for name in ("maps/grouped-0.npy", *fitted, *results):
         store.make(name, {}, lambda path: path.write_text("x") and None)
-    assert set(snapshot(tmp_path)) == {"maps/a.npy"}
+    assert set(snapshot(tmp_path)) == {"maps/grouped-0.npy"}
+    assert set(snapshot(tmp_path, inspecting=True)) == {"maps/grouped-0.npy", *fitted}
+
+
+def test_a_study_means_the_same_on_a_machine_with_a_gpu_and_on_one_without(tmp_path, monkeypatch):
+    options = ("--preset", "standard", "--set", "folds=4", "--output", str(tmp_path), "--offline")
+    known = {}
+    for there in (True, False):
+        monkeypatch.setattr("torch.cuda.is_available", lambda there=there: there)
+        known[there] = plan(parser().parse_args(options))
+    assert known[True].study.image_size == 256 != known[False].study.image_size
+    for there, work in known.items():
+        monkeypatch.setattr("torch.cuda.is_available", lambda there=there: not there)
+        assert Study.of("standard", work.overrides) == work.study
+
+
+def test_an_export_takes_no_option_that_would_do_nothing(tmp_path):
+    pretend(tmp_path / "out" / "line", "deco_cap-synthetic", "deco_cap")
+    options = [
+        "--export",
+        str(tmp_path / "a.onnx"),
+        "--study",
+        "line",
+        "--output",
+        str(tmp_path / "out"),
+        "--force",
+    ]
+    with pytest.raises(UsageError, match="--force: of no use to an export"):
+        deployment(parser().parse_args(options))
 
 
 def test_the_index_page_links_a_data_sets_inspections(tmp_path):

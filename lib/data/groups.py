@@ -7,7 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from lib.data.faults import Fault
 from lib.data.layouts import TILE_NAME
@@ -15,6 +17,15 @@ from lib.data.layouts import TILE_NAME
 TILE_GAP = (
     150  # magnetic tiles: shots of one tile are numbered closer than this (210 groups, on the safe side)
 )
+
+
+def objects_of(table: pd.DataFrame) -> NDArray[np.int64]:
+    """Return the number, from 0, of the object that each row's image shows: its group's where known, else its own.
+
+    `table` has the columns id and group (<NA> where unknown).
+    """
+    names = pd.MultiIndex.from_arrays([table["group"].isna(), table["group"].fillna(table["id"])])
+    return pd.factorize(names)[0].astype(np.int64)
 
 
 def groups_from_file(

@@ -50,9 +50,8 @@ class MapMaker(nn.Module):
 class Chain(nn.Module):
     """From pictures to everything in `OUTPUTS`.
 
-    `makers`: the map source of the study, and where `sources` hold `other` the second one. `sources`: where the
-    classifier's columns come from, in the order in which they are counted. `binary`: the classifier that decides,
-    where it is not the multiclass one.
+    `maker`: the map source of the study. `sources`: where the classifier's columns come from, in the order in which
+    they are counted. `binary`: the classifier that decides, where it is not the multiclass one.
     """
 
     mean: Tensor
@@ -62,7 +61,7 @@ class Chain(nn.Module):
         self,
         backbone: Backbone,
         sides: Sides,
-        makers: Sequence[MapMaker],
+        maker: MapMaker,
         sources: Sequence[str],
         nearest: Nearest,
         multiclass: Dense,
@@ -73,8 +72,8 @@ class Chain(nn.Module):
         super().__init__()
         self.sides, self.sources = sides, tuple(sources)
         self.backbone = backbone.model
-        self.makers = nn.ModuleList(makers)
-        self.needs_patches = pooling is not None or any(maker.sees == "patches" for maker in makers)
+        self.maker = maker
+        self.needs_patches = pooling is not None or maker.sees == "patches"
         self.extractor = PatchExtractor(backbone) if self.needs_patches else None
         self.picture = MapPicture(sides.image, sides.feature, encoding)
         self.statistics = MapStatistics(sides.image)
@@ -89,7 +88,7 @@ class Chain(nn.Module):
         wanted = {self.sides.feature}
         if self.needs_patches:
             wanted.add(self.sides.patch)
-        if any(maker.sees == "pixels" for maker in self.makers):
+        if self.maker.sees == "pixels":
             wanted.add(self.sides.image)
         return tuple(sorted(wanted))
 
@@ -103,8 +102,8 @@ class Chain(nn.Module):
         seen = {"pixels": pixels.get(self.sides.image)}
         if self.extractor is not None:
             seen["patches"] = as_stored(self.extractor(self._normalised(pixels[self.sides.patch])))
-        maps = [maker(seen[str(maker.sees)]) for maker in self.makers]
-        map_score = image_score(maps[0])
+        maps = self.maker(seen[self.maker.sees])
+        map_score = image_score(maps)
         parts = [self._columns(source, embedding, maps, map_score, seen) for source in self.sources]
         columns = torch.cat(parts, dim=1)
         probabilities = self.multiclass(columns)
@@ -112,7 +111,7 @@ class Chain(nn.Module):
         return (
             probabilities,
             1 - deciding[:, 0],
-            maps[0],
+            maps,
             map_score,
             embedding,
             self.nearest(embedding),
@@ -122,20 +121,20 @@ class Chain(nn.Module):
         self,
         source: str,
         embedding: Tensor,
-        maps: Sequence[Tensor],
+        maps: Tensor,
         map_score: Tensor,
         seen: dict[str, Tensor | None],
     ) -> Tensor:
         if source == "image":
             return embedding
-        if source in ("map", "other"):
-            return self.backbone(self._normalised(self.picture(maps[source == "other"])))
+        if source == "map":
+            return self.backbone(self._normalised(self.picture(maps)))
         if source == "stats":
-            return self.statistics(maps[0])
+            return self.statistics(maps)
         if source == "score":
             return map_score[:, None]
         if source == "guided" and self.pooling is not None:
-            return self.pooling(seen["patches"], maps[0])
+            return self.pooling(seen["patches"], maps)
         raise ValueError(f"a chain knows no columns {source!r}")
 
     def _normalised(self, pictures: Tensor) -> Tensor:

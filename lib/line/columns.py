@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,7 @@ from lib.pipeline.anomaly import score_maps, scores
 from lib.pipeline.effort import feature_effort, map_effort
 from lib.pipeline.features import guided_table, image_feature_table, map_feature_table, map_stats_table
 from lib.pipeline.models import models
-from lib.pipeline.patches import backbone, patches, patches_of
+from lib.pipeline.patches import backbone, patches, patches_name, patches_of
 from lib.pipeline.pictures import FINAL, images, index
 from lib.pipeline.run import Run, each_part
 from lib.pipeline.sources import SOURCES as MAP_SOURCES
@@ -106,26 +106,31 @@ def _measured(run: Run, folder: Path, sources: Sequence[str], names: Sequence[st
     study, net, pictures = run.study, backbone(run), pictures_of(run, folder, names)
     seen = pictures(study.feature_size)
     embeddings = image_features(net, seen, study.feature_size, device=run.device)
-    maps = maps_of(run, pictures)
+    source = MAP_SOURCES[study.reading]
+    under = source.see(run, pictures)
+    maps = _mapped(run, under)
     verdicts = score_maps(maps)
+    guides = under if source.seen_name(run) == patches_name(run) else None
     made: dict[str, Callable[[], np.ndarray]] = {
         "image": lambda: embeddings,
         "map": lambda: map_features(net, maps, study.feature_size, study.map_encoding, device=run.device),
         "stats": lambda: map_statistics(maps),
         "score": lambda: verdicts[:, None],
-        "guided": lambda: _guided(run, pictures, maps),
+        "guided": lambda: _guided(
+            run, patches_of(run, pictures(study.patch_size)) if guides is None else guides, maps
+        ),
     }
     found = [np.asarray(made[name](), dtype=np.float32) for name in in_order(sources)]
     return Measured(*_side_by_side(found), embeddings, *exposure(seen), verdicts, digests(seen))
 
 
-def _guided(run: Run, pictures: Pictures, maps: NDArray[np.float16]) -> NDArray[np.float32]:
-    """Pool new pictures where their maps point, compared with all good labelled images."""
+def _guided(run: Run, seen: np.ndarray, maps: NDArray[np.float16]) -> NDArray[np.float32]:
+    """Pool the patches of new pictures where their maps point, compared with all good labelled images."""
     study = run.study
     pooling = Pooling(study.guided_patches, study.guided_weights, study.guided_against)
     usual = usual_patches(run) if pooling.against == "good" else None
-    seen = torch.from_numpy(patches_of(run, pictures(study.patch_size)).astype(np.float32))
-    return pool(seen, torch.from_numpy(maps.astype(np.float32)), usual, pooling).numpy()
+    here = torch.from_numpy(seen.astype(np.float32))
+    return pool(here, torch.from_numpy(maps.astype(np.float32)), usual, pooling).numpy()
 
 
 @lru_cache(maxsize=1)
@@ -140,8 +145,9 @@ def _side_by_side(found: Sequence[np.ndarray]) -> tuple[NDArray[np.float32], tup
 
 
 def pictures_of(run: Run, folder: Path, names: Sequence[str]) -> Pictures:
-    """Return a function from a side to the pictures at that side, resized as the study resizes its own."""
+    """Return a function from a side to the pictures at that side, resized as the study resizes its own, read once."""
 
+    @cache
     def pictures(side: int) -> np.ndarray:
         out = np.empty((len(names), side, side, 3), dtype=np.uint8)
         return load_stack(folder, pd.DataFrame({"path": list(names)}), side, run.study.resize, out)
@@ -154,10 +160,13 @@ def maps_of(run: Run, pictures: Pictures) -> NDArray[np.float16]:
 
     Returns float16 (n, side, side) in [0, 1].
     """
-    reading = run.study.reading
-    source = MAP_SOURCES[reading]
-    fitted = [source.load(run, name) for name in models(FINAL, reading)]
-    seen, side = source.see(run, pictures), run.study.image_size
+    return _mapped(run, MAP_SOURCES[run.study.reading].see(run, pictures))
+
+
+def _mapped(run: Run, seen: np.ndarray) -> NDArray[np.float16]:
+    """Map what the study's map source sees of pictures."""
+    reading, side = run.study.reading, run.study.image_size
+    fitted = [MAP_SOURCES[reading].load(run, name) for name in models(FINAL, reading)]
     out = np.empty((len(seen), side, side), np.float16)
     if len(fitted) == 1:
         return mapped(fitted[0], seen, out)

@@ -34,10 +34,11 @@ from lib.pipeline.run import Run
 from lib.pipeline.sources import SOURCES
 from lib.source import whole_library
 from lib.store import atomic
-from lib.study import Reading, Study
+from lib.study import Study
 
 COMPARED = 200  # labelled images, at most, on which the file is compared with the study's own code
 TOLERANCE = 1e-4  # of a probability
+OF_DISTANCE = 1e-3  # largest difference of a distance, where two random images are about 1 apart
 BEYOND = 0.01  # share of them that may differ more: the last bit may choose another of two equally anomalous patches
 AT_ONCE = 16
 FILES = ("weights", "textures", "draem_checkpoint", "groups")  # settings that may hold a path
@@ -52,7 +53,8 @@ class Parity:
     """How an exported chain compares with the study's own code on labelled images, taken as if they were new.
 
     `largest` difference of a probability or score; `beyond`: images of a difference above `tolerance`; `turned`: of
-    another verdict; `map`: the largest difference of a map's score.
+    another verdict; `map`, `distance`: the largest difference of a map's score, of a distance to the nearest labelled
+    image (of the first images mirrored: a labelled one itself is at 0, whatever is computed).
     """
 
     images: int
@@ -60,6 +62,7 @@ class Parity:
     beyond: int
     turned: int
     map: float
+    distance: float
     tolerance: float = TOLERANCE
 
     def __str__(self) -> str:
@@ -81,6 +84,8 @@ def export_line(run: Run, line: Line, threshold: Threshold, path: Path) -> Parit
     with atomic(path) as partial:
         write_onnx(model, partial, about | {"parity": "null"})
         found, unlike = compare(run, line, threshold, open_chain(partial))
+        if found.distance > OF_DISTANCE:
+            unlike.append(f"distances to the nearest labelled image differ by {found.distance:.1e}")
         if found.beyond > BEYOND * found.images or unlike:
             raise ExportError(
                 f"{path}: not written, as it would not say what the study says: {found}"
@@ -93,13 +98,12 @@ def export_line(run: Run, line: Line, threshold: Threshold, path: Path) -> Parit
 def chain_of(run: Run, line: Line) -> Chain:
     """Return the chain of a fitted line, whose models of the map source must have been fitted; on the CPU."""
     study, net = run.study, backbone(run)
-    readings = [study.reading] + ([study.other_source] if "other" in line.sources else [])
     reference = line.reference
     classifiers = {task: Dense(model.columns.tolist(), model.fitted) for task, model in line.models.items()}
     chain = Chain(
         net,
         Sides(study.image_size, study.feature_size, study.patch_size),
-        [_maker(run, reading) for reading in readings],
+        _maker(run),
         line.sources,
         Nearest(*map(torch.from_numpy, (reference.embeddings, reference.centre, reference.spread))),
         classifiers[MULTICLASS],
@@ -110,7 +114,8 @@ def chain_of(run: Run, line: Line) -> Chain:
     return chain.cpu()
 
 
-def _maker(run: Run, reading: Reading) -> MapMaker:
+def _maker(run: Run) -> MapMaker:
+    reading = run.study.reading
     source = SOURCES[reading]
     parts: list[torch.nn.Module] = []
     for name in models(FINAL, reading):
@@ -180,8 +185,11 @@ def licence(run: Run, net: Backbone) -> str:
         told = f"backbone: {net.name}, whose licence this project does not know"
     if run.study.reading != "patch_memory":
         file = SOURCES[run.study.reading].file(models(FINAL, run.study.reading)[0])
-        textures = (run.store.manifest(file) or {}).get("summary", {}).get("textures", "unknown")
-        told += f"; DRAEM: trained on the product's own pictures with textures: {textures}"
+        summary = (run.store.manifest(file) or {}).get("summary", {})
+        if summary.get("origin") == "trained":
+            told += f"; DRAEM: trained on the product's own pictures with textures: {summary['textures']}"
+        else:
+            told += "; DRAEM: trained elsewhere, on pictures and terms that this project does not know"
     return told
 
 
@@ -209,6 +217,9 @@ def compare(run: Run, line: Line, threshold: Threshold, chain: ChainFile) -> tup
         by_class = np.abs(outputs["probabilities"] - wanted[part]).max(axis=1)
         apart[part] = np.maximum(by_class, np.abs(outputs["score"] - scores[part]))
         of_maps = max(of_maps, float(np.abs(outputs["map_score"] - measured.map_scores[part]).max()))
+    mirrored = chain.score([np.ascontiguousarray(read_rgb(root / name)[:, ::-1]) for name in names[:AT_ONCE]])
+    nearest, _ = line.reference.nearest(mirrored.outputs["embedding"])
+    of_distances = float(np.abs(mirrored.outputs["distance"] - nearest).max())
     turned = np.array(found) != np.array(expected)
     ends = np.abs(scores[:, None] - [threshold.low, threshold.high]).min(axis=1)
     unlike = [
@@ -216,4 +227,4 @@ def compare(run: Run, line: Line, threshold: Threshold, chain: ChainFile) -> tup
         for row in np.flatnonzero(turned & (ends > TOLERANCE))
     ]
     beyond = int((apart > TOLERANCE).sum())
-    return Parity(len(rows), float(apart.max()), beyond, int(turned.sum()), of_maps), unlike
+    return Parity(len(rows), float(apart.max()), beyond, int(turned.sum()), of_maps, of_distances), unlike

@@ -19,6 +19,7 @@ from lib.classify.conformal import highest_recall
 from lib.classify.evaluate import BINARY, DEFECTIVE, MULTICLASS, informative, used_columns
 from lib.classify.feature_sets import RECIPES
 from lib.classify.mlp import LINEAR, Fitted, fit
+from lib.data.groups import objects_of
 from lib.line.columns import Measured, in_order, labelled_measures
 from lib.line.foreign import Reference, reference_of
 from lib.line.threshold import Evidence, Threshold, choose_threshold
@@ -166,6 +167,8 @@ def chosen_features(run: Run, known: pd.DataFrame, wanted: str = "") -> tuple[st
 
     By default the one of the highest defect recall at 5 % false rejects: on training images' out-of-fold scores where
     maps are cross-fitted, else on the test folds', as maps of a source that saw the training images flatter there.
+    Training images are scored for the sets that a threshold is chosen for (`lib.pipeline.predictions.calibration`);
+    there the others do not compete, and are named.
     Raises `LineError` for one that the study did not evaluate.
     """
     evaluated = [name for name in RECIPES if name in set(known["features"])]
@@ -182,6 +185,9 @@ def chosen_features(run: Run, known: pd.DataFrame, wanted: str = "") -> tuple[st
         for name in evaluated
         if len(rows := known[known["features"] == name])
     }
+    absent = [name for name in evaluated if name not in recalls]
+    if absent:
+        place += f" (not scored there, so only if asked for: {', '.join(absent)})"
     best = max(recalls, key=lambda name: recalls[name])  # of equals the first
     return best, (
         f"of {len(recalls)} feature sets the highest defect recall at {RATE:.0%} false rejects {place}, "
@@ -208,7 +214,7 @@ def fit_line(
         hidden = LINEAR if recipe.linear else study.mlp
         fitted = fit(measured.columns[:, used], target, names, hidden=hidden, seed=seed, scale=study.scale)
         models[task] = Model(used, fitted)
-    groups = groups_of(table)
+    groups = objects_of(table)
     sizes = table[["width", "height"]].to_numpy()
     out_of_fold = known.set_index("id").loc[table["id"]]
     return Line(
@@ -227,12 +233,6 @@ def fit_line(
             grouped=bool(table.attrs["grouped"]),
         ),
     )
-
-
-def groups_of(table: pd.DataFrame) -> NDArray[np.int64]:
-    """Return a number per image, equal where two show the same object; an image without a group is its own."""
-    names = pd.MultiIndex.from_arrays([table["group"].isna(), table["group"].fillna(table["id"])])
-    return pd.factorize(names)[0].astype(np.int64)
 
 
 def save_line(path: Path, line: Line) -> None:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from lib.data.decode import FOREIGN_SUFFIXES, SUFFIXES, read_rgb, resize_rgb
 from lib.data.faults import DataError, Fault, printable
+from lib.data.layouts import GROUND_TRUTH
 from lib.line.foreign import Limits, exposure, foreign_reasons
 from lib.line.rule import FOREIGN, REFUSED, Ends, called, decide, in_words
 from lib.store import write_text
@@ -29,6 +30,7 @@ from lib.store import write_text
 FORMAT = "inspection-chain-1"  # what metadata of this kind hold
 JSON = ("classes", "feature_size", "foreign", "parity", "settings", "stand_in", "threshold")
 TEXTS = ("dataset", "features", "resize", "study")  # and others, for people
+
 INPUT = "pictures_"  # and a side: the name of an input that takes pictures (n, side, side, 3) uint8
 MEASURES = ("width", "height", "brightness", "contrast")
 
@@ -102,7 +104,7 @@ def open_chain(path: Path, threads: int = 1) -> ChainFile:
 
 
 def verdicts(chain: ChainFile, names: Sequence[str], scored: Scored) -> list[dict[str, Any]]:
-    """Return one row per picture, with the columns of the notebook's verdicts: see `columns`."""
+    """Return one row per picture, with columns of the notebook's verdicts: see `columns`."""
     limits, threshold, classes = chain.about["foreign"], chain.about["threshold"], chain.about["classes"]
     ends, outputs = Ends(threshold["low"], threshold["high"]), scored.outputs
     allowed = Limits(limits["limit"], limits["ranges"])
@@ -156,9 +158,10 @@ def judge_files(chain: ChainFile, files: Sequence[Path], batch: int = 16) -> Ite
 
 
 def pictures_in(places: Sequence[Path]) -> list[Path]:
-    """Return the files named, and the pictures below the folders named, each folder's in order; hidden ones aside.
+    """Return the files named, and the pictures below the folders named, each folder's in order.
 
-    Also those of kinds that are not read: they are refused by name later, not passed over.
+    Hidden ones and MVTec AD's masks (`ground_truth/`) aside; also those of kinds that are not read: they are refused
+    by name later, not passed over.
     """
     found: dict[Path, None] = {}
     for place in places:
@@ -168,7 +171,7 @@ def pictures_in(places: Sequence[Path]) -> list[Path]:
             if path == place or (
                 path.suffix.lower() in SUFFIXES | FOREIGN_SUFFIXES
                 and path.is_file()
-                and not any(p.startswith(".") for p in below)
+                and not any(part.startswith(".") or part == GROUND_TRUTH for part in below)
             ):
                 found[path] = None
     return list(found)

@@ -19,15 +19,19 @@ from lib.pipeline.pictures import images, index
 from lib.pipeline.run import Run
 
 
-def judge(run: Run, line: Line, threshold: Threshold, folder: Folder) -> pd.DataFrame:
+def judge(
+    run: Run, line: Line, threshold: Threshold, folder: Folder, measured: Measured | None = None
+) -> pd.DataFrame:
     """Judge all pictures of a folder; returns one row per file, what a person should see first.
 
+    `measured` are the folder's `picture_measures` for the line's sources, where they are at hand.
     Columns: file; verdict; reason, why to look or why the file is refused; details, in words; score, 1 - p(good);
     class and probability, the class called (of a picture that does not pass, the likeliest defect; of a foreign one
     none); `p:` every class; map_score; distance to the nearest labelled image, `nearest`; width, height, brightness,
     contrast; seen_in_training, the labelled image that is the same picture; same_as, the file that is.
     """
-    measured = picture_measures(run, folder.root, folder.names, line.sources)
+    if measured is None:
+        measured = picture_measures(run, folder.root, folder.names, line.sources)
     found = tabulate(line, threshold, folder, measured)
     table = index(run)
     found["nearest"] = table["id"].to_numpy(dtype=str)[found["nearest"]]

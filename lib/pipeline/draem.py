@@ -167,6 +167,7 @@ def simulated_examples(run: Run, name: str, count: int) -> dict[str, np.ndarray]
     rows = good_rows(run, name)
     settings = training_settings(run, name, len(rows))
     draem = load_draem(run, name)
-    trained = Trained(draem.reconstructive, draem.discriminative, pd.DataFrame(), settings)
+    networks = draem.reconstructive.to(run.device), draem.discriminative.to(run.device)
+    trained = Trained(*networks, pd.DataFrame(), settings)
     good = images(run, run.study.image_size)[rows]
     return panel(trained, good, texture_bank(run).images, run.seed("panel", name), count)

@@ -8,12 +8,13 @@ import numpy as np
 
 from lib.classify.features import image_features, map_features
 from lib.classify.guided import Pooling, guided_features
+from lib.data.folds import FoldError
 from lib.maps.statistics import AREA_THRESHOLDS, PERCENTILES, map_statistics
 from lib.pipeline.anomaly import map_all, maps
 from lib.pipeline.effort import feature_effort
 from lib.pipeline.models import map_name, map_splits
 from lib.pipeline.patches import backbone, patches, patches_name
-from lib.pipeline.pictures import FINAL, images, in_test_fold, index
+from lib.pipeline.pictures import FINAL, images, in_test_fold, index, splits
 from lib.pipeline.run import Run, each_part, each_split
 from lib.progress import step_bar
 from lib.source import code_of
@@ -88,13 +89,9 @@ def map_stats_fold(run: Run, reading: Reading, split: str) -> None:
 
 
 def guided_fold(run: Run, reading: Reading, split: str) -> None:
-    """Write the features pooled where the split's maps of a reading point, float32 (N, 384)."""
-    guide, seen, table, study = maps(run, split, reading), patches(run), index(run), run.study
-    tested = in_test_fold(run, split)
-    good = (table["label"] == table.attrs["good"]).to_numpy() & ~tested
-    # where groups are unknown, and in stratified folds, which ignore them, an image stands for itself
-    by_group = split.startswith("grouped") or (split == FINAL and table.attrs["grouped"])
-    units = (table["group"] if by_group else table["id"]).to_numpy(dtype=str)
+    """Write the features pooled where the split's maps of a reading point, float32 (N, averages x 384)."""
+    guide, seen, study = maps(run, split, reading), patches(run), run.study
+    good, units = compared_with(run, split)
     pooling = Pooling(study.guided_patches, study.guided_weights, study.guided_against)
     inputs = {
         "code": code_of("lib.classify.guided"),
@@ -111,13 +108,42 @@ def guided_fold(run: Run, reading: Reading, split: str) -> None:
     run.store.make(guided_name(split, reading), inputs, write)
 
 
+def compared_with(run: Run, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return which images are good training images of the split, and the object that each image shows, (N,) both.
+
+    An image's patches are compared with those of good training images of other objects.
+    """
+    table = index(run)
+    good = (table["label"] == table.attrs["good"]).to_numpy() & ~in_test_fold(run, split)
+    # where groups are unknown, and in stratified folds, which ignore them, an image stands for itself
+    by_group = split.startswith("grouped") or (split == FINAL and table.attrs["grouped"])
+    return good, (table["group"] if by_group else table["id"]).to_numpy(dtype=str)
+
+
+def check_guides(run: Run) -> None:
+    """Raise `FoldError` for a fold whose good training images all show one object, where patches need another."""
+    study = run.study
+    if not study.guided or study.guided_against != "good":
+        return
+    for split in splits(run, with_maps=True):
+        good, units = compared_with(run, split)
+        if len(set(units[good])) < 2:
+            raise FoldError(
+                f"the good training images of {split} show one object, and map-guided features compare an image with "
+                "good ones of other objects: label good images of more objects, or guided_against=rest, or guided=false"
+            )
+
+
 def guided_name(split: str, reading: Reading) -> str:
     """Return the artefact with the features pooled where the split's maps of a reading point."""
     return f"features/guided-{map_name(split, reading)}.npy"
 
 
 def guided_table(run: Run, split: str, reading: Reading | None = None) -> np.ndarray:
-    """Return the features pooled where the split's maps of a reading point, the study's own by default, (N, 384)."""
+    """Return the features pooled where the split's maps of a reading point, the study's own by default.
+
+    Float32 (N, averages x 384).
+    """
     reading = reading or run.study.reading
     guided_fold(run, reading, split)
     return np.load(run.store.path(guided_name(split, reading)))

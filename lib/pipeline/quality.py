@@ -13,6 +13,7 @@ from lib.pipeline.models import map_name, map_splits
 from lib.pipeline.pictures import in_test_fold, index, masks
 from lib.pipeline.run import Run
 from lib.source import code_of
+from lib.store import file_sha256
 
 NAME = "maps/quality.csv"
 
@@ -28,9 +29,11 @@ def map_quality(run: Run) -> pd.DataFrame:
     primary = {one: _primary(run, map_splits(run, one)) for one in run.study.readings}
     made = [f"maps/{map_name(name, one)}.npy" for one, names in primary.items() for name in names]
     inputs = {
-        "code": code_of("lib.maps.quality"),
+        "code": code_of("lib.maps.quality", "lib.data.images"),
         "maps": {name: run.store.digest(name) for name in made},
+        "scores": {name: run.store.digest(name.replace(".npy", "-scores.npy")) for name in made},
         "index": run.store.digest("index.parquet"),
+        "masks": [file_sha256(Path(table.attrs["root"]) / mask) for mask in table["mask"].dropna()],
         **run.study.values(("resize",)),
     }
 
@@ -57,7 +60,9 @@ def map_quality(run: Run) -> pd.DataFrame:
         pd.concat(parts, names=["reading", "class"]).to_csv(path, lineterminator="\n")
 
     run.store.make(NAME, inputs, write)
-    return pd.read_csv(run.store.path(NAME), index_col=["reading", "class"], keep_default_na=True)
+    return pd.read_csv(
+        run.store.path(NAME), index_col=["reading", "class"], keep_default_na=False, na_values=[""]
+    )
 
 
 def _primary(run: Run, names: list[str]) -> list[str]:

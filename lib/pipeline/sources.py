@@ -1,4 +1,4 @@
-"""The map sources that a study can choose: a third is a module like `memory.py` and an entry here."""
+"""The map sources that a study can choose, and what each must tell (CONTRIBUTING.md has what a third would need)."""
 
 from __future__ import annotations
 

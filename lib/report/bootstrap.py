@@ -9,6 +9,7 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
+from lib.data.groups import objects_of
 from lib.report.metrics import (
     ALL,
     RATE,
@@ -64,7 +65,7 @@ def samples(
     rows = {name: _ordered(frame, name) for name in features}
     for name in features:
         _refuse_unpaired(rows[features[0]], rows[name], features[0], name)
-    cluster = _clusters(rows[features[0]])
+    cluster = objects_of(rows[features[0]])
     draws = _draws(int(cluster.max()) + 1, n, seed)
     return {name: _resampled(rows[name], metric, good, label, cluster, draws) for name in features}
 
@@ -79,7 +80,7 @@ def all_intervals(
         rows = {name: _ordered(frame, name) for name in used}
         for a, b in pairs:
             _refuse_unpaired(rows[a], rows[b], a, b)
-        cluster = _clusters(rows[used[0]])
+        cluster = objects_of(rows[used[0]])
         draws = _draws(int(cluster.max()) + 1, n, seed)
         for label in _labels(metric, defect_classes(frame, good)):
             sampled = {name: _resampled(rows[name], metric, good, label, cluster, draws) for name in used}
@@ -111,12 +112,6 @@ def _refuse_unpaired(first: pd.DataFrame, second: pd.DataFrame, a: str, b: str) 
         raise ValueError(
             f"{a!r} and {b!r} were tested on different images ({len(first)} and {len(second)} rows)"
         )
-
-
-def _clusters(rows: pd.DataFrame) -> np.ndarray:
-    """Return each row's cluster, 0 to n - 1: its group where known, else its image."""
-    names = pd.MultiIndex.from_arrays([rows["group"].isna(), rows["group"].fillna(rows["id"])])
-    return pd.factorize(names)[0]
 
 
 @lru_cache(maxsize=1)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from lib.report.bootstrap import Interval, bootstrap_difference
 from lib.report.evidence import Evidence
-from lib.report.metrics import ALL, GUIDED, POOLED, RATE, RECALL_AT, summary
+from lib.report.metrics import ALL, GUIDED, POOLED, RATE, RECALL_AT, decisions, summary
 from lib.report.names import MAKERS, SPOKEN
 
 
@@ -21,7 +21,7 @@ def guide_said(evidence: Evidence, dataset: str) -> Iterator[str]:
         return
     good, study = evidence.good[dataset], evidence.study
     at = _recalls(rows, good, study.binary)
-    deciding = _deciding(rows, study.binary)
+    deciding = decisions(rows, study.binary)
     for name in present:
         gap = bootstrap_difference(deciding, RECALL_AT, name, "both", good, study.seed)
         yield (
@@ -42,15 +42,15 @@ def source_said(evidence: Evidence, dataset: str) -> Iterator[str]:
     main = evidence.mine
     main = main[(main["dataset"] == dataset) & (main["keep"] == 1.0)]
     for name in ("map", "both", *GUIDED):
-        pair = [_deciding(part[part["features"] == name], study.binary) for part in (main, other)]
+        pair = [part[part["features"] == name] for part in (main, other)]
         if min(map(len, pair)) == 0:
             continue
         both = pd.concat(
             [part.assign(features=maker) for part, maker in zip(pair, (mine, theirs), strict=True)]
         )
-        gap = bootstrap_difference(both, RECALL_AT, theirs, mine, good, study.seed)
+        gap = bootstrap_difference(decisions(both, study.binary), RECALL_AT, theirs, mine, good, study.seed)
         values = {
-            maker: _recalls(part, good, "collapsed")[name]
+            maker: _recalls(part, good, study.binary)[name]
             for part, maker in zip(pair, (mine, theirs), strict=True)
         }
         yield (
@@ -61,7 +61,7 @@ def source_said(evidence: Evidence, dataset: str) -> Iterator[str]:
     if len(together):
         own = main[main["features"] == "both"]
         gap = bootstrap_difference(
-            _deciding(pd.concat([together, own]), study.binary),
+            decisions(pd.concat([together, own]), study.binary),
             RECALL_AT,
             "both_sources",
             "both",
@@ -69,10 +69,6 @@ def source_said(evidence: Evidence, dataset: str) -> Iterator[str]:
             study.seed,
         )
         yield f"Both sources' maps in one classifier instead of one: {_points(gap)}, {_verdict(gap)}."
-
-
-def _deciding(rows: pd.DataFrame, binary: str) -> pd.DataFrame:
-    return rows[rows["task"] == ("multiclass" if binary == "collapsed" else "binary")]
 
 
 def _recalls(rows: pd.DataFrame, good: str, binary: str) -> dict[str, float]:

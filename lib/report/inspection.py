@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lib.classify.intervals import clopper_pearson
+from lib.data.faults import printable
 from lib.line.columns import maps_of, pictures_of
 from lib.line.fit import Line
 from lib.line.folder import Folder
@@ -22,7 +22,7 @@ from lib.pipeline.run import Run
 from lib.report.figures import OUTLINE, PALETTE, bare, footnote, plain
 from lib.report.galleries import overlaid
 from lib.report.names import SPOKEN
-from lib.store import Store, write_text
+from lib.store import Store
 
 VERDICTS = "verdicts.csv"
 SIDE = 128  # pixels of a picture on the sheet
@@ -76,10 +76,7 @@ def promise(threshold: Threshold, prevalence: float) -> list[str]:
 
 def keep_verdicts(table: pd.DataFrame, home: Path) -> Path:
     """Write all verdicts as CSV into the inspection's folder and return the file."""
-    text = table.to_csv(index=False, lineterminator="\n")
-    inputs = {"text": hashlib.sha256(text.encode()).hexdigest()}
-    Store(home).make(VERDICTS, inputs, lambda path: write_text(path, text))
-    return home / VERDICTS
+    return Store(home).keep_text(VERDICTS, table.to_csv(index=False, lineterminator="\n"))
 
 
 def grounds(run: Run, line: Line) -> str:
@@ -149,13 +146,10 @@ def flagged(table: pd.DataFrame) -> pd.DataFrame:
             table["reason"].fillna(""), table["details"].fillna(""), same, seen, strict=True
         )
     ]
-    shown = pd.DataFrame({"file": table["file"].map(plain_name), "verdict": table["verdict"], "why": reasons})
+    shown = pd.DataFrame(
+        {"file": table["file"].astype(str).map(printable), "verdict": table["verdict"], "why": reasons}
+    )
     return shown[shown["why"] != ""].set_index("file")
-
-
-def plain_name(name: str) -> str:
-    """Return a file's name on one line."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(name))
 
 
 def first_to_see(run: Run, folder: Folder, table: pd.DataFrame, caption: str) -> Figure:
@@ -176,7 +170,7 @@ def first_to_see(run: Run, folder: Folder, table: pd.DataFrame, caption: str) ->
             axes.imshow(shown)
             bare(axes)
         left.set_title(
-            f"{row['verdict']} {row['reason']}\n{plain(plain_name(row['file']), 22)}",
+            f"{row['verdict']} {row['reason']}\n{plain(printable(str(row['file'])), 22)}",
             fontsize=6.5, color=COLOURS[row["verdict"]], loc="left",
         )  # fmt: skip
         called = f"{plain(row['class'], 16)} {row['probability']:.2f}" if row["class"] else "not guessed"

@@ -17,14 +17,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lib.report.figures import bare, footnote, plain
-from lib.store import write_text
+from lib.store import Store
 
 ACROSS = 6  # pictures beside each other: large enough to judge, small enough for a page
 LISTED, APART = "labels-next.csv", "labels-next-model.csv"
 
 
 def write_label_lists(chosen: pd.DataFrame, verdicts: pd.DataFrame, folder: Path) -> tuple[Path, Path]:
-    """Write both lists into `folder`, atomically, and return their paths.
+    """Write both lists into `folder`, proven as artefacts of the verdicts, and return their paths.
 
     `chosen` as `lib.line.labels.next_labels` gives it, its `row` counting in `verdicts`, which holds `file` and a
     column `p:<class>` per class. The list to label by: rank, file, uncertainty, distance, reason. Apart: rank, file,
@@ -35,7 +35,11 @@ def write_label_lists(chosen: pd.DataFrame, verdicts: pd.DataFrame, folder: Path
         raise ValueError(
             f"verdicts hold {list(verdicts.columns)}: need file and a column p:<class> per class"
         )
-    rows = _rows(chosen, len(verdicts), "verdicts")
+    rows = chosen["row"].to_numpy(int)
+    if len(rows) == 0:
+        raise ValueError("no images were chosen: nothing to label")
+    if rows.min() < 0 or rows.max() >= len(verdicts):
+        raise ValueError(f"rows {rows.min()} to {rows.max()} chosen of {len(verdicts)} verdicts")
     about = verdicts.iloc[rows]
     listed = chosen.reset_index()[["rank", "uncertainty", "distance", "reason"]]
     listed.insert(1, "file", about["file"].astype(str).to_numpy())
@@ -43,31 +47,42 @@ def write_label_lists(chosen: pd.DataFrame, verdicts: pd.DataFrame, folder: Path
     apart = listed[["rank", "file"]].assign(
         predicted=[columns[k].removeprefix("p:") for k in chances.argmax(1)], probability=chances.max(1)
     )
-    for name, frame in ((LISTED, listed), (APART, apart)):
-        text = frame.to_csv(index=False, float_format="%.4f", lineterminator="\n")
-        write_text(folder / name, text)
-    return folder / LISTED, folder / APART
+    first, second = (
+        Store(folder).keep_text(name, frame.to_csv(index=False, float_format="%.4f", lineterminator="\n"))
+        for name, frame in ((LISTED, listed), (APART, apart))
+    )
+    return first, second
+
+
+def forget_label_lists(folder: Path) -> None:
+    """Remove the lists of an earlier inspection, where nothing is left to label."""
+    Store(folder).forget(LISTED, APART)
+    for name in (LISTED, APART):
+        (folder / name).unlink(missing_ok=True)
 
 
 def label_sheet(chosen: pd.DataFrame, pictures: np.ndarray, files: Sequence[str], caption: str) -> Figure:
     """Draw the chosen pictures in their order: rank, file, uncertainty and distance, and the reason in words.
 
-    `chosen` as `next_labels` gives it, its `row` counting in `pictures` uint8 (N, H, W, 3) and `files` (N,). Without
-    anything drawn over the pictures: a map would point where the model looks. Raises ValueError on another number of
-    files than pictures, and on a row outside them.
+    `chosen` (n rows) as `next_labels` gives it, `pictures` uint8 (n, H, W, 3) and `files` (n,) those chosen. Without
+    anything drawn over the pictures: a map would point where the model looks. Raises ValueError on other numbers of
+    them, and on none.
     """
-    if len(files) != len(pictures):
-        raise ValueError(f"{len(files)} files for {len(pictures)} pictures")
-    rows = _rows(chosen, len(pictures), "pictures")
-    across = min(ACROSS, len(rows))
-    down = -(-len(rows) // across)
+    count = len(chosen)
+    if not count:
+        raise ValueError("no images were chosen: nothing to label")
+    if not len(files) == len(pictures) == count:
+        raise ValueError(f"{len(files)} files and {len(pictures)} pictures for {count} chosen")
+    across = min(ACROSS, count)
+    down = -(-count // across)
     figure, grid = plt.subplots(down, across, figsize=(1.75 * across + 0.2, 2.5 * down), squeeze=False)
-    for axes in grid.flat[len(rows) :]:
+    for axes in grid.flat[count:]:
         axes.set_axis_off()
-    for axes, rank, row, about in zip(grid.flat, chosen.index, rows, chosen.to_dict("records"), strict=False):
-        axes.imshow(pictures[row])
+    told_of = zip(grid.flat, chosen.index, pictures, files, chosen.to_dict("records"), strict=False)
+    for axes, rank, picture, file, about in told_of:
+        axes.imshow(picture)
         bare(axes)
-        axes.set_title(f"{rank}   {plain(Path(files[row]).name, 20)}", fontsize=8, pad=3, loc="left")
+        axes.set_title(f"{rank}   {plain(Path(file).name, 20)}", fontsize=8, pad=3, loc="left")
         far = "–" if np.isnan(about["distance"]) else f"{about['distance']:.2f}"
         told = f"uncertainty {about['uncertainty']:.2f} · distance {far}"
         axes.set_xlabel(f"{told}\n{textwrap.fill(about['reason'], 30)}", fontsize=6.5, loc="left")
@@ -75,14 +90,3 @@ def label_sheet(chosen: pd.DataFrame, pictures: np.ndarray, files: Sequence[str]
     key = "uncertainty 1: two classes equally likely · distance 1: as far apart as two random images"
     footnote(figure, caption, key)
     return figure
-
-
-def _rows(chosen: pd.DataFrame, there: int, of: str) -> np.ndarray:
-    rows = chosen["row"].to_numpy(int)
-    if len(rows) == 0:
-        raise ValueError("no images were chosen: nothing to label")
-    if rows.min() < 0 or rows.max() >= there:
-        raise ValueError(
-            f"rows {rows.min()} to {rows.max()} chosen of {there} {of}: give those that were chosen from"
-        )
-    return rows

@@ -75,7 +75,7 @@ def chain_of(source: str, columns: tuple[str, ...], sides: Sides) -> Chain:
     return Chain(
         load_backbone("embedded"),
         sides,
-        [maker],
+        maker,
         columns,
         Nearest(known, torch.zeros(512), torch.ones(512)),
         Dense(range(count), fit(values, labels, ("good", "a", "b"))),

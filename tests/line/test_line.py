@@ -10,6 +10,8 @@ import pytest
 from PIL import Image
 
 from lib.classify.feature_sets import RECIPES
+from lib.command import UsageError
+from lib.inspection import require_current
 from lib.line.columns import labelled_measures
 from lib.line.fit import (
     LineError,
@@ -56,6 +58,23 @@ def test_a_line_from_its_file_answers_as_the_one_that_was_fitted(run, tmp_path):
         assert (again.features, again.classes, again.good) == (features, ("good", "dent", "hole"), "good")
         known = np.array(again.classes)[again.probabilities(measured.columns).argmax(axis=1)]
         assert np.mean(known == index(run)["label"]) > 0.8, "fitted on these very images"
+
+
+def test_a_study_is_never_done_again_for_an_inspection(run):
+    fitted_line(run, "both")
+    require_current(run)
+    before = {name: run.store.digest(name) for name in run.store.names()}
+    for stale in (replace(run.study, seed=1), replace(run.study, reconstructive_width=2, memory_patches=3)):
+        with pytest.raises(UsageError, match=r"not as it would be made now\n.*have changed since; first run"):
+            require_current(replace(run, study=stale))
+    picture = data_root(run) / "good" / "0-0.png"
+    was = picture.stat()
+    os.utime(picture, ns=(was.st_atime_ns, was.st_mtime_ns + 10**9))
+    with pytest.raises(UsageError, match=r"index\.parquet"):
+        require_current(run)
+    os.utime(picture, ns=(was.st_atime_ns, was.st_mtime_ns))
+    require_current(run)
+    assert {name: run.store.digest(name) for name in run.store.names()} == before
 
 
 def test_a_refit_gives_the_same_bytes(run):
@@ -107,6 +126,8 @@ def test_the_set_with_the_highest_recall_is_chosen_the_first_of_equals_and_the_p
     name, why = chosen_features(crossed, known)
     assert name == "both"
     assert "training images" in why
+    _, why = chosen_features(crossed, pd.concat([known, known.assign(features="guided")]))
+    assert "not scored there, so only if asked for: guided" in why
     assert chosen_features(crossed, known, "image") == ("image", "as asked for")
     assert {"image", "map", "both"} <= set(RECIPES)
 
@@ -139,11 +160,13 @@ def inspected(run, tmp_path_factory):
     shutil.copy(root / "plain.png", os.fsencode(root) + b"/bad\xff.png")
     line = fitted_line(run, "guided_all")
     folder = read_folder(root)
-    return folder, line, judge(run, line, threshold_of(run, line, 0.9), folder).set_index("file")
+    threshold = threshold_of(run, line, 0.9)
+    before = {name: run.store.digest(name) for name in run.store.names()}
+    return folder, line, judge(run, line, threshold, folder).set_index("file"), before
 
 
 def test_every_file_is_judged_or_refused_by_name(inspected):
-    folder, _, found = inspected
+    folder, _, found, _ = inspected
     refused = found[found["verdict"] == "refused"]
     assert set(refused.index) == {"text.png", "cut.png", "empty.jpg", "cmyk.tif", "x.gif", "bad\\udcff.png"}
     assert "CMYK" in refused.loc["cmyk.tif", "reason"]
@@ -157,7 +180,7 @@ def test_every_file_is_judged_or_refused_by_name(inspected):
 
 
 def test_each_kind_of_foreign_picture_is_flagged(inspected):
-    _, _, found = inspected
+    _, _, found, _ = inspected
     for name, why in (("dark.png", "brightness"), ("flat.png", "contrast"), ("large.png", "size"),
                       ("long.png", "width by height")):  # fmt: skip
         assert found.loc[name, "verdict"] == LOOK
@@ -168,7 +191,7 @@ def test_each_kind_of_foreign_picture_is_flagged(inspected):
 
 
 def test_a_labelled_image_is_known_again_whatever_its_name_and_format(inspected):
-    _, _, found = inspected
+    _, _, found, _ = inspected
     assert (
         found.loc["again.png", "seen_in_training"]
         == found.loc["as.bmp", "seen_in_training"]
@@ -190,14 +213,13 @@ def test_labelled_pictures_get_the_labelled_images_own_columns(run):
 
 
 def test_pictures_that_are_inspected_change_no_fit(run, inspected):
-    before = {name: run.store.digest(name) for name in run.store.names()}
     line = fitted_line(run, "guided_all")
-    assert {name: run.store.digest(name) for name in run.store.names()} == before
+    assert {name: run.store.digest(name) for name in inspected[3]} == inspected[3]
     np.testing.assert_array_equal(line.reference.embeddings, inspected[1].reference.embeddings)
 
 
 def test_one_picture_is_judged_alike_alone_and_among_others(run, inspected, tmp_path):
-    folder, line, found = inspected
+    folder, line, found, _ = inspected
     shutil.copy(folder.root / "plain.png", tmp_path / "plain.png")
     alone = judge(run, line, threshold_of(run, line, 0.9), read_folder(tmp_path)).set_index("file")
     assert alone.loc["plain.png", "score"] == pytest.approx(found.loc["plain.png", "score"], abs=1e-4)

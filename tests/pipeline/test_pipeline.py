@@ -19,6 +19,7 @@ from lib.pipeline.anomaly import map_all, maps
 from lib.pipeline.draem import load_draem, train_fold
 from lib.pipeline.pictures import closeups, folds, images, in_test_fold, index, splits, spread
 from lib.pipeline.predictions import calibration, predictions
+from lib.pipeline.quality import map_quality
 from lib.pipeline.run import Run, open_run
 from lib.report.galleries import pictures_of
 from lib.study import Study
@@ -64,6 +65,43 @@ def test_draem_sees_good_training_images_only(run, monkeypatch):
     assert 0 < allowed.sum() < (table["label"] == "good").sum()
     monkeypatch.undo()
     train_fold(run, "stratified-0")
+
+
+def test_a_mask_that_is_drawn_anew_changes_the_maps_quality(tmp_path):
+    data = draw_plates(tmp_path / "plates")
+    (data / "ground_truth" / "dent").mkdir(parents=True)
+    for number in range(12):
+        mask = np.zeros((40, 56), np.uint8)
+        mask[:20] = 255
+        Image.fromarray(mask).save(data / f"ground_truth/dent/{number // 2}-{number % 2}_mask.png")
+    mine = open_run("plates", "smoke", str(data), str(tmp_path / "study"), SETTINGS)
+    before = map_quality(mine)
+    Image.fromarray(255 - mask).save(data / "ground_truth/dent/0-0_mask.png")
+    assert not map_quality(mine).equals(before)
+    assert map_quality(mine)["image_auroc"].equals(before["image_auroc"])
+
+
+def test_good_images_of_one_object_are_refused_where_guides_need_another(tmp_path):
+    data = draw_plates(tmp_path / "plates")
+    rows = pd.read_csv(data / "groups.csv")
+    good = rows["id"].str.startswith("good/")
+    # two objects of good images: each fold tests one of them
+    rows.loc[good, "group"] = np.where(rows.loc[good, "id"].str.contains(r"/[0-5]-"), "first", "second")
+    rows.loc[~good, "group"] = rows.loc[~good, "id"]
+    rows.to_csv(data / "groups.csv", index=False)
+    command = [
+        "--data",
+        str(data),
+        "--preset",
+        "smoke",
+        "--output",
+        str(tmp_path / "out"),
+        "--weights",
+        "random-init",
+    ]
+    with pytest.raises(UsageError, match=r"show one object.*guided_against=rest"):
+        check_data(plan(parser().parse_args(command)))
+    check_data(plan(parser().parse_args([*command, "--set", "guided_against=rest"])))
 
 
 def test_each_image_is_tested_once_per_scheme(run):

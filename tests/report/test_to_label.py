@@ -7,7 +7,8 @@ import pytest
 
 from lib.line.labels import next_labels
 from lib.report.figures import house_style, save_figure
-from lib.report.to_label import label_sheet, write_label_lists
+from lib.report.to_label import APART, LISTED, forget_label_lists, label_sheet, write_label_lists
+from lib.store import Store
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def test_the_lists_name_the_chosen_files_in_order(scene, tmp_path):
 def test_who_labels_is_not_told_what_is_suspected(scene, tmp_path):
     chosen, verdicts, pictures = scene
     listed, _ = write_label_lists(chosen, verdicts, tmp_path)
-    figure = label_sheet(chosen, pictures, verdicts["file"].tolist(), "made up")
+    figure = label_sheet(chosen, *of_chosen(chosen, verdicts, pictures), "made up")
     shown = [text.get_text() for text in figure.findobj(plt.Text)]
     for word in ("good", "scratch", "dent", "defect"):
         assert word not in listed.read_text(encoding="utf-8")
@@ -52,25 +53,40 @@ def test_who_labels_is_not_told_what_is_suspected(scene, tmp_path):
 
 def test_the_sheet_shows_each_chosen_picture_under_its_rank(scene, tmp_path):
     chosen, verdicts, pictures = scene
-    figure = label_sheet(chosen, pictures, verdicts["file"].tolist(), "made up")
+    figure = label_sheet(chosen, *of_chosen(chosen, verdicts, pictures), "made up")
     shown = [axes for axes in figure.axes if axes.get_images()]
     assert [int(axes.get_images()[0].get_array().max()) for axes in shown] == chosen["row"].tolist()
     assert [axes.get_title(loc="left").split()[0] for axes in shown] == [str(rank) for rank in chosen.index]
     save_figure(figure, tmp_path, "labels-next", "odd names are drawn as they are")
 
 
+def of_chosen(chosen, verdicts, pictures):
+    return pictures[chosen["row"]], verdicts["file"].iloc[chosen["row"]].tolist()
+
+
 def test_one_picture_and_none(scene):
     chosen, verdicts, pictures = scene
-    files = verdicts["file"].tolist()
-    assert len(label_sheet(chosen.head(1), pictures, files, "").axes) == 1
+    first = chosen.head(1)
+    assert len(label_sheet(first, *of_chosen(first, verdicts, pictures), "").axes) == 1
     with pytest.raises(ValueError, match="nothing to label"):
-        label_sheet(chosen.head(0), pictures, files, "")
+        label_sheet(chosen.head(0), pictures[:0], [], "")
+
+
+def test_lists_are_proven_and_those_of_before_are_removed(scene, tmp_path):
+    chosen, verdicts, _ = scene
+    written = write_label_lists(chosen, verdicts, tmp_path)
+    assert Store(tmp_path).verify() == {LISTED: "", APART: ""}
+    written[0].write_text("harmed", encoding="utf-8")
+    assert Store(tmp_path).verify()[LISTED]
+    forget_label_lists(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_does_not_belong_together_is_refused(scene, tmp_path):
     chosen, verdicts, pictures = scene
-    with pytest.raises(ValueError, match="30 files for 29 pictures"):
-        label_sheet(chosen, pictures[:29], verdicts["file"].tolist(), "")
+    shown, files = of_chosen(chosen, verdicts, pictures)
+    with pytest.raises(ValueError, match="8 files and 7 pictures for 8 chosen"):
+        label_sheet(chosen, shown[:7], files, "")
     with pytest.raises(ValueError, match="of 1 verdicts"):
         write_label_lists(chosen, verdicts.head(1), tmp_path)
     with pytest.raises(ValueError, match="p:<class>"):
