@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-# Where columns come from, in the order in which they are counted; `other`: the map of the study's other map source.
-SOURCES = ("image", "map", "stats", "score", "other", "guided")
+# Where columns come from, in the order in which they are counted; `other…`: by the map of the study's other map source.
+SOURCES = ("image", "map", "stats", "score", "other", "guided", "other_stats", "other_guided")
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,14 @@ RECIPES: dict[str, Recipe] = {
     "guided": Recipe(whole=("guided",)),  # does the map do better as a guide to the image's own features?
     "guided_all": Recipe(whole=("image", "stats", "guided")),  # and beside what image and map say otherwise?
     "guided_logistic": Recipe(whole=("image", "stats", "guided"), linear=True),
+    # do two guides, which find different defects, point better than one?
+    "both_guides": Recipe(whole=("image", "stats", "guided", "other_stats", "other_guided"), linear=True),
 }
 GUIDED = ("guided", "guided_all", "guided_logistic")
-TOGETHER = ("both_sources",)
+TOGETHER = {
+    "both_sources": "both",
+    "both_guides": "guided_logistic",
+}  # and what one source gives in the same way
 BASELINES = tuple(name for name in RECIPES if name not in (*MAIN, *GUIDED, *TOGETHER))
 # fitted in a second, so also at every level
 CHEAP = tuple(name for name in BASELINES if RECIPES[name].linear)

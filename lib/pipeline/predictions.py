@@ -44,7 +44,7 @@ def feature_sets(run: Run, split: str, stage: str) -> tuple[str, ...]:
     if run.study.guided:
         sets += GUIDED if whole else CHEAP_GUIDED
     if stage == SOURCE_CHECK:
-        sets += TOGETHER
+        sets += tuple(name for name, alone in TOGETHER.items() if alone in sets)
     return tuple(name for name in sets if stage not in CHECKS or RECIPES[name].sources != ("image",))
 
 
@@ -262,6 +262,8 @@ def source_files(run: Run, stage: str, split: str) -> dict[str, str]:
         "score": f"maps/{map_name(split, how)}-scores.npy",
         "other": map_feature_name(split, run.study.reading),
         "guided": guided_name(split, how),
+        "other_stats": map_stats_name(split, run.study.reading),
+        "other_guided": guided_name(split, run.study.reading),
     }
     needed = {source for name in feature_sets(run, split, stage) for source in RECIPES[name].sources}
     return {source: file for source, file in files.items() if source in needed | {"image"}}

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from lib.classify.feature_sets import TOGETHER
 from lib.report.bootstrap import Interval, bootstrap_difference
 from lib.report.evidence import Evidence
 from lib.report.metrics import ALL, GUIDED, POOLED, RATE, RECALL_AT, decisions, summary
@@ -57,18 +58,18 @@ def source_said(evidence: Evidence, dataset: str) -> Iterator[str]:
             f"With {SPOKEN[name]}: {values[mine]:.1%} of the defects at {RATE:.0%} false rejects with maps by {mine}, "
             f"{values[theirs]:.1%} by {theirs} ({_points(gap)}), {_verdict(gap)}."
         )
-    together = other[other["features"] == "both_sources"]
-    if len(together):
-        own = main[main["features"] == "both"]
+    for together, alone in TOGETHER.items():
+        rows = pd.concat([other[other["features"] == together], main[main["features"] == alone]])
+        if rows["features"].nunique() < 2:
+            continue
         gap = bootstrap_difference(
-            decisions(pd.concat([together, own]), study.binary),
-            RECALL_AT,
-            "both_sources",
-            "both",
-            good,
-            study.seed,
+            decisions(rows, study.binary), RECALL_AT, together, alone, good, study.seed
         )
-        yield f"Both sources' maps in one classifier instead of one: {_points(gap)}, {_verdict(gap)}."
+        at = _recalls(rows, good, study.binary)
+        yield (
+            f"With {SPOKEN[together]}, {at[together]:.1%}; with {mine} alone in the same way {at[alone]:.1%} "
+            f"({_points(gap)}): {_verdict(gap)}."
+        )
 
 
 def _recalls(rows: pd.DataFrame, good: str, binary: str) -> dict[str, float]:

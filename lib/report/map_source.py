@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from lib.classify.feature_sets import TOGETHER
 from lib.pipeline.quality import map_quality
 from lib.pipeline.run import Run
 from lib.report.cells import (
@@ -87,7 +88,7 @@ def source_table(
             for name in FEATURE_NAMES:
                 if pd.isna(cell.value(name, "defect_recall", ALL)):
                     continue
-                made = "–" if name == "image" else "both" if name == "both_sources" else MAKERS[maker]
+                made = "–" if name == "image" else "both" if name in TOGETHER else MAKERS[maker]
                 line: dict[Any, Any] = {("Dataset", ""): cell.dataset, ("Folds", ""): cell.scheme}
                 line |= {("Features", ""): FEATURE_NAMES[name], ("Maps", ""): made}
                 for metric in METRICS:

@@ -17,6 +17,7 @@ FEATURE_NAMES = {
     "guided": "Image where the map points",
     "guided_all": "Image + map statistics + image where the map points",
     "guided_logistic": "Image + map statistics + image where the map points, logistic",
+    "both_guides": "The same with both map sources, logistic",
 }
 SPOKEN = {
     "image": "the image",
@@ -31,6 +32,7 @@ SPOKEN = {
     "guided": "the image where the map points",
     "guided_all": "the image, the map's statistics and the image where the map points",
     "guided_logistic": "logistic regression on the image, the map's statistics and the image where the map points",
+    "both_guides": "logistic regression on the image, both maps' statistics and the image where each of them points",
 }
 MAKERS: dict[Reading, str] = {
     "as_written": "DRAEM",

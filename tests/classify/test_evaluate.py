@@ -35,7 +35,8 @@ def summed_up(maps: np.ndarray) -> dict[str, object]:
     """Numbers of the maps, and the scores, that the baselines want beside the features; all sets are asked for."""
     stats = np.column_stack([maps.max(axis=1), maps.mean(axis=1), maps[:, 5]])
     score, other, guided = maps[:, 5:9].mean(axis=1)[:, None], maps[:, ::-1], maps[:, 3:9]
-    more = {"stats": stats, "score": score, "other": other, "guided": guided}
+    more = {"stats": stats, "score": score, "other": other, "guided": guided,
+            "other_stats": 2 * stats, "other_guided": guided[:, ::-1]}  # fmt: skip
     return {"more": more, "feature_sets": tuple(RECIPES)}
 
 
@@ -214,6 +215,7 @@ def test_baselines_use_the_columns_that_their_names_say() -> None:
     assert used["guided_all"] == set(range(D)) | stats | guided
     assert used["both_sources"] <= both | set(range(2 * D + 4, 3 * D + 4))
     assert used["both_sources"] - both  # the other source's copies share the places of what told most
+    assert used["both_guides"] == used["guided_all"] | set(range(3 * D + 10, 3 * D + 19))
     assert used["score"] == {2 * D + 3}
     assert used["stats"] == stats
     assert used["both_stats"] == used["both"] | stats
@@ -253,7 +255,8 @@ def test_perfect_separation_is_learnt_and_finite() -> None:
     images, maps, labels, train = case()
     own = 100 * (labels[:, None] == np.array(CLASSES))  # a column per class, on for its images alone
     images[:, :12] = maps[:, 5:17] = np.tile(own, 4)
-    more = {"stats": own, "score": 100.0 * (labels == "big")[:, None], "other": maps, "guided": own}
+    more = {"stats": own, "score": 100.0 * (labels == "big")[:, None], "other": maps, "guided": own,
+            "other_stats": own, "other_guided": own}  # fmt: skip
     numbers = {"more": more, "feature_sets": tuple(RECIPES)}
     result = fold(images, maps, labels, train, **numbers)
     assert np.isfinite(result.diagnostics["loss"]).all()

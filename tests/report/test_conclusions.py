@@ -236,11 +236,16 @@ def test_the_other_map_source_is_compared_set_by_set():
     assert "patch memory was not run" in said(main)[c.SOURCE]
     other = study({"map": 3.5, "both": 1.0, "both_sources": 3.5}, n=300)
     text = said(main, sources=other, map_source_check=True)[c.SOURCE]
-    the_map, both, together = text.rstrip(".").split(". ")[0], *text.split("With image")[1].split(". Both")
+    the_map, both, together = (text.split("With ")[place] for place in (1, 2, -1))
     assert "by DRAEM" in the_map and "by patch memory" in the_map and "a gain" in the_map
     assert "no difference is shown" in both and "a gain" in together
     turned = said(main, sources=other, map_source_check=True, map_source="patch_memory")[c.SOURCE]
     assert "with maps by patch memory" in turned
+    guided = {"guided_logistic": 2.0}
+    main = study({"image": 1.0, "map": 1.0, "both": 1.0, **guided}, n=300)
+    other = study({"map": 1.0, "both": 1.0, **guided, "both_guides": 3.5}, n=300)
+    *_, last = said(main, sources=other, map_source_check=True)[c.SOURCE].split("With ")
+    assert "the image where each of them points" in last and "a gain" in last
 
 
 def test_the_map_sources_are_compared_by_the_two_class_model_where_that_decides():

@@ -21,7 +21,7 @@ def run(tmp_path_factory):
 
 def test_rows_are_the_sources_own(run):
     main = study({"image": 1.0, "map": 1.0, "both": 1.5})
-    other = study({"map": 3.0, "both": 3.5, "both_sources": 4.0})
+    other = study({"map": 3.0, "both": 3.5, "both_sources": 4.0, "both_guides": 3.0})
     table = source_table(main, other, [run], {"toy": "good"}, "ctx")
     keys = table.numbers[[("Features", ""), ("Maps", "")]].apply(tuple, axis=1).tolist()
     assert keys == [
@@ -31,9 +31,15 @@ def test_rows_are_the_sources_own(run):
         ("Image + Anom. map", "DRAEM"),
         ("Image + Anom. map", "patch memory"),
         ("Image + both map sources", "both"),
+        ("The same with both map sources, logistic", "both"),
     ]
     recalls = table.numbers[("Defect recall (Binary)", "")].tolist()
-    for place, frame, name in ((1, main, "map"), (2, other, "map"), (5, other, "both_sources")):
+    for place, frame, name in (
+        (1, main, "map"),
+        (2, other, "map"),
+        (5, other, "both_sources"),
+        (6, other, "both_guides"),
+    ):
         rows = decisions(frame[frame["features"] == name])
         defects = rows[rows["label"] != "good"]
         assert recalls[place] == pytest.approx((defects["predicted"] != "good").mean())
