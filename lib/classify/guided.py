@@ -15,7 +15,6 @@ from torch.nn import functional as F
 Weights = Literal["hard", "soft"]
 Against = Literal["nothing", "good", "rest"]
 
-TINY = 1e-12
 TEMPERATURE = 0.05  # of soft weights: a patch whose map value is lower by this much weighs e times less
 
 
@@ -124,7 +123,7 @@ def _averaged(flat: Tensor, weights: Tensor, pooling: Pooling) -> Tensor:
     pooled = torch.einsum("np,npc->nc", weights, flat)
     if pooling.against == "rest":
         others = (1 - weights / weights.amax(dim=1, keepdim=True)).clamp(min=0)
-        # a map alike everywhere leaves no others
-        others = others / others.sum(dim=1, keepdim=True).clamp(min=TINY)
+        # less than one other patch in all, as where a map is alike everywhere, takes off as much less: no jump
+        others = others / others.sum(dim=1, keepdim=True).clamp(min=1)
         pooled = pooled - torch.einsum("np,npc->nc", others, flat)
     return pooled
