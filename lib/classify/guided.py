@@ -15,6 +15,7 @@ from torch.nn import functional as F
 Weights = Literal["hard", "soft"]
 Against = Literal["nothing", "good", "rest"]
 
+GRAIN = 2.0**-20  # features are at most 1, and kept in half precision before they are pooled
 TEMPERATURE = 0.05  # of soft weights: a patch whose map value is lower by this much weighs e times less
 
 
@@ -108,6 +109,14 @@ def pool(patches: Tensor, maps: Tensor, usual: Tensor | None, pooling: Pooling) 
     return torch.cat([_averaged(flat, weights, pooling) for weights in _weights(anomaly, pooling)], dim=1)
 
 
+def grained(values: Tensor) -> Tensor:
+    """Round to multiples of `GRAIN`: what is alike at all places must come out as 0, not as the last bits of two sums.
+
+    Scaled to the spread of its column, such a last bit would be as large as any feature.
+    """
+    return torch.round(values / GRAIN) * GRAIN
+
+
 def _weights(anomaly: Tensor, pooling: Pooling) -> Iterator[Tensor]:
     """Yield the weights (n, places) of each average."""
     if pooling.weights == "soft":
@@ -125,5 +134,5 @@ def _averaged(flat: Tensor, weights: Tensor, pooling: Pooling) -> Tensor:
         others = (1 - weights / weights.amax(dim=1, keepdim=True)).clamp(min=0)
         # less than one other patch in all, as where a map is alike everywhere, takes off as much less: no jump
         others = others / others.sum(dim=1, keepdim=True).clamp(min=1)
-        pooled = pooled - torch.einsum("np,npc->nc", others, flat)
+        pooled = grained(pooled - torch.einsum("np,npc->nc", others, flat))
     return pooled

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lib.classify.guided import TEMPERATURE, Pooling
+from lib.classify.guided import TEMPERATURE, Pooling, grained
 from lib.classify.mlp import Fitted
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.maps.draem import fold_batchnorm
@@ -154,7 +154,7 @@ class GuidedPooling(nn.Module):
         pooled = weights @ flat
         if self.pooling.against == "rest":
             others = (1 - weights / weights.amax(dim=2, keepdim=True)).clamp(min=0)
-            pooled = pooled - (others / others.sum(dim=2, keepdim=True).clamp(min=1)) @ flat
+            pooled = grained(pooled - (others / others.sum(dim=2, keepdim=True).clamp(min=1)) @ flat)
         return pooled.flatten(1)
 
     def _weights(self, anomaly: Tensor) -> Tensor:
