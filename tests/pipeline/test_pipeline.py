@@ -33,6 +33,10 @@ def make_run(folder, **settings):
     return open_run("deco_cap", "smoke", "", str(folder), SETTINGS | settings)
 
 
+def command_of(data, output):
+    return f"--data {data} --preset smoke --output {output} --weights random-init".split()
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     run = make_run(tmp_path_factory.mktemp("study"))
@@ -89,16 +93,7 @@ def test_good_images_of_one_object_are_refused_where_guides_need_another(tmp_pat
     rows.loc[good, "group"] = np.where(rows.loc[good, "id"].str.contains(r"/[0-5]-"), "first", "second")
     rows.loc[~good, "group"] = rows.loc[~good, "id"]
     rows.to_csv(data / "groups.csv", index=False)
-    command = [
-        "--data",
-        str(data),
-        "--preset",
-        "smoke",
-        "--output",
-        str(tmp_path / "out"),
-        "--weights",
-        "random-init",
-    ]
+    command = command_of(data, tmp_path / "out")
     with pytest.raises(UsageError, match=r"show one object.*guided_against=rest"):
         check_data(plan(parser().parse_args(command)))
     check_data(plan(parser().parse_args([*command, "--set", "guided_against=rest"])))
@@ -231,16 +226,7 @@ def test_folds_and_halves_that_groups_do_not_allow_are_refused_at_the_door(setti
         else number.where(~groups["id"].str.startswith("hole"), number % 2)
     )
     groups.assign(group=two).to_csv(data / "groups.csv", index=False)
-    command = [
-        "--data",
-        str(data),
-        "--preset",
-        "smoke",
-        "--output",
-        str(tmp_path),
-        "--weights",
-        "random-init",
-    ]
+    command = command_of(data, tmp_path)
     command += [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
     with pytest.raises(UsageError, match=message):
         check_data(plan(parser().parse_args(command)))
