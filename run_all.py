@@ -15,9 +15,20 @@ from pathlib import Path
 
 import pandas as pd
 
+from lib.artifacts import (
+    Store,
+    file_sha256,
+    fingerprint,
+    is_full,
+    listing_digest,
+    remove_leftovers,
+    write_text,
+)
 from lib.batch import Part, carry_out_all, environment
+from lib.cli import EXTERNAL, Plan, UsageError, parser, plan
+from lib.cli_inspection import inspection, require_current
 from lib.cluster import local_cluster
-from lib.command import EXTERNAL, Plan, UsageError, parser, plan
+from lib.config import PRESETS, Study, choices
 from lib.console import Console, say
 from lib.cost import Size, calibrate, estimate
 from lib.data.synthetic import PRODUCTS
@@ -25,7 +36,6 @@ from lib.deploy import deployment
 from lib.door import input_faults, resource_faults
 from lib.engine import EngineError, cores
 from lib.forecast import presets, stages
-from lib.inspection import inspection, require_current
 from lib.leash import Stopped, stop_on_signals
 from lib.line.fit import LineError, fitted_line, threshold_of
 from lib.lock import LockedError, study_lock
@@ -35,8 +45,6 @@ from lib.report.index_page import ESTIMATE, write_index
 from lib.report.inspection import VERDICTS
 from lib.series import NOTEBOOKS, Job, NotebookError
 from lib.status import shown
-from lib.store import Store, file_sha256, fingerprint, is_full, listing_digest, remove_leftovers, write_text
-from lib.study import PRESETS, Study, choices
 
 
 def check_data(work: Plan) -> None:

@@ -6,8 +6,8 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-from lib.command import absolute
-from lib.inspection import DEFAULT_RECALL, finished_study, option_faults, study_folder
+from lib.cli import absolute
+from lib.cli_inspection import DEFAULT_RECALL, finished_study, option_faults, study_folder
 from lib.pipeline.run import Run
 
 

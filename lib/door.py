@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 
 import pandas as pd
 
+from lib.artifacts import Store
 from lib.classify.backbone import WeightsError, check_weights
 from lib.classify.evaluate import DEFECTIVE
-from lib.command import Plan
+from lib.cli import Plan
 from lib.cost import Size, disk_bytes, memory_bytes
 from lib.data.download import DownloadError
 from lib.data.faults import DataError, printable
@@ -27,7 +28,6 @@ from lib.pipeline.models import all_models, good_rows
 from lib.pipeline.pictures import folds, index
 from lib.pipeline.predictions import check_training_parts
 from lib.pipeline.run import Run
-from lib.store import Store
 
 FAULTS = (DataError, FoldError, DownloadError, WeightsError, EngineError, OSError, ValueError)
 PATIENCE_S = 5.0  # seconds that a scheduler has to open a connection

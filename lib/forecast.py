@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from lib.config import PRESETS, Study, StudyError
 from lib.cost import Size, Speed, calibrate, disk, disk_bytes, estimate, memory, memory_bytes
 from lib.data.synthetic import PRODUCTS
 from lib.machine import memory_free
 from lib.pipeline.run import Run
 from lib.status import shown
-from lib.study import PRESETS, Study, StudyError
 
 NIGHT = 12 * 3600.0  # seconds; what is called within a night
 

@@ -13,11 +13,11 @@ from typing import Any
 import psutil
 
 import lib
+from lib.artifacts import HOST, write_text
+from lib.config import Study
 from lib.pipeline.run import Run
 from lib.source import whole_library
 from lib.status import stamp
-from lib.store import HOST, write_text
-from lib.study import Study
 
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", "pyarrow", "pillow", "joblib",
             "distributed", "papermill", "nbconvert")  # fmt: skip

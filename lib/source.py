@@ -9,7 +9,15 @@ from pathlib import Path
 
 LIBRARY = Path(__file__).resolve().parent
 # How artefacts are kept, named and scheduled changes nothing in them.
-PLUMBING = ("lib", "lib.store", "lib.source", "lib.engine", "lib.status", "lib.study", "lib.pipeline.run")
+PLUMBING = (
+    "lib",
+    "lib.artifacts",
+    "lib.source",
+    "lib.engine",
+    "lib.status",
+    "lib.config",
+    "lib.pipeline.run",
+)
 
 
 @cache

@@ -22,7 +22,8 @@ import torch
 from PIL import Image
 
 import run_all
-from lib import command, door
+from lib import cli, door
+from lib.artifacts import Store
 from lib.classify import embedded
 from lib.classify.backbone import load_backbone
 from lib.data import decode, images
@@ -30,7 +31,6 @@ from lib.data.faults import printable
 from lib.draem.checkpoints import export_official
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.pipeline import pictures
-from lib.store import Store
 
 PARTS = {"good": 10, "crack": 4, "dent": 4}
 Prepare = Callable[[Path, pytest.MonkeyPatch], "Sequence[str | Path] | None"]
@@ -658,7 +658,7 @@ def _(at, patch):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
 
     if os.geteuid() == 0:  # nothing is forbidden to root
-        patch.setattr(command, "write_text", read_only)
+        patch.setattr(cli, "write_text", read_only)
     else:
         (at / "out").mkdir(mode=0o500)
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from lib.arithmetic import flushed_denormals, tf32
 from lib.classify.backbone import load_backbone
 from lib.classify.features import image_features, map_features
 from lib.classify.patches import N_CHANNELS, patch_features
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.maps.draem import anomaly_maps
+from lib.torch_utils import flushed_denormals, tf32
 
 CONVOLUTIONS = torch.backends.cudnn.conv
 PICTURES = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)

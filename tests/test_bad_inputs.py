@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lib.store import Store
+from lib.artifacts import Store
 from tests.bad_inputs import CASES, attempt, carry_out, command_line, draw, draw_parts
 
 WHOLE = {"index.parquet", "folds.parquet"}  # what reading the pictures may leave, if they were sound

@@ -1,9 +1,9 @@
 """What --dry-run tells: each stage's time, memory and disk, and the largest preset that fits in a night."""
 
 from lib import forecast
+from lib.config import Study
 from lib.cost import Size, Speed, disk, disk_bytes, memory, memory_bytes
 from lib.pipeline.run import open_run
-from lib.study import Study
 
 FAST = Speed(draem_training=1e-5, draem_map=1e-5, resnet=1e-4, fit=0.01, information=0.01)
 SLOW = Speed(draem_training=2.0, draem_map=0.005, resnet=0.005, fit=0.5, information=0.1)

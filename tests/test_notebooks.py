@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from lib.artifacts import Store
 from lib.series import NOTEBOOKS
-from lib.store import Store
 from tests.whole import run_all
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from lib.config import Study
 from lib.engine import run_tasks
 from lib.pipeline import draem
 from lib.pipeline.anomaly import map_all
@@ -12,7 +13,6 @@ from lib.pipeline.draem import train_all
 from lib.pipeline.run import Run
 from lib.progress import BATCH, progress, step_bar
 from lib.status import steps_of, steps_seen
-from lib.study import Study
 from tests.pipeline.plates import draw_plates
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from lib.artifacts import Store
 from lib.series import NOTEBOOKS, WRITES, Job, NotebookError, check_parameters, execute
-from lib.store import Store
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 ALL = sorted(FOLDER.glob("*.ipynb"))

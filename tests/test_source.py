@@ -63,7 +63,7 @@ def test_comments_docstrings_and_layout_redo_nothing(library):
 def test_draem_reaches_what_it_is_made_of_and_no_report():
     found = reached(STEPS["draem"])
     assert {"lib.draem.losses", "lib.draem.perlin", "lib.data.textures_fields"} <= found
-    assert not {name for name in found if name.startswith(("lib.report", "lib.classify", "lib.store"))}
+    assert not {name for name in found if name.startswith(("lib.report", "lib.classify", "lib.artifacts"))}
 
 
 def test_an_unknown_module_is_named():

@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 import pytest
 
-from lib.store import (
+from lib.artifacts import (
     HOST,
     MANIFEST,
     Store,
@@ -227,7 +227,7 @@ def test_a_manifest_says_how_long_it_took_and_how_much_memory(store):
 KILLED = """
 import sys, time
 from pathlib import Path
-from lib.store import atomic
+from lib.artifacts import atomic
 with atomic(Path(sys.argv[1])) as partial:
     partial.write_text("half")
     print("half", flush=True)

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from lib.study import PRESETS, Study, StudyError, parse_settings
+from lib.config import PRESETS, Study, StudyError, parse_settings
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from lib.store import write_bytes
+from lib.artifacts import write_bytes
 
 FOLDER = Path(__file__).with_name("weights")
 PREFIX = "resnet18-formula"

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from lib.arithmetic import tf32
 from lib.classify.backbone import Backbone
+from lib.torch_utils import tf32
 
 MapEncoding = Literal["raw", "jet"]
 Progress = Callable[[int, int], None]  # called with (images done, images in all) after each batch

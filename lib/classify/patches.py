@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from lib.arithmetic import tf32
 from lib.classify.backbone import Backbone
+from lib.torch_utils import tf32
 
 STAGES = {"layer2.1.relu_1": "second", "layer3.1.relu_1": "third"}
 N_CHANNELS = 128 + 256

@@ -28,12 +28,12 @@ from torchvision.models import resnet18
 from torchvision.models.feature_extraction import create_feature_extractor
 from torchvision.transforms.v2 import Normalize
 
-from lib.arithmetic import flushed_denormals
+from lib.artifacts import write_bytes
 from lib.classify.backbone import IMAGENET_MEAN, IMAGENET_STD
 from lib.classify.embedded import FOLDER, save_embedded
 from lib.classify.pretrain_source import PretrainSettings, Source
 from lib.data.defects import KINDS
-from lib.store import write_bytes
+from lib.torch_utils import flushed_denormals
 
 HISTORY_ROWS = 200
 Progress = Callable[[dict[str, float]], None]

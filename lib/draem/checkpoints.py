@@ -12,8 +12,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
+from lib.artifacts import write_bytes
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork, widths_of
-from lib.store import write_bytes
 from lib.tensors import load_state
 
 FORMAT = "draem-1"

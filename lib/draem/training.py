@@ -17,12 +17,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from lib.arithmetic import flushed_denormals, tf32
+from lib.artifacts import write_bytes
 from lib.draem.losses import focal_loss, l2_loss, ssim_loss
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork, check_sides
 from lib.draem.simulate import resize_textures, simulate
-from lib.store import write_bytes
 from lib.tensors import load_plain
+from lib.torch_utils import flushed_denormals, tf32
 
 HISTORY_ROWS = 200
 CHECKPOINT_SECONDS = 60.0  # a run that is killed loses no more than that

@@ -10,10 +10,12 @@ import numpy as np
 import torch
 
 import lib
+from lib.artifacts import atomic
 from lib.classify.backbone import IMAGENET_SHA256, Backbone
 from lib.classify.evaluate import BINARY, MULTICLASS
 from lib.classify.guided import Pooling
 from lib.classify.patches import grid
+from lib.config import Study
 from lib.data.decode import CONVERSION_RULE, RESIZE_RULES, read_rgb
 from lib.line.chain import OUTPUTS, Chain, MapMaker, Sides
 from lib.line.columns import picture_measures, usual_patches
@@ -33,8 +35,6 @@ from lib.pipeline.pictures import FINAL, index
 from lib.pipeline.run import Run
 from lib.pipeline.sources import SOURCES
 from lib.source import whole_library
-from lib.store import atomic
-from lib.study import Study
 
 COMPARED = 200  # labelled images, at most, on which the file is compared with the study's own code
 TOLERANCE = 1e-4  # of a probability

@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from lib.artifacts import write_text
 from lib.classify.conformal import highest_recall
 from lib.classify.evaluate import BINARY, DEFECTIVE, MULTICLASS, informative, used_columns
 from lib.classify.feature_sets import RECIPES
 from lib.classify.mlp import LINEAR, Fitted, fit
+from lib.config import nearest
 from lib.data.groups import objects_of
 from lib.line.columns import Measured, in_order, labelled_measures
 from lib.line.foreign import Reference, reference_of
@@ -27,8 +29,6 @@ from lib.pipeline.pictures import FINAL, index
 from lib.pipeline.predictions import calibration, predictions
 from lib.pipeline.run import Run
 from lib.source import code_of
-from lib.store import write_text
-from lib.study import nearest
 
 RATE = 0.05  # false rejects at which feature sets are compared
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import onnx
 import torch
 
+from lib.artifacts import atomic
 from lib.line.chain import OUTPUTS, Chain
 from lib.line.score import INPUT
-from lib.store import atomic
 
 OPSET = 20  # of 2023: runtimes of the last years read it
 

@@ -20,12 +20,12 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from lib.artifacts import write_text
 from lib.data.decode import FOREIGN_SUFFIXES, SUFFIXES, read_rgb, resize_rgb
 from lib.data.faults import DataError, Fault, printable
 from lib.data.layouts import GROUND_TRUTH
 from lib.line.foreign import Limits, exposure, foreign_reasons
 from lib.line.rule import FOREIGN, REFUSED, Ends, called, decide, in_words
-from lib.store import write_text
 
 FORMAT = "inspection-chain-1"  # what metadata of this kind hold
 JSON = ("classes", "feature_size", "foreign", "parity", "settings", "stand_in", "threshold")

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from lib.arithmetic import flushed_denormals, tf32
 from lib.draem.checkpoints import load_draem, save_draem
 from lib.draem.losses import image_score
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork, check_sides
+from lib.torch_utils import flushed_denormals, tf32
 
 # CPU: flat from here on (one thread, widths 16/8, 64 px: 12.5 ms per image at batch 1, 7.4 at 16, 7.9 at 64).
 # GPU: a guess at what fills one, unmeasured.

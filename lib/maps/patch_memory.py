@@ -21,7 +21,7 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor
 from torch.nn import functional as F
 
-from lib.store import write_bytes
+from lib.artifacts import write_bytes
 
 FORMAT = "patch-memory-1"
 POOL = 30_000  # patches, drawn at random, that the coreset is chosen from

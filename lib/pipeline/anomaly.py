@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import torch
 
+from lib.artifacts import fingerprint, new_array
+from lib.config import Reading
 from lib.draem.losses import image_score
 from lib.maps.crossfit import cross_fitted, mapped
 from lib.pipeline.draem import train_all
@@ -20,8 +22,6 @@ from lib.pipeline.run import Run, each_split
 from lib.pipeline.sources import SOURCES
 from lib.progress import step_bar
 from lib.source import code_of
-from lib.store import fingerprint, new_array
-from lib.study import Reading
 
 
 def map_fold(run: Run, reading: Reading, split: str) -> None:

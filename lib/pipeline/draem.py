@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lib.artifacts import fingerprint, listing_digest
+from lib.config import Reading
 from lib.data.textures import TextureBank, load_texture_bank, texture_folder
 from lib.draem.checkpoints import import_official
 from lib.draem.training import LOSSES, Trained, TrainingSettings, panel, read_checkpoint, train
@@ -23,8 +25,6 @@ from lib.pipeline.run import Run, each_split
 from lib.progress import both, step_bar
 from lib.source import code_of
 from lib.status import steps_of
-from lib.store import fingerprint, listing_digest
-from lib.study import Reading
 
 READINGS: tuple[Reading, ...] = ("as_written", "cross_fitted")  # those that DRAEM makes
 

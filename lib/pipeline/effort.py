@@ -7,9 +7,9 @@ square of the width; a map takes 0.3 of that, a ResNet-18 image of 96 px 6 ms.
 from __future__ import annotations
 
 from lib.classify.patches import N_CHANNELS, grid
+from lib.config import Reading, Study
 from lib.maps.patch_memory import HELD_OUT, POOL, PROJECTED
 from lib.pipeline.run import Run
-from lib.study import Reading, Study
 
 ARITHMETIC, MEMORY_BOUND = (
     3e10,

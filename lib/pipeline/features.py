@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from lib.artifacts import fingerprint
 from lib.classify.features import image_features, map_features
 from lib.classify.guided import Pooling, guided_features
+from lib.config import Reading
 from lib.data.folds import FoldError
 from lib.maps.statistics import AREA_THRESHOLDS, PERCENTILES, map_statistics
 from lib.pipeline.anomaly import map_all, maps
@@ -18,8 +20,6 @@ from lib.pipeline.pictures import FINAL, images, in_test_fold, index, splits
 from lib.pipeline.run import Run, each_part, each_split
 from lib.progress import step_bar
 from lib.source import code_of
-from lib.store import fingerprint
-from lib.study import Reading
 
 IMAGE = "features/image.npy"
 AT_ONCE = (

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lib.artifacts import fingerprint
 from lib.maps.crossfit import HALVES
 from lib.maps.patch_memory import PatchMemory
 from lib.pipeline.effort import memory_effort
@@ -16,7 +17,6 @@ from lib.pipeline.patches import patches, patches_name
 from lib.pipeline.run import Run, each_split
 from lib.progress import step_bar
 from lib.source import code_of
-from lib.store import fingerprint
 
 
 def memory_file(name: str) -> str:

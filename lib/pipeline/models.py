@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from lib.config import Reading
 from lib.maps.crossfit import HALVES, inner_halves
 from lib.pipeline.pictures import in_test_fold, index, splits
 from lib.pipeline.run import Run
-from lib.study import Reading
 
 INNER = "-inner-"
 SUFFIXES: dict[Reading, str] = {

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from lib.artifacts import new_array
 from lib.classify.backbone import Backbone, load_backbone
 from lib.classify.patches import N_CHANNELS, grid, patch_features
 from lib.pipeline.pictures import images
 from lib.pipeline.run import Run
 from lib.progress import step_bar
 from lib.source import code_of
-from lib.store import new_array
 
 
 def backbone(run: Run) -> Backbone:

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lib.artifacts import Store, file_sha256, fingerprint, listing_digest, new_array, write_text
+from lib.config import Study
 from lib.data.catalogue import catalogue
 from lib.data.download import fetch_magnetic_tile
 from lib.data.faults import SHOWN, DataError, as_table
@@ -20,8 +22,6 @@ from lib.data.synthetic import MARKER, write_standin
 from lib.pipeline.run import PROJECT, Run
 from lib.progress import step_bar
 from lib.source import code_of
-from lib.store import Store, file_sha256, fingerprint, listing_digest, new_array, write_text
-from lib.study import Study
 
 FINAL = "final-0"  # a split without test images, no part of `splits`: what new images are judged by is fitted in it
 

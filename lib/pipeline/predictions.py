@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lib.artifacts import fingerprint
 from lib.classify.calibration import absent, inner_parts
 from lib.classify.evaluate import DIAGNOSTICS, FoldResult, evaluate_fold, thin
 from lib.classify.feature_sets import BASELINES, CHEAP, CHEAP_GUIDED, GUIDED, MAIN, RECIPES, TOGETHER
+from lib.config import Reading
 from lib.data.folds import FoldError
 from lib.engine import cores, run_tasks
 from lib.pipeline.features import IMAGE, feature_all, guided_name, map_feature_name, map_stats_name
@@ -21,8 +23,6 @@ from lib.pipeline.pictures import in_test_fold, index, splits
 from lib.pipeline.run import Run
 from lib.progress import step_bar
 from lib.source import code_of
-from lib.store import fingerprint
-from lib.study import Reading
 
 CALIBRATION, CHECK, SOURCE_CHECK = "calibration", "map_fit_check", "map_source_check"
 CHECKS = (CHECK, SOURCE_CHECK)  # classification again with maps made otherwise, where the study asks for it

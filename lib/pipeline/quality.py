@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lib.artifacts import file_sha256
 from lib.maps.quality import image_auroc, pixel_quality
 from lib.pipeline.anomaly import map_all, maps
 from lib.pipeline.models import map_name, map_splits
 from lib.pipeline.pictures import in_test_fold, index, masks
 from lib.pipeline.run import Run
 from lib.source import code_of
-from lib.store import file_sha256
 
 NAME = "maps/quality.csv"
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lib.artifacts import Store
+from lib.config import Study
 from lib.data.synthetic import PRODUCTS
 from lib.engine import at_once, run_tasks
-from lib.store import Store
-from lib.study import Study
 
 PROJECT = Path(__file__).resolve().parents[2]
 NAMED = (*PRODUCTS, "magnetic_tile")  # data sets known by name

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from lib.config import Reading
 from lib.maps.source import FittedSource
 from lib.pipeline.draem import draem_file, load_draem, train_fold
 from lib.pipeline.memory import fit_memory, load_memory, memory_file
 from lib.pipeline.patches import patches, patches_name, patches_of
 from lib.pipeline.pictures import images
 from lib.pipeline.run import Run
-from lib.study import Reading
 
 Pictures = Callable[[int], np.ndarray]  # some pictures, (n, side, side, 3) uint8, at the side asked for
 

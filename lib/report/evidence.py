@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from lib.config import Study
 from lib.pipeline.predictions import SOURCE_CHECK, calibration, predictions
 from lib.pipeline.run import Run
 from lib.report.baselines import against_method
@@ -16,7 +17,6 @@ from lib.report.map_fit import ByPlace, basis, excess_rejects, side_by_side
 from lib.report.metrics import summary
 from lib.report.points import operating_numbers
 from lib.report.statistics import compare
-from lib.study import Study
 
 
 @dataclass(frozen=True)

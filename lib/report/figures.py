@@ -23,7 +23,7 @@ from matplotlib.patches import Patch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from lib.store import atomic
+from lib.artifacts import atomic
 
 # After Okabe and Ito: told apart by colour-blind readers, and in grey by lightness, dash, marker and hatch.
 PALETTE = {"image": "#0072B2", "map": "#E69F00", "both": "#00473A"}

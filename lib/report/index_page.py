@@ -15,13 +15,13 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from lib.artifacts import write_text
 from lib.pipeline.anomaly import maps, scores
 from lib.pipeline.pictures import closeups, in_test_fold, index, splits
 from lib.pipeline.run import Run
 from lib.report.figures import MAP_COLOURS
 from lib.report.page import accessible, embedded, render_index, versions
 from lib.report.show import caption
-from lib.store import write_text
 
 SHOWN = ("samples", "recalls", "recall-and-false-rejects", "degradation-by-class", "hits-and-misses")
 SHOWN_OVER_ALL = ("degradation", "label-economy")

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from lib.artifacts import Store
 from lib.classify.intervals import clopper_pearson
 from lib.data.faults import printable
 from lib.line.columns import maps_of, pictures_of
@@ -22,7 +23,6 @@ from lib.pipeline.run import Run
 from lib.report.figures import OUTLINE, PALETTE, bare, footnote, plain
 from lib.report.galleries import overlaid
 from lib.report.names import SPOKEN
-from lib.store import Store
 
 VERDICTS = "verdicts.csv"
 SIDE = 128  # pixels of a picture on the sheet

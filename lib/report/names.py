@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lib.study import Reading, Study
+from lib.config import Reading, Study
 
 FEATURE_NAMES = {
     "image": "Image",

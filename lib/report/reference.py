@@ -18,13 +18,13 @@ import nbformat
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from lib.artifacts import Store, write_text
+from lib.config import Study
 from lib.data.synthetic import PRODUCTS
 from lib.pipeline.run import PROJECT, Run, open_run
 from lib.report.index_page import write_index
 from lib.report.page import notebook_html, versions
 from lib.series import NOTEBOOKS
-from lib.store import Store, write_text
-from lib.study import Study
 
 HOME = PROJECT / "outputs" / "reference"
 PHOTOGRAPHS = (

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from lib.store import write_text
+from lib.artifacts import write_text
 
 MISSING = "–"
 LEFT = ' class="left"'  # heads of columns that name rows

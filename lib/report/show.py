@@ -12,13 +12,13 @@ import pandas as pd
 from IPython.display import HTML, Markdown, display
 from matplotlib.figure import Figure
 
+from lib.artifacts import write_text
+from lib.config import Study
 from lib.pipeline.run import Run
 from lib.report.figures import save_figure
 from lib.report.names import maps_of
 from lib.report.page import accessible
 from lib.report.rendering import Table
-from lib.store import write_text
-from lib.study import Study
 
 
 def caption(run: Run, through: int = 3) -> str:

@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from lib.artifacts import Store
 from lib.report.figures import bare, footnote, plain
-from lib.store import Store
 
 ACROSS = 6  # pictures beside each other: large enough to judge, small enough for a page
 LISTED, APART = "labels-next.csv", "labels-next-model.csv"

@@ -19,12 +19,12 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from lib.artifacts import write_text
 from lib.classify.backbone import load_backbone
 from lib.classify.features import image_features
 from lib.classify.mlp import fit_predict
 from lib.pipeline import pictures
 from lib.pipeline.run import PROJECT, Run, open_run
-from lib.store import write_text
 
 
 def probabilities(

@@ -16,11 +16,11 @@ import numpy as np
 import pandas as pd
 import torch
 
+from lib.artifacts import write_text
+from lib.config import parse_settings
 from lib.maps.quality import image_auroc, pixel_quality
 from lib.pipeline import anomaly, draem, pictures
 from lib.pipeline.run import PROJECT, open_run
-from lib.store import write_text
-from lib.study import parse_settings
 
 
 def measure(dataset: str, preset: str, data: str, study_dir: Path, settings: dict[str, str]) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lib.artifacts import write_text
 from lib.classify.evaluate import evaluate_fold
 from lib.classify.guided import Pooling, guided_features
 from lib.pipeline.anomaly import map_all, maps
@@ -24,7 +25,6 @@ from lib.pipeline.predictions import _inner_parts
 from lib.pipeline.quality import map_quality
 from lib.pipeline.run import PROJECT, Run, open_run
 from lib.report.metrics import ALL, POOLED, RECALL_AT, summary
-from lib.store import write_text
 
 METRICS = (RECALL_AT, "binary_auc", "weighted_auc", "defect_recall", "false_reject_rate")
 WAYS: dict[str, tuple[str, Pooling | None]] = {

@@ -20,6 +20,7 @@ import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from lib.classify.intervals import clopper_pearson
+from lib.config import parse_settings
 from lib.data.catalogue import Catalogue, catalogue
 from lib.data.synthetic import PRODUCTS, write_standin
 from lib.line.columns import picture_measures
@@ -27,7 +28,6 @@ from lib.line.fit import fitted_line, threshold_of
 from lib.line.folder import read_folder
 from lib.line.verdicts import FOREIGN, LOOK, PASS, REJECT, tabulate
 from lib.pipeline.run import open_run
-from lib.study import parse_settings
 
 
 def held_out(known: Catalogue, parts: int, seed: int) -> list[np.ndarray]:

@@ -24,6 +24,7 @@ import torch
 from scipy import stats
 from sklearn.metrics import pairwise_distances_argmin_min
 
+from lib.artifacts import atomic, write_text
 from lib.classify.backbone import load_backbone
 from lib.classify.features import image_features
 from lib.classify.mlp import HIDDEN, LINEAR, fit_predict
@@ -32,7 +33,6 @@ from lib.line.labels import CERTAIN, doubt, far_and_worth, next_labels, standard
 from lib.pipeline.run import PROJECT
 from lib.report.figures import house_style
 from lib.report.metrics import binary_auc, recall_at
-from lib.store import atomic, write_text
 
 GOOD = "good"
 DRAWN = {"good": 1200, "defect": 150}  # pictures per class, from which every repeat draws its own

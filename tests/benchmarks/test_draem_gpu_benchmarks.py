@@ -12,11 +12,11 @@ import pytest
 import torch
 from PIL import Image
 
+from lib.config import Study
 from lib.data.synthetic import PRODUCTS
 from lib.draem import simulate as ours
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.draem.training import TrainingSettings, train
-from lib.study import Study
 
 from . import naive_draem as naive
 from .test_draem_benchmarks import OUTPUT, as_bank, machine, pictures

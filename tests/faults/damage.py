@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from lib.store import MANIFEST, Store
+from lib.artifacts import MANIFEST, Store
 from tests.faults.study import differences, digests, run
 
 

@@ -13,7 +13,7 @@ import onnx
 import pytest
 from PIL import Image
 
-from lib.command import UsageError, parser
+from lib.cli import UsageError, parser
 from lib.deploy import deployment
 from lib.line import export
 from lib.line.columns import picture_measures

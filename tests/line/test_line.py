@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from lib.classify.feature_sets import RECIPES
-from lib.command import UsageError
-from lib.inspection import require_current
+from lib.cli import UsageError
+from lib.cli_inspection import require_current
 from lib.line.columns import labelled_measures
 from lib.line.fit import (
     LineError,

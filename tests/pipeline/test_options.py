@@ -11,12 +11,12 @@ from PIL import Image
 from torchvision.models import resnet18
 
 from lib.classify import mlp
+from lib.config import Study
 from lib.draem.checkpoints import export_official
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.pipeline.features import image_feature_table
 from lib.pipeline.predictions import CHECKS, calibration, classify_fold, predictions
 from lib.pipeline.run import open_run
-from lib.study import Study
 from tests.pipeline.plates import draw_plates
 
 SETTINGS = {"weights": "random-init", "leak_check": "none", "keep": (0.5, 1.0), "folds": 2, "mlp": (4,)}

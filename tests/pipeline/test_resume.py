@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from lib.cluster import local_cluster
+from lib.config import Study
 from lib.draem import training
 from lib.pipeline import draem, effort
 from lib.pipeline.draem import all_draems, train_fold
@@ -13,7 +14,6 @@ from lib.pipeline.effort import feature_effort, map_effort, memory_effort, train
 from lib.pipeline.features import feature_all
 from lib.pipeline.pictures import images
 from lib.pipeline.run import open_run
-from lib.study import Study
 
 SETTINGS = {"weights": "random-init", "draem_steps": 6, "leak_check": "none"}
 

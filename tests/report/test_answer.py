@@ -2,9 +2,9 @@
 
 import pandas as pd
 
+from lib.config import Study
 from lib.report.answer import answers
 from lib.report.evidence import weigh
-from lib.study import Study
 from tests.report.made_up import study
 
 NONE = pd.DataFrame()

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from lib.config import Study
 from lib.pipeline.run import Run
 from lib.report import explorer as explorer_module
 from lib.report.closeup import OUTLINE, overlay
@@ -27,7 +28,6 @@ from lib.report.thresholds import (
     scored_images,
     verdicts,
 )
-from lib.study import Study
 from tests.report.made_up import rows
 
 HOSTILE = "<img src=x onerror=alert(1)>"

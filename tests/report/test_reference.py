@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from lib.artifacts import file_sha256
 from lib.report.reference import HOME, copy_study, smaller, without_paths
 from lib.series import NOTEBOOKS
-from lib.store import file_sha256
 
 ROOT = Path(__file__).parents[2]
 MACHINE = re.compile(r"(?<![\w./-])/(?:home|root|tmp|work|usr|mnt|private|Users)/")

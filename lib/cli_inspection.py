@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lib.artifacts import StaleError, Store, only_proven
 from lib.classify.feature_sets import RECIPES
-from lib.command import UsageError, absolute, parser
+from lib.cli import UsageError, absolute, parser
+from lib.config import nearest
 from lib.data.faults import DataError, printable
 from lib.data.folds import FoldError
 from lib.line.folder import read_folder
 from lib.pipeline.predictions import predictions
 from lib.pipeline.run import Run, open_run
 from lib.series import Job
-from lib.store import StaleError, Store, only_proven
-from lib.study import nearest
 
 NOTEBOOK = "07_inspection"
 SHOWS = "04_classification"  # the notebook whose record says how a data set was run
