@@ -15,8 +15,8 @@ import torch
 from lib.artifacts import write_text
 from lib.classify.backbone import WEIGHT_NAMES, WeightsError, resolve_weights
 from lib.config import PRESETS, Study, StudyError, nearest, parse_settings
-from lib.data.faults import printable
 from lib.data.synthetic import PRODUCTS
+from lib.datasets.errors import printable
 from lib.pipeline.run import NAMED, Run, dataset_folder, open_run
 from lib.presets import of_this_machine
 from lib.series import NOTEBOOKS

@@ -15,8 +15,8 @@ from lib.artifacts import StaleError, Store, only_proven
 from lib.classify.feature_sets import RECIPES
 from lib.cli import UsageError, absolute, parser
 from lib.config import nearest
-from lib.data.faults import DataError, printable
-from lib.data.folds import FoldError
+from lib.datasets.errors import DataError, printable
+from lib.datasets.splits import FoldError
 from lib.line.folder import read_folder
 from lib.pipeline.predictions import predictions
 from lib.pipeline.run import Run, open_run

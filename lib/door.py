@@ -15,11 +15,11 @@ from lib.classify.backbone import WeightsError, check_weights
 from lib.classify.evaluate import DEFECTIVE
 from lib.cli import Plan
 from lib.cost import Size, disk_bytes, memory_bytes
-from lib.data.download import DownloadError
-from lib.data.faults import DataError, printable
-from lib.data.folds import FoldError, make_folds, schemes_for
 from lib.data.synthetic import PRODUCTS
 from lib.data.textures import load_texture_bank
+from lib.datasets.download import DownloadError
+from lib.datasets.errors import DataError, printable
+from lib.datasets.splits import FoldError, make_folds, schemes_for
 from lib.draem.checkpoints import import_official
 from lib.engine import EngineError, run_tasks
 from lib.machine import memory_free

@@ -26,8 +26,8 @@ from lib import cli, door
 from lib.artifacts import Store
 from lib.classify import embedded
 from lib.classify.backbone import load_backbone
-from lib.data import decode, images
-from lib.data.faults import printable
+from lib.datasets import image_io, images
+from lib.datasets.errors import printable
 from lib.draem.checkpoints import export_official
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.pipeline import pictures
@@ -292,13 +292,13 @@ def _(at, patch):
     "file without permission", "no permission to read it", "give yourself read permission", file="good/1.png"
 )
 def _(at, patch):
-    def forbidden(path, read=decode.read_bytes):
+    def forbidden(path, read=image_io.read_bytes):
         if path.name == "1.png" and path.parent.name == "good":
-            raise decode.refused(path, "no permission to read it", "give yourself read permission")
+            raise image_io.refused(path, "no permission to read it", "give yourself read permission")
         return read(path)
 
     if os.geteuid() == 0:  # nothing is forbidden to root
-        for module in (decode, images):
+        for module in (image_io, images):
             patch.setattr(module, "read_bytes", forbidden)
     (at / "parts/good/1.png").chmod(0)
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from lib.classify.feature_sets import SOURCES
 from lib.classify.features import image_features, map_features
 from lib.classify.guided import Pooling, Usual, pool
-from lib.data.images import load_stack
+from lib.datasets.images import load_stack
 from lib.line.foreign import exposure
 from lib.maps.crossfit import TESTED, cross_fitted, mapped
 from lib.maps.statistics import map_statistics

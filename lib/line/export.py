@@ -16,7 +16,7 @@ from lib.classify.evaluate import BINARY, MULTICLASS
 from lib.classify.guided import Pooling
 from lib.classify.patches import grid
 from lib.config import Study
-from lib.data.decode import CONVERSION_RULE, RESIZE_RULES, read_rgb
+from lib.datasets.image_io import CONVERSION_RULE, RESIZE_RULES, read_rgb
 from lib.line.chain import OUTPUTS, Chain, MapMaker, Sides
 from lib.line.columns import picture_measures, usual_patches
 from lib.line.fit import Line

@@ -21,7 +21,7 @@ from lib.classify.evaluate import BINARY, DEFECTIVE, MULTICLASS, informative, us
 from lib.classify.feature_sets import RECIPES
 from lib.classify.mlp import LINEAR, Fitted, fit
 from lib.config import nearest
-from lib.data.groups import objects_of
+from lib.datasets.groups import objects_of
 from lib.line.columns import Measured, in_order, labelled_measures
 from lib.line.foreign import Reference, reference_of
 from lib.line.threshold import Evidence, Threshold, choose_threshold

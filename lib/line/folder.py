@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lib.data.catalogue import try_all
-from lib.data.faults import DataError, Fault, as_table
-from lib.data.images import examine
-from lib.data.layouts import GROUND_TRUTH, walk
+from lib.datasets.catalog import try_all
+from lib.datasets.errors import DataError, Fault, as_table
+from lib.datasets.images import examine
+from lib.datasets.layouts import GROUND_TRUTH, walk
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Folder:
 
 
 def read_folder(root: Path) -> Folder:
-    """Find and fully decode all pictures below `root`, by the rules of `lib.data.images`.
+    """Find and fully decode all pictures below `root`, by the rules of `lib.datasets.images`.
 
     A bad file is listed and the rest goes on. Raises DataError with every fault where no picture can be used.
     """

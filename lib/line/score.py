@@ -21,9 +21,9 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from lib.artifacts import write_text
-from lib.data.decode import FOREIGN_SUFFIXES, SUFFIXES, read_rgb, resize_rgb
-from lib.data.faults import DataError, Fault, printable
-from lib.data.layouts import GROUND_TRUTH
+from lib.datasets.errors import DataError, Fault, printable
+from lib.datasets.image_io import FOREIGN_SUFFIXES, SUFFIXES, read_rgb, resize_rgb
+from lib.datasets.layouts import GROUND_TRUTH
 from lib.line.foreign import Limits, exposure, foreign_reasons
 from lib.line.rule import FOREIGN, REFUSED, Ends, called, decide, in_words
 

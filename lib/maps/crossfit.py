@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from lib.data.folds import FoldError
+from lib.datasets.splits import FoldError
 from lib.maps.source import FittedSource
 
 HALVES = 2

@@ -10,7 +10,7 @@ from lib.artifacts import fingerprint
 from lib.classify.features import image_features, map_features
 from lib.classify.guided import Pooling, guided_features
 from lib.config import Reading
-from lib.data.folds import FoldError
+from lib.datasets.splits import FoldError
 from lib.maps.statistics import AREA_THRESHOLDS, PERCENTILES, map_statistics
 from lib.pipeline.anomaly import map_all, maps
 from lib.pipeline.effort import feature_effort

@@ -13,12 +13,12 @@ import pandas as pd
 
 from lib.artifacts import Store, file_sha256, fingerprint, listing_digest, new_array, write_text
 from lib.config import Study
-from lib.data.catalogue import catalogue
-from lib.data.download import fetch_magnetic_tile
-from lib.data.faults import SHOWN, DataError, as_table
-from lib.data.folds import make_folds, schemes_for
-from lib.data.images import load_masks, load_stack
 from lib.data.synthetic import MARKER, write_standin
+from lib.datasets.catalog import catalogue
+from lib.datasets.download import fetch_magnetic_tile
+from lib.datasets.errors import SHOWN, DataError, as_table
+from lib.datasets.images import load_masks, load_stack
+from lib.datasets.splits import make_folds, schemes_for
 from lib.pipeline.run import PROJECT, Run
 from lib.progress import step_bar
 from lib.source import code_of
@@ -72,7 +72,7 @@ def index(run: Run) -> pd.DataFrame:
     root = data_root(run)
     groups = Path(run.study.groups) if run.study.groups else None
     inputs = {
-        "code": code_of("lib.data.catalogue"),
+        "code": code_of("lib.datasets.catalog"),
         "dataset": run.dataset,
         "listing": listing_digest(root),
         "groups_file": file_sha256(groups) if groups else "",
@@ -127,7 +127,7 @@ def folds(run: Run) -> pd.DataFrame:
     """Return which image is tested in which fold: one row per (scheme, id), the scheme to believe first."""
     table = index(run)
     inputs = {
-        "code": code_of("lib.data.folds"),
+        "code": code_of("lib.datasets.splits"),
         "index": run.store.digest("index.parquet"),
         **run.study.values(("folds", "cv", "leak_check", "seed")),
     }
@@ -165,7 +165,7 @@ def images(run: Run, side: int) -> np.ndarray:
     table = index(run)
     name = f"images/{side}.npy"
     inputs = {
-        "code": code_of("lib.data.images"),
+        "code": code_of("lib.datasets.images"),
         "pictures": fingerprint({"sha256": table["sha256"].tolist()}),  # whatever their labels and groups
         "side": side,
         **run.study.values(("resize",)),

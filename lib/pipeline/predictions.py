@@ -15,7 +15,7 @@ from lib.classify.calibration import absent, inner_parts
 from lib.classify.evaluate import DIAGNOSTICS, FoldResult, evaluate_fold, thin
 from lib.classify.feature_sets import BASELINES, CHEAP, CHEAP_GUIDED, GUIDED, MAIN, RECIPES, TOGETHER
 from lib.config import Reading
-from lib.data.folds import FoldError
+from lib.datasets.splits import FoldError
 from lib.engine import cores, run_tasks
 from lib.pipeline.features import IMAGE, feature_all, guided_name, map_feature_name, map_stats_name
 from lib.pipeline.models import map_name, map_splits

@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
-from lib.data.groups import objects_of
+from lib.datasets.groups import objects_of
 from lib.report.metrics import (
     ALL,
     RATE,

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from scipy import ndimage
 
-from lib.data.images import load_masks, load_stack
+from lib.datasets.images import load_masks, load_stack
 from lib.pipeline.anomaly import maps
 from lib.pipeline.pictures import index
 from lib.pipeline.run import Run

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from lib.artifacts import Store
 from lib.classify.intervals import clopper_pearson
-from lib.data.faults import printable
+from lib.datasets.errors import printable
 from lib.line.columns import maps_of, pictures_of
 from lib.line.fit import Line
 from lib.line.folder import Folder

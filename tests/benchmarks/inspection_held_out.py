@@ -21,8 +21,8 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from lib.classify.intervals import clopper_pearson
 from lib.config import parse_settings
-from lib.data.catalogue import Catalogue, catalogue
 from lib.data.synthetic import PRODUCTS, write_standin
+from lib.datasets.catalog import Catalogue, catalogue
 from lib.line.columns import picture_measures
 from lib.line.fit import fitted_line, threshold_of
 from lib.line.folder import read_folder

@@ -26,7 +26,7 @@ from lib.classify.backbone import load_backbone
 from lib.classify.guided import Pooling
 from lib.classify.mlp import fit
 from lib.classify.patches import N_CHANNELS, grid
-from lib.data.decode import decode, resize_rgb, to_rgb
+from lib.datasets.image_io import decode, resize_rgb, to_rgb
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.line.chain import Chain, MapMaker, Sides
 from lib.line.graph import Dense, DraemMaps, GuidedPooling, MemoryMaps, Nearest

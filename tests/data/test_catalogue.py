@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lib.data.catalogue import COLUMNS, catalogue
-from lib.data.faults import DataError
+from lib.datasets.catalog import COLUMNS, catalogue
+from lib.datasets.errors import DataError
 
 TILES = Path(__file__).parents[2] / ".." / "shared" / "data" / "magnetic_tile"
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lib.data import download
-from lib.data.download import DownloadError, fetch_magnetic_tile, read_manifest
+from lib.datasets import download
+from lib.datasets.download import DownloadError, fetch_magnetic_tile, read_manifest
 
 TILES = Path(__file__).parents[2] / ".." / "shared" / "data" / "magnetic_tile"
 FILES = {"MT_Free/Imgs/exp1_num_1.jpg": b"first", "MT_Free/Imgs/exp1_num_1.png": b"second"}

@@ -2,7 +2,7 @@ import pickle
 
 import pytest
 
-from lib.data.faults import SHOWN, DataError, Fault, as_table, printable
+from lib.datasets.errors import SHOWN, DataError, Fault, as_table, printable
 
 
 def test_every_fault_is_kept_and_the_first_fifty_are_told():
@@ -60,7 +60,7 @@ def test_jupyter_shows_the_table_without_lines_of_the_program():
     shown = []
     shell._showtraceback = lambda kind, error, lines: shown.extend(lines)
     shell.run_cell(
-        "from lib.data.faults import DataError, Fault\n"
+        "from lib.datasets.errors import DataError, Fault\n"
         "raise DataError([Fault('a.png', 'empty', 'remove it'), Fault('b.png', 'empty', 'remove it')])"
     )
     assert [line.split()[0] for line in shown] == ["2", "file", "a.png", "b.png"]

@@ -3,9 +3,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from lib.data import folds as folds_module
-from lib.data.catalogue import catalogue
-from lib.data.folds import FoldError, describe_folds, make_folds, schemes_for
+from lib.datasets import splits as folds_module
+from lib.datasets.catalog import catalogue
+from lib.datasets.splits import FoldError, describe_folds, make_folds, schemes_for
 
 TILES = Path(__file__).parents[2] / ".." / "shared" / "data" / "magnetic_tile"
 

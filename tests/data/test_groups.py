@@ -1,6 +1,6 @@
 import pytest
 
-from lib.data.groups import groups_from_file, groups_from_regex, tile_groups
+from lib.datasets.groups import groups_from_file, groups_from_regex, tile_groups
 
 IDS = ["good/1.png", "good/2.png", "crack/1.png"]
 

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lib.data.faults import DataError
-from lib.data.images import (
+from lib.datasets.errors import DataError
+from lib.datasets.images import (
     CONVERSION_RULE,
     RESIZE_RULES,
     examine,

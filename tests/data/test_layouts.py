@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.data.layouts import Entry, read_layout
+from lib.datasets.layouts import Entry, read_layout
 
 
 def touch(root: Path, *names: str) -> Path:

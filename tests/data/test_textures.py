@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from lib.data import textures
-from lib.data.faults import DataError
 from lib.data.textures import FAMILIES, height_field, load_texture_bank, noise_field, procedural_textures
+from lib.datasets.errors import DataError
 
 SHARED_DTD = Path(__file__).parents[2] / ".." / "shared" / "data" / "dtd" / "images"
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lib.data.faults import DataError
+from lib.datasets.errors import DataError
 from lib.line.folder import read_folder
 from lib.line.verdicts import LOOK, PASS, REJECT, decide, in_order, tabulate
 from tests.line import made_up

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from lib.data.folds import FoldError
+from lib.datasets.splits import FoldError
 from lib.maps.crossfit import IMAGES_AT_ONCE, TESTED, cross_fitted, inner_halves
 
 LABELS = np.repeat(["good", "dent", "hole"], [24, 8, 8])

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lib.data.faults import Fault
-from lib.data.layouts import TILE_NAME
+from lib.datasets.errors import Fault
+from lib.datasets.layouts import TILE_NAME
 
 TILE_GAP = (
     150  # magnetic tiles: shots of one tile are numbered closer than this (210 groups, on the safe side)

@@ -13,10 +13,10 @@ import pandas as pd
 from PIL import Image
 from scipy import ndimage
 
-from lib.data.decode import CONVERSION_RULE as CONVERSION_RULE
-from lib.data.decode import RESIZE_RULES as RESIZE_RULES
-from lib.data.decode import decode, fit, read_bytes, read_rgb, refused, resize_rgb, scaled_size, to_rgb
-from lib.data.faults import DataError, Fault
+from lib.datasets.errors import DataError, Fault
+from lib.datasets.image_io import CONVERSION_RULE as CONVERSION_RULE
+from lib.datasets.image_io import RESIZE_RULES as RESIZE_RULES
+from lib.datasets.image_io import decode, fit, read_bytes, read_rgb, refused, resize_rgb, scaled_size, to_rgb
 
 READERS = 8  # threads: decoding and hashing release the interpreter lock
 

@@ -14,10 +14,10 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 
-from lib.data.faults import DataError, Fault, as_table
-from lib.data.groups import groups_from_file, groups_from_regex, tile_groups
-from lib.data.images import READERS, Examined, examine, read_mask
-from lib.data.layouts import Entry, Listing, read_layout
+from lib.datasets.errors import DataError, Fault, as_table
+from lib.datasets.groups import groups_from_file, groups_from_regex, tile_groups
+from lib.datasets.images import READERS, Examined, examine, read_mask
+from lib.datasets.layouts import Entry, Listing, read_layout
 
 GOOD_NAMES = ("good", "ok", "normal", "free")
 COLUMNS = {

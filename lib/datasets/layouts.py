@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from lib.data.decode import FOREIGN_SUFFIXES, SUFFIXES
-from lib.data.faults import Fault
+from lib.datasets.errors import Fault
+from lib.datasets.image_io import FOREIGN_SUFFIXES, SUFFIXES
 
 LAYOUTS: dict[str, str] = {
     "class_folders": "a folder per class, masks in ground_truth/<class>/<stem>_mask.png or <stem>.png",
