@@ -31,7 +31,6 @@ from lib.cluster import local_cluster
 from lib.config import PRESETS, Study, choices
 from lib.console import Console, say
 from lib.cost import Size, calibrate, estimate
-from lib.data.synthetic import PRODUCTS
 from lib.deploy import deployment
 from lib.door import input_faults, resource_faults
 from lib.engine import EngineError, cores
@@ -45,6 +44,7 @@ from lib.report.index_page import ESTIMATE, write_index
 from lib.report.inspection import VERDICTS
 from lib.series import NOTEBOOKS, Job, NotebookError
 from lib.status import shown
+from lib.synthetic.products import PRODUCTS
 
 
 def check_data(work: Plan) -> None:

@@ -15,11 +15,11 @@ import torch
 from lib.artifacts import write_text
 from lib.classify.backbone import WEIGHT_NAMES, WeightsError, resolve_weights
 from lib.config import PRESETS, Study, StudyError, nearest, parse_settings
-from lib.data.synthetic import PRODUCTS
 from lib.datasets.errors import printable
 from lib.pipeline.run import NAMED, Run, dataset_folder, open_run
 from lib.presets import of_this_machine
 from lib.series import NOTEBOOKS
+from lib.synthetic.products import PRODUCTS
 
 EXTERNAL = ("weights", "textures", "draem_checkpoint", "groups")  # settings that name files or folders
 FOLDERS = ("textures", "draem_checkpoint")  # those of them that are folders

@@ -17,11 +17,11 @@ from lib.classify.mlp import fit_predict
 from lib.classify.patches import N_CHANNELS, grid
 from lib.classify.selection import mutual_information, n_selected
 from lib.config import Reading, Study
-from lib.data.textures import procedural_textures
 from lib.draem.training import TrainingSettings, train
 from lib.maps.crossfit import HALVES
 from lib.maps.patch_memory import HELD_OUT
 from lib.pipeline.effort import compared_seconds, coreset_seconds
+from lib.synthetic.textures import procedural_textures
 
 TEXTURES = 400  # pictures of the bank that DRAEM's anomalies are cut from
 PROCESS_BYTES = 350_000_000  # Python with PyTorch and what else a kernel imports

@@ -15,8 +15,6 @@ from lib.classify.backbone import WeightsError, check_weights
 from lib.classify.evaluate import DEFECTIVE
 from lib.cli import Plan
 from lib.cost import Size, disk_bytes, memory_bytes
-from lib.data.synthetic import PRODUCTS
-from lib.data.textures import load_texture_bank
 from lib.datasets.download import DownloadError
 from lib.datasets.errors import DataError, printable
 from lib.datasets.splits import FoldError, make_folds, schemes_for
@@ -28,6 +26,8 @@ from lib.pipeline.models import all_models, good_rows
 from lib.pipeline.pictures import folds, index
 from lib.pipeline.predictions import check_training_parts
 from lib.pipeline.run import Run
+from lib.synthetic.products import PRODUCTS
+from lib.synthetic.textures import load_texture_bank
 
 FAULTS = (DataError, FoldError, DownloadError, WeightsError, EngineError, OSError, ValueError)
 PATIENCE_S = 5.0  # seconds that a scheduler has to open a connection

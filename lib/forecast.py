@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 from lib.config import PRESETS, Study, StudyError
 from lib.cost import Size, Speed, calibrate, disk, disk_bytes, estimate, memory, memory_bytes
-from lib.data.synthetic import PRODUCTS
 from lib.machine import memory_free
 from lib.pipeline.run import Run
 from lib.status import shown
+from lib.synthetic.products import PRODUCTS
 
 NIGHT = 12 * 3600.0  # seconds; what is called within a night
 

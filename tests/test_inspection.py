@@ -14,10 +14,10 @@ from lib.artifacts import Store
 from lib.cli import UsageError, parser, plan
 from lib.cli_inspection import DEFAULT_RECALL, inspection, results_folder
 from lib.config import Study
-from lib.data.synthetic import render
 from lib.deploy import deployment
 from lib.report.index_page import _notebooks
 from lib.series import snapshot
+from lib.synthetic.products import render
 from tests.whole import run_all
 
 

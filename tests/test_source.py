@@ -10,7 +10,7 @@ from lib import source
 from lib.source import LIBRARY, code_of, reached, whole_library
 
 STEPS = {
-    "draem": ("lib.draem.training", "lib.draem.checkpoints", "lib.data.textures"),
+    "draem": ("lib.draem.training", "lib.draem.checkpoints", "lib.synthetic.textures"),
     "maps": ("lib.maps.draem", "lib.maps.crossfit"),
     "features": ("lib.classify.features",),
     "predictions": ("lib.classify.evaluate", "lib.classify.calibration"),
@@ -62,7 +62,7 @@ def test_comments_docstrings_and_layout_redo_nothing(library):
 
 def test_draem_reaches_what_it_is_made_of_and_no_report():
     found = reached(STEPS["draem"])
-    assert {"lib.draem.losses", "lib.draem.perlin", "lib.data.textures_fields"} <= found
+    assert {"lib.draem.losses", "lib.draem.perlin", "lib.synthetic.noise"} <= found
     assert not {name for name in found if name.startswith(("lib.report", "lib.classify", "lib.artifacts"))}
 
 

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 from lib.data.defects import KINDS, flawed
 from lib.data.recipes import recipe_surfaces
-from lib.data.textures import FAMILIES
-from lib.data.textures_fields import Draws
+from lib.synthetic.noise import Draws
+from lib.synthetic.textures import FAMILIES
 
 CELL = 16  # pixels per cell of layer 3
 SEEN = 0.3  # coverage from which on a cell counts as flawed

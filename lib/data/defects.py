@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lib.data.textures_fields import Draws, fractal, grid, smoothstep
+from lib.synthetic.noise import Draws, fractal, grid, smoothstep
 
 Flaw = Callable[
     [Tensor, Draws], tuple[Tensor, Tensor]

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib.data.textures import FAMILIES, coloured
-from lib.data.textures_families import HEIGHTS
-from lib.data.textures_fields import Draws
+from lib.synthetic.noise import Draws
+from lib.synthetic.texture_families import HEIGHTS
+from lib.synthetic.textures import FAMILIES, coloured
 
 PLAY = 0.12  # by how much of its range a recipe's parameter may differ between instances
 

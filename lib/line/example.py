@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from lib.data.synthetic import PRODUCTS, render
 from lib.line.fit import LineError
 from lib.pipeline.run import Run
 from lib.source import code_of
+from lib.synthetic.products import PRODUCTS, render
 
 EACH = 6  # pictures of a class
 
@@ -42,6 +42,6 @@ def unseen_pictures(run: Run, each: int = EACH) -> Path:
         return {"files": files}
 
     settings = study.values(("standin_scale", "standin_side", "seed"))
-    inputs = {"product": run.dataset, "each": each, "code": code_of("lib.data.synthetic"), **settings}
+    inputs = {"product": run.dataset, "each": each, "code": code_of("lib.synthetic.products"), **settings}
     run.store.make("unseen.csv", inputs, write)
     return folder

@@ -12,7 +12,6 @@ import pandas as pd
 
 from lib.artifacts import fingerprint, listing_digest
 from lib.config import Reading
-from lib.data.textures import TextureBank, load_texture_bank, texture_folder
 from lib.draem.checkpoints import import_official
 from lib.draem.training import LOSSES, Trained, TrainingSettings, panel, read_checkpoint, train
 from lib.engine import report
@@ -25,6 +24,7 @@ from lib.pipeline.run import Run, each_split
 from lib.progress import both, step_bar
 from lib.source import code_of
 from lib.status import steps_of
+from lib.synthetic.textures import TextureBank, load_texture_bank, texture_folder
 
 READINGS: tuple[Reading, ...] = ("as_written", "cross_fitted")  # those that DRAEM makes
 
@@ -70,7 +70,7 @@ def train_fold(run: Run, name: str) -> dict[str, Any]:
     settings = training_settings(run, name, len(rows))
     folder, imported = texture_folder(run.study.textures), run.study.draem_checkpoint
     inputs = {
-        "code": code_of("lib.draem.training", "lib.draem.checkpoints", "lib.data.textures"),
+        "code": code_of("lib.draem.training", "lib.draem.checkpoints", "lib.synthetic.textures"),
         "images": run.store.digest(f"images/{run.study.image_size}.npy"),
         "rows": fingerprint({"rows": rows.tolist()}),
         "textures": listing_digest(folder) if folder and not imported else "",

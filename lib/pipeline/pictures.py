@@ -13,7 +13,6 @@ import pandas as pd
 
 from lib.artifacts import Store, file_sha256, fingerprint, listing_digest, new_array, write_text
 from lib.config import Study
-from lib.data.synthetic import MARKER, write_standin
 from lib.datasets.catalog import catalogue
 from lib.datasets.download import fetch_magnetic_tile
 from lib.datasets.errors import SHOWN, DataError, as_table
@@ -22,6 +21,7 @@ from lib.datasets.splits import make_folds, schemes_for
 from lib.pipeline.run import PROJECT, Run
 from lib.progress import step_bar
 from lib.source import code_of
+from lib.synthetic.products import MARKER, write_standin
 
 FINAL = "final-0"  # a split without test images, no part of `splits`: what new images are judged by is fitted in it
 
@@ -62,7 +62,7 @@ def _standin(store: Store, product: str, study: Study) -> Path:
 
     settings = study.values(("standin_scale", "standin_side", "seed"))
     store.make(
-        "synthetic.txt", {"product": product, "code": code_of("lib.data.synthetic"), **settings}, write
+        "synthetic.txt", {"product": product, "code": code_of("lib.synthetic.products"), **settings}, write
     )
     return folder
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from lib.artifacts import Store
 from lib.config import Study
-from lib.data.synthetic import PRODUCTS
 from lib.engine import at_once, run_tasks
+from lib.synthetic.products import PRODUCTS
 
 PROJECT = Path(__file__).resolve().parents[2]
 NAMED = (*PRODUCTS, "magnetic_tile")  # data sets known by name

@@ -20,11 +20,11 @@ from PIL.PngImagePlugin import PngInfo
 
 from lib.artifacts import Store, write_text
 from lib.config import Study
-from lib.data.synthetic import PRODUCTS
 from lib.pipeline.run import PROJECT, Run, open_run
 from lib.report.index_page import write_index
 from lib.report.page import notebook_html, versions
 from lib.series import NOTEBOOKS
+from lib.synthetic.products import PRODUCTS
 
 HOME = PROJECT / "outputs" / "reference"
 PHOTOGRAPHS = (

@@ -21,13 +21,13 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from lib.classify.intervals import clopper_pearson
 from lib.config import parse_settings
-from lib.data.synthetic import PRODUCTS, write_standin
 from lib.datasets.catalog import Catalogue, catalogue
 from lib.line.columns import picture_measures
 from lib.line.fit import fitted_line, threshold_of
 from lib.line.folder import read_folder
 from lib.line.verdicts import FOREIGN, LOOK, PASS, REJECT, tabulate
 from lib.pipeline.run import open_run
+from lib.synthetic.products import PRODUCTS, write_standin
 
 
 def held_out(known: Catalogue, parts: int, seed: int) -> list[np.ndarray]:

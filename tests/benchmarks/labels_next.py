@@ -28,11 +28,11 @@ from lib.artifacts import atomic, write_text
 from lib.classify.backbone import load_backbone
 from lib.classify.features import image_features
 from lib.classify.mlp import HIDDEN, LINEAR, fit_predict
-from lib.data.synthetic import PRODUCTS, render
 from lib.line.labels import CERTAIN, doubt, far_and_worth, next_labels, standardised
 from lib.pipeline.run import PROJECT
 from lib.report.figures import house_style
 from lib.report.metrics import binary_auc, recall_at
+from lib.synthetic.products import PRODUCTS, render
 
 GOOD = "good"
 DRAWN = {"good": 1200, "defect": 150}  # pictures per class, from which every repeat draws its own

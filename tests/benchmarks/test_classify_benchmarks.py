@@ -17,13 +17,13 @@ from sklearn.preprocessing import StandardScaler
 
 from lib.classify.mlp import HIDDEN, SEED, fit_predict
 from lib.classify.selection import mutual_information
-from lib.data.synthetic import PRODUCTS
 from lib.engine import BATCH, cores
 from lib.pipeline import anomaly, features
 from lib.pipeline.features import feature_all
 from lib.pipeline.pictures import index
 from lib.pipeline.predictions import calibration, predictions
 from lib.pipeline.run import open_run
+from lib.synthetic.products import PRODUCTS
 
 from .batched_mlp import fit_predict_batched
 

@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 
 from lib.config import Study
-from lib.data.synthetic import PRODUCTS
 from lib.draem import simulate as ours
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.draem.training import TrainingSettings, train
+from lib.synthetic.products import PRODUCTS
 
 from . import naive_draem as naive
 from .test_draem_benchmarks import OUTPUT, as_bank, machine, pictures

@@ -13,7 +13,7 @@ from lib.classify.embedded import dequantise, load_embedded, quantise, save_embe
 from lib.classify.pretrain_source import PretrainSettings, Source
 from lib.data.defects import KINDS, flawed
 from lib.data.recipes import recipe_surfaces
-from lib.data.textures_fields import Draws
+from lib.synthetic.noise import Draws
 
 TINY = PretrainSettings(
     recipes=30,

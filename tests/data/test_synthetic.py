@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from lib.data import synthetic
-from lib.data.synthetic import FEWEST, MARKER, PRODUCTS, render, write_standin
+from lib.synthetic import products
+from lib.synthetic.products import FEWEST, MARKER, PRODUCTS, render, write_standin
 
 DEFECTS = [(p, label) for p, spec in PRODUCTS.items() for label in spec.counts if label != "good"]
 
@@ -143,7 +143,7 @@ def test_write_standin_writes_classes_masks_and_the_marker(tmp_path: Path) -> No
         "side": 32,
         "seed": 5,
         "counts": counts,
-        "version": synthetic.VERSION,
+        "version": products.VERSION,
     }
     assert {label: len(list((folder / label).glob("*.png"))) for label in counts} == counts
     assert not (folder / "ground_truth" / "good").exists()

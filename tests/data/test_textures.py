@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from lib.data import textures
-from lib.data.textures import FAMILIES, height_field, load_texture_bank, noise_field, procedural_textures
 from lib.datasets.errors import DataError
+from lib.synthetic import textures
+from lib.synthetic.textures import FAMILIES, height_field, load_texture_bank, noise_field, procedural_textures
 
 SHARED_DTD = Path(__file__).parents[2] / ".." / "shared" / "data" / "dtd" / "images"
 

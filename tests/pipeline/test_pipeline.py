@@ -13,7 +13,6 @@ import lib.pipeline.predictions as stage
 from lib.classify.evaluate import evaluate_fold
 from lib.cli import UsageError, parser, plan
 from lib.config import Study
-from lib.data import textures
 from lib.draem.checkpoints import export_official
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.pipeline.anomaly import map_all, maps
@@ -23,6 +22,7 @@ from lib.pipeline.predictions import calibration, predictions
 from lib.pipeline.quality import map_quality
 from lib.pipeline.run import Run, open_run
 from lib.report.galleries import pictures_of
+from lib.synthetic import textures
 from run_all import check_data
 from tests.pipeline.plates import draw_plates
 

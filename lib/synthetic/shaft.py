@@ -6,7 +6,7 @@ import numpy as np
 from numpy.random import Generator
 from scipy import ndimage
 
-from lib.data.synthetic_photo import (
+from lib.synthetic.rendering import (
     Array,
     Canvas,
     Lamp,
@@ -20,7 +20,7 @@ from lib.data.synthetic_photo import (
     reflected,
     smoothstep,
 )
-from lib.data.textures import height_field
+from lib.synthetic.textures import height_field
 
 REACH = 1.7  # half the length of the tables along the axis
 STATIONS = np.linspace(-REACH, REACH, 4096)

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.random import PCG64, Generator, SeedSequence
 from PIL import Image
 
-from lib.data.synthetic_deco_cap import deco_cap
-from lib.data.synthetic_photo import Array, Canvas, develop
-from lib.data.synthetic_shaft import shaft
-from lib.data.synthetic_shavers import shavers
+from lib.synthetic.deco_cap import deco_cap
+from lib.synthetic.rendering import Array, Canvas, develop
+from lib.synthetic.shaft import shaft
+from lib.synthetic.shavers import shavers
 
 VERSION = 1  # raise it whenever a picture changes
 MARKER = "STANDIN.json"

@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.random import Generator
 
-from lib.data.synthetic_photo import (
+from lib.synthetic.printing import emblem
+from lib.synthetic.rendering import (
     Array,
     Canvas,
     Lamp,
@@ -19,8 +20,7 @@ from lib.data.synthetic_photo import (
     smoothstep,
     stroke,
 )
-from lib.data.synthetic_print import emblem
-from lib.data.textures import noise_field
+from lib.synthetic.textures import noise_field
 
 RADII = np.linspace(0.0, 2.0, 2048)  # in cap radii
 HUB, FACE, RIM = 0.40, 0.875, 0.93  # radii where hub, metallic face and chamfer begin to end

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.random import Generator
 
-from lib.data.synthetic_photo import (
+from lib.synthetic.printing import wordmark
+from lib.synthetic.rendering import (
     Array,
     Canvas,
     Lamp,
@@ -16,8 +17,7 @@ from lib.data.synthetic_photo import (
     reflected,
     smoothstep,
 )
-from lib.data.synthetic_print import wordmark
-from lib.data.textures import height_field
+from lib.synthetic.textures import height_field
 
 HEIGHT = 0.25  # of a glyph, in half sides of the picture
 STROKE = 0.028  # half a stroke's width

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lib.data.textures_fields import (
+from lib.synthetic.noise import (
     CELL_TABLE,
     Draws,
     cells,

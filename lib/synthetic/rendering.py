@@ -7,7 +7,7 @@ import numpy as np
 from numpy.random import Generator
 from scipy import ndimage
 
-from lib.data.textures import noise_field
+from lib.synthetic.textures import noise_field
 
 Array = np.ndarray
 

@@ -10,10 +10,10 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from lib.data.textures_families import HEIGHTS
-from lib.data.textures_fields import Draws, fractal, grid
 from lib.datasets.errors import DataError, Fault
 from lib.datasets.image_io import DECODER_ERRORS
+from lib.synthetic.noise import Draws, fractal, grid
+from lib.synthetic.texture_families import HEIGHTS
 
 FAMILIES: tuple[str, ...] = tuple(HEIGHTS)
 BATCH = 32  # surfaces drawn at once: more gains nothing on a CPU and fills its cache
