@@ -28,7 +28,7 @@ bench: $(READY)
 
 # Trains the embedded backbone anew (hours on a CPU; resumes where it was killed) into lib/classify/weights.
 backbone: $(READY)
-	$(PY) -m lib.classify.pretrain $(ARGS)
+	$(PY) -m lib.pretraining.training $(ARGS)
 
 # The backbones compared: make backbone-table ARGS="--magnetic DIR --weights embedded random-init FILE"
 backbone-table: $(READY)

@@ -8,11 +8,11 @@ import torch
 from torch.nn import functional as F
 from torchvision.models import resnet18
 
-from lib.classify import pretrain, pretrain_source
 from lib.classify.embedded import dequantise, load_embedded, quantise, save_embedded
-from lib.classify.pretrain_source import PretrainSettings, Source
-from lib.data.defects import KINDS, flawed
-from lib.data.recipes import recipe_surfaces
+from lib.pretraining import images, training
+from lib.pretraining.defects import KINDS, flawed
+from lib.pretraining.images import PretrainSettings, Source
+from lib.pretraining.recipes import recipe_surfaces
 from lib.synthetic.noise import Draws
 
 TINY = PretrainSettings(
@@ -111,7 +111,7 @@ def test_a_batch_depends_on_its_step_alone():
 
 
 def test_cells_say_where_the_defect_is(monkeypatch):
-    monkeypatch.setattr(pretrain_source, "photographed", lambda pictures, draws: pictures)
+    monkeypatch.setattr(images, "photographed", lambda pictures, draws: pictures)
     settings = replace(TINY, batch=96, pool=96, sides=((0.0, 64),))
     batch = Source(settings).batch(0)
     bare = Source(replace(settings, defects=False, located=False)).batch(0)
@@ -134,12 +134,12 @@ def test_the_few_flawed_cells_weigh_as_much_as_the_clean_ones():
     logits[:, 0] = 3.0  # "clean" everywhere: right 15 times, wrong once
     each = F.cross_entropy(logits, cells, reduction="none")
     expected = 0.5 * each[0, 0, 0] + 0.5 * each[0, 3, 3]
-    torch.testing.assert_close(pretrain.located_loss(logits, cells), expected)
-    torch.testing.assert_close(pretrain.located_loss(logits, cells * 0), each[0, 3, 3])
+    torch.testing.assert_close(training.located_loss(logits, cells), expected)
+    torch.testing.assert_close(training.located_loss(logits, cells * 0), each[0, 3, 3])
 
 
 def test_pretraining_resumes_to_the_same_weights(tmp_path):
-    whole, history = pretrain.pretrain(TINY)
+    whole, history = training.pretrain(TINY)
     assert history.step.tolist() == [1, 2, 3, 4, 5, 6] and history.side.tolist() == [32, 32, 32, 64, 64, 64]
 
     class Killed(Exception):
@@ -150,15 +150,15 @@ def test_pretraining_resumes_to_the_same_weights(tmp_path):
             raise Killed
 
     with pytest.raises(Killed):
-        pretrain.pretrain(TINY, checkpoint=tmp_path / "run.pt", progress=kill)
+        training.pretrain(TINY, checkpoint=tmp_path / "run.pt", progress=kill)
     seen = []
-    resumed, _ = pretrain.pretrain(
+    resumed, _ = training.pretrain(
         TINY, checkpoint=tmp_path / "run.pt", progress=lambda row: seen.append(row["step"])
     )
     assert seen == [5, 6]
     assert all(torch.equal(resumed[name], value) for name, value in whole.items())
     with pytest.raises(ValueError, match="with other settings"):
-        pretrain.pretrain(replace(TINY, lr=1.0), checkpoint=tmp_path / "run.pt")
+        training.pretrain(replace(TINY, lr=1.0), checkpoint=tmp_path / "run.pt")
 
 
 @pytest.mark.slow
@@ -166,7 +166,7 @@ def test_pretraining_learns():
     settings = replace(
         TINY, recipes=15, drawn_side=64, steps=120, batch=32, pool=512, sides=((0.0, 64),), lr=1e-3
     )
-    _, history = pretrain.pretrain(settings)
+    _, history = training.pretrain(settings)
     assert history.recipe_accuracy.tail(20).mean() > 0.16  # fifteen recipes: chance is 0.067
 
 

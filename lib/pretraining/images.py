@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lib.data.defects import KINDS, flawed
-from lib.data.recipes import recipe_surfaces
+from lib.pretraining.defects import KINDS, flawed
+from lib.pretraining.recipes import recipe_surfaces
 from lib.synthetic.noise import Draws
 from lib.synthetic.textures import FAMILIES
 

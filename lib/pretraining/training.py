@@ -2,7 +2,7 @@
 
 After Kataoka et al., "Pre-training without natural images" (2020): no photograph is seen. One network, four
 heads: which recipe a surface was made by, which kind of defect, if any, it carries, and where. Run as a module:
-`python -m lib.classify.pretrain --help`.
+`python -m lib.pretraining.training --help`.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from torchvision.transforms.v2 import Normalize
 from lib.artifacts import write_bytes
 from lib.classify.backbone import IMAGENET_MEAN, IMAGENET_STD
 from lib.classify.embedded import FOLDER, save_embedded
-from lib.classify.pretrain_source import PretrainSettings, Source
-from lib.data.defects import KINDS
+from lib.pretraining.defects import KINDS
+from lib.pretraining.images import PretrainSettings, Source
 from lib.torch_utils import flushed_denormals
 
 HISTORY_ROWS = 200
