@@ -20,7 +20,7 @@ from torch import Tensor
 from lib.artifacts import write_bytes
 from lib.draem.losses import focal_loss, l2_loss, ssim_loss
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork, check_sides
-from lib.draem.simulate import resize_textures, simulate
+from lib.draem.simulation import resize_textures, simulate
 from lib.tensors import load_plain
 from lib.torch_utils import flushed_denormals, tf32
 

@@ -17,6 +17,7 @@ from lib.classify.guided import Pooling
 from lib.classify.patches import grid
 from lib.config import Study
 from lib.datasets.image_io import CONVERSION_RULE, RESIZE_RULES, read_rgb
+from lib.draem.inference import Draem
 from lib.line.chain import OUTPUTS, Chain, MapMaker, Sides
 from lib.line.columns import picture_measures, usual_patches
 from lib.line.fit import Line
@@ -27,7 +28,6 @@ from lib.line.onnx_file import exported, write_onnx
 from lib.line.rule import RULE, decide
 from lib.line.score import FORMAT, ChainFile, open_chain, verdicts
 from lib.line.threshold import Threshold
-from lib.maps.draem import Draem
 from lib.maps.patch_memory import PatchMemory
 from lib.pipeline.models import models
 from lib.pipeline.patches import backbone, patches_name

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 from lib.classify.guided import TEMPERATURE, Pooling, grained
 from lib.classify.mlp import Fitted
+from lib.draem.inference import fold_batchnorm
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
-from lib.maps.draem import fold_batchnorm
 from lib.maps.patch_memory import PatchMemory
 from lib.maps.statistics import AREA_THRESHOLDS, PERCENTILES
 

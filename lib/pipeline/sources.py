@@ -35,7 +35,7 @@ class Source:
 
 DRAEM = Source(
     "DRAEM",
-    "lib.maps.draem",
+    "lib.draem.inference",
     train_fold,
     load_draem,
     draem_file,

@@ -20,12 +20,12 @@ import pytest
 import torch
 from PIL import Image
 
-from lib.draem import simulate as ours
+from lib.draem import simulation as ours
 from lib.draem import training
+from lib.draem.inference import anomaly_maps
 from lib.draem.losses import focal_loss, ssim_loss
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.draem.training import TrainingSettings, train
-from lib.maps.draem import anomaly_maps
 from lib.torch_utils import flushed_denormals
 
 from . import naive_draem as naive

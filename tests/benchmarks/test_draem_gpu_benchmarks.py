@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from lib.config import Study
-from lib.draem import simulate as ours
+from lib.draem import simulation as ours
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.draem.training import TrainingSettings, train
 from lib.synthetic.products import PRODUCTS

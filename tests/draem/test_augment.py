@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image, ImageEnhance, ImageOps
 
-from lib.draem.augment import Change, augment, draw_changes, rotate
+from lib.draem.augmentation import Change, augment, draw_changes, rotate
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from lib.draem.checkpoints import load_draem
+from lib.draem.inference import anomaly_maps
 from lib.draem.training import read_checkpoint
-from lib.maps.draem import anomaly_maps
 
 PROJECT = Path(__file__).parents[2]
 SCRIPT = """

@@ -5,9 +5,9 @@ import pytest
 import torch
 from scipy import ndimage, stats
 
-from lib.draem import simulate as module
+from lib.draem import simulation as module
 from lib.draem.perlin import perlin
-from lib.draem.simulate import resize_textures, simulate
+from lib.draem.simulation import resize_textures, simulate
 
 SIDE = 32
 COUNT = 2000

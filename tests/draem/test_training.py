@@ -13,7 +13,7 @@ import torch
 from lib.draem import training
 from lib.draem.losses import focal_loss, l2_loss, ssim_loss
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
-from lib.draem.simulate import Simulated
+from lib.draem.simulation import Simulated
 from lib.draem.training import TrainingSettings, panel, read_checkpoint, train
 
 TINY = TrainingSettings(2, 2, steps=12, batch=4, lr=1e-2, seed=3, checkpoint_every=4)

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
+from lib.draem import inference
+from lib.draem.inference import anomaly_maps, fold_batchnorm
 from lib.draem.losses import image_score
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
-from lib.maps import draem
-from lib.maps.draem import anomaly_maps, fold_batchnorm
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_maps_are_written_to_a_file_as_they_come(networks, images, expected, tmp
 
 
 def test_a_full_gpu_gets_half_the_batch(networks, images, expected, monkeypatch):
-    real, sizes = draem._maps, []
+    real, sizes = inference._maps, []
 
     def crowded(first, second, batch):
         sizes.append(len(batch))
@@ -87,7 +87,7 @@ def test_a_full_gpu_gets_half_the_batch(networks, images, expected, monkeypatch)
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
         return real(first, second, batch)
 
-    monkeypatch.setattr(draem, "_maps", crowded)
+    monkeypatch.setattr(inference, "_maps", crowded)
     out = np.empty(images.shape[:3], np.float16)
     anomaly_maps(*networks, images, out, batch=7)
     assert sizes == [7, 3, 1, 1, 1, 1, 1, 1, 1]
@@ -98,7 +98,7 @@ def test_a_gpu_too_small_for_one_image_says_so(networks, images, monkeypatch):
     def full(*_):
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(draem, "_maps", full)
+    monkeypatch.setattr(inference, "_maps", full)
     with pytest.raises(RuntimeError, match="one image of 32x64 px: set a smaller image_size"):
         anomaly_maps(*networks, images, np.empty(images.shape[:3], np.float16))
 

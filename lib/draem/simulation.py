@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
 
-from lib.draem.augment import DRAWS, augment, draw_changes, rotate
+from lib.draem.augmentation import DRAWS, augment, draw_changes, rotate
 from lib.draem.perlin import NODES, SCALES, perlin_batch
 
 ROTATED, ANOMALOUS = 0.3, 0.5  # probabilities
