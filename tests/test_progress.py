@@ -196,7 +196,7 @@ def test_training_reports_its_true_steps_and_goes_on_where_it_was_killed(plates,
 @pytest.mark.parametrize("reading", ["as_written", "cross_fitted"])
 def test_maps_report_every_image(plates, tmp_path, bars, monkeypatch, reading):
     run = study_of(plates, tmp_path, map_fit=reading)
-    monkeypatch.setattr("lib.maps.crossfit.IMAGES_AT_ONCE", 20)
+    monkeypatch.setattr("lib.anomaly_maps.cross_fitting.IMAGES_AT_ONCE", 20)
     map_all(run)
     mapped = [bar for bar in bars if bar.desc.endswith("images")]
     assert [bar.total for bar in mapped] == [48]

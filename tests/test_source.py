@@ -11,7 +11,7 @@ from lib.source import LIBRARY, code_of, reached, whole_library
 
 STEPS = {
     "draem": ("lib.draem.training", "lib.draem.checkpoints", "lib.synthetic.textures"),
-    "maps": ("lib.draem.inference", "lib.maps.crossfit"),
+    "maps": ("lib.draem.inference", "lib.anomaly_maps.cross_fitting"),
     "features": ("lib.classify.features",),
     "predictions": ("lib.classify.evaluate", "lib.classify.calibration"),
 }

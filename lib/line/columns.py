@@ -16,13 +16,13 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from lib.anomaly_maps.cross_fitting import TESTED, cross_fitted, mapped
+from lib.anomaly_maps.map_statistics import map_statistics
 from lib.classify.feature_sets import SOURCES
 from lib.classify.features import image_features, map_features
 from lib.classify.guided import Pooling, Usual, pool
 from lib.datasets.images import load_stack
 from lib.line.foreign import exposure
-from lib.maps.crossfit import TESTED, cross_fitted, mapped
-from lib.maps.statistics import map_statistics
 from lib.pipeline.anomaly import score_maps, scores
 from lib.pipeline.effort import feature_effort, map_effort
 from lib.pipeline.features import guided_table, image_feature_table, map_feature_table, map_stats_table

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 import lib
+from lib.anomaly_maps.patchcore import PatchMemory
 from lib.artifacts import atomic
 from lib.classify.backbone import IMAGENET_SHA256, Backbone
 from lib.classify.evaluate import BINARY, MULTICLASS
@@ -28,7 +29,6 @@ from lib.line.onnx_file import exported, write_onnx
 from lib.line.rule import RULE, decide
 from lib.line.score import FORMAT, ChainFile, open_chain, verdicts
 from lib.line.threshold import Threshold
-from lib.maps.patch_memory import PatchMemory
 from lib.pipeline.models import models
 from lib.pipeline.patches import backbone, patches_name
 from lib.pipeline.pictures import FINAL, index

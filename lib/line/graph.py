@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lib.anomaly_maps.map_statistics import AREA_THRESHOLDS, PERCENTILES
+from lib.anomaly_maps.patchcore import PatchMemory
 from lib.classify.guided import TEMPERATURE, Pooling, grained
 from lib.classify.mlp import Fitted
 from lib.draem.inference import fold_batchnorm
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
-from lib.maps.patch_memory import PatchMemory
-from lib.maps.statistics import AREA_THRESHOLDS, PERCENTILES
 
 
 def as_stored(values: Tensor) -> Tensor:
@@ -108,7 +108,7 @@ class MapPicture(nn.Module):
 
 
 class MapStatistics(nn.Module):
-    """Maps (n, side, side) to their summary (n, S), columns as `lib.maps.statistics.STATISTICS` names them."""
+    """Maps (n, side, side) to their summary (n, S), columns as `lib.anomaly_maps.map_statistics.STATISTICS` names them."""
 
     def __init__(self, side: int) -> None:
         super().__init__()

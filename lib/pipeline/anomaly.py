@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import torch
 
+from lib.anomaly_maps.cross_fitting import cross_fitted, mapped
 from lib.artifacts import fingerprint, new_array
 from lib.config import Reading
 from lib.draem.losses import image_score
-from lib.maps.crossfit import cross_fitted, mapped
 from lib.pipeline.draem import train_all
 from lib.pipeline.effort import map_effort
 from lib.pipeline.memory import fit_memories
@@ -33,7 +33,7 @@ def map_fold(run: Run, reading: Reading, split: str) -> None:
     seen = source.seen(run)
     inner = None if reading == "as_written" else halves(run, split)
     inputs: dict[str, Any] = {
-        "code": code_of(source.code, "lib.maps.crossfit"),
+        "code": code_of(source.code, "lib.anomaly_maps.cross_fitting"),
         "seen": run.store.digest(source.seen_name(run)),
         "models": [run.store.digest(source.file(name)) for name in names],
         "halves": fingerprint({"halves": None if inner is None else inner.tolist()}),

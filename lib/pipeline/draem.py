@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lib.anomaly_maps.cross_fitting import HALVES
 from lib.artifacts import fingerprint, listing_digest
 from lib.config import Reading
 from lib.draem.checkpoints import import_official
 from lib.draem.inference import Draem, anomaly_maps
 from lib.draem.training import LOSSES, Trained, TrainingSettings, panel, read_checkpoint, train
 from lib.engine import report
-from lib.maps.crossfit import HALVES
 from lib.pipeline.effort import training_effort
 from lib.pipeline.models import INNER, all_models, good_rows
 from lib.pipeline.pictures import images, in_test_fold

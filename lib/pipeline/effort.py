@@ -6,9 +6,9 @@ square of the width; a map takes 0.3 of that, a ResNet-18 image of 96 px 6 ms.
 
 from __future__ import annotations
 
+from lib.anomaly_maps.patchcore import HELD_OUT, POOL, PROJECTED
 from lib.classify.patches import N_CHANNELS, grid
 from lib.config import Reading, Study
-from lib.maps.patch_memory import HELD_OUT, POOL, PROJECTED
 from lib.pipeline.run import Run
 
 ARITHMETIC, MEMORY_BOUND = (

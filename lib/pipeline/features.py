@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from lib.anomaly_maps.map_statistics import AREA_THRESHOLDS, PERCENTILES, map_statistics
 from lib.artifacts import fingerprint
 from lib.classify.features import image_features, map_features
 from lib.classify.guided import Pooling, guided_features
 from lib.config import Reading
 from lib.datasets.splits import FoldError
-from lib.maps.statistics import AREA_THRESHOLDS, PERCENTILES, map_statistics
 from lib.pipeline.anomaly import map_all, maps
 from lib.pipeline.effort import feature_effort
 from lib.pipeline.models import map_name, map_splits
@@ -76,10 +76,10 @@ def map_feature_fold(run: Run, reading: Reading, split: str) -> None:
 
 
 def map_stats_fold(run: Run, reading: Reading, split: str) -> None:
-    """Write the summary statistics of the split's maps, float32 (N, S), columns as `lib.maps.statistics` names them."""
+    """Write the summary statistics of the split's maps, float32 (N, S), columns as `lib.anomaly_maps.map_statistics` names them."""
     pictures = maps(run, split, reading)
     inputs = {
-        "code": code_of("lib.maps.statistics"),
+        "code": code_of("lib.anomaly_maps.map_statistics"),
         "maps": run.store.digest(f"maps/{map_name(split, reading)}.npy"),
         "percentiles": PERCENTILES,
         "thresholds": AREA_THRESHOLDS,

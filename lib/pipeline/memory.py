@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lib.anomaly_maps.cross_fitting import HALVES
+from lib.anomaly_maps.patchcore import PatchMemory
 from lib.artifacts import fingerprint
-from lib.maps.crossfit import HALVES
-from lib.maps.patch_memory import PatchMemory
 from lib.pipeline.effort import memory_effort
 from lib.pipeline.models import INNER, all_models, good_rows
 from lib.pipeline.patches import patches, patches_name
@@ -32,7 +32,7 @@ def fit_memory(run: Run, name: str) -> dict[str, Any]:
     seen, study = patches(run), run.study
     settings = {"size": study.memory_patches, "side": study.image_size, "seed": run.seed("memory", name)}
     inputs = {
-        "code": code_of("lib.maps.patch_memory"),
+        "code": code_of("lib.anomaly_maps.patchcore"),
         "patches": run.store.digest(patches_name(run)),
         "rows": fingerprint({"rows": rows.tolist(), "held out": held_out.tolist()}),
         **settings,

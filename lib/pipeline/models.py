@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from lib.anomaly_maps.cross_fitting import HALVES, inner_halves
 from lib.config import Reading
-from lib.maps.crossfit import HALVES, inner_halves
 from lib.pipeline.pictures import in_test_fold, index, splits
 from lib.pipeline.run import Run
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lib.anomaly_maps.localization_metrics import image_auroc, pixel_quality
 from lib.artifacts import file_sha256
-from lib.maps.quality import image_auroc, pixel_quality
 from lib.pipeline.anomaly import map_all, maps
 from lib.pipeline.models import map_name, map_splits
 from lib.pipeline.pictures import in_test_fold, index, masks
@@ -22,14 +22,14 @@ def map_quality(run: Run) -> pd.DataFrame:
     """Return the quality of the test images' maps of the primary folds, by reading (the study's own first) and class.
 
     Index: reading, class ("overall" first). Columns: image_auroc, and where there are masks pixel_auroc, pixel_ap,
-    aupro, images, left_out (see `lib.maps.quality`).
+    aupro, images, left_out (see `lib.anomaly_maps.localization_metrics`).
     """
     scores, table = map_all(run), index(run)
     good = str(table.attrs["good"])
     primary = {one: _primary(run, map_splits(run, one)) for one in run.study.readings}
     made = [f"maps/{map_name(name, one)}.npy" for one, names in primary.items() for name in names]
     inputs = {
-        "code": code_of("lib.maps.quality", "lib.datasets.images"),
+        "code": code_of("lib.anomaly_maps.localization_metrics", "lib.datasets.images"),
         "maps": {name: run.store.digest(name) for name in made},
         "scores": {name: run.store.digest(name.replace(".npy", "-scores.npy")) for name in made},
         "index": run.store.digest("index.parquet"),

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from lib.anomaly_maps.detectors import FittedSource
 from lib.config import Reading
-from lib.maps.source import FittedSource
 from lib.pipeline.draem import draem_file, load_draem, train_fold
 from lib.pipeline.memory import fit_memory, load_memory, memory_file
 from lib.pipeline.patches import patches, patches_name, patches_of
@@ -45,7 +45,7 @@ DRAEM = Source(
 )
 PATCH_MEMORY = Source(
     "patch memory",
-    "lib.maps.patch_memory",
+    "lib.anomaly_maps.patchcore",
     fit_memory,
     load_memory,
     memory_file,

@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 import torch
 
+from lib.anomaly_maps.localization_metrics import image_auroc, pixel_quality
 from lib.artifacts import write_text
 from lib.config import parse_settings
-from lib.maps.quality import image_auroc, pixel_quality
 from lib.pipeline import anomaly, draem, pictures
 from lib.pipeline.run import PROJECT, open_run
 

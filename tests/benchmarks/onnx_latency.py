@@ -22,6 +22,7 @@ import pandas as pd
 import torch
 from PIL import Image
 
+from lib.anomaly_maps.patchcore import PatchMemory
 from lib.classify.backbone import load_backbone
 from lib.classify.guided import Pooling
 from lib.classify.mlp import fit
@@ -32,7 +33,6 @@ from lib.line.chain import Chain, MapMaker, Sides
 from lib.line.graph import Dense, DraemMaps, GuidedPooling, MemoryMaps, Nearest
 from lib.line.onnx_file import exported, write_onnx
 from lib.line.score import INPUT
-from lib.maps.patch_memory import PatchMemory
 
 from .test_draem_benchmarks import OUTPUT, machine
 

@@ -5,13 +5,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from lib.anomaly_maps.map_statistics import map_statistics
+from lib.anomaly_maps.patchcore import PatchMemory
 from lib.classify.features import _jet
 from lib.classify.guided import Pooling, Usual, pool
 from lib.classify.mlp import fit
 from lib.line.foreign import reference_of
 from lib.line.graph import Dense, GuidedPooling, MapPicture, MapStatistics, MemoryMaps, Nearest, Resize
-from lib.maps.patch_memory import PatchMemory
-from lib.maps.statistics import map_statistics
 
 RNG = np.random.default_rng(0)
 PLACES = 12

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from lib.anomaly_maps.cross_fitting import IMAGES_AT_ONCE, TESTED, cross_fitted, inner_halves
 from lib.datasets.splits import FoldError
-from lib.maps.crossfit import IMAGES_AT_ONCE, TESTED, cross_fitted, inner_halves
 
 LABELS = np.repeat(["good", "dent", "hole"], [24, 8, 8])
 GROUPS = np.array([f"plate {number // 2}" for number in range(len(LABELS))])

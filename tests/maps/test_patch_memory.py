@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from lib.maps import patch_memory
-from lib.maps.patch_memory import MIDDLE, RARE, PatchMemory, greedy_coreset, shown
+from lib.anomaly_maps import patchcore
+from lib.anomaly_maps.patchcore import MIDDLE, RARE, PatchMemory, greedy_coreset, shown
 
 N, SIDE, CHANNELS = 24, 4, 10
 
@@ -52,7 +52,7 @@ def test_equal_points_are_kept_once_and_few_points_all():
 
 
 def test_distances_are_those_to_the_nearest_remembered_patch(monkeypatch):
-    monkeypatch.setattr(patch_memory, "ROWS", 7)  # several readings
+    monkeypatch.setattr(patchcore, "ROWS", 7)  # several readings
     seen = patches()
     found = memory(seen)
     flat = seen[:5].reshape(-1, CHANNELS).astype(np.float64)
@@ -99,7 +99,7 @@ def test_the_same_input_gives_the_same_file_and_the_file_the_same_maps(tmp_path)
 
 
 def test_the_pool_bounds_what_is_looked_at(monkeypatch):
-    monkeypatch.setattr(patch_memory, "POOL", 30)
+    monkeypatch.setattr(patchcore, "POOL", 30)
     assert len(memory(patches(), size=60).patches) == 30
 
 

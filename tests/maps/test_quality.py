@@ -4,7 +4,7 @@ import pytest
 from scipy import ndimage
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from lib.maps.quality import image_auroc, pixel_quality, unseen_told_from_seen
+from lib.anomaly_maps.localization_metrics import image_auroc, pixel_quality, unseen_told_from_seen
 
 
 @pytest.fixture(scope="module")

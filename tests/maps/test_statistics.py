@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lib.maps.statistics import STATISTICS, map_statistics
+from lib.anomaly_maps.map_statistics import STATISTICS, map_statistics
 
 MAPS = np.random.default_rng(0).random((7, 6, 10)).astype(np.float16)
 

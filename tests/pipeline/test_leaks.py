@@ -16,10 +16,10 @@ import lib.pipeline.anomaly as anomaly
 import lib.pipeline.draem as draem
 import lib.pipeline.memory as memory
 import lib.pipeline.models as models
+from lib.anomaly_maps.cross_fitting import inner_halves
+from lib.anomaly_maps.patchcore import PatchMemory
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.draem.training import Trained
-from lib.maps.crossfit import inner_halves
-from lib.maps.patch_memory import PatchMemory
 from lib.pipeline.anomaly import map_all, maps
 from lib.pipeline.draem import all_draems, load_draem
 from lib.pipeline.models import good_rows, map_splits

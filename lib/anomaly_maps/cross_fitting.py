@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
+from lib.anomaly_maps.detectors import FittedSource
 from lib.datasets.splits import FoldError
-from lib.maps.source import FittedSource
 
 HALVES = 2
 TESTED = -1  # the half of a test image: none
