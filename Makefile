@@ -26,7 +26,7 @@ check: $(READY)
 bench: $(READY)
 	$(PY) -m pytest -m 'benchmark and not gpu' -s
 
-# Trains the embedded backbone anew (hours on a CPU; resumes where it was killed) into lib/classify/weights.
+# Trains the embedded backbone anew (hours on a CPU; resumes where it was killed) into lib/features/weights.
 backbone: $(READY)
 	$(PY) -m lib.pretraining.training $(ARGS)
 

@@ -13,13 +13,13 @@ import torch
 
 from lib.anomaly_maps.cross_fitting import HALVES
 from lib.anomaly_maps.patchcore import HELD_OUT
-from lib.classify.backbone import load_backbone
-from lib.classify.features import image_features
 from lib.classify.mlp import fit_predict
-from lib.classify.patches import N_CHANNELS, grid
-from lib.classify.selection import mutual_information, n_selected
 from lib.config import Reading, Study
 from lib.draem.training import TrainingSettings, train
+from lib.features.embeddings import image_features
+from lib.features.mutual_information import mutual_information, n_selected
+from lib.features.patch_embeddings import N_CHANNELS, grid
+from lib.features.resnet import load_backbone
 from lib.pipeline.effort import compared_seconds, coreset_seconds
 from lib.synthetic.textures import procedural_textures
 

@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 import pandas as pd
 
 from lib.artifacts import Store
-from lib.classify.backbone import WeightsError, check_weights
 from lib.classify.evaluate import DEFECTIVE
 from lib.cli import Plan
 from lib.cost import Size, disk_bytes, memory_bytes
@@ -20,6 +19,7 @@ from lib.datasets.errors import DataError, printable
 from lib.datasets.splits import FoldError, make_folds, schemes_for
 from lib.draem.checkpoints import import_official
 from lib.engine import EngineError, run_tasks
+from lib.features.resnet import WeightsError, check_weights
 from lib.machine import memory_free
 from lib.pipeline.features import check_guides
 from lib.pipeline.models import all_models, good_rows

@@ -24,12 +24,12 @@ from PIL import Image
 import run_all
 from lib import cli, door
 from lib.artifacts import Store
-from lib.classify import embedded
-from lib.classify.backbone import load_backbone
 from lib.datasets import image_io, images
 from lib.datasets.errors import printable
 from lib.draem.checkpoints import export_official
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
+from lib.features import embedded
+from lib.features.resnet import load_backbone
 from lib.pipeline import pictures
 
 PARTS = {"good": 10, "crack": 4, "dent": 4}

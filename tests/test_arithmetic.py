@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from lib.classify.backbone import load_backbone
-from lib.classify.features import image_features, map_features
-from lib.classify.patches import N_CHANNELS, patch_features
 from lib.draem.inference import anomaly_maps
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
+from lib.features.embeddings import image_features, map_features
+from lib.features.patch_embeddings import N_CHANNELS, patch_features
+from lib.features.resnet import load_backbone
 from lib.torch_utils import flushed_denormals, tf32
 
 CONVOLUTIONS = torch.backends.cudnn.conv

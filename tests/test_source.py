@@ -12,7 +12,7 @@ from lib.source import LIBRARY, code_of, reached, whole_library
 STEPS = {
     "draem": ("lib.draem.training", "lib.draem.checkpoints", "lib.synthetic.textures"),
     "maps": ("lib.draem.inference", "lib.anomaly_maps.cross_fitting"),
-    "features": ("lib.classify.features",),
+    "features": ("lib.features.embeddings",),
     "predictions": ("lib.classify.evaluate", "lib.classify.calibration"),
 }
 

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lib.classify.feature_sets import MAIN, RECIPES, SOURCES, Recipe
 from lib.classify.mlp import HIDDEN, LINEAR, FitResult, Scale, fit_predict
-from lib.classify.selection import Selection, mutual_information, select
+from lib.features.mutual_information import Selection, mutual_information, select
 
 Binary = Literal["collapsed", "separate"]
 

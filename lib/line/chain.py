@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lib.classify.backbone import Backbone
-from lib.classify.patches import PatchExtractor
 from lib.draem.losses import image_score
+from lib.features.patch_embeddings import PatchExtractor
+from lib.features.resnet import Backbone
 from lib.line.graph import Dense, GuidedPooling, MapPicture, MapStatistics, Nearest, as_stored
 
 # What a chain gives for n pictures; the file's outputs have these names.

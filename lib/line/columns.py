@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from lib.anomaly_maps.cross_fitting import TESTED, cross_fitted, mapped
 from lib.anomaly_maps.map_statistics import map_statistics
 from lib.classify.feature_sets import SOURCES
-from lib.classify.features import image_features, map_features
-from lib.classify.guided import Pooling, Usual, pool
 from lib.datasets.images import load_stack
+from lib.features.embeddings import image_features, map_features
+from lib.features.map_guided_pooling import Pooling, Usual, pool
 from lib.line.foreign import exposure
 from lib.pipeline.anomaly import score_maps, scores
 from lib.pipeline.effort import feature_effort, map_effort

@@ -12,13 +12,13 @@ import torch
 import lib
 from lib.anomaly_maps.patchcore import PatchMemory
 from lib.artifacts import atomic
-from lib.classify.backbone import IMAGENET_SHA256, Backbone
 from lib.classify.evaluate import BINARY, MULTICLASS
-from lib.classify.guided import Pooling
-from lib.classify.patches import grid
 from lib.config import Study
 from lib.datasets.image_io import CONVERSION_RULE, RESIZE_RULES, read_rgb
 from lib.draem.inference import Draem
+from lib.features.map_guided_pooling import Pooling
+from lib.features.patch_embeddings import grid
+from lib.features.resnet import IMAGENET_SHA256, Backbone
 from lib.line.chain import OUTPUTS, Chain, MapMaker, Sides
 from lib.line.columns import picture_measures, usual_patches
 from lib.line.fit import Line

@@ -7,8 +7,8 @@ square of the width; a map takes 0.3 of that, a ResNet-18 image of 96 px 6 ms.
 from __future__ import annotations
 
 from lib.anomaly_maps.patchcore import HELD_OUT, POOL, PROJECTED
-from lib.classify.patches import N_CHANNELS, grid
 from lib.config import Reading, Study
+from lib.features.patch_embeddings import N_CHANNELS, grid
 from lib.pipeline.run import Run
 
 ARITHMETIC, MEMORY_BOUND = (

@@ -8,10 +8,10 @@ import numpy as np
 
 from lib.anomaly_maps.map_statistics import AREA_THRESHOLDS, PERCENTILES, map_statistics
 from lib.artifacts import fingerprint
-from lib.classify.features import image_features, map_features
-from lib.classify.guided import Pooling, guided_features
 from lib.config import Reading
 from lib.datasets.splits import FoldError
+from lib.features.embeddings import image_features, map_features
+from lib.features.map_guided_pooling import Pooling, guided_features
 from lib.pipeline.anomaly import map_all, maps
 from lib.pipeline.effort import feature_effort
 from lib.pipeline.models import map_name, map_splits
@@ -32,7 +32,7 @@ def image_feature_table(run: Run) -> np.ndarray:
     net, side = backbone(run), run.study.feature_size
     stack = images(run, side)
     inputs = {
-        "code": code_of("lib.classify.features"),
+        "code": code_of("lib.features.embeddings"),
         "images": run.store.digest(f"images/{side}.npy"),
         "backbone": net.sha256,
         "side": side,
@@ -62,7 +62,7 @@ def map_feature_fold(run: Run, reading: Reading, split: str) -> None:
     pictures = maps(run, split, reading)
     net, study = backbone(run), run.study
     inputs = {
-        "code": code_of("lib.classify.features"),
+        "code": code_of("lib.features.embeddings"),
         "maps": run.store.digest(f"maps/{map_name(split, reading)}.npy"),
         "backbone": net.sha256,
         **study.values(("feature_size", "map_encoding")),
@@ -94,7 +94,7 @@ def guided_fold(run: Run, reading: Reading, split: str) -> None:
     good, units = compared_with(run, split)
     pooling = Pooling(study.guided_patches, study.guided_weights, study.guided_against)
     inputs = {
-        "code": code_of("lib.classify.guided"),
+        "code": code_of("lib.features.map_guided_pooling"),
         "maps": run.store.digest(f"maps/{map_name(split, reading)}.npy"),
         "patches": run.store.digest(patches_name(run)),
         "good": fingerprint({"rows": np.flatnonzero(good).tolist(), "units": units.tolist()}),

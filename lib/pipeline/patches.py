@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from lib.artifacts import new_array
-from lib.classify.backbone import Backbone, load_backbone
-from lib.classify.patches import N_CHANNELS, grid, patch_features
+from lib.features.patch_embeddings import N_CHANNELS, grid, patch_features
+from lib.features.resnet import Backbone, load_backbone
 from lib.pipeline.pictures import images
 from lib.pipeline.run import Run
 from lib.progress import step_bar
@@ -36,7 +36,7 @@ def patches(run: Run) -> np.ndarray:
     side, net = run.study.patch_size, backbone(run)
     stack = images(run, side)
     inputs = {
-        "code": code_of("lib.classify.patches"),
+        "code": code_of("lib.features.patch_embeddings"),
         "images": run.store.digest(f"images/{side}.npy"),
         "backbone": net.sha256,
     }

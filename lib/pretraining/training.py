@@ -29,8 +29,8 @@ from torchvision.models.feature_extraction import create_feature_extractor
 from torchvision.transforms.v2 import Normalize
 
 from lib.artifacts import write_bytes
-from lib.classify.backbone import IMAGENET_MEAN, IMAGENET_STD
-from lib.classify.embedded import FOLDER, save_embedded
+from lib.features.embedded import FOLDER, save_embedded
+from lib.features.resnet import IMAGENET_MEAN, IMAGENET_STD
 from lib.pretraining.defects import KINDS
 from lib.pretraining.images import PretrainSettings, Source
 from lib.torch_utils import flushed_denormals

@@ -20,9 +20,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from lib.artifacts import write_text
-from lib.classify.backbone import load_backbone
-from lib.classify.features import image_features
 from lib.classify.mlp import fit_predict
+from lib.features.embeddings import image_features
+from lib.features.resnet import load_backbone
 from lib.pipeline import pictures
 from lib.pipeline.run import PROJECT, Run, open_run
 

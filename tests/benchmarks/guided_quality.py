@@ -16,7 +16,7 @@ import pandas as pd
 
 from lib.artifacts import write_text
 from lib.classify.evaluate import evaluate_fold
-from lib.classify.guided import Pooling, guided_features
+from lib.features.map_guided_pooling import Pooling, guided_features
 from lib.pipeline.anomaly import map_all, maps
 from lib.pipeline.features import image_feature_table, map_stats_table
 from lib.pipeline.patches import patches

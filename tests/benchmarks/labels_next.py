@@ -25,9 +25,9 @@ from scipy import stats
 from sklearn.metrics import pairwise_distances_argmin_min
 
 from lib.artifacts import atomic, write_text
-from lib.classify.backbone import load_backbone
-from lib.classify.features import image_features
 from lib.classify.mlp import HIDDEN, LINEAR, fit_predict
+from lib.features.embeddings import image_features
+from lib.features.resnet import load_backbone
 from lib.line.labels import CERTAIN, doubt, far_and_worth, next_labels, standardised
 from lib.pipeline.run import PROJECT
 from lib.report.figures import house_style

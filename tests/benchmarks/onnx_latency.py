@@ -23,12 +23,12 @@ import torch
 from PIL import Image
 
 from lib.anomaly_maps.patchcore import PatchMemory
-from lib.classify.backbone import load_backbone
-from lib.classify.guided import Pooling
 from lib.classify.mlp import fit
-from lib.classify.patches import N_CHANNELS, grid
 from lib.datasets.image_io import decode, resize_rgb, to_rgb
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
+from lib.features.map_guided_pooling import Pooling
+from lib.features.patch_embeddings import N_CHANNELS, grid
+from lib.features.resnet import load_backbone
 from lib.line.chain import Chain, MapMaker, Sides
 from lib.line.graph import Dense, DraemMaps, GuidedPooling, MemoryMaps, Nearest
 from lib.line.onnx_file import exported, write_onnx

@@ -16,8 +16,8 @@ from sklearn.feature_selection import mutual_info_classif
 from sklearn.preprocessing import StandardScaler
 
 from lib.classify.mlp import HIDDEN, SEED, fit_predict
-from lib.classify.selection import mutual_information
 from lib.engine import BATCH, cores
+from lib.features.mutual_information import mutual_information
 from lib.pipeline import anomaly, features
 from lib.pipeline.features import feature_all
 from lib.pipeline.pictures import index

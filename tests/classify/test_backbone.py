@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torchvision.models import resnet18
 
-from lib.classify import backbone, embedded
-from lib.classify.backbone import WeightsError, load_backbone, resolve_weights
+from lib.features import embedded, resnet
+from lib.features.resnet import WeightsError, load_backbone, resolve_weights
 
 SHARED_WEIGHTS = (
     Path(__file__).parents[2] / ".." / "shared" / "weights" / "resnet18_imagenet_compressed.safetensors"
@@ -184,11 +184,11 @@ def net(state: dict[str, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    monkeypatch.setattr(backbone, "IMAGENET_URL", "https://example.org/models/resnet18-f37072fd.pth")
-    monkeypatch.setattr(backbone, "IMAGENET_SHA256", hashlib.sha256(buffer.getvalue()).hexdigest())
+    monkeypatch.setattr(resnet, "IMAGENET_URL", "https://example.org/models/resnet18-f37072fd.pth")
+    monkeypatch.setattr(resnet, "IMAGENET_SHA256", hashlib.sha256(buffer.getvalue()).hexdigest())
     net = Net()
     net.answer = lambda: Answer(buffer.getvalue())
-    monkeypatch.setattr(backbone.urllib.request, "urlopen", net.open)
+    monkeypatch.setattr(resnet.urllib.request, "urlopen", net.open)
     return net
 
 
@@ -247,14 +247,14 @@ def test_a_failed_download_says_so_and_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(backbone, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(resnet, "PATIENCE_S", 0.2)
     net.answer = answer
     began = time.monotonic()
     with caplog.at_level(logging.WARNING):
         assert resolve_weights("auto") == "embedded"
     assert time.monotonic() - began < 2
     (record,) = caplog.records
-    for part in ("--weights FILE", "--offline", "formula-driven", backbone.IMAGENET_URL):
+    for part in ("--weights FILE", "--offline", "formula-driven", resnet.IMAGENET_URL):
         assert part in record.getMessage()
     with pytest.raises(WeightsError, match=reason):
         resolve_weights("imagenet")
@@ -262,7 +262,7 @@ def test_a_failed_download_says_so_and_leaves_nothing(
 
 
 def test_plain_http_is_never_opened(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backbone, "IMAGENET_URL", backbone.IMAGENET_URL.replace("https", "http"))
+    monkeypatch.setattr(resnet, "IMAGENET_URL", resnet.IMAGENET_URL.replace("https", "http"))
     with pytest.raises(WeightsError, match="only https is trusted"):
         resolve_weights("imagenet")
     assert net.calls == 0
@@ -292,8 +292,8 @@ def test_embedded_weights_are_looked_for_and_loaded(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(backbone, "embedded_files", lambda: embedded.embedded_files(tmp_path))
-    monkeypatch.setattr(backbone, "load_embedded", lambda: embedded.load_embedded(tmp_path))
+    monkeypatch.setattr(resnet, "embedded_files", lambda: embedded.embedded_files(tmp_path))
+    monkeypatch.setattr(resnet, "load_embedded", lambda: embedded.load_embedded(tmp_path))
     with pytest.raises(WeightsError, match=r"0 files of the embedded backbone: make them .*--weights FILE"):
         resolve_weights("embedded")
     with pytest.raises(WeightsError, match="0 files of the embedded backbone"):
@@ -312,6 +312,6 @@ def test_embedded_weights_are_looked_for_and_loaded(
 
 
 def test_the_whole_hash_is_that_which_torchvision_names_in_part() -> None:
-    prefix = Path(backbone.IMAGENET_URL).stem.removeprefix("resnet18-")
-    assert len(prefix) == 8 and len(backbone.IMAGENET_SHA256) == 64
-    assert backbone.IMAGENET_SHA256.startswith(prefix)
+    prefix = Path(resnet.IMAGENET_URL).stem.removeprefix("resnet18-")
+    assert len(prefix) == 8 and len(resnet.IMAGENET_SHA256) == 64
+    assert resnet.IMAGENET_SHA256.startswith(prefix)

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 from torchvision.models import resnet18
 
-from lib.classify.embedded import dequantise, load_embedded, quantise, save_embedded
+from lib.features.embedded import dequantise, load_embedded, quantise, save_embedded
 from lib.pretraining import images, training
 from lib.pretraining.defects import KINDS, flawed
 from lib.pretraining.images import PretrainSettings, Source

@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 from lib.classify import evaluate, mlp
 from lib.classify.evaluate import FoldResult, evaluate_fold, thin
 from lib.classify.feature_sets import MAIN, RECIPES
-from lib.classify.selection import mutual_information
+from lib.features.mutual_information import mutual_information
 
 CLASSES = ["good", "big", "stripe"]
 N, D = 180, 24

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torchvision.models import resnet18
 from torchvision.transforms.v2 import functional as transforms
 
-from lib.classify.backbone import Backbone, load_backbone
-from lib.classify.features import image_features, map_features
+from lib.features.embeddings import image_features, map_features
+from lib.features.resnet import Backbone, load_backbone
 
 
 @pytest.fixture(scope="module")

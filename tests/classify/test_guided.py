@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from lib.classify import guided
-from lib.classify.guided import Pooling, guided_features
+from lib.features import map_guided_pooling
+from lib.features.map_guided_pooling import Pooling, guided_features
 
 N, SIDE, CHANNELS = 12, 4, 3
 
@@ -59,7 +59,7 @@ def test_a_picture_is_not_compared_with_its_own_unit():
 def test_soft_weights_follow_the_softmax_of_the_map():
     patches, maps, good, units = case()
     found = guided_features(patches, maps, good, units, Pooling((1,), "soft", "nothing"))
-    weights = np.exp(maps.reshape(N, -1).astype(np.float64) / guided.TEMPERATURE)
+    weights = np.exp(maps.reshape(N, -1).astype(np.float64) / map_guided_pooling.TEMPERATURE)
     weights /= weights.sum(axis=1, keepdims=True)
     expected = np.einsum("np,npc->nc", weights, patches.reshape(N, -1, CHANNELS).astype(np.float64))
     np.testing.assert_allclose(found, expected, atol=1e-4)
@@ -71,7 +71,7 @@ def test_a_map_that_is_nearly_alike_everywhere_pools_nearly_as_one_that_is():
     alike = torch.full((2, 16), 1 / 16)
     nearly = alike * (1 + 1e-7 * torch.arange(16))
     pooling = Pooling((1,), "soft", "rest")
-    one, other = (guided._averaged(patches, weights, pooling) for weights in (alike, nearly))
+    one, other = (map_guided_pooling._averaged(patches, weights, pooling) for weights in (alike, nearly))
     np.testing.assert_allclose(one, other, atol=1e-4)
 
 

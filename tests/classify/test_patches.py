@@ -6,8 +6,8 @@ import torch
 from torch.nn import functional as F
 from torchvision.models import resnet18
 
-from lib.classify.backbone import load_backbone
-from lib.classify.patches import N_CHANNELS, grid, patch_features
+from lib.features.patch_embeddings import N_CHANNELS, grid, patch_features
+from lib.features.resnet import load_backbone
 
 
 @pytest.fixture(scope="module")

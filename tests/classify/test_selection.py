@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.feature_selection import mutual_info_classif
 
-from lib.classify import selection
-from lib.classify.selection import mutual_information, n_selected, select
+from lib.features import mutual_information
+from lib.features.mutual_information import mutual_information, n_selected, select
 
 
 def labelled(n: int, d: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -56,7 +56,7 @@ def test_equals_sklearn_with_a_small_class(members: int) -> None:
 def test_blocks_of_columns_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     X, y = labelled(150, 11, 3)
     whole = mutual_information(X, y, seed=1)
-    monkeypatch.setattr(selection, "BLOCK_VALUES", 450)  # three columns at a time
+    monkeypatch.setattr(mutual_information, "BLOCK_VALUES", 450)  # three columns at a time
     np.testing.assert_array_equal(mutual_information(X, y, seed=1), whole)
 
 

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torchvision.models import ResNet18_Weights, resnet18
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from lib.classify.embedded import FOLDER, embedded_files, load_embedded
 from lib.config import nearest
+from lib.features.embedded import FOLDER, embedded_files, load_embedded
 from lib.tensors import load_state
 
 IMAGENET_URL: str = ResNet18_Weights.IMAGENET1K_V1.url

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from lib.classify.backbone import Backbone
+from lib.features.resnet import Backbone
 from lib.torch_utils import tf32
 
 STAGES = {"layer2.1.relu_1": "second", "layer3.1.relu_1": "third"}

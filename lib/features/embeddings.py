@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from lib.classify.backbone import Backbone
+from lib.features.resnet import Backbone
 from lib.torch_utils import tf32
 
 MapEncoding = Literal["raw", "jet"]
