@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.artifacts import StaleError, Store, only_proven
-from lib.classify.feature_sets import RECIPES
+from lib.classification.feature_sets import RECIPES
 from lib.cli import UsageError, absolute, parser
 from lib.config import nearest
 from lib.datasets.errors import DataError, printable

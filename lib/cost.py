@@ -13,7 +13,7 @@ import torch
 
 from lib.anomaly_maps.cross_fitting import HALVES
 from lib.anomaly_maps.patchcore import HELD_OUT
-from lib.classify.mlp import fit_predict
+from lib.classification.classifiers import fit_predict
 from lib.config import Reading, Study
 from lib.draem.training import TrainingSettings, train
 from lib.features.embeddings import image_features

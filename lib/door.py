@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pandas as pd
 
 from lib.artifacts import Store
-from lib.classify.evaluate import DEFECTIVE
+from lib.classification.cross_validation import DEFECTIVE
 from lib.cli import Plan
 from lib.cost import Size, disk_bytes, memory_bytes
 from lib.datasets.download import DownloadError

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from lib.anomaly_maps.cross_fitting import TESTED, cross_fitted, mapped
 from lib.anomaly_maps.map_statistics import map_statistics
-from lib.classify.feature_sets import SOURCES
+from lib.classification.feature_sets import SOURCES
 from lib.datasets.images import load_stack
 from lib.features.embeddings import image_features, map_features
 from lib.features.map_guided_pooling import Pooling, Usual, pool

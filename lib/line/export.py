@@ -12,7 +12,7 @@ import torch
 import lib
 from lib.anomaly_maps.patchcore import PatchMemory
 from lib.artifacts import atomic
-from lib.classify.evaluate import BINARY, MULTICLASS
+from lib.classification.cross_validation import BINARY, MULTICLASS
 from lib.config import Study
 from lib.datasets.image_io import CONVERSION_RULE, RESIZE_RULES, read_rgb
 from lib.draem.inference import Draem

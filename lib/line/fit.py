@@ -16,10 +16,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from lib.artifacts import write_text
-from lib.classify.conformal import highest_recall
-from lib.classify.evaluate import BINARY, DEFECTIVE, MULTICLASS, informative, used_columns
-from lib.classify.feature_sets import RECIPES
-from lib.classify.mlp import LINEAR, Fitted, fit
+from lib.classification.classifiers import LINEAR, Fitted, fit
+from lib.classification.cross_validation import BINARY, DEFECTIVE, MULTICLASS, informative, used_columns
+from lib.classification.feature_sets import RECIPES
+from lib.classification.operating_threshold import highest_recall
 from lib.config import nearest
 from lib.datasets.groups import objects_of
 from lib.line.columns import Measured, in_order, labelled_measures

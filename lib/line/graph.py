@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from lib.anomaly_maps.map_statistics import AREA_THRESHOLDS, PERCENTILES
 from lib.anomaly_maps.patchcore import PatchMemory
-from lib.classify.mlp import Fitted
+from lib.classification.classifiers import Fitted
 from lib.draem.inference import fold_batchnorm
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.features.map_guided_pooling import TEMPERATURE, Pooling, grained

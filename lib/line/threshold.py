@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lib.classify.conformal import conformal_rank, defects_needed
-from lib.classify.intervals import clopper_pearson, recall_at_rank
+from lib.classification.intervals import clopper_pearson, recall_at_rank
+from lib.classification.operating_threshold import conformal_rank, defects_needed
 
 DRAWS = 2000
 LEVEL = 0.95

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from lib.artifacts import fingerprint
-from lib.classify.calibration import absent, inner_parts
-from lib.classify.evaluate import DIAGNOSTICS, FoldResult, evaluate_fold, thin
-from lib.classify.feature_sets import BASELINES, CHEAP, CHEAP_GUIDED, GUIDED, MAIN, RECIPES, TOGETHER
+from lib.classification.calibration import absent, inner_parts
+from lib.classification.cross_validation import DIAGNOSTICS, FoldResult, evaluate_fold, thin
+from lib.classification.feature_sets import BASELINES, CHEAP, CHEAP_GUIDED, GUIDED, MAIN, RECIPES, TOGETHER
 from lib.config import Reading
 from lib.datasets.splits import FoldError
 from lib.engine import cores, run_tasks
@@ -237,7 +237,7 @@ def _inputs(run: Run, stage: str, split: str) -> dict[str, Any]:
     """Return what a split's predictions depend on; its features must have been made."""
     sets, files = feature_sets(run, split, stage), source_files(run, stage, split)
     inputs = {
-        "code": code_of("lib.classify.evaluate", "lib.classify.calibration"),
+        "code": code_of("lib.classification.cross_validation", "lib.classification.calibration"),
         "tested": fingerprint({"rows": np.flatnonzero(in_test_fold(run, split)).tolist()}),
         "index": run.store.digest("index.parquet"),
         "files": {source: run.store.digest(name) for source, name in files.items()},

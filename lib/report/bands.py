@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from lib.classify.feature_sets import MAIN
+from lib.classification.feature_sets import MAIN
 from lib.report.bootstrap import samples
 from lib.report.metrics import ALL, RECALL_AT, check_predictions, decisions, defect_classes, good_of
 

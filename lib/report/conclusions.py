@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from lib.classify.feature_sets import CHEAP_GUIDED
+from lib.classification.feature_sets import CHEAP_GUIDED
 from lib.report.bootstrap import Interval, bootstrap_difference
 from lib.report.comparisons import shown_p
 from lib.report.economy import shown_need

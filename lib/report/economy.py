@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lib.classify.evaluate import thin
+from lib.classification.cross_validation import thin
 from lib.report.bootstrap import samples
 from lib.report.cells import Good, synthetic_notes, wide_frame
 from lib.report.metrics import (

@@ -19,7 +19,7 @@ from IPython.display import display
 from matplotlib.figure import Figure
 from PIL import Image
 
-from lib.classify.feature_sets import MAIN
+from lib.classification.feature_sets import MAIN
 from lib.pipeline.pictures import index
 from lib.pipeline.predictions import predictions
 from lib.pipeline.run import Run

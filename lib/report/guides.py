@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from lib.classify.feature_sets import TOGETHER
+from lib.classification.feature_sets import TOGETHER
 from lib.report.bootstrap import Interval, bootstrap_difference
 from lib.report.evidence import Evidence
 from lib.report.metrics import ALL, GUIDED, POOLED, RATE, RECALL_AT, decisions, summary

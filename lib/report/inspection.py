@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lib.artifacts import Store
-from lib.classify.intervals import clopper_pearson
+from lib.classification.intervals import clopper_pearson
 from lib.datasets.errors import printable
 from lib.line.columns import maps_of, pictures_of
 from lib.line.fit import Line

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from lib.classify.feature_sets import TOGETHER
+from lib.classification.feature_sets import TOGETHER
 from lib.pipeline.quality import map_quality
 from lib.pipeline.run import Run
 from lib.report.cells import (

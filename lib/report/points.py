@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from lib.classify.conformal import conformal_threshold, defects_needed, training_threshold
+from lib.classification.operating_threshold import conformal_threshold, defects_needed, training_threshold
 from lib.report.cells import Good, at_keep
 from lib.report.metrics import (
     ALL,

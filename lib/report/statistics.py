@@ -10,7 +10,7 @@ import pandas as pd
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from lib.classify.intervals import clopper_pearson
+from lib.classification.intervals import clopper_pearson
 from lib.report.bootstrap import Interval, all_intervals, bootstrap_difference
 from lib.report.metrics import (
     ALL,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from lib.classify.feature_sets import MAIN
+from lib.classification.feature_sets import MAIN
 from lib.report.metrics import decisions, defect_scores
 
 HIT, WRONG_CLASS, ESCAPE = "hit", "wrong class", "escape"  # of defective images

@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from lib.artifacts import write_text
-from lib.classify.mlp import fit_predict
+from lib.classification.classifiers import fit_predict
 from lib.features.embeddings import image_features
 from lib.features.resnet import load_backbone
 from lib.pipeline import pictures

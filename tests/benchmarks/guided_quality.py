@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from lib.artifacts import write_text
-from lib.classify.evaluate import evaluate_fold
+from lib.classification.cross_validation import evaluate_fold
 from lib.features.map_guided_pooling import Pooling, guided_features
 from lib.pipeline.anomaly import map_all, maps
 from lib.pipeline.features import image_feature_table, map_stats_table

@@ -25,7 +25,7 @@ from scipy import stats
 from sklearn.metrics import pairwise_distances_argmin_min
 
 from lib.artifacts import atomic, write_text
-from lib.classify.mlp import HIDDEN, LINEAR, fit_predict
+from lib.classification.classifiers import HIDDEN, LINEAR, fit_predict
 from lib.features.embeddings import image_features
 from lib.features.resnet import load_backbone
 from lib.line.labels import CERTAIN, doubt, far_and_worth, next_labels, standardised

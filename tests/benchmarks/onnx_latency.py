@@ -23,7 +23,7 @@ import torch
 from PIL import Image
 
 from lib.anomaly_maps.patchcore import PatchMemory
-from lib.classify.mlp import fit
+from lib.classification.classifiers import fit
 from lib.datasets.image_io import decode, resize_rgb, to_rgb
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.features.map_guided_pooling import Pooling

@@ -15,7 +15,7 @@ from PIL import Image
 from sklearn.feature_selection import mutual_info_classif
 from sklearn.preprocessing import StandardScaler
 
-from lib.classify.mlp import HIDDEN, SEED, fit_predict
+from lib.classification.classifiers import HIDDEN, SEED, fit_predict
 from lib.engine import BATCH, cores
 from lib.features.mutual_information import mutual_information
 from lib.pipeline import anomaly, features

@@ -3,7 +3,7 @@ import warnings
 import numpy as np
 import pytest
 
-from lib.classify.calibration import absent, inner_parts
+from lib.classification.calibration import absent, inner_parts
 
 LABELS = np.repeat(["good", "big", "stripe"], [30, 12, 6])
 GROUPS = np.array([f"{label}-{number // 3}" for number, label in enumerate(LABELS)])

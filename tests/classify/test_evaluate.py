@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from lib.classify import evaluate, mlp
-from lib.classify.evaluate import FoldResult, evaluate_fold, thin
-from lib.classify.feature_sets import MAIN, RECIPES
+from lib.classification import classifiers, cross_validation
+from lib.classification.cross_validation import FoldResult, evaluate_fold, thin
+from lib.classification.feature_sets import MAIN, RECIPES
 from lib.features.mutual_information import mutual_information
 
 CLASSES = ["good", "big", "stripe"]
@@ -17,7 +17,7 @@ SEED = 7
 
 @pytest.fixture(autouse=True)
 def short_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mlp, "MAX_ITERATIONS", 100)
+    monkeypatch.setattr(classifiers, "MAX_ITERATIONS", 100)
 
 
 def case(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -153,7 +153,7 @@ def test_columns_are_scored_once_per_task(monkeypatch: pytest.MonkeyPatch) -> No
         calls.append(X.shape)
         return mutual_information(X, y, seed=seed)
 
-    monkeypatch.setattr(evaluate, "mutual_information", counted)
+    monkeypatch.setattr(cross_validation, "mutual_information", counted)
     images, maps, labels, train = case()
     fold(images, maps, labels, train)
     assert calls == [(120, 2 * D)]
@@ -226,7 +226,7 @@ def test_baselines_use_the_columns_that_their_names_say() -> None:
     assert diagnostics.loc["both_all", "mi_image"] == [] != diagnostics.loc["both_stats", "mi_image"]
     network = fold(images, maps, labels, train, feature_sets=("both_all",), selection="none")
     np.testing.assert_array_equal(probabilities(network, "both_all"), probabilities(result, "both_all"))
-    line = mlp.fit_predict(
+    line = classifiers.fit_predict(
         np.hstack([images, maps])[train], labels[train], np.hstack([images, maps])[~train], CLASSES, hidden=()
     )
     np.testing.assert_array_equal(probabilities(result, "both_logistic"), line.probabilities)

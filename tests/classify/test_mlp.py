@@ -8,8 +8,8 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from lib.classify import mlp
-from lib.classify.mlp import LINEAR, fit_predict
+from lib.classification import classifiers
+from lib.classification.classifiers import LINEAR, fit_predict
 
 CLASSES = ["good", "big", "stripe"]  # not in alphabetical order
 
@@ -23,7 +23,7 @@ def blobs(seed: int = 0, n: int = 90) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture
 def few_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mlp, "MAX_ITERATIONS", 25)
+    monkeypatch.setattr(classifiers, "MAX_ITERATIONS", 25)
 
 
 def test_equals_scikit_learns_pipeline() -> None:
@@ -102,7 +102,7 @@ def test_seed_and_sizes_change_the_fit_and_repeating_does_not() -> None:
 
 
 def test_not_converging_is_told_by_the_flag(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mlp, "MAX_ITERATIONS", 2)
+    monkeypatch.setattr(classifiers, "MAX_ITERATIONS", 2)
     X, y = blobs()
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from lib.classify.mlp import Fitted
+from lib.classification.classifiers import Fitted
 from lib.line.columns import Measured
 from lib.line.fit import Line, Model
 from lib.line.folder import Folder

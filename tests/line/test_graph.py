@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from lib.anomaly_maps.map_statistics import map_statistics
 from lib.anomaly_maps.patchcore import PatchMemory
-from lib.classify.mlp import fit
+from lib.classification.classifiers import fit
 from lib.features.embeddings import _jet
 from lib.features.map_guided_pooling import Pooling, Usual, pool
 from lib.line.foreign import reference_of

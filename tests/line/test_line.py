@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lib.classify.feature_sets import RECIPES
+from lib.classification.feature_sets import RECIPES
 from lib.cli import UsageError
 from lib.cli_inspection import require_current
 from lib.line.columns import labelled_measures

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lib.classify.intervals import clopper_pearson, recall_at_rank
+from lib.classification.intervals import clopper_pearson, recall_at_rank
 from lib.line.threshold import Evidence, choose_threshold
 
 

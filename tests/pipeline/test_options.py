@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torchvision.models import resnet18
 
-from lib.classify import mlp
+from lib.classification import classifiers
 from lib.config import Study
 from lib.draem.checkpoints import export_official
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
@@ -99,7 +99,7 @@ STANDIN_CHANGES = [
 def short_fits():
     """Let the classifiers learn for a few passes only: what they are given is the question."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mlp, "MAX_ITERATIONS", 4)
+        patch.setattr(classifiers, "MAX_ITERATIONS", 4)
         yield
 
 

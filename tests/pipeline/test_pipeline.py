@@ -10,7 +10,7 @@ from PIL import Image
 
 import lib.pipeline.draem as draem
 import lib.pipeline.predictions as stage
-from lib.classify.evaluate import evaluate_fold
+from lib.classification.cross_validation import evaluate_fold
 from lib.cli import UsageError, parser, plan
 from lib.config import Study
 from lib.draem.checkpoints import export_official

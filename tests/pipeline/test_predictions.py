@@ -8,7 +8,7 @@ import pytest
 
 import lib.pipeline.predictions as module
 from lib.anomaly_maps.map_statistics import map_statistics
-from lib.classify.feature_sets import BASELINES, CHEAP, CHEAP_GUIDED, GUIDED, MAIN
+from lib.classification.feature_sets import BASELINES, CHEAP, CHEAP_GUIDED, GUIDED, MAIN
 from lib.pipeline.anomaly import maps
 from lib.pipeline.features import map_stats_table
 from lib.pipeline.pictures import in_test_fold, index, splits

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from lib.classify.feature_sets import MAIN, RECIPES, SOURCES, Recipe
-from lib.classify.mlp import HIDDEN, LINEAR, FitResult, Scale, fit_predict
+from lib.classification.classifiers import HIDDEN, LINEAR, FitResult, Scale, fit_predict
+from lib.classification.feature_sets import MAIN, RECIPES, SOURCES, Recipe
 from lib.features.mutual_information import Selection, mutual_information, select
 
 Binary = Literal["collapsed", "separate"]
