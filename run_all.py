@@ -38,7 +38,7 @@ from lib.forecast import presets, stages
 from lib.leash import Stopped, stop_on_signals
 from lib.line.fit import LineError, fitted_line, threshold_of
 from lib.lock import LockedError, study_lock
-from lib.pipeline.pictures import index, splits
+from lib.pipeline.dataset import index, splits
 from lib.pipeline.run import NAMED, PROJECT, Run
 from lib.report.index_page import ESTIMATE, write_index
 from lib.report.inspection import VERDICTS

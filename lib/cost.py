@@ -20,7 +20,7 @@ from lib.features.embeddings import image_features
 from lib.features.mutual_information import mutual_information, n_selected
 from lib.features.patch_embeddings import N_CHANNELS, grid
 from lib.features.resnet import load_backbone
-from lib.pipeline.effort import compared_seconds, coreset_seconds
+from lib.pipeline.task_cost import compared_seconds, coreset_seconds
 from lib.synthetic.textures import procedural_textures
 
 TEXTURES = 400  # pictures of the bank that DRAEM's anomalies are cut from

@@ -21,10 +21,10 @@ from lib.draem.checkpoints import import_official
 from lib.engine import EngineError, run_tasks
 from lib.features.resnet import WeightsError, check_weights
 from lib.machine import memory_free
+from lib.pipeline.classification import check_training_parts
+from lib.pipeline.dataset import folds, index
 from lib.pipeline.features import check_guides
 from lib.pipeline.models import all_models, good_rows
-from lib.pipeline.pictures import folds, index
-from lib.pipeline.predictions import check_training_parts
 from lib.pipeline.run import Run
 from lib.synthetic.products import PRODUCTS
 from lib.synthetic.textures import load_texture_bank

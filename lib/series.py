@@ -17,7 +17,7 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from lib.artifacts import Store, file_sha256, write_text
-from lib.pipeline.pictures import FINAL
+from lib.pipeline.dataset import FINAL
 from lib.pipeline.run import PROJECT
 from lib.report.page import notebook_html
 from lib.source import whole_library

@@ -30,7 +30,7 @@ from lib.draem.checkpoints import export_official
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.features import embedded
 from lib.features.resnet import load_backbone
-from lib.pipeline import pictures
+from lib.pipeline import dataset
 
 PARTS = {"good": 10, "crack": 4, "dent": 4}
 Prepare = Callable[[Path, pytest.MonkeyPatch], "Sequence[str | Path] | None"]
@@ -525,7 +525,7 @@ def _(at, patch):
 
 @bad("named set without pictures", "magnetic_tile: no pictures at", "--data DIR")
 def _(at, patch):
-    patch.setattr(pictures, "PROJECT", at)
+    patch.setattr(dataset, "PROJECT", at)
     return ["no --data", "--dataset", "magnetic_tile", "--offline"]
 
 
@@ -534,8 +534,8 @@ def _(at, patch):
     def unreachable(folder):
         raise door.DownloadError("https://example.org/a.zip could not be fetched (no route to host)")
 
-    patch.setattr(pictures, "PROJECT", at)
-    patch.setattr(pictures, "fetch_magnetic_tile", unreachable)
+    patch.setattr(dataset, "PROJECT", at)
+    patch.setattr(dataset, "fetch_magnetic_tile", unreachable)
     return ["no --data", "--dataset", "magnetic_tile"]
 
 

@@ -8,8 +8,8 @@ import pytest
 from lib.config import Study
 from lib.engine import run_tasks
 from lib.pipeline import draem
-from lib.pipeline.anomaly import map_all
 from lib.pipeline.draem import train_all
+from lib.pipeline.maps import map_all
 from lib.pipeline.run import Run
 from lib.progress import BATCH, progress, step_bar
 from lib.status import steps_of, steps_seen

@@ -13,7 +13,7 @@ class FittedSource(Protocol):
 
     What it sees of pictures is its own affair, in arrays (n, ...), one entry per picture: DRAEM sees pixels, a patch
     memory patches. How it is fitted, each says for itself; the study knows it by an entry of
-    `lib.pipeline.sources.SOURCES`.
+    `lib.pipeline.detectors.SOURCES`.
     """
 
     def maps(self, seen: np.ndarray) -> np.ndarray:

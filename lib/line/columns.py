@@ -23,15 +23,15 @@ from lib.datasets.images import load_stack
 from lib.features.embeddings import image_features, map_features
 from lib.features.map_guided_pooling import Pooling, Usual, pool
 from lib.line.foreign import exposure
-from lib.pipeline.anomaly import score_maps, scores
-from lib.pipeline.effort import feature_effort, map_effort
+from lib.pipeline.dataset import FINAL, images, index
+from lib.pipeline.detectors import SOURCES as MAP_SOURCES
+from lib.pipeline.detectors import Pictures
 from lib.pipeline.features import guided_table, image_feature_table, map_feature_table, map_stats_table
+from lib.pipeline.maps import score_maps, scores
 from lib.pipeline.models import models
 from lib.pipeline.patches import backbone, patches, patches_name, patches_of
-from lib.pipeline.pictures import FINAL, images, index
 from lib.pipeline.run import Run, each_part
-from lib.pipeline.sources import SOURCES as MAP_SOURCES
-from lib.pipeline.sources import Pictures
+from lib.pipeline.task_cost import feature_effort, map_effort
 
 AT_ONCE = 128  # pictures per task
 

@@ -29,11 +29,11 @@ from lib.line.onnx_file import exported, write_onnx
 from lib.line.rule import RULE, decide
 from lib.line.score import FORMAT, ChainFile, open_chain, verdicts
 from lib.line.threshold import Threshold
+from lib.pipeline.dataset import FINAL, index
+from lib.pipeline.detectors import SOURCES
 from lib.pipeline.models import models
 from lib.pipeline.patches import backbone, patches_name
-from lib.pipeline.pictures import FINAL, index
 from lib.pipeline.run import Run
-from lib.pipeline.sources import SOURCES
 from lib.source import whole_library
 
 COMPARED = 200  # labelled images, at most, on which the file is compared with the study's own code

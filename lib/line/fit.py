@@ -25,8 +25,8 @@ from lib.datasets.groups import objects_of
 from lib.line.columns import Measured, in_order, labelled_measures
 from lib.line.foreign import Reference, reference_of
 from lib.line.threshold import Evidence, Threshold, choose_threshold
-from lib.pipeline.pictures import FINAL, index
-from lib.pipeline.predictions import calibration, predictions
+from lib.pipeline.classification import calibration, predictions
+from lib.pipeline.dataset import FINAL, index
 from lib.pipeline.run import Run
 from lib.source import code_of
 
@@ -167,7 +167,7 @@ def chosen_features(run: Run, known: pd.DataFrame, wanted: str = "") -> tuple[st
 
     By default the one of the highest defect recall at 5 % false rejects: on training images' out-of-fold scores where
     maps are cross-fitted, else on the test folds', as maps of a source that saw the training images flatter there.
-    Training images are scored for the sets that a threshold is chosen for (`lib.pipeline.predictions.calibration`);
+    Training images are scored for the sets that a threshold is chosen for (`lib.pipeline.classification.calibration`);
     there the others do not compete, and are named.
     Raises `LineError` for one that the study did not evaluate.
     """

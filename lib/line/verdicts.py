@@ -15,7 +15,7 @@ from lib.line.rule import REJECT as REJECT
 from lib.line.rule import RULE as RULE
 from lib.line.rule import VERDICTS as VERDICTS
 from lib.line.threshold import Threshold
-from lib.pipeline.pictures import images, index
+from lib.pipeline.dataset import images, index
 from lib.pipeline.run import Run
 
 

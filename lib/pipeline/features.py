@@ -12,12 +12,12 @@ from lib.config import Reading
 from lib.datasets.splits import FoldError
 from lib.features.embeddings import image_features, map_features
 from lib.features.map_guided_pooling import Pooling, guided_features
-from lib.pipeline.anomaly import map_all, maps
-from lib.pipeline.effort import feature_effort
+from lib.pipeline.dataset import FINAL, images, in_test_fold, index, splits
+from lib.pipeline.maps import map_all, maps
 from lib.pipeline.models import map_name, map_splits
 from lib.pipeline.patches import backbone, patches, patches_name
-from lib.pipeline.pictures import FINAL, images, in_test_fold, index, splits
 from lib.pipeline.run import Run, each_part, each_split
+from lib.pipeline.task_cost import feature_effort
 from lib.progress import step_bar
 from lib.source import code_of
 

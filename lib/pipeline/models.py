@@ -10,7 +10,7 @@ import numpy as np
 
 from lib.anomaly_maps.cross_fitting import HALVES, inner_halves
 from lib.config import Reading
-from lib.pipeline.pictures import in_test_fold, index, splits
+from lib.pipeline.dataset import in_test_fold, index, splits
 from lib.pipeline.run import Run
 
 INNER = "-inner-"

@@ -15,8 +15,8 @@ from PIL import Image
 from scipy import ndimage
 
 from lib.datasets.images import load_masks, load_stack
-from lib.pipeline.anomaly import maps
-from lib.pipeline.pictures import index
+from lib.pipeline.dataset import index
+from lib.pipeline.maps import maps
 from lib.pipeline.run import Run
 from lib.report.figures import MAP_COLOURS, NAMES, PALETTE, footnote, plain
 

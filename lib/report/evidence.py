@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from lib.config import Study
-from lib.pipeline.predictions import SOURCE_CHECK, calibration, predictions
+from lib.pipeline.classification import SOURCE_CHECK, calibration, predictions
 from lib.pipeline.run import Run
 from lib.report.baselines import against_method
 from lib.report.economy import Economy, label_economy

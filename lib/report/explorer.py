@@ -20,8 +20,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from lib.classification.feature_sets import MAIN
-from lib.pipeline.pictures import index
-from lib.pipeline.predictions import predictions
+from lib.pipeline.classification import predictions
+from lib.pipeline.dataset import index
 from lib.pipeline.run import Run
 from lib.report.closeup import THUMBNAIL, Pictures, overlay, panel, probability_bars
 from lib.report.figures import NAMES

@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from lib.pipeline.anomaly import maps
-from lib.pipeline.pictures import closeups, folds, index
+from lib.pipeline.dataset import closeups, folds, index
+from lib.pipeline.maps import maps
 from lib.pipeline.run import Run
 from lib.report.figures import MAP_COLOURS, NAMES, PALETTE, bare, footnote, plain
 from lib.report.sheets import outline

@@ -16,8 +16,8 @@ import pandas as pd
 from PIL import Image
 
 from lib.artifacts import write_text
-from lib.pipeline.anomaly import maps, scores
-from lib.pipeline.pictures import closeups, in_test_fold, index, splits
+from lib.pipeline.dataset import closeups, in_test_fold, index, splits
+from lib.pipeline.maps import maps, scores
 from lib.pipeline.run import Run
 from lib.report.figures import MAP_COLOURS
 from lib.report.page import accessible, embedded, render_index, versions

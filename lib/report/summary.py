@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from lib.pipeline.pictures import index
-from lib.pipeline.predictions import predictions
+from lib.pipeline.classification import predictions
+from lib.pipeline.dataset import index
 from lib.pipeline.run import Run, open_run
 from lib.report.metrics import ALL, FEATURE_SETS, POOLED, SPOKEN, summary
 from lib.report.show import caption

@@ -17,11 +17,11 @@ import pandas as pd
 from lib.artifacts import write_text
 from lib.classification.cross_validation import evaluate_fold
 from lib.features.map_guided_pooling import Pooling, guided_features
-from lib.pipeline.anomaly import map_all, maps
+from lib.pipeline.classification import _inner_parts
+from lib.pipeline.dataset import in_test_fold, index, splits
 from lib.pipeline.features import image_feature_table, map_stats_table
+from lib.pipeline.maps import map_all, maps
 from lib.pipeline.patches import patches
-from lib.pipeline.pictures import in_test_fold, index, splits
-from lib.pipeline.predictions import _inner_parts
 from lib.pipeline.quality import map_quality
 from lib.pipeline.run import PROJECT, Run, open_run
 from lib.report.metrics import ALL, POOLED, RECALL_AT, summary

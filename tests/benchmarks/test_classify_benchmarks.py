@@ -18,10 +18,10 @@ from sklearn.preprocessing import StandardScaler
 from lib.classification.classifiers import HIDDEN, SEED, fit_predict
 from lib.engine import BATCH, cores
 from lib.features.mutual_information import mutual_information
-from lib.pipeline import anomaly, features
+from lib.pipeline import features, maps
+from lib.pipeline.classification import calibration, predictions
+from lib.pipeline.dataset import index
 from lib.pipeline.features import feature_all
-from lib.pipeline.pictures import index
-from lib.pipeline.predictions import calibration, predictions
 from lib.pipeline.run import open_run
 from lib.synthetic.products import PRODUCTS
 
@@ -138,7 +138,7 @@ def test_notebooks_04_and_05_on_4249_images(
 
     monkeypatch.setattr(features, "image_features", lambda *_, **__: both[:, :512])
     monkeypatch.setattr(features, "map_features", lambda *_, **__: both[:, 512:])
-    monkeypatch.setattr(anomaly, "anomaly_maps", given_maps)
+    monkeypatch.setattr(maps, "anomaly_maps", given_maps)
     feature_all(run)
 
     get_reusable_executor().shutdown(wait=True)

@@ -23,7 +23,7 @@ from lib.line.folder import read_folder
 from lib.line.onnx_file import write_onnx
 from lib.line.score import ChainError, main, open_chain, verdicts
 from lib.line.verdicts import tabulate
-from lib.pipeline.pictures import index
+from lib.pipeline.dataset import index
 from lib.pipeline.run import PROJECT, open_run
 from tests.line.lines import SETTINGS
 from tests.pipeline.plates import draw_plates

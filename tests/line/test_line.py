@@ -24,9 +24,9 @@ from lib.line.fit import (
 )
 from lib.line.folder import read_folder
 from lib.line.verdicts import LOOK, judge
+from lib.pipeline.classification import predictions
+from lib.pipeline.dataset import FINAL, data_root, in_test_fold, index, splits
 from lib.pipeline.models import good_rows
-from lib.pipeline.pictures import FINAL, data_root, in_test_fold, index, splits
-from lib.pipeline.predictions import predictions
 from lib.pipeline.run import open_run
 from tests.line.lines import RUNS, line_run
 

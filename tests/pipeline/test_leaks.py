@@ -12,19 +12,19 @@ import pandas as pd
 import pytest
 import torch
 
-import lib.pipeline.anomaly as anomaly
 import lib.pipeline.draem as draem
-import lib.pipeline.memory as memory
+import lib.pipeline.maps as anomaly
 import lib.pipeline.models as models
+import lib.pipeline.patchcore as memory
 from lib.anomaly_maps.cross_fitting import inner_halves
 from lib.anomaly_maps.patchcore import PatchMemory
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.draem.training import Trained
-from lib.pipeline.anomaly import map_all, maps
+from lib.pipeline.dataset import images, in_test_fold, index
 from lib.pipeline.draem import all_draems, load_draem
+from lib.pipeline.maps import map_all, maps
 from lib.pipeline.models import good_rows, map_splits
 from lib.pipeline.patches import patches
-from lib.pipeline.pictures import images, in_test_fold, index
 from lib.pipeline.run import open_run
 from tests.pipeline.plates import draw_plates
 

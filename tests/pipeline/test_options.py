@@ -14,8 +14,8 @@ from lib.classification import classifiers
 from lib.config import Study
 from lib.draem.checkpoints import export_official
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
+from lib.pipeline.classification import CHECKS, calibration, classify_fold, predictions
 from lib.pipeline.features import image_feature_table
-from lib.pipeline.predictions import CHECKS, calibration, classify_fold, predictions
 from lib.pipeline.run import open_run
 from tests.pipeline.plates import draw_plates
 

@@ -8,17 +8,17 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+import lib.pipeline.classification as stage
 import lib.pipeline.draem as draem
-import lib.pipeline.predictions as stage
 from lib.classification.cross_validation import evaluate_fold
 from lib.cli import UsageError, parser, plan
 from lib.config import Study
 from lib.draem.checkpoints import export_official
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
-from lib.pipeline.anomaly import map_all, maps
+from lib.pipeline.classification import calibration, predictions
+from lib.pipeline.dataset import closeups, folds, images, in_test_fold, index, splits, spread
 from lib.pipeline.draem import load_draem, train_fold
-from lib.pipeline.pictures import closeups, folds, images, in_test_fold, index, splits, spread
-from lib.pipeline.predictions import calibration, predictions
+from lib.pipeline.maps import map_all, maps
 from lib.pipeline.quality import map_quality
 from lib.pipeline.run import Run, open_run
 from lib.report.galleries import pictures_of

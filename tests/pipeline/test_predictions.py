@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import lib.pipeline.predictions as module
+import lib.pipeline.classification as module
 from lib.anomaly_maps.map_statistics import map_statistics
 from lib.classification.feature_sets import BASELINES, CHEAP, CHEAP_GUIDED, GUIDED, MAIN
-from lib.pipeline.anomaly import maps
+from lib.pipeline.classification import calibrate_fold, calibration, predictions
+from lib.pipeline.dataset import in_test_fold, index, splits
 from lib.pipeline.features import map_stats_table
-from lib.pipeline.pictures import in_test_fold, index, splits
-from lib.pipeline.predictions import calibrate_fold, calibration, predictions
+from lib.pipeline.maps import maps
 from lib.pipeline.run import open_run
 
 SETTINGS = {"weights": "random-init", "leak_check": "none", "keep": (0.5, 1.0), "inner_folds": 3}

@@ -8,12 +8,12 @@ import pytest
 from lib.cluster import local_cluster
 from lib.config import Study
 from lib.draem import training
-from lib.pipeline import draem, effort
+from lib.pipeline import draem, task_cost
+from lib.pipeline.dataset import images
 from lib.pipeline.draem import all_draems, train_fold
-from lib.pipeline.effort import feature_effort, map_effort, memory_effort, training_effort
 from lib.pipeline.features import feature_all
-from lib.pipeline.pictures import images
 from lib.pipeline.run import open_run
+from lib.pipeline.task_cost import feature_effort, map_effort, memory_effort, training_effort
 
 SETTINGS = {"weights": "random-init", "draem_steps": 6, "leak_check": "none"}
 
@@ -110,7 +110,9 @@ def test_effort_grows_with_what_costs(tmp_path):
     assert training_effort(wide, 20, 1)["seconds"] == 4 * training_effort(small, 20, 1)["seconds"]
     assert training_effort(large, 20, 1)["seconds"] == 4 * training_effort(small, 20, 1)["seconds"]
     assert training_effort(small, 20, 2)["seconds"] == training_effort(small, 20, 1)["seconds"] / 2
-    assert effort.PROCESS < training_effort(small, 20, 1)["memory"] < training_effort(large, 20, 1)["memory"]
+    assert (
+        task_cost.PROCESS < training_effort(small, 20, 1)["memory"] < training_effort(large, 20, 1)["memory"]
+    )
     assert (
         map_effort(small, 200, "as_written")["seconds"] == 2 * map_effort(small, 100, "as_written")["seconds"]
     )

@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
-from lib.pipeline.anomaly import maps, scores
-from lib.pipeline.pictures import in_test_fold, index, splits
+from lib.pipeline.dataset import in_test_fold, index, splits
+from lib.pipeline.maps import maps, scores
 from lib.pipeline.quality import map_quality
 from lib.pipeline.run import open_run
 from lib.report.map_source import quality_table, source_table

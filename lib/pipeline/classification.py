@@ -17,9 +17,9 @@ from lib.classification.feature_sets import BASELINES, CHEAP, CHEAP_GUIDED, GUID
 from lib.config import Reading
 from lib.datasets.splits import FoldError
 from lib.engine import cores, run_tasks
+from lib.pipeline.dataset import in_test_fold, index, splits
 from lib.pipeline.features import IMAGE, feature_all, guided_name, map_feature_name, map_stats_name
 from lib.pipeline.models import map_name, map_splits
-from lib.pipeline.pictures import in_test_fold, index, splits
 from lib.pipeline.run import Run
 from lib.progress import step_bar
 from lib.source import code_of

@@ -10,10 +10,10 @@ import numpy as np
 
 from lib.anomaly_maps.detectors import FittedSource
 from lib.config import Reading
+from lib.pipeline.dataset import images
 from lib.pipeline.draem import draem_file, load_draem, train_fold
-from lib.pipeline.memory import fit_memory, load_memory, memory_file
+from lib.pipeline.patchcore import fit_memory, load_memory, memory_file
 from lib.pipeline.patches import patches, patches_name, patches_of
-from lib.pipeline.pictures import images
 from lib.pipeline.run import Run
 
 Pictures = Callable[[int], np.ndarray]  # some pictures, (n, side, side, 3) uint8, at the side asked for
