@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from lib.evaluation.metrics import ALL, FEATURE_NAMES, FEATURE_SETS, POOLED, aql
+from lib.evaluation.published_results import display_name
 from lib.report.cells import (
     Good,
     at_keep,
@@ -16,8 +18,6 @@ from lib.report.cells import (
     wide_frame,
     with_intervals,
 )
-from lib.report.metrics import ALL, FEATURE_NAMES, FEATURE_SETS, POOLED, aql
-from lib.report.paper import display_name
 from lib.report.rendering import Table, display_frame
 
 _REJECTS = "False reject rate"

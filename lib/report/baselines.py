@@ -7,6 +7,18 @@ from typing import Any
 
 import pandas as pd
 
+from lib.evaluation.metrics import (
+    ALL,
+    BASELINES,
+    FEATURE_NAMES,
+    FEATURE_SETS,
+    GUIDED,
+    POOLED,
+    RATE,
+    RECALL_AT,
+)
+from lib.evaluation.published_results import display_name
+from lib.evaluation.significance import compare
 from lib.report.cells import (
     IN_BRACKETS,
     TITLES,
@@ -19,10 +31,7 @@ from lib.report.cells import (
     with_intervals,
 )
 from lib.report.comparisons import shown_p
-from lib.report.metrics import ALL, BASELINES, FEATURE_NAMES, FEATURE_SETS, GUIDED, POOLED, RATE, RECALL_AT
-from lib.report.paper import display_name
 from lib.report.rendering import Table, display_frame
-from lib.report.statistics import compare
 
 TITLES_OF = {
     False: ("Baselines", "What could do as well, pooled over all test folds"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from lib.report.metrics import (
+from lib.evaluation.metrics import (
     ALL,
     FEATURE_SETS,
     MEAN,
@@ -18,9 +18,8 @@ from lib.report.metrics import (
     check_predictions,
     summary,
 )
-from lib.report.paper import display_name, is_synthetic
-from lib.report.rendering import MISSING
-from lib.report.statistics import (
+from lib.evaluation.published_results import display_name, is_synthetic
+from lib.evaluation.significance import (
     Wilcoxon,
     by_measure,
     clopper_pearson,
@@ -28,6 +27,7 @@ from lib.report.statistics import (
     smallest_attainable_p,
     wilcoxon_paired,
 )
+from lib.report.rendering import MISSING
 
 Good = str | Mapping[str, str]
 TITLES = {

@@ -14,9 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.metrics import brier_score_loss, confusion_matrix
 
+from lib.evaluation.metrics import defect_scores
+from lib.evaluation.significance import clopper_pearson
 from lib.report.figures import HATCHES, MARKERS, NAMES, PALETTE, footnote, named_legend, plain
-from lib.report.metrics import defect_scores
-from lib.report.statistics import clopper_pearson
 
 MANY = 8  # classes: more need the width of a page
 

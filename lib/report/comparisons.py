@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
+from lib.evaluation.metrics import ALL, FEATURE_NAMES, MEAN, POOLED
+from lib.evaluation.published_results import display_name
 from lib.report.cells import TITLES, synthetic_notes
-from lib.report.metrics import ALL, FEATURE_NAMES, MEAN, POOLED
-from lib.report.paper import display_name
 from lib.report.rendering import MISSING, Table
 
 

@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_curve
 
+from lib.evaluation.metrics import ALL, RATE
+from lib.evaluation.operating_points import TRAINING
 from lib.report.economy import Economy
 from lib.report.figures import DASHES, LINES, MARKERS, NAMES, footnote, named_legend, plain
-from lib.report.metrics import ALL, RATE
-from lib.report.points import TRAINING
 
 BANDS = "bands: 95 % bootstrap intervals over test images, by group where groups are known"
 

@@ -8,9 +8,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from lib.evaluation.metrics import ALL
+from lib.evaluation.significance import by_measure, paired_folds
 from lib.report.figures import MARKERS, NAMES, PALETTE, footnote, plain
-from lib.report.metrics import ALL
-from lib.report.statistics import by_measure, paired_folds
 
 MEASURES = {"weighted_auc": "ROC AUC (weighted, one against the rest)", "defect_recall": "defect recall"}
 AGAINST = "image"

@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 
 from lib.classification.cross_validation import thin
-from lib.report.bootstrap import samples
-from lib.report.cells import Good, synthetic_notes, wide_frame
-from lib.report.metrics import (
+from lib.evaluation.bootstrap import samples
+from lib.evaluation.metrics import (
     FEATURE_NAMES,
     RATE,
     RECALL_AT,
@@ -19,7 +18,8 @@ from lib.report.metrics import (
     decisions,
     good_of,
 )
-from lib.report.paper import display_name
+from lib.evaluation.published_results import display_name
+from lib.report.cells import Good, synthetic_notes, wide_frame
 from lib.report.rendering import MISSING, Table
 
 REFERENCE = "image"

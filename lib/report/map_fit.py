@@ -8,7 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from lib.report.bootstrap import Interval, bootstrap_difference
+from lib.evaluation.bootstrap import Interval, bootstrap_difference
+from lib.evaluation.metrics import ALL, FEATURE_NAMES, POOLED, RECALL_AT, binary_auc, decisions, good_of
+from lib.evaluation.published_results import display_name
 from lib.report.cells import (
     IN_BRACKETS,
     Good,
@@ -18,8 +20,6 @@ from lib.report.cells import (
     wide_frame,
     with_intervals,
 )
-from lib.report.metrics import ALL, FEATURE_NAMES, POOLED, RECALL_AT, binary_auc, decisions, good_of
-from lib.report.paper import display_name
 from lib.report.rendering import Table, display_frame
 
 AS_WRITTEN, CROSS_FITTED = "as_written", "cross_fitted"

@@ -8,6 +8,9 @@ from typing import Any
 import pandas as pd
 
 from lib.classification.feature_sets import TOGETHER
+from lib.evaluation.metrics import ALL, POOLED, RECALL_AT
+from lib.evaluation.published_results import display_name
+from lib.evaluation.results import Evidence
 from lib.pipeline.quality import map_quality
 from lib.pipeline.run import Run
 from lib.report.cells import (
@@ -19,11 +22,8 @@ from lib.report.cells import (
     wide_frame,
     with_intervals,
 )
-from lib.report.evidence import Evidence
 from lib.report.map_fit import map_fit_table
-from lib.report.metrics import ALL, POOLED, RECALL_AT
 from lib.report.names import FEATURE_NAMES, MAKERS
-from lib.report.paper import display_name
 from lib.report.rendering import Table, display_frame
 
 METRICS = ("defect_recall", "false_reject_rate", RECALL_AT, "weighted_auc", "binary_auc")

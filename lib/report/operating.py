@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 
+from lib.evaluation.metrics import ALL, FEATURE_NAMES, FEATURE_SETS
+from lib.evaluation.operating_points import CONFORMAL, OPTIMISTIC, TRAINING
+from lib.evaluation.published_results import display_name
 from lib.report.cells import synthetic_notes, wide_frame
-from lib.report.metrics import ALL, FEATURE_NAMES, FEATURE_SETS
-from lib.report.paper import display_name
-from lib.report.points import CONFORMAL, OPTIMISTIC, TRAINING
 from lib.report.rendering import MISSING, Table
 
 _HEADINGS = {

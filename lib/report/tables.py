@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from lib.evaluation.metrics import ALL, FEATURE_NAMES, FEATURE_SETS, POOLED
+from lib.evaluation.published_results import display_name, product_of, table1_paper
 from lib.report.aql import aql_table
 from lib.report.beside import table2_beside_paper, table3_beside_paper
 from lib.report.cells import (
@@ -23,9 +25,7 @@ from lib.report.cells import (
     wide_frame,
     with_intervals,
 )
-from lib.report.metrics import ALL, FEATURE_NAMES, FEATURE_SETS, POOLED
 from lib.report.operating import operating_points, operating_points_by_class
-from lib.report.paper import display_name, product_of, table1_paper
 from lib.report.rendering import Table, display_frame
 
 __all__ = [

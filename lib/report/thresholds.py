@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lib.classification.feature_sets import MAIN
-from lib.report.metrics import decisions, defect_scores
+from lib.evaluation.metrics import decisions, defect_scores
 
 HIT, WRONG_CLASS, ESCAPE = "hit", "wrong class", "escape"  # of defective images
 FALSE_REJECT, ACCEPTED = "false reject", "good, accepted"  # of good ones

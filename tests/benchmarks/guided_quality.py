@@ -16,6 +16,7 @@ import pandas as pd
 
 from lib.artifacts import write_text
 from lib.classification.cross_validation import evaluate_fold
+from lib.evaluation.metrics import ALL, POOLED, RECALL_AT, summary
 from lib.features.map_guided_pooling import Pooling, guided_features
 from lib.pipeline.classification import _inner_parts
 from lib.pipeline.dataset import in_test_fold, index, splits
@@ -24,7 +25,6 @@ from lib.pipeline.maps import map_all, maps
 from lib.pipeline.patches import patches
 from lib.pipeline.quality import map_quality
 from lib.pipeline.run import PROJECT, Run, open_run
-from lib.report.metrics import ALL, POOLED, RECALL_AT, summary
 
 METRICS = (RECALL_AT, "binary_auc", "weighted_auc", "defect_recall", "false_reject_rate")
 WAYS: dict[str, tuple[str, Pooling | None]] = {

@@ -26,12 +26,12 @@ from sklearn.metrics import pairwise_distances_argmin_min
 
 from lib.artifacts import atomic, write_text
 from lib.classification.classifiers import HIDDEN, LINEAR, fit_predict
+from lib.evaluation.metrics import binary_auc, recall_at
 from lib.features.embeddings import image_features
 from lib.features.resnet import load_backbone
 from lib.line.labels import CERTAIN, doubt, far_and_worth, next_labels, standardised
 from lib.pipeline.run import PROJECT
 from lib.report.figures import house_style
-from lib.report.metrics import binary_auc, recall_at
 from lib.synthetic.products import PRODUCTS, render
 
 GOOD = "good"

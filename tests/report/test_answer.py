@@ -3,8 +3,8 @@
 import pandas as pd
 
 from lib.config import Study
-from lib.report.answer import answers
-from lib.report.evidence import weigh
+from lib.evaluation.answer import answers
+from lib.evaluation.results import weigh
 from tests.report.made_up import study
 
 NONE = pd.DataFrame()

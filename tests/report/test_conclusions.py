@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 
 from lib.config import Study
-from lib.report import conclusions as c
+from lib.evaluation import findings as c
+from lib.evaluation.metrics import ALL, summary
+from lib.evaluation.results import weigh
+from lib.evaluation.significance import compare
 from lib.report.baselines import against_method, baseline_table
 from lib.report.comparisons import comparison_table, pooled_and_mean
-from lib.report.evidence import weigh
 from lib.report.map_fit import basis, believed, excess_rejects, map_fit_table, side_by_side
-from lib.report.metrics import ALL, summary
-from lib.report.statistics import compare
 from tests.report.made_up import study
 
 GOOD = {"toy": "good"}

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lib.evaluation.metrics import recall_at
 from lib.report import economy
-from lib.report.metrics import recall_at
 from tests.report.made_up import study
 
 LABELS = np.array([10.0, 20.0, 40.0])

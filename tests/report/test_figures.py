@@ -13,14 +13,14 @@ import pytest
 from PIL import Image
 from sklearn.calibration import calibration_curve
 
+from lib.evaluation.bands import bands
+from lib.evaluation.bootstrap import samples
+from lib.evaluation.metrics import ALL, POOLED, summary
+from lib.evaluation.operating_points import operating_numbers
+from lib.evaluation.significance import compare
 from lib.report import classifier_figures, curves, figures, plots, sheets
-from lib.report.bands import bands
-from lib.report.bootstrap import samples
 from lib.report.differences import paired_differences
 from lib.report.economy import label_economy
-from lib.report.metrics import ALL, POOLED, summary
-from lib.report.points import operating_numbers
-from lib.report.statistics import compare
 from tests.report.made_up import by_fold, study
 
 ODD = ("good", "$x_1$ <b>", "d'é\"faut {x}")

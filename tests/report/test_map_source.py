@@ -3,12 +3,12 @@
 import pandas as pd
 import pytest
 
+from lib.evaluation.metrics import decisions
 from lib.pipeline.dataset import in_test_fold, index, splits
 from lib.pipeline.maps import maps, scores
 from lib.pipeline.quality import map_quality
 from lib.pipeline.run import open_run
 from lib.report.map_source import quality_table, source_table
-from lib.report.metrics import decisions
 from tests.report.made_up import study
 
 SETTINGS = {"weights": "random-init", "leak_check": "none", "map_source_check": True, "guided": False}

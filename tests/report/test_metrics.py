@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from lib.report import metrics
-from lib.report.metrics import ALL, MEAN, POOLED
+from lib.evaluation import metrics
+from lib.evaluation.metrics import ALL, MEAN, POOLED
 from tests.report.made_up import by_fold, rows
 
 LABELS = ["good"] * 5 + ["a"] * 4 + ["b"] * 2

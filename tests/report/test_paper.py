@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from lib.report import paper, paper_checks
+from lib.evaluation import published_checks, published_results
 
 
 def test_table1_has_the_papers_totals():
-    assert paper.table1_paper().groupby("dataset")["n"].sum().to_dict() == {
+    assert published_results.table1_paper().groupby("dataset")["n"].sum().to_dict() == {
         "deco_cap": 592,
         "shaft": 4249,
         "shavers": 3518,
@@ -17,7 +17,7 @@ def test_table1_has_the_papers_totals():
 
 
 def test_table2_with_the_label_slip_corrected():
-    table = paper.table2_paper().set_index(["dataset", "class", "metric", "features"])
+    table = published_results.table2_paper().set_index(["dataset", "class", "metric", "features"])
     assert len(table) == 42 and table["bold"].sum() == 11
     assert table.loc[("shaft", "stripe", "class_recall", "map"), "value"] == 0.0265
     assert table.loc[("shaft", "stripe", "class_recall", "map"), "bold"]
@@ -27,7 +27,7 @@ def test_table2_with_the_label_slip_corrected():
 
 
 def test_table3():
-    table = paper.table3_paper().set_index(["dataset", "features", "metric", "keep"])
+    table = published_results.table3_paper().set_index(["dataset", "features", "metric", "keep"])
     assert len(table) == 72 and table["bold"].sum() == 14
     assert table.loc[("shavers", "image", "defect_recall", 0.25), "value"] == 0.7670
     assert table.loc[("shaft", "both", "weighted_auc", 1.0), "value"] == 0.9398
@@ -35,12 +35,12 @@ def test_table3():
 
 
 def test_printed_shares_are_whole_images():
-    counts = paper.image_counts()
+    counts = published_results.image_counts()
     assert counts["prints_alike"].all()
 
 
 def test_table2_pooled_gives_table3():
-    pooled = paper.pooled_recalls().set_index(["dataset", "features"])
+    pooled = published_results.pooled_recalls().set_index(["dataset", "features"])
     assert pooled.loc[("shaft", "both"), ["k", "n"]].tolist() == [3644, 3721]
     assert pooled.loc[("shavers", "both"), ["k", "n"]].tolist() == [799, 842]
     off = pooled[pooled["difference"] != 0]
@@ -49,12 +49,12 @@ def test_table2_pooled_gives_table3():
 
 
 def test_bold_margins_in_images():
-    margins = paper.bold_margins()
+    margins = published_results.bold_margins()
     assert sorted(margins["images"]) == [1, 1, 2, 2, 3, 3, 5, 6, 9, 22, 78]
-    assert paper.images_for_significance() == 9
-    assert paper.images_for_significance(folds=5, alpha=0.1) == 5
+    assert published_results.images_for_significance() == 9
+    assert published_results.images_for_significance(folds=5, alpha=0.1) == 5
     with pytest.raises(ValueError, match="3 folds"):
-        paper.images_for_significance(folds=3)
+        published_results.images_for_significance(folds=3)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_bold_margins_in_images():
     ],
 )
 def test_checks(claim, computed, verdict):
-    table = paper_checks.checks()
+    table = published_checks.checks()
     row = table[table["claim"].str.contains(claim, regex=False)]
     assert len(row) == 1
     assert computed in row["computed"].iloc[0]
@@ -89,11 +89,11 @@ def test_checks(claim, computed, verdict):
 
 
 def test_names_of_stand_ins():
-    assert paper.display_name("deco_cap") == "Deco cap"
-    assert paper.display_name("shavers-synthetic") == "Shavers (synthetic stand-in)"
-    assert paper.display_name("my_product") == "my_product"
-    assert paper.product_of("shaft-synthetic") == "shaft"
-    assert paper.product_of("magnetic_tile") is None
+    assert published_results.display_name("deco_cap") == "Deco cap"
+    assert published_results.display_name("shavers-synthetic") == "Shavers (synthetic stand-in)"
+    assert published_results.display_name("my_product") == "my_product"
+    assert published_results.product_of("shaft-synthetic") == "shaft"
+    assert published_results.product_of("magnetic_tile") is None
 
 
 PRINTED = Path(__file__).parents[3] / "shared" / "paper.md"
@@ -110,7 +110,7 @@ def printed():
 
 
 def test_table2_is_as_printed(printed):
-    ours = paper.table2_paper().set_index(["class", "metric", "features"])
+    ours = published_results.table2_paper().set_index(["class", "metric", "features"])
     rows = [row for row in printed if len(row) == 8 and row[2].lstrip("*").endswith("%")]
     assert len(rows) == 7
     columns = [(m, f) for m in ("class_recall", "defect_recall") for f in ("image", "map", "both")]
@@ -122,10 +122,10 @@ def test_table2_is_as_printed(printed):
 
 
 def test_table3_is_as_printed(printed):
-    ours = paper.table3_paper().set_index(["dataset", "features", "metric", "keep"])
+    ours = published_results.table3_paper().set_index(["dataset", "features", "metric", "keep"])
     rows = [row for row in printed if len(row) == 10 and re.fullmatch(r"\*?[01]\.\d{4}", row[2])]
     assert len(rows) == 9
-    columns = [(m, k) for m in ("defect_recall", "weighted_auc") for k in paper.KEEP]
+    columns = [(m, k) for m in ("defect_recall", "weighted_auc") for k in published_results.KEEP]
     dataset = ""
     for row in rows:
         dataset = row[0].lower().replace(" ", "_") or dataset
@@ -137,5 +137,5 @@ def test_table3_is_as_printed(printed):
 
 def test_table1_is_as_printed(printed):
     rows = [row for row in printed if len(row) == 3 and row[2].isdigit()]
-    assert [int(row[2]) for row in rows] == paper.table1_paper()["n"].tolist()
-    assert [row[1] for row in rows] == paper.table1_paper()["class"].tolist()
+    assert [int(row[2]) for row in rows] == published_results.table1_paper()["n"].tolist()
+    assert [row[1] for row in rows] == published_results.table1_paper()["class"].tolist()

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from lib.classification import operating_threshold
+from lib.evaluation.metrics import ALL
+from lib.evaluation.operating_points import CONFORMAL, OPTIMISTIC, TRAINING, operating_numbers
 from lib.report import tables
-from lib.report.metrics import ALL
-from lib.report.points import CONFORMAL, OPTIMISTIC, TRAINING, operating_numbers
 from tests.report.made_up import scored, study
 
 

@@ -6,8 +6,8 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from lib.report import bootstrap, metrics, statistics
-from lib.report.metrics import ALL
+from lib.evaluation import bootstrap, metrics, significance
+from lib.evaluation.metrics import ALL
 from tests.report.made_up import CLASSES, by_fold, rows, study
 
 
@@ -23,13 +23,13 @@ def enumerated_p(differences):
     "differences", [[1, 2, 3, -4, 5, 6], [1, 1, 2, 2, -1, 3, 3, 3], [2, 2, 2, 2, 2, 2, 2, 2, 2, -2]]
 )
 def test_wilcoxon_is_exact_with_and_without_ties(differences):
-    result = statistics.wilcoxon_paired(differences, np.zeros(len(differences)))
+    result = significance.wilcoxon_paired(differences, np.zeros(len(differences)))
     assert result.p == pytest.approx(enumerated_p(differences))
     assert result.n == result.n_nonzero == len(differences)
 
 
 def test_wilcoxon_drops_zeros_and_says_what_is_in_reach():
-    result = statistics.wilcoxon_paired(np.r_[np.arange(1, 9), 0, 0], np.zeros(10))
+    result = significance.wilcoxon_paired(np.r_[np.arange(1, 9), 0, 0], np.zeros(10))
     assert (result.n, result.n_nonzero, result.statistic) == (10, 8, 0)
     assert result.p == result.smallest_p == 2 / 2**8
 
@@ -37,24 +37,24 @@ def test_wilcoxon_drops_zeros_and_says_what_is_in_reach():
 def test_wilcoxon_sees_ties_through_rounding_errors():
     a, b = np.array([0.9, 0.3, 0.8, 0.7]), np.array([0.8, 0.2, 0.7, 0.8])
     assert len(set(np.abs(a - b))) > 1
-    assert statistics.wilcoxon_paired(a, b) == statistics.wilcoxon_paired([1, 1, 1, 0], [0, 0, 0, 1])
+    assert significance.wilcoxon_paired(a, b) == significance.wilcoxon_paired([1, 1, 1, 0], [0, 0, 0, 1])
 
 
 @pytest.mark.parametrize(("a", "n_nonzero"), [([0.5] * 10, 0), ([0.5] * 9 + [0.6], 1)])
 def test_wilcoxon_without_differences_has_p_one(a, n_nonzero):
-    result = statistics.wilcoxon_paired(a, [0.5] * 10)
+    result = significance.wilcoxon_paired(a, [0.5] * 10)
     assert (result.p, result.smallest_p, result.n_nonzero) == (1, 1, n_nonzero)
 
 
 def test_wilcoxon_refuses_gaps_and_unequal_lengths():
     with pytest.raises(ValueError, match="missing"):
-        statistics.wilcoxon_paired([1, np.nan], [0, 0])
+        significance.wilcoxon_paired([1, np.nan], [0, 0])
     with pytest.raises(ValueError, match="equal length"):
-        statistics.wilcoxon_paired([1, 2, 3], [0, 0])
+        significance.wilcoxon_paired([1, 2, 3], [0, 0])
 
 
 def test_smallest_p():
-    assert [round(statistics.smallest_attainable_p(n), 5) for n in (10, 9, 8, 1, 0)] == [
+    assert [round(significance.smallest_attainable_p(n), 5) for n in (10, 9, 8, 1, 0)] == [
         0.00195,
         0.00391,
         0.00781,
@@ -64,38 +64,38 @@ def test_smallest_p():
 
 
 def test_holm_by_hand_leaves_gaps_alone():
-    assert statistics.holm([0.01, np.nan, 0.04, 0.03]) == pytest.approx(
+    assert significance.holm([0.01, np.nan, 0.04, 0.03]) == pytest.approx(
         [0.03, np.nan, 0.06, 0.06], nan_ok=True
     )
-    assert np.isnan(statistics.holm([np.nan])).all()
+    assert np.isnan(significance.holm([np.nan])).all()
 
 
 def test_rank_biserial():
-    assert statistics.rank_biserial([1, 2, 3, 0], [0, 0, 0, 0]) == 1
-    assert statistics.rank_biserial([0, 0, 0], [1, 2, 3]) == -1
-    assert statistics.rank_biserial([1, 2, -3], [0, 0, 0]) == 0
-    assert statistics.rank_biserial([1, 1], [1, 1]) == 0
+    assert significance.rank_biserial([1, 2, 3, 0], [0, 0, 0, 0]) == 1
+    assert significance.rank_biserial([0, 0, 0], [1, 2, 3]) == -1
+    assert significance.rank_biserial([1, 2, -3], [0, 0, 0]) == 0
+    assert significance.rank_biserial([1, 1], [1, 1]) == 0
 
 
 def test_nadeau_bengio_by_hand():
-    result = statistics.nadeau_bengio([3, 1, 2, 2], [0, 0, 0, 0], n_train=75, n_test=25)
+    result = significance.nadeau_bengio([3, 1, 2, 2], [0, 0, 0, 0], n_train=75, n_test=25)
     assert result.statistic == pytest.approx(2 / np.sqrt((1 / 4 + 1 / 3) * 2 / 3))
     assert result.p == pytest.approx(2 * stats.t.sf(result.statistic, 3))
-    assert statistics.nadeau_bengio([1, 1], [1, 1], 9, 1).p == 1
-    assert statistics.nadeau_bengio([2, 2], [1, 1], 9, 1).p == 0
+    assert significance.nadeau_bengio([1, 1], [1, 1], 9, 1).p == 1
+    assert significance.nadeau_bengio([2, 2], [1, 1], 9, 1).p == 0
     with pytest.raises(ValueError, match="two folds"):
-        statistics.nadeau_bengio([1], [0], 9, 1)
+        significance.nadeau_bengio([1], [0], 9, 1)
 
 
 def test_clopper_pearson():
-    assert statistics.clopper_pearson(0, 198, level=0.9)[1] == pytest.approx(1 - 0.05 ** (1 / 198))
-    assert statistics.clopper_pearson(0, 198)[0] == 0
-    assert statistics.clopper_pearson(198, 198)[1] == 1
-    low, high = statistics.clopper_pearson(8, 10)
+    assert significance.clopper_pearson(0, 198, level=0.9)[1] == pytest.approx(1 - 0.05 ** (1 / 198))
+    assert significance.clopper_pearson(0, 198)[0] == 0
+    assert significance.clopper_pearson(198, 198)[1] == 1
+    low, high = significance.clopper_pearson(8, 10)
     assert stats.binom.sf(7, 10, low) == pytest.approx(0.025)
     assert stats.binom.cdf(8, 10, high) == pytest.approx(0.025)
     with pytest.raises(ValueError, match="3 in 2"):
-        statistics.clopper_pearson(3, 2)
+        significance.clopper_pearson(3, 2)
 
 
 def noisy(seed: int, strength: float, features: str, n: int = 60) -> pd.DataFrame:
@@ -113,9 +113,9 @@ def noisy(seed: int, strength: float, features: str, n: int = 60) -> pd.DataFram
 
 def test_bootstrap_point_is_the_pooled_difference():
     frame = pd.concat([noisy(1, 0.2, "image"), noisy(2, 0.6, "both")])
-    known = statistics.by_measure(metrics.summary(frame, "good"))
+    known = significance.by_measure(metrics.summary(frame, "good"))
     for metric, label in [("class_recall", "a"), ("defect_recall", ALL), ("weighted_auc", ALL)]:
-        found = statistics.bootstrap_difference(
+        found = significance.bootstrap_difference(
             frame, metric, "both", "image", "good", seed=3, n=50, label=label
         )
         expected = known["both", metric, label, "pooled"] - known["image", metric, label, "pooled"]
@@ -154,7 +154,7 @@ def test_groups_are_drawn_whole_and_widen_the_interval():
     grouped = alone.assign(group="g" + alone["fold"].astype(str))
     spans = []
     for frame in (alone, grouped):
-        found = statistics.bootstrap_difference(frame, "defect_recall", "both", "image", "good", seed=0)
+        found = significance.bootstrap_difference(frame, "defect_recall", "both", "image", "good", seed=0)
         assert found.difference == pytest.approx(0.4)
         spans.append(found.high - found.low)
     assert spans[1] > 2 * spans[0]
@@ -163,7 +163,7 @@ def test_groups_are_drawn_whole_and_widen_the_interval():
 def test_bootstrap_is_repeatable_and_differs_by_seed():
     frame = pd.concat([noisy(1, 0.2, "image"), noisy(2, 0.6, "both")])
     ends = [
-        statistics.bootstrap_difference(frame, "weighted_auc", "both", "image", "good", seed=seed, n=60).low
+        significance.bootstrap_difference(frame, "weighted_auc", "both", "image", "good", seed=seed, n=60).low
         for seed in (1, 1, 2)
     ]
     assert ends[0] == ends[1] != ends[2]
@@ -172,11 +172,11 @@ def test_bootstrap_is_repeatable_and_differs_by_seed():
 def test_bootstrap_refuses_other_images_and_unknown_metrics():
     frame = by_fold({"image": [1, 1], "both": [0, 0]})
     with pytest.raises(ValueError, match="different images"):
-        statistics.bootstrap_difference(frame.iloc[:-1], "defect_recall", "both", "image", "good", seed=0)
+        significance.bootstrap_difference(frame.iloc[:-1], "defect_recall", "both", "image", "good", seed=0)
     with pytest.raises(ValueError, match="f1"):
-        statistics.bootstrap_difference(frame, "f1", "both", "image", "good", seed=0)
+        significance.bootstrap_difference(frame, "f1", "both", "image", "good", seed=0)
     with pytest.raises(ValueError, match="'map'"):
-        statistics.bootstrap_difference(frame, "defect_recall", "map", "image", "good", seed=0)
+        significance.bootstrap_difference(frame, "defect_recall", "map", "image", "good", seed=0)
 
 
 def cell(table: pd.DataFrame, metric: str, a: str, b: str, label: str = ALL) -> pd.Series:
@@ -188,7 +188,9 @@ def cell(table: pd.DataFrame, metric: str, a: str, b: str, label: str = ALL) -> 
 
 
 def test_perfect_separation_reaches_the_smallest_p():
-    table = statistics.compare(by_fold({"image": [5] * 10, "both": [0] * 10}), "good", seed=0, n_bootstrap=50)
+    table = significance.compare(
+        by_fold({"image": [5] * 10, "both": [0] * 10}), "good", seed=0, n_bootstrap=50
+    )
     found = cell(table, "defect_recall", "both", "image")
     assert found["p"] == found["smallest_p"] == 2 / 2**10
     assert found["significant"] and found["in_reach"] and not found["significant_holm"]
@@ -203,7 +205,7 @@ def test_perfect_separation_reaches_the_smallest_p():
 def test_duplicated_feature_set_shows_no_difference():
     image = noisy(5, 0.4, "image")
     frame = pd.concat([image, image.assign(features="map")])
-    table = statistics.compare(frame, "good", seed=0, n_bootstrap=50)
+    table = significance.compare(frame, "good", seed=0, n_bootstrap=50)
     assert (table["difference"] == 0).all() and (table["p"] == 1).all() and (table["p_holm"] == 1).all()
     assert (table["low"] == 0).all() and (table["high"] == 0).all() and (table["n_nonzero"] == 0).all()
     assert (table["p_corrected"] == 1).all() and (table["effect"] == 0).all()
@@ -213,19 +215,21 @@ def test_corrected_t_in_the_table_counts_the_images_of_training_and_test_folds()
     frame = by_fold(
         {"image": [3, 1, 2, 4, 2], "both": [0, 1, 0, 0, 1]}
     )  # 20 images a fold, 10 of them defects
-    found = cell(statistics.compare(frame, "good", seed=0, n_bootstrap=10), "defect_recall", "both", "image")
+    found = cell(
+        significance.compare(frame, "good", seed=0, n_bootstrap=10), "defect_recall", "both", "image"
+    )
     gains = [0.3, 0.0, 0.2, 0.4, 0.1]
-    assert found["p_corrected"] == pytest.approx(statistics.nadeau_bengio(gains, [0] * 5, 80, 20).p)
-    thin = statistics.compare(frame.assign(keep=0.5), "good", seed=0, n_bootstrap=10)
+    assert found["p_corrected"] == pytest.approx(significance.nadeau_bengio(gains, [0] * 5, 80, 20).p)
+    thin = significance.compare(frame.assign(keep=0.5), "good", seed=0, n_bootstrap=10)
     halved = cell(thin, "defect_recall", "both", "image")
-    assert halved["p_corrected"] == pytest.approx(statistics.nadeau_bengio(gains, [0] * 5, 60, 20).p)
+    assert halved["p_corrected"] == pytest.approx(significance.nadeau_bengio(gains, [0] * 5, 60, 20).p)
 
 
 def test_repeats_are_averaged_before_the_test():
     first = by_fold({"image": [5] * 10, "both": [0] * 10})
     second = by_fold({"image": [3] * 10, "both": [0] * 10}, repeat=1)
     found = cell(
-        statistics.compare(pd.concat([first, second]), "good", seed=0, n_bootstrap=20),
+        significance.compare(pd.concat([first, second]), "good", seed=0, n_bootstrap=20),
         "defect_recall",
         "both",
         "image",
@@ -238,7 +242,7 @@ def test_permuted_labels_have_an_auc_of_one_half_and_nothing_significant():
     frame = study({"image": 2.0, "map": 1.0, "both": 3.0}, n=900, folds=10)
     shuffled = np.random.default_rng(0).permutation(CLASSES_OF_900)
     frame["label"] = np.tile(shuffled, 3)
-    table = statistics.compare(frame, "good", seed=0, n_bootstrap=200)
+    table = significance.compare(frame, "good", seed=0, n_bootstrap=200)
     areas = table.loc[table["metric"] == "weighted_auc", ["value_a", "value_b"]].to_numpy()
     assert np.abs(areas - 0.5).max() < 0.04
     assert not table["significant"].any() and (table["p_holm"] > 0.05).all()
@@ -252,7 +256,9 @@ CLASSES_OF_900 = np.array(CLASSES)[np.arange(900) % 3]
 def test_permuted_labels_are_not_significant():
     frame = pd.concat([noisy(6, 0.6, "image"), noisy(7, 0.6, "both")])
     shuffled = np.random.default_rng(0).permutation(frame["label"].to_numpy()[:60])
-    table = statistics.compare(frame.assign(label=np.r_[shuffled, shuffled]), "good", seed=0, n_bootstrap=50)
+    table = significance.compare(
+        frame.assign(label=np.r_[shuffled, shuffled]), "good", seed=0, n_bootstrap=50
+    )
     assert not table["significant"].any()
 
 
@@ -260,7 +266,7 @@ def test_fold_without_the_class_leaves_the_test():
     frame = by_fold({"image": [3] * 10, "both": [0] * 10})
     frame.loc[frame["fold"].isin([0, 1]), "label"] = "good"
     found = cell(
-        statistics.compare(frame, "good", seed=0, n_bootstrap=20), "class_recall", "both", "image", "a"
+        significance.compare(frame, "good", seed=0, n_bootstrap=20), "class_recall", "both", "image", "a"
     )
     assert (found["n"], found["n_nonzero"]) == (8, 8)
     assert not found["in_reach"]
@@ -268,7 +274,7 @@ def test_fold_without_the_class_leaves_the_test():
 
 def test_alpha_is_a_parameter_and_a_missing_feature_set_makes_no_pair():
     frame = by_fold({"image": [5, 5, 5, 5], "both": [0, 0, 0, 0]})
-    assert not statistics.compare(frame, "good", seed=0, n_bootstrap=10)["significant"].any()
-    assert statistics.compare(frame, "good", seed=0, n_bootstrap=10, alpha=0.2)["significant"].any()
-    alone = statistics.compare(frame[frame["features"] == "image"], "good", seed=0)
+    assert not significance.compare(frame, "good", seed=0, n_bootstrap=10)["significant"].any()
+    assert significance.compare(frame, "good", seed=0, n_bootstrap=10, alpha=0.2)["significant"].any()
+    alone = significance.compare(frame[frame["features"] == "image"], "good", seed=0)
     assert alone.empty and {"class", "p_holm", "significant"} <= set(alone.columns)

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from lib.report.summary import answer, leak, losses
+from lib.evaluation.summary import answer, leak, losses
 
 
 def predictions(skill, folds=5, keep=(1.0,), scheme="stratified", seed=0, per_fold=40):

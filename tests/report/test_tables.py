@@ -5,8 +5,8 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
+from lib.evaluation.metrics import MEAN, summary
 from lib.report import show, tables
-from lib.report.metrics import MEAN, summary
 from lib.report.rendering import MISSING
 from tests.report.made_up import by_fold, rows
 

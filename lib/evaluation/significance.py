@@ -11,8 +11,8 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from lib.classification.intervals import clopper_pearson
-from lib.report.bootstrap import Interval, all_intervals, bootstrap_difference
-from lib.report.metrics import (
+from lib.evaluation.bootstrap import Interval, all_intervals, bootstrap_difference
+from lib.evaluation.metrics import (
     ALL,
     MEAN,
     POOLED,

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lib.datasets.groups import objects_of
-from lib.report.metrics import (
+from lib.evaluation.metrics import (
     ALL,
     RATE,
     RECALL_AT,

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from lib.classification.feature_sets import MAIN
-from lib.report.bootstrap import samples
-from lib.report.metrics import ALL, RECALL_AT, check_predictions, decisions, defect_classes, good_of
+from lib.evaluation.bootstrap import samples
+from lib.evaluation.metrics import ALL, RECALL_AT, check_predictions, decisions, defect_classes, good_of
 
 _DECIDED = ("defect_recall", "false_reject_rate", "binary_auc", RECALL_AT)  # by the study's binary decision
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from lib.report.bootstrap import Interval, bootstrap_difference
-from lib.report.evidence import Evidence
-from lib.report.metrics import ALL, POOLED, SPOKEN, summary
+from lib.evaluation.bootstrap import Interval, bootstrap_difference
+from lib.evaluation.metrics import ALL, POOLED, SPOKEN, summary
+from lib.evaluation.results import Evidence
 
 METRIC = "weighted_auc"
 GUIDE = "guided_all"

@@ -7,12 +7,12 @@ from typing import Any
 
 import pandas as pd
 
+from lib.evaluation.metrics import ALL, FEATURE_SETS, POOLED, SPOKEN, summary
+from lib.evaluation.significance import by_measure, paired_folds, wilcoxon_paired
 from lib.pipeline.classification import predictions
 from lib.pipeline.dataset import index
 from lib.pipeline.run import Run, open_run
-from lib.report.metrics import ALL, FEATURE_SETS, POOLED, SPOKEN, summary
 from lib.report.show import caption
-from lib.report.statistics import by_measure, paired_folds, wilcoxon_paired
 
 
 def open_runs(

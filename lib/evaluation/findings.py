@@ -9,15 +9,15 @@ import pandas as pd
 from IPython.display import Markdown
 
 from lib.classification.feature_sets import CHEAP_GUIDED
-from lib.report.bootstrap import Interval, bootstrap_difference
+from lib.evaluation.bootstrap import Interval, bootstrap_difference
+from lib.evaluation.guides import guide_said, source_said
+from lib.evaluation.metrics import ALL, BASELINES, FEATURE_SETS, POOLED, RATE, RECALL_AT, SPOKEN
+from lib.evaluation.operating_points import CONFORMAL, TRAINING
+from lib.evaluation.published_results import display_name, is_synthetic
+from lib.evaluation.results import Evidence
 from lib.report.comparisons import shown_p
 from lib.report.economy import shown_need
-from lib.report.evidence import Evidence
-from lib.report.guides import guide_said, source_said
 from lib.report.map_fit import AS_WRITTEN, READINGS, believed
-from lib.report.metrics import ALL, BASELINES, FEATURE_SETS, POOLED, RATE, RECALL_AT, SPOKEN
-from lib.report.paper import display_name, is_synthetic
-from lib.report.points import CONFORMAL, TRAINING
 from lib.report.show import escaped
 
 HELP = "Does the map help?"

@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 
 from lib.classification.operating_threshold import conformal_threshold, defects_needed, training_threshold
-from lib.report.cells import Good, at_keep
-from lib.report.metrics import (
+from lib.evaluation.metrics import (
     ALL,
     check_predictions,
     decisions,
@@ -19,7 +18,8 @@ from lib.report.metrics import (
     good_of,
     thresholds,
 )
-from lib.report.statistics import clopper_pearson
+from lib.evaluation.significance import clopper_pearson
+from lib.report.cells import Good, at_keep
 
 TRAINING, CONFORMAL, OPTIMISTIC = "training scores", "conformal", "test folds themselves"
 METHODS = {TRAINING: training_threshold, CONFORMAL: conformal_threshold}

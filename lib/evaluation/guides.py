@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pandas as pd
 
 from lib.classification.feature_sets import TOGETHER
-from lib.report.bootstrap import Interval, bootstrap_difference
-from lib.report.evidence import Evidence
-from lib.report.metrics import ALL, GUIDED, POOLED, RATE, RECALL_AT, decisions, summary
+from lib.evaluation.bootstrap import Interval, bootstrap_difference
+from lib.evaluation.metrics import ALL, GUIDED, POOLED, RATE, RECALL_AT, decisions, summary
+from lib.evaluation.results import Evidence
 from lib.report.names import MAKERS, SPOKEN
 
 

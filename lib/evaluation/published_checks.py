@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from lib.report.metrics import FEATURE_SETS
-from lib.report.paper import (
+from lib.evaluation.metrics import FEATURE_SETS
+from lib.evaluation.published_results import (
     ALPHA,
     COUNTS,
     DISPLAY_NAMES,
@@ -18,7 +18,7 @@ from lib.report.paper import (
     table1_paper,
     table3_paper,
 )
-from lib.report.statistics import clopper_pearson, smallest_attainable_p
+from lib.evaluation.significance import clopper_pearson, smallest_attainable_p
 
 
 def checks() -> pd.DataFrame:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from lib.report.metrics import FEATURE_SETS
-from lib.report.statistics import smallest_attainable_p
+from lib.evaluation.metrics import FEATURE_SETS
+from lib.evaluation.significance import smallest_attainable_p
 
 DISPLAY_NAMES = {"deco_cap": "Deco cap", "shaft": "Shaft", "shavers": "Shavers"}
 SYNTHETIC = "-synthetic"

@@ -9,14 +9,14 @@ from typing import Any
 import pandas as pd
 
 from lib.config import Study
+from lib.evaluation.metrics import summary
+from lib.evaluation.operating_points import operating_numbers
+from lib.evaluation.significance import compare
 from lib.pipeline.classification import SOURCE_CHECK, calibration, predictions
 from lib.pipeline.run import Run
 from lib.report.baselines import against_method
 from lib.report.economy import Economy, label_economy
 from lib.report.map_fit import ByPlace, basis, excess_rejects, side_by_side
-from lib.report.metrics import summary
-from lib.report.points import operating_numbers
-from lib.report.statistics import compare
 
 
 @dataclass(frozen=True)
