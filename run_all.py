@@ -40,8 +40,8 @@ from lib.line.fit import LineError, fitted_line, threshold_of
 from lib.lock import LockedError, study_lock
 from lib.pipeline.dataset import index, splits
 from lib.pipeline.run import NAMED, PROJECT, Run
-from lib.report.index_page import ESTIMATE, write_index
-from lib.report.inspection import VERDICTS
+from lib.reporting.figures_inspection import VERDICTS
+from lib.reporting.index_page import ESTIMATE, write_index
 from lib.series import NOTEBOOKS, Job, NotebookError
 from lib.status import shown
 from lib.synthetic.products import PRODUCTS

@@ -19,7 +19,7 @@ from traitlets.config import Config
 from lib.artifacts import Store, file_sha256, write_text
 from lib.pipeline.dataset import FINAL
 from lib.pipeline.run import PROJECT
-from lib.report.page import notebook_html
+from lib.reporting.html_pages import notebook_html
 from lib.source import whole_library
 
 NOTEBOOKS = (

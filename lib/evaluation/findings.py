@@ -15,10 +15,10 @@ from lib.evaluation.metrics import ALL, BASELINES, FEATURE_SETS, POOLED, RATE, R
 from lib.evaluation.operating_points import CONFORMAL, TRAINING
 from lib.evaluation.published_results import display_name, is_synthetic
 from lib.evaluation.results import Evidence
-from lib.report.comparisons import shown_p
-from lib.report.economy import shown_need
-from lib.report.map_fit import AS_WRITTEN, READINGS, believed
-from lib.report.show import escaped
+from lib.reporting.comparisons import shown_p
+from lib.reporting.display import escaped
+from lib.reporting.economy import shown_need
+from lib.reporting.map_fit import AS_WRITTEN, READINGS, believed
 
 HELP = "Does the map help?"
 FOLDS = "Which folds are to be believed?"

@@ -10,7 +10,7 @@ from lib.classification.feature_sets import TOGETHER
 from lib.evaluation.bootstrap import Interval, bootstrap_difference
 from lib.evaluation.metrics import ALL, GUIDED, POOLED, RATE, RECALL_AT, decisions, summary
 from lib.evaluation.results import Evidence
-from lib.report.names import MAKERS, SPOKEN
+from lib.reporting.names import MAKERS, SPOKEN
 
 
 def guide_said(evidence: Evidence, dataset: str) -> Iterator[str]:

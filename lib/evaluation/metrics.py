@@ -11,7 +11,7 @@ from sklearn.metrics import recall_score, roc_auc_score, roc_curve
 
 from lib.classification.feature_sets import BASELINES, GUIDED, MAIN
 from lib.classification.operating_threshold import highest_recall
-from lib.report.names import FEATURE_NAMES, SPOKEN
+from lib.reporting.names import FEATURE_NAMES, SPOKEN
 
 __all__ = ["BASELINES", "FEATURE_NAMES", "FEATURE_SETS", "GUIDED", "SPOKEN"]  # and what is defined here
 FEATURE_SETS = MAIN

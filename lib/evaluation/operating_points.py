@@ -19,7 +19,7 @@ from lib.evaluation.metrics import (
     thresholds,
 )
 from lib.evaluation.significance import clopper_pearson
-from lib.report.cells import Good, at_keep
+from lib.reporting.cells import Good, at_keep
 
 TRAINING, CONFORMAL, OPTIMISTIC = "training scores", "conformal", "test folds themselves"
 METHODS = {TRAINING: training_threshold, CONFORMAL: conformal_threshold}

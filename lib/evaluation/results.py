@@ -14,9 +14,9 @@ from lib.evaluation.operating_points import operating_numbers
 from lib.evaluation.significance import compare
 from lib.pipeline.classification import SOURCE_CHECK, calibration, predictions
 from lib.pipeline.run import Run
-from lib.report.baselines import against_method
-from lib.report.economy import Economy, label_economy
-from lib.report.map_fit import ByPlace, basis, excess_rejects, side_by_side
+from lib.reporting.baselines import against_method
+from lib.reporting.economy import Economy, label_economy
+from lib.reporting.map_fit import ByPlace, basis, excess_rejects, side_by_side
 
 
 @dataclass(frozen=True)

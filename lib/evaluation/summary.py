@@ -12,7 +12,7 @@ from lib.evaluation.significance import by_measure, paired_folds, wilcoxon_paire
 from lib.pipeline.classification import predictions
 from lib.pipeline.dataset import index
 from lib.pipeline.run import Run, open_run
-from lib.report.show import caption
+from lib.reporting.display import caption
 
 
 def open_runs(

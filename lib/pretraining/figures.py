@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lib.report.figures import plain
+from lib.reporting.style import plain
 
 _CURVES = {
     "loss": "loss",

@@ -31,7 +31,7 @@ from lib.features.embeddings import image_features
 from lib.features.resnet import load_backbone
 from lib.line.labels import CERTAIN, doubt, far_and_worth, next_labels, standardised
 from lib.pipeline.run import PROJECT
-from lib.report.figures import house_style
+from lib.reporting.style import house_style
 from lib.synthetic.products import PRODUCTS, render
 
 GOOD = "good"

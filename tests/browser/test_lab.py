@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 from lib.pipeline.run import open_run
-from lib.report.thresholds import count, scored_images, verdicts
+from lib.reporting.thresholds import count, scored_images, verdicts
 
 pytestmark = pytest.mark.browser
 ROOT = Path(__file__).parents[2]

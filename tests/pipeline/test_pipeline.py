@@ -21,7 +21,7 @@ from lib.pipeline.draem import load_draem, train_fold
 from lib.pipeline.maps import map_all, maps
 from lib.pipeline.quality import map_quality
 from lib.pipeline.run import Run, open_run
-from lib.report.galleries import pictures_of
+from lib.reporting.galleries import pictures_of
 from lib.synthetic import textures
 from run_all import check_data
 from tests.pipeline.plates import draw_plates

@@ -13,9 +13,9 @@ from lib.evaluation import findings as c
 from lib.evaluation.metrics import ALL, summary
 from lib.evaluation.results import weigh
 from lib.evaluation.significance import compare
-from lib.report.baselines import against_method, baseline_table
-from lib.report.comparisons import comparison_table, pooled_and_mean
-from lib.report.map_fit import basis, believed, excess_rejects, map_fit_table, side_by_side
+from lib.reporting.baselines import against_method, baseline_table
+from lib.reporting.comparisons import comparison_table, pooled_and_mean
+from lib.reporting.map_fit import basis, believed, excess_rejects, map_fit_table, side_by_side
 from tests.report.made_up import study
 
 GOOD = {"toy": "good"}

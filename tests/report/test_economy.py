@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from lib.evaluation.metrics import recall_at
-from lib.report import economy
+from lib.reporting import economy
 from tests.report.made_up import study
 
 LABELS = np.array([10.0, 20.0, 40.0])

@@ -9,10 +9,10 @@ from PIL import Image
 
 from lib.config import Study
 from lib.pipeline.run import Run
-from lib.report import explorer as explorer_module
-from lib.report.closeup import OUTLINE, overlay
-from lib.report.explorer import LEVELS, PER_PAGE, Explorer, state
-from lib.report.thresholds import (
+from lib.reporting import explorer as explorer_module
+from lib.reporting.closeup import OUTLINE, overlay
+from lib.reporting.explorer import LEVELS, PER_PAGE, Explorer, state
+from lib.reporting.thresholds import (
     ACCEPTED,
     CHANGES,
     ESCAPE,
@@ -153,8 +153,8 @@ def explorer(tmp_path, monkeypatch):
 
     monkeypatch.setattr(explorer_module, "predictions", lambda run, stage: (pd.concat(parts), None))
     monkeypatch.setattr(explorer_module, "index", lambda run: table)
-    monkeypatch.setattr("lib.report.closeup.index", lambda run: table)
-    monkeypatch.setattr("lib.report.closeup.maps", maps)
+    monkeypatch.setattr("lib.reporting.closeup.index", lambda run: table)
+    monkeypatch.setattr("lib.reporting.closeup.maps", maps)
     shown = Explorer(Run("toy", Study.of("smoke"), str(tmp_path / "study")))
     shown.maps_read = read
     return shown

@@ -5,8 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib.report import figures
-from lib.report.galleries import KINDS, Picture, errors_in_common, gallery, hits_and_misses, overlaid
+from lib.reporting import style
+from lib.reporting.galleries import KINDS, Picture, errors_in_common, gallery, hits_and_misses, overlaid
 from tests.report.made_up import rows
 
 ODD = ("good", "$x_1$ <b>", "d'é\"faut {x}" * 4)
@@ -15,7 +15,7 @@ ODD = ("good", "$x_1$ <b>", "d'é\"faut {x}" * 4)
 @pytest.fixture(autouse=True)
 def close():
     plt.switch_backend("agg")
-    figures.house_style()
+    style.house_style()
     yield
     plt.close("all")
 
@@ -103,8 +103,8 @@ def test_no_errors_at_all_are_said_and_odd_names_shown():
         "image · surest hits: 3 of 3",
     ]
     titles = "".join(axes.get_title() for axes in figure.axes)
-    assert figures.plain(ODD[1]) in titles
-    assert figures.plain(ODD[2], 16) in titles
+    assert style.plain(ODD[1]) in titles
+    assert style.plain(ODD[2], 16) in titles
 
 
 def test_the_map_colours_the_picture_by_its_height_only():

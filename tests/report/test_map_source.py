@@ -8,7 +8,7 @@ from lib.pipeline.dataset import in_test_fold, index, splits
 from lib.pipeline.maps import maps, scores
 from lib.pipeline.quality import map_quality
 from lib.pipeline.run import open_run
-from lib.report.map_source import quality_table, source_table
+from lib.reporting.map_source import quality_table, source_table
 from tests.report.made_up import study
 
 SETTINGS = {"weights": "random-init", "leak_check": "none", "map_source_check": True, "guided": False}

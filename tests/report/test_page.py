@@ -7,8 +7,8 @@ import nbformat
 import pandas as pd
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from lib.report.page import accessible, notebook_html
-from lib.report.rendering import Table
+from lib.reporting.html_pages import accessible, notebook_html
+from lib.reporting.table import Table
 from lib.series import NOTEBOOKS
 
 EVIL = '<img src=x onerror="alert(1)">'

@@ -13,7 +13,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from lib.artifacts import file_sha256
-from lib.report.reference import HOME, copy_study, smaller, without_paths
+from lib.reporting.reference_copy import HOME, copy_study, smaller, without_paths
 from lib.series import NOTEBOOKS
 
 ROOT = Path(__file__).parents[2]

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from lib.evaluation.metrics import MEAN, summary
-from lib.report import show, tables
-from lib.report.rendering import MISSING
+from lib.reporting import display, paper_tables
+from lib.reporting.table import MISSING
 from tests.report.made_up import by_fold, rows
 
 ODD = ["<script>alert(1)</script>", 'a|b "q" {x} $z$', "`ü`\n**y**"]
@@ -31,33 +31,36 @@ class Cells(HTMLParser):
             self.texts[-1] += data
 
 
-def parsed(table: tables.Table) -> Cells:
+def parsed(table: paper_tables.Table) -> Cells:
     cells = Cells()
     cells.feed(table.to_html())
     return cells
 
 
-def bold_columns(table: tables.Table, row: int = 0) -> set:
+def bold_columns(table: paper_tables.Table, row: int = 0) -> set:
     return {table.frame.columns[place] for at, place in table.bold if at == row}
 
 
 def test_table1_counts_images_once_and_shows_the_papers():
     images = rows(["good"] * 3 + ["marks"] * 2, ["good"] * 5, dataset="deco_cap-synthetic")
-    table = tables.table1(pd.concat([images, images.assign(features="map")]), "ctx")
+    table = paper_tables.table1(pd.concat([images, images.assign(features="map")]), "ctx")
     assert table.numbers["Number of examples"].tolist() == [3, 2]
     assert table.frame.iloc[1].tolist() == ["Deco cap (synthetic stand-in)", "marks", "2", "191", "-189"]
     assert any("not the paper's data" in note for note in table.notes)
-    assert "Paper" not in tables.table1(images.assign(dataset="mine"), "ctx").frame
+    assert "Paper" not in paper_tables.table1(images.assign(dataset="mine"), "ctx").frame
 
 
 def test_table1_counts_groups_where_known():
     images = rows(["good"] * 3 + ["a"] * 2, ["good"] * 5, group=["g", "g", "h", "i", "i"])
-    assert tables.table1(images, "").numbers.set_index("Class")["Groups"].to_dict() == {"good": 2, "a": 1}
+    assert paper_tables.table1(images, "").numbers.set_index("Class")["Groups"].to_dict() == {
+        "good": 2,
+        "a": 1,
+    }
 
 
 def test_table2_by_hand_in_the_papers_layout():
     frame = rows(["good", "good", "a", "a", "b"], ["good", "a", "b", "good", "b"])
-    table = tables.table2(frame, "good", "toy, preset")
+    table = paper_tables.table2(frame, "good", "toy, preset")
     assert list(dict.fromkeys(over for over, _ in table.frame.columns)) == [
         "Dataset",
         "Class",
@@ -80,31 +83,33 @@ def test_table2_by_hand_in_the_papers_layout():
 
 
 def test_bold_needs_significance_over_folds():
-    clear = tables.table2(by_fold({"image": [3] * 10, "map": [4] * 10, "both": [0] * 10}), "good", "")
+    clear = paper_tables.table2(by_fold({"image": [3] * 10, "map": [4] * 10, "both": [0] * 10}), "good", "")
     assert bold_columns(clear) == {(CLASS_RECALL, "Image + Anom. map"), (RECALL, "Image + Anom. map")}
-    two_ties = tables.table2(
+    two_ties = paper_tables.table2(
         by_fold({"image": [0, 0] + [3] * 8, "map": [9] * 10, "both": [0] * 10}), "good", ""
     )
     assert not two_ties.bold
     assert any("In 2 of 2 comparisons" in note for note in two_ties.notes)
-    one_tie = tables.table2(by_fold({"image": [0] + [3] * 9, "map": [9] * 10, "both": [0] * 10}), "good", "")
+    one_tie = paper_tables.table2(
+        by_fold({"image": [0] + [3] * 9, "map": [9] * 10, "both": [0] * 10}), "good", ""
+    )
     assert bold_columns(one_tie)
 
 
 def test_bold_compares_with_the_second_best_only():
-    table = tables.table2(by_fold({"image": [0] * 10, "map": [9] * 10, "both": [0] * 10}), "good", "")
+    table = paper_tables.table2(by_fold({"image": [0] * 10, "map": [9] * 10, "both": [0] * 10}), "good", "")
     assert not table.bold
 
 
 def test_few_folds_say_that_significance_is_out_of_reach():
     frame = by_fold({"image": [9] * 3, "both": [0] * 3})
-    table = tables.table2(frame, "good", "")
+    table = paper_tables.table2(frame, "good", "")
     assert not table.bold
     assert any(
         "3 stratified folds, smallest p in reach 0.25" in note and "out of reach" in note
         for note in table.notes
     )
-    assert tables.table2(frame, "good", "", alpha=0.3).bold
+    assert paper_tables.table2(frame, "good", "", alpha=0.3).bold
 
 
 def test_fold_mean_and_pooled_differ_and_measures_can_be_given():
@@ -113,23 +118,23 @@ def test_fold_mean_and_pooled_differ_and_measures_can_be_given():
         ["good", "good", "good", "a", "a", "a"],
         folds=[0, 0, 1, 1, 1, 1],
     )
-    assert tables.table2(frame, "good", "").numbers.iloc[0][(RECALL, "Image")] == 0.75
-    mean = tables.table2(frame, "good", "", estimate=MEAN, measures=summary(frame, "good"))
+    assert paper_tables.table2(frame, "good", "").numbers.iloc[0][(RECALL, "Image")] == 0.75
+    mean = paper_tables.table2(frame, "good", "", estimate=MEAN, measures=summary(frame, "good"))
     assert mean.numbers.iloc[0][(RECALL, "Image")] == 0.5
     assert mean.frame.iloc[0][(RECALL, "Image")] == "50.00%"  # no images to count behind a mean of folds
     with pytest.raises(ValueError, match="median"):
-        tables.table2(frame, "good", "", estimate="median")
+        paper_tables.table2(frame, "good", "", estimate="median")
     with pytest.raises(ValueError, match=r"keep 0\.5"):
-        tables.table2(frame, "good", "", keep=0.5)
+        paper_tables.table2(frame, "good", "", keep=0.5)
 
 
 def test_both_schemes_stand_in_one_table_and_leaks_are_named():
     known = by_fold({"image": [1, 1]}).assign(group="g")
     both = pd.concat([known, known.assign(scheme="grouped")])
-    table = tables.table2(both, "good", "")
+    table = paper_tables.table2(both, "good", "")
     assert table.frame[("Folds", "")].tolist() == ["stratified (leaks)", "grouped"]
     assert any("leak" in note for note in table.notes)
-    assert ("Folds", "") not in tables.table2(known.assign(group=None), "good", "").frame
+    assert ("Folds", "") not in paper_tables.table2(known.assign(group=None), "good", "").frame
 
 
 def test_table3_by_keep_and_features():
@@ -139,7 +144,7 @@ def test_table3_by_keep_and_features():
             by_fold({"image": [1] * 10, "map": [2] * 10, "both": [0] * 10}),
         ]
     )
-    table = tables.table3(frame, "good", "")
+    table = paper_tables.table3(frame, "good", "")
     numbers = table.numbers.set_index(("Features", ""))
     assert numbers[("Defect recall (Binary)", "25%")].to_dict() == {
         "Image": 0.5,
@@ -160,30 +165,32 @@ def test_table3_by_keep_and_features():
 
 def test_table3_names_classes_without_weight():
     frame = rows(["good", "a", "b", "good", "a"], ["good", "a", "b", "good", "a"], folds=[0, 0, 0, 1, 1])
-    assert any("b (fold 1)" in note for note in tables.table3(frame, "good", "").notes)
+    assert any("b (fold 1)" in note for note in paper_tables.table3(frame, "good", "").notes)
 
 
 def test_beside_the_paper_labels_stand_ins_and_leaves_other_data_sets_out():
     frame = rows(
         ["good", "marks", "flowlines"], ["good", "marks", "good"], classes=("good", "marks", "flowlines")
     )
-    ours = tables.table2(frame.assign(dataset="deco_cap-synthetic"), "good", "")
-    table = tables.table2_beside_paper(ours)
+    ours = paper_tables.table2(frame.assign(dataset="deco_cap-synthetic"), "good", "")
+    table = paper_tables.table2_beside_paper(ours)
     assert table is not None
     first = dict(zip(table.frame.columns, table.frame.iloc[0], strict=True))
     assert first[("Dataset", "")] == "Deco cap (synthetic stand-in)"
     shown = [first[("Image", name)] for name in ("Ours", "Paper", "Difference", "Our false rejects")]
     assert shown == ["0.00%", "98.99%", "-98.99 pp", "0.00%"]
     assert any("not the paper's data" in note for note in table.notes)
-    third = tables.table3_beside_paper(tables.table3(frame.assign(dataset="deco_cap"), "good", ""))
+    third = paper_tables.table3_beside_paper(
+        paper_tables.table3(frame.assign(dataset="deco_cap"), "good", "")
+    )
     assert third is not None
     assert third.numbers.iloc[0][("100%", "Difference")] == pytest.approx(0.5 - 0.9922)
-    assert tables.table2_beside_paper(tables.table2(frame, "good", "")) is None
+    assert paper_tables.table2_beside_paper(paper_tables.table2(frame, "good", "")) is None
 
 
 def test_odd_class_names_are_text_in_html_and_markdown(tmp_path):
     frame = rows(["good", *ODD], ["good", *ODD], classes=("good", *ODD))
-    table = tables.table2(frame, "good", "<b>ctx</b> a|b")
+    table = paper_tables.table2(frame, "good", "<b>ctx</b> a|b")
     page = parsed(table)
     assert {tag for tag, _ in page.tags} <= {
         *(
@@ -217,13 +224,13 @@ def test_odd_class_names_are_text_in_html_and_markdown(tmp_path):
 
 
 def test_markdown_and_html_set_bold_only_what_is_bold():
-    table = tables.table2(by_fold({"image": [3] * 10, "both": [0] * 10}), "good", "")
+    table = paper_tables.table2(by_fold({"image": [3] * 10, "both": [0] * 10}), "good", "")
     assert table.markdown().count("**100.00% (96.4%–100.0%)**") == 2
     assert table.to_html().count("<strong>100.00%<br><small>(96.4%–100.0%)</small></strong>") == 2
 
 
 def test_csv_has_raw_numbers_at_full_precision(tmp_path):
-    table = tables.table2(by_fold({"image": [1, 0, 0]}), "good", "")
+    table = paper_tables.table2(by_fold({"image": [1, 0, 0]}), "good", "")
     table.to_csv(tmp_path / "t.csv")
     read = pd.read_csv(tmp_path / "t.csv")
     assert read["Defect recall: Image"].iloc[0] == 29 / 30
@@ -231,7 +238,7 @@ def test_csv_has_raw_numbers_at_full_precision(tmp_path):
 
 
 def test_aql_table_by_hand():
-    table = tables.aql_table(by_fold({"image": [1, 0]}), "good", "ctx")
+    table = paper_tables.aql_table(by_fold({"image": [1, 0]}), "good", "ctx")
     assert table.numbers[("Image", "AQL")].tolist() == pytest.approx([5, 5])
     assert table.numbers[("Image, 95 % interval", "AQL high")].iloc[0] == pytest.approx(24.87, abs=0.01)
     assert table.frame.iloc[0][("Image", "AQL")] == "5.00 (0.13–24.87)"
@@ -240,11 +247,11 @@ def test_aql_table_by_hand():
 
 def test_tables_that_are_not_made_leave_no_old_files_and_say_why(tmp_path, monkeypatch):
     shown = []
-    monkeypatch.setattr(show, "display", shown.append)
-    table = tables.table2(by_fold({"image": [1, 0]}), "good", "")
-    show.keep_all({"t": table}, tmp_path)
+    monkeypatch.setattr(display, "display", shown.append)
+    table = paper_tables.table2(by_fold({"image": [1, 0]}), "good", "")
+    display.keep_all({"t": table}, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"t.csv", "t.md", "t.html"}
     assert shown == [table]
-    show.keep_all({"t": None, "u": None}, tmp_path, "Not run.")
+    display.keep_all({"t": None, "u": None}, tmp_path, "Not run.")
     assert not list(tmp_path.iterdir())
     assert [item.data for item in shown[1:]] == ["Not run."]

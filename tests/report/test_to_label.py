@@ -7,8 +7,8 @@ import pytest
 
 from lib.artifacts import Store
 from lib.line.labels import next_labels
-from lib.report.figures import house_style, save_figure
-from lib.report.to_label import APART, LISTED, forget_label_lists, label_sheet, write_label_lists
+from lib.reporting.style import house_style, save_figure
+from lib.reporting.to_label import APART, LISTED, forget_label_lists, label_sheet, write_label_lists
 
 
 @pytest.fixture

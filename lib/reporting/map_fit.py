@@ -11,7 +11,7 @@ import pandas as pd
 from lib.evaluation.bootstrap import Interval, bootstrap_difference
 from lib.evaluation.metrics import ALL, FEATURE_NAMES, POOLED, RECALL_AT, binary_auc, decisions, good_of
 from lib.evaluation.published_results import display_name
-from lib.report.cells import (
+from lib.reporting.cells import (
     IN_BRACKETS,
     Good,
     binary_title,
@@ -20,7 +20,7 @@ from lib.report.cells import (
     wide_frame,
     with_intervals,
 )
-from lib.report.rendering import Table, display_frame
+from lib.reporting.table import Table, display_frame
 
 AS_WRITTEN, CROSS_FITTED = "as_written", "cross_fitted"
 READINGS = {AS_WRITTEN: "as written", CROSS_FITTED: "cross-fitted"}

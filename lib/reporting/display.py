@@ -15,10 +15,10 @@ from matplotlib.figure import Figure
 from lib.artifacts import write_text
 from lib.config import Study
 from lib.pipeline.run import Run
-from lib.report.figures import save_figure
-from lib.report.names import maps_of
-from lib.report.page import accessible
-from lib.report.rendering import Table
+from lib.reporting.html_pages import accessible
+from lib.reporting.names import maps_of
+from lib.reporting.style import save_figure
+from lib.reporting.table import Table
 
 
 def caption(run: Run, through: int = 3) -> str:

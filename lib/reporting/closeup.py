@@ -18,7 +18,7 @@ from lib.datasets.images import load_masks, load_stack
 from lib.pipeline.dataset import index
 from lib.pipeline.maps import maps
 from lib.pipeline.run import Run
-from lib.report.figures import MAP_COLOURS, NAMES, PALETTE, footnote, plain
+from lib.reporting.style import MAP_COLOURS, NAMES, PALETTE, footnote, plain
 
 THUMBNAIL, CLOSEUP = 96, 256  # pixels
 OUTLINE = (86, 180, 233)  # of the true defect: sky blue, which the map's colours lack

@@ -6,8 +6,8 @@ import pandas as pd
 
 from lib.evaluation.metrics import ALL, FEATURE_NAMES, MEAN, POOLED
 from lib.evaluation.published_results import display_name
-from lib.report.cells import TITLES, synthetic_notes
-from lib.report.rendering import MISSING, Table
+from lib.reporting.cells import TITLES, synthetic_notes
+from lib.reporting.table import MISSING, Table
 
 
 def comparison_table(

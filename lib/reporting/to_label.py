@@ -17,7 +17,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lib.artifacts import Store
-from lib.report.figures import bare, footnote, plain
+from lib.reporting.style import bare, footnote, plain
 
 ACROSS = 6  # pictures beside each other: large enough to judge, small enough for a page
 LISTED, APART = "labels-next.csv", "labels-next-model.csv"

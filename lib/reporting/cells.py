@@ -27,7 +27,7 @@ from lib.evaluation.significance import (
     smallest_attainable_p,
     wilcoxon_paired,
 )
-from lib.report.rendering import MISSING
+from lib.reporting.table import MISSING
 
 Good = str | Mapping[str, str]
 TITLES = {

@@ -19,7 +19,7 @@ from lib.evaluation.metrics import (
 )
 from lib.evaluation.published_results import display_name
 from lib.evaluation.significance import compare
-from lib.report.cells import (
+from lib.reporting.cells import (
     IN_BRACKETS,
     TITLES,
     Good,
@@ -30,8 +30,8 @@ from lib.report.cells import (
     wide_frame,
     with_intervals,
 )
-from lib.report.comparisons import shown_p
-from lib.report.rendering import Table, display_frame
+from lib.reporting.comparisons import shown_p
+from lib.reporting.table import Table, display_frame
 
 TITLES_OF = {
     False: ("Baselines", "What could do as well, pooled over all test folds"),

@@ -20,9 +20,9 @@ from lib.line.folder import Folder
 from lib.line.rule import FOREIGN, LOOK, PASS, REFUSED, REJECT, UNCERTAIN, decide
 from lib.line.threshold import Evidence, Threshold
 from lib.pipeline.run import Run
-from lib.report.figures import OUTLINE, PALETTE, bare, footnote, plain
-from lib.report.galleries import overlaid
-from lib.report.names import SPOKEN
+from lib.reporting.galleries import overlaid
+from lib.reporting.names import SPOKEN
+from lib.reporting.style import OUTLINE, PALETTE, bare, footnote, plain
 
 VERDICTS = "verdicts.csv"
 SIDE = 128  # pixels of a picture on the sheet

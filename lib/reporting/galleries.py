@@ -16,8 +16,8 @@ from PIL import Image
 from lib.pipeline.dataset import closeups, folds, index
 from lib.pipeline.maps import maps
 from lib.pipeline.run import Run
-from lib.report.figures import MAP_COLOURS, NAMES, PALETTE, bare, footnote, plain
-from lib.report.sheets import outline
+from lib.reporting.figures_maps import outline
+from lib.reporting.style import MAP_COLOURS, NAMES, PALETTE, bare, footnote, plain
 
 PER_KIND = 5  # pictures of each kind of verdict: with five defect classes, one of each
 KINDS = {

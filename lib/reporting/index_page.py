@@ -19,9 +19,9 @@ from lib.artifacts import write_text
 from lib.pipeline.dataset import closeups, in_test_fold, index, splits
 from lib.pipeline.maps import maps, scores
 from lib.pipeline.run import Run
-from lib.report.figures import MAP_COLOURS
-from lib.report.page import accessible, embedded, render_index, versions
-from lib.report.show import caption
+from lib.reporting.display import caption
+from lib.reporting.html_pages import accessible, embedded, render_index, versions
+from lib.reporting.style import MAP_COLOURS
 
 SHOWN = ("samples", "recalls", "recall-and-false-rejects", "degradation-by-class", "hits-and-misses")
 SHOWN_OVER_ALL = ("degradation", "label-economy")

@@ -13,7 +13,7 @@ from lib.evaluation.published_results import display_name
 from lib.evaluation.results import Evidence
 from lib.pipeline.quality import map_quality
 from lib.pipeline.run import Run
-from lib.report.cells import (
+from lib.reporting.cells import (
     IN_BRACKETS,
     Good,
     binary_title,
@@ -22,9 +22,9 @@ from lib.report.cells import (
     wide_frame,
     with_intervals,
 )
-from lib.report.map_fit import map_fit_table
-from lib.report.names import FEATURE_NAMES, MAKERS
-from lib.report.rendering import Table, display_frame
+from lib.reporting.map_fit import map_fit_table
+from lib.reporting.names import FEATURE_NAMES, MAKERS
+from lib.reporting.table import Table, display_frame
 
 METRICS = ("defect_recall", "false_reject_rate", RECALL_AT, "weighted_auc", "binary_auc")
 _QUALITY = {

@@ -9,9 +9,9 @@ import pandas as pd
 
 from lib.evaluation.metrics import ALL, FEATURE_NAMES, FEATURE_SETS, POOLED
 from lib.evaluation.published_results import display_name, product_of, table1_paper
-from lib.report.aql import aql_table
-from lib.report.beside import table2_beside_paper, table3_beside_paper
-from lib.report.cells import (
+from lib.reporting.aql import aql_table
+from lib.reporting.beside import table2_beside_paper, table3_beside_paper
+from lib.reporting.cells import (
     ESTIMATES,
     TITLES,
     BoldTests,
@@ -25,8 +25,8 @@ from lib.report.cells import (
     wide_frame,
     with_intervals,
 )
-from lib.report.operating import operating_points, operating_points_by_class
-from lib.report.rendering import Table, display_frame
+from lib.reporting.operating import operating_points, operating_points_by_class
+from lib.reporting.table import Table, display_frame
 
 __all__ = [
     "Table",

@@ -19,8 +19,8 @@ from lib.evaluation.metrics import (
     good_of,
 )
 from lib.evaluation.published_results import display_name
-from lib.report.cells import Good, synthetic_notes, wide_frame
-from lib.report.rendering import MISSING, Table
+from lib.reporting.cells import Good, synthetic_notes, wide_frame
+from lib.reporting.table import MISSING, Table
 
 REFERENCE = "image"
 _TITLE = f"Defect recall at {RATE:.0%} false rejects"

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from lib.report.figures import MAP_COLOURS, OUTLINE, bare, footnote, plain
+from lib.reporting.style import MAP_COLOURS, OUTLINE, bare, footnote, plain
 
 WIDEST = 9  # pictures beside each other
 

@@ -16,7 +16,7 @@ from sklearn.metrics import brier_score_loss, confusion_matrix
 
 from lib.evaluation.metrics import defect_scores
 from lib.evaluation.significance import clopper_pearson
-from lib.report.figures import HATCHES, MARKERS, NAMES, PALETTE, footnote, named_legend, plain
+from lib.reporting.style import HATCHES, MARKERS, NAMES, PALETTE, footnote, named_legend, plain
 
 MANY = 8  # classes: more need the width of a page
 

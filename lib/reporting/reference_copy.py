@@ -1,4 +1,4 @@
-"""A finished study as a small copy for readers, under `outputs/reference/`: `python -m lib.report.reference --help`."""
+"""A finished study as a small copy for readers, under `outputs/reference/`: `python -m lib.reporting.reference_copy --help`."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from PIL.PngImagePlugin import PngInfo
 from lib.artifacts import Store, write_text
 from lib.config import Study
 from lib.pipeline.run import PROJECT, Run, open_run
-from lib.report.index_page import write_index
-from lib.report.page import notebook_html, versions
+from lib.reporting.html_pages import notebook_html, versions
+from lib.reporting.index_page import write_index
 from lib.series import NOTEBOOKS
 from lib.synthetic.products import PRODUCTS
 

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from lib.evaluation.metrics import ALL
 from lib.evaluation.significance import by_measure, paired_folds
-from lib.report.figures import MARKERS, NAMES, PALETTE, footnote, plain
+from lib.reporting.style import MARKERS, NAMES, PALETTE, footnote, plain
 
 MEASURES = {"weighted_auc": "ROC AUC (weighted, one against the rest)", "defect_recall": "defect recall"}
 AGAINST = "image"

@@ -23,10 +23,10 @@ from lib.classification.feature_sets import MAIN
 from lib.pipeline.classification import predictions
 from lib.pipeline.dataset import index
 from lib.pipeline.run import Run
-from lib.report.closeup import THUMBNAIL, Pictures, overlay, panel, probability_bars
-from lib.report.figures import NAMES
-from lib.report.show import caption
-from lib.report.thresholds import (
+from lib.reporting.closeup import THUMBNAIL, Pictures, overlay, panel, probability_bars
+from lib.reporting.display import caption
+from lib.reporting.style import NAMES
+from lib.reporting.thresholds import (
     ORDERS,
     VERDICTS,
     changes,

@@ -12,8 +12,8 @@ from sklearn.metrics import roc_curve
 
 from lib.evaluation.metrics import ALL, RATE
 from lib.evaluation.operating_points import TRAINING
-from lib.report.economy import Economy
-from lib.report.figures import DASHES, LINES, MARKERS, NAMES, footnote, named_legend, plain
+from lib.reporting.economy import Economy
+from lib.reporting.style import DASHES, LINES, MARKERS, NAMES, footnote, named_legend, plain
 
 BANDS = "bands: 95 % bootstrap intervals over test images, by group where groups are known"
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from lib.evaluation.metrics import ALL, FEATURE_NAMES, FEATURE_SETS, POOLED, aql
 from lib.evaluation.published_results import display_name
-from lib.report.cells import (
+from lib.reporting.cells import (
     Good,
     at_keep,
     read_cells,
@@ -18,7 +18,7 @@ from lib.report.cells import (
     wide_frame,
     with_intervals,
 )
-from lib.report.rendering import Table, display_frame
+from lib.reporting.table import Table, display_frame
 
 _REJECTS = "False reject rate"
 

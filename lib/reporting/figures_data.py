@@ -16,7 +16,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from sklearn.preprocessing import StandardScaler
 
 from lib.pipeline.models import INNER
-from lib.report.figures import CLASS_MARKERS, NAMES, PALETTE, class_colours, footnote, plain
+from lib.reporting.style import CLASS_MARKERS, NAMES, PALETTE, class_colours, footnote, plain
 
 
 @dataclass(frozen=True)

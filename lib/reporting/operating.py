@@ -9,8 +9,8 @@ import pandas as pd
 from lib.evaluation.metrics import ALL, FEATURE_NAMES, FEATURE_SETS
 from lib.evaluation.operating_points import CONFORMAL, OPTIMISTIC, TRAINING
 from lib.evaluation.published_results import display_name
-from lib.report.cells import synthetic_notes, wide_frame
-from lib.report.rendering import MISSING, Table
+from lib.reporting.cells import synthetic_notes, wide_frame
+from lib.reporting.table import MISSING, Table
 
 _HEADINGS = {
     TRAINING: "Threshold from training images, checked on the test folds",

@@ -7,8 +7,8 @@ from typing import Any
 
 from lib.evaluation.metrics import FEATURE_NAMES, FEATURE_SETS
 from lib.evaluation.published_results import display_name, product_of, table2_paper, table3_paper
-from lib.report.cells import TITLES, binary_title, synthetic_notes, wide_frame
-from lib.report.rendering import Table, display_frame
+from lib.reporting.cells import TITLES, binary_title, synthetic_notes, wide_frame
+from lib.reporting.table import Table, display_frame
 
 _REJECTS = "Our false rejects"
 
