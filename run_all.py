@@ -35,8 +35,8 @@ from lib.deploy import deployment
 from lib.door import input_faults, resource_faults
 from lib.engine import EngineError, cores
 from lib.forecast import presets, stages
+from lib.inspection.production_model import LineError, fitted_line, threshold_of
 from lib.leash import Stopped, stop_on_signals
-from lib.line.fit import LineError, fitted_line, threshold_of
 from lib.lock import LockedError, study_lock
 from lib.pipeline.dataset import index, splits
 from lib.pipeline.run import NAMED, PROJECT, Run

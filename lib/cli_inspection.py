@@ -17,7 +17,7 @@ from lib.cli import UsageError, absolute, parser
 from lib.config import nearest
 from lib.datasets.errors import DataError, printable
 from lib.datasets.splits import FoldError
-from lib.line.folder import read_folder
+from lib.inspection.folder import read_folder
 from lib.pipeline.classification import predictions
 from lib.pipeline.run import Run, open_run
 from lib.series import Job

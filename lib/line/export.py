@@ -19,16 +19,16 @@ from lib.draem.inference import Draem
 from lib.features.map_guided_pooling import Pooling
 from lib.features.patch_embeddings import grid
 from lib.features.resnet import IMAGENET_SHA256, Backbone
+from lib.inspection.decisions import RULE, decide
+from lib.inspection.new_images import picture_measures, usual_patches
+from lib.inspection.out_of_distribution import RULE as FOREIGN_RULE
+from lib.inspection.out_of_distribution import foreign_reasons
+from lib.inspection.production_model import Line
+from lib.inspection.threshold import Threshold
 from lib.line.chain import OUTPUTS, Chain, MapMaker, Sides
-from lib.line.columns import picture_measures, usual_patches
-from lib.line.fit import Line
-from lib.line.foreign import RULE as FOREIGN_RULE
-from lib.line.foreign import foreign_reasons
 from lib.line.graph import Dense, DraemMaps, GuidedPooling, MemoryMaps, Nearest
 from lib.line.onnx_file import exported, write_onnx
-from lib.line.rule import RULE, decide
 from lib.line.score import FORMAT, ChainFile, open_chain, verdicts
-from lib.line.threshold import Threshold
 from lib.pipeline.dataset import FINAL, index
 from lib.pipeline.detectors import SOURCES
 from lib.pipeline.models import models

@@ -24,8 +24,8 @@ from lib.artifacts import write_text
 from lib.datasets.errors import DataError, Fault, printable
 from lib.datasets.image_io import FOREIGN_SUFFIXES, SUFFIXES, read_rgb, resize_rgb
 from lib.datasets.layouts import GROUND_TRUTH
-from lib.line.foreign import Limits, exposure, foreign_reasons
-from lib.line.rule import FOREIGN, REFUSED, Ends, called, decide, in_words
+from lib.inspection.decisions import FOREIGN, REFUSED, Ends, called, decide, in_words
+from lib.inspection.out_of_distribution import Limits, exposure, foreign_reasons
 
 FORMAT = "inspection-chain-1"  # what metadata of this kind hold
 JSON = ("classes", "feature_size", "foreign", "parity", "settings", "stand_in", "threshold")

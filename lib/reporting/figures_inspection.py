@@ -14,11 +14,11 @@ from matplotlib.figure import Figure
 from lib.artifacts import Store
 from lib.classification.intervals import clopper_pearson
 from lib.datasets.errors import printable
-from lib.line.columns import maps_of, pictures_of
-from lib.line.fit import Line
-from lib.line.folder import Folder
-from lib.line.rule import FOREIGN, LOOK, PASS, REFUSED, REJECT, UNCERTAIN, decide
-from lib.line.threshold import Evidence, Threshold
+from lib.inspection.decisions import FOREIGN, LOOK, PASS, REFUSED, REJECT, UNCERTAIN, decide
+from lib.inspection.folder import Folder
+from lib.inspection.new_images import maps_of, pictures_of
+from lib.inspection.production_model import Line
+from lib.inspection.threshold import Evidence, Threshold
 from lib.pipeline.run import Run
 from lib.reporting.galleries import overlaid
 from lib.reporting.names import SPOKEN

@@ -26,7 +26,7 @@ LISTED, APART = "labels-next.csv", "labels-next-model.csv"
 def write_label_lists(chosen: pd.DataFrame, verdicts: pd.DataFrame, folder: Path) -> tuple[Path, Path]:
     """Write both lists into `folder`, proven as artefacts of the verdicts, and return their paths.
 
-    `chosen` as `lib.line.labels.next_labels` gives it, its `row` counting in `verdicts`, which holds `file` and a
+    `chosen` as `lib.inspection.active_learning.next_labels` gives it, its `row` counting in `verdicts`, which holds `file` and a
     column `p:<class>` per class. The list to label by: rank, file, uncertainty, distance, reason. Apart: rank, file,
     predicted, probability (of the predicted class). Raises ValueError where `verdicts` lacks a column or a row.
     """

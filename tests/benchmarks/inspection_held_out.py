@@ -22,10 +22,10 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from lib.classification.intervals import clopper_pearson
 from lib.config import parse_settings
 from lib.datasets.catalog import Catalogue, catalogue
-from lib.line.columns import picture_measures
-from lib.line.fit import fitted_line, threshold_of
-from lib.line.folder import read_folder
-from lib.line.verdicts import FOREIGN, LOOK, PASS, REJECT, tabulate
+from lib.inspection.folder import read_folder
+from lib.inspection.new_images import picture_measures
+from lib.inspection.production_model import fitted_line, threshold_of
+from lib.inspection.verdicts import FOREIGN, LOOK, PASS, REJECT, tabulate
 from lib.pipeline.run import open_run
 from lib.synthetic.products import PRODUCTS, write_standin
 

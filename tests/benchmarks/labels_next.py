@@ -29,7 +29,7 @@ from lib.classification.classifiers import HIDDEN, LINEAR, fit_predict
 from lib.evaluation.metrics import binary_auc, recall_at
 from lib.features.embeddings import image_features
 from lib.features.resnet import load_backbone
-from lib.line.labels import CERTAIN, doubt, far_and_worth, next_labels, standardised
+from lib.inspection.active_learning import CERTAIN, doubt, far_and_worth, next_labels, standardised
 from lib.pipeline.run import PROJECT
 from lib.reporting.style import house_style
 from lib.synthetic.products import PRODUCTS, render

@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 
 from lib.classification.classifiers import Fitted
-from lib.line.columns import Measured
-from lib.line.fit import Line, Model
-from lib.line.folder import Folder
-from lib.line.foreign import reference_of
-from lib.line.threshold import Evidence, Threshold
+from lib.inspection.folder import Folder
+from lib.inspection.new_images import Measured
+from lib.inspection.out_of_distribution import reference_of
+from lib.inspection.production_model import Line, Model
+from lib.inspection.threshold import Evidence, Threshold
 
 CLASSES = ("good", "dent", "hole")
 

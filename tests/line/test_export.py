@@ -15,14 +15,14 @@ from PIL import Image
 
 from lib.cli import UsageError, parser
 from lib.deploy import deployment
+from lib.inspection.folder import read_folder
+from lib.inspection.new_images import picture_measures
+from lib.inspection.production_model import fitted_line, threshold_of
+from lib.inspection.verdicts import tabulate
 from lib.line import export
-from lib.line.columns import picture_measures
 from lib.line.export import TOLERANCE, ExportError, export_line
-from lib.line.fit import fitted_line, threshold_of
-from lib.line.folder import read_folder
 from lib.line.onnx_file import write_onnx
 from lib.line.score import ChainError, main, open_chain, verdicts
-from lib.line.verdicts import tabulate
 from lib.pipeline.dataset import index
 from lib.pipeline.run import PROJECT, open_run
 from tests.line.lines import SETTINGS

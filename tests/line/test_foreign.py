@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lib.line.foreign import foreign_reasons, reference_of
+from lib.inspection.out_of_distribution import foreign_reasons, reference_of
 
 
 def labelled(n=150, groups=None):

@@ -10,7 +10,7 @@ from lib.anomaly_maps.patchcore import PatchMemory
 from lib.classification.classifiers import fit
 from lib.features.embeddings import _jet
 from lib.features.map_guided_pooling import Pooling, Usual, pool
-from lib.line.foreign import reference_of
+from lib.inspection.out_of_distribution import reference_of
 from lib.line.graph import Dense, GuidedPooling, MapPicture, MapStatistics, MemoryMaps, Nearest, Resize
 
 RNG = np.random.default_rng(0)

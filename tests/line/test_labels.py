@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib.line.labels import NEAR, doubt, far_and_worth, next_labels, standardised
+from lib.inspection.active_learning import NEAR, doubt, far_and_worth, next_labels, standardised
 
 
 @pytest.fixture

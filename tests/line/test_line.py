@@ -12,8 +12,9 @@ from PIL import Image
 from lib.classification.feature_sets import RECIPES
 from lib.cli import UsageError
 from lib.cli_inspection import require_current
-from lib.line.columns import labelled_measures
-from lib.line.fit import (
+from lib.inspection.folder import read_folder
+from lib.inspection.new_images import labelled_measures
+from lib.inspection.production_model import (
     LineError,
     chosen_features,
     fitted_line,
@@ -22,8 +23,7 @@ from lib.line.fit import (
     save_line,
     threshold_of,
 )
-from lib.line.folder import read_folder
-from lib.line.verdicts import LOOK, judge
+from lib.inspection.verdicts import LOOK, judge
 from lib.pipeline.classification import predictions
 from lib.pipeline.dataset import FINAL, data_root, in_test_fold, index, splits
 from lib.pipeline.models import good_rows
@@ -121,8 +121,8 @@ def test_the_set_with_the_highest_recall_is_chosen_the_first_of_equals_and_the_p
     assert "test folds" in why
     crossed = replace(plain, study=replace(plain.study, map_fit="cross_fitted"))
     inner = known.assign(score=known["score"].where(known["features"] != "map", 0.2))
-    monkeypatch.setattr("lib.line.fit.calibration", lambda run: None)
-    monkeypatch.setattr("lib.line.fit.deciding", lambda run, found: inner)
+    monkeypatch.setattr("lib.inspection.production_model.calibration", lambda run: None)
+    monkeypatch.setattr("lib.inspection.production_model.deciding", lambda run, found: inner)
     name, why = chosen_features(crossed, known)
     assert name == "both"
     assert "training images" in why

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lib.classification.intervals import clopper_pearson, recall_at_rank
-from lib.line.threshold import Evidence, choose_threshold
+from lib.inspection.threshold import Evidence, choose_threshold
 
 
 def evidence(defects, goods, groups=None):

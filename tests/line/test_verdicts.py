@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from lib.datasets.errors import DataError
-from lib.line.folder import read_folder
-from lib.line.verdicts import LOOK, PASS, REJECT, decide, in_order, tabulate
+from lib.inspection.folder import read_folder
+from lib.inspection.verdicts import LOOK, PASS, REJECT, decide, in_order, tabulate
 from tests.line import made_up
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from lib.artifacts import Store
-from lib.line.labels import next_labels
+from lib.inspection.active_learning import next_labels
 from lib.reporting.style import house_style, save_figure
 from lib.reporting.to_label import APART, LISTED, forget_label_lists, label_sheet, write_label_lists
 

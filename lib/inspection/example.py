@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from lib.line.fit import LineError
+from lib.inspection.production_model import LineError
 from lib.pipeline.run import Run
 from lib.source import code_of
 from lib.synthetic.products import PRODUCTS, render

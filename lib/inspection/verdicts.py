@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from lib.line.columns import Measured, digests, picture_measures
-from lib.line.fit import Line
-from lib.line.folder import Folder
-from lib.line.foreign import foreign_reasons
-from lib.line.rule import FOREIGN, PASS, REFUSED, UNCERTAIN, called, decide, in_words
-from lib.line.rule import LOOK as LOOK
-from lib.line.rule import REJECT as REJECT
-from lib.line.rule import RULE as RULE
-from lib.line.rule import VERDICTS as VERDICTS
-from lib.line.threshold import Threshold
+from lib.inspection.decisions import FOREIGN, PASS, REFUSED, UNCERTAIN, called, decide, in_words
+from lib.inspection.decisions import LOOK as LOOK
+from lib.inspection.decisions import REJECT as REJECT
+from lib.inspection.decisions import RULE as RULE
+from lib.inspection.decisions import VERDICTS as VERDICTS
+from lib.inspection.folder import Folder
+from lib.inspection.new_images import Measured, digests, picture_measures
+from lib.inspection.out_of_distribution import foreign_reasons
+from lib.inspection.production_model import Line
+from lib.inspection.threshold import Threshold
 from lib.pipeline.dataset import images, index
 from lib.pipeline.run import Run
 

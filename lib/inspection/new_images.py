@@ -22,7 +22,7 @@ from lib.classification.feature_sets import SOURCES
 from lib.datasets.images import load_stack
 from lib.features.embeddings import image_features, map_features
 from lib.features.map_guided_pooling import Pooling, Usual, pool
-from lib.line.foreign import exposure
+from lib.inspection.out_of_distribution import exposure
 from lib.pipeline.dataset import FINAL, images, index
 from lib.pipeline.detectors import SOURCES as MAP_SOURCES
 from lib.pipeline.detectors import Pictures

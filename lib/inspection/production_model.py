@@ -22,9 +22,9 @@ from lib.classification.feature_sets import RECIPES
 from lib.classification.operating_threshold import highest_recall
 from lib.config import nearest
 from lib.datasets.groups import objects_of
-from lib.line.columns import Measured, in_order, labelled_measures
-from lib.line.foreign import Reference, reference_of
-from lib.line.threshold import Evidence, Threshold, choose_threshold
+from lib.inspection.new_images import Measured, in_order, labelled_measures
+from lib.inspection.out_of_distribution import Reference, reference_of
+from lib.inspection.threshold import Evidence, Threshold, choose_threshold
 from lib.pipeline.classification import calibration, predictions
 from lib.pipeline.dataset import FINAL, index
 from lib.pipeline.run import Run
@@ -96,7 +96,7 @@ def fitted_line(run: Run, features: str = "") -> Line:
     name = line_name(features)
     table = index(run)
     inputs = {
-        "code": code_of("lib.line.fit"),
+        "code": code_of("lib.inspection.production_model"),
         "columns": hashlib.sha256(np.ascontiguousarray(measured.columns).tobytes()).hexdigest(),
         "embeddings": hashlib.sha256(np.ascontiguousarray(measured.embeddings).tobytes()).hexdigest(),
         "index": run.store.digest("index.parquet"),
@@ -133,7 +133,7 @@ def threshold_of(run: Run, line: Line, required: float) -> Threshold:
     name = f"line/{line.features}-at-{100 * required:g}.json"
     seed = run.seed("threshold", line.features)
     inputs = {
-        "code": code_of("lib.line.threshold"),
+        "code": code_of("lib.inspection.threshold"),
         "line": run.store.digest(line_name(line.features)),
         "required": required,
         "seed": seed,
