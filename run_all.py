@@ -173,7 +173,7 @@ def inspect(options: argparse.Namespace) -> int:
 
 def export(options: argparse.Namespace) -> int:
     """Write the chain of a finished study to a file; returns the exit status."""
-    from lib.line.export import ExportError, export_line  # onnx and its runtime: not for every run
+    from lib.deployment.onnx_export import ExportError, export_line  # onnx and its runtime: not for every run
 
     wanted = deployment(options)
     run = wanted.run
@@ -193,7 +193,7 @@ def export(options: argparse.Namespace) -> int:
     say(str(found))
     size = wanted.path.stat().st_size / 1e6
     say(
-        f"{wanted.path}, {size:.0f} MB; to run it: python -m lib.line.score {wanted.path} PICTURES (docs/deploy.md)"
+        f"{wanted.path}, {size:.0f} MB; to run it: python -m lib.deployment.onnx_predict {wanted.path} PICTURES (docs/deploy.md)"
     )
     return 0
 

@@ -25,14 +25,14 @@ from PIL import Image
 from lib.anomaly_maps.patchcore import PatchMemory
 from lib.classification.classifiers import fit
 from lib.datasets.image_io import decode, resize_rgb, to_rgb
+from lib.deployment.onnx_file import exported, write_onnx
+from lib.deployment.onnx_graph import Dense, DraemMaps, GuidedPooling, MemoryMaps, Nearest
+from lib.deployment.onnx_model import Chain, MapMaker, Sides
+from lib.deployment.onnx_predict import INPUT
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.features.map_guided_pooling import Pooling
 from lib.features.patch_embeddings import N_CHANNELS, grid
 from lib.features.resnet import load_backbone
-from lib.line.chain import Chain, MapMaker, Sides
-from lib.line.graph import Dense, DraemMaps, GuidedPooling, MemoryMaps, Nearest
-from lib.line.onnx_file import exported, write_onnx
-from lib.line.score import INPUT
 
 from .test_draem_benchmarks import OUTPUT, machine
 

@@ -15,14 +15,14 @@ from PIL import Image
 
 from lib.cli import UsageError, parser
 from lib.deploy import deployment
+from lib.deployment import onnx_export
+from lib.deployment.onnx_export import TOLERANCE, ExportError, export_line
+from lib.deployment.onnx_file import write_onnx
+from lib.deployment.onnx_predict import ChainError, main, open_chain, verdicts
 from lib.inspection.folder import read_folder
 from lib.inspection.new_images import picture_measures
 from lib.inspection.production_model import fitted_line, threshold_of
 from lib.inspection.verdicts import tabulate
-from lib.line import export
-from lib.line.export import TOLERANCE, ExportError, export_line
-from lib.line.onnx_file import write_onnx
-from lib.line.score import ChainError, main, open_chain, verdicts
 from lib.pipeline.dataset import index
 from lib.pipeline.run import PROJECT, open_run
 from tests.line.lines import SETTINGS
@@ -127,7 +127,7 @@ def test_its_metadata_say_what_it_is_and_nothing_of_this_machine(made, tmp_path)
 def test_scoring_imports_nothing_but_pillow_numpy_and_onnxruntime(made, new_pictures, tmp_path):
     heavy = ("torch", "torchvision", "sklearn", "scipy", "pandas", "matplotlib", "onnx", "psutil")
     program = (
-        "import sys; from lib.line.score import main; "
+        "import sys; from lib.deployment.onnx_predict import main; "
         f"status = main({[str(made[3]), str(new_pictures), '--csv', str(tmp_path / 'out.csv')]!r}); "
         f"print('imported:', [name for name in {heavy!r} if name in sys.modules]); sys.exit(status)"
     )
@@ -198,7 +198,7 @@ def test_a_chain_that_says_something_else_is_not_written(made, tmp_path, monkeyp
     bias = next(item for item in model.graph.initializer if item.name.startswith("multiclass.layers.4.bias"))
     moved = onnx.numpy_helper.to_array(bias) + np.array([4, 0, 0], np.float32)
     bias.CopyFrom(onnx.numpy_helper.from_array(moved, bias.name))
-    monkeypatch.setattr(export, "exported", lambda chain: model)
+    monkeypatch.setattr(onnx_export, "exported", lambda chain: model)
     with pytest.raises(ExportError, match="not written, as it would not say what the study says"):
         export_line(run, line, threshold, tmp_path / "moved.onnx")
     assert list(tmp_path.iterdir()) == []
@@ -207,7 +207,7 @@ def test_a_chain_that_says_something_else_is_not_written(made, tmp_path, monkeyp
 def test_names_of_settings_files_are_kept_without_their_folders(made):
     run, line, threshold, *_ = made
     elsewhere = replace(run, study=replace(run.study, groups="/some/where/groups.csv"))
-    settings = json.loads(export.metadata(elsewhere, line, threshold)["settings"])
+    settings = json.loads(onnx_export.metadata(elsewhere, line, threshold)["settings"])
     assert settings["groups"] == "groups.csv"
 
 

@@ -8,10 +8,18 @@ from torch.nn import functional as F
 from lib.anomaly_maps.map_statistics import map_statistics
 from lib.anomaly_maps.patchcore import PatchMemory
 from lib.classification.classifiers import fit
+from lib.deployment.onnx_graph import (
+    Dense,
+    GuidedPooling,
+    MapPicture,
+    MapStatistics,
+    MemoryMaps,
+    Nearest,
+    Resize,
+)
 from lib.features.embeddings import _jet
 from lib.features.map_guided_pooling import Pooling, Usual, pool
 from lib.inspection.out_of_distribution import reference_of
-from lib.line.graph import Dense, GuidedPooling, MapPicture, MapStatistics, MemoryMaps, Nearest, Resize
 
 RNG = np.random.default_rng(0)
 PLACES = 12

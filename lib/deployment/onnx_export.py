@@ -15,6 +15,10 @@ from lib.artifacts import atomic
 from lib.classification.cross_validation import BINARY, MULTICLASS
 from lib.config import Study
 from lib.datasets.image_io import CONVERSION_RULE, RESIZE_RULES, read_rgb
+from lib.deployment.onnx_file import exported, write_onnx
+from lib.deployment.onnx_graph import Dense, DraemMaps, GuidedPooling, MemoryMaps, Nearest
+from lib.deployment.onnx_model import OUTPUTS, Chain, MapMaker, Sides
+from lib.deployment.onnx_predict import FORMAT, ChainFile, open_chain, verdicts
 from lib.draem.inference import Draem
 from lib.features.map_guided_pooling import Pooling
 from lib.features.patch_embeddings import grid
@@ -25,10 +29,6 @@ from lib.inspection.out_of_distribution import RULE as FOREIGN_RULE
 from lib.inspection.out_of_distribution import foreign_reasons
 from lib.inspection.production_model import Line
 from lib.inspection.threshold import Threshold
-from lib.line.chain import OUTPUTS, Chain, MapMaker, Sides
-from lib.line.graph import Dense, DraemMaps, GuidedPooling, MemoryMaps, Nearest
-from lib.line.onnx_file import exported, write_onnx
-from lib.line.score import FORMAT, ChainFile, open_chain, verdicts
 from lib.pipeline.dataset import FINAL, index
 from lib.pipeline.detectors import SOURCES
 from lib.pipeline.models import models
@@ -137,7 +137,7 @@ def _pooling(run: Run) -> GuidedPooling:
 
 
 def metadata(run: Run, line: Line, threshold: Threshold) -> dict[str, str]:
-    """Return what the file says of itself: texts, and JSON where `lib.line.score.JSON` says so."""
+    """Return what the file says of itself: texts, and JSON where `lib.deployment.onnx_predict.JSON` says so."""
     study, net, reference = run.study, backbone(run), line.reference
     settings = study.values([item.name for item in fields(Study)])
     for name in FILES:

@@ -1,4 +1,4 @@
-"""The whole chain as one module: pictures in, probabilities, maps and distances out; what `lib.line.export` writes."""
+"""The whole chain as one module: pictures in, probabilities, maps and distances out; what `lib.deployment.onnx_export` writes."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from lib.deployment.onnx_graph import Dense, GuidedPooling, MapPicture, MapStatistics, Nearest, as_stored
 from lib.draem.losses import image_score
 from lib.features.patch_embeddings import PatchExtractor
 from lib.features.resnet import Backbone
-from lib.line.graph import Dense, GuidedPooling, MapPicture, MapStatistics, Nearest, as_stored
 
 # What a chain gives for n pictures; the file's outputs have these names.
 OUTPUTS = {

@@ -11,8 +11,8 @@ import onnx
 import torch
 
 from lib.artifacts import atomic
-from lib.line.chain import OUTPUTS, Chain
-from lib.line.score import INPUT
+from lib.deployment.onnx_model import OUTPUTS, Chain
+from lib.deployment.onnx_predict import INPUT
 
 OPSET = 20  # of 2023: runtimes of the last years read it
 

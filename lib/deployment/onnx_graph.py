@@ -1,6 +1,6 @@
 """What the study does to pictures and maps with NumPy and torch, batch by batch, as modules that can be exported.
 
-A second way to the same numbers, on purpose: `lib.line.export` compares both before a file counts.
+A second way to the same numbers, on purpose: `lib.deployment.onnx_export` compares both before a file counts.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Verdicts on pictures by an exported chain, with Pillow, NumPy and onnxruntime alone.
 
-python -m lib.line.score FILE.onnx FOLDER_OR_PICTURES... [--csv OUT] [--threads N]
+python -m lib.deployment.onnx_predict FILE.onnx FOLDER_OR_PICTURES... [--csv OUT] [--threads N]
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class ChainError(ValueError):
 
 @dataclass(frozen=True)
 class Scored:
-    """What a chain says of n pictures: `outputs` by name (`lib.line.chain.OUTPUTS`), sizes (n, 2), exposure (n,)."""
+    """What a chain says of n pictures: `outputs` by name (`lib.deployment.onnx_model.OUTPUTS`), sizes (n, 2), exposure (n,)."""
 
     outputs: Mapping[str, NDArray[np.float32]]
     sizes: NDArray[np.int64]
@@ -180,7 +180,7 @@ def pictures_in(places: Sequence[Path]) -> list[Path]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out a command line; returns 0 where all pictures were scored, 1 where some were refused, 2 if none."""
     parser = argparse.ArgumentParser(
-        prog="python -m lib.line.score", description=(__doc__ or "").split("\n")[0]
+        prog="python -m lib.deployment.onnx_predict", description=(__doc__ or "").split("\n")[0]
     )
     parser.add_argument("chain", type=Path, metavar="FILE.onnx", help="written by run_all.py --export")
     parser.add_argument("pictures", type=Path, nargs="+", metavar="PICTURES", help="folders or files")
