@@ -24,26 +24,26 @@ from lib.artifacts import (
     remove_leftovers,
     write_text,
 )
-from lib.batch import Part, carry_out_all, environment
+from lib.batch.cost import Size, calibrate, estimate
+from lib.batch.forecast import presets, stages
+from lib.batch.notebooks import NOTEBOOKS, Job, NotebookError
+from lib.batch.preflight import input_faults, resource_faults
+from lib.batch.runner import Part, carry_out_all, environment
 from lib.cli import EXTERNAL, Plan, UsageError, parser, plan
 from lib.cli_inspection import inspection, require_current
-from lib.cluster import local_cluster
 from lib.config import PRESETS, Study, choices
-from lib.console import Console, say
-from lib.cost import Size, calibrate, estimate
 from lib.deploy import deployment
-from lib.door import input_faults, resource_faults
-from lib.engine import EngineError, cores
-from lib.forecast import presets, stages
+from lib.execution.cluster import local_cluster
+from lib.execution.console import Console, say
+from lib.execution.lock import LockedError, study_lock
+from lib.execution.parallel import EngineError, cores
+from lib.execution.process_control import Stopped, stop_on_signals
+from lib.execution.status import shown
 from lib.inspection.production_model import LineError, fitted_line, threshold_of
-from lib.leash import Stopped, stop_on_signals
-from lib.lock import LockedError, study_lock
 from lib.pipeline.dataset import index, splits
 from lib.pipeline.run import NAMED, PROJECT, Run
 from lib.reporting.figures_inspection import VERDICTS
 from lib.reporting.index_page import ESTIMATE, write_index
-from lib.series import NOTEBOOKS, Job, NotebookError
-from lib.status import shown
 from lib.synthetic.products import PRODUCTS
 
 

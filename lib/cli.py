@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 import torch
 
 from lib.artifacts import write_text
+from lib.batch.notebooks import NOTEBOOKS
 from lib.config import PRESETS, Study, StudyError, nearest, parse_settings
 from lib.datasets.errors import printable
 from lib.features.resnet import WEIGHT_NAMES, WeightsError, resolve_weights
 from lib.pipeline.run import NAMED, Run, dataset_folder, open_run
 from lib.presets import of_this_machine
-from lib.series import NOTEBOOKS
 from lib.synthetic.products import PRODUCTS
 
 EXTERNAL = ("weights", "textures", "draem_checkpoint", "groups")  # settings that name files or folders

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.artifacts import StaleError, Store, only_proven
+from lib.batch.notebooks import Job
 from lib.classification.feature_sets import RECIPES
 from lib.cli import UsageError, absolute, parser
 from lib.config import nearest
@@ -20,7 +21,6 @@ from lib.datasets.splits import FoldError
 from lib.inspection.folder import read_folder
 from lib.pipeline.classification import predictions
 from lib.pipeline.run import Run, open_run
-from lib.series import Job
 
 NOTEBOOK = "07_inspection"
 SHOWS = "04_classification"  # the notebook whose record says how a data set was run

@@ -15,9 +15,9 @@ import psutil
 import lib
 from lib.artifacts import HOST, write_text
 from lib.config import Study
+from lib.execution.status import stamp
 from lib.pipeline.run import Run
 from lib.source import whole_library
-from lib.status import stamp
 
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", "pyarrow", "pillow", "joblib",
             "distributed", "papermill", "nbconvert")  # fmt: skip

@@ -13,8 +13,8 @@ PLUMBING = (
     "lib",
     "lib.artifacts",
     "lib.source",
-    "lib.engine",
-    "lib.status",
+    "lib.execution.parallel",
+    "lib.execution.status",
     "lib.config",
     "lib.pipeline.run",
 )

@@ -22,8 +22,9 @@ import torch
 from PIL import Image
 
 import run_all
-from lib import cli, door
+from lib import cli
 from lib.artifacts import Store
+from lib.batch import preflight
 from lib.datasets import image_io, images
 from lib.datasets.errors import printable
 from lib.draem.checkpoints import export_official
@@ -532,7 +533,7 @@ def _(at, patch):
 @bad("download that fails", "magnetic_tile: https://example.org/a.zip could not be fetched", "--data DIR")
 def _(at, patch):
     def unreachable(folder):
-        raise door.DownloadError("https://example.org/a.zip could not be fetched (no route to host)")
+        raise preflight.DownloadError("https://example.org/a.zip could not be fetched (no route to host)")
 
     patch.setattr(dataset, "PROJECT", at)
     patch.setattr(dataset, "fetch_magnetic_tile", unreachable)
@@ -688,7 +689,7 @@ def _(at, patch):
 
 @bad("too little memory", "GB of memory needed at one time, 0.1 GB free", "--jobs", "smaller image_size")
 def _(at, patch):
-    patch.setattr(door, "memory_free", lambda: 10**8)
+    patch.setattr(preflight, "memory_free", lambda: 10**8)
 
 
 @bad("network beyond the machine", "GB of memory needed at one time")

@@ -1,8 +1,8 @@
 """The estimate grows with what it should."""
 
+from lib.batch.cost import PROCESS_BYTES, Size, Speed, disk_bytes, estimate, memory_bytes
 from lib.config import Study
-from lib.cost import PROCESS_BYTES, Size, Speed, disk_bytes, estimate, memory_bytes
-from lib.status import shown
+from lib.execution.status import shown
 
 SPEED = Speed(draem_training=0.01, draem_map=0.003, resnet=0.005, fit=0.5, information=0.1)
 SIZE = Size(images=600, good=200, splits=3, map_splits=3)

@@ -8,8 +8,8 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info
 
-from lib.cluster import local_cluster
-from lib.engine import BATCH, EngineError, at_once, cores, run_tasks
+from lib.execution.cluster import local_cluster
+from lib.execution.parallel import BATCH, EngineError, at_once, cores, run_tasks
 
 
 def slow_first(folder, number):
@@ -19,7 +19,7 @@ def slow_first(folder, number):
 
 @pytest.mark.parametrize("batch", [True, False])
 def test_in_process_keeps_order_and_reports(tmp_path, capsys, monkeypatch, batch):
-    monkeypatch.setattr("lib.engine.WORTH_A_LINE", 0.1)
+    monkeypatch.setattr("lib.execution.parallel.WORTH_A_LINE", 0.1)
     monkeypatch.setenv(BATCH, "1") if batch else monkeypatch.delenv(BATCH, raising=False)
     results = run_tasks(slow_first, [("f", 0), ("f", 1)], label="fold", shared_folder=tmp_path)
     assert results == [(0, os.getpid()), (1, os.getpid())]
@@ -30,7 +30,7 @@ def test_in_process_keeps_order_and_reports(tmp_path, capsys, monkeypatch, batch
 
 @pytest.mark.parametrize("batch", [True, False])
 def test_in_several_processes_keeps_order_and_reports(tmp_path, capsys, monkeypatch, batch):
-    monkeypatch.setattr("lib.engine.WORTH_A_LINE", -1)
+    monkeypatch.setattr("lib.execution.parallel.WORTH_A_LINE", -1)
     monkeypatch.setenv(BATCH, "1") if batch else monkeypatch.delenv(BATCH, raising=False)
     results = run_tasks(
         slow_first, [("f", 0), ("f", 1), ("f", 2)], label="fold", shared_folder=tmp_path, processes=2
@@ -131,9 +131,9 @@ def test_a_task_has_the_same_threads_whatever_the_engine(tmp_path, engine, clust
 
 def test_as_many_tasks_at_once_as_cores_and_memory_allow(monkeypatch):
     monkeypatch.setenv("STUDY_CORES", "8")
-    monkeypatch.setattr("lib.engine.cpu_count", lambda: 16)
+    monkeypatch.setattr("lib.execution.parallel.cpu_count", lambda: 16)
     free = psutil.virtual_memory()._replace(available=100e9)
-    monkeypatch.setattr("lib.engine.psutil.virtual_memory", lambda: free)
+    monkeypatch.setattr("lib.execution.parallel.psutil.virtual_memory", lambda: free)
     assert at_once(60, 5, 1e9) == 5
     assert at_once(60, 20, 1e9) == 8
     assert at_once(60, 20, 1e9, threads=3) == 2
@@ -143,13 +143,13 @@ def test_as_many_tasks_at_once_as_cores_and_memory_allow(monkeypatch):
 
 
 def test_workers_with_other_code_are_refused(tmp_path, monkeypatch, cluster):
-    monkeypatch.setattr("lib.engine._software", lambda: "other")
+    monkeypatch.setattr("lib.execution.parallel._software", lambda: "other")
     with pytest.raises(EngineError, match="other code than here"):
         run_tasks(slow_first, [("f", 0)], label="", shared_folder=tmp_path, scheduler=cluster)
 
 
 def test_workers_without_the_code_are_refused(tmp_path, monkeypatch, cluster):
-    monkeypatch.setattr("lib.engine._reads", refuse)
+    monkeypatch.setattr("lib.execution.parallel._reads", refuse)
     with pytest.raises(EngineError, match=r"cannot run the project's code .*start the workers from"):
         run_tasks(slow_first, [("f", 0)], label="", shared_folder=tmp_path, scheduler=cluster)
 

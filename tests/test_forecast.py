@@ -1,8 +1,8 @@
 """What --dry-run tells: each stage's time, memory and disk, and the largest preset that fits in a night."""
 
-from lib import forecast
+from lib.batch import forecast
+from lib.batch.cost import Size, Speed, disk, disk_bytes, memory, memory_bytes
 from lib.config import Study
-from lib.cost import Size, Speed, disk, disk_bytes, memory, memory_bytes
 from lib.pipeline.run import open_run
 
 FAST = Speed(draem_training=1e-5, draem_map=1e-5, resnet=1e-4, fit=0.01, information=0.01)

@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 
 from lib.artifacts import Store
+from lib.batch.notebooks import snapshot
 from lib.cli import UsageError, parser, plan
 from lib.cli_inspection import DEFAULT_RECALL, inspection, results_folder
 from lib.config import Study
 from lib.deploy import deployment
 from lib.reporting.index_page import _notebooks
-from lib.series import snapshot
 from lib.synthetic.products import render
 from tests.whole import run_all
 

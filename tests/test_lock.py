@@ -12,14 +12,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lib import lock
-from lib.lock import NAME, LockedError, study_lock
+from lib.execution import lock
+from lib.execution.lock import NAME, LockedError, study_lock
 
 PROJECT = Path(__file__).parents[1]
 HOLDER = """
 import sys, time
 from pathlib import Path
-from lib.lock import study_lock
+from lib.execution.lock import study_lock
 with study_lock(Path(sys.argv[1]), "python run_all.py --first"):
     print("held", flush=True)
     time.sleep(60)

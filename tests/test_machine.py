@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from lib.machine import memory_free
+from lib.execution.resources import memory_free
 
 GIB = 2**30
 

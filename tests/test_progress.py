@@ -6,13 +6,13 @@ from dataclasses import replace
 import pytest
 
 from lib.config import Study
-from lib.engine import run_tasks
+from lib.execution.parallel import run_tasks
+from lib.execution.progress import BATCH, progress, step_bar
+from lib.execution.status import steps_of, steps_seen
 from lib.pipeline import draem
 from lib.pipeline.draem import train_all
 from lib.pipeline.maps import map_all
 from lib.pipeline.run import Run
-from lib.progress import BATCH, progress, step_bar
-from lib.status import steps_of, steps_seen
 from tests.pipeline.plates import draw_plates
 
 
@@ -49,7 +49,7 @@ def bars(monkeypatch):
         return made[-1]
 
     monkeypatch.delenv(BATCH, raising=False)
-    monkeypatch.setattr("lib.progress._bar", make)
+    monkeypatch.setattr("lib.execution.progress._bar", make)
     return made
 
 
@@ -109,7 +109,7 @@ def test_results_that_come_in_move_one_bar_that_is_there_at_once(bars):
 
 
 def test_the_bar_follows_what_other_processes_do(bars, monkeypatch):
-    monkeypatch.setattr("lib.progress.EVERY", 0.01)
+    monkeypatch.setattr("lib.execution.progress.EVERY", 0.01)
     results = iter(progress(range(2), "DRAEM", 2, lambda: 0.5))
     next(results)
     (whole,), deadline = bars, time.monotonic() + 20

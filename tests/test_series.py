@@ -8,7 +8,7 @@ import nbformat
 import pytest
 
 from lib.artifacts import Store
-from lib.series import NOTEBOOKS, WRITES, Job, NotebookError, check_parameters, execute
+from lib.batch.notebooks import NOTEBOOKS, WRITES, Job, NotebookError, check_parameters, execute
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 ALL = sorted(FOLDER.glob("*.ipynb"))
@@ -107,7 +107,7 @@ def test_a_job_is_done_until_what_it_rests_on_changes(tmp_path, monkeypatch):
     assert not Job("00_dataset", folder, {"A": 3}, (folder,)).done()
     assert not Job("00_dataset", folder, {"A": 2}, (folder,), "other pictures").done()
     with monkeypatch.context() as patch:
-        patch.setattr("lib.series.whole_library", lambda: "other code")
+        patch.setattr("lib.batch.notebooks.whole_library", lambda: "other code")
         assert not job.done()
     (folder / "notebooks" / "00_dataset.html").unlink()
     assert not job.done()

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from lib import console, status
-from lib.batch import Part, carry_out, carry_out_all
-from lib.console import Console
-from lib.engine import run_tasks
+from lib.batch.notebooks import NotebookError
+from lib.batch.runner import Part, carry_out, carry_out_all
+from lib.execution import console, status
+from lib.execution.console import Console
+from lib.execution.parallel import run_tasks
 from lib.pipeline.run import open_run
 from lib.provenance import write_provenance
-from lib.series import NotebookError
 
 
 class FakeJob:

@@ -16,12 +16,12 @@ from lib.classification.cross_validation import DIAGNOSTICS, FoldResult, evaluat
 from lib.classification.feature_sets import BASELINES, CHEAP, CHEAP_GUIDED, GUIDED, MAIN, RECIPES, TOGETHER
 from lib.config import Reading
 from lib.datasets.splits import FoldError
-from lib.engine import cores, run_tasks
+from lib.execution.parallel import cores, run_tasks
+from lib.execution.progress import step_bar
 from lib.pipeline.dataset import in_test_fold, index, splits
 from lib.pipeline.features import IMAGE, feature_all, guided_name, map_feature_name, map_stats_name
 from lib.pipeline.models import map_name, map_splits
 from lib.pipeline.run import Run
-from lib.progress import step_bar
 from lib.source import code_of
 
 CALIBRATION, CHECK, SOURCE_CHECK = "calibration", "map_fit_check", "map_source_check"

@@ -18,8 +18,8 @@ from lib.datasets.download import fetch_magnetic_tile
 from lib.datasets.errors import SHOWN, DataError, as_table
 from lib.datasets.images import load_masks, load_stack
 from lib.datasets.splits import make_folds, schemes_for
+from lib.execution.progress import step_bar
 from lib.pipeline.run import PROJECT, Run
-from lib.progress import step_bar
 from lib.source import code_of
 from lib.synthetic.products import MARKER, write_standin
 

@@ -16,14 +16,14 @@ from lib.config import Reading
 from lib.draem.checkpoints import import_official
 from lib.draem.inference import Draem, anomaly_maps
 from lib.draem.training import LOSSES, Trained, TrainingSettings, panel, read_checkpoint, train
-from lib.engine import report
+from lib.execution.parallel import report
+from lib.execution.progress import both, step_bar
+from lib.execution.status import steps_of
 from lib.pipeline.dataset import images, in_test_fold
 from lib.pipeline.models import INNER, all_models, good_rows
 from lib.pipeline.run import Run, each_split
 from lib.pipeline.task_cost import training_effort
-from lib.progress import both, step_bar
 from lib.source import code_of
-from lib.status import steps_of
 from lib.synthetic.textures import TextureBank, load_texture_bank, texture_folder
 
 READINGS: tuple[Reading, ...] = ("as_written", "cross_fitted")  # those that DRAEM makes

@@ -10,6 +10,7 @@ from lib.anomaly_maps.map_statistics import AREA_THRESHOLDS, PERCENTILES, map_st
 from lib.artifacts import fingerprint
 from lib.config import Reading
 from lib.datasets.splits import FoldError
+from lib.execution.progress import step_bar
 from lib.features.embeddings import image_features, map_features
 from lib.features.map_guided_pooling import Pooling, guided_features
 from lib.pipeline.dataset import FINAL, images, in_test_fold, index, splits
@@ -18,7 +19,6 @@ from lib.pipeline.models import map_name, map_splits
 from lib.pipeline.patches import backbone, patches, patches_name
 from lib.pipeline.run import Run, each_part, each_split
 from lib.pipeline.task_cost import feature_effort
-from lib.progress import step_bar
 from lib.source import code_of
 
 IMAGE = "features/image.npy"

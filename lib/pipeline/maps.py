@@ -13,6 +13,7 @@ from lib.anomaly_maps.cross_fitting import cross_fitted, mapped
 from lib.artifacts import fingerprint, new_array
 from lib.config import Reading
 from lib.draem.losses import image_score
+from lib.execution.progress import step_bar
 from lib.pipeline.dataset import in_test_fold, index
 from lib.pipeline.detectors import SOURCES
 from lib.pipeline.draem import train_all
@@ -20,7 +21,6 @@ from lib.pipeline.models import halves, map_name, map_splits, models
 from lib.pipeline.patchcore import fit_memories
 from lib.pipeline.run import Run, each_split
 from lib.pipeline.task_cost import map_effort
-from lib.progress import step_bar
 from lib.source import code_of
 
 

@@ -11,11 +11,11 @@ import pandas as pd
 from lib.anomaly_maps.cross_fitting import HALVES
 from lib.anomaly_maps.patchcore import PatchMemory
 from lib.artifacts import fingerprint
+from lib.execution.progress import step_bar
 from lib.pipeline.models import INNER, all_models, good_rows
 from lib.pipeline.patches import patches, patches_name
 from lib.pipeline.run import Run, each_split
 from lib.pipeline.task_cost import memory_effort
-from lib.progress import step_bar
 from lib.source import code_of
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from lib.artifacts import new_array
+from lib.execution.progress import step_bar
 from lib.features.patch_embeddings import N_CHANNELS, grid, patch_features
 from lib.features.resnet import Backbone, load_backbone
 from lib.pipeline.dataset import images
 from lib.pipeline.run import Run
-from lib.progress import step_bar
 from lib.source import code_of
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from lib.artifacts import Store
 from lib.config import Study
-from lib.engine import at_once, run_tasks
+from lib.execution.parallel import at_once, run_tasks
 from lib.synthetic.products import PRODUCTS
 
 PROJECT = Path(__file__).resolve().parents[2]

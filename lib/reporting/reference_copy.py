@@ -19,11 +19,11 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from lib.artifacts import Store, write_text
+from lib.batch.notebooks import NOTEBOOKS
 from lib.config import Study
 from lib.pipeline.run import PROJECT, Run, open_run
 from lib.reporting.html_pages import notebook_html, versions
 from lib.reporting.index_page import write_index
-from lib.series import NOTEBOOKS
 from lib.synthetic.products import PRODUCTS
 
 HOME = PROJECT / "outputs" / "reference"

@@ -16,7 +16,7 @@ from sklearn.feature_selection import mutual_info_classif
 from sklearn.preprocessing import StandardScaler
 
 from lib.classification.classifiers import HIDDEN, SEED, fit_predict
-from lib.engine import BATCH, cores
+from lib.execution.parallel import BATCH, cores
 from lib.features.mutual_information import mutual_information
 from lib.pipeline import features, maps
 from lib.pipeline.classification import calibration, predictions

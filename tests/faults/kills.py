@@ -7,7 +7,7 @@ import signal
 import time
 from pathlib import Path
 
-from lib.lock import NAME
+from lib.execution.lock import NAME
 from tests.faults.study import differences, digests, family, finish, gone, kernel, reached, start
 
 NOTEBOOKS = 7

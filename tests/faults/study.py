@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from lib.status import read
+from lib.execution.status import read
 
 PROJECT = Path(__file__).parents[2]
 COMMAND = ("--preset", "smoke", "--weights", "random-init", "--offline")

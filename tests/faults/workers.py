@@ -14,8 +14,8 @@ from pathlib import Path
 
 import psutil
 
-from lib.cluster import local_cluster
 from lib.draem.training import read_checkpoint
+from lib.execution.cluster import local_cluster
 from lib.pipeline.draem import train_all
 from lib.pipeline.run import Run, open_run
 from tests.faults.study import PROJECT, differences, digests, run

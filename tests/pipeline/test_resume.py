@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from lib.cluster import local_cluster
 from lib.config import Study
 from lib.draem import training
+from lib.execution.cluster import local_cluster
 from lib.pipeline import draem, task_cost
 from lib.pipeline.dataset import images
 from lib.pipeline.draem import all_draems, train_fold
@@ -94,7 +94,7 @@ def made(run):
 def test_every_engine_gives_the_same_bits(tmp_path, engine, monkeypatch):
     here = open_run("deco_cap", "smoke", "", str(tmp_path / "here"), SETTINGS)
     expected = made(here)
-    monkeypatch.setattr("lib.engine.WORTH_PROCESSES", 0)
+    monkeypatch.setattr("lib.execution.parallel.WORTH_PROCESSES", 0)
     monkeypatch.setenv("STUDY_CORES", "2")
     with local_cluster(2 if engine == "cluster" else 0) as address:
         there = made(replace(here, study_dir=str(tmp_path / "there"), scheduler=address))

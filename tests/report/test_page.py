@@ -7,9 +7,9 @@ import nbformat
 import pandas as pd
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from lib.batch.notebooks import NOTEBOOKS
 from lib.reporting.html_pages import accessible, notebook_html
 from lib.reporting.table import Table
-from lib.series import NOTEBOOKS
 
 EVIL = '<img src=x onerror="alert(1)">'
 

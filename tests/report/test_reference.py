@@ -13,8 +13,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from lib.artifacts import file_sha256
+from lib.batch.notebooks import NOTEBOOKS
 from lib.reporting.reference_copy import HOME, copy_study, smaller, without_paths
-from lib.series import NOTEBOOKS
 
 ROOT = Path(__file__).parents[2]
 MACHINE = re.compile(r"(?<![\w./-])/(?:home|root|tmp|work|usr|mnt|private|Users)/")

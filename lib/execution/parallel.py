@@ -18,10 +18,10 @@ from joblib import Parallel, cpu_count, delayed, parallel_config
 from threadpoolctl import threadpool_limits
 
 from lib.artifacts import looking, write_text
-from lib.leash import follow
-from lib.progress import BATCH, progress
+from lib.execution.process_control import follow
+from lib.execution.progress import BATCH, progress
+from lib.execution.status import WORTH_A_LINE, stage, steps_seen
 from lib.source import whole_library
-from lib.status import WORTH_A_LINE, stage, steps_seen
 
 Result = TypeVar("Result")
 SHARE = "STUDY_CORES"  # set by run_all.py: the cores that a data set may keep busy

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from lib.batch.cost import Size, Speed, calibrate, disk, disk_bytes, estimate, memory, memory_bytes
 from lib.config import PRESETS, Study, StudyError
-from lib.cost import Size, Speed, calibrate, disk, disk_bytes, estimate, memory, memory_bytes
-from lib.machine import memory_free
+from lib.execution.resources import memory_free
+from lib.execution.status import shown
 from lib.pipeline.run import Run
-from lib.status import shown
 from lib.synthetic.products import PRODUCTS
 
 NIGHT = 12 * 3600.0  # seconds; what is called within a night

@@ -11,16 +11,16 @@ from urllib.parse import urlsplit
 import pandas as pd
 
 from lib.artifacts import Store
+from lib.batch.cost import Size, disk_bytes, memory_bytes
 from lib.classification.cross_validation import DEFECTIVE
 from lib.cli import Plan
-from lib.cost import Size, disk_bytes, memory_bytes
 from lib.datasets.download import DownloadError
 from lib.datasets.errors import DataError, printable
 from lib.datasets.splits import FoldError, make_folds, schemes_for
 from lib.draem.checkpoints import import_official
-from lib.engine import EngineError, run_tasks
+from lib.execution.parallel import EngineError, run_tasks
+from lib.execution.resources import memory_free
 from lib.features.resnet import WeightsError, check_weights
-from lib.machine import memory_free
 from lib.pipeline.classification import check_training_parts
 from lib.pipeline.dataset import folds, index
 from lib.pipeline.features import check_guides

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from lib import status
+from lib.execution import status
 
 LOOK_EVERY = 0.5
 

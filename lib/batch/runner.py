@@ -11,13 +11,13 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, cast
 
-from lib import status
 from lib.artifacts import Store
-from lib.engine import BATCH, SHARE
-from lib.leash import follow, stop_on_signals
+from lib.batch.notebooks import WRITES, Job, NotebookError
+from lib.execution import status
+from lib.execution.parallel import BATCH, SHARE
+from lib.execution.process_control import follow, stop_on_signals
 from lib.pipeline.run import Run
 from lib.provenance import write_provenance
-from lib.series import WRITES, Job, NotebookError
 
 PATIENCE = 15.0  # seconds that a data set's process gets to stop its notebook
 
