@@ -12,11 +12,11 @@ from tests.whole import ODD_FOLDER, draw_products, run_all
 STUDIES = (
     "tests/test_notebooks.py",
     "tests/browser/test_pages.py",
-    "tests/report/test_reference.py",
-    "tests/test_inspection.py",
+    "tests/reporting/test_reference_copy.py",
+    "tests/test_cli_inspection.py",
 )
 # Started first, the longest before the others, so that no worker is left alone with a long one at the end.
-LONGEST = (*STUDIES, "tests/pipeline/test_options.py", "tests/line/test_line.py")
+LONGEST = (*STUDIES, "tests/pipeline/test_options.py", "tests/inspection/test_production_model.py")
 WORKER_BYTES = 3 * 2**30  # a worker with the run and the kernel that it has started
 
 

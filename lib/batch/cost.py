@@ -17,7 +17,7 @@ from lib.classification.classifiers import fit_predict
 from lib.config import Reading, Study
 from lib.draem.training import TrainingSettings, train
 from lib.features.embeddings import image_features
-from lib.features.mutual_information import mutual_information, n_selected
+from lib.features.mutual_information import estimate_mutual_information, n_selected
 from lib.features.patch_embeddings import N_CHANNELS, grid
 from lib.features.resnet import load_backbone
 from lib.pipeline.task_cost import compared_seconds, coreset_seconds
@@ -86,7 +86,7 @@ def calibrate(study: Study, device: str) -> Speed:
         warnings.simplefilter("ignore")
         columns = table[:, : n_selected(400)]
         fit = _seconds(lambda: fit_predict(columns, labels, columns[:9], ("a", "b"), hidden=study.mlp))
-    information = _seconds(lambda: mutual_information(table, labels, seed=0)) / 64 * 1024
+    information = _seconds(lambda: estimate_mutual_information(table, labels, seed=0)) / 64 * 1024
     return Speed(per_image, per_image / 3.5, resnet, fit, information)
 
 

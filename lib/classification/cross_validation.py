@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lib.classification.classifiers import HIDDEN, LINEAR, FitResult, Scale, fit_predict
 from lib.classification.feature_sets import MAIN, RECIPES, SOURCES, Recipe
-from lib.features.mutual_information import Selection, mutual_information, select
+from lib.features.mutual_information import Selection, estimate_mutual_information, select
 
 Binary = Literal["collapsed", "separate"]
 
@@ -137,7 +137,9 @@ def informative(
     """
     scores = np.zeros(columns.shape[1])
     if selection != "none" and contested.size:
-        scores[contested] = mutual_information(columns[np.ix_(rows, contested)], target[rows], seed=seed)
+        scores[contested] = estimate_mutual_information(
+            columns[np.ix_(rows, contested)], target[rows], seed=seed
+        )
     return scores
 
 

@@ -17,7 +17,9 @@ NOISE = 1e-10  # of a column's mean magnitude, as Kraskov et al. (2004) advise
 BLOCK_VALUES = 1 << 18  # values of one block of columns: 2 MiB per working array, whatever X's size
 
 
-def mutual_information(X: ArrayLike, y: ArrayLike, *, seed: int, n_neighbors: int = 3) -> NDArray[np.float64]:
+def estimate_mutual_information(
+    X: ArrayLike, y: ArrayLike, *, seed: int, n_neighbors: int = 3
+) -> NDArray[np.float64]:
     """Estimate the mutual information of every column with the label, as scikit-learn does, but by sorting.
 
     X (n, d) continuous, finite; y (n,) classes. Returns (d,) in nats, at least 0. The estimator is Ross (2014),

@@ -23,7 +23,7 @@ from lib.artifacts import write_text
 from lib.classification.classifiers import fit_predict
 from lib.features.embeddings import image_features
 from lib.features.resnet import load_backbone
-from lib.pipeline import dataset
+from lib.pipeline import dataset as data_steps
 from lib.pipeline.run import PROJECT, Run, open_run
 
 
@@ -41,16 +41,16 @@ def probabilities(
 
 def measure(run: Run, features: np.ndarray) -> list[dict[str, object]]:
     """A row per scheme of folds and classifier."""
-    table = dataset.index(run)
+    table = data_steps.index(run)
     labels, good = table["label"].to_numpy(), table.attrs["good"]
     classes = sorted(set(labels))
-    splits = dataset.splits(run)
+    splits = data_steps.splits(run)
     rows = []
     for scheme in dict.fromkeys(name.rsplit("-", 1)[0] for name in splits):
         for kind in ("logistic", "MLP"):
             found = np.zeros((len(labels), len(classes)))
             for split in (name for name in splits if name.startswith(scheme)):
-                tested = dataset.in_test_fold(run, split)
+                tested = data_steps.in_test_fold(run, split)
                 found[tested] = probabilities(kind, features, labels, tested, classes)
             predicted = np.array(classes)[found.argmax(1)]
             is_good = labels == good
@@ -94,7 +94,9 @@ def main() -> None:
             run = open_run(dataset, "quick", data, folder, settings)
             for side, weights in itertools.product(arguments.side, arguments.weights):
                 backbone = load_backbone(weights)
-                rows = pd.DataFrame(measure(run, image_features(backbone, dataset.images(run, side), side)))
+                rows = pd.DataFrame(
+                    measure(run, image_features(backbone, data_steps.images(run, side), side))
+                )
                 rows.insert(0, "side", side)
                 rows.insert(0, "backbone", backbone.name)
                 known = pd.read_csv(arguments.out) if arguments.out.exists() else None

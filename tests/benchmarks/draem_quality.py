@@ -19,24 +19,26 @@ import torch
 from lib.anomaly_maps.localization_metrics import image_auroc, pixel_quality
 from lib.artifacts import write_text
 from lib.config import parse_settings
-from lib.pipeline import draem, maps
+from lib.pipeline import dataset as data_steps
+from lib.pipeline import draem
+from lib.pipeline import maps as map_steps
 from lib.pipeline.run import PROJECT, open_run
 
 
 def measure(dataset: str, preset: str, data: str, study_dir: Path, settings: dict[str, str]) -> pd.DataFrame:
     """Train the first split's DRAEM and return its maps' quality by class, with the processor's seconds."""
     run = open_run(dataset, preset, data, str(study_dir), settings)
-    split = dataset.splits(run, with_maps=True)[0]
-    dataset.images(run, run.study.image_size)
+    split = data_steps.splits(run, with_maps=True)[0]
+    data_steps.images(run, run.study.image_size)
     draem.texture_bank(run)
     start = time.process_time()
     summary = draem.train_fold(run, split)
     trained = time.process_time() - start
-    maps, scores = maps.maps(run, split), maps.scores(run, split)
-    table = dataset.index(run)
+    maps, scores = map_steps.maps(run, split), map_steps.scores(run, split)
+    table = data_steps.index(run)
     labels, good = table["label"].to_numpy(), table.attrs["good"]
-    chosen = np.flatnonzero((labels != good) | dataset.in_test_fold(run, split))
-    masks = list(dataset.masks(run))
+    chosen = np.flatnonzero((labels != good) | data_steps.in_test_fold(run, split))
+    masks = list(data_steps.masks(run))
     images = image_auroc(scores[chosen], labels[chosen], good)
     pixels = pixel_quality((maps[i] for i in chosen), (masks[i] for i in chosen), labels[chosen], good)
     rows = pixels.join(images).rename_axis("class").reset_index()

@@ -1,1 +1,0 @@
-"""Features, their selection, the classifier and its evaluation."""

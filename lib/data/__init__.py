@@ -1,1 +1,0 @@
-"""From folders of pictures to one index table, folds and arrays."""

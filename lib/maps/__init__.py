@@ -1,1 +1,0 @@
-"""Anomaly maps: how they are made and how good they are."""

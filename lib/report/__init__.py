@@ -1,1 +1,0 @@
-"""Metrics, tests of significance, tables, figures and pages, all from stored predictions."""

@@ -1,0 +1,122 @@
+"""The notebooks keep to the house style, take what run_all.py gives them, and fail loudly."""
+
+import ast
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from lib.artifacts import Store
+from lib.batch.notebooks import NOTEBOOKS, WRITES, Job, NotebookError, check_parameters, execute
+
+FOLDER = Path(__file__).parents[2] / "notebooks"
+ALL = sorted(FOLDER.glob("*.ipynb"))
+PARAMETERS = ["PRESET", "DATA_DIR", "OUTPUT_DIR", "OVERRIDES", "SCHEDULER"]
+
+
+def code_cells(path):
+    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+
+
+def test_the_series_is_complete():
+    assert {path.stem for path in ALL} >= set(NOTEBOOKS) == set(WRITES)
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda p: p.stem)
+def test_notebook_style(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    cells = code_cells(path)
+    lines = [len(cell.source.splitlines()) for cell in cells]
+    assert len(cells) <= 20
+    assert sum(lines) <= 120
+    assert max(lines) <= 25
+    assert not any(cell.outputs or cell.execution_count for cell in cells), "strip the outputs (nbstripout)"
+    assert notebook.metadata.kernelspec.name == "python3"
+    for cell in cells:
+        kinds = {type(node) for node in ast.walk(ast.parse(cell.source))}
+        assert not kinds & {ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef}, (
+            "what is used twice lives in lib/"
+        )
+    assert notebook.cells[0].cell_type == "markdown"
+    assert notebook.cells[0].source.startswith("# ")
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda p: p.stem)
+def test_one_parameter_per_line(path):
+    tagged = [cell for cell in code_cells(path) if "parameters" in cell.metadata.get("tags", [])]
+    assert len(tagged) == 1
+    for line in tagged[0].source.splitlines():
+        declaration, _, comment = line.partition("  # ")
+        assert re.fullmatch(r"[A-Z_]+: (str|int|float|list|dict) = \S.*", declaration), line
+        assert declaration.count("=") == 1
+        assert len(comment) > 10, line
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebooks_declare_what_run_all_gives(name):
+    first = "DATASETS" if name == NOTEBOOKS[-1] else "DATASET"
+    check_parameters(FOLDER / f"{name}.ipynb", dict.fromkeys([first, *PARAMETERS], ""))
+    with pytest.raises(NotebookError, match="PRESETT"):
+        check_parameters(FOLDER / f"{name}.ipynb", {"PRESETT": "quick"})
+    with pytest.raises(NotebookError, match="not a JSON value"):
+        check_parameters(FOLDER / f"{name}.ipynb", {"DATA_DIR": Path("x")})
+
+
+def write_notebook(path, *sources):
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    cells[0].metadata["tags"] = ["parameters"]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "p", "language": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), path)
+
+
+def test_a_failing_cell_is_named_and_kept(tmp_path):
+    source, target, failed = tmp_path / "n.ipynb", tmp_path / "out.ipynb", tmp_path / "n.failed.ipynb"
+    write_notebook(source, "A: int = 1  # a number", "print(A)", "raise ValueError('broken %d' % A)")
+    with pytest.raises(NotebookError, match=r"n\.ipynb failed: ValueError: broken 5"):
+        execute(source, target, {"A": 5}, failed)
+    assert not target.exists()
+    assert "broken 5" in failed.read_text()
+
+
+def test_a_dead_kernel_is_a_failure(tmp_path):
+    source, target, failed = tmp_path / "n.ipynb", tmp_path / "out.ipynb", tmp_path / "n.failed.ipynb"
+    write_notebook(
+        source, "A: int = 1  # a number", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "1"
+    )
+    with pytest.raises(NotebookError, match="kernel"):
+        execute(source, target, {}, failed)
+    assert not target.exists()
+
+
+def test_a_job_is_done_until_what_it_rests_on_changes(tmp_path, monkeypatch):
+    source = tmp_path / "00_dataset.ipynb"
+    write_notebook(source, "A: int = 1  # a number", "print(A)")
+    monkeypatch.setattr(Job, "source", property(lambda self: source))
+    folder = tmp_path / "study"
+    store = Store(folder)
+    store.make("maps/a.npy", {}, lambda path: path.write_text("map") and None)
+    (folder / "figures").mkdir()
+    job = Job("00_dataset", folder, {"A": 2}, (folder,))
+    assert not job.done()
+    assert job.run() > 0
+    page = (folder / "notebooks" / "00_dataset.html").read_text()
+    assert "<details" in page
+    assert job.done()
+    assert not Job("00_dataset", folder, {"A": 3}, (folder,)).done()
+    assert not Job("00_dataset", folder, {"A": 2}, (folder,), "other pictures").done()
+    with monkeypatch.context() as patch:
+        patch.setattr("lib.batch.notebooks.whole_library", lambda: "other code")
+        assert not job.done()
+    (folder / "notebooks" / "00_dataset.html").unlink()
+    assert not job.done()
+    job.run()
+    assert job.done()
+    store.make("maps/a.npy", {"other": 1}, lambda path: path.write_text("other map") and None)
+    assert not job.done()
+    store.path("maps/a.npy.manifest.json").write_text(
+        "{"
+    )  # of other settings perhaps, never to be made again
+    job.run()
+    assert job.done(), "what is damaged and not read must not have every run execute the notebook again"

@@ -1,0 +1,255 @@
+"""The exported chain: it says what the study says, without torch, whatever is done to files."""
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from lib.cli import UsageError, parser
+from lib.deploy import deployment
+from lib.deployment import onnx_export
+from lib.deployment.onnx_export import TOLERANCE, ExportError, export_line
+from lib.deployment.onnx_file import write_onnx
+from lib.deployment.onnx_predict import ChainError, main, open_chain, verdicts
+from lib.inspection.folder import read_folder
+from lib.inspection.new_images import picture_measures
+from lib.inspection.production_model import fitted_line, threshold_of
+from lib.inspection.verdicts import tabulate
+from lib.pipeline.dataset import index
+from lib.pipeline.run import PROJECT, open_run
+from tests.inspection.lines import SETTINGS
+from tests.pipeline.plates import draw_plates
+
+FEATURES = "both_stats"
+NEW = 200
+# maps that vary: a DRAEM of four steps gives columns that hardly do, in which the last bit of a sum decides
+MEMORY = {"map_source": "patch_memory", "weights": "embedded"}
+DRAEM = {"weights": "embedded", "draem_steps": 60}
+
+
+@pytest.fixture(scope="module")
+def new_pictures(tmp_path_factory):
+    """Draw pictures that no study has seen, some of them of other sizes and exposures."""
+    folder, rng = tmp_path_factory.mktemp("new"), np.random.default_rng(1)
+    for number in range(NEW):
+        height, width = (40, 56) if number % 10 else (80, 90)
+        picture = rng.normal(128 if number % 7 else 180, 12, (height, width, 3)).clip(0, 255).astype(np.uint8)
+        if number % 3:
+            row, column = rng.integers(4, 26), rng.integers(4, 42)
+            picture[row : row + 9, column : column + 9] = (250, 5)[number % 2]
+        Image.fromarray(picture).save(folder / f"{number:03d}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Return the run, its line and threshold, the file that they were exported to, and how that compared."""
+    folder = tmp_path_factory.mktemp("chain")
+    path, data = folder / "plates.onnx", draw_plates(folder / "plates")
+    run = open_run("plates", "smoke", str(data), str(folder / "study"), SETTINGS | MEMORY)
+    line = fitted_line(run, FEATURES)
+    threshold = threshold_of(run, line, 0.9)
+    return run, line, threshold, path, export_line(run, line, threshold, path)
+
+
+def stacks(chain, folder, names):
+    return [np.asarray(Image.open(folder / name).convert("RGB")) for name in names]
+
+
+def agree(run, line, threshold, path, folder):
+    """Return the largest difference of a probability, and whether all verdicts are the same, on new pictures."""
+    chain, pictures = open_chain(path), read_folder(folder)
+    measured = picture_measures(run, folder, pictures.names, line.sources)
+    wanted = tabulate(line, threshold, pictures, measured)
+    scored = chain.score(stacks(chain, folder, pictures.names))
+    rows = verdicts(chain, pictures.names, scored)
+    apart = np.abs(scored.outputs["probabilities"] - line.probabilities(measured.columns)).max()
+    for column in ("verdict", "reason", "class", "width", "height"):
+        assert [row[column] for row in rows] == wanted[column].tolist(), column
+    np.testing.assert_allclose([row["distance"] for row in rows], wanted["distance"], rtol=1e-3)
+    assert {"pass", "look"} <= set(wanted["verdict"])
+    return apart
+
+
+def test_two_hundred_new_pictures_get_the_studys_probabilities_and_verdicts(made, new_pictures):
+    run, line, threshold, path, parity = made
+    assert agree(run, line, threshold, path, new_pictures) < TOLERANCE
+    assert (parity.images, parity.beyond, parity.turned) == (48, 0, 0)
+    assert 0 < parity.largest < TOLERANCE
+
+
+def test_one_picture_at_a_time_gives_what_many_give(made, new_pictures):
+    chain = open_chain(made[3])
+    pictures = stacks(chain, new_pictures, [f"{number:03d}.png" for number in range(9)])
+    together = chain.score(pictures).outputs
+    for row, picture in enumerate(pictures):
+        for name, value in chain.score([picture]).outputs.items():
+            np.testing.assert_allclose(value[0], together[name][row], atol=1e-3 if "map" in name else 1e-4)
+
+
+def test_the_file_asks_for_bytes_at_its_own_sides(made):
+    chain = open_chain(made[3])
+    assert chain.sides == (32,)
+    assert {given.type for given in chain.session.get_inputs()} == {"tensor(uint8)"}
+    for wrong in (np.zeros((1, 32, 32, 3), np.float32), np.zeros((1, 64, 64, 3), np.uint8)):
+        with pytest.raises(Exception, match=r"(?i)unexpected input data type|invalid dimensions"):
+            chain.run({32: wrong})
+
+
+def test_its_metadata_say_what_it_is_and_nothing_of_this_machine(made, tmp_path):
+    run, line, threshold, path, _ = made
+    about = open_chain(path).about
+    assert about["classes"] == ["good", "dent", "hole"]
+    assert about["threshold"]["value"] == threshold.value
+    assert about["threshold"]["required"] == 0.9
+    assert about["foreign"]["limit"] == line.reference.limit
+    assert about["settings"]["image_size"] == 32
+    assert (about["dataset"], about["preset"], about["features"]) == ("plates", "smoke", FEATURES)
+    assert "embedded" in about["backbone"]
+    assert "MIT" in about["licence"]
+    assert len(about["backbone_sha256"]) == len(about["code"]) == 64
+    assert about["stand_in"] is False
+    assert about["parity"]["images"] == 48
+    content = path.read_bytes()
+    for place in (PROJECT, Path(run.study_dir).parent, Path.home()):
+        assert str(place).encode() not in content
+    onnx.checker.check_model(onnx.load(path), full_check=True)
+
+
+def test_scoring_imports_nothing_but_pillow_numpy_and_onnxruntime(made, new_pictures, tmp_path):
+    heavy = ("torch", "torchvision", "sklearn", "scipy", "pandas", "matplotlib", "onnx", "psutil")
+    program = (
+        "import sys; from lib.deployment.onnx_predict import main; "
+        f"status = main({[str(made[3]), str(new_pictures), '--csv', str(tmp_path / 'out.csv')]!r}); "
+        f"print('imported:', [name for name in {heavy!r} if name in sys.modules]); sys.exit(status)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=PROJECT, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert "imported: []" in done.stdout
+    assert f"{NEW} pictures: " in done.stdout
+    with (tmp_path / "out.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == NEW
+    assert sum(float(rows[0][f"p:{name}"]) for name in ("good", "dent", "hole")) == pytest.approx(1, abs=1e-5)
+
+
+def test_bad_files_are_refused_by_name_and_the_rest_is_judged(made, new_pictures, tmp_path, capsys):
+    (tmp_path / ".hidden").mkdir()
+    whole = (new_pictures / "001.png").read_bytes()
+    for name, content in {
+        "a b=1.png": whole,
+        "cut.png": whole[: len(whole) // 2],
+        "text.png": b"no picture",
+        "notes.txt": b"not a picture by its name",
+        "moving.gif": b"GIF89a",
+        ".hidden/x.png": whole,
+    }.items():
+        (tmp_path / name).write_bytes(content)
+    assert main([str(made[3]), str(tmp_path), str(tmp_path / "gone.png"), "--batch", "2"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    verdict = {
+        Path(re.split(r"\.png|\.gif", line[8:])[0]).name: line.split()[0]
+        for line in lines
+        if ".png" in line[8:] or ".gif" in line[8:]
+    }
+    assert verdict.pop("a b=1") in ("pass", "reject", "look")
+    assert verdict == {"cut": "refused", "text": "refused", "gone": "refused", "moving": "refused"}
+    assert any(line.startswith("5 pictures: 4 refused") for line in lines)
+    assert main([str(made[3]), str(tmp_path / "text.png")]) == 2
+    assert main([str(made[3]), str(tmp_path / ".hidden" / "none")]) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "no such file"), (b"", "damaged"), (b"no model at all", "damaged"), ("half", "damaged")],
+)
+def test_a_damaged_file_is_refused_with_the_way_out(made, tmp_path, content, message):
+    path, whole = tmp_path / "x.onnx", made[3].read_bytes()
+    if content is not None:
+        path.write_bytes(whole[: len(whole) // 2] if content == "half" else content)
+    with pytest.raises(ChainError, match=f"x.onnx: .*{message}.*export"):
+        open_chain(path)
+    assert main([str(path), str(tmp_path)]) == 2
+
+
+def test_another_onnx_file_is_refused(made, tmp_path):
+    model = onnx.load(made[3])
+    write_onnx(model, tmp_path / "bare.onnx", {})
+    with pytest.raises(ChainError, match="no chain of this kind"):
+        open_chain(tmp_path / "bare.onnx")
+    write_onnx(model, tmp_path / "less.onnx", {"format": "inspection-chain-1", "study": "x"})
+    with pytest.raises(ChainError, match="lack classes, dataset"):
+        open_chain(tmp_path / "less.onnx")
+
+
+def test_a_chain_that_says_something_else_is_not_written(made, tmp_path, monkeypatch):
+    run, line, threshold, path, _ = made
+    model = onnx.load(path)
+    bias = next(item for item in model.graph.initializer if item.name.startswith("multiclass.layers.4.bias"))
+    moved = onnx.numpy_helper.to_array(bias) + np.array([4, 0, 0], np.float32)
+    bias.CopyFrom(onnx.numpy_helper.from_array(moved, bias.name))
+    monkeypatch.setattr(onnx_export, "exported", lambda chain: model)
+    with pytest.raises(ExportError, match="not written, as it would not say what the study says"):
+        export_line(run, line, threshold, tmp_path / "moved.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_of_settings_files_are_kept_without_their_folders(made):
+    run, line, threshold, *_ = made
+    elsewhere = replace(run, study=replace(run.study, groups="/some/where/groups.csv"))
+    settings = json.loads(onnx_export.metadata(elsewhere, line, threshold)["settings"])
+    assert settings["groups"] == "groups.csv"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--export", "x.bin"], "name a file that ends in .onnx"),
+        (["--export", "gone/x.onnx"], "its folder does not exist"),
+        (["--export", "x.onnx", "--inspect", "."], "one at a time"),
+        (["--export", "x.onnx", "--recall", "0.99"], "did you mean 99"),
+        (["--export", "x.onnx", "--set", "folds=3"], "--set: this takes the finished study as it is"),
+        (["--export", "x.onnx"], "no such study"),
+    ],
+)
+def test_what_cannot_be_exported_is_refused_before_anything_starts(tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=message):
+        deployment(parser().parse_args([*arguments, "--output", str(tmp_path), "--study", "none"]))
+
+
+def test_a_study_that_is_not_finished_is_refused(tmp_path):
+    (tmp_path / "begun" / "plates").mkdir(parents=True)
+    options = ["--export", str(tmp_path / "x.onnx"), "--output", str(tmp_path), "--study", "begun"]
+    with pytest.raises(UsageError, match=r"not finished; first run python run_all\.py"):
+        deployment(parser().parse_args(options))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("settings", "features"),
+    [
+        (MEMORY, "guided_all"),
+        (MEMORY | {"guided_weights": "soft", "guided_against": "rest", "feature_size": 48}, "guided"),
+        (DRAEM | {"map_fit": "cross_fitted", "binary": "separate", "map_encoding": "jet"}, "both_stats"),
+        (DRAEM | {"image_size": 64, "patch_size": 96}, "both_logistic"),
+    ],
+)
+def test_every_kind_of_chain_says_what_its_study_says(tmp_path, new_pictures, settings, features):
+    data = draw_plates(tmp_path / "plates")
+    run = open_run("plates", "smoke", str(data), str(tmp_path / "study"), SETTINGS | settings)
+    line = fitted_line(run, features)
+    threshold = threshold_of(run, line, 0.9)
+    export_line(run, line, threshold, tmp_path / "x.onnx")
+    assert agree(run, line, threshold, tmp_path / "x.onnx", new_pictures) < 10 * TOLERANCE
+    assert len(index(run)) == 48

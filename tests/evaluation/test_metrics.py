@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from lib.evaluation import metrics
+from lib.evaluation.metrics import ALL, MEAN, POOLED
+from tests.evaluation.made_up import by_fold, rows
+
+LABELS = ["good"] * 5 + ["a"] * 4 + ["b"] * 2
+PREDICTED = ["good", "good", "good", "a", "b", "a", "a", "b", "good", "a", "good"]
+
+
+def value(table: pd.DataFrame, metric: str, label: str = ALL, fold: str = POOLED, column: str = "value"):
+    found = table[(table["metric"] == metric) & (table["class"] == label) & (table["fold"] == fold)]
+    assert len(found) == 1
+    return found[column].iloc[0]
+
+
+def test_recalls_and_false_rejects_by_hand():
+    frame = rows(LABELS, PREDICTED)
+    assert metrics.class_recall(frame, "good").to_dict() == {"a": 0.5, "b": 0.0}
+    assert metrics.defect_recall(frame, "good", "a") == 0.75  # b in place of a is still found
+    assert metrics.defect_recall(frame, "good", "b") == 0.5
+    assert metrics.defect_recall(frame, "good") == pytest.approx(4 / 6)
+    assert metrics.false_reject_rate(frame, "good") == 0.4
+    assert metrics.aql(0.75) == 25
+
+
+def test_summary_has_false_rejects_with_every_recall_and_aql_of_defect_recall():
+    table = metrics.summary(rows(LABELS, PREDICTED), "good", metrics=("class_recall", "aql"))
+    assert value(table, "false_reject_rate") == 0.4
+    assert value(table, "false_reject_rate", column="n") == 5
+    assert value(table, "aql", "a") == 25
+    assert value(table, "class_recall", "a") == 0.5
+    assert set(table["metric"]) == {"class_recall", "aql", "false_reject_rate"}
+
+
+def test_pooled_counts_images_and_mean_counts_folds():
+    labels, predicted = ["good", "a", "good", "a", "a", "a"], ["good", "good", "good", "a", "a", "a"]
+    table = metrics.summary(rows(labels, predicted, folds=[0, 0, 1, 1, 1, 1], classes=("good", "a")), "good")
+    assert value(table, "defect_recall") == 0.75
+    assert value(table, "defect_recall", fold=MEAN) == 0.5
+    assert value(table, "defect_recall", fold="1", column="n") == 3
+    assert value(table, "defect_recall", fold=MEAN, column="n") == 2
+
+
+def test_class_absent_from_a_fold_gets_no_value_no_weight_and_is_named():
+    frame = rows(["good", "a", "b", "good", "a"], ["good", "a", "b", "good", "good"], folds=[0, 0, 0, 1, 1])
+    table = metrics.summary(frame, "good")
+    assert np.isnan(value(table, "class_recall", "b", fold="1"))
+    assert value(table, "class_recall", "b", fold=MEAN) == 1
+    assert value(table, "class_recall", "b", fold=MEAN, column="n") == 1
+    assert value(table, "weighted_auc", fold="1", column="missing") == ("b",)
+    assert value(table, "weighted_auc", fold="0", column="missing") == ()
+    assert value(table, "weighted_auc", fold=MEAN, column="missing") == ("b",)
+
+
+def test_weighted_auc_weighs_classes_by_their_share():
+    frame = rows(["good", "good", "good", "a", "b"], ["good"] * 5)
+    frame["p:good"] = [0.9, 0.8, 0.2, 0.5, 0.1]
+    frame["p:a"] = [0.05, 0.1, 0.7, 0.4, 0.8]
+    frame["p:b"] = [0.05, 0.1, 0.1, 0.1, 0.1]
+    truth, areas = frame["label"], {}
+    for name in ("good", "a", "b"):
+        areas[name] = roc_auc_score(truth == name, frame[f"p:{name}"])
+    assert areas == pytest.approx({"good": 5 / 6, "a": 0.5, "b": 0.625})
+    assert metrics.weighted_auc(frame).value == pytest.approx((3 * 5 / 6 + 0.5 + 0.625) / 5)
+
+
+def test_auc_of_a_single_class_is_undefined_and_other_data_sets_columns_do_not_count():
+    frame = rows(["good", "good"], ["good", "good"]).assign(**{"p:elsewhere": np.nan})
+    area = metrics.weighted_auc(frame)
+    assert np.isnan(area.value)
+    assert area.missing == ("a", "b")
+    assert np.isnan(metrics.binary_auc(frame, "good"))
+
+
+def test_missing_probability_is_refused_by_name():
+    frame = rows(["good", "a"], ["good", "a"])
+    frame.loc[1, "p:a"] = np.nan
+    with pytest.raises(ValueError, match=r"'a'.*fold"):
+        metrics.weighted_auc(frame)
+
+
+def test_binary_auc_uses_one_minus_p_good():
+    frame = rows(["good", "good", "a", "b"], ["good"] * 4)
+    frame["p:good"] = [0.9, 0.4, 0.6, 0.1]
+    assert metrics.binary_auc(frame, "good") == 0.75
+
+
+def test_collapsed_and_separate_decide_from_different_rows():
+    multi = rows(["good", "a", "a"], ["good", "a", "good"], classes=("good", "a"))
+    two = multi.assign(task="binary", predicted=["defective", "defective", "defective"])
+    two["p:defective"] = 1 - two["p:good"]
+    both = pd.concat([multi, two.drop(columns="p:a")], ignore_index=True)
+    collapsed, separate = (metrics.summary(both, "good", kind) for kind in ("collapsed", "separate"))
+    assert (value(collapsed, "defect_recall"), value(collapsed, "false_reject_rate")) == (0.5, 0)
+    assert (value(separate, "defect_recall"), value(separate, "false_reject_rate")) == (1, 1)
+    assert value(separate, "class_recall", "a") == 0.5
+    with pytest.raises(ValueError, match="'binary'"):
+        metrics.summary(multi, "good", "separate")
+    with pytest.raises(ValueError, match="expected one of"):
+        metrics.summary(multi, "good", "merged")
+
+
+def test_repeats_are_averaged_and_do_not_multiply_images():
+    first = by_fold({"image": [2, 0]})
+    table = metrics.summary(pd.concat([first, by_fold({"image": [4, 0]}, repeat=1)]), "good")
+    assert value(table, "defect_recall") == pytest.approx(0.85)
+    assert value(table, "defect_recall", fold="0") == pytest.approx(0.7)
+    assert value(table, "defect_recall", column="n") == 20
+    assert value(table, "weighted_auc", column="n") == 40
+
+
+def test_good_class_may_differ_by_data_set():
+    other = rows(["free", "a"], ["free", "free"], classes=("free", "a"), dataset="tiles")
+    table = metrics.summary(pd.concat([rows(LABELS, PREDICTED), other]), {"toy": "good", "tiles": "free"})
+    assert value(table[table["dataset"] == "tiles"], "defect_recall") == 0
+    assert value(table[table["dataset"] == "tiles"], "weighted_auc", column="missing") == ()
+    with pytest.raises(KeyError, match="tiles"):
+        metrics.summary(other, {"toy": "good"})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f: f.drop(columns="keep"), "keep"),
+        (lambda f: f.iloc[:0], "no rows"),
+        (lambda f: f.assign(features="sound"), "sound"),
+        (lambda f: pd.concat([f, f.iloc[:1]]), "twice"),
+        (lambda f: f.assign(label=ALL), "rename"),
+        (lambda f: f.assign(label="good"), "defective"),
+    ],
+)
+def test_predictions_that_cannot_be_counted_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        metrics.summary(change(rows(LABELS, PREDICTED)), "good")
+
+
+def test_unknown_metric_is_refused():
+    with pytest.raises(ValueError, match="f1"):
+        metrics.summary(rows(LABELS, PREDICTED), "good", metrics=("f1",))
+
+
+def test_thresholds_take_the_fewest_false_rejects_that_reach_the_recall():
+    frame = rows(["good"] * 4 + ["a"] * 4, ["good"] * 8, classes=("good", "a"))
+    frame["p:good"] = [0.95, 0.9, 0.5, 0.3, 0.1, 0.2, 0.4, 0.8]
+    points = metrics.thresholds(frame, "good", (0.5, 0.75, 0.76, 1.0))
+    assert points["caught"].tolist() == [2, 3, 4, 4]
+    assert points["rejected"].tolist() == [0, 1, 2, 2]
+    assert points["threshold"].tolist() == pytest.approx([0.8, 0.6, 0.2, 0.2])
+    with pytest.raises(ValueError, match="outside"):
+        metrics.thresholds(frame, "good", (0.0,))
+
+
+def test_recall_at_five_percent_by_hand():
+    labels = ["good"] * 20 + ["a"] * 4
+    frame = rows(labels, ["good"] * 24, classes=("good", "a"))
+    frame["p:good"] = [0.1, 0.3, *[0.9] * 18, 0.05, 0.2, 0.25, 0.95]
+    assert metrics.recall_at(frame, "good") == 0.75  # one of 20 goods may be rejected: the one at 0.1
+    assert metrics.recall_at(frame, "good", rate=0.04) == 0.25
+    assert metrics.recall_at(frame, "good", rate=0.0) == 0.25
+    assert np.isnan(metrics.recall_at(frame[frame["label"] == "a"], "good"))
+    assert value(metrics.summary(frame, "good"), metrics.RECALL_AT) == 0.75
+
+
+def test_baselines_are_accepted_and_named():
+    frame = rows(LABELS, PREDICTED)
+    for name in metrics.BASELINES:
+        metrics.check_predictions(frame.assign(features=name), "good")
+        assert name in metrics.FEATURE_NAMES

@@ -1,0 +1,174 @@
+"""Thresholds chosen on training scores, the conformal bound and its refusals, and the tables of operating points."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib.classification import operating_threshold
+from lib.evaluation.metrics import ALL
+from lib.evaluation.operating_points import CONFORMAL, OPTIMISTIC, TRAINING, operating_numbers
+from lib.reporting import paper_tables
+from tests.evaluation.made_up import scored, study
+
+
+@pytest.mark.parametrize(("recall", "needed"), [(0.9, 9), (0.95, 19), (0.99, 99), (0.995, 199), (2 / 3, 2)])
+def test_the_bound_refuses_below_the_number_it_names_and_not_from_it_on(recall, needed):
+    assert operating_threshold.defects_needed(recall) == needed
+    scores = np.random.default_rng(0).permutation(needed) / needed
+    assert np.isnan(operating_threshold.conformal_threshold(scores[1:], recall))
+    assert operating_threshold.conformal_threshold(scores, recall) == 0  # the least of them
+
+
+def test_a_recall_of_one_is_never_promised():
+    assert np.isnan(operating_threshold.conformal_threshold(np.arange(10_000.0), 1.0))
+    assert operating_threshold.defects_needed(1.0) == float("inf")
+
+
+@pytest.mark.parametrize("recall", [0.5, 0.9, 0.95])
+def test_the_bound_covers_new_defects_as_often_as_it_says(recall):
+    generator = np.random.default_rng(1)
+    covered = [
+        (
+            generator.normal(size=1)
+            >= operating_threshold.conformal_threshold(generator.normal(size=29), recall)
+        ).mean()
+        for _ in range(4000)
+    ]
+    assert recall - 0.01 <= np.mean(covered) <= recall + 1 / 30 + 0.01
+
+
+def test_the_training_threshold_is_the_highest_that_reaches_the_recall():
+    scores = np.array([0.9, 0.1, 0.5, 0.7])
+    found = [operating_threshold.training_threshold(scores, recall) for recall in (0.5, 0.75, 0.76, 1.0)]
+    assert found == [0.7, 0.5, 0.1, 0.1]
+    assert operating_threshold.training_threshold(np.arange(10.0), 0.9) == 1
+    assert np.isnan(operating_threshold.training_threshold(np.array([]), 0.9))
+    with pytest.raises(ValueError, match="outside"):
+        operating_threshold.training_threshold(scores, 0.0)
+    with pytest.raises(ValueError, match="outside"):
+        operating_threshold.conformal_threshold(scores, 1.2)
+
+
+def line(points: pd.DataFrame, method: str, label: str = ALL, **where: object) -> pd.Series:
+    found = points[(points["method"] == method) & (points["class"] == label)]
+    for name, value in where.items():
+        found = found[found[name] == value]
+    assert len(found) == 1
+    return found.iloc[0]
+
+
+def two_folds() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Calibration says 0.4 in fold 0 and 0.8 in fold 1 for a recall of 0.75; what they do on test is counted below."""
+    test = [
+        scored({"good": [0.1, 0.39, 0.41, 0.9], "a": [0.3, 0.5]}),
+        scored({"good": [0.1, 0.5, 0.7, 0.85], "a": [0.79, 0.81, 0.9, 0.95]}),
+    ]
+    known = [
+        scored({"good": [0.0], "a": [0.2, 0.4, 0.6, 0.9]}),
+        scored({"good": [0.9], "a": [0.7, 0.8, 0.85, 0.9]}),
+    ]
+    for fold, frame in enumerate(test):
+        frame["fold"], frame["id"] = fold, f"{fold}-" + frame["id"]
+    return pd.concat(test), pd.concat([frame.assign(fold=fold, inner=0) for fold, frame in enumerate(known)])
+
+
+def test_one_threshold_per_fold_chosen_on_its_training_scores_and_counted_on_its_test_images():
+    test, known = two_folds()
+    points = operating_numbers(test, known, "good", required=(0.75,), prevalence=0.02)
+    found = line(points, TRAINING)
+    assert (found["threshold_low"], found["threshold_high"]) == (0.4, pytest.approx(0.8))
+    assert found[["caught", "n_defects", "rejected", "n_good"]].tolist() == [4, 6, 3, 8]
+    assert found["recall"] == pytest.approx(4 / 6)
+    assert found["escapes"] == pytest.approx(1e6 * 0.02 * 2 / 6)
+    assert found["escapes_low"] < found["escapes"] < found["escapes_high"] <= 20_000
+    best = line(points, OPTIMISTIC)
+    assert best["caught"] == 5 and best["rejected"] == 4  # 0.5 on the pooled scores
+
+
+def test_test_scores_choose_no_threshold():
+    test, known = two_folds()
+    moved = test.assign(**{"p:good": test["p:good"] * 0.5})
+    before, after = (operating_numbers(frame, known, "good", required=(0.75,)) for frame in (test, moved))
+    assert line(before, TRAINING)["threshold_high"] == line(after, TRAINING)["threshold_high"]
+    assert line(before, OPTIMISTIC)["threshold_high"] != line(after, OPTIMISTIC)["threshold_high"]
+
+
+def test_a_refused_bound_says_how_many_defects_it_needs():
+    test, known = two_folds()
+    points = operating_numbers(test, known, "good", required=(0.75, 0.95))
+    refused = line(points, CONFORMAL, required=0.95)
+    assert np.isnan(refused["caught"]) and (refused["n_calibration"], refused["n_needed"]) == (4, 19)
+    granted = line(points, CONFORMAL, required=0.75)
+    assert granted["threshold_low"] == pytest.approx(0.2)  # the least of four
+    table = paper_tables.operating_points(points, "ctx")
+    shown = table.frame[("Split-conformal bound, checked on the test folds", "Defect recall")]
+    assert shown.tolist()[1] == "refused: 4 calibration defects, 19 needed"
+    assert "refused" not in shown.tolist()[0]
+    by_class = paper_tables.operating_points_by_class(points)
+    assert any("a at 95.0% (4 of 19)" in note for note in by_class.notes)
+
+
+def test_each_class_has_a_threshold_of_its_own():
+    known = scored({"good": [0.1], "a": [0.8, 0.9], "b": [0.2, 0.3]}).assign(inner=0)
+    test = scored({"good": [0.1, 0.25, 0.5, 0.85], "a": [0.95], "b": [0.15]})
+    points = operating_numbers(test, known, "good", required=(1.0,))
+    rejected = {label: line(points, TRAINING, label)["false_rejects"] for label in ("a", "b", ALL)}
+    assert rejected == {"a": 0.25, "b": 0.75, ALL: 0.75}
+    assert line(points, TRAINING, "b")["recall"] == 0
+
+
+def test_a_class_missing_from_a_folds_training_images_has_no_point():
+    test, known = two_folds()
+    known = known[(known["fold"] == 1) | (known["label"] == "good")]
+    points = operating_numbers(test, known, "good", required=(0.75,))
+    assert np.isnan(line(points, TRAINING)["caught"])
+    assert line(points, TRAINING)["n_calibration"] == 0
+    assert "–" in paper_tables.operating_points(points).frame.iloc[0].tolist()
+    with pytest.raises(ValueError, match="fold 0"):
+        operating_numbers(test, known[known["fold"] == 1], "good")
+
+
+def test_without_calibration_only_the_optimistic_figures_stand_and_say_so():
+    test, known = two_folds()
+    points = operating_numbers(test, known.iloc[:0], "good", required=(0.75,))
+    assert set(points["method"]) == {OPTIMISTIC}
+    table = paper_tables.operating_points(points)
+    assert any("scored no training images" in note for note in table.notes)
+    assert "optimistic" in paper_tables.operating_points_by_class(points).title
+
+
+def test_repeats_are_averaged_and_do_not_multiply_images():
+    test, known = two_folds()
+    other = test.assign(repeat=1, **{"p:good": 1.0 - (test["label"] == "a") * 0.99})
+    points = operating_numbers(pd.concat([test, other]), known, "good", required=(0.75,))
+    found = line(points, TRAINING)
+    assert found["n_defects"] == 6 and found["n_good"] == 8
+    assert (found["caught"], found["rejected"]) == (5, 2)  # of 4 and 6, of 3 and 0 (rounded half to even)
+
+
+def test_perfect_separation_costs_nothing_and_promises_little():
+    skill = {"image": 50.0, "both": 50.0}
+    points = operating_numbers(study(skill), study(skill, calibrated=True), "good")
+    chosen = points[points["method"] == TRAINING]
+    assert (chosen["rejected"] == 0).all()
+    assert (chosen.loc[chosen["class"] == ALL, "recall"] >= 0.85).all()
+    assert (chosen["recall_low"] < 1).all() and (chosen["escapes_high"] > 0).all()
+
+
+def test_more_skill_costs_fewer_false_rejects():
+    skill = {"image": 1.0, "both": 3.0}
+    points = operating_numbers(study(skill, n=600), study(skill, n=600, calibrated=True), "good")
+    for required in (0.9, 0.95):
+        image, both = (line(points, TRAINING, features=name, required=required) for name in skill)
+        assert both["false_rejects"] < image["false_rejects"]
+        assert image["recall"] == pytest.approx(required, abs=0.04)
+
+
+def test_settings_that_make_no_sense_are_refused():
+    test, known = two_folds()
+    with pytest.raises(ValueError, match="prevalence"):
+        operating_numbers(test, known, "good", prevalence=0)
+    with pytest.raises(ValueError, match="outside"):
+        operating_numbers(test, known, "good", required=(1.5,))

@@ -1,0 +1,226 @@
+"""A line on a small study: its fit, the same bits again, its choice of features, and verdicts on good and bad files."""
+
+import os
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from lib.classification.feature_sets import RECIPES
+from lib.cli import UsageError
+from lib.cli_inspection import require_current
+from lib.inspection.folder import read_folder
+from lib.inspection.new_images import labelled_measures
+from lib.inspection.production_model import (
+    LineError,
+    chosen_features,
+    fitted_line,
+    line_name,
+    load_line,
+    save_line,
+    threshold_of,
+)
+from lib.inspection.verdicts import LOOK, judge
+from lib.pipeline.classification import predictions
+from lib.pipeline.dataset import FINAL, data_root, in_test_fold, index, splits
+from lib.pipeline.models import good_rows
+from lib.pipeline.run import open_run
+from tests.inspection.lines import RUNS, line_run
+
+
+@pytest.fixture(scope="module", params=RUNS)
+def run(request, tmp_path_factory):
+    return line_run(tmp_path_factory, request.param)
+
+
+def test_the_final_split_tests_nothing_and_is_no_split_of_the_study(run):
+    assert not in_test_fold(run, FINAL).any()
+    assert FINAL not in splits(run)
+    good = np.flatnonzero(index(run)["label"] == "good")
+    halves = [good_rows(run, f"{FINAL}-inner-{half}").tolist() for half in (0, 1)]
+    assert good_rows(run, FINAL).tolist() == sorted(halves[0] + halves[1]) == good.tolist()
+
+
+def test_a_line_from_its_file_answers_as_the_one_that_was_fitted(run, tmp_path):
+    for features in ("both", "both_logistic"):
+        line = fitted_line(run, features)
+        measured = labelled_measures(run, line.sources)
+        assert measured.columns.shape == (len(index(run)), sum(line.widths))
+        save_line(tmp_path / "line.safetensors", line)
+        again = load_line(tmp_path / "line.safetensors")
+        np.testing.assert_array_equal(
+            line.probabilities(measured.columns), again.probabilities(measured.columns)
+        )
+        np.testing.assert_array_equal(line.scores(measured.columns), again.scores(measured.columns))
+        assert (again.features, again.classes, again.good) == (features, ("good", "dent", "hole"), "good")
+        known = np.array(again.classes)[again.probabilities(measured.columns).argmax(axis=1)]
+        assert np.mean(known == index(run)["label"]) > 0.8, "fitted on these very images"
+
+
+def test_a_study_is_never_done_again_for_an_inspection(run):
+    fitted_line(run, "both")
+    require_current(run)
+    before = {name: run.store.digest(name) for name in run.store.names()}
+    for stale in (replace(run.study, seed=1), replace(run.study, reconstructive_width=2, memory_patches=3)):
+        with pytest.raises(UsageError, match=r"not as it would be made now\n.*have changed since; first run"):
+            require_current(replace(run, study=stale))
+    picture = data_root(run) / "good" / "0-0.png"
+    was = picture.stat()
+    os.utime(picture, ns=(was.st_atime_ns, was.st_mtime_ns + 10**9))
+    with pytest.raises(UsageError, match=r"index\.parquet"):
+        require_current(run)
+    os.utime(picture, ns=(was.st_atime_ns, was.st_mtime_ns))
+    require_current(run)
+    assert {name: run.store.digest(name) for name in run.store.names()} == before
+
+
+def test_a_refit_gives_the_same_bytes(run):
+    line = fitted_line(run, "both")
+    path = run.store.path(line_name("both"))
+    before = path.read_bytes()
+    run.store.forget("line/")
+    again = fitted_line(run, "both")
+    assert path.read_bytes() == before
+    np.testing.assert_array_equal(line.evidence.scores, again.evidence.scores)
+
+
+def test_the_evidence_is_each_images_score_by_models_that_did_not_see_it(run):
+    line = fitted_line(run, "both")
+    found, _ = predictions(run, "classification")
+    task = "binary" if run.study.binary == "separate" else "multiclass"
+    rows = found[(found["features"] == "both") & (found["task"] == task)].set_index("id")
+    table = index(run)
+    np.testing.assert_allclose(line.evidence.scores, 1 - rows.loc[table["id"], "p:good"])
+    np.testing.assert_array_equal(line.evidence.defective, table["label"] != "good")
+    assert len(np.unique(line.evidence.groups)) == table["group"].nunique()
+
+
+def test_features_that_were_not_evaluated_are_refused_by_name(run):
+    with pytest.raises(LineError, match="did you mean 'both'"):
+        fitted_line(run, "boht")
+
+
+def test_a_file_that_is_no_line_is_refused(tmp_path):
+    (tmp_path / "x.safetensors").write_bytes(b"no")
+    with pytest.raises(LineError, match=r"x\.safetensors: no fitted line"):
+        load_line(tmp_path / "x.safetensors")
+
+
+def test_the_set_with_the_highest_recall_is_chosen_the_first_of_equals_and_the_place_is_said(monkeypatch):
+    rows = [(name, score, bad)
+            for name, scores in {"image": (0.9, 0.1), "map": (0.9, 0.8), "both": (0.9, 0.8)}.items()
+            for score, bad in [(0.5, False), *((score, True) for score in scores)]]  # fmt: skip
+    known = pd.DataFrame(rows, columns=["features", "score", "defective"])
+    plain = open_run("plates", "smoke", "", "out")
+    name, why = chosen_features(plain, known)
+    assert name == "map"
+    assert "100.0%" in why
+    assert "test folds" in why
+    crossed = replace(plain, study=replace(plain.study, map_fit="cross_fitted"))
+    inner = known.assign(score=known["score"].where(known["features"] != "map", 0.2))
+    monkeypatch.setattr("lib.inspection.production_model.calibration", lambda run: None)
+    monkeypatch.setattr("lib.inspection.production_model.deciding", lambda run, found: inner)
+    name, why = chosen_features(crossed, known)
+    assert name == "both"
+    assert "training images" in why
+    _, why = chosen_features(crossed, pd.concat([known, known.assign(features="guided")]))
+    assert "not scored there, so only if asked for: guided" in why
+    assert chosen_features(crossed, known, "image") == ("image", "as asked for")
+    assert {"image", "map", "both"} <= set(RECIPES)
+
+
+@pytest.fixture(scope="module")
+def inspected(run, tmp_path_factory):
+    """Judge a folder of good and bad files; returns folder, line and verdicts by file."""
+    root, known = tmp_path_factory.mktemp("new") / "ü $x", data_root(run)
+    (root / "deep" / "er").mkdir(parents=True)
+    (root / "ground_truth").mkdir()
+    rng = np.random.default_rng(5)
+
+    def plate(name, level=128, spread=12, size=(40, 56)):
+        picture = rng.normal(level, spread, (*size, 3)).clip(0, 255).astype(np.uint8)
+        Image.fromarray(picture).save(root / name)
+
+    for name in ("plain.png", "deep/er/new\nline.png", 'it\'s, "odd" <b>.png', "ground_truth/m.png"):
+        plate(name)
+    plate("dark.png", level=30)
+    plate("flat.png", spread=0)
+    plate("large.png", size=(400, 560))
+    plate("long.png", size=(24, 100))
+    shutil.copy(known / "dent" / "0-0.png", root / "again.png")
+    Image.open(known / "dent" / "0-0.png").save(root / "as.bmp")
+    (root / "text.png").write_text("no image")
+    (root / "cut.png").write_bytes((root / "large.png").read_bytes()[:999])
+    (root / "empty.jpg").write_bytes(b"")
+    Image.new("CMYK", (40, 40)).save(root / "cmyk.tif")
+    (root / "x.gif").write_bytes(b"GIF89a")
+    shutil.copy(root / "plain.png", os.fsencode(root) + b"/bad\xff.png")
+    line = fitted_line(run, "guided_all")
+    folder = read_folder(root)
+    threshold = threshold_of(run, line, 0.9)
+    before = {name: run.store.digest(name) for name in run.store.names()}
+    return folder, line, judge(run, line, threshold, folder).set_index("file"), before
+
+
+def test_every_file_is_judged_or_refused_by_name(inspected):
+    folder, _, found, _ = inspected
+    refused = found[found["verdict"] == "refused"]
+    assert set(refused.index) == {"text.png", "cut.png", "empty.jpg", "cmyk.tif", "x.gif", "bad\\udcff.png"}
+    assert "CMYK" in refused.loc["cmyk.tif", "reason"]
+    assert "UTF-8" in refused.loc["bad\\udcff.png", "reason"]
+    assert "truncated" in refused.loc["cut.png", "reason"]
+    assert set(found.index) - set(refused.index) == {
+        "plain.png", "deep/er/new\nline.png", "it's, \"odd\" <b>.png", "dark.png", "flat.png", "large.png", "long.png",
+        "again.png", "as.bmp",
+    }  # fmt: skip
+    assert any("ground_truth" in note for note in folder.notes)
+
+
+def test_each_kind_of_foreign_picture_is_flagged(inspected):
+    _, _, found, _ = inspected
+    for name, why in (("dark.png", "brightness"), ("flat.png", "contrast"), ("large.png", "size"),
+                      ("long.png", "width by height")):  # fmt: skip
+        assert found.loc[name, "verdict"] == LOOK
+        assert found.loc[name, "reason"] == "foreign"
+        assert why in found.loc[name, "details"]
+        assert found.loc[name, "class"] == ""
+    assert found.loc["plain.png", "reason"] != "foreign"
+
+
+def test_a_labelled_image_is_known_again_whatever_its_name_and_format(inspected):
+    _, _, found, _ = inspected
+    assert (
+        found.loc["again.png", "seen_in_training"]
+        == found.loc["as.bmp", "seen_in_training"]
+        == "dent/0-0.png"
+    )
+    assert found.loc["as.bmp", "same_as"] == "again.png"
+    assert found.loc["again.png", "distance"] < 1e-3
+    assert found.loc["again.png", "nearest"] == "dent/0-0.png"
+    assert found.loc["plain.png", "seen_in_training"] == ""
+
+
+def test_labelled_pictures_get_the_labelled_images_own_columns(run):
+    """From their files, by the steps for new pictures, where no map is among the columns."""
+    line = fitted_line(run, "image")
+    again = judge(run, line, threshold_of(run, line, 0.9), read_folder(data_root(run))).set_index("file")
+    own = line.scores(labelled_measures(run, line.sources).columns)
+    np.testing.assert_allclose(again.loc[index(run)["id"], "score"], own, atol=1e-4)
+    assert (again["seen_in_training"] == again.index).all()
+
+
+def test_pictures_that_are_inspected_change_no_fit(run, inspected):
+    line = fitted_line(run, "guided_all")
+    assert {name: run.store.digest(name) for name in inspected[3]} == inspected[3]
+    np.testing.assert_array_equal(line.reference.embeddings, inspected[1].reference.embeddings)
+
+
+def test_one_picture_is_judged_alike_alone_and_among_others(run, inspected, tmp_path):
+    folder, line, found, _ = inspected
+    shutil.copy(folder.root / "plain.png", tmp_path / "plain.png")
+    alone = judge(run, line, threshold_of(run, line, 0.9), read_folder(tmp_path)).set_index("file")
+    assert alone.loc["plain.png", "score"] == pytest.approx(found.loc["plain.png", "score"], abs=1e-4)
+    assert alone.loc["plain.png", "distance"] == pytest.approx(found.loc["plain.png", "distance"], abs=1e-4)

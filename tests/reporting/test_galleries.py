@@ -1,0 +1,117 @@
+"""The gallery shows the surest verdicts of each kind, with the picture, map and outline that belong to them."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib.reporting import style
+from lib.reporting.galleries import KINDS, Picture, errors_in_common, gallery, hits_and_misses, overlaid
+from tests.evaluation.made_up import rows
+
+ODD = ("good", "$x_1$ <b>", "d'é\"faut {x}" * 4)
+
+
+@pytest.fixture(autouse=True)
+def close():
+    plt.switch_backend("agg")
+    style.house_style()
+    yield
+    plt.close("all")
+
+
+def verdicts(pairs, sure, features="image", classes=("good", "a", "b")):
+    frame = rows([p[0] for p in pairs], [p[1] for p in pairs], features=features, classes=classes)
+    for k, (_, said) in enumerate(pairs):
+        frame.loc[k, [f"p:{name}" for name in classes]] = (1 - sure[k]) / 2
+        frame.loc[k, f"p:{said}"] = sure[k]
+    return frame
+
+
+PAIRS = [("a", "good"), ("a", "good"), ("a", "good"), ("b", "good"), ("good", "b"), ("a", "b"), ("b", "b")]
+SURE = [0.9, 0.99, 0.95, 0.6, 0.7, 0.8, 0.85]
+
+
+def test_the_surest_of_each_kind_come_first_the_classes_in_turn():
+    frame = verdicts(PAIRS, SURE)
+    chosen = hits_and_misses(frame, "good", 3)
+    of_kind = {kind: chosen[chosen["kind"] == kind] for kind in KINDS}
+    missed = of_kind["missed"]
+    assert missed["id"].tolist() == ["0001", "0003", "0002"]  # b's surest before a's second
+    assert missed["probability"].tolist() == [0.99, 0.6, 0.95]
+    assert missed[["found", "among"]].drop_duplicates().to_numpy().tolist() == [[4, 6]]
+    assert of_kind["rejected"][["id", "found", "among"]].to_numpy().tolist() == [["0004", 1, 1]]
+    assert of_kind["confused"][["id", "predicted"]].to_numpy().tolist() == [["0005", "b"]]
+    assert of_kind["hit"][["id", "found", "among"]].to_numpy().tolist() == [["0006", 1, 7]]
+
+
+def test_other_repeats_and_the_binary_task_do_not_count():
+    frame = verdicts(PAIRS, SURE)
+    more = pd.concat([frame, frame.assign(repeat=1), frame.assign(task="binary")])
+    pd.testing.assert_frame_equal(hits_and_misses(more, "good"), hits_and_misses(frame, "good"))
+
+
+def test_errors_in_common_are_counted_image_by_image():
+    right = [(truth, truth) for truth, _ in PAIRS]
+    other = verdicts([PAIRS[0], *right[1:]], SURE, "map")
+    frame = pd.concat([verdicts(PAIRS, SURE), other], ignore_index=True)
+    told = errors_in_common(frame, "good")
+    assert told == "6 of 7 images are wrong for at least one of image, anomaly map; 1 of them for all."
+    assert errors_in_common(other, "good") == "1 of 7 images are wrong."
+
+
+def shown(ids, side=24):
+    mask = np.zeros((side, side), bool)
+    mask[4:9, 4:9] = True
+    return {
+        name: Picture(
+            np.full((side, side, 3), 10 * k, np.uint8), np.full((8, 8), 0.1 * k), mask if k else None
+        )
+        for k, name in enumerate(sorted(set(ids)))
+    }
+
+
+def test_each_picture_stands_under_its_title_with_its_outline():
+    frame = pd.concat([verdicts(PAIRS, SURE), verdicts(PAIRS, SURE, "both")], ignore_index=True)
+    chosen = hits_and_misses(frame, "good")
+    pictures = shown(chosen["id"])
+    figure = gallery(chosen, pictures, "c")
+    drawn = [axes for axes in figure.axes if axes.get_images()]
+    assert len(drawn) == len(chosen) == 14
+    titles = {axes.get_title(): axes for axes in drawn}
+    axes = titles["b\n→ good\n0.60 · fold 0"]
+    expected = overlaid(pictures["0003"].image, pictures["0003"].anomaly_map)
+    assert np.array_equal(axes.get_images()[0].get_array(), expected)
+    assert len(axes.collections) == 1
+    assert not titles["a\n→ good\n0.90 · fold 0"].collections  # id 0000 has no mask
+    headings = [text.get_text() for axes in figure.axes for text in axes.texts]
+    assert "image · missed defects: 4 of 6" in headings
+    assert "image + anomaly map · false rejects: 1 of 1" in headings
+
+
+def test_no_errors_at_all_are_said_and_odd_names_shown():
+    pairs = [(name, name) for name in ODD]
+    chosen = hits_and_misses(verdicts(pairs, [0.9, 0.8, 0.7], classes=ODD), "good")
+    assert set(chosen["kind"]) == {"hit"}
+    figure = gallery(chosen, shown(chosen["id"]), "c")
+    figure.canvas.draw()
+    headings = [text.get_text() for axes in figure.axes for text in axes.texts]
+    assert headings == [
+        "image · missed defects: none",
+        "image · false rejects: none",
+        "image · wrong defect class: none",
+        "image · surest hits: 3 of 3",
+    ]
+    titles = "".join(axes.get_title() for axes in figure.axes)
+    assert style.plain(ODD[1]) in titles
+    assert style.plain(ODD[2], 16) in titles
+
+
+def test_the_map_colours_the_picture_by_its_height_only():
+    image = np.full((10, 10, 3), (30, 60, 90), np.uint8)
+    half = np.zeros((5, 5))
+    half[:, 3:] = 1.0
+    drawn = overlaid(image, half)
+    assert (drawn[:, 0] == 60).all()  # grey where the map is 0
+    assert (drawn[:, -1] == np.round(255 * np.array(plt.colormaps["inferno"](1.0)[:3]))).all()
+    assert np.array_equal(overlaid(image, None), np.full((10, 10, 3), 60, np.uint8))

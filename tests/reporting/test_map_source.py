@@ -1,0 +1,68 @@
+"""Tables of map sources: each source's rows are its own, what both use says so."""
+
+import pandas as pd
+import pytest
+
+from lib.evaluation.metrics import decisions
+from lib.pipeline.dataset import in_test_fold, index, splits
+from lib.pipeline.maps import maps, scores
+from lib.pipeline.quality import map_quality
+from lib.pipeline.run import open_run
+from lib.reporting.map_source import quality_table, source_table
+from tests.evaluation.made_up import study
+
+SETTINGS = {"weights": "random-init", "leak_check": "none", "map_source_check": True, "guided": False}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return open_run("deco_cap", "smoke", "", str(tmp_path_factory.mktemp("study")), SETTINGS)
+
+
+def test_rows_are_the_sources_own(run):
+    main = study({"image": 1.0, "map": 1.0, "both": 1.5})
+    other = study({"map": 3.0, "both": 3.5, "both_sources": 4.0, "both_guides": 3.0})
+    table = source_table(main, other, [run], {"toy": "good"}, "ctx")
+    keys = table.numbers[[("Features", ""), ("Maps", "")]].apply(tuple, axis=1).tolist()
+    assert keys == [
+        ("Image", "–"),
+        ("Anom. map", "DRAEM"),
+        ("Anom. map", "patch memory"),
+        ("Image + Anom. map", "DRAEM"),
+        ("Image + Anom. map", "patch memory"),
+        ("Image + both map sources", "both"),
+        ("The same with both map sources, logistic", "both"),
+    ]
+    recalls = table.numbers[("Defect recall (Binary)", "")].tolist()
+    for place, frame, name in (
+        (1, main, "map"),
+        (2, other, "map"),
+        (5, other, "both_sources"),
+        (6, other, "both_guides"),
+    ):
+        rows = decisions(frame[frame["features"] == name])
+        defects = rows[rows["label"] != "good"]
+        assert recalls[place] == pytest.approx((defects["predicted"] != "good").mean())
+    assert source_table(main, pd.DataFrame(), [run], {"toy": "good"}) is None
+
+
+def test_the_quality_of_maps_is_that_of_each_sources_test_maps(run):
+    found, table = map_quality(run), index(run)
+    assert found.index.unique("reading").tolist() == ["as_written", "patch_memory"]
+    for reading in found.index.unique("reading"):
+        names = splits(run, with_maps=True)
+        told = pd.concat(
+            [
+                pd.Series(scores(run, s, reading)[in_test_fold(run, s)], table.index[in_test_fold(run, s)])
+                for s in names
+            ]
+        ).sort_index()
+        bad = (table["label"] != "good").to_numpy()
+        pairs = told[bad].to_numpy()[:, None] - told[~bad].to_numpy()[None]
+        auroc = (pairs > 0).mean() + (pairs == 0).mean() / 2
+        assert found.loc[(reading, "overall"), "image_auroc"] == pytest.approx(auroc)
+    assert {"pixel_auroc", "pixel_ap", "aupro"} <= set(found.columns)
+    assert maps(run, names[0], "patch_memory").shape == maps(run, names[0]).shape
+    shown = quality_table([run], "ctx")
+    assert shown.numbers[("Maps", "")].unique().tolist() == ["DRAEM", "patch memory"]
+    assert "synthetic" in " ".join(shown.notes) or "stand-in" in " ".join(shown.notes)
