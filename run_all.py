@@ -26,9 +26,9 @@ from lib.artifacts import (
 )
 from lib.batch.cost import Size, calibrate, estimate
 from lib.batch.forecast import presets, stages
-from lib.batch.notebooks import NOTEBOOKS, Job, NotebookError
-from lib.batch.preflight import input_faults, resource_faults
-from lib.batch.runner import Part, carry_out_all, environment
+from lib.batch.notebooks import NOTEBOOKS, NotebookError, NotebookJob
+from lib.batch.preflight import check_inputs, check_resources
+from lib.batch.runner import DatasetRun, environment, run_datasets
 from lib.cli import EXTERNAL, Plan, UsageError, parser, plan
 from lib.cli_inspection import inspection, require_current
 from lib.config import PRESETS, Study, choices
@@ -37,9 +37,9 @@ from lib.execution.cluster import local_cluster
 from lib.execution.console import Console, say
 from lib.execution.lock import LockedError, study_lock
 from lib.execution.parallel import EngineError, cores
-from lib.execution.process_control import Stopped, stop_on_signals
-from lib.execution.status import shown
-from lib.inspection.production_model import LineError, fitted_line, threshold_of
+from lib.execution.process_control import RunInterrupted, stop_on_signals
+from lib.execution.status import format_duration
+from lib.inspection.production_model import ProductionModelError, fitted_production_model, threshold_of
 from lib.pipeline.dataset import index, splits
 from lib.pipeline.run import NAMED, PROJECT, Run
 from lib.reporting.figures_inspection import VERDICTS
@@ -49,10 +49,10 @@ from lib.synthetic.products import PRODUCTS
 
 def check_data(work: Plan) -> None:
     """Read all input at the door, and see that disk and memory suffice; raises `UsageError` with all faults."""
-    faults = input_faults(work)
+    faults = check_inputs(work)
     if not faults:
         sizes = {run.name: size_of(run) for run in work.runs}
-        faults = resource_faults(work, sizes, jobs_here(work))
+        faults = check_resources(work, sizes, jobs_here(work))
     if faults:
         raise UsageError("\n\n".join(faults))
 
@@ -68,7 +68,7 @@ def size_of(run: Run) -> Size:
     return Size(len(table), good, len(splits(run)), len(splits(run, with_maps=True)))
 
 
-def jobs_of(work: Plan, run: Run, scheduler: str) -> list[Job]:
+def jobs_of(work: Plan, run: Run, scheduler: str) -> list[NotebookJob]:
     """Return a data set's notebooks 00 to 05 with their parameters."""
     parameters = {
         "DATASET": run.dataset,
@@ -80,7 +80,7 @@ def jobs_of(work: Plan, run: Run, scheduler: str) -> list[Job]:
     }
     outside = external(run)
     chosen = [name for name in work.notebooks if name != NOTEBOOKS[-1]]
-    return [Job(name, run.store.root, parameters, (run.store.root,), outside) for name in chosen]
+    return [NotebookJob(name, run.store.root, parameters, (run.store.root,), outside) for name in chosen]
 
 
 def from_project(folder: Path) -> str:
@@ -88,7 +88,7 @@ def from_project(folder: Path) -> str:
     return folder.relative_to(PROJECT).as_posix() if folder.is_relative_to(PROJECT) else str(folder)
 
 
-def final_job(work: Plan, scheduler: str) -> Job:
+def final_job(work: Plan, scheduler: str) -> NotebookJob:
     """Return notebook 06, executed once per study."""
     parameters = {
         "DATASETS": [run.dataset for run in work.runs],
@@ -99,7 +99,7 @@ def final_job(work: Plan, scheduler: str) -> Job:
         "SCHEDULER": scheduler,
     }
     folders = tuple(run.store.root for run in work.runs)
-    return Job(NOTEBOOKS[-1], work.study_dir, parameters, folders, "".join(map(external, work.runs)))
+    return NotebookJob(NOTEBOOKS[-1], work.study_dir, parameters, folders, "".join(map(external, work.runs)))
 
 
 def external(run: Run) -> str:
@@ -125,21 +125,22 @@ def execute(work: Plan) -> int:
     write_text(work.study_dir / ESTIMATE, json.dumps(expected, indent=1) + "\n")
     planned = sum(sum(v for k, v in part.items() if k in work.notebooks) for part in expected.values())
     say(
-        f"{len(work.runs)} data set(s), preset {options.preset}: about {shown(planned / at_work)}; "
+        f"{len(work.runs)} data set(s), preset {options.preset}: about {format_duration(planned / at_work)}; "
         f"results in {work.study_dir}"
     )
     last = work.study_dir / NOTEBOOKS[-1]
     with local_cluster(options.workers) as own:
         scheduler = options.scheduler or own
         parts = [
-            Part(r.store.root, tuple(jobs_of(work, r, scheduler)), expected[r.name], r) for r in work.runs
+            DatasetRun(r.store.root, tuple(jobs_of(work, r, scheduler)), expected[r.name], r)
+            for r in work.runs
         ]
         waiting = [(part.root, part.seconds) for part in parts]
         how = {"force": options.force, "verbose": options.verbose}
         with Console(work.study_dir, command(), waiting, width=at_work, verbose=options.verbose) as console:
-            failures = carry_out_all(parts, side_by_side, **how)
+            failures = run_datasets(parts, side_by_side, **how)
             if not failures and NOTEBOOKS[-1] in work.notebooks:
-                failures = carry_out_all([Part(last, (final_job(work, scheduler),), {})], 1, **how)
+                failures = run_datasets([DatasetRun(last, (final_job(work, scheduler),), {})], 1, **how)
             if failures:
                 console.fail(failures)
     if failures:
@@ -147,7 +148,7 @@ def execute(work: Plan) -> int:
         return 1
     if NOTEBOOKS[-1] in work.notebooks:
         page = write_index(work.runs, work.study_dir, command(), NOTEBOOKS)
-        say(f"{shown(time.perf_counter() - began)} in all; open {page}")
+        say(f"{format_duration(time.perf_counter() - began)} in all; open {page}")
     return 0
 
 
@@ -173,7 +174,10 @@ def inspect(options: argparse.Namespace) -> int:
 
 def export(options: argparse.Namespace) -> int:
     """Write the chain of a finished study to a file; returns the exit status."""
-    from lib.deployment.onnx_export import ExportError, export_line  # onnx and its runtime: not for every run
+    from lib.deployment.onnx_export import (  # onnx and its runtime: not for every run
+        ExportError,
+        export_model,
+    )
 
     wanted = deployment(options)
     run = wanted.run
@@ -183,17 +187,18 @@ def export(options: argparse.Namespace) -> int:
         require_current(run)
         say(f"fitting {run.store.root} on all labelled images, where that is not done")
         try:
-            line = fitted_line(run, wanted.features)
+            line = fitted_production_model(run, wanted.features)
             threshold = threshold_of(run, line, wanted.required)
             say(f"exporting features {line.features} ({line.why})")
-            found = export_line(run, line, threshold, wanted.path)
-        except (LineError, ExportError) as error:
+            found = export_model(run, line, threshold, wanted.path)
+        except (ProductionModelError, ExportError) as error:
             print(f"\nFAILED\n{error}", file=sys.stderr)
             return 1
     say(str(found))
     size = wanted.path.stat().st_size / 1e6
     say(
-        f"{wanted.path}, {size:.0f} MB; to run it: python -m lib.deployment.onnx_predict {wanted.path} PICTURES (docs/deploy.md)"
+        f"{wanted.path}, {size:.0f} MB; to run it: "
+        f"python -m lib.deployment.onnx_predict {wanted.path} PICTURES (docs/deploy.md)"
     )
     return 0
 
@@ -248,7 +253,7 @@ def show_costs(work: Plan) -> None:
         print("\n".join(stages(run, sizes[run.name], chosen, done)))
         total += sum(value for name, value in chosen.items() if name not in done)
     print(
-        f"about {shown(total / side_by_side)} in all, {side_by_side} data set(s) at a time; nothing was run"
+        f"about {format_duration(total / side_by_side)} in all, {side_by_side} data set(s) at a time; nothing was run"
     )
     print(f"\nthe presets, one data set after another ({work.runs[0].device}, {cores()} core(s)):")
     known, free = {work.options.preset: speed}, Store(work.study_dir).disk_free()
@@ -310,7 +315,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         with suppress(OSError):  # the terminal was closed
             print("\nstopped; run the same command again to go on from here", file=sys.stderr)
-        return 128 + (stop.number if isinstance(stop, Stopped) else signal.SIGINT)
+        return 128 + (stop.number if isinstance(stop, RunInterrupted) else signal.SIGINT)
 
 
 if __name__ == "__main__":

@@ -199,7 +199,7 @@ class StaleError(RuntimeError):
 
 
 @contextmanager
-def only_proven() -> Iterator[None]:
+def read_only() -> Iterator[None]:
     """Let `Store.make` raise `StaleError` meanwhile where it would make something; no task leaves this process."""
     global _LOOKING
     _LOOKING = True

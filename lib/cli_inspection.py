@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lib.artifacts import StaleError, Store, only_proven
-from lib.batch.notebooks import Job
-from lib.classification.feature_sets import RECIPES
+from lib.artifacts import StaleError, Store, read_only
+from lib.batch.notebooks import NotebookJob
+from lib.classification.feature_sets import FEATURE_SETS
 from lib.cli import UsageError, absolute, parser
 from lib.config import nearest
-from lib.datasets.errors import DataError, printable
+from lib.datasets.errors import DatasetError, printable
 from lib.datasets.splits import FoldError
 from lib.inspection.folder import read_folder
 from lib.pipeline.classification import predictions
@@ -38,9 +38,9 @@ class Inspection:
     home: Path
     parameters: dict[str, Any]
 
-    def job(self, external: str) -> Job:
+    def job(self, external: str) -> NotebookJob:
         """Return the notebook to execute; `external` is a fingerprint of what lies outside the study."""
-        return Job(NOTEBOOK, self.home, self.parameters, (self.run.store.root, self.home), external)
+        return NotebookJob(NOTEBOOK, self.home, self.parameters, (self.run.store.root, self.home), external)
 
 
 def inspection(options: argparse.Namespace) -> Inspection:
@@ -57,7 +57,7 @@ def inspection(options: argparse.Namespace) -> Inspection:
     else:
         try:
             read_folder(folder)
-        except DataError as error:
+        except DatasetError as error:
             faults.append(str(error))
     if any("\ud800" <= letter <= "\udfff" for letter in str(folder)):
         faults.append(f"--inspect {folder}: not valid UTF-8; rename the folder")
@@ -104,9 +104,9 @@ def require_current(run: Run) -> None:
     An inspection is of the study that was looked at: it never does one again.
     """
     try:
-        with only_proven():
+        with read_only():
             predictions(run, "classification")
-    except (StaleError, DataError, FoldError, FileNotFoundError) as error:
+    except (StaleError, DatasetError, FoldError, FileNotFoundError) as error:
         raise UsageError(
             f"{_shown(str(error))}\nThe study is not finished, or its labelled pictures, weights, textures or the code "
             f"have changed since; first run {_command_of(Path(run.study_dir))}"
@@ -126,9 +126,9 @@ def option_faults(options: argparse.Namespace) -> list[str]:
     if recall is not None and not (math.isfinite(recall) and 1 < recall <= 100):
         meant = f" (did you mean {100 * recall:g}?)" if 0 < recall <= 1 else ""
         faults.append(f"--recall {recall:g}: a percentage above 1, at most 100{meant}")
-    if options.features and options.features not in RECIPES:
-        near = nearest(options.features, RECIPES)
-        faults.append(f"--features {options.features}: unknown{near}; there are {', '.join(RECIPES)}")
+    if options.features and options.features not in FEATURE_SETS:
+        near = nearest(options.features, FEATURE_SETS)
+        faults.append(f"--features {options.features}: unknown{near}; there are {', '.join(FEATURE_SETS)}")
     name = options.study or options.preset
     if Path(name).name != name or name in ("", ".", ".."):
         faults.append(f"--study {name!r}: must be a plain folder name")

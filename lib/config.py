@@ -13,9 +13,9 @@ from typing import Any, Literal
 import pandas as pd
 
 from lib.presets import PRESETS, preset_values
-from lib.values import converted
+from lib.values import parse_value
 
-Reading = Literal[
+MapMethod = Literal[
     "as_written", "cross_fitted", "patch_memory"
 ]  # how maps are made: DRAEM's two ways, the memory
 
@@ -181,7 +181,7 @@ class Study:
                 faults.append(f"unknown setting {name!r}{near} (`--list` shows them all)")
                 continue
             try:
-                values[name] = converted(value, kinds[name])
+                values[name] = parse_value(value, kinds[name])
             except ValueError as error:
                 faults.append(f"{name}={value!r}: {error}")
         if "draem_epochs" in (overrides or {}) and "draem_steps" not in (overrides or {}):
@@ -267,22 +267,22 @@ class Study:
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
 
     @property
-    def reading(self) -> Reading:
+    def reading(self) -> MapMethod:
         """How the maps are made that the results rest on."""
         return "patch_memory" if self.map_source == "patch_memory" else self.map_fit
 
     @property
-    def other_fit(self) -> Reading:
+    def other_fit(self) -> MapMethod:
         """The other reading of `map_fit`, which `map_fit_check` compares with."""
         return "cross_fitted" if self.map_fit == "as_written" else "as_written"
 
     @property
-    def other_source(self) -> Reading:
+    def other_source(self) -> MapMethod:
         """How the other map source makes its maps, which `map_source_check` compares with."""
         return self.map_fit if self.map_source == "patch_memory" else "patch_memory"
 
     @property
-    def readings(self) -> tuple[Reading, ...]:
+    def readings(self) -> tuple[MapMethod, ...]:
         """All ways of making maps that the study asks for: what the results rest on, then what is compared."""
         fit = (self.other_fit,) if self.map_fit_check else ()
         source = (self.other_source,) if self.map_source_check else ()

@@ -15,9 +15,9 @@ import psutil
 import lib
 from lib.artifacts import HOST, write_text
 from lib.config import Study
-from lib.execution.status import stamp
+from lib.execution.status import timestamp
 from lib.pipeline.run import Run
-from lib.source import whole_library
+from lib.source import library_digest
 
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", "pyarrow", "pillow", "joblib",
             "distributed", "papermill", "nbconvert")  # fmt: skip
@@ -44,9 +44,9 @@ def write_provenance(run: Run) -> Path:
         stages[stage] = round(stages.get(stage, 0.0) + about["seconds"], 3)
     record = {
         "dataset": run.name,
-        "written": stamp(),
+        "written": timestamp(),
         "versions": versions(),
-        "code": whole_library(),
+        "code": library_digest(),
         "machine": machine(),
         "settings": run.study.values([item.name for item in fields(Study)]),
         "seed": run.study.seed,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 LIBRARY = Path(__file__).resolve().parent
 # How artefacts are kept, named and scheduled changes nothing in them.
-PLUMBING = (
+IGNORED_MODULES = (
     "lib",
     "lib.artifacts",
     "lib.source",
@@ -21,19 +21,19 @@ PLUMBING = (
 
 
 @cache
-def code_of(*modules: str, library: Path = LIBRARY) -> str:
+def code_digest(*modules: str, library: Path = LIBRARY) -> str:
     """Return a digest of modules such as `lib.draem.training` and of everything in `lib` that they import.
 
     Comments, docstrings and layout do not count, nor do the modules of `PLUMBING`. Read once per process, as modules
     are. Raises FileNotFoundError for a module that is not there.
     """
     digest = hashlib.sha256()
-    for name in sorted(reached(modules, library)):
+    for name in sorted(imported_modules(modules, library)):
         digest.update(f"{name}\x1f{_parsed(_file(name, library))[0]}\x1e".encode())
     return digest.hexdigest()
 
 
-def whole_library(library: Path = LIBRARY) -> str:
+def library_digest(library: Path = LIBRARY) -> str:
     """Return a digest of every file of the library, templates included, byte for byte."""
     digest = hashlib.sha256()
     for path in sorted(library.rglob("*")):
@@ -43,13 +43,13 @@ def whole_library(library: Path = LIBRARY) -> str:
     return digest.hexdigest()
 
 
-def reached(modules: tuple[str, ...], library: Path = LIBRARY) -> set[str]:
+def imported_modules(modules: tuple[str, ...], library: Path = LIBRARY) -> set[str]:
     """Return the modules themselves and all of `lib` that they import, at any remove, `PLUMBING` aside."""
     found: set[str] = set()
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
-        if name in found or (name in PLUMBING and name not in modules):
+        if name in found or (name in IGNORED_MODULES and name not in modules):
             continue
         found.add(name)
         for wanted in _parsed(_file(name, library))[1]:

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 
-def load_plain(path: Path, content: bytes | None = None) -> Any:
+def load_weights_only(path: Path, content: bytes | None = None) -> Any:
     """Return what `torch.save` wrote, read with weights_only=True; raises ValueError for all that is not plain.
 
     `content` is what was read of the file already, where that is not all of it.
@@ -36,7 +36,7 @@ def load_plain(path: Path, content: bytes | None = None) -> Any:
         ) from error
 
 
-def load_state(path: Path) -> dict[str, Tensor]:
+def load_state_dict(path: Path) -> dict[str, Tensor]:
     """Return the tensors by name of a `.safetensors` file or of what `torch.save` wrote; raises ValueError."""
     if path.suffix == ".safetensors":
         try:
@@ -45,7 +45,7 @@ def load_state(path: Path) -> dict[str, Tensor]:
             raise ValueError(
                 f"{path}: damaged or no file of tensors ({_first_line(error)}); restore it"
             ) from error
-    state = load_plain(path)
+    state = load_weights_only(path)
     if not isinstance(state, dict) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
     ):

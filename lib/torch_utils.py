@@ -9,7 +9,7 @@ import torch
 
 
 @contextmanager
-def flushed_denormals() -> Iterator[None]:
+def flush_denormals() -> Iterator[None]:
     """Treat denormal floats as zero on the CPU meanwhile: they can slow a step tenfold."""
     tiny = torch.tensor([1e-310], dtype=torch.float64)
     before = bool((tiny * 1.0 == 0).item())
@@ -21,7 +21,7 @@ def flushed_denormals() -> Iterator[None]:
 
 
 @contextmanager
-def tf32(allowed: bool) -> Iterator[None]:
+def allow_tf32(allowed: bool) -> Iterator[None]:
     """Let CUDA's convolutions and matrix products round their inputs to TensorFloat-32 meanwhile, or not.
 
     PyTorch lets convolutions do so unless told otherwise. Three digits are enough for training, and too few where a

@@ -9,7 +9,7 @@ import typing
 from typing import Any
 
 
-def converted(value: Any, kind: Any) -> Any:
+def parse_value(value: Any, kind: Any) -> Any:
     """Return `value` (possibly text) as the type of a setting's field; raises ValueError in plain words."""
     if isinstance(kind, types.GenericAlias):  # tuple[int, ...] or tuple[float, ...]
         if isinstance(value, str):
@@ -22,7 +22,7 @@ def converted(value: Any, kind: Any) -> Any:
         if not isinstance(value, (tuple, list)):
             raise ValueError("expected numbers with commas between, such as 0.5,1.0")
         element = typing.get_args(kind)[0]
-        return tuple(converted(item, element) for item in value)
+        return tuple(parse_value(item, element) for item in value)
     if kind is bool:
         text = str(value).lower()
         if text not in ("true", "false", "1", "0", "yes", "no"):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lib import source
-from lib.source import LIBRARY, code_of, reached, whole_library
+from lib.source import LIBRARY, code_digest, imported_modules, library_digest
 
 STEPS = {
     "draem": ("lib.draem.training", "lib.draem.checkpoints", "lib.synthetic.textures"),
@@ -26,8 +26,8 @@ def library(tmp_path):
 
 def versions(library):
     source._parsed.cache_clear()
-    code_of.cache_clear()
-    return {step: code_of(*modules, library=library) for step, modules in STEPS.items()}
+    code_digest.cache_clear()
+    return {step: code_digest(*modules, library=library) for step, modules in STEPS.items()}
 
 
 @pytest.mark.parametrize(
@@ -44,11 +44,11 @@ def versions(library):
     ],
 )
 def test_a_change_redoes_what_it_makes_and_nothing_else(library, file, redone):
-    before, whole = versions(library), whole_library(library)
+    before, whole = versions(library), library_digest(library)
     (library / file).write_text((library / file).read_text() + "\nMORE = 1\n")
     after = versions(library)
     assert {step for step in STEPS if before[step] != after[step]} == redone
-    assert whole_library(library) != whole, "notebooks are executed again after any change"
+    assert library_digest(library) != whole, "notebooks are executed again after any change"
 
 
 def test_comments_docstrings_and_layout_redo_nothing(library):
@@ -61,11 +61,11 @@ def test_comments_docstrings_and_layout_redo_nothing(library):
 
 
 def test_draem_reaches_what_it_is_made_of_and_no_report():
-    found = reached(STEPS["draem"])
+    found = imported_modules(STEPS["draem"])
     assert {"lib.draem.losses", "lib.draem.perlin", "lib.synthetic.noise"} <= found
     assert not {name for name in found if name.startswith(("lib.report", "lib.classify", "lib.artifacts"))}
 
 
 def test_an_unknown_module_is_named():
     with pytest.raises(FileNotFoundError, match=r"lib\.nothing"):
-        code_of("lib.nothing")
+        code_digest("lib.nothing")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from lib.tensors import load_plain, load_state
+from lib.tensors import load_state_dict, load_weights_only
 
 STATE = {"a": torch.ones(20), "b.weight": torch.ones(3, 3)}
 
@@ -24,7 +24,7 @@ def test_sound_files_come_back(tmp_path):
     (tmp_path / "a.pth").write_bytes(saved(True))
     (tmp_path / "a.pckl").write_bytes(saved(False))
     for path in tmp_path.iterdir():
-        found = load_state(path)
+        found = load_state_dict(path)
         assert found.keys() == STATE.keys() and torch.equal(found["b.weight"], STATE["b.weight"])
 
 
@@ -40,7 +40,7 @@ def test_damage_is_always_a_value_error(zipped, tmp_path):
             data[rng.integers(min(len(data), 400))] ^= 1 << rng.integers(8)
         path.write_bytes(data)
         try:
-            load_state(path)
+            load_state_dict(path)
         except ValueError as error:
             assert str(path) in str(error)
             refused += 1
@@ -56,7 +56,7 @@ def test_code_is_named_and_not_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save({"a": Malicious()}, "a.pth")
     with pytest.raises(ValueError, match=r"may run code: it holds .*system") as caught:
-        load_plain(tmp_path / "a.pth")
+        load_weights_only(tmp_path / "a.pth")
     assert "weights_only" not in str(caught.value)  # torch's own text advises to switch the protection off
     assert [path.name for path in tmp_path.iterdir()] == ["a.pth"]
 
@@ -73,4 +73,4 @@ def test_code_is_named_and_not_run(tmp_path, monkeypatch):
 def test_other_things_are_no_state(content, part, tmp_path):
     torch.save(content, tmp_path / "a.pth")
     with pytest.raises(ValueError, match=part):
-        load_state(tmp_path / "a.pth")
+        load_state_dict(tmp_path / "a.pth")

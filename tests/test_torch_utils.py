@@ -9,7 +9,7 @@ from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.features.embeddings import image_features, map_features
 from lib.features.patch_embeddings import N_CHANNELS, patch_features
 from lib.features.resnet import load_backbone
-from lib.torch_utils import flushed_denormals, tf32
+from lib.torch_utils import allow_tf32, flush_denormals
 
 CONVOLUTIONS = torch.backends.cudnn.conv
 PICTURES = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
@@ -24,7 +24,7 @@ def test_denormals_are_flushed_meanwhile_only(before):
 
     torch.set_flush_denormal(before)
     try:
-        with flushed_denormals():
+        with flush_denormals():
             assert flushed()
         assert flushed() is before
     finally:
@@ -40,13 +40,13 @@ def rounding():
 
 
 def test_the_way_back_is_what_was_before(rounding):
-    with tf32(False):
+    with allow_tf32(False):
         assert CONVOLUTIONS.fp32_precision == "ieee"
-        with tf32(True):
+        with allow_tf32(True):
             assert CONVOLUTIONS.fp32_precision == "tf32"
         assert CONVOLUTIONS.fp32_precision == "ieee"
     assert CONVOLUTIONS.fp32_precision == "tf32"
-    with pytest.raises(RuntimeError, match="inside"), tf32(False):
+    with pytest.raises(RuntimeError, match="inside"), allow_tf32(False):
         raise RuntimeError("inside")
     assert CONVOLUTIONS.fp32_precision == "tf32"
 

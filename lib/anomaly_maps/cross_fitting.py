@@ -8,15 +8,15 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from lib.anomaly_maps.detectors import FittedSource
+from lib.anomaly_maps.detectors import FittedDetector
 from lib.datasets.splits import FoldError
 
-HALVES = 2
-TESTED = -1  # the half of a test image: none
+N_INNER = 2
+TEST_ROW = -1  # the half of a test image: none
 IMAGES_AT_ONCE = 256
 
 
-def inner_halves(
+def make_inner_folds(
     labels: np.ndarray, groups: np.ndarray | None, tested: np.ndarray, good: str, seed: int
 ) -> np.ndarray:
     """Deal the training images of a fold to two halves; returns the half of each image, `TESTED` for test images.
@@ -29,15 +29,15 @@ def inner_halves(
     mine = np.asarray(labels)[training].astype(str)
     units = training if groups is None else np.asarray(groups)[training].astype(str)
     is_good = mine == good
-    halves = np.full(len(labels), TESTED)
-    if len(np.unique(units[is_good])) >= HALVES:
+    halves = np.full(len(labels), TEST_ROW)
+    if len(np.unique(units[is_good])) >= N_INNER:
         kind = StratifiedKFold if groups is None else StratifiedGroupKFold
-        splitter = kind(HALVES, shuffle=True, random_state=seed % 2**32)
+        splitter = kind(N_INNER, shuffle=True, random_state=seed % 2**32)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "The least populated class")  # it lies in one half: see above
             for half, (_, chosen) in enumerate(splitter.split(mine, mine, None if groups is None else units)):
                 halves[training[chosen]] = half
-    if set(halves[training[is_good]]) != set(range(HALVES)):
+    if set(halves[training[is_good]]) != set(range(N_INNER)):
         unit = "image(s)" if groups is None else "group(s)"
         raise FoldError(
             "cross-fitted maps need good images in both halves of each training fold, and the good images of one, "
@@ -47,8 +47,8 @@ def inner_halves(
     return halves
 
 
-def mapped(
-    source: FittedSource,
+def predict_maps(
+    source: FittedDetector,
     seen: np.ndarray,
     out: np.ndarray,
     progress: Callable[[int, int], object] | None = None,
@@ -62,8 +62,8 @@ def mapped(
     return out
 
 
-def cross_fitted(
-    sources: Sequence[FittedSource],
+def predict_cross_fitted_maps(
+    sources: Sequence[FittedDetector],
     seen: np.ndarray,
     halves: np.ndarray,
     out: np.ndarray,
@@ -77,7 +77,7 @@ def cross_fitted(
     """
     if not len(seen) == len(halves) == len(out):
         raise ValueError(f"{len(seen)} images, {len(halves)} halves, {len(out)} maps: must be as many")
-    if len(sources) < HALVES or not set(np.unique(halves)) <= {TESTED, *range(len(sources))}:
+    if len(sources) < N_INNER or not set(np.unique(halves)) <= {TEST_ROW, *range(len(sources))}:
         raise ValueError(f"halves {np.unique(halves).tolist()} do not fit {len(sources)} models")
     for start in range(0, len(seen), IMAGES_AT_ONCE):
         rows = slice(start, start + IMAGES_AT_ONCE)
@@ -86,7 +86,7 @@ def cross_fitted(
         for half, source in enumerate(sources):
             if (unseen := seen_by != half).any():
                 total[unseen] += source.maps(part[unseen])
-        out[rows] = total / (len(sources) - (seen_by != TESTED))[:, None, None]
+        out[rows] = total / (len(sources) - (seen_by != TEST_ROW))[:, None, None]
         if progress is not None:
             progress(min(rows.stop, len(seen)), len(seen))
     return out

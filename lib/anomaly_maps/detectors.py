@@ -8,12 +8,12 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 
-class FittedSource(Protocol):
+class FittedDetector(Protocol):
     """A map source fitted on good pictures.
 
     What it sees of pictures is its own affair, in arrays (n, ...), one entry per picture: DRAEM sees pixels, a patch
     memory patches. How it is fitted, each says for itself; the study knows it by an entry of
-    `lib.pipeline.detectors.SOURCES`.
+    `lib.pipeline.detectors.DETECTORS`.
     """
 
     def maps(self, seen: np.ndarray) -> np.ndarray:

@@ -33,7 +33,7 @@ def image_auroc(scores: np.ndarray, labels: Sequence[str] | np.ndarray, good: st
     return pd.Series(aurocs, name="image_auroc", dtype=float)
 
 
-def unseen_told_from_seen(scores: pd.DataFrame, good: str) -> pd.DataFrame:
+def train_test_auroc(scores: pd.DataFrame, good: str) -> pd.DataFrame:
     """Return how well image scores tell good test images from good training images: an AUROC in [0,1] per fold.
 
     `scores` has the columns reading, split, label, tested, score; rows of the result are splits, columns readings,

@@ -36,7 +36,7 @@ Progress = Callable[[int, int], object]
 
 
 @dataclass(frozen=True)
-class PatchMemory:
+class PatchCore:
     """Patches of good images (M, C), the side of the maps in pixels, and their scale (see `shown`)."""
 
     patches: Tensor
@@ -57,7 +57,7 @@ class PatchMemory:
         seed: int,
         device: str = "cpu",
         progress: Progress | None = None,
-    ) -> PatchMemory:
+    ) -> PatchCore:
         """Keep `size` patches of the good images, rows `good` of `seen` (N, h, w, C); set the scale on rows `held_out`.
 
         `seen` may be memory-mapped: the patches that the coreset is chosen from and one image are held at a time. Fewer
@@ -94,7 +94,7 @@ class PatchMemory:
 
     def maps(self, seen: np.ndarray) -> np.ndarray:
         """Return the anomaly maps (n, side, side) float16 in [0, 1) of patches (n, h, w, C)."""
-        scaled = shown(torch.from_numpy(self.distances(seen)), self.rare, self.steepness)
+        scaled = to_unit_interval(torch.from_numpy(self.distances(seen)), self.rare, self.steepness)
         maps = F.interpolate(scaled[:, None], (self.side, self.side), mode="bilinear", align_corners=False)
         return maps[:, 0].clamp(0, 1).half().numpy()
 
@@ -109,7 +109,7 @@ class PatchMemory:
         write_bytes(path, to_safetensors(kept, {FORMAT: json.dumps(told, sort_keys=True)}))
 
     @classmethod
-    def load(cls, path: Path, device: str = "cpu") -> PatchMemory:
+    def load(cls, path: Path, device: str = "cpu") -> PatchCore:
         """Read a memory; FileNotFoundError where there is none, ValueError for a file that is none."""
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such patch memory; fit it first")
@@ -122,7 +122,7 @@ class PatchMemory:
         return cls(patches, float(told["rare"]), float(told["steepness"]), int(told["side"]), device)
 
 
-def shown(distances: Tensor, rare: float, steepness: float) -> Tensor:
+def to_unit_interval(distances: Tensor, rare: float, steepness: float) -> Tensor:
     """Bring distances, at least 0, to [0, 1), to one scale for any memory and product.
 
     `rare`, which one in 200 good patches exceeds, becomes 0.5; by `steepness` the middle one becomes `MIDDLE`.

@@ -11,10 +11,10 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from lib.anomaly_maps.cross_fitting import HALVES
+from lib.anomaly_maps.cross_fitting import N_INNER
 from lib.anomaly_maps.patchcore import HELD_OUT
 from lib.classification.classifiers import fit_predict
-from lib.config import Reading, Study
+from lib.config import MapMethod, Study
 from lib.draem.training import TrainingSettings, train
 from lib.features.embeddings import image_features
 from lib.features.mutual_information import estimate_mutual_information, n_selected
@@ -26,7 +26,7 @@ from lib.synthetic.textures import procedural_textures
 TEXTURES = 400  # pictures of the bank that DRAEM's anomalies are cut from
 PROCESS_BYTES = 350_000_000  # Python with PyTorch and what else a kernel imports
 # models per split
-MODELS: dict[Reading, int] = {"as_written": 1, "cross_fitted": HALVES, "patch_memory": HALVES}
+MODELS: dict[MapMethod, int] = {"as_written": 1, "cross_fitted": N_INNER, "patch_memory": N_INNER}
 SECONDS_PER_NOTEBOOK = 5.0  # a kernel's start, imports, figures, HTML
 # Fits of `image` that the baselines cost, from tests/benchmarks: `stats` alone is four, as few columns learn slowly.
 BASELINE_FITS, CHEAP_FITS, GUIDED_FITS = 7.0, 0.2, 2.0
@@ -131,7 +131,7 @@ def estimate(study: Study, size: Size, speed: Speed, tasks: int = 1) -> dict[str
     return {name: value / at_once[name] + SECONDS_PER_NOTEBOOK for name, value in seconds.items()}
 
 
-def map_splits(study: Study, size: Size) -> dict[Reading, int]:
+def map_splits(study: Study, size: Size) -> dict[MapMethod, int]:
     """Return the number of splits that get maps of each reading; the one beside it is made for one scheme only."""
     return {one: size.map_splits if one == study.reading else study.folds for one in study.readings}
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from lib.batch.cost import Size, Speed, calibrate, disk, disk_bytes, estimate, memory, memory_bytes
 from lib.config import PRESETS, Study, StudyError
 from lib.execution.resources import memory_free
-from lib.execution.status import shown
+from lib.execution.status import format_duration
 from lib.pipeline.run import Run
 from lib.synthetic.products import PRODUCTS
 
@@ -29,7 +29,7 @@ def stages(run: Run, size: Size, seconds: Mapping[str, float], done: Collection[
     needed, kept = memory(run.study, size, run.device == "cpu"), disk(run.study, size)
     yield f"{run.name}: {size.images} images ({size.good} good), {size.splits} splits"
     for name, value in seconds.items():
-        time = "proven, nothing to do" if name in done else f"about {shown(value)}"
+        time = "proven, nothing to do" if name in done else f"about {format_duration(value)}"
         yield f"  {name:<20} {time:<22} {_bytes(needed.get(name)):>8} {_bytes(kept.get(name)):>8}".rstrip()
 
 
@@ -70,7 +70,7 @@ def presets(
             else "fits, but no night is so long"
         )
         sizes_shown = f"{_bytes(need.memory):>8} {_bytes(need.disk):>8}"
-        yield f"  {preset:<9} about {shown(need.seconds):<10} {sizes_shown}  {verdict}"
+        yield f"  {preset:<9} about {format_duration(need.seconds):<10} {sizes_shown}  {verdict}"
     yield f"the largest preset that fits in a night here: {best or 'none; a GPU, a cluster or fewer images would help'}"
 
 

@@ -20,7 +20,7 @@ from lib.artifacts import Store, file_sha256, write_text
 from lib.pipeline.dataset import FINAL
 from lib.pipeline.run import PROJECT
 from lib.reporting.html_pages import notebook_html
-from lib.source import whole_library
+from lib.source import library_digest
 
 NOTEBOOKS = (
     "00_dataset",
@@ -52,7 +52,7 @@ class NotebookError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Job:
+class NotebookJob:
     """One notebook to execute with its parameters; results go below `folder`."""
 
     notebook: str
@@ -76,7 +76,7 @@ class Job:
         parameters = {k: v for k, v in self.parameters.items() if k != "SCHEDULER"}
         return {
             "source": file_sha256(self.source),
-            "library": whole_library(),
+            "library": library_digest(),
             "parameters": parameters,
             "external": self.external,
         }

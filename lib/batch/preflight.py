@@ -15,7 +15,7 @@ from lib.batch.cost import Size, disk_bytes, memory_bytes
 from lib.classification.cross_validation import DEFECTIVE
 from lib.cli import Plan
 from lib.datasets.download import DownloadError
-from lib.datasets.errors import DataError, printable
+from lib.datasets.errors import DatasetError, printable
 from lib.datasets.splits import FoldError, make_folds, schemes_for
 from lib.draem.checkpoints import import_official
 from lib.execution.parallel import EngineError, run_tasks
@@ -29,11 +29,11 @@ from lib.pipeline.run import Run
 from lib.synthetic.products import PRODUCTS
 from lib.synthetic.textures import load_texture_bank
 
-FAULTS = (DataError, FoldError, DownloadError, WeightsError, EngineError, OSError, ValueError)
+FAULTS = (DatasetError, FoldError, DownloadError, WeightsError, EngineError, OSError, ValueError)
 PATIENCE_S = 5.0  # seconds that a scheduler has to open a connection
 
 
-def input_faults(work: Plan) -> list[str]:
+def check_inputs(work: Plan) -> list[str]:
     """Read all that the study will read, the pictures last; return what is wrong with it, a text per source."""
     study, address = work.study, work.options.scheduler
     checks: list[tuple[str, Callable[[], object]]] = [("", lambda: check_weights(study.weights))]
@@ -98,7 +98,7 @@ def _pictures(run: Run, fits: bool) -> None:
         make_folds(drawn, run.study.folds, 0, scheme)
 
 
-def resource_faults(work: Plan, sizes: Mapping[str, Size], side_by_side: int) -> list[str]:
+def check_resources(work: Plan, sizes: Mapping[str, Size], side_by_side: int) -> list[str]:
     """Return what the machine has too little of: disk where the results go, memory for what runs at one time.
 
     `sizes` by the name of the run; `side_by_side` data sets run at one time. Memory is checked where the system tells.

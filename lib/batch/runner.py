@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from lib.artifacts import Store
-from lib.batch.notebooks import WRITES, Job, NotebookError
+from lib.batch.notebooks import WRITES, NotebookError, NotebookJob
 from lib.execution import status
 from lib.execution.parallel import BATCH, SHARE
-from lib.execution.process_control import follow, stop_on_signals
+from lib.execution.process_control import exit_with_parent, stop_on_signals
 from lib.pipeline.run import Run
 from lib.provenance import write_provenance
 
@@ -23,11 +23,11 @@ PATIENCE = 15.0  # seconds that a data set's process gets to stop its notebook
 
 
 @dataclass(frozen=True)
-class Part:
+class DatasetRun:
     """What is to be done for one data set, or after all of them: notebooks, and the seconds that each may take."""
 
     root: Path  # its artefacts' folder, or for what comes last any name beside those
-    jobs: tuple[Job, ...]
+    jobs: tuple[NotebookJob, ...]
     expected: Mapping[str, float]
     run: Run | None = None
 
@@ -42,7 +42,7 @@ def environment(cores: int, threads: int) -> None:
     os.environ |= {BATCH: "1", SHARE: str(max(1, cores)), "OMP_NUM_THREADS": str(threads)}
 
 
-def carry_out(part: Part, *, force: bool, verbose: bool) -> str:
+def run_notebooks(part: DatasetRun, *, force: bool, verbose: bool) -> str:
     """Execute the part's notebooks in turn; returns why it failed, or an empty text."""
     spent = predicted = 0.0
     root, left = part.root, part.seconds
@@ -66,7 +66,7 @@ def carry_out(part: Part, *, force: bool, verbose: bool) -> str:
                 Store(job.folder).forget(*WRITES[job.notebook], f"notebooks/{job.notebook}")
             seconds = job.run(verbose=verbose)
             spent, predicted = spent + seconds, predicted + expected
-            rest = status.shown(left * (spent / predicted if predicted else 1))
+            rest = status.format_duration(left * (spent / predicted if predicted else 1))
             last = "this data set is done" if part.run is not None else ""
             more = f"about {rest} left for this data set" if number < len(part.jobs) else last
             status.event(
@@ -84,13 +84,13 @@ def carry_out(part: Part, *, force: bool, verbose: bool) -> str:
     return ""
 
 
-def carry_out_all(parts: Sequence[Part], side_by_side: int, *, force: bool, verbose: bool) -> list[str]:
+def run_datasets(parts: Sequence[DatasetRun], side_by_side: int, *, force: bool, verbose: bool) -> list[str]:
     """Carry out the parts, `side_by_side` at once, each in a process of its own; returns why some failed."""
     if side_by_side < 2:
-        found = [carry_out(part, force=force, verbose=verbose) for part in parts]
+        found = [run_notebooks(part, force=force, verbose=verbose) for part in parts]
         return [reason for reason in found if reason]
     context, waiting = get_context("spawn"), list(parts)
-    running: dict[int, tuple[SpawnProcess, connection.Connection, Part]] = {}
+    running: dict[int, tuple[SpawnProcess, connection.Connection, DatasetRun]] = {}
     failures: list[str] = []
     try:
         while waiting or running:
@@ -116,7 +116,7 @@ def carry_out_all(parts: Sequence[Part], side_by_side: int, *, force: bool, verb
     return [reason for reason in failures if reason]
 
 
-def _outcome(process: SpawnProcess, said: connection.Connection, part: Part) -> str:
+def _outcome(process: SpawnProcess, said: connection.Connection, part: DatasetRun) -> str:
     try:
         reason = str(said.recv()) if said.poll() else None
     except EOFError:
@@ -127,10 +127,12 @@ def _outcome(process: SpawnProcess, said: connection.Connection, part: Part) -> 
     return reason
 
 
-def _in_process(part: Part, force: bool, verbose: bool, parent: int, said: connection.Connection) -> None:
-    follow(parent)
+def _in_process(
+    part: DatasetRun, force: bool, verbose: bool, parent: int, said: connection.Connection
+) -> None:
+    exit_with_parent(parent)
     stop_on_signals()
     try:
-        said.send(carry_out(part, force=force, verbose=verbose))
+        said.send(run_notebooks(part, force=force, verbose=verbose))
     except KeyboardInterrupt:
         raise SystemExit(130) from None  # the run says so

@@ -36,7 +36,7 @@ def inner_parts(
     return [part for part in parts if len(part)]
 
 
-def absent(labels: ArrayLike, train: ArrayLike, classes: Sequence[str]) -> list[str]:
+def missing_classes(labels: ArrayLike, train: ArrayLike, classes: Sequence[str]) -> list[str]:
     """Name the classes of `labels` (n,) without a row in `train` (n,) bool: a model of it cannot predict them."""
     labels, train = np.asarray(labels, dtype=str), np.asarray(train, dtype=bool)
     return [name for name in classes if (labels == name).any() and not (labels[train] == name).any()]

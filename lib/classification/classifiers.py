@@ -21,7 +21,7 @@ Scale = Literal["standard", "none"]
 
 HIDDEN = (512, 100)
 SEED = 744  # of the authors' published code
-LINEAR: tuple[int, ...] = ()  # no hidden layer: a logistic regression
+LOGISTIC_REGRESSION: tuple[int, ...] = ()  # no hidden layer: a logistic regression
 MAX_ITERATIONS = 1000  # passes, or steps of L-BFGS; far beyond what the stopping rules take
 
 
@@ -112,11 +112,11 @@ def fit(
     if len(learnt) < 2:
         raise ValueError(f"training rows hold only {learnt}: a classifier needs at least two classes")
     train, scaler = np.asarray(X, dtype=np.float32), None
-    if scale == "standard" or hidden == LINEAR:
+    if scale == "standard" or hidden == LOGISTIC_REGRESSION:
         scaler = StandardScaler().fit(train)
         train = scaler.transform(train)
 
-    if hidden == LINEAR:
+    if hidden == LOGISTIC_REGRESSION:
         model = LogisticRegression(C=1 / train.shape[1], max_iter=MAX_ITERATIONS)
     else:
         model = MLPClassifier(hidden_layer_sizes=hidden, max_iter=MAX_ITERATIONS, random_state=seed)
@@ -124,15 +124,15 @@ def fit(
     with threadpool_limits(1, user_api="blas"), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(train, labels)
-        fitted = model.predict_proba(train) if hidden == LINEAR else None
+        fitted = model.predict_proba(train) if hidden == LOGISTIC_REGRESSION else None
     iterations = int(np.max(model.n_iter_))
     return Fitted(
         classes=tuple(classes),
         learnt=tuple(list(classes).index(name) for name in model.classes_),
         mean=None if scaler is None else scaler.mean_,
         scale=None if scaler is None else scaler.scale_,
-        weights=(model.coef_.T,) if hidden == LINEAR else tuple(model.coefs_),
-        biases=(model.intercept_,) if hidden == LINEAR else tuple(model.intercepts_),
+        weights=(model.coef_.T,) if hidden == LOGISTIC_REGRESSION else tuple(model.coefs_),
+        biases=(model.intercept_,) if hidden == LOGISTIC_REGRESSION else tuple(model.intercepts_),
         iterations=iterations,
         loss=float(model.loss_ if fitted is None else log_loss(labels, fitted, labels=model.classes_)),
         converged=iterations < MAX_ITERATIONS,

@@ -13,15 +13,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from lib.classification.classifiers import HIDDEN, LINEAR, FitResult, Scale, fit_predict
-from lib.classification.feature_sets import MAIN, RECIPES, SOURCES, Recipe
+from lib.classification.classifiers import HIDDEN, LOGISTIC_REGRESSION, FitResult, Scale, fit_predict
+from lib.classification.feature_sets import COLUMN_BLOCKS, FEATURE_SETS, MAIN, FeatureSet
 from lib.features.mutual_information import Selection, estimate_mutual_information, select
 
 Binary = Literal["collapsed", "separate"]
 
 MULTICLASS, BINARY = "multiclass", "binary"
 DEFECTIVE = "defective"  # the binary task's other class, beside the good one
-DIAGNOSTICS = (
+FIT_DIAGNOSTICS = (
     *("features", "task", "keep", "n_train", "k", "k_image", "k_map", "mi_image", "mi_map"),
     *("iterations", "loss", "converged", "seconds"),
 )
@@ -69,16 +69,18 @@ def evaluate_fold(
     network trained `separate`-ly on two classes. Raises ValueError on input that does not fit together.
     """
     labels, train = np.asarray(labels, dtype=str), np.asarray(train)
-    if strangers := sorted(set(sources) - set(SOURCES)):
-        raise ValueError(f"sources {strangers} are unknown: choose from {', '.join(SOURCES)}")
-    sources = {name: sources[name] for name in SOURCES if name in sources}
+    if strangers := sorted(set(sources) - set(COLUMN_BLOCKS)):
+        raise ValueError(f"sources {strangers} are unknown: choose from {', '.join(COLUMN_BLOCKS)}")
+    sources = {name: sources[name] for name in COLUMN_BLOCKS if name in sources}
     wanted = _checked(sources, labels, train, classes, binary, feature_sets)
     good = classes[0]
-    fit_rows = np.flatnonzero(thin(labels, train, good=good, keep=keep, seed=seed))
+    fit_rows = np.flatnonzero(subsample_defects(labels, train, good=good, keep=keep, seed=seed))
     test_rows = np.flatnonzero(~train)
     columns = np.concatenate(list(sources.values()), axis=1)
     origin = np.repeat(list(sources), [values.shape[1] for values in sources.values()])
-    contested = np.flatnonzero(np.isin(origin, [part for name in wanted for part in RECIPES[name].selected]))
+    contested = np.flatnonzero(
+        np.isin(origin, [part for name in wanted for part in FEATURE_SETS[name].selected])
+    )
 
     predictions: list[pd.DataFrame] = []
     diagnostics: list[dict[str, object]] = []
@@ -87,9 +89,9 @@ def evaluate_fold(
         names = list(classes) if task == MULTICLASS else [good, DEFECTIVE]
         target = labels if task == MULTICLASS else np.where(labels == good, good, DEFECTIVE)
         scored = selection != "none"
-        scores = informative(columns, contested, fit_rows, target, selection, seed)
+        scores = score_columns(columns, contested, fit_rows, target, selection, seed)
         for features in wanted:
-            recipe = RECIPES[features]
+            recipe = FEATURE_SETS[features]
             used, offered = used_columns(recipe, scores, origin, len(fit_rows), selection)
             began = time.perf_counter()
             fit = fit_predict(
@@ -97,7 +99,7 @@ def evaluate_fold(
                 target[fit_rows],
                 columns[np.ix_(test_rows, used)],
                 names,
-                hidden=LINEAR if recipe.linear else mlp,
+                hidden=LOGISTIC_REGRESSION if recipe.linear else mlp,
                 seed=seed,
                 scale=scale,
             )
@@ -118,12 +120,12 @@ def evaluate_fold(
     order += [f"p:{DEFECTIVE}"] if DEFECTIVE not in classes else []
     return FoldResult(
         pd.concat(predictions, ignore_index=True).reindex(columns=order),
-        pd.DataFrame(diagnostics, columns=list(DIAGNOSTICS)),
+        pd.DataFrame(diagnostics, columns=list(FIT_DIAGNOSTICS)),
         selected,
     )
 
 
-def informative(
+def score_columns(
     columns: NDArray[np.floating],
     contested: NDArray[np.intp],
     rows: NDArray[np.intp],
@@ -144,7 +146,7 @@ def informative(
 
 
 def used_columns(
-    recipe: Recipe,
+    recipe: FeatureSet,
     scores: NDArray[np.float64],
     origin: NDArray[np.str_],
     n_train: int,
@@ -160,7 +162,9 @@ def used_columns(
     return np.sort(np.concatenate([offered, np.flatnonzero(np.isin(origin, recipe.whole))])), offered
 
 
-def thin(labels: ArrayLike, train: ArrayLike, *, good: str, keep: float, seed: int) -> NDArray[np.bool_]:
+def subsample_defects(
+    labels: ArrayLike, train: ArrayLike, *, good: str, keep: float, seed: int
+) -> NDArray[np.bool_]:
     """Keep `keep` of every defect class's training rows, at least one, and every good training row.
 
     labels (N,), train (N,) bool; returns the mask (N,) of the rows to fit on. A class of n rows keeps n * keep of
@@ -192,8 +196,8 @@ def _checked(
     """Refuse what does not fit together; return the feature sets that the sources allow."""
     if binary not in get_args(Binary):
         raise ValueError(f"binary={binary!r} is unknown: choose one of {', '.join(get_args(Binary))}")
-    if unknown := [features for features in feature_sets if features not in RECIPES]:
-        raise ValueError(f"feature sets {unknown} are unknown: choose from {', '.join(RECIPES)}")
+    if unknown := [features for features in feature_sets if features not in FEATURE_SETS]:
+        raise ValueError(f"feature sets {unknown} are unknown: choose from {', '.join(FEATURE_SETS)}")
     if len(set(classes)) != len(classes):
         raise ValueError(f"classes {list(classes)} name one twice")
     if classes[0] == DEFECTIVE:
@@ -209,7 +213,7 @@ def _checked(
             raise ValueError(
                 f"{name} features {values.shape} must have one row for each of {len(labels)} labels"
             )
-    wanted = [name for name in feature_sets if all(part in sources for part in RECIPES[name].sources)]
+    wanted = [name for name in feature_sets if all(part in sources for part in FEATURE_SETS[name].sources)]
     if not wanted:
         raise ValueError(
             f"feature sets {list(feature_sets)} cannot be evaluated with {list(sources)} features only"

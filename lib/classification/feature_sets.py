@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 # Where columns come from, in the order in which they are counted; `other…`: by the map of the study's other map source.
-SOURCES = ("image", "map", "stats", "score", "other", "guided", "other_stats", "other_guided")
+COLUMN_BLOCKS = ("image", "map", "stats", "score", "other", "guided", "other_stats", "other_guided")
 
 
 @dataclass(frozen=True)
-class Recipe:
+class FeatureSet:
     """The columns of a feature set and what learns from them."""
 
     selected: tuple[str, ...] = ()  # sources whose columns go through the study's selection
@@ -23,28 +23,30 @@ class Recipe:
 
 
 MAIN = ("image", "map", "both")
-RECIPES: dict[str, Recipe] = {
-    "image": Recipe(selected=("image",)),
-    "map": Recipe(selected=("map",)),
-    "both": Recipe(selected=("image", "map")),
-    "score": Recipe(whole=("score",), linear=True),  # is the map source's own verdict enough?
-    "stats": Recipe(whole=("stats",)),  # does a handful of numbers say what 512 features of the map say?
-    "both_stats": Recipe(selected=("image", "map"), whole=("stats",)),  # do they add anything?
-    "both_all": Recipe(whole=("image", "map")),  # is selection needed?
-    "both_logistic": Recipe(whole=("image", "map"), linear=True),  # is a network needed?
-    "both_sources": Recipe(selected=("image", "map", "other")),  # do two map sources say more than one?
-    "guided": Recipe(whole=("guided",)),  # does the map do better as a guide to the image's own features?
-    "guided_all": Recipe(whole=("image", "stats", "guided")),  # and beside what image and map say otherwise?
-    "guided_logistic": Recipe(whole=("image", "stats", "guided"), linear=True),
+FEATURE_SETS: dict[str, FeatureSet] = {
+    "image": FeatureSet(selected=("image",)),
+    "map": FeatureSet(selected=("map",)),
+    "both": FeatureSet(selected=("image", "map")),
+    "score": FeatureSet(whole=("score",), linear=True),  # is the map source's own verdict enough?
+    "stats": FeatureSet(whole=("stats",)),  # does a handful of numbers say what 512 features of the map say?
+    "both_stats": FeatureSet(selected=("image", "map"), whole=("stats",)),  # do they add anything?
+    "both_all": FeatureSet(whole=("image", "map")),  # is selection needed?
+    "both_logistic": FeatureSet(whole=("image", "map"), linear=True),  # is a network needed?
+    "both_sources": FeatureSet(selected=("image", "map", "other")),  # do two map sources say more than one?
+    "guided": FeatureSet(whole=("guided",)),  # does the map do better as a guide to the image's own features?
+    "guided_all": FeatureSet(
+        whole=("image", "stats", "guided")
+    ),  # and beside what image and map say otherwise?
+    "guided_logistic": FeatureSet(whole=("image", "stats", "guided"), linear=True),
     # do two guides, which find different defects, point better than one?
-    "both_guides": Recipe(whole=("image", "stats", "guided", "other_stats", "other_guided"), linear=True),
+    "both_guides": FeatureSet(whole=("image", "stats", "guided", "other_stats", "other_guided"), linear=True),
 }
 GUIDED = ("guided", "guided_all", "guided_logistic")
-TOGETHER = {
+COMBINED_DETECTORS = {
     "both_sources": "both",
     "both_guides": "guided_logistic",
 }  # and what one source gives in the same way
-BASELINES = tuple(name for name in RECIPES if name not in (*MAIN, *GUIDED, *TOGETHER))
+BASELINES = tuple(name for name in FEATURE_SETS if name not in (*MAIN, *GUIDED, *COMBINED_DETECTORS))
 # fitted in a second, so also at every level
-CHEAP = tuple(name for name in BASELINES if RECIPES[name].linear)
-CHEAP_GUIDED = tuple(name for name in GUIDED if RECIPES[name].linear)
+LINEAR_BASELINES = tuple(name for name in BASELINES if FEATURE_SETS[name].linear)
+LINEAR_GUIDED = tuple(name for name in GUIDED if FEATURE_SETS[name].linear)

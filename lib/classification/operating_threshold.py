@@ -10,7 +10,7 @@ from sklearn.metrics import roc_curve
 _SLACK = 1e-9  # 1 - 0.9 is a little less than 0.1 in binary
 
 
-def training_threshold(scores: np.ndarray, recall: float) -> float:
+def empirical_threshold(scores: np.ndarray, recall: float) -> float:
     """Return the highest threshold that at least `recall` of the defect scores (n,) reach; NaN where there are none.
 
     An image is rejected at or above it. Raises `ValueError` for a recall outside (0, 1].
@@ -44,7 +44,7 @@ def defects_needed(recall: float) -> float:
     return float("inf") if recall == 1 else float(math.ceil(1 / (1 - recall) - 1 - 1e-6))
 
 
-def highest_recall(scores: np.ndarray, defective: np.ndarray, rate: float) -> float:
+def recall_at_fpr(scores: np.ndarray, defective: np.ndarray, rate: float) -> float:
     """Return the highest share of defects that a threshold reaches with at most `rate` of the good images above it.
 
     scores (n,), defective (n,) bool; NaN where there are no good or no defective images.

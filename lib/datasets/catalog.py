@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 
-from lib.datasets.errors import DataError, Fault, as_table
+from lib.datasets.errors import DatasetError, Issue, as_table
 from lib.datasets.groups import groups_from_file, groups_from_regex, tile_groups
 from lib.datasets.images import READERS, Examined, examine, read_mask
 from lib.datasets.layouts import Entry, Listing, read_layout
@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Catalogue:
+class DatasetIndex:
     """A checked data set.
 
     `index` has one row per image, sorted by id, with `COLUMNS`: id and path (POSIX, below `root`), label,
@@ -59,7 +59,7 @@ class Catalogue:
     note: str
 
 
-def catalogue(
+def build_index(
     root: Path,
     *,
     dataset: str = "",
@@ -67,7 +67,7 @@ def catalogue(
     groups: Path | None = None,
     group_regex: str = "",
     skip_bad: bool = False,
-) -> Catalogue:
+) -> DatasetIndex:
     """Index the images below `root`, every one fully decoded, in one of the layouts of `layouts.LAYOUTS`.
 
     `good` names the good class (default: the one called good, ok, normal or free). Groups come from the
@@ -78,10 +78,10 @@ def catalogue(
     root = Path(root)
     if not root.is_dir():
         fault = "not a folder" if root.exists() else "no such folder"
-        raise DataError([Fault(str(root), fault, "name the folder that holds the images (--data DIR)")])
+        raise DatasetError([Issue(str(root), fault, "name the folder that holds the images (--data DIR)")])
     listing = read_layout(root, dataset)
     labels = {entry.label for entry in listing.entries}
-    examined, bad = try_all(root, [entry.id for entry in listing.entries], examine)
+    examined, bad = map_files(root, [entry.id for entry in listing.entries], examine)
     bad |= _duplicates(listing.entries, examined)
     kept = [entry for entry in listing.entries if entry.id not in bad] if skip_bad else listing.entries
     kept_ids = [entry.id for entry in kept]
@@ -95,10 +95,10 @@ def catalogue(
     bad_masks, notes = _check_masks(root, kept, examined, good)
     skippable = sorted([*listing.faults, *bad.values(), *bad_masks.values()])
     if listing.entries and not kept:
-        structural.append(Fault(str(root), "no usable image is left", "see the other faults"))
+        structural.append(Issue(str(root), "no usable image is left", "see the other faults"))
     told = structural if skip_bad and kept else structural + skippable
     if structural or (skippable and not skip_bad):
-        raise DataError(told, str(root) if structural else f"{root} (--skip-bad leaves these files out)")
+        raise DatasetError(told, str(root) if structural else f"{root} (--skip-bad leaves these files out)")
 
     rows = [_row(e, group_of.get(e.id), examined[e.id], e.mask not in bad_masks) for e in kept]
     index = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
@@ -106,7 +106,7 @@ def catalogue(
     notes = [*listing.notes, *notes]
     if gone := sorted(labels - set(classes)):
         notes.append(f"classes without a usable image: {', '.join(gone)}")
-    return Catalogue(
+    return DatasetIndex(
         name=dataset or root.resolve().name,
         root=root,
         index=index.sort_values("id", ignore_index=True),
@@ -124,24 +124,24 @@ def _row(entry: Entry, group: str | None, facts: Examined, mask_is_fine: bool) -
     return entry.id, entry.id, entry.label, group, mask, facts.sha256, facts.width, facts.height
 
 
-def try_all(
+def map_files(
     root: Path, names: Sequence[str], read: Callable[[Path], T]
-) -> tuple[dict[str, T], dict[str, Fault]]:
+) -> tuple[dict[str, T], dict[str, Issue]]:
     """Read all files in parallel; return the results and the faults, both by name."""
 
-    def attempt(name: str) -> T | Fault:
+    def attempt(name: str) -> T | Issue:
         try:
             return read(root / name)
-        except DataError as error:
+        except DatasetError as error:
             return replace(error.faults[0], file=name)
 
     with ThreadPoolExecutor(READERS) as pool:
         outcomes = dict(zip(names, pool.map(attempt, names), strict=True))
-    faults = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, Fault)}
-    return {n: outcome for n, outcome in outcomes.items() if not isinstance(outcome, Fault)}, faults
+    faults = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, Issue)}
+    return {n: outcome for n, outcome in outcomes.items() if not isinstance(outcome, Issue)}, faults
 
 
-def _duplicates(entries: Iterable[Entry], examined: dict[str, Examined]) -> dict[str, Fault]:
+def _duplicates(entries: Iterable[Entry], examined: dict[str, Examined]) -> dict[str, Issue]:
     """Return the files to leave out: all but the first of equal ones, all of equal ones in two classes."""
     same: dict[str, list[Entry]] = defaultdict(list)
     for entry in entries:
@@ -153,28 +153,28 @@ def _duplicates(entries: Iterable[Entry], examined: dict[str, Examined]) -> dict
         if rival is None:
             for entry in others:
                 fault = f"same picture as {first.id}"
-                faults[entry.id] = Fault(entry.id, fault, "keep one of them")
+                faults[entry.id] = Issue(entry.id, fault, "keep one of them")
             continue
         for entry in (first, *others):
             other = first if entry.label != first.label else rival
             fault = f"same picture as {other.id}, under another label"
-            faults[entry.id] = Fault(entry.id, fault, "keep it in the class it belongs to")
+            faults[entry.id] = Issue(entry.id, fault, "keep it in the class it belongs to")
     return faults
 
 
-def _alike(labels: set[str]) -> list[Fault]:
+def _alike(labels: set[str]) -> list[Issue]:
     """Return the classes whose names differ in upper and lower case or in Unicode's composition alone."""
     same: dict[str, list[str]] = defaultdict(list)
     for label in sorted(labels):
         same[unicodedata.normalize("NFC", label).casefold()].append(label)
     return [
-        Fault(names[0], f"class named almost like {', '.join(names[1:])}", "put the images into one folder")
+        Issue(names[0], f"class named almost like {', '.join(names[1:])}", "put the images into one folder")
         for names in same.values()
         if len(names) > 1
     ]
 
 
-def _good_class(listing: Listing, wanted: str, labels: set[str]) -> tuple[str, list[Fault]]:
+def _good_class(listing: Listing, wanted: str, labels: set[str]) -> tuple[str, list[Issue]]:
     root, found = listing.root, ", ".join(sorted(labels))
     faults = []
     if len(labels) == 1:
@@ -184,7 +184,7 @@ def _good_class(listing: Listing, wanted: str, labels: set[str]) -> tuple[str, l
             for name in listing.folders
         ):
             way_out = f"the classes lie one folder below: --data {root / found}"
-        faults.append(Fault(str(root), f"one class only ({found})", way_out))
+        faults.append(Issue(str(root), f"one class only ({found})", way_out))
     fold_case = {label for label in labels if label.casefold() == wanted.casefold()}
     candidates = {wanted} & labels or fold_case
     if not wanted:
@@ -193,23 +193,23 @@ def _good_class(listing: Listing, wanted: str, labels: set[str]) -> tuple[str, l
         return candidates.pop(), faults
     if candidates:
         fault = f"{len(candidates)} classes may be the good one ({', '.join(sorted(candidates))})"
-        faults.append(Fault(str(root), fault, "choose one with --good NAME"))
+        faults.append(Issue(str(root), fault, "choose one with --good NAME"))
     elif wanted:
         folded = {label.casefold(): label for label in sorted(labels)}
         near = [folded[name] for name in difflib.get_close_matches(wanted.casefold(), folded)]
         way_out = f"did you mean {' or '.join(near)}?" if near else f"choose one of: {found}"
-        faults.append(Fault(str(root), f"no class {wanted!r} to be the good one", way_out))
+        faults.append(Issue(str(root), f"no class {wanted!r} to be the good one", way_out))
     else:
         fault = f"no class is called {', '.join(GOOD_NAMES[:-1])} or {GOOD_NAMES[-1]}"
-        faults.append(Fault(str(root), fault, f"say which is the good one with --good NAME, of: {found}"))
+        faults.append(Issue(str(root), fault, f"say which is the good one with --good NAME, of: {found}"))
     return "", faults
 
 
 def _groups(
     listing: Listing, kept: Sequence[str], file: Path | None, regex: str
-) -> tuple[dict[str, str], list[Fault]]:
+) -> tuple[dict[str, str], list[Issue]]:
     if file is not None and regex:
-        return {}, [Fault(str(file), f"groups given twice, also as {regex!r}", "--groups or --group-regex")]
+        return {}, [Issue(str(file), f"groups given twice, also as {regex!r}", "--groups or --group-regex")]
     found = [entry.id for entry in listing.entries]
     if regex:
         return groups_from_regex(regex, kept)
@@ -221,7 +221,7 @@ def _groups(
 
 def _check_masks(
     root: Path, entries: Sequence[Entry], examined: dict[str, Examined], good: str
-) -> tuple[dict[str, Fault], list[str]]:
+) -> tuple[dict[str, Issue], list[str]]:
     """Decode all masks; return the faults by mask, and what is worth a note."""
     owners = {entry.mask: entry for entry in entries if entry.mask is not None}
 
@@ -229,17 +229,17 @@ def _check_masks(
         mask: np.ndarray = read_mask(path)
         return mask.shape, bool(mask.any())
 
-    read, faults = try_all(root, list(owners), shape_and_content)
+    read, faults = map_files(root, list(owners), shape_and_content)
     empty = []
     for mask, ((height, width), marked) in read.items():
         entry = owners[mask]
         image = examined.get(entry.id)
         if image is not None and (image.height, image.width) != (height, width):
             fault = f"mask of {width} x {height} pixels for {entry.id} of {image.width} x {image.height}"
-            faults[mask] = Fault(mask, fault, "draw it at the image's size or remove it")
+            faults[mask] = Issue(mask, fault, "draw it at the image's size or remove it")
         elif marked and entry.label == good:
             fault = f"mask that marks a defect on {entry.id}, of the good class"
-            faults[mask] = Fault(mask, fault, "move the image to its defect's class or remove the mask")
+            faults[mask] = Issue(mask, fault, "move the image to its defect's class or remove the mask")
         elif not marked and entry.label != good:
             empty.append(mask)
     notes = [f"empty masks of defective images: {_first(empty)}"] if empty else []

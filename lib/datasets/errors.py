@@ -14,7 +14,7 @@ SHOWN = 50  # faults printed in full; the rest is counted, and stands in `DataEr
 
 
 @dataclass(frozen=True, order=True)
-class Fault:
+class Issue:
     """One thing that is wrong: the file (or folder), what is wrong with it, and what to do about it."""
 
     file: str
@@ -22,20 +22,20 @@ class Fault:
     way_out: str
 
 
-class DataError(Exception):
+class DatasetError(Exception):
     """Images that cannot be used as they are; `faults` holds every fault, the message the first 50.
 
     `listed` names a file in which all of them stand, where somebody wrote one.
     """
 
-    def __init__(self, faults: Iterable[Fault], heading: str = "", listed: str = "") -> None:
+    def __init__(self, faults: Iterable[Issue], heading: str = "", listed: str = "") -> None:
         self.faults = tuple(faults)
         if not self.faults:
             raise ValueError("a DataError needs at least one fault")
         self.heading, self.listed = heading, listed
         super().__init__(heading)
 
-    def __reduce__(self) -> tuple[type[DataError], tuple[tuple[Fault, ...], str, str]]:
+    def __reduce__(self) -> tuple[type[DatasetError], tuple[tuple[Issue, ...], str, str]]:
         # Exceptions pickle by `args`; a DataError must come back whole from a worker process.
         return type(self), (self.faults, self.heading, self.listed)
 
@@ -52,7 +52,7 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
-def describe(faults: Iterable[Fault], heading: str = "", listed: str = "") -> str:
+def describe(faults: Iterable[Issue], heading: str = "", listed: str = "") -> str:
     """Return the faults as text: one line if there is one, else a table of the first 50 and a count.
 
     `listed` names the file in which all of them stand.
@@ -72,7 +72,7 @@ def describe(faults: Iterable[Fault], heading: str = "", listed: str = "") -> st
     return "\n".join(lines)
 
 
-def as_table(faults: Iterable[Fault]) -> pd.DataFrame:
+def as_table(faults: Iterable[Issue]) -> pd.DataFrame:
     """Return a DataFrame with the string columns file, fault, way_out, one row per fault (none is fine)."""
     import pandas as pd  # not for a line, which reads images without it
 

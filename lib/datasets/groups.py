@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lib.datasets.errors import Fault
+from lib.datasets.errors import Issue
 from lib.datasets.layouts import TILE_NAME
 
 TILE_GAP = (
@@ -19,7 +19,7 @@ TILE_GAP = (
 )
 
 
-def objects_of(table: pd.DataFrame) -> NDArray[np.int64]:
+def groups_of_rows(table: pd.DataFrame) -> NDArray[np.int64]:
     """Return the number, from 0, of the object that each row's image shows: its group's where known, else its own.
 
     `table` has the columns id and group (<NA> where unknown).
@@ -30,7 +30,7 @@ def objects_of(table: pd.DataFrame) -> NDArray[np.int64]:
 
 def groups_from_file(
     path: Path, ids: Sequence[str], found: Iterable[str] = ()
-) -> tuple[dict[str, str], list[Fault]]:
+) -> tuple[dict[str, str], list[Issue]]:
     """Read a CSV with the columns id and group; return each of `ids`' group, and every fault.
 
     `id` is an image's relative path, or its file name where that is unique. Each of `ids` must be listed
@@ -39,10 +39,10 @@ def groups_from_file(
     try:
         table = pd.read_csv(path, dtype=str, na_filter=False, encoding="utf-8")
     except (OSError, ValueError) as error:  # pandas' parser and decoding errors are ValueErrors
-        return {}, [Fault(str(path), f"cannot be read ({error})", "write a UTF-8 CSV with columns id,group")]
+        return {}, [Issue(str(path), f"cannot be read ({error})", "write a UTF-8 CSV with columns id,group")]
     if missing := {"id", "group"} - set(table.columns):
         fault = f"without the column {' and '.join(sorted(missing))}"
-        return {}, [Fault(str(path), fault, "write a UTF-8 CSV with columns id,group")]
+        return {}, [Issue(str(path), fault, "write a UTF-8 CSV with columns id,group")]
     known = {*ids, *found}
     by_name = defaultdict(list)
     for image in sorted(known):
@@ -54,27 +54,27 @@ def groups_from_file(
         images = [given] if given in known else by_name.get(given, [])
         if len(images) != 1:
             what = f"fits {len(images)} images" if images else "fits no image"
-            faults.append(Fault(str(path), f"id {given!r} {what}", "write the path below the data folder"))
+            faults.append(Issue(str(path), f"id {given!r} {what}", "write the path below the data folder"))
             continue
         if images[0] in listed:
-            faults.append(Fault(str(path), f"id {given!r} is listed twice", "list each image once"))
+            faults.append(Issue(str(path), f"id {given!r} is listed twice", "list each image once"))
         elif not group.strip():
-            faults.append(Fault(str(path), f"id {given!r} has an empty group", "name its group"))
+            faults.append(Issue(str(path), f"id {given!r} has an empty group", "name its group"))
         else:
             groups[images[0]] = group
         listed.add(images[0])
     for image in ids:
         if image not in listed:
-            faults.append(Fault(image, f"not listed in {path.name}", "add a row with its id and group"))
+            faults.append(Issue(image, f"not listed in {path.name}", "add a row with its id and group"))
     return {image: groups[image] for image in ids if image in groups}, faults
 
 
-def groups_from_regex(pattern: str, ids: Sequence[str]) -> tuple[dict[str, str], list[Fault]]:
+def groups_from_regex(pattern: str, ids: Sequence[str]) -> tuple[dict[str, str], list[Issue]]:
     """Search `pattern` in each id; the group is its first capture group, or else the whole match."""
     try:
         regex = re.compile(pattern)
     except re.error as error:
-        return {}, [Fault(f"--group-regex {pattern}", f"no regular expression ({error})", "correct it")]
+        return {}, [Issue(f"--group-regex {pattern}", f"no regular expression ({error})", "correct it")]
     groups: dict[str, str] = {}
     faults = []
     for image in ids:
@@ -83,7 +83,7 @@ def groups_from_regex(pattern: str, ids: Sequence[str]) -> tuple[dict[str, str],
             groups[image] = group
         else:
             way_out = "widen the expression, or list the groups in a file"
-            faults.append(Fault(image, f"--group-regex {pattern} finds no group in it", way_out))
+            faults.append(Issue(image, f"--group-regex {pattern} finds no group in it", way_out))
     return groups, faults
 
 

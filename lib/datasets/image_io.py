@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from lib.datasets.errors import DataError, Fault
+from lib.datasets.errors import DatasetError, Issue
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
 FOREIGN_SUFFIXES = frozenset({".gif", ".webp", ".heic", ".heif", ".avif", ".jp2", ".tga", ".pgm", ".ppm"})
@@ -57,9 +57,9 @@ def resize_rgb(rgb: np.ndarray, side: int, how: str = "squash") -> np.ndarray:
     return np.ascontiguousarray(fit(scaled, side, "edge"))
 
 
-def refused(path: Path, fault: str, way_out: str) -> DataError:
+def refused(path: Path, fault: str, way_out: str) -> DatasetError:
     """Return the error that refuses one file, for the caller to raise."""
-    return DataError([Fault(str(path), fault, way_out)])
+    return DatasetError([Issue(str(path), fault, way_out)])
 
 
 def read_bytes(path: Path) -> bytes:

@@ -13,7 +13,7 @@ import pandas as pd
 from PIL import Image
 from scipy import ndimage
 
-from lib.datasets.errors import DataError, Fault
+from lib.datasets.errors import DatasetError, Issue
 from lib.datasets.image_io import CONVERSION_RULE as CONVERSION_RULE
 from lib.datasets.image_io import RESIZE_RULES as RESIZE_RULES
 from lib.datasets.image_io import decode, fit, read_bytes, read_rgb, refused, resize_rgb, scaled_size, to_rgb
@@ -107,21 +107,21 @@ def load_stack(
         raise ValueError(f"out is {out.dtype} {out.shape}, but these images need uint8 {expected}")
     scaled_size(1, 1, side, how)  # refuse a bad side or rule before the first file is read
 
-    def load(row: int, path: str) -> tuple[Fault, ...]:
+    def load(row: int, path: str) -> tuple[Issue, ...]:
         try:
             out[row] = resize_rgb(read_rgb(Path(root, path)), side, how)
-        except DataError as error:
+        except DatasetError as error:
             return error.faults
         return ()
 
-    faults: list[Fault] = []
+    faults: list[Issue] = []
     with ThreadPoolExecutor(READERS) as pool:
         for found in pool.map(load, range(len(index)), index["path"]):
             faults += found
             if progress is not None:
                 progress(1)
     if faults:
-        raise DataError(faults, f"{root}: images that could be read before cannot be read now")
+        raise DatasetError(faults, f"{root}: images that could be read before cannot be read now")
     return out
 
 

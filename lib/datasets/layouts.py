@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from lib.datasets.errors import Fault
+from lib.datasets.errors import Issue
 from lib.datasets.image_io import FOREIGN_SUFFIXES, SUFFIXES
 
 LAYOUTS: dict[str, str] = {
@@ -42,8 +42,8 @@ class Listing:
     images: list[str] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
-    structural: list[Fault] = field(default_factory=list)
-    faults: list[Fault] = field(default_factory=list)
+    structural: list[Issue] = field(default_factory=list)
+    faults: list[Issue] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -69,7 +69,7 @@ def read_layout(root: Path, dataset: str = "") -> Listing:
     if not listing.entries and not listing.structural:
         known = "; ".join(LAYOUTS.values())
         listing.structural.append(
-            Fault(str(root), "no known layout", f"arrange the images as one of: {known}")
+            Issue(str(root), "no known layout", f"arrange the images as one of: {known}")
         )
     return listing
 
@@ -101,7 +101,7 @@ def walk(root: Path) -> Listing:
         except OSError as error:
             what = f"folder cannot be read ({error.strerror})"
             named = str(root) if folder == root else _name(folder, root)
-            listing.structural.append(Fault(named, what, "give yourself permission to read it"))
+            listing.structural.append(Issue(named, what, "give yourself permission to read it"))
     listing.images.sort()
     if others:
         kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
@@ -113,26 +113,26 @@ def _name(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix()
 
 
-def _fault_of(path: Path, name: str, real_root: Path) -> Fault | None:
+def _fault_of(path: Path, name: str, real_root: Path) -> Issue | None:
     """Return what is wrong with a folder or an image file before anything in it is read."""
     try:
         name.encode()
     except UnicodeEncodeError:
-        return Fault(name, "name is not valid UTF-8", "rename it")
+        return Issue(name, "name is not valid UTF-8", "rename it")
     if path.is_symlink():
         try:
             target = path.resolve(strict=True)
         except (OSError, RuntimeError):
-            return Fault(name, "broken symbolic link", "restore its target or remove it")
+            return Issue(name, "broken symbolic link", "restore its target or remove it")
         if not target.is_relative_to(real_root):
-            return Fault(name, "symbolic link that leaves the data folder", "put the real file in its place")
+            return Issue(name, "symbolic link that leaves the data folder", "put the real file in its place")
         if target.is_dir():
-            return Fault(name, "symbolic link to a folder", "put the real folder in its place")
+            return Issue(name, "symbolic link to a folder", "put the real folder in its place")
     if not path.is_dir():
         if not path.is_file():
-            return Fault(name, "not a regular file", "remove it")
+            return Issue(name, "not a regular file", "remove it")
         if path.suffix.lower() in FOREIGN_SUFFIXES:
-            return Fault(name, f"{path.suffix} images are not read", "convert it to PNG")
+            return Issue(name, f"{path.suffix} images are not read", "convert it to PNG")
     return None
 
 
@@ -178,10 +178,10 @@ def _pair_with_masks(
             listing.faults.append(_orphan(mask))
         elif len(images) > 1:
             fault = f"mask that fits several images ({', '.join(images)})"
-            listing.faults.append(Fault(mask, fault, "give images of a class different names"))
+            listing.faults.append(Issue(mask, fault, "give images of a class different names"))
         elif images[0] in mask_of:
             fault = f"second mask of {images[0]}, besides {mask_of[images[0]]}"
-            listing.faults.append(Fault(mask, fault, "keep one mask per image"))
+            listing.faults.append(Issue(mask, fault, "keep one mask per image"))
         else:
             mask_of[images[0]] = mask
     listing.entries = [Entry(image, label, mask_of.get(image)) for image, label in sorted(labels.items())]
@@ -206,9 +206,9 @@ def _stem(name: str) -> str:
     return PurePosixPath(name).with_suffix("").as_posix()
 
 
-def _outside(image: str, place: str) -> Fault:
-    return Fault(image, f"image outside {place}", "move it to its class or remove it")
+def _outside(image: str, place: str) -> Issue:
+    return Issue(image, f"image outside {place}", "move it to its class or remove it")
 
 
-def _orphan(mask: str) -> Fault:
-    return Fault(mask, "mask that fits no image", "name it after its image or remove it")
+def _orphan(mask: str) -> Issue:
+    return Issue(mask, "mask that fits no image", "name it after its image or remove it")

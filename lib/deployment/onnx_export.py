@@ -10,31 +10,31 @@ import numpy as np
 import torch
 
 import lib
-from lib.anomaly_maps.patchcore import PatchMemory
+from lib.anomaly_maps.patchcore import PatchCore
 from lib.artifacts import atomic
 from lib.classification.cross_validation import BINARY, MULTICLASS
 from lib.config import Study
 from lib.datasets.image_io import CONVERSION_RULE, RESIZE_RULES, read_rgb
 from lib.deployment.onnx_file import exported, write_onnx
-from lib.deployment.onnx_graph import Dense, DraemMaps, GuidedPooling, MemoryMaps, Nearest
-from lib.deployment.onnx_model import OUTPUTS, Chain, MapMaker, Sides
-from lib.deployment.onnx_predict import FORMAT, ChainFile, open_chain, verdicts
+from lib.deployment.onnx_graph import Dense, DraemMaps, GuidedPooling, Nearest, PatchCoreMaps
+from lib.deployment.onnx_model import OUTPUTS, MapMaker, OnnxPipeline, Sides
+from lib.deployment.onnx_predict import FORMAT, LoadedPipeline, load_pipeline, verdicts
 from lib.draem.inference import Draem
 from lib.features.map_guided_pooling import Pooling
 from lib.features.patch_embeddings import grid
 from lib.features.resnet import IMAGENET_SHA256, Backbone
 from lib.inspection.decisions import RULE, decide
-from lib.inspection.new_images import picture_measures, usual_patches
+from lib.inspection.new_images import features_of_new, usual_patches
 from lib.inspection.out_of_distribution import RULE as FOREIGN_RULE
-from lib.inspection.out_of_distribution import foreign_reasons
-from lib.inspection.production_model import Line
+from lib.inspection.out_of_distribution import ood_reasons
+from lib.inspection.production_model import ProductionModel
 from lib.inspection.threshold import Threshold
 from lib.pipeline.dataset import FINAL, index
-from lib.pipeline.detectors import SOURCES
+from lib.pipeline.detectors import DETECTORS
 from lib.pipeline.models import models
 from lib.pipeline.patches import backbone, patches_name
 from lib.pipeline.run import Run
-from lib.source import whole_library
+from lib.source import library_digest
 
 COMPARED = 200  # labelled images, at most, on which the file is compared with the study's own code
 TOLERANCE = 1e-4  # of a probability
@@ -49,7 +49,7 @@ class ExportError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Parity:
+class ExportCheck:
     """How an exported chain compares with the study's own code on labelled images, taken as if they were new.
 
     `largest` difference of a probability or score; `beyond`: images of a difference above `tolerance`; `turned`: of
@@ -72,7 +72,7 @@ class Parity:
         )
 
 
-def export_line(run: Run, line: Line, threshold: Threshold, path: Path) -> Parity:
+def export_model(run: Run, line: ProductionModel, threshold: Threshold, path: Path) -> ExportCheck:
     """Write a line with a threshold to `path`, ending in .onnx; returns how it compares with the study's own code.
 
     Raises ExportError, and leaves nothing behind, where more than 1 % of the images differ by more than 1e-4 or one
@@ -80,10 +80,10 @@ def export_line(run: Run, line: Line, threshold: Threshold, path: Path) -> Parit
     """
     if path.suffix != ".onnx":
         raise ExportError(f"{path}: name a file that ends in .onnx")
-    model, about = exported(chain_of(run, line)), metadata(run, line, threshold)
+    model, about = exported(build_pipeline(run, line)), metadata(run, line, threshold)
     with atomic(path) as partial:
         write_onnx(model, partial, about | {"parity": "null"})
-        found, unlike = compare(run, line, threshold, open_chain(partial))
+        found, unlike = compare(run, line, threshold, load_pipeline(partial))
         if found.distance > OF_DISTANCE:
             unlike.append(f"distances to the nearest labelled image differ by {found.distance:.1e}")
         if found.beyond > BEYOND * found.images or unlike:
@@ -95,12 +95,12 @@ def export_line(run: Run, line: Line, threshold: Threshold, path: Path) -> Parit
     return found
 
 
-def chain_of(run: Run, line: Line) -> Chain:
+def build_pipeline(run: Run, line: ProductionModel) -> OnnxPipeline:
     """Return the chain of a fitted line, whose models of the map source must have been fitted; on the CPU."""
     study, net = run.study, backbone(run)
     reference = line.reference
     classifiers = {task: Dense(model.columns.tolist(), model.fitted) for task, model in line.models.items()}
-    chain = Chain(
+    chain = OnnxPipeline(
         net,
         Sides(study.image_size, study.feature_size, study.patch_size),
         _maker(run),
@@ -116,14 +116,14 @@ def chain_of(run: Run, line: Line) -> Chain:
 
 def _maker(run: Run) -> MapMaker:
     reading = run.study.reading
-    source = SOURCES[reading]
+    source = DETECTORS[reading]
     parts: list[torch.nn.Module] = []
     for name in models(FINAL, reading):
         fitted = source.load(run, name)
         if isinstance(fitted, Draem):
             parts.append(DraemMaps(fitted.reconstructive, fitted.discriminative))
-        elif isinstance(fitted, PatchMemory):
-            parts.append(MemoryMaps(fitted, grid(run.study.patch_size)))
+        elif isinstance(fitted, PatchCore):
+            parts.append(PatchCoreMaps(fitted, grid(run.study.patch_size)))
         else:
             raise ExportError(f"map source {source.title}: there is no way yet to export it")
     return MapMaker(parts, "patches" if source.seen_name(run) == patches_name(run) else "pixels")
@@ -136,7 +136,7 @@ def _pooling(run: Run) -> GuidedPooling:
     return GuidedPooling(study.image_size, grid(study.patch_size), usual, pooling)
 
 
-def metadata(run: Run, line: Line, threshold: Threshold) -> dict[str, str]:
+def metadata(run: Run, line: ProductionModel, threshold: Threshold) -> dict[str, str]:
     """Return what the file says of itself: texts, and JSON where `lib.deployment.onnx_predict.JSON` says so."""
     study, net, reference = run.study, backbone(run), line.reference
     settings = study.values([item.name for item in fields(Study)])
@@ -158,7 +158,7 @@ def metadata(run: Run, line: Line, threshold: Threshold) -> dict[str, str]:
         "preset": study.preset,
         "good": line.good,
         "features": line.features,
-        "map_source": SOURCES[study.reading].title,
+        "map_source": DETECTORS[study.reading].title,
         "backbone": net.name,
         "backbone_sha256": net.sha256,
         "licence": licence(run, net),
@@ -169,7 +169,7 @@ def metadata(run: Run, line: Line, threshold: Threshold) -> dict[str, str]:
         "foreign_rule": FOREIGN_RULE,
         "outputs": "; ".join(f"{name}: {meaning}" for name, meaning in OUTPUTS.items()),
         "version": lib.__version__,
-        "code": whole_library(),
+        "code": library_digest(),
         "torch": torch.__version__,
         **{name: json.dumps(value) for name, value in plain.items()},
     }
@@ -184,7 +184,7 @@ def licence(run: Run, net: Backbone) -> str:
     else:
         told = f"backbone: {net.name}, whose licence this project does not know"
     if run.study.reading != "patch_memory":
-        file = SOURCES[run.study.reading].file(models(FINAL, run.study.reading)[0])
+        file = DETECTORS[run.study.reading].file(models(FINAL, run.study.reading)[0])
         summary = (run.store.manifest(file) or {}).get("summary", {})
         if summary.get("origin") == "trained":
             told += f"; DRAEM: trained on the product's own pictures with textures: {summary['textures']}"
@@ -193,7 +193,9 @@ def licence(run: Run, net: Backbone) -> str:
     return told
 
 
-def compare(run: Run, line: Line, threshold: Threshold, chain: ChainFile) -> tuple[Parity, list[str]]:
+def compare(
+    run: Run, line: ProductionModel, threshold: Threshold, chain: LoadedPipeline
+) -> tuple[ExportCheck, list[str]]:
     """Compare a file with the study's own code on labelled images, spread over the index, taken as if they were new.
 
     Also returns the images of another verdict that does not stand within the tolerance of the threshold's ends.
@@ -201,11 +203,11 @@ def compare(run: Run, line: Line, threshold: Threshold, chain: ChainFile) -> tup
     table = index(run)
     rows = np.linspace(0, len(table) - 1, min(COMPARED, len(table))).round().astype(int)
     names, root = table["path"].iloc[rows].astype(str).tolist(), Path(table.attrs["root"])
-    measured = picture_measures(run, root, names, line.sources)
+    measured = features_of_new(run, root, names, line.sources)
     wanted, scores = line.probabilities(measured.columns), line.scores(measured.columns)
     distances, _ = line.reference.nearest(measured.embeddings)
     sizes = table[["width", "height"]].iloc[rows].to_numpy()
-    foreign = foreign_reasons(line.reference, sizes, measured.brightness, measured.contrast, distances)
+    foreign = ood_reasons(line.reference, sizes, measured.brightness, measured.contrast, distances)
     expected, _ = decide(scores, threshold, foreign)
     found: list[str] = []
     apart, of_maps = np.empty(len(rows)), 0.0
@@ -227,4 +229,6 @@ def compare(run: Run, line: Line, threshold: Threshold, chain: ChainFile) -> tup
         for row in np.flatnonzero(turned & (ends > TOLERANCE))
     ]
     beyond = int((apart > TOLERANCE).sum())
-    return Parity(len(rows), float(apart.max()), beyond, int(turned.sum()), of_maps, of_distances), unlike
+    return ExportCheck(
+        len(rows), float(apart.max()), beyond, int(turned.sum()), of_maps, of_distances
+    ), unlike

@@ -11,13 +11,13 @@ import onnx
 import torch
 
 from lib.artifacts import atomic
-from lib.deployment.onnx_model import OUTPUTS, Chain
+from lib.deployment.onnx_model import OUTPUTS, OnnxPipeline
 from lib.deployment.onnx_predict import INPUT
 
 OPSET = 20  # of 2023: runtimes of the last years read it
 
 
-def exported(chain: Chain) -> onnx.ModelProto:
+def exported(chain: OnnxPipeline) -> onnx.ModelProto:
     """Return a chain as an ONNX model; the batch is free, the sides are fixed."""
     examples = tuple(torch.zeros(2, side, side, 3, dtype=torch.uint8) for side in chain.inputs)
     free = torch.export.Dim("n", min=1)

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lib.anomaly_maps.map_statistics import AREA_THRESHOLDS, PERCENTILES
-from lib.anomaly_maps.patchcore import PatchMemory
+from lib.anomaly_maps.patchcore import PatchCore
 from lib.classification.classifiers import Fitted
 from lib.draem.inference import fold_batchnorm
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
-from lib.features.map_guided_pooling import TEMPERATURE, Pooling, grained
+from lib.features.map_guided_pooling import TEMPERATURE, Pooling, round_to_grid
 
 
 def as_stored(values: Tensor) -> Tensor:
@@ -60,13 +60,13 @@ class DraemMaps(nn.Module):
         return as_stored(logits.softmax(dim=1)[:, 1])
 
 
-class MemoryMaps(nn.Module):
+class PatchCoreMaps(nn.Module):
     """A patch memory from patches (n, C, h, w) to maps (n, side, side)."""
 
     known: Tensor
     squares: Tensor
 
-    def __init__(self, memory: PatchMemory, places: int) -> None:
+    def __init__(self, memory: PatchCore, places: int) -> None:
         super().__init__()
         known = memory.patches.cpu().float()
         self.register_buffer("known", known.T.contiguous())
@@ -108,7 +108,7 @@ class MapPicture(nn.Module):
 
 
 class MapStatistics(nn.Module):
-    """Maps (n, side, side) to their summary (n, S), columns as `lib.anomaly_maps.map_statistics.STATISTICS` names them."""
+    """Maps (n, side, side) to their summary (n, S), columns as in `map_statistics.STATISTICS`."""
 
     def __init__(self, side: int) -> None:
         super().__init__()
@@ -154,7 +154,7 @@ class GuidedPooling(nn.Module):
         pooled = weights @ flat
         if self.pooling.against == "rest":
             others = (1 - weights / weights.amax(dim=2, keepdim=True)).clamp(min=0)
-            pooled = grained(pooled - (others / others.sum(dim=2, keepdim=True).clamp(min=1)) @ flat)
+            pooled = round_to_grid(pooled - (others / others.sum(dim=2, keepdim=True).clamp(min=1)) @ flat)
         return pooled.flatten(1)
 
     def _weights(self, anomaly: Tensor) -> Tensor:

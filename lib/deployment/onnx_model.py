@@ -1,4 +1,4 @@
-"""The whole chain as one module: pictures in, probabilities, maps and distances out; what `lib.deployment.onnx_export` writes."""
+"""The exported pipeline as one torch module: images in, probabilities, maps and distances out."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class MapMaker(nn.Module):
         return as_stored(total / len(self.models))
 
 
-class Chain(nn.Module):
+class OnnxPipeline(nn.Module):
     """From pictures to everything in `OUTPUTS`.
 
     `maker`: the map source of the study. `sources`: where the classifier's columns come from, in the order in which

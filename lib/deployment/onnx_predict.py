@@ -21,11 +21,11 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from lib.artifacts import write_text
-from lib.datasets.errors import DataError, Fault, printable
+from lib.datasets.errors import DatasetError, Issue, printable
 from lib.datasets.image_io import FOREIGN_SUFFIXES, SUFFIXES, read_rgb, resize_rgb
 from lib.datasets.layouts import GROUND_TRUTH
-from lib.inspection.decisions import FOREIGN, REFUSED, Ends, called, decide, in_words
-from lib.inspection.out_of_distribution import Limits, exposure, foreign_reasons
+from lib.inspection.decisions import OOD, REFUSED, ThresholdRange, decide, describe_reason, predicted_class
+from lib.inspection.out_of_distribution import Limits, brightness_contrast, ood_reasons
 
 FORMAT = "inspection-chain-1"  # what metadata of this kind hold
 JSON = ("classes", "feature_size", "foreign", "parity", "settings", "stand_in", "threshold")
@@ -35,13 +35,13 @@ INPUT = "pictures_"  # and a side: the name of an input that takes pictures (n, 
 MEASURES = ("width", "height", "brightness", "contrast")
 
 
-class ChainError(ValueError):
+class ModelFileError(ValueError):
     """The file is no chain that this program can run; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What a chain says of n pictures: `outputs` by name (`lib.deployment.onnx_model.OUTPUTS`), sizes (n, 2), exposure (n,)."""
+    """What a chain says of n pictures: `outputs` by name (`onnx_model.OUTPUTS`), sizes (n, 2), exposure (n,)."""
 
     outputs: Mapping[str, NDArray[np.float32]]
     sizes: NDArray[np.int64]
@@ -50,7 +50,7 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class ChainFile:
+class LoadedPipeline:
     """An exported chain, ready to run."""
 
     session: onnxruntime.InferenceSession
@@ -72,52 +72,52 @@ class ChainFile:
         how = self.about["resize"]
         stacks = {side: np.stack([resize_rgb(rgb, side, how) for rgb in pictures]) for side in self.sides}
         sizes = np.array([(rgb.shape[1], rgb.shape[0]) for rgb in pictures], dtype=np.int64)
-        return Scored(self.run(stacks), sizes, *exposure(stacks[self.about["feature_size"]]))
+        return Scored(self.run(stacks), sizes, *brightness_contrast(stacks[self.about["feature_size"]]))
 
 
-def open_chain(path: Path, threads: int = 1) -> ChainFile:
+def load_pipeline(path: Path, threads: int = 1) -> LoadedPipeline:
     """Load an exported chain to run on so many threads; raises ChainError for another or a damaged file."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 4  # what is wrong is raised
     options.add_session_config_entry("session.set_denormal_as_zero", "1")  # tiny numbers slow a CPU tenfold
     if not path.is_file():
-        raise ChainError(f"{path}: no such file; export one with run_all.py --export")
+        raise ModelFileError(f"{path}: no such file; export one with run_all.py --export")
     try:
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own, of many kinds
         first = str(error).strip().splitlines()[0]
-        raise ChainError(f"{path}: damaged or no ONNX file ({first}); export it again") from error
+        raise ModelFileError(f"{path}: damaged or no ONNX file ({first}); export it again") from error
     told = session.get_modelmeta().custom_metadata_map
     if told.get("format") != FORMAT:
-        raise ChainError(
+        raise ModelFileError(
             f"{path}: an ONNX file, but no chain of this kind (its format is {told.get('format', 'not given')!r}, "
             f"expected {FORMAT!r}); export it again"
         )
     if missing := sorted({*JSON, *TEXTS} - set(told)):
-        raise ChainError(f"{path}: its metadata lack {', '.join(missing)}; export it again")
+        raise ModelFileError(f"{path}: its metadata lack {', '.join(missing)}; export it again")
     try:
         about = {name: json.loads(text) if name in JSON else text for name, text in told.items()}
     except ValueError as error:
-        raise ChainError(f"{path}: its metadata are damaged ({error}); export it again") from error
-    return ChainFile(session, about)
+        raise ModelFileError(f"{path}: its metadata are damaged ({error}); export it again") from error
+    return LoadedPipeline(session, about)
 
 
-def verdicts(chain: ChainFile, names: Sequence[str], scored: Scored) -> list[dict[str, Any]]:
+def verdicts(chain: LoadedPipeline, names: Sequence[str], scored: Scored) -> list[dict[str, Any]]:
     """Return one row per picture, with columns of the notebook's verdicts: see `columns`."""
     limits, threshold, classes = chain.about["foreign"], chain.about["threshold"], chain.about["classes"]
-    ends, outputs = Ends(threshold["low"], threshold["high"]), scored.outputs
+    ends, outputs = ThresholdRange(threshold["low"], threshold["high"]), scored.outputs
     allowed = Limits(limits["limit"], limits["ranges"])
-    foreign = foreign_reasons(
+    foreign = ood_reasons(
         allowed, scored.sizes, scored.brightness, scored.contrast, outputs["distance"].astype(np.float64)
     )
     found, reasons = decide(outputs["score"], ends, foreign)
-    place = called(outputs["probabilities"], found)
-    words = in_words(outputs["score"], ends, reasons, foreign)
+    place = predicted_class(outputs["probabilities"], found)
+    words = describe_reason(outputs["score"], ends, reasons, foreign)
     rows = []
     for row, name in enumerate(names):
         chances = [float(chance) for chance in outputs["probabilities"][row]]
-        strange = reasons[row] == FOREIGN
+        strange = reasons[row] == OOD
         told: dict[str, Any] = {
             "file": name,
             "verdict": found[row],
@@ -134,21 +134,21 @@ def verdicts(chain: ChainFile, names: Sequence[str], scored: Scored) -> list[dic
     return rows
 
 
-def columns(chain: ChainFile) -> list[str]:
+def columns(chain: LoadedPipeline) -> list[str]:
     """Return the columns of a table of verdicts."""
     before = ["file", "verdict", "reason", "details", "score", "class", "probability"]
     return before + [f"p:{name}" for name in chain.about["classes"]] + ["map_score", "distance", *MEASURES]
 
 
-def judge_files(chain: ChainFile, files: Sequence[Path], batch: int = 16) -> Iterator[dict[str, Any]]:
+def judge_files(chain: LoadedPipeline, files: Sequence[Path], batch: int = 16) -> Iterator[dict[str, Any]]:
     """Yield one row per file, in their order; a file that cannot be used is `refused`, and the rest goes on."""
     for start in range(0, len(files), batch):
         read: dict[Path, NDArray[np.uint8]] = {}
-        refused: dict[Path, Fault] = {}
+        refused: dict[Path, Issue] = {}
         for path in files[start : start + batch]:
             try:
                 read[path] = read_rgb(path)
-            except DataError as error:
+            except DatasetError as error:
                 refused[path] = error.faults[0]
         names = [printable(str(path)) for path in read]
         judged = verdicts(chain, names, chain.score(list(read.values()))) if read else []
@@ -193,8 +193,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.threads < 1 or options.batch < 1:
         parser.error(f"--threads {options.threads}, --batch {options.batch}: must be at least 1")
     try:
-        chain = open_chain(options.chain, options.threads)
-    except ChainError as error:
+        chain = load_pipeline(options.chain, options.threads)
+    except ModelFileError as error:
         print(error, file=sys.stderr)
         return 2
     files = pictures_in(options.pictures)
@@ -214,7 +214,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 2 if counted[REFUSED] == len(rows) else 1 if counted[REFUSED] else 0
 
 
-def promise(chain: ChainFile) -> str:
+def promise(chain: LoadedPipeline) -> str:
     """Return in words what the threshold is expected to do, and to what it belongs."""
     about, told = chain.about, chain.about["threshold"]
     drawn = ", drawn stand-ins: not a real product" if about["stand_in"] else ""
@@ -228,7 +228,7 @@ def promise(chain: ChainFile) -> str:
     )
 
 
-def as_csv(chain: ChainFile, rows: Sequence[Mapping[str, Any]]) -> str:
+def as_csv(chain: LoadedPipeline, rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the rows as CSV."""
     text = io.StringIO()
     table = csv.DictWriter(text, columns(chain), restval="", lineterminator="\n")
@@ -237,7 +237,7 @@ def as_csv(chain: ChainFile, rows: Sequence[Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
-def _row_of(fault: Fault) -> dict[str, Any]:
+def _row_of(fault: Issue) -> dict[str, Any]:
     reason, details = printable(fault.fault), printable(fault.way_out)
     return {"file": printable(fault.file), "verdict": REFUSED, "reason": reason, "details": details}
 

@@ -17,7 +17,7 @@ LEVELS = 256
 DRAWS = 3  # uniform numbers that one change needs at most
 
 
-class Change(IntEnum):
+class Augmentation(IntEnum):
     """The augmenters, in the order of the official list."""
 
     GAMMA = 0
@@ -32,9 +32,9 @@ class Change(IntEnum):
     ROTATE = 9
 
 
-def draw_changes(images: int, generator: torch.Generator, per_image: int = 3) -> Tensor:
+def sample_augmentations(images: int, generator: torch.Generator, per_image: int = 3) -> Tensor:
     """Return (images, per_image) indices of `Change`, drawn for each image without replacement."""
-    return torch.rand(images, len(Change), generator=generator).argsort(dim=1)[:, :per_image]
+    return torch.rand(images, len(Augmentation), generator=generator).argsort(dim=1)[:, :per_image]
 
 
 def augment(textures: Tensor, changes: Tensor, draws: Tensor) -> Tensor:
@@ -226,18 +226,18 @@ def turn(images: Tensor, u: Tensor) -> Tensor:
 
 
 _CURVES: dict[int, Callable[[Tensor], Tensor]] = {
-    Change.GAMMA: gamma_curve,
-    Change.BRIGHTNESS: brightness_curve,
-    Change.SOLARIZE: solarize_curve,
-    Change.POSTERIZE: posterize_curve,
-    Change.INVERT: invert_curve,
+    Augmentation.GAMMA: gamma_curve,
+    Augmentation.BRIGHTNESS: brightness_curve,
+    Augmentation.SOLARIZE: solarize_curve,
+    Augmentation.POSTERIZE: posterize_curve,
+    Augmentation.INVERT: invert_curve,
 }
 _BY_HISTOGRAM: dict[int, Callable[[Tensor, Tensor], Tensor]] = {
-    Change.AUTOCONTRAST: autocontrast_curve,
-    Change.EQUALIZE: equalize_curve,
+    Augmentation.AUTOCONTRAST: autocontrast_curve,
+    Augmentation.EQUALIZE: equalize_curve,
 }
 _SPATIAL: dict[int, Callable[[Tensor, Tensor], Tensor]] = {
-    Change.SHARPNESS: sharpness,
-    Change.HUE: hue_and_saturation,
-    Change.ROTATE: turn,
+    Augmentation.SHARPNESS: sharpness,
+    Augmentation.HUE: hue_and_saturation,
+    Augmentation.ROTATE: turn,
 }

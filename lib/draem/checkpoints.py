@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lib.artifacts import write_bytes
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork, widths_of
-from lib.tensors import load_state
+from lib.tensors import load_state_dict
 
 FORMAT = "draem-1"
 _PREFIXES = ("reconstructive.", "discriminative.")
@@ -80,8 +80,8 @@ def import_official(folder: Path) -> tuple[ReconstructiveNetwork, Discriminative
             f"{folder}: expected one *_seg.pckl and one other *.pckl, found {found}; keep one model per folder"
         )
     try:
-        reconstructive = _swap_reconstructive(load_state(reconstructing[0]))
-        discriminative = _swap_discriminative(load_state(segmenting[0]))
+        reconstructive = _swap_reconstructive(load_state_dict(reconstructing[0]))
+        discriminative = _swap_discriminative(load_state_dict(segmenting[0]))
         return _networks(reconstructive, discriminative, str(folder))
     except ValueError as error:
         raise ValueError(

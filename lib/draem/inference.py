@@ -16,7 +16,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from lib.draem.checkpoints import load_draem, save_draem
 from lib.draem.losses import image_score
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork, check_sides
-from lib.torch_utils import flushed_denormals, tf32
+from lib.torch_utils import allow_tf32, flush_denormals
 
 # CPU: flat from here on (one thread, widths 16/8, 64 px: 12.5 ms per image at batch 1, 7.4 at 16, 7.9 at 64).
 # GPU: a guess at what fills one, unmeasured.
@@ -87,7 +87,7 @@ def anomaly_maps(
     second = fold_batchnorm(discriminative).to(device).to(memory_format=torch.channels_last)
     scores = np.empty(count, np.float32)
     done = 0
-    with torch.inference_mode(), flushed_denormals(), tf32(False):
+    with torch.inference_mode(), flush_denormals(), allow_tf32(False):
         while done < count:
             chosen = slice(done, min(done + batch, count))
             try:

@@ -12,7 +12,7 @@ SCALES = (1, 2, 4, 8, 16, 32)  # cells per axis: 2^0 .. 2^5
 NODES = SCALES[-1] + 1
 
 
-def perlin(angles: Tensor, shape: tuple[int, int]) -> Tensor:
+def perlin_noise(angles: Tensor, shape: tuple[int, int]) -> Tensor:
     """Return Perlin noise (H,W), about [-1,1], from gradient angles (rows+1, columns+1) in radians.
 
     `angles[i, j]` stands at grid node (i, j); its gradient (cos, sin) multiplies (row offset, column offset).

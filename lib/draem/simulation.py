@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
 
-from lib.draem.augmentation import DRAWS, augment, draw_changes, rotate
+from lib.draem.augmentation import DRAWS, augment, rotate, sample_augmentations
 from lib.draem.perlin import NODES, SCALES, perlin_batch
 
 ROTATED, ANOMALOUS = 0.3, 0.5  # probabilities
@@ -36,7 +36,7 @@ def simulate(images: Tensor, textures: Tensor, generator: torch.Generator) -> Si
     count, _, height, width = images.shape
     device = images.device
     u = torch.rand(count, 8, generator=generator)
-    changes = draw_changes(count, generator)
+    changes = sample_augmentations(count, generator)
     draws = torch.rand(count, changes.shape[1], DRAWS, generator=generator)
     angles = torch.rand(count, NODES, NODES, generator=generator) * (2 * torch.pi)
 

@@ -21,8 +21,8 @@ from lib.artifacts import write_bytes
 from lib.draem.losses import focal_loss, l2_loss, ssim_loss
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork, check_sides
 from lib.draem.simulation import resize_textures, simulate
-from lib.tensors import load_plain
-from lib.torch_utils import flushed_denormals, tf32
+from lib.tensors import load_weights_only
+from lib.torch_utils import allow_tf32, flush_denormals
 
 HISTORY_ROWS = 200
 CHECKPOINT_SECONDS = 60.0  # a run that is killed loses no more than that
@@ -104,7 +104,7 @@ def train(
     if checkpoint is not None and checkpoint.exists():
         run.load(checkpoint)
     try:
-        with flushed_denormals(), tf32(settings.precision in ("auto", "tf32")):
+        with flush_denormals(), allow_tf32(settings.precision in ("auto", "tf32")):
             run.go(checkpoint, progress)
     except torch.cuda.OutOfMemoryError as error:
         raise RuntimeError(
@@ -278,7 +278,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         content = path.read_bytes()
         if hashlib.sha256(memoryview(content)[32:]).digest() != content[:32]:
             raise ValueError("its bytes are not those that were written")
-        state = load_plain(path, content[32:])
+        state = load_weights_only(path, content[32:])
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} is not a readable training checkpoint ({error}): delete it") from error
     if not isinstance(state, dict) or "fingerprint" not in state or "optimiser" not in state:

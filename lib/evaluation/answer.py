@@ -8,13 +8,13 @@ import pandas as pd
 
 from lib.evaluation.bootstrap import Interval, bootstrap_difference
 from lib.evaluation.metrics import ALL, POOLED, SPOKEN, summary
-from lib.evaluation.results import Evidence
+from lib.evaluation.results import StudyResults
 
 METRIC = "weighted_auc"
 GUIDE = "guided_all"
 
 
-def answers(evidence: Evidence) -> pd.DataFrame:
+def headlines(evidence: StudyResults) -> pd.DataFrame:
     """Return two or three sentences per data set: columns dataset, answer."""
     names = list(dict.fromkeys(evidence.mine["dataset"]))
     return pd.DataFrame(
@@ -22,7 +22,7 @@ def answers(evidence: Evidence) -> pd.DataFrame:
     )
 
 
-def _answer(evidence: Evidence, dataset: str) -> Iterator[str]:
+def _answer(evidence: StudyResults, dataset: str) -> Iterator[str]:
     good, study = evidence.good[dataset], evidence.study
     whole = evidence.basis[evidence.basis["dataset"] == dataset]
     if not {"image", "both"} <= set(whole["features"]):

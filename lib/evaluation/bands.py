@@ -9,9 +9,21 @@ import pandas as pd
 
 from lib.classification.feature_sets import MAIN
 from lib.evaluation.bootstrap import samples
-from lib.evaluation.metrics import ALL, RECALL_AT, check_predictions, decisions, defect_classes, good_of
+from lib.evaluation.metrics import (
+    ALL,
+    RECALL_AT_5_FPR,
+    binary_predictions,
+    check_predictions,
+    defect_classes,
+    good_class,
+)
 
-_DECIDED = ("defect_recall", "false_reject_rate", "binary_auc", RECALL_AT)  # by the study's binary decision
+_DECIDED = (
+    "defect_recall",
+    "false_reject_rate",
+    "binary_auc",
+    RECALL_AT_5_FPR,
+)  # by the study's binary decision
 
 
 def bands(
@@ -34,10 +46,10 @@ def bands(
     rows = []
     main = predictions[predictions["features"].isin(MAIN)]
     for (dataset, scheme, keep), cell in main.groupby(["dataset", "scheme", "keep"], sort=False):
-        name, present = good_of(good, str(dataset)), [one for one in MAIN if one in set(cell["features"])]
+        name, present = good_class(good, str(dataset)), [one for one in MAIN if one in set(cell["features"])]
         where = {"dataset": dataset, "scheme": scheme, "keep": keep}
         for metric in metrics:
-            part = decisions(cell, binary) if metric in _DECIDED else decisions(cell)
+            part = binary_predictions(cell, binary) if metric in _DECIDED else binary_predictions(cell)
             for label in defect_classes(cell, name) if by_class else [ALL]:
                 for features, sampled in samples(part, metric, present, name, seed, n, label).items():
                     low, high = _ends(sampled[1:])

@@ -9,15 +9,15 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
-from lib.datasets.groups import objects_of
+from lib.datasets.groups import groups_of_rows
 from lib.evaluation.metrics import (
     ALL,
-    RATE,
-    RECALL_AT,
+    FPR_LIMIT,
+    RECALL_AT_5_FPR,
     class_probabilities,
     defect_classes,
     defect_scores,
-    refuse_gaps,
+    require_probabilities,
 )
 
 _CHUNK = 250  # samples held in memory at once
@@ -65,7 +65,7 @@ def samples(
     rows = {name: _ordered(frame, name) for name in features}
     for name in features:
         _refuse_unpaired(rows[features[0]], rows[name], features[0], name)
-    cluster = objects_of(rows[features[0]])
+    cluster = groups_of_rows(rows[features[0]])
     draws = _draws(int(cluster.max()) + 1, n, seed)
     return {name: _resampled(rows[name], metric, good, label, cluster, draws) for name in features}
 
@@ -80,7 +80,7 @@ def all_intervals(
         rows = {name: _ordered(frame, name) for name in used}
         for a, b in pairs:
             _refuse_unpaired(rows[a], rows[b], a, b)
-        cluster = objects_of(rows[used[0]])
+        cluster = groups_of_rows(rows[used[0]])
         draws = _draws(int(cluster.max()) + 1, n, seed)
         for label in _labels(metric, defect_classes(frame, good)):
             sampled = {name: _resampled(rows[name], metric, good, label, cluster, draws) for name in used}
@@ -94,7 +94,7 @@ def _labels(metric: str, defects: list[str]) -> list[str]:
         "class_recall": defects,
         "defect_recall": [*defects, ALL],
         "weighted_auc": [ALL],
-        RECALL_AT: [ALL],
+        RECALL_AT_5_FPR: [ALL],
     }
     return labels[metric]
 
@@ -132,7 +132,7 @@ def _resampled(
     parts = [repeats == repeat for repeat in np.unique(repeats)]
     if metric == "weighted_auc":
         scores = class_probabilities(rows)
-        refuse_gaps(rows, scores, sorted(set(truth)))
+        require_probabilities(rows, scores, sorted(set(truth)))
         areas = [_sampled_auc(scores[part], truth[part], cluster[part], draws) for part in parts]
         return np.mean(areas, axis=0)
     if metric == "binary_auc":
@@ -140,7 +140,7 @@ def _resampled(
         chances = pd.DataFrame({"yes": chance, "no": -chance})  # one curve, read from both sides
         areas = [_sampled_auc(chances[part], bad[part], cluster[part], draws) for part in parts]
         return np.mean(areas, axis=0)
-    if metric == RECALL_AT:
+    if metric == RECALL_AT_5_FPR:
         score, bad = defect_scores(rows, good), truth != good
         shares = [_sampled_recall_at(score[part], bad[part], cluster[part], draws) for part in parts]
         return np.mean(shares, axis=0)
@@ -153,7 +153,7 @@ def _resampled(
     if among is None or hits is None:
         raise ValueError(
             f"unknown metric {metric!r}: class_recall, defect_recall, false_reject_rate, "
-            f"weighted_auc, binary_auc, {RECALL_AT}"
+            f"weighted_auc, binary_auc, {RECALL_AT_5_FPR}"
         )
     size = draws.shape[1]
     hit = draws @ np.bincount(cluster[among & hits], minlength=size)
@@ -196,7 +196,7 @@ def _sampled_recall_at(
         weights = draws[part].T[cluster[order]].astype(float)
         rejected, caught = ((weights * among).cumsum(axis=0)[ends] for among in (~bad, bad))
         passed = np.vstack([np.zeros(caught.shape[1]), caught])
-        allowed = (rejected <= RATE * rejected[-1] + 1e-9).sum(axis=0)
+        allowed = (rejected <= FPR_LIMIT * rejected[-1] + 1e-9).sum(axis=0)
         best = passed[allowed, np.arange(len(allowed))]
         defined = (rejected[-1] > 0) & (caught[-1] > 0)
         found[part] = np.divide(best, caught[-1], out=np.full(len(best), np.nan), where=defined)

@@ -8,17 +8,17 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from lib.classification.feature_sets import CHEAP_GUIDED
+from lib.classification.feature_sets import LINEAR_GUIDED
 from lib.evaluation.bootstrap import Interval, bootstrap_difference
-from lib.evaluation.guides import guide_said, source_said
-from lib.evaluation.metrics import ALL, BASELINES, FEATURE_SETS, POOLED, RATE, RECALL_AT, SPOKEN
+from lib.evaluation.guides import describe_guided, describe_source_comparison
+from lib.evaluation.metrics import ALL, BASELINES, FEATURE_SETS, FPR_LIMIT, POOLED, RECALL_AT_5_FPR, SPOKEN
 from lib.evaluation.operating_points import CONFORMAL, TRAINING
 from lib.evaluation.published_results import display_name, is_synthetic
-from lib.evaluation.results import Evidence
+from lib.evaluation.results import StudyResults
 from lib.reporting.comparisons import shown_p
 from lib.reporting.display import escaped
 from lib.reporting.economy import shown_need
-from lib.reporting.map_fit import AS_WRITTEN, READINGS, believed
+from lib.reporting.map_fit import AS_WRITTEN, READINGS, choose_map_fit
 
 HELP = "Does the map help?"
 FOLDS = "Which folds are to be believed?"
@@ -30,7 +30,7 @@ COST = "What does a required recall cost?"
 LABELS = "How many labelled defects does it take?"
 
 
-def conclusions(evidence: Evidence) -> pd.DataFrame:
+def findings(evidence: StudyResults) -> pd.DataFrame:
     """Return the conclusions: columns dataset, question, answer (sentences)."""
     rows = []
     for dataset in dict.fromkeys(evidence.mine["dataset"]):
@@ -40,8 +40,8 @@ def conclusions(evidence: Evidence) -> pd.DataFrame:
             HELP: _help(evidence, dataset),
             FOLDS: _folds(evidence, dataset),
             MAPS: _maps(evidence, dataset, scheme),
-            SOURCE: source_said(evidence, dataset),
-            GUIDE: guide_said(evidence, dataset),
+            SOURCE: describe_source_comparison(evidence, dataset),
+            GUIDE: describe_guided(evidence, dataset),
             SIMPLER: _simpler(evidence, dataset),
             COST: _cost(evidence, dataset),
             LABELS: _labels(evidence, dataset),
@@ -61,7 +61,7 @@ def page(table: pd.DataFrame) -> Markdown:
     return Markdown("\n\n".join(parts))
 
 
-def _help(evidence: Evidence, dataset: str) -> Iterator[str]:
+def _help(evidence: StudyResults, dataset: str) -> Iterator[str]:
     table = evidence.compared[evidence.compared["dataset"] == dataset]
     area = _row(table, "weighted_auc", "both", "image")
     if area is None:
@@ -97,10 +97,10 @@ def _help(evidence: Evidence, dataset: str) -> Iterator[str]:
         + "."
     )
     deciding = part[part["task"] == ("multiclass" if binary == "collapsed" else "binary")]
-    gain = bootstrap_difference(deciding, RECALL_AT, "both", "image", good, evidence.study.seed)
+    gain = bootstrap_difference(deciding, RECALL_AT_5_FPR, "both", "image", good, evidence.study.seed)
     yield (
-        f"At the same {RATE:.0%} false rejects: {known['both', RECALL_AT]:.1%} with the map, "
-        f"{known['image', RECALL_AT]:.1%} "
+        f"At the same {FPR_LIMIT:.0%} false rejects: {known['both', RECALL_AT_5_FPR]:.1%} with the map, "
+        f"{known['image', RECALL_AT_5_FPR]:.1%} "
         f"without, {100 * gain.difference:+z.1f} points (95 % interval {100 * gain.low:+z.1f} to "
         f"{100 * gain.high:+z.1f})."
     )
@@ -136,7 +136,7 @@ def _verdict(row: pd.Series, alpha: float) -> str:
     return f"{rule}, and the interval holds zero: no difference is shown."
 
 
-def _folds(evidence: Evidence, dataset: str) -> Iterator[str]:
+def _folds(evidence: StudyResults, dataset: str) -> Iterator[str]:
     found = evidence.found[(evidence.found["dataset"] == dataset) & (evidence.found["keep"] == 1.0)]
     schemes = set(found["scheme"])
     if found["group"].isna().all():
@@ -180,7 +180,7 @@ def _folds(evidence: Evidence, dataset: str) -> Iterator[str]:
         )
 
 
-def _maps(evidence: Evidence, dataset: str, scheme: str) -> Iterator[str]:
+def _maps(evidence: StudyResults, dataset: str, scheme: str) -> Iterator[str]:
     study = evidence.study
     mine = {place[2]: gap for place, gap in evidence.excess.items() if place[:2] == (dataset, scheme)}
     if not mine and study.reading == "patch_memory":
@@ -206,7 +206,7 @@ def _maps(evidence: Evidence, dataset: str, scheme: str) -> Iterator[str]:
                 f"{100 * rejects.difference:+z.1f} points (95 % interval "
                 f"{100 * rejects.low:+z.1f} to {100 * rejects.high:+z.1f}), AUC {gap.auc:+z.3f}."
             )
-    reading = believed(evidence.excess, dataset, scheme, study.map_fit)
+    reading = choose_map_fit(evidence.excess, dataset, scheme, study.map_fit)
     if any(gap.trap for gap in mine.values()):
         yield (
             "So as written the classifier takes good images that the map source has not seen for defective, and ranks "
@@ -224,7 +224,7 @@ def _maps(evidence: Evidence, dataset: str, scheme: str) -> Iterator[str]:
         )
 
 
-def _simpler(evidence: Evidence, dataset: str) -> Iterator[str]:
+def _simpler(evidence: StudyResults, dataset: str) -> Iterator[str]:
     table = evidence.versus[evidence.versus["dataset"] == dataset]
     areas = table[(table["metric"] == "weighted_auc") & table["a"].isin(BASELINES)]
     if areas.empty:
@@ -248,17 +248,17 @@ def _simpler(evidence: Evidence, dataset: str) -> Iterator[str]:
         yield "So nothing simpler that was tried does as well."
     else:
         best = as_well.sort_values("value_a").iloc[-1]
-        at = table[(table["metric"] == RECALL_AT) & (table["a"] == best["a"])].iloc[0]
+        at = table[(table["metric"] == RECALL_AT_5_FPR) & (table["a"] == best["a"])].iloc[0]
         yield (
-            f"So yes, as far as the AUC shows: {SPOKEN[best['a']]}. At {RATE:.0%} false rejects the defect "
+            f"So yes, as far as the AUC shows: {SPOKEN[best['a']]}. At {FPR_LIMIT:.0%} false rejects the defect "
             "recall is then "
             f"{at['value_a']:.1%} against {at['value_b']:.1%}."
         )
 
 
-def _cost(evidence: Evidence, dataset: str) -> Iterator[str]:
+def _cost(evidence: StudyResults, dataset: str) -> Iterator[str]:
     points = evidence.points[(evidence.points["dataset"] == dataset) & (evidence.points["class"] == ALL)]
-    points = points[points["features"].isin((*FEATURE_SETS, *CHEAP_GUIDED))]
+    points = points[points["features"].isin((*FEATURE_SETS, *LINEAR_GUIDED))]
     chosen = points[(points["method"] == TRAINING) & points["caught"].notna()]
     if chosen.empty:
         yield (
@@ -299,18 +299,18 @@ def _cost(evidence: Evidence, dataset: str) -> Iterator[str]:
         yield "There are enough calibration defects for a conformal bound on every required recall."
 
 
-def _labels(evidence: Evidence, dataset: str) -> Iterator[str]:
+def _labels(evidence: StudyResults, dataset: str) -> Iterator[str]:
     needs = evidence.economy.needs[evidence.economy.needs["dataset"] == dataset]
     if needs.empty:
         yield "The share of defects kept was not varied for the image and another feature set: no answer."
         return
     full = needs[needs["reference"] == needs["reference"].max()]
-    full = full[full["features"].isin((*FEATURE_SETS, *CHEAP_GUIDED))]
+    full = full[full["features"].isin((*FEATURE_SETS, *LINEAR_GUIDED))]
     count = full["reference"].iloc[0]
     yield (
         f"With {count:.0f} labelled defects in training the image finds {full['target'].iloc[0]:.1%} of the "
         "defects at "
-        f"{RATE:.0%} false rejects."
+        f"{FPR_LIMIT:.0%} false rejects."
     )
     for row in full.to_dict("records"):
         yield f"Labelled defects for the same with {SPOKEN[row['features']]}: {shown_need(row)}."

@@ -6,14 +6,22 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from lib.classification.feature_sets import TOGETHER
+from lib.classification.feature_sets import COMBINED_DETECTORS
 from lib.evaluation.bootstrap import Interval, bootstrap_difference
-from lib.evaluation.metrics import ALL, GUIDED, POOLED, RATE, RECALL_AT, decisions, summary
-from lib.evaluation.results import Evidence
+from lib.evaluation.metrics import (
+    ALL,
+    FPR_LIMIT,
+    GUIDED,
+    POOLED,
+    RECALL_AT_5_FPR,
+    binary_predictions,
+    summary,
+)
+from lib.evaluation.results import StudyResults
 from lib.reporting.names import MAKERS, SPOKEN
 
 
-def guide_said(evidence: Evidence, dataset: str) -> Iterator[str]:
+def describe_guided(evidence: StudyResults, dataset: str) -> Iterator[str]:
     """Say what the image's own features where the map points gain against image and map as the paper combines them."""
     rows = evidence.basis[evidence.basis["dataset"] == dataset]
     present = [name for name in GUIDED if name in set(rows["features"])]
@@ -22,16 +30,16 @@ def guide_said(evidence: Evidence, dataset: str) -> Iterator[str]:
         return
     good, study = evidence.good[dataset], evidence.study
     at = _recalls(rows, good, study.binary)
-    deciding = decisions(rows, study.binary)
+    deciding = binary_predictions(rows, study.binary)
     for name in present:
-        gap = bootstrap_difference(deciding, RECALL_AT, name, "both", good, study.seed)
+        gap = bootstrap_difference(deciding, RECALL_AT_5_FPR, name, "both", good, study.seed)
         yield (
-            f"With {SPOKEN[name]}, {at[name]:.1%} of the defects at {RATE:.0%} false rejects; image and map as the "
-            f"paper combines them, {at['both']:.1%} ({_points(gap)}): {_verdict(gap)}."
+            f"With {SPOKEN[name]}, {at[name]:.1%} of the defects at {FPR_LIMIT:.0%} false rejects; image and map as "
+            f"the paper combines them, {at['both']:.1%} ({_points(gap)}): {_verdict(gap)}."
         )
 
 
-def source_said(evidence: Evidence, dataset: str) -> Iterator[str]:
+def describe_source_comparison(evidence: StudyResults, dataset: str) -> Iterator[str]:
     """Say which of the two map sources serves the classifiers better, and whether both do better than one."""
     other = evidence.sources
     other = other[other["dataset"] == dataset] if len(other) else other
@@ -49,21 +57,23 @@ def source_said(evidence: Evidence, dataset: str) -> Iterator[str]:
         both = pd.concat(
             [part.assign(features=maker) for part, maker in zip(pair, (mine, theirs), strict=True)]
         )
-        gap = bootstrap_difference(decisions(both, study.binary), RECALL_AT, theirs, mine, good, study.seed)
+        gap = bootstrap_difference(
+            binary_predictions(both, study.binary), RECALL_AT_5_FPR, theirs, mine, good, study.seed
+        )
         values = {
             maker: _recalls(part, good, study.binary)[name]
             for part, maker in zip(pair, (mine, theirs), strict=True)
         }
         yield (
-            f"With {SPOKEN[name]}: {values[mine]:.1%} of the defects at {RATE:.0%} false rejects with maps by {mine}, "
-            f"{values[theirs]:.1%} by {theirs} ({_points(gap)}), {_verdict(gap)}."
+            f"With {SPOKEN[name]}: {values[mine]:.1%} of the defects at {FPR_LIMIT:.0%} false rejects with maps by "
+            f"{mine}, {values[theirs]:.1%} by {theirs} ({_points(gap)}), {_verdict(gap)}."
         )
-    for together, alone in TOGETHER.items():
+    for together, alone in COMBINED_DETECTORS.items():
         rows = pd.concat([other[other["features"] == together], main[main["features"] == alone]])
         if rows["features"].nunique() < 2:
             continue
         gap = bootstrap_difference(
-            decisions(rows, study.binary), RECALL_AT, together, alone, good, study.seed
+            binary_predictions(rows, study.binary), RECALL_AT_5_FPR, together, alone, good, study.seed
         )
         at = _recalls(rows, good, study.binary)
         yield (
@@ -73,7 +83,7 @@ def source_said(evidence: Evidence, dataset: str) -> Iterator[str]:
 
 
 def _recalls(rows: pd.DataFrame, good: str, binary: str) -> dict[str, float]:
-    found = summary(rows, good, binary, (RECALL_AT,))
+    found = summary(rows, good, binary, (RECALL_AT_5_FPR,))
     found = found[(found["fold"] == POOLED) & (found["class"] == ALL)]
     return dict(zip(found["features"], found["value"].astype(float), strict=True))
 

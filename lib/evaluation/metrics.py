@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import recall_score, roc_auc_score, roc_curve
 
+from lib.classification import operating_threshold
 from lib.classification.feature_sets import BASELINES, GUIDED, MAIN
-from lib.classification.operating_threshold import highest_recall
 from lib.reporting.names import FEATURE_NAMES, SPOKEN
 
 __all__ = ["BASELINES", "FEATURE_NAMES", "FEATURE_SETS", "GUIDED", "SPOKEN"]  # and what is defined here
 FEATURE_SETS = MAIN
-RECALL_AT = "recall_at_5"  # defect recall at RATE false rejects, the threshold moved
-RATE = 0.05
+RECALL_AT_5_FPR = "recall_at_5"  # defect recall at RATE false rejects, the threshold moved
+FPR_LIMIT = 0.05
 METRICS = (
     "class_recall",
     "defect_recall",
@@ -24,7 +24,7 @@ METRICS = (
     "weighted_auc",
     "binary_auc",
     "aql",
-    RECALL_AT,
+    RECALL_AT_5_FPR,
 )
 ALL = "(all)"
 POOLED, MEAN = "pooled", "mean"
@@ -54,7 +54,7 @@ class Auc:
     missing: tuple[str, ...] = ()
 
 
-def good_of(good: str | Mapping[str, str], dataset: str) -> str:
+def good_class(good: str | Mapping[str, str], dataset: str) -> str:
     """Return the name of the good class of `dataset`; raises `KeyError` where a mapping does not know it."""
     if isinstance(good, str):
         return good
@@ -86,7 +86,7 @@ def check_predictions(predictions: pd.DataFrame, good: str | Mapping[str, str]) 
     if ALL in set(predictions["label"]):
         raise ValueError(f"a class is named {ALL!r}, which stands for all classes here: rename the class")
     for dataset, labels in predictions.groupby("dataset", observed=True)["label"]:
-        name, found = good_of(good, str(dataset)), set(labels)
+        name, found = good_class(good, str(dataset)), set(labels)
         if name not in found or found == {name}:
             raise ValueError(
                 f"{dataset}: need good ({name!r}) and defective images, found classes {sorted(found)}"
@@ -114,7 +114,7 @@ def defect_recall(frame: pd.DataFrame, good: str, label: str = ALL) -> float:
     )
 
 
-def false_reject_rate(frame: pd.DataFrame, good: str) -> float:
+def false_positive_rate(frame: pd.DataFrame, good: str) -> float:
     """Return the share of the good images predicted defective, in [0, 1]; NaN where there is no good image."""
     return _share(frame["predicted"].to_numpy(dtype=str) != good, frame["label"].to_numpy(dtype=str) == good)
 
@@ -139,7 +139,7 @@ def weighted_auc(frame: pd.DataFrame) -> Auc:
     scores = class_probabilities(frame)
     truth = frame["label"].to_numpy(dtype=str)
     present = sorted(set(truth))
-    refuse_gaps(frame, scores, present)
+    require_probabilities(frame, scores, present)
     missing = tuple(name for name in scores.columns if name not in present)
     if len(present) < 2:
         return Auc(float("nan"), missing)
@@ -158,20 +158,22 @@ def binary_auc(frame: pd.DataFrame, good: str) -> float:
 def defect_scores(frame: pd.DataFrame, good: str) -> np.ndarray:
     """Return 1 - p(good) per row, in [0, 1]; raises `ValueError` where p(good) is not given."""
     scores = class_probabilities(frame)
-    refuse_gaps(frame, scores, [good])
+    require_probabilities(frame, scores, [good])
     return 1 - scores[good].to_numpy(float)
 
 
-def recall_at(frame: pd.DataFrame, good: str, rate: float = RATE) -> float:
+def recall_at_fpr(frame: pd.DataFrame, good: str, rate: float = FPR_LIMIT) -> float:
     """Return the highest defect recall that a threshold on 1 - p(good) reaches with at most `rate` false rejects.
 
     The threshold is moved on the very images that are counted: a figure of the ranking, not of a decision. NaN where
     there are no good or no defective images.
     """
-    return highest_recall(defect_scores(frame, good), frame["label"].to_numpy(dtype=str) != good, rate)
+    return operating_threshold.recall_at_fpr(
+        defect_scores(frame, good), frame["label"].to_numpy(dtype=str) != good, rate
+    )
 
 
-def decisions(predictions: pd.DataFrame, binary: str = "collapsed") -> pd.DataFrame:
+def binary_predictions(predictions: pd.DataFrame, binary: str = "collapsed") -> pd.DataFrame:
     """Return the rows that decide good or defective.
 
     `collapsed` takes the multiclass prediction (argmax is not good), `separate` the two-class model's rows. Raises
@@ -231,7 +233,7 @@ def summary(
         raise ValueError(f"unknown metric(s) {unknown}: expected some of {list(METRICS)}")
     check_predictions(predictions, good)
     wanted = {*metrics, "false_reject_rate"}
-    multiclass, deciding = decisions(predictions), decisions(predictions, binary)
+    multiclass, deciding = binary_predictions(predictions), binary_predictions(predictions, binary)
     found = []
     deciding_of = dict(iter(deciding.groupby(KEYS, observed=True)))
     for key, rows in multiclass.groupby(KEYS, observed=True, sort=False):
@@ -239,7 +241,7 @@ def summary(
             raise ValueError(
                 f"binary={binary!r}: no such predictions for {dict(zip(KEYS, key, strict=True))}"
             )
-        measured = _folds(rows, deciding_of[key], good_of(good, str(key[0])), wanted)
+        measured = _folds(rows, deciding_of[key], good_class(good, str(key[0])), wanted)
         found.append(measured.assign(**{name: rows[name].iloc[0] for name in KEYS}))
     columns = [*KEYS, "metric", "class", "fold", "value", "n", "missing"]
     return pd.concat(found, ignore_index=True)[columns]
@@ -287,14 +289,14 @@ def _measures(
         recall = defect_recall(deciding, good, name)
         found += [("defect_recall", name, recall, n_of[name], ())] if "defect_recall" in wanted else []
         found += [("aql", name, aql(recall), n_of[name], ())] if "aql" in wanted else []
-    found.append(("false_reject_rate", ALL, false_reject_rate(deciding, good), n_of[good], ()))
+    found.append(("false_reject_rate", ALL, false_positive_rate(deciding, good), n_of[good], ()))
     if "weighted_auc" in wanted:
         area = weighted_auc(rows)
         found.append(("weighted_auc", ALL, area.value, len(rows), area.missing))
     if "binary_auc" in wanted:
         found.append(("binary_auc", ALL, binary_auc(deciding, good), len(deciding), ()))
-    if RECALL_AT in wanted:
-        found.append((RECALL_AT, ALL, recall_at(deciding, good), n_of[ALL], ()))
+    if RECALL_AT_5_FPR in wanted:
+        found.append((RECALL_AT_5_FPR, ALL, recall_at_fpr(deciding, good), n_of[ALL], ()))
     return found
 
 
@@ -306,7 +308,7 @@ def _share(hits: np.ndarray, among: np.ndarray) -> float:
     return float(hits[among].mean()) if among.any() else float("nan")
 
 
-def refuse_gaps(frame: pd.DataFrame, scores: pd.DataFrame, classes: Sequence[str]) -> None:
+def require_probabilities(frame: pd.DataFrame, scores: pd.DataFrame, classes: Sequence[str]) -> None:
     """Raise `ValueError` where a row has no probability of one of `classes`; `scores` is `class_probabilities`."""
     gaps = [name for name in classes if name not in scores.columns or scores[name].isna().any()]
     if gaps:

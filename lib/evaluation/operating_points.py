@@ -8,21 +8,21 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from lib.classification.operating_threshold import conformal_threshold, defects_needed, training_threshold
+from lib.classification.operating_threshold import conformal_threshold, defects_needed, empirical_threshold
 from lib.evaluation.metrics import (
     ALL,
+    binary_predictions,
     check_predictions,
-    decisions,
     defect_classes,
     defect_scores,
-    good_of,
+    good_class,
     thresholds,
 )
 from lib.evaluation.significance import clopper_pearson
 from lib.reporting.cells import Good, at_keep
 
 TRAINING, CONFORMAL, OPTIMISTIC = "training scores", "conformal", "test folds themselves"
-METHODS = {TRAINING: training_threshold, CONFORMAL: conformal_threshold}
+METHODS = {TRAINING: empirical_threshold, CONFORMAL: conformal_threshold}
 _KEYS = ["dataset", "scheme", "features"]
 _COUNTS = ["caught", "n_defects", "rejected", "n_good"]
 
@@ -53,14 +53,14 @@ def operating_numbers(
         raise ValueError(f"prevalence {prevalence} outside (0, 1)")
     part = at_keep(predictions, keep)
     check_predictions(part, good)
-    known = decisions(calibration, binary) if len(calibration) else calibration
+    known = binary_predictions(calibration, binary) if len(calibration) else calibration
     found = []
-    for key, tested in decisions(part, binary).groupby(_KEYS, sort=False, observed=True):
+    for key, tested in binary_predictions(part, binary).groupby(_KEYS, sort=False, observed=True):
         place = dict(zip(_KEYS, map(str, key), strict=True))
         here = known
         for name, value in place.items() if len(known) else ():
             here = here[here[name] == value]
-        name = good_of(good, place["dataset"])
+        name = good_class(good, place["dataset"])
         rows = [*_optimistic(tested, name, required), *_verified(tested, here, name, required)]
         found.append(pd.DataFrame(rows).assign(**place))
     return _with_shares(pd.concat(found, ignore_index=True), prevalence)

@@ -15,12 +15,12 @@ from lib.evaluation.significance import compare
 from lib.pipeline.classification import SOURCE_CHECK, calibration, predictions
 from lib.pipeline.run import Run
 from lib.reporting.baselines import against_method
-from lib.reporting.economy import Economy, label_economy
-from lib.reporting.map_fit import ByPlace, basis, excess_rejects, side_by_side
+from lib.reporting.economy import LabelEfficiency, label_efficiency
+from lib.reporting.map_fit import ByPlace, excess_rejects, primary_predictions, side_by_side
 
 
 @dataclass(frozen=True)
-class Evidence:
+class StudyResults:
     """What conclusions are drawn from, over all data sets of a study.
 
     found: predictions of all schemes and keeps; mine: those of each data set's first scheme, which the study believes;
@@ -43,10 +43,10 @@ class Evidence:
     compared: pd.DataFrame
     versus: pd.DataFrame
     points: pd.DataFrame
-    economy: Economy
+    economy: LabelEfficiency
 
 
-def weigh(
+def compute_results(
     found: pd.DataFrame,
     good: Mapping[str, str],
     study: Study,
@@ -54,7 +54,7 @@ def weigh(
     other: pd.DataFrame,
     sources: pd.DataFrame | None = None,
     n: int = 2000,
-) -> Evidence:
+) -> StudyResults:
     """Return the evidence in predictions of all schemes and keeps, intervals from n bootstrap samples.
 
     `calibration`: out-of-fold predictions of training images; `other`: predictions of the other reading of map_fit;
@@ -65,10 +65,10 @@ def weigh(
     mine = first_scheme(found)
     readings = side_by_side(mine, other, study.map_fit)
     excess = excess_rejects(readings, good, seed=seed, binary=binary, n=n)
-    whole = basis(mine, readings, excess, study.map_fit)
+    whole = primary_predictions(mine, readings, excess, study.map_fit)
     measures = summary(whole, good, binary)
     settings: dict[str, Any] = {"seed": seed, "alpha": alpha, "binary": binary, "measures": measures}
-    return Evidence(
+    return StudyResults(
         study=study,
         good=good,
         found=found,
@@ -88,7 +88,7 @@ def weigh(
             prevalence=study.prevalence,
             binary=binary,
         ),
-        economy=label_economy(mine, good, seed=seed, binary=binary, n=n),
+        economy=label_efficiency(mine, good, seed=seed, binary=binary, n=n),
     )
 
 

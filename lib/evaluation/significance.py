@@ -16,10 +16,10 @@ from lib.evaluation.metrics import (
     ALL,
     MEAN,
     POOLED,
-    RECALL_AT,
+    RECALL_AT_5_FPR,
+    binary_predictions,
     check_predictions,
-    decisions,
-    good_of,
+    good_class,
     summary,
 )
 
@@ -168,8 +168,8 @@ def compare(
     check_predictions(predictions, good)
     if measures is None:
         measures = summary(predictions, good, binary, (*metrics, "false_reject_rate"))
-    multiclass, deciding = decisions(predictions), decisions(predictions, binary)
-    tasks = {name: deciding if name in ("defect_recall", RECALL_AT) else multiclass for name in metrics}
+    multiclass, deciding = binary_predictions(predictions), binary_predictions(predictions, binary)
+    tasks = {name: deciding if name in ("defect_recall", RECALL_AT_5_FPR) else multiclass for name in metrics}
     rows: list[dict[str, object]] = []
     for _, cell in measures.groupby(["dataset", "scheme", "keep"], sort=False):
         dataset, scheme, keep = (cell[name].iloc[0] for name in ("dataset", "scheme", "keep"))
@@ -177,8 +177,8 @@ def compare(
         frames = {name: _cell(task, dataset, scheme, keep) for name, task in tasks.items()}
         present = set(cell["features"])
         here = [pair for pair in pairs if present.issuperset(pair)]
-        sizes = _sizes(_cell(multiclass, dataset, scheme, keep), good_of(good, dataset), keep)
-        intervals = all_intervals(frames, good_of(good, dataset), here, seed, n_bootstrap)
+        sizes = _sizes(_cell(multiclass, dataset, scheme, keep), good_class(good, dataset), keep)
+        intervals = all_intervals(frames, good_class(good, dataset), here, seed, n_bootstrap)
         for (metric, label, a, b), interval in intervals.items():
             tested = _compared(known, metric, label, a, b, sizes)
             where = {"dataset": dataset, "scheme": scheme, "keep": keep, "metric": metric, "class": label}

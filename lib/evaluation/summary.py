@@ -27,7 +27,7 @@ def open_runs(
     return [open_run(name, preset, data_dir, output_dir, overrides, scheduler) for name in datasets]
 
 
-def gather(runs: Sequence[Run]) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, str]]:
+def load_predictions(runs: Sequence[Run]) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, str]]:
     """Return predictions and index tables of all data sets, and the good class's name of each."""
     found = pd.concat([predictions(run, "imbalance")[0] for run in runs], ignore_index=True)
     tables = [index(run) for run in runs]

@@ -37,7 +37,7 @@ class Console:
         self.stages = not os.environ.get("CI")
         self.live = self.stages and not verbose and sys.stdout.isatty()
         self.head: dict[str, Any] = {
-            "state": "running", "reason": "", "pid": os.getpid(), "command": command, "started": status.stamp()
+            "state": "running", "reason": "", "pid": os.getpid(), "command": command, "started": status.timestamp()
         }  # fmt: skip
         self._ended = threading.Event()
         self._turn = threading.Lock()
@@ -98,7 +98,7 @@ class Console:
                 self.study_dir / "status.json",
                 self.head
                 | {
-                    "updated": status.stamp(),
+                    "updated": status.timestamp(),
                     "seconds": round(time.time() - self.began, 1),
                     "left_seconds": round(left, 1),
                     "datasets": found,
@@ -128,7 +128,7 @@ def _line(found: dict[str, dict[str, Any]], left: float) -> str:
             parts.append(
                 f"{name} {record.get('notebook', '')[:2]}{tasks}{f' ({training})' if training else ''}"
             )
-    return " · ".join([*parts, f"about {status.shown(left)} left"]) if parts else ""
+    return " · ".join([*parts, f"about {status.format_duration(left)} left"]) if parts else ""
 
 
 def say(line: str) -> None:

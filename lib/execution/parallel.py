@@ -18,10 +18,10 @@ from joblib import Parallel, cpu_count, delayed, parallel_config
 from threadpoolctl import threadpool_limits
 
 from lib.artifacts import looking, write_text
-from lib.execution.process_control import follow
+from lib.execution.process_control import exit_with_parent
 from lib.execution.progress import BATCH, progress
 from lib.execution.status import WORTH_A_LINE, stage, steps_seen
-from lib.source import whole_library
+from lib.source import library_digest
 
 Result = TypeVar("Result")
 SHARE = "STUDY_CORES"  # set by run_all.py: the cores that a data set may keep busy
@@ -85,7 +85,7 @@ Call = tuple[Callable[..., Result], tuple[Any, ...], int]  # function, its argum
 Found = Iterable[tuple[int, Result, float]]  # number of the call, what it returned, seconds
 
 
-def at_once(seconds: float, count: int, memory: float, threads: int = 1) -> int:
+def max_parallel(seconds: float, count: int, memory: float, threads: int = 1) -> int:
     """Return how many of `count` calls, of `seconds` and `memory` bytes each, this machine should run side by side.
 
     One where the work is too little, else what the cores granted here and their share of the free memory allow.
@@ -108,7 +108,7 @@ def cores() -> int:
 
 
 @contextmanager
-def bounded(threads: int) -> Iterator[None]:
+def limit_threads(threads: int) -> Iterator[None]:
     """Let torch and the linear algebra under NumPy use exactly `threads` threads meanwhile."""
     import torch
 
@@ -124,9 +124,9 @@ def bounded(threads: int) -> Iterator[None]:
 def _called(number: int, call: Call[Result], parent: int = 0) -> tuple[int, Result, float]:
     """Carry out a call wherever it landed; a process of joblib's ends with the `parent` that started it."""
     if parent:
-        follow(parent)
+        exit_with_parent(parent)
     function, values, threads = call
-    with bounded(threads):
+    with limit_threads(threads):
         start = time.perf_counter()
         result = function(*values)
         return number, result, time.perf_counter() - start
@@ -213,4 +213,4 @@ def _reads(path: str) -> tuple[str, str]:
 def _software() -> str:
     import torch
 
-    return f"{whole_library()} {torch.__version__}"
+    return f"{library_digest()} {torch.__version__}"

@@ -14,7 +14,7 @@ ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasatt
 _leashed: set[int] = set()
 
 
-class Stopped(KeyboardInterrupt):
+class RunInterrupted(KeyboardInterrupt):
     """A signal asked the run to stop; handled wherever Ctrl-C is."""
 
     def __init__(self, number: int) -> None:
@@ -31,10 +31,10 @@ def stop_on_signals() -> None:
 
 def _stop(number: int, frame: FrameType | None) -> None:
     signal.signal(number, signal.SIG_IGN)  # once is enough
-    raise Stopped(number)
+    raise RunInterrupted(number)
 
 
-def follow(parent: int) -> None:
+def exit_with_parent(parent: int) -> None:
     """End this process soon after its parent `parent` has gone, however that went.
 
     Looks every half second, as Linux's own signal comes when the parent's *thread* ends.

@@ -147,7 +147,7 @@ def _left(record: Mapping[str, Any]) -> float:
     return round(after + max(0.0, rest), 1)
 
 
-def shown(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Return a duration in words: 42 s, 7 min, 3.1 h, 2.4 days, 3 years."""
     for limit, divisor, unit in ((100, 1, "s"), (5400, 60, "min"), (48 * 3600, 3600, "h")):
         if seconds < limit:
@@ -156,6 +156,6 @@ def shown(seconds: float) -> str:
     return f"{days:.1f} days" if days < 365 else f"{days / 365:.0f} years"
 
 
-def stamp() -> str:
+def timestamp() -> str:
     """Return the time of day with its date and zone."""
     return datetime.now().astimezone().isoformat(timespec="seconds")

@@ -70,7 +70,7 @@ def embedded_files(folder: Path = FOLDER) -> list[Path]:
     files = sorted(folder.glob(f"{PREFIX}-*.safetensors"))
     if not files or len(files) != int(files[0].stem.rsplit("-", 1)[1]):
         raise FileNotFoundError(
-            f"{folder}: {len(files)} files of the embedded backbone: make them with `python -m lib.pretraining.training`"
+            f"{folder}: {len(files)} files of the embedded backbone: `python -m lib.pretraining.training`"
         )
     return files
 

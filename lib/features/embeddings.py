@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lib.features.resnet import Backbone
-from lib.torch_utils import tf32
+from lib.torch_utils import allow_tf32
 
 MapEncoding = Literal["raw", "jet"]
 Progress = Callable[[int, int], None]  # called with (images done, images in all) after each batch
@@ -111,7 +111,7 @@ def _features(
     features = np.empty((total, N_FEATURES), dtype=np.float32)
     for start in range(0, total, batch):
         stop = min(start + batch, total)
-        with torch.inference_mode(), tf32(False):
+        with torch.inference_mode(), allow_tf32(False):
             pictures = encode(start, stop).to(device)
             if pictures.shape[2:] != (side, side):
                 pictures = F.interpolate(

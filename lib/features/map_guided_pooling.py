@@ -15,7 +15,7 @@ from torch.nn import functional as F
 Weights = Literal["hard", "soft"]
 Against = Literal["nothing", "good", "rest"]
 
-GRAIN = 2.0**-20  # features are at most 1, and kept in half precision before they are pooled
+GRID = 2.0**-20  # features are at most 1, and kept in half precision before they are pooled
 TEMPERATURE = 0.05  # of soft weights: a patch whose map value is lower by this much weighs e times less
 
 
@@ -39,7 +39,7 @@ class Pooling:
         return 1 if self.weights == "soft" else len(self.patches)
 
 
-def guided_features(
+def map_guided_features(
     patches: NDArray[np.floating],
     maps: NDArray[np.floating],
     good: ArrayLike,
@@ -60,7 +60,7 @@ def guided_features(
         raise ValueError(f"{len(patches)} patches, {len(maps)} maps, {len(good)} flags, {len(units)} units")
     if not pooling.patches or min(pooling.patches) < 1:
         raise ValueError(f"patches={pooling.patches}: at least one of at least one patch")
-    usual = Usual.of(patches, good) if pooling.against == "good" else None
+    usual = ReferenceMean.of(patches, good) if pooling.against == "good" else None
     found = np.empty((len(patches), pooling.averages * patches.shape[-1]), dtype=np.float32)
     done = 0
     for unit in dict.fromkeys(units.tolist()):
@@ -75,14 +75,14 @@ def guided_features(
 
 
 @dataclass(frozen=True)
-class Usual:
+class ReferenceMean:
     """The sum of good images' patches at each place, float64 (h, w, C), and how many images it is of."""
 
     total: NDArray[np.float64]
     count: int
 
     @classmethod
-    def of(cls, patches: NDArray[np.floating], good: NDArray[np.bool_]) -> Usual:
+    def of(cls, patches: NDArray[np.floating], good: NDArray[np.bool_]) -> ReferenceMean:
         """Add up the good images, one at a time."""
         total = np.zeros(patches.shape[1:], dtype=np.float64)
         for row in np.flatnonzero(good):
@@ -109,12 +109,12 @@ def pool(patches: Tensor, maps: Tensor, usual: Tensor | None, pooling: Pooling) 
     return torch.cat([_averaged(flat, weights, pooling) for weights in _weights(anomaly, pooling)], dim=1)
 
 
-def grained(values: Tensor) -> Tensor:
+def round_to_grid(values: Tensor) -> Tensor:
     """Round to multiples of `GRAIN`: what is alike at all places must come out as 0, not as the last bits of two sums.
 
     Scaled to the spread of its column, such a last bit would be as large as any feature.
     """
-    return torch.round(values / GRAIN) * GRAIN
+    return torch.round(values / GRID) * GRID
 
 
 def _weights(anomaly: Tensor, pooling: Pooling) -> Iterator[Tensor]:
@@ -134,5 +134,5 @@ def _averaged(flat: Tensor, weights: Tensor, pooling: Pooling) -> Tensor:
         others = (1 - weights / weights.amax(dim=1, keepdim=True)).clamp(min=0)
         # less than one other patch in all, as where a map is alike everywhere, takes off as much less: no jump
         others = others / others.sum(dim=1, keepdim=True).clamp(min=1)
-        pooled = grained(pooled - torch.einsum("np,npc->nc", others, flat))
+        pooled = round_to_grid(pooled - torch.einsum("np,npc->nc", others, flat))
     return pooled

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from lib.features.resnet import Backbone
-from lib.torch_utils import tf32
+from lib.torch_utils import allow_tf32
 
 STAGES = {"layer2.1.relu_1": "second", "layer3.1.relu_1": "third"}
 N_CHANNELS = 128 + 256
@@ -73,7 +73,7 @@ def patch_features(
     extractor = PatchExtractor(backbone).to(device)
     mean = torch.tensor(backbone.mean, device=device).view(3, 1, 1)
     std = torch.tensor(backbone.std, device=device).view(3, 1, 1)
-    with torch.inference_mode(), tf32(False):
+    with torch.inference_mode(), allow_tf32(False):
         for start in range(0, len(images), batch):
             stop = min(start + batch, len(images))
             pixels = torch.from_numpy(images[start:stop].astype(np.float32) / 255).to(device)

@@ -21,7 +21,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 from lib.config import nearest
 from lib.features.embedded import FOLDER, embedded_files, load_embedded
-from lib.tensors import load_state
+from lib.tensors import load_state_dict
 
 IMAGENET_URL: str = ResNet18_Weights.IMAGENET1K_V1.url
 IMAGENET_SHA256 = "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec"
@@ -215,7 +215,7 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
     if path.suffix not in (".pth", ".pt", ".safetensors"):
         raise WeightsError(f"{path}: unknown kind {path.suffix!r}; expected .pth, .pt or .safetensors")
     try:
-        return load_state(path)
+        return load_state_dict(path)
     except ValueError as error:
         raise WeightsError(str(error)) from error
 

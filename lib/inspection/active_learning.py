@@ -20,7 +20,7 @@ NEAR = (
 COLUMNS = ["row", "uncertainty", "distance", "reason"]
 
 
-def doubt(probabilities: ArrayLike) -> NDArray[np.float64]:
+def margin_uncertainty(probabilities: ArrayLike) -> NDArray[np.float64]:
     """Return how much a classifier hesitates: 1 less the lead of the likeliest class over the next, (N,) in [0, 1].
 
     probabilities (N, C), each row a distribution. With a single class there is nothing to hesitate between: 0.
@@ -59,7 +59,7 @@ def standardised(
     return scaled[: len(new)], scaled[len(new) :]
 
 
-def far_and_worth(
+def weighted_k_center(
     worth: NDArray[np.float64],
     new: NDArray[np.float64],
     old: NDArray[np.float64],
@@ -91,7 +91,7 @@ def far_and_worth(
     return shuffled[np.array(chosen, dtype=np.intp)], np.array(distances, dtype=np.float64)
 
 
-def next_labels(
+def suggest_labels(
     probabilities: ArrayLike, embeddings: ArrayLike, labelled: ArrayLike, count: int, *, seed: int = SEED
 ) -> pd.DataFrame:
     """Return which unlabelled images to label, the most telling first: rank (the index, from 1) and `COLUMNS`.
@@ -103,7 +103,7 @@ def next_labels(
     larger. Where a picture comes twice, its double comes last. Raises ValueError on a count below 1, other shapes,
     no images, or values that are not finite, naming the rows.
     """
-    hesitation = doubt(probabilities)
+    hesitation = margin_uncertainty(probabilities)
     new, old = standardised(embeddings, labelled)
     if count < 1:
         raise ValueError(f"count={count}: at least 1 image to label")
@@ -111,7 +111,7 @@ def next_labels(
         raise ValueError(
             f"{len(hesitation)} rows of probabilities and {len(new)} of embeddings: one each per image, at least one"
         )
-    rows, distances = far_and_worth(CERTAIN + hesitation, new, old, count, seed=seed)
+    rows, distances = weighted_k_center(CERTAIN + hesitation, new, old, count, seed=seed)
     found = pd.DataFrame({"row": rows, "uncertainty": hesitation[rows], "distance": distances})
     found["reason"] = [_reason(*pair) for pair in zip(found["uncertainty"], found["distance"], strict=True)]
     return found.set_index(pd.RangeIndex(1, len(found) + 1, name="rank"))

@@ -9,9 +9,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-PASS, REJECT, LOOK, REFUSED = "pass", "reject", "look", "refused"
-VERDICTS = (PASS, REJECT, LOOK, REFUSED)
-FOREIGN, UNCERTAIN = "foreign", "uncertain"  # why a person should look
+PASS, REJECT, REVIEW, REFUSED = "pass", "reject", "look", "refused"
+VERDICTS = (PASS, REJECT, REVIEW, REFUSED)
+OOD, UNCERTAIN = "foreign", "uncertain"  # why a person should look
 RULE = (
     "A picture is rejected where 1 - p(good) reaches the threshold's upper end and passes below its lower end. Between "
     "them, where labelled images do not settle the threshold, and where a picture is foreign, a person should look."
@@ -31,7 +31,7 @@ class Uncertain(Protocol):
 
 
 @dataclass(frozen=True)
-class Ends:
+class ThresholdRange:
     """The ends of a threshold, where nothing else is known of it."""
 
     low: float
@@ -45,17 +45,17 @@ def decide(
     verdicts, reasons = [], []
     for score, strange in zip(scores, foreign, strict=True):
         unsure = threshold.low <= score < threshold.high
-        verdicts.append(LOOK if strange or unsure else REJECT if score >= threshold.high else PASS)
-        reasons.append(FOREIGN if strange else UNCERTAIN if unsure else "")
+        verdicts.append(REVIEW if strange or unsure else REJECT if score >= threshold.high else PASS)
+        reasons.append(OOD if strange else UNCERTAIN if unsure else "")
     return verdicts, reasons
 
 
-def called(chances: NDArray[np.floating], verdicts: Sequence[str]) -> NDArray[np.intp]:
+def predicted_class(chances: NDArray[np.floating], verdicts: Sequence[str]) -> NDArray[np.intp]:
     """Return the class called (n,): good where a picture passes, else the likeliest defect; chances (n, classes)."""
     return np.where(np.array(verdicts) == PASS, 0, 1 + chances[:, 1:].argmax(axis=1))
 
 
-def in_words(
+def describe_reason(
     scores: NDArray[np.floating],
     threshold: Uncertain,
     reasons: Sequence[str],

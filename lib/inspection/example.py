@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from lib.inspection.production_model import LineError
+from lib.inspection.production_model import ProductionModelError
 from lib.pipeline.run import Run
-from lib.source import code_of
+from lib.source import code_digest
 from lib.synthetic.products import PRODUCTS, render
 
 EACH = 6  # pictures of a class
@@ -23,7 +23,7 @@ def unseen_pictures(run: Run, each: int = EACH) -> Path:
     for real images.
     """
     if not run.synthetic:
-        raise LineError("no pictures to inspect: set INSPECT_DIR, or run_all.py --inspect DIR")
+        raise ProductionModelError("no pictures to inspect: set INSPECT_DIR, or run_all.py --inspect DIR")
     study, folder = run.study, run.store.path("unseen")
     counts = PRODUCTS[run.dataset].scaled(study.standin_scale)
     wanted = [(label, counts[label] + place) for label in counts for place in range(each)]
@@ -42,6 +42,6 @@ def unseen_pictures(run: Run, each: int = EACH) -> Path:
         return {"files": files}
 
     settings = study.values(("standin_scale", "standin_side", "seed"))
-    inputs = {"product": run.dataset, "each": each, "code": code_of("lib.synthetic.products"), **settings}
+    inputs = {"product": run.dataset, "each": each, "code": code_digest("lib.synthetic.products"), **settings}
     run.store.make("unseen.csv", inputs, write)
     return folder

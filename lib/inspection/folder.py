@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lib.datasets.catalog import try_all
-from lib.datasets.errors import DataError, Fault, as_table
+from lib.datasets.catalog import map_files
+from lib.datasets.errors import DatasetError, Issue, as_table
 from lib.datasets.images import examine
 from lib.datasets.layouts import GROUND_TRUTH, walk
 
@@ -39,11 +39,11 @@ def read_folder(root: Path) -> Folder:
     """
     listing = walk(root)
     masks = [name for name in listing.images if GROUND_TRUTH in name.split("/")[:-1]]
-    found, bad = try_all(root, [name for name in listing.images if name not in set(masks)], examine)
+    found, bad = map_files(root, [name for name in listing.images if name not in set(masks)], examine)
     faults = sorted([*listing.structural, *listing.faults, *bad.values()])
     if not found:
-        nothing = Fault(str(root), "no usable picture in it", "name a folder with jpg, png, bmp or tif files")
-        raise DataError([nothing, *faults])
+        nothing = Issue(str(root), "no usable picture in it", "name a folder with jpg, png, bmp or tif files")
+        raise DatasetError([nothing, *faults])
     names = tuple(sorted(found))
     notes = [f"{note[:1].upper()}{note[1:]}." for note in listing.notes]
     if masks:

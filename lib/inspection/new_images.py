@@ -16,28 +16,28 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from lib.anomaly_maps.cross_fitting import TESTED, cross_fitted, mapped
+from lib.anomaly_maps.cross_fitting import TEST_ROW, predict_cross_fitted_maps, predict_maps
 from lib.anomaly_maps.map_statistics import map_statistics
-from lib.classification.feature_sets import SOURCES
+from lib.classification.feature_sets import COLUMN_BLOCKS
 from lib.datasets.images import load_stack
 from lib.features.embeddings import image_features, map_features
-from lib.features.map_guided_pooling import Pooling, Usual, pool
-from lib.inspection.out_of_distribution import exposure
+from lib.features.map_guided_pooling import Pooling, ReferenceMean, pool
+from lib.inspection.out_of_distribution import brightness_contrast
 from lib.pipeline.dataset import FINAL, images, index
-from lib.pipeline.detectors import SOURCES as MAP_SOURCES
+from lib.pipeline.detectors import DETECTORS as MAP_SOURCES
 from lib.pipeline.detectors import Pictures
 from lib.pipeline.features import guided_table, image_feature_table, map_feature_table, map_stats_table
 from lib.pipeline.maps import score_maps, scores
 from lib.pipeline.models import models
 from lib.pipeline.patches import backbone, patches, patches_name, patches_of
 from lib.pipeline.run import Run, each_part
-from lib.pipeline.task_cost import feature_effort, map_effort
+from lib.pipeline.task_cost import feature_cost, map_cost
 
 AT_ONCE = 128  # pictures per task
 
 
 @dataclass(frozen=True)
-class Measured:
+class ImageFeatures:
     """What is known of n pictures before any is judged.
 
     columns (n, d) float32, the sources one after the other, `widths` columns of each; embeddings (n, 512) float32,
@@ -54,20 +54,20 @@ class Measured:
     digests: tuple[str, ...]
 
     @staticmethod
-    def joined(parts: Sequence[Measured]) -> Measured:
+    def joined(parts: Sequence[ImageFeatures]) -> ImageFeatures:
         """Return the parts one after the other."""
         names = ("columns", "embeddings", "brightness", "contrast", "map_scores")
         arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
         digests = tuple(digest for part in parts for digest in part.digests)
-        return Measured(**arrays, widths=parts[0].widths, digests=digests)
+        return ImageFeatures(**arrays, widths=parts[0].widths, digests=digests)
 
 
 def in_order(sources: Sequence[str]) -> tuple[str, ...]:
     """Return the sources of a feature set in the order in which their columns are counted."""
-    return tuple(name for name in SOURCES if name in sources)
+    return tuple(name for name in COLUMN_BLOCKS if name in sources)
 
 
-def labelled_measures(run: Run, sources: Sequence[str]) -> Measured:
+def features_of_labelled(run: Run, sources: Sequence[str]) -> ImageFeatures:
     """Return what is known of the labelled images, having fitted what comes before the classifier on all of them.
 
     Where that is cross-fitted, each image's map is by the half that did not see it.
@@ -75,7 +75,7 @@ def labelled_measures(run: Run, sources: Sequence[str]) -> Measured:
     return each_part(run, _labelled, [(run, tuple(sources), FINAL)], "fitted on all labelled images")[0]
 
 
-def _labelled(run: Run, sources: Sequence[str], split: str) -> Measured:
+def _labelled(run: Run, sources: Sequence[str], split: str) -> ImageFeatures:
     tables: dict[str, Callable[[], np.ndarray]] = {
         "image": lambda: image_feature_table(run),
         "map": lambda: map_feature_table(run, split),
@@ -85,24 +85,30 @@ def _labelled(run: Run, sources: Sequence[str], split: str) -> Measured:
     }
     found = [np.asarray(tables[name](), dtype=np.float32) for name in in_order(sources)]
     stack = images(run, run.study.feature_size)
-    return Measured(
-        *_side_by_side(found), image_feature_table(run), *exposure(stack), scores(run, split), digests(stack)
+    return ImageFeatures(
+        *_side_by_side(found),
+        image_feature_table(run),
+        *brightness_contrast(stack),
+        scores(run, split),
+        digests(stack),
     )
 
 
-def picture_measures(run: Run, folder: Path, names: Sequence[str], sources: Sequence[str]) -> Measured:
+def features_of_new(run: Run, folder: Path, names: Sequence[str], sources: Sequence[str]) -> ImageFeatures:
     """Return the same of new pictures, files below `folder`, some at a time and side by side where that pays."""
     calls = [
         (run, folder, tuple(sources), tuple(names[start : start + AT_ONCE]), f"from {start + 1}")
         for start in range(0, len(names), AT_ONCE)
     ]
-    features, maps = feature_effort(run, AT_ONCE), map_effort(run, AT_ONCE, run.study.reading)
+    features, maps = feature_cost(run, AT_ONCE), map_cost(run, AT_ONCE, run.study.reading)
     seconds = 2 * features["seconds"] + maps["seconds"]
     parts = each_part(run, _measured, calls, "new images", seconds=seconds, memory=maps["memory"])
-    return Measured.joined(parts)
+    return ImageFeatures.joined(parts)
 
 
-def _measured(run: Run, folder: Path, sources: Sequence[str], names: Sequence[str], _label: str) -> Measured:
+def _measured(
+    run: Run, folder: Path, sources: Sequence[str], names: Sequence[str], _label: str
+) -> ImageFeatures:
     study, net, pictures = run.study, backbone(run), pictures_of(run, folder, names)
     seen = pictures(study.feature_size)
     embeddings = image_features(net, seen, study.feature_size, device=run.device)
@@ -121,7 +127,9 @@ def _measured(run: Run, folder: Path, sources: Sequence[str], names: Sequence[st
         ),
     }
     found = [np.asarray(made[name](), dtype=np.float32) for name in in_order(sources)]
-    return Measured(*_side_by_side(found), embeddings, *exposure(seen), verdicts, digests(seen))
+    return ImageFeatures(
+        *_side_by_side(found), embeddings, *brightness_contrast(seen), verdicts, digests(seen)
+    )
 
 
 def _guided(run: Run, seen: np.ndarray, maps: NDArray[np.float16]) -> NDArray[np.float32]:
@@ -137,7 +145,7 @@ def _guided(run: Run, seen: np.ndarray, maps: NDArray[np.float16]) -> NDArray[np
 def usual_patches(run: Run) -> torch.Tensor:
     """Return the mean of all good labelled images' patches at each place, float32 (h, w, C)."""
     table, seen = index(run), patches(run)
-    return Usual.of(seen, (table["label"] == table.attrs["good"]).to_numpy()).without(seen[:0])
+    return ReferenceMean.of(seen, (table["label"] == table.attrs["good"]).to_numpy()).without(seen[:0])
 
 
 def _side_by_side(found: Sequence[np.ndarray]) -> tuple[NDArray[np.float32], tuple[int, ...]]:
@@ -169,8 +177,8 @@ def _mapped(run: Run, seen: np.ndarray) -> NDArray[np.float16]:
     fitted = [MAP_SOURCES[reading].load(run, name) for name in models(FINAL, reading)]
     out = np.empty((len(seen), side, side), np.float16)
     if len(fitted) == 1:
-        return mapped(fitted[0], seen, out)
-    return cross_fitted(fitted, seen, np.full(len(seen), TESTED), out)
+        return predict_maps(fitted[0], seen, out)
+    return predict_cross_fitted_maps(fitted, seen, np.full(len(seen), TEST_ROW), out)
 
 
 def digests(stack: np.ndarray) -> tuple[str, ...]:

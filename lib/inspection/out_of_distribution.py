@@ -31,7 +31,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Reference(Limits):
+class TrainingReference(Limits):
     """What the labelled images look like, beside the limits.
 
     embeddings (n, d) float32, scaled by centre and spread (d,); distances (n,), of each labelled image to the nearest
@@ -59,7 +59,7 @@ def reference_of(
     sizes: NDArray[np.integer],
     brightness: NDArray[np.float64],
     contrast: NDArray[np.float64],
-) -> Reference:
+) -> TrainingReference:
     """Describe labelled images: embeddings (n, d), groups (n,), sizes (n, 2) as width and height, exposure (n,) each.
 
     Raises ValueError where all are of one group, as nothing then says how far apart two groups lie.
@@ -73,7 +73,7 @@ def reference_of(
     distances, _ = _nearest(scaled, scaled, groups)
     rank = min(len(distances), math.ceil((len(distances) + 1) * (1 - RATE) - 1e-9))
     size, aspect = shape_of(sizes)
-    return Reference(
+    return TrainingReference(
         embeddings=scaled,
         centre=centre.astype(np.float32),
         spread=spread,
@@ -88,7 +88,7 @@ def reference_of(
     )
 
 
-def foreign_reasons(
+def ood_reasons(
     limits: Limits,
     sizes: NDArray[np.integer],
     brightness: NDArray[np.float64],
@@ -112,7 +112,7 @@ def foreign_reasons(
     return found
 
 
-def exposure(stack: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def brightness_contrast(stack: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return mean and standard deviation of each picture's grey values, in [0, 1]; stack (n, side, side, 3)."""
     greys = [np.asarray(picture, dtype=np.float64).mean(axis=2) / 255 for picture in stack]
     return np.array([grey.mean() for grey in greys]), np.array([grey.std() for grey in greys])

@@ -16,24 +16,24 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from lib.artifacts import write_text
-from lib.classification.classifiers import LINEAR, Fitted, fit
-from lib.classification.cross_validation import BINARY, DEFECTIVE, MULTICLASS, informative, used_columns
-from lib.classification.feature_sets import RECIPES
-from lib.classification.operating_threshold import highest_recall
+from lib.classification.classifiers import LOGISTIC_REGRESSION, Fitted, fit
+from lib.classification.cross_validation import BINARY, DEFECTIVE, MULTICLASS, score_columns, used_columns
+from lib.classification.feature_sets import FEATURE_SETS
+from lib.classification.operating_threshold import recall_at_fpr
 from lib.config import nearest
-from lib.datasets.groups import objects_of
-from lib.inspection.new_images import Measured, in_order, labelled_measures
-from lib.inspection.out_of_distribution import Reference, reference_of
+from lib.datasets.groups import groups_of_rows
+from lib.inspection.new_images import ImageFeatures, features_of_labelled, in_order
+from lib.inspection.out_of_distribution import TrainingReference, reference_of
 from lib.inspection.threshold import Evidence, Threshold, choose_threshold
 from lib.pipeline.classification import calibration, predictions
 from lib.pipeline.dataset import FINAL, index
 from lib.pipeline.run import Run
-from lib.source import code_of
+from lib.source import code_digest
 
 RATE = 0.05  # false rejects at which feature sets are compared
 
 
-class LineError(ValueError):
+class ProductionModelError(ValueError):
     """The study cannot give the line that was asked for; the message says why and what to do."""
 
 
@@ -46,7 +46,7 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Line:
+class ProductionModel:
     """Everything that judges a new picture once its columns are known.
 
     `sources` and `widths` say what the columns are; `classes` the good one first; `models` by task, of which `binary`
@@ -61,7 +61,7 @@ class Line:
     classes: tuple[str, ...]
     binary: str
     models: Mapping[str, Model]
-    reference: Reference
+    reference: TrainingReference
     evidence: Evidence
 
     @property
@@ -84,7 +84,7 @@ class Line:
         return model.fitted.probabilities(columns[:, model.columns])
 
 
-def fitted_line(run: Run, features: str = "") -> Line:
+def fitted_production_model(run: Run, features: str = "") -> ProductionModel:
     """Return the line of a finished study for a feature set, the one that the study favours by default.
 
     Fits on all labelled images, where that is not done. Raises `LineError` for a set that the study did not evaluate.
@@ -92,11 +92,11 @@ def fitted_line(run: Run, features: str = "") -> Line:
     found, _ = predictions(run, "classification")
     known = deciding(run, found)
     features, why = chosen_features(run, known, features)
-    measured = labelled_measures(run, in_order(RECIPES[features].sources))
-    name = line_name(features)
+    measured = features_of_labelled(run, in_order(FEATURE_SETS[features].sources))
+    name = model_name(features)
     table = index(run)
     inputs = {
-        "code": code_of("lib.inspection.production_model"),
+        "code": code_digest("lib.inspection.production_model"),
         "columns": hashlib.sha256(np.ascontiguousarray(measured.columns).tobytes()).hexdigest(),
         "embeddings": hashlib.sha256(np.ascontiguousarray(measured.embeddings).tobytes()).hexdigest(),
         "index": run.store.digest("index.parquet"),
@@ -108,8 +108,8 @@ def fitted_line(run: Run, features: str = "") -> Line:
     }
 
     def write(path: Path) -> dict[str, Any]:
-        line = fit_line(run, table, features, why, measured, known[known["features"] == features])
-        save_line(path, line)
+        line = fit_production_model(run, table, features, why, measured, known[known["features"] == features])
+        save_production_model(path, line)
         return {
             task: {
                 "columns": len(model.columns),
@@ -120,21 +120,21 @@ def fitted_line(run: Run, features: str = "") -> Line:
         }
 
     run.store.make(name, inputs, write)
-    return load_line(run.store.path(name))
+    return load_production_model(run.store.path(name))
 
 
-def line_name(features: str) -> str:
+def model_name(features: str) -> str:
     """Return the artefact of a feature set's line."""
     return f"line/{features}.safetensors"
 
 
-def threshold_of(run: Run, line: Line, required: float) -> Threshold:
+def threshold_of(run: Run, line: ProductionModel, required: float) -> Threshold:
     """Return the line's threshold for a defect recall in (0, 1], written beside it as JSON with its evidence."""
     name = f"line/{line.features}-at-{100 * required:g}.json"
     seed = run.seed("threshold", line.features)
     inputs = {
-        "code": code_of("lib.inspection.threshold"),
-        "line": run.store.digest(line_name(line.features)),
+        "code": code_digest("lib.inspection.threshold"),
+        "line": run.store.digest(model_name(line.features)),
         "required": required,
         "seed": seed,
     }
@@ -171,17 +171,19 @@ def chosen_features(run: Run, known: pd.DataFrame, wanted: str = "") -> tuple[st
     there the others do not compete, and are named.
     Raises `LineError` for one that the study did not evaluate.
     """
-    evaluated = [name for name in RECIPES if name in set(known["features"])]
+    evaluated = [name for name in FEATURE_SETS if name in set(known["features"])]
     if wanted and wanted not in evaluated:
         near = nearest(wanted, evaluated)
-        raise LineError(f"no feature set {wanted!r} in this study{near}; there are: {', '.join(evaluated)}")
+        raise ProductionModelError(
+            f"no feature set {wanted!r} in this study{near}; there are: {', '.join(evaluated)}"
+        )
     if wanted:
         return wanted, "as asked for"
     place = "on the test folds' scores, of which the threshold comes too, so that its false rejects flatter a little"
     if run.study.reading != "as_written":
         known, place = deciding(run, calibration(run)), "on training images' out-of-fold scores"
     recalls = {
-        name: highest_recall(rows["score"].to_numpy(), rows["defective"].to_numpy(), RATE)
+        name: recall_at_fpr(rows["score"].to_numpy(), rows["defective"].to_numpy(), RATE)
         for name in evaluated
         if len(rows := known[known["features"] == name])
     }
@@ -195,13 +197,13 @@ def chosen_features(run: Run, known: pd.DataFrame, wanted: str = "") -> tuple[st
     )
 
 
-def fit_line(
-    run: Run, table: pd.DataFrame, features: str, why: str, measured: Measured, known: pd.DataFrame
-) -> Line:
+def fit_production_model(
+    run: Run, table: pd.DataFrame, features: str, why: str, measured: ImageFeatures, known: pd.DataFrame
+) -> ProductionModel:
     """Select columns, fit and gather the evidence; `table` is the index, `known` the set's deciding predictions."""
-    sources, study = in_order(RECIPES[features].sources), run.study
+    sources, study = in_order(FEATURE_SETS[features].sources), run.study
     classes, labels = tuple(table.attrs["classes"]), table["label"].to_numpy(dtype=str)
-    recipe, rows, seed = RECIPES[features], np.arange(len(table)), run.seed("classify", FINAL, 0)
+    recipe, rows, seed = FEATURE_SETS[features], np.arange(len(table)), run.seed("classify", FINAL, 0)
     widths = measured.widths
     origin = np.repeat(sources, widths)
     contested = np.flatnonzero(np.isin(origin, recipe.selected))
@@ -209,15 +211,15 @@ def fit_line(
     for task in (MULTICLASS, BINARY) if study.binary == "separate" else (MULTICLASS,):
         names = classes if task == MULTICLASS else (classes[0], DEFECTIVE)
         target = labels if task == MULTICLASS else np.where(labels == classes[0], *names)
-        scores = informative(measured.columns, contested, rows, target, study.selection, seed)
+        scores = score_columns(measured.columns, contested, rows, target, study.selection, seed)
         used, _ = used_columns(recipe, scores, origin, len(rows), study.selection)
-        hidden = LINEAR if recipe.linear else study.mlp
+        hidden = LOGISTIC_REGRESSION if recipe.linear else study.mlp
         fitted = fit(measured.columns[:, used], target, names, hidden=hidden, seed=seed, scale=study.scale)
         models[task] = Model(used, fitted)
-    groups = objects_of(table)
+    groups = groups_of_rows(table)
     sizes = table[["width", "height"]].to_numpy()
     out_of_fold = known.set_index("id").loc[table["id"]]
-    return Line(
+    return ProductionModel(
         features=features,
         why=why,
         sources=sources,
@@ -235,7 +237,7 @@ def fit_line(
     )
 
 
-def save_line(path: Path, line: Line) -> None:
+def save_production_model(path: Path, line: ProductionModel) -> None:
     """Write a line as safetensors: its arrays by name, the rest as JSON in the metadata's entry `line`."""
     arrays: dict[str, np.ndarray] = {}
     tasks = {}
@@ -273,21 +275,21 @@ def save_line(path: Path, line: Line) -> None:
     save_file(plain, path, metadata={"line": json.dumps(about, sort_keys=True)})
 
 
-def load_line(path: Path) -> Line:
+def load_production_model(path: Path) -> ProductionModel:
     """Read what `save_line` wrote; nothing in the file is run. Raises LineError for another file."""
     try:
         with safe_open(path, framework="numpy") as file:
             about = json.loads((file.metadata() or {})["line"])
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except (OSError, KeyError, ValueError, SafetensorError) as error:
-        raise LineError(f"{path}: no fitted line ({error}); make it anew") from error
+        raise ProductionModelError(f"{path}: no fitted line ({error}); make it anew") from error
     models = {task: _model(task, told, arrays) for task, told in about["tasks"].items()}
     reference = {
         name: arrays[f"reference.{name}"] for name in ("embeddings", "centre", "spread", "distances")
     }
     ranges = {kind: (low, high) for kind, (low, high) in about["ranges"].items()}
     evidence = {name: arrays[f"evidence.{name}"] for name in ("scores", "defective", "groups")}
-    return Line(
+    return ProductionModel(
         features=about["features"],
         why=about["why"],
         sources=tuple(about["sources"]),
@@ -295,7 +297,7 @@ def load_line(path: Path) -> Line:
         classes=tuple(about["classes"]),
         binary=about["binary"],
         models=models,
-        reference=Reference(**reference, limit=about["limit"], ranges=ranges),
+        reference=TrainingReference(**reference, limit=about["limit"], ranges=ranges),
         evidence=Evidence(**evidence, grouped=about["grouped"]),
     )
 

@@ -5,22 +5,25 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from lib.inspection.decisions import FOREIGN, PASS, REFUSED, UNCERTAIN, called, decide, in_words
-from lib.inspection.decisions import LOOK as LOOK
+from lib.inspection.decisions import OOD, PASS, REFUSED, UNCERTAIN, decide, describe_reason, predicted_class
 from lib.inspection.decisions import REJECT as REJECT
 from lib.inspection.decisions import RULE as RULE
 from lib.inspection.decisions import VERDICTS as VERDICTS
 from lib.inspection.folder import Folder
-from lib.inspection.new_images import Measured, digests, picture_measures
-from lib.inspection.out_of_distribution import foreign_reasons
-from lib.inspection.production_model import Line
+from lib.inspection.new_images import ImageFeatures, digests, features_of_new
+from lib.inspection.out_of_distribution import ood_reasons
+from lib.inspection.production_model import ProductionModel
 from lib.inspection.threshold import Threshold
 from lib.pipeline.dataset import images, index
 from lib.pipeline.run import Run
 
 
 def judge(
-    run: Run, line: Line, threshold: Threshold, folder: Folder, measured: Measured | None = None
+    run: Run,
+    line: ProductionModel,
+    threshold: Threshold,
+    folder: Folder,
+    measured: ImageFeatures | None = None,
 ) -> pd.DataFrame:
     """Judge all pictures of a folder; returns one row per file, what a person should see first.
 
@@ -31,7 +34,7 @@ def judge(
     contrast; seen_in_training, the labelled image that is the same picture; same_as, the file that is.
     """
     if measured is None:
-        measured = picture_measures(run, folder.root, folder.names, line.sources)
+        measured = features_of_new(run, folder.root, folder.names, line.sources)
     found = tabulate(line, threshold, folder, measured)
     table = index(run)
     found["nearest"] = table["id"].to_numpy(dtype=str)[found["nearest"]]
@@ -41,14 +44,16 @@ def judge(
     return every.astype({"width": "Int64", "height": "Int64"})
 
 
-def tabulate(line: Line, threshold: Threshold, folder: Folder, measured: Measured) -> pd.DataFrame:
+def tabulate(
+    line: ProductionModel, threshold: Threshold, folder: Folder, measured: ImageFeatures
+) -> pd.DataFrame:
     """Return the judged pictures in the folder's order, `nearest` as a row among the labelled images."""
     scores, chances = line.scores(measured.columns), line.probabilities(measured.columns)
     distances, nearest = line.reference.nearest(measured.embeddings)
-    foreign = foreign_reasons(line.reference, folder.sizes, measured.brightness, measured.contrast, distances)
+    foreign = ood_reasons(line.reference, folder.sizes, measured.brightness, measured.contrast, distances)
     verdicts, reasons = decide(scores, threshold, foreign)
-    place = called(chances, verdicts)
-    strange = np.array(reasons) == FOREIGN
+    place = predicted_class(chances, verdicts)
+    strange = np.array(reasons) == OOD
     probability = np.where(strange, np.nan, chances[np.arange(len(chances)), place])
     first: dict[str, str] = {}
     same = [first.setdefault(pixels, name) for name, pixels in zip(folder.names, folder.pixels, strict=True)]
@@ -57,7 +62,7 @@ def tabulate(line: Line, threshold: Threshold, folder: Folder, measured: Measure
             "file": list(folder.names),
             "verdict": verdicts,
             "reason": reasons,
-            "details": in_words(scores, threshold, reasons, foreign),
+            "details": describe_reason(scores, threshold, reasons, foreign),
             "score": scores,
             "class": np.where(strange, "", np.array(line.classes, dtype=object)[place]),
             "probability": probability,
@@ -80,7 +85,7 @@ def tabulate(line: Line, threshold: Threshold, folder: Folder, measured: Measure
 def in_order(found: pd.DataFrame) -> pd.DataFrame:
     """Sort what `tabulate` gives: foreign pictures by distance, uncertain ones by how near the threshold they are, then
     rejects and passes by score, the highest first."""
-    rank = found["reason"].map({FOREIGN: 0, UNCERTAIN: 1, "": 2}) + (found["verdict"] == PASS)
+    rank = found["reason"].map({OOD: 0, UNCERTAIN: 1, "": 2}) + (found["verdict"] == PASS)
     within = np.select([rank == 0, rank == 1], [-found["distance"], found["away"]], -found["score"])
     order = pd.DataFrame({"rank": rank, "within": within, "file": found["file"]})
     return found.loc[order.sort_values(["rank", "within", "file"]).index].drop(columns="away")

@@ -11,10 +11,18 @@ import numpy as np
 import pandas as pd
 
 from lib.artifacts import fingerprint
-from lib.classification.calibration import absent, inner_parts
-from lib.classification.cross_validation import DIAGNOSTICS, FoldResult, evaluate_fold, thin
-from lib.classification.feature_sets import BASELINES, CHEAP, CHEAP_GUIDED, GUIDED, MAIN, RECIPES, TOGETHER
-from lib.config import Reading
+from lib.classification.calibration import inner_parts, missing_classes
+from lib.classification.cross_validation import FIT_DIAGNOSTICS, FoldResult, evaluate_fold, subsample_defects
+from lib.classification.feature_sets import (
+    BASELINES,
+    COMBINED_DETECTORS,
+    FEATURE_SETS,
+    GUIDED,
+    LINEAR_BASELINES,
+    LINEAR_GUIDED,
+    MAIN,
+)
+from lib.config import MapMethod
 from lib.datasets.splits import FoldError
 from lib.execution.parallel import cores, run_tasks
 from lib.execution.progress import step_bar
@@ -22,7 +30,7 @@ from lib.pipeline.dataset import in_test_fold, index, splits
 from lib.pipeline.features import IMAGE, feature_all, guided_name, map_feature_name, map_stats_name
 from lib.pipeline.models import map_name, map_splits
 from lib.pipeline.run import Run
-from lib.source import code_of
+from lib.source import code_digest
 
 CALIBRATION, CHECK, SOURCE_CHECK = "calibration", "map_fit_check", "map_source_check"
 CHECKS = (CHECK, SOURCE_CHECK)  # classification again with maps made otherwise, where the study asks for it
@@ -40,15 +48,15 @@ def feature_sets(run: Run, split: str, stage: str) -> tuple[str, ...]:
     sets: tuple[str, ...] = MAIN
     whole = stage in ("classification", *CHECKS)
     if run.study.baselines:
-        sets += BASELINES if whole else CHEAP
+        sets += BASELINES if whole else LINEAR_BASELINES
     if run.study.guided:
-        sets += GUIDED if whole else CHEAP_GUIDED
+        sets += GUIDED if whole else LINEAR_GUIDED
     if stage == SOURCE_CHECK:
-        sets += tuple(name for name, alone in TOGETHER.items() if alone in sets)
-    return tuple(name for name in sets if stage not in CHECKS or RECIPES[name].sources != ("image",))
+        sets += tuple(name for name, alone in COMBINED_DETECTORS.items() if alone in sets)
+    return tuple(name for name in sets if stage not in CHECKS or FEATURE_SETS[name].sources != ("image",))
 
 
-def reading(run: Run, stage: str) -> Reading:
+def reading(run: Run, stage: str) -> MapMethod:
     """Return the reading of the maps that a stage uses: the study's own, or the one that a check compares with."""
     study = run.study
     return {CHECK: study.other_fit, SOURCE_CHECK: study.other_source}.get(stage, study.reading)
@@ -111,7 +119,7 @@ def calibrate_fold(run: Run, split: str) -> dict[str, Any]:
             parts = list(_inner_parts(run, split, trained, seed))
             for inner, part in enumerate(parts):
                 known = ~np.isin(np.arange(len(trained)), part)
-                missing = absent(labels, known, table.attrs["classes"])
+                missing = missing_classes(labels, known, table.attrs["classes"])
                 fitted = len(set(labels[known])) > 1
                 if missing:
                     notes.append({"repeat": repeat, "inner": inner, "classes": missing, "fitted": fitted})
@@ -140,7 +148,9 @@ def check_training_parts(run: Run) -> None:
     labels, good = table["label"].to_numpy(dtype=str), table.attrs["good"]
     for split in splits(run):
         trained = np.flatnonzero(~in_test_fold(run, split))
-        kept = thin(labels, np.isin(np.arange(len(labels)), trained), good=good, keep=min(study.keep), seed=0)
+        kept = subsample_defects(
+            labels, np.isin(np.arange(len(labels)), trained), good=good, keep=min(study.keep), seed=0
+        )
         parts = [labels[kept]]
         for repeat in range(study.repeats):
             seed = run.seed(CALIBRATION, split, repeat)
@@ -237,7 +247,7 @@ def _inputs(run: Run, stage: str, split: str) -> dict[str, Any]:
     """Return what a split's predictions depend on; its features must have been made."""
     sets, files = feature_sets(run, split, stage), source_files(run, stage, split)
     inputs = {
-        "code": code_of("lib.classification.cross_validation", "lib.classification.calibration"),
+        "code": code_digest("lib.classification.cross_validation", "lib.classification.calibration"),
         "tested": fingerprint({"rows": np.flatnonzero(in_test_fold(run, split)).tolist()}),
         "index": run.store.digest("index.parquet"),
         "files": {source: run.store.digest(name) for source, name in files.items()},
@@ -248,7 +258,7 @@ def _inputs(run: Run, stage: str, split: str) -> dict[str, Any]:
     }
     # the diagnostics stand in the manifest: one that lacks a column is made again
     return inputs | (
-        run.study.values(("inner_folds",)) if stage == CALIBRATION else {"diagnostics": DIAGNOSTICS}
+        run.study.values(("inner_folds",)) if stage == CALIBRATION else {"diagnostics": FIT_DIAGNOSTICS}
     )
 
 
@@ -265,7 +275,7 @@ def source_files(run: Run, stage: str, split: str) -> dict[str, str]:
         "other_stats": map_stats_name(split, run.study.reading),
         "other_guided": guided_name(split, run.study.reading),
     }
-    needed = {source for name in feature_sets(run, split, stage) for source in RECIPES[name].sources}
+    needed = {source for name in feature_sets(run, split, stage) for source in FEATURE_SETS[name].sources}
     return {source: file for source, file in files.items() if source in needed | {"image"}}
 
 

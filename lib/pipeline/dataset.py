@@ -13,14 +13,14 @@ import pandas as pd
 
 from lib.artifacts import Store, file_sha256, fingerprint, listing_digest, new_array, write_text
 from lib.config import Study
-from lib.datasets.catalog import catalogue
+from lib.datasets.catalog import build_index
 from lib.datasets.download import fetch_magnetic_tile
-from lib.datasets.errors import SHOWN, DataError, as_table
+from lib.datasets.errors import SHOWN, DatasetError, as_table
 from lib.datasets.images import load_masks, load_stack
 from lib.datasets.splits import make_folds, schemes_for
 from lib.execution.progress import step_bar
 from lib.pipeline.run import PROJECT, Run
-from lib.source import code_of
+from lib.source import code_digest
 from lib.synthetic.products import MARKER, write_standin
 
 FINAL = "final-0"  # a split without test images, no part of `splits`: what new images are judged by is fitted in it
@@ -62,7 +62,9 @@ def _standin(store: Store, product: str, study: Study) -> Path:
 
     settings = study.values(("standin_scale", "standin_side", "seed"))
     store.make(
-        "synthetic.txt", {"product": product, "code": code_of("lib.synthetic.products"), **settings}, write
+        "synthetic.txt",
+        {"product": product, "code": code_digest("lib.synthetic.products"), **settings},
+        write,
     )
     return folder
 
@@ -72,7 +74,7 @@ def index(run: Run) -> pd.DataFrame:
     root = data_root(run)
     groups = Path(run.study.groups) if run.study.groups else None
     inputs = {
-        "code": code_of("lib.datasets.catalog"),
+        "code": code_digest("lib.datasets.catalog"),
         "dataset": run.dataset,
         "listing": listing_digest(root),
         "groups_file": file_sha256(groups) if groups else "",
@@ -83,7 +85,7 @@ def index(run: Run) -> pd.DataFrame:
         listed = run.store.path("faults.csv")
         listed.unlink(missing_ok=True)
         try:
-            found = catalogue(
+            found = build_index(
                 root,
                 dataset=run.dataset,
                 good=run.study.good,
@@ -91,11 +93,11 @@ def index(run: Run) -> pd.DataFrame:
                 group_regex=run.study.group_regex,
                 skip_bad=run.study.skip_bad,
             )
-        except DataError as error:
+        except DatasetError as error:
             if len(error.faults) <= SHOWN:
                 raise
             write_text(listed, as_table(error.faults).to_csv(index=False))
-            raise DataError(error.faults, error.heading, str(listed)) from None
+            raise DatasetError(error.faults, error.heading, str(listed)) from None
         table = found.index.reset_index(drop=True)
         table.attrs = {
             "good": found.good,
@@ -127,7 +129,7 @@ def folds(run: Run) -> pd.DataFrame:
     """Return which image is tested in which fold: one row per (scheme, id), the scheme to believe first."""
     table = index(run)
     inputs = {
-        "code": code_of("lib.datasets.splits"),
+        "code": code_digest("lib.datasets.splits"),
         "index": run.store.digest("index.parquet"),
         **run.study.values(("folds", "cv", "leak_check", "seed")),
     }
@@ -165,7 +167,7 @@ def images(run: Run, side: int) -> np.ndarray:
     table = index(run)
     name = f"images/{side}.npy"
     inputs = {
-        "code": code_of("lib.datasets.images"),
+        "code": code_digest("lib.datasets.images"),
         "pictures": fingerprint({"sha256": table["sha256"].tolist()}),  # whatever their labels and groups
         "side": side,
         **run.study.values(("resize",)),
@@ -186,7 +188,7 @@ def masks(run: Run) -> Iterator[np.ndarray | None]:
     return iter(load_masks(Path(table.attrs["root"]), table, run.study.image_size, run.study.resize))
 
 
-def closeups(run: Run, rows: Sequence[int], side: int = 192) -> tuple[np.ndarray, list[np.ndarray | None]]:
+def load_images(run: Run, rows: Sequence[int], side: int = 192) -> tuple[np.ndarray, list[np.ndarray | None]]:
     """Return some pictures anew from their files at `side` pixels, uint8 (n, side, side, 3), and their masks."""
     table = index(run).iloc[list(rows)]
     root = Path(index(run).attrs["root"])
@@ -195,7 +197,7 @@ def closeups(run: Run, rows: Sequence[int], side: int = 192) -> tuple[np.ndarray
     return stack, list(load_masks(root, table, side, run.study.resize))
 
 
-def spread(table: pd.DataFrame, per_class: int) -> dict[str, list[int]]:
+def sample_rows_per_class(table: pd.DataFrame, per_class: int) -> dict[str, list[int]]:
     """Return for each class, good first, the rows of up to `per_class` images spread evenly over the index."""
     rows = {}
     for label in table.attrs["classes"]:

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from lib.anomaly_maps.detectors import FittedSource
-from lib.config import Reading
+from lib.anomaly_maps.detectors import FittedDetector
+from lib.config import MapMethod
 from lib.pipeline.dataset import images
 from lib.pipeline.draem import draem_file, load_draem, train_fold
-from lib.pipeline.patchcore import fit_memory, load_memory, memory_file
+from lib.pipeline.patchcore import fit_patchcore, load_patchcore, patchcore_file
 from lib.pipeline.patches import patches, patches_name, patches_of
 from lib.pipeline.run import Run
 
@@ -20,20 +20,20 @@ Pictures = Callable[[int], np.ndarray]  # some pictures, (n, side, side, 3) uint
 
 
 @dataclass(frozen=True)
-class Source:
+class Detector:
     """A map source in the study: what it sees, where its models live, how they come about."""
 
     title: str
     code: str  # the module that makes maps
     fit: Callable[[Run, str], dict[str, Any]]  # makes the model of a name where it is not proven
-    load: Callable[[Run, str], FittedSource]
+    load: Callable[[Run, str], FittedDetector]
     file: Callable[[str], str]  # the artefact with the model of a name
     seen: Callable[[Run], np.ndarray]  # what it sees of the study's pictures (N, ...)
     seen_name: Callable[[Run], str]  # the artefact with it
     see: Callable[[Run, Pictures], np.ndarray]  # the same of other pictures
 
 
-DRAEM = Source(
+DRAEM = Detector(
     "DRAEM",
     "lib.draem.inference",
     train_fold,
@@ -43,18 +43,18 @@ DRAEM = Source(
     lambda run: f"images/{run.study.image_size}.npy",
     lambda run, pictures: pictures(run.study.image_size),
 )
-PATCH_MEMORY = Source(
+PATCHCORE = Detector(
     "patch memory",
     "lib.anomaly_maps.patchcore",
-    fit_memory,
-    load_memory,
-    memory_file,
+    fit_patchcore,
+    load_patchcore,
+    patchcore_file,
     patches,
     patches_name,
     lambda run, pictures: patches_of(run, pictures(run.study.patch_size)),
 )
-SOURCES: dict[Reading, Source] = {
+DETECTORS: dict[MapMethod, Detector] = {
     "as_written": DRAEM,
     "cross_fitted": DRAEM,
-    "patch_memory": PATCH_MEMORY,
+    "patch_memory": PATCHCORE,
 }

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lib.anomaly_maps.cross_fitting import HALVES
+from lib.anomaly_maps.cross_fitting import N_INNER
 from lib.artifacts import fingerprint, listing_digest
-from lib.config import Reading
+from lib.config import MapMethod
 from lib.draem.checkpoints import import_official
 from lib.draem.inference import Draem, anomaly_maps
 from lib.draem.training import LOSSES, Trained, TrainingSettings, panel, read_checkpoint, train
@@ -22,11 +22,11 @@ from lib.execution.status import steps_of
 from lib.pipeline.dataset import images, in_test_fold
 from lib.pipeline.models import INNER, all_models, good_rows
 from lib.pipeline.run import Run, each_split
-from lib.pipeline.task_cost import training_effort
-from lib.source import code_of
+from lib.pipeline.task_cost import training_cost
+from lib.source import code_digest
 from lib.synthetic.textures import TextureBank, load_texture_bank, texture_folder
 
-READINGS: tuple[Reading, ...] = ("as_written", "cross_fitted")  # those that DRAEM makes
+READINGS: tuple[MapMethod, ...] = ("as_written", "cross_fitted")  # those that DRAEM makes
 
 
 def texture_bank(run: Run) -> TextureBank:
@@ -53,7 +53,7 @@ def training_settings(run: Run, name: str, n_good: int) -> TrainingSettings:
     return TrainingSettings(
         reconstructive_width=study.reconstructive_width,
         discriminative_width=study.discriminative_width,
-        steps=study.steps_for(n_good, HALVES if INNER in name else 1),
+        steps=study.steps_for(n_good, N_INNER if INNER in name else 1),
         batch=study.draem_batch,
         lr=study.draem_lr,
         seed=run.seed("draem", name),
@@ -70,7 +70,7 @@ def train_fold(run: Run, name: str) -> dict[str, Any]:
     settings = training_settings(run, name, len(rows))
     folder, imported = texture_folder(run.study.textures), run.study.draem_checkpoint
     inputs = {
-        "code": code_of("lib.draem.training", "lib.draem.checkpoints", "lib.synthetic.textures"),
+        "code": code_digest("lib.draem.training", "lib.draem.checkpoints", "lib.synthetic.textures"),
         "images": run.store.digest(f"images/{run.study.image_size}.npy"),
         "rows": fingerprint({"rows": rows.tolist()}),
         "textures": listing_digest(folder) if folder and not imported else "",
@@ -129,8 +129,8 @@ def train_all(run: Run) -> pd.DataFrame:
     names, history = all_draems(run), pd.DataFrame(columns=["split", "step", "loss"])
     if not names:
         return history
-    sharing = 1 if "as_written" in run.study.readings else HALVES
-    effort = training_effort(run, len(good_rows(run, names[0])), sharing)
+    sharing = 1 if "as_written" in run.study.readings else N_INNER
+    effort = training_cost(run, len(good_rows(run, names[0])), sharing)
     summaries = each_split(run, train_fold, names, "DRAEM", **effort)
     parts = [
         pd.DataFrame(summary["history"], columns=["step", *LOSSES, "loss", "lr"]).assign(split=name)

@@ -8,18 +8,18 @@ import numpy as np
 
 from lib.anomaly_maps.map_statistics import AREA_THRESHOLDS, PERCENTILES, map_statistics
 from lib.artifacts import fingerprint
-from lib.config import Reading
+from lib.config import MapMethod
 from lib.datasets.splits import FoldError
 from lib.execution.progress import step_bar
 from lib.features.embeddings import image_features, map_features
-from lib.features.map_guided_pooling import Pooling, guided_features
+from lib.features.map_guided_pooling import Pooling, map_guided_features
 from lib.pipeline.dataset import FINAL, images, in_test_fold, index, splits
 from lib.pipeline.maps import map_all, maps
 from lib.pipeline.models import map_name, map_splits
 from lib.pipeline.patches import backbone, patches, patches_name
 from lib.pipeline.run import Run, each_part, each_split
-from lib.pipeline.task_cost import feature_effort
-from lib.source import code_of
+from lib.pipeline.task_cost import feature_cost
+from lib.source import code_digest
 
 IMAGE = "features/image.npy"
 AT_ONCE = (
@@ -32,7 +32,7 @@ def image_feature_table(run: Run) -> np.ndarray:
     net, side = backbone(run), run.study.feature_size
     stack = images(run, side)
     inputs = {
-        "code": code_of("lib.features.embeddings"),
+        "code": code_digest("lib.features.embeddings"),
         "images": run.store.digest(f"images/{side}.npy"),
         "backbone": net.sha256,
         "side": side,
@@ -40,7 +40,7 @@ def image_feature_table(run: Run) -> np.ndarray:
 
     def write(path: Path) -> dict[str, str]:
         starts = range(0, len(stack), AT_ONCE)
-        effort = feature_effort(run, AT_ONCE)
+        effort = feature_cost(run, AT_ONCE)
         parts = each_part(
             run, _some_image_features, [(run, start) for start in starts], "image features", **effort
         )
@@ -57,12 +57,12 @@ def _some_image_features(run: Run, start: int) -> np.ndarray:
     return image_features(backbone(run), pictures, side, device=run.device)
 
 
-def map_feature_fold(run: Run, reading: Reading, split: str) -> None:
+def map_feature_fold(run: Run, reading: MapMethod, split: str) -> None:
     """Write the features of the split's maps of a reading, float32 (N, 512)."""
     pictures = maps(run, split, reading)
     net, study = backbone(run), run.study
     inputs = {
-        "code": code_of("lib.features.embeddings"),
+        "code": code_digest("lib.features.embeddings"),
         "maps": run.store.digest(f"maps/{map_name(split, reading)}.npy"),
         "backbone": net.sha256,
         **study.values(("feature_size", "map_encoding")),
@@ -75,11 +75,11 @@ def map_feature_fold(run: Run, reading: Reading, split: str) -> None:
     run.store.make(map_feature_name(split, reading), inputs, write)
 
 
-def map_stats_fold(run: Run, reading: Reading, split: str) -> None:
-    """Write the summary statistics of the split's maps, float32 (N, S), columns as `lib.anomaly_maps.map_statistics` names them."""
+def map_stats_fold(run: Run, reading: MapMethod, split: str) -> None:
+    """Write the summary statistics of the split's maps, float32 (N, S), columns as in `STATISTICS`."""
     pictures = maps(run, split, reading)
     inputs = {
-        "code": code_of("lib.anomaly_maps.map_statistics"),
+        "code": code_digest("lib.anomaly_maps.map_statistics"),
         "maps": run.store.digest(f"maps/{map_name(split, reading)}.npy"),
         "percentiles": PERCENTILES,
         "thresholds": AREA_THRESHOLDS,
@@ -88,13 +88,13 @@ def map_stats_fold(run: Run, reading: Reading, split: str) -> None:
     run.store.make(name, inputs, lambda path: np.save(path, map_statistics(pictures)))
 
 
-def guided_fold(run: Run, reading: Reading, split: str) -> None:
+def guided_fold(run: Run, reading: MapMethod, split: str) -> None:
     """Write the features pooled where the split's maps of a reading point, float32 (N, averages x 384)."""
     guide, seen, study = maps(run, split, reading), patches(run), run.study
     good, units = compared_with(run, split)
     pooling = Pooling(study.guided_patches, study.guided_weights, study.guided_against)
     inputs = {
-        "code": code_of("lib.features.map_guided_pooling"),
+        "code": code_digest("lib.features.map_guided_pooling"),
         "maps": run.store.digest(f"maps/{map_name(split, reading)}.npy"),
         "patches": run.store.digest(patches_name(run)),
         "good": fingerprint({"rows": np.flatnonzero(good).tolist(), "units": units.tolist()}),
@@ -103,7 +103,7 @@ def guided_fold(run: Run, reading: Reading, split: str) -> None:
 
     def write(path: Path) -> None:
         report = step_bar(f"{split}, images")
-        np.save(path, guided_features(seen, guide, good, units, pooling, progress=report))
+        np.save(path, map_guided_features(seen, guide, good, units, pooling, progress=report))
 
     run.store.make(guided_name(split, reading), inputs, write)
 
@@ -134,12 +134,12 @@ def check_guides(run: Run) -> None:
             )
 
 
-def guided_name(split: str, reading: Reading) -> str:
+def guided_name(split: str, reading: MapMethod) -> str:
     """Return the artefact with the features pooled where the split's maps of a reading point."""
     return f"features/guided-{map_name(split, reading)}.npy"
 
 
-def guided_table(run: Run, split: str, reading: Reading | None = None) -> np.ndarray:
+def guided_table(run: Run, split: str, reading: MapMethod | None = None) -> np.ndarray:
     """Return the features pooled where the split's maps of a reading point, the study's own by default.
 
     Float32 (N, averages x 384).
@@ -149,12 +149,12 @@ def guided_table(run: Run, split: str, reading: Reading | None = None) -> np.nda
     return np.load(run.store.path(guided_name(split, reading)))
 
 
-def map_stats_name(split: str, reading: Reading) -> str:
+def map_stats_name(split: str, reading: MapMethod) -> str:
     """Return the artefact with the statistics of the split's maps of a reading."""
     return f"features/map-stats-{map_name(split, reading)}.npy"
 
 
-def map_stats_table(run: Run, split: str, reading: Reading | None = None) -> np.ndarray:
+def map_stats_table(run: Run, split: str, reading: MapMethod | None = None) -> np.ndarray:
     """Return the statistics of the split's maps of a reading, the study's own by default, float32 (N, S)."""
     reading = reading or run.study.reading
     map_stats_fold(run, reading, split)
@@ -165,7 +165,7 @@ def feature_all(run: Run) -> None:
     """Make all features that the study's feature sets need."""
     image_feature_table(run)
     map_all(run)
-    effort = feature_effort(run, len(index(run)))
+    effort = feature_cost(run, len(index(run)))
     if run.study.guided:
         patches(run)
     for reading in run.study.readings:
@@ -177,12 +177,12 @@ def feature_all(run: Run) -> None:
             each_split(run, map_stats_fold, names, f"map statistics {reading}", reading)
 
 
-def map_feature_name(split: str, reading: Reading) -> str:
+def map_feature_name(split: str, reading: MapMethod) -> str:
     """Return the artefact with the features of the split's maps of a reading."""
     return f"features/map-{map_name(split, reading)}.npy"
 
 
-def map_feature_table(run: Run, split: str, reading: Reading | None = None) -> np.ndarray:
+def map_feature_table(run: Run, split: str, reading: MapMethod | None = None) -> np.ndarray:
     """Return the features of the split's maps of a reading, the study's own by default, float32 (N, 512)."""
     reading = reading or run.study.reading
     map_feature_fold(run, reading, split)

@@ -9,31 +9,31 @@ import numpy as np
 import pandas as pd
 import torch
 
-from lib.anomaly_maps.cross_fitting import cross_fitted, mapped
+from lib.anomaly_maps.cross_fitting import predict_cross_fitted_maps, predict_maps
 from lib.artifacts import fingerprint, new_array
-from lib.config import Reading
+from lib.config import MapMethod
 from lib.draem.losses import image_score
 from lib.execution.progress import step_bar
 from lib.pipeline.dataset import in_test_fold, index
-from lib.pipeline.detectors import SOURCES
+from lib.pipeline.detectors import DETECTORS
 from lib.pipeline.draem import train_all
-from lib.pipeline.models import halves, map_name, map_splits, models
-from lib.pipeline.patchcore import fit_memories
+from lib.pipeline.models import inner_folds, map_name, map_splits, models
+from lib.pipeline.patchcore import fit_all_patchcores
 from lib.pipeline.run import Run, each_split
-from lib.pipeline.task_cost import map_effort
-from lib.source import code_of
+from lib.pipeline.task_cost import map_cost
+from lib.source import code_digest
 
 
-def map_fold(run: Run, reading: Reading, split: str) -> None:
+def map_fold(run: Run, reading: MapMethod, split: str) -> None:
     """Write the split's map of every image, float16 (N, side, side), and their image scores, float32 (N,)."""
-    source, names = SOURCES[reading], models(split, reading)
+    source, names = DETECTORS[reading], models(split, reading)
     artefact, side = map_name(split, reading), run.study.image_size
     for name in names:
         source.fit(run, name)
     seen = source.seen(run)
-    inner = None if reading == "as_written" else halves(run, split)
+    inner = None if reading == "as_written" else inner_folds(run, split)
     inputs: dict[str, Any] = {
-        "code": code_of(source.code, "lib.anomaly_maps.cross_fitting"),
+        "code": code_digest(source.code, "lib.anomaly_maps.cross_fitting"),
         "seen": run.store.digest(source.seen_name(run)),
         "models": [run.store.digest(source.file(name)) for name in names],
         "halves": fingerprint({"halves": None if inner is None else inner.tolist()}),
@@ -43,16 +43,16 @@ def map_fold(run: Run, reading: Reading, split: str) -> None:
         out = new_array(path, np.float16, (len(seen), side, side))
         report, fitted = step_bar(f"{split}, images"), [source.load(run, name) for name in names]
         if inner is None:
-            mapped(fitted[0], seen, out, report)
+            predict_maps(fitted[0], seen, out, report)
         else:
-            cross_fitted(fitted, seen, inner, out, report)
+            predict_cross_fitted_maps(fitted, seen, inner, out, report)
         out.flush()
 
     run.store.make(f"maps/{artefact}.npy", inputs, write)
     maps = np.load(run.store.path(f"maps/{artefact}.npy"), mmap_mode="r")
     run.store.make(
         f"maps/{artefact}-scores.npy",
-        {"code": code_of("lib.draem.losses"), "maps": run.store.digest(f"maps/{artefact}.npy")},
+        {"code": code_digest("lib.draem.losses"), "maps": run.store.digest(f"maps/{artefact}.npy")},
         lambda path: np.save(path, score_maps(maps)),
     )
 
@@ -66,26 +66,26 @@ def score_maps(maps: np.ndarray) -> np.ndarray:
 def map_all(run: Run) -> pd.DataFrame:
     """Make all maps; returns the image scores: reading (the study's own first), split, id, label, tested, score."""
     train_all(run)
-    fit_memories(run)
+    fit_all_patchcores(run)
     table = index(run)[["id", "label"]]
     parts = []
     for reading in run.study.readings:
         names = map_splits(run, reading)
-        each_split(run, map_fold, names, f"maps {reading}", reading, **map_effort(run, len(table), reading))
+        each_split(run, map_fold, names, f"maps {reading}", reading, **map_cost(run, len(table), reading))
         for name in names:
             told, tested = scores(run, name, reading), in_test_fold(run, name)
             parts.append(table.assign(reading=reading, split=name, tested=tested, score=told))
     return pd.concat(parts, ignore_index=True)
 
 
-def maps(run: Run, split: str, reading: Reading | None = None) -> np.ndarray:
+def maps(run: Run, split: str, reading: MapMethod | None = None) -> np.ndarray:
     """Return the split's maps of a reading, the study's own by default, memory-mapped (N, side, side) float16."""
     reading = reading or run.study.reading
     map_fold(run, reading, split)
     return np.load(run.store.path(f"maps/{map_name(split, reading)}.npy"), mmap_mode="r")
 
 
-def scores(run: Run, split: str, reading: Reading | None = None) -> np.ndarray:
+def scores(run: Run, split: str, reading: MapMethod | None = None) -> np.ndarray:
     """Return the image scores of the split's maps of a reading, the study's own by default, float32 (N,)."""
     reading = reading or run.study.reading
     map_fold(run, reading, split)

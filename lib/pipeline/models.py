@@ -8,53 +8,53 @@ from __future__ import annotations
 
 import numpy as np
 
-from lib.anomaly_maps.cross_fitting import HALVES, inner_halves
-from lib.config import Reading
+from lib.anomaly_maps.cross_fitting import N_INNER, make_inner_folds
+from lib.config import MapMethod
 from lib.pipeline.dataset import in_test_fold, index, splits
 from lib.pipeline.run import Run
 
 INNER = "-inner-"
-SUFFIXES: dict[Reading, str] = {
+SUFFIXES: dict[MapMethod, str] = {
     "as_written": "",
     "cross_fitted": "-crossfitted",
     "patch_memory": "-patchmemory",
 }
 
 
-def map_splits(run: Run, reading: Reading) -> list[str]:
+def map_splits(run: Run, reading: MapMethod) -> list[str]:
     """Return the splits that get maps of this reading; those made for comparison, the primary scheme's."""
     names = splits(run, with_maps=True)
     primary = names[0].rsplit("-", 1)[0]
     return [name for name in names if reading == run.study.reading or name.rsplit("-", 1)[0] == primary]
 
 
-def models(split: str, reading: Reading) -> list[str]:
+def models(split: str, reading: MapMethod) -> list[str]:
     """Return the names of the models that make the split's maps: one, or one for each half."""
-    return [split] if reading == "as_written" else [f"{split}{INNER}{half}" for half in range(HALVES)]
+    return [split] if reading == "as_written" else [f"{split}{INNER}{half}" for half in range(N_INNER)]
 
 
-def all_models(run: Run, *readings: Reading) -> list[str]:
+def all_models(run: Run, *readings: MapMethod) -> list[str]:
     """Return the names of all models of the given readings, in their order, that the study asks for."""
     asked = [reading for reading in run.study.readings if reading in readings]
     return [name for one in asked for split in map_splits(run, one) for name in models(split, one)]
 
 
-def map_name(split: str, reading: Reading) -> str:
+def map_name(split: str, reading: MapMethod) -> str:
     """Return what the split's maps are called in `maps/NAME.npy`, `maps/NAME-scores.npy`, `features/map-NAME.npy`."""
     return split + SUFFIXES[reading]
 
 
-def halves(run: Run, split: str) -> np.ndarray:
+def inner_folds(run: Run, split: str) -> np.ndarray:
     """Return the half (0 or 1) of each training image of the split, -1 for test images; by group where known."""
     table = index(run)
     groups = table["group"].to_numpy() if table.attrs["grouped"] else None
     labels, tested = table["label"].to_numpy(), in_test_fold(run, split)
-    return inner_halves(labels, groups, tested, table.attrs["good"], run.seed("inner", split))
+    return make_inner_folds(labels, groups, tested, table.attrs["good"], run.seed("inner", split))
 
 
 def good_rows(run: Run, name: str) -> np.ndarray:
     """Return the rows that the model `name` may see: good images of its training fold, or of one half of it."""
     table = index(run)
     split, _, half = name.partition(INNER)
-    training = halves(run, split) == int(half) if half else ~in_test_fold(run, split)
+    training = inner_folds(run, split) == int(half) if half else ~in_test_fold(run, split)
     return np.flatnonzero((table["label"] == table.attrs["good"]).to_numpy() & training)

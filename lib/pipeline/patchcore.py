@@ -8,38 +8,38 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lib.anomaly_maps.cross_fitting import HALVES
-from lib.anomaly_maps.patchcore import PatchMemory
+from lib.anomaly_maps.cross_fitting import N_INNER
+from lib.anomaly_maps.patchcore import PatchCore
 from lib.artifacts import fingerprint
 from lib.execution.progress import step_bar
 from lib.pipeline.models import INNER, all_models, good_rows
 from lib.pipeline.patches import patches, patches_name
 from lib.pipeline.run import Run, each_split
-from lib.pipeline.task_cost import memory_effort
-from lib.source import code_of
+from lib.pipeline.task_cost import patchcore_cost
+from lib.source import code_digest
 
 
-def memory_file(name: str) -> str:
+def patchcore_file(name: str) -> str:
     """Return the artefact with the patch memory `name`."""
     return f"memory/{name}.safetensors"
 
 
-def fit_memory(run: Run, name: str) -> dict[str, Any]:
+def fit_patchcore(run: Run, name: str) -> dict[str, Any]:
     """Fit the memory `name` on its half's good images, its scale on the other half's; returns its summary."""
     split, _, half = name.partition(INNER)
     rows = good_rows(run, name)
-    held_out = good_rows(run, f"{split}{INNER}{HALVES - 1 - int(half)}")
+    held_out = good_rows(run, f"{split}{INNER}{N_INNER - 1 - int(half)}")
     seen, study = patches(run), run.study
     settings = {"size": study.memory_patches, "side": study.image_size, "seed": run.seed("memory", name)}
     inputs = {
-        "code": code_of("lib.anomaly_maps.patchcore"),
+        "code": code_digest("lib.anomaly_maps.patchcore"),
         "patches": run.store.digest(patches_name(run)),
         "rows": fingerprint({"rows": rows.tolist(), "held out": held_out.tolist()}),
         **settings,
     }
 
     def write(path: Path) -> dict[str, Any]:
-        memory = PatchMemory.fit(
+        memory = PatchCore.fit(
             seen,
             rows,
             held_out,
@@ -52,16 +52,16 @@ def fit_memory(run: Run, name: str) -> dict[str, Any]:
         kept = {"images": len(rows), "offered": offered, "kept": len(memory.patches)}
         return kept | {"held out": len(held_out), "rare": round(memory.rare, 6)}
 
-    return run.store.make(memory_file(name), inputs, write)["summary"]
+    return run.store.make(patchcore_file(name), inputs, write)["summary"]
 
 
-def load_memory(run: Run, name: str) -> PatchMemory:
+def load_patchcore(run: Run, name: str) -> PatchCore:
     """Return the fitted memory `name`."""
-    fit_memory(run, name)
-    return PatchMemory.load(run.store.path(memory_file(name)), run.device)
+    fit_patchcore(run, name)
+    return PatchCore.load(run.store.path(patchcore_file(name)), run.device)
 
 
-def fit_memories(run: Run) -> pd.DataFrame:
+def fit_all_patchcores(run: Run) -> pd.DataFrame:
     """Fit all memories that the study asks for; returns what each holds, by name (no rows where it asks for none).
 
     Columns: images (good ones it was filled from), offered and kept (patches), held out (good images that its scale was
@@ -71,6 +71,6 @@ def fit_memories(run: Run) -> pd.DataFrame:
     if not names:
         return pd.DataFrame()
     patches(run)
-    summaries = each_split(run, fit_memory, names, "memory", **memory_effort(run))
+    summaries = each_split(run, fit_patchcore, names, "memory", **patchcore_cost(run))
     columns = ["images", "offered", "kept", "held out", "rare"]
     return pd.DataFrame(summaries, index=pd.Index(names, name="memory"))[columns]

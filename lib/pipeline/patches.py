@@ -13,7 +13,7 @@ from lib.features.patch_embeddings import N_CHANNELS, grid, patch_features
 from lib.features.resnet import Backbone, load_backbone
 from lib.pipeline.dataset import images
 from lib.pipeline.run import Run
-from lib.source import code_of
+from lib.source import code_digest
 
 
 def backbone(run: Run) -> Backbone:
@@ -36,7 +36,7 @@ def patches(run: Run) -> np.ndarray:
     side, net = run.study.patch_size, backbone(run)
     stack = images(run, side)
     inputs = {
-        "code": code_of("lib.features.patch_embeddings"),
+        "code": code_digest("lib.features.patch_embeddings"),
         "images": run.store.digest(f"images/{side}.npy"),
         "backbone": net.sha256,
     }

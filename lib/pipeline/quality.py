@@ -13,7 +13,7 @@ from lib.pipeline.dataset import in_test_fold, index, masks
 from lib.pipeline.maps import map_all, maps
 from lib.pipeline.models import map_name, map_splits
 from lib.pipeline.run import Run
-from lib.source import code_of
+from lib.source import code_digest
 
 NAME = "maps/quality.csv"
 
@@ -29,7 +29,7 @@ def map_quality(run: Run) -> pd.DataFrame:
     primary = {one: _primary(run, map_splits(run, one)) for one in run.study.readings}
     made = [f"maps/{map_name(name, one)}.npy" for one, names in primary.items() for name in names]
     inputs = {
-        "code": code_of("lib.anomaly_maps.localization_metrics", "lib.datasets.images"),
+        "code": code_digest("lib.anomaly_maps.localization_metrics", "lib.datasets.images"),
         "maps": {name: run.store.digest(name) for name in made},
         "scores": {name: run.store.digest(name.replace(".npy", "-scores.npy")) for name in made},
         "index": run.store.digest("index.parquet"),

@@ -9,7 +9,7 @@ from typing import Any
 
 from lib.artifacts import Store
 from lib.config import Study
-from lib.execution.parallel import at_once, run_tasks
+from lib.execution.parallel import max_parallel, run_tasks
 from lib.synthetic.products import PRODUCTS
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -101,7 +101,7 @@ def each_part(
         label=label,
         shared_folder=run.store.root,
         scheduler=run.scheduler,
-        processes=at_once(seconds, len(calls), memory, threads) if run.device == "cpu" else 1,
+        processes=max_parallel(seconds, len(calls), memory, threads) if run.device == "cpu" else 1,
         threads=threads,
         gpu=True,
     )

@@ -7,7 +7,7 @@ square of the width; a map takes 0.3 of that, a ResNet-18 image of 96 px 6 ms.
 from __future__ import annotations
 
 from lib.anomaly_maps.patchcore import HELD_OUT, POOL, PROJECTED
-from lib.config import Reading, Study
+from lib.config import MapMethod, Study
 from lib.features.patch_embeddings import N_CHANNELS, grid
 from lib.pipeline.run import Run
 
@@ -19,7 +19,7 @@ PROCESS = 0.8e9  # bytes of a process with its libraries
 PER_ACTIVATION = 250.0  # bytes per pixel of a batch and channel of the first block, measured at 64 and 128 px
 
 
-def training_effort(run: Run, n_good: int, sharing: int) -> dict[str, float]:
+def training_cost(run: Run, n_good: int, sharing: int) -> dict[str, float]:
     """Return seconds and bytes of one DRAEM's training on `n_good` images, one of `sharing` that share the steps."""
     study = run.study
     steps = 0 if study.draem_checkpoint else study.steps_for(n_good, sharing)
@@ -29,7 +29,7 @@ def training_effort(run: Run, n_good: int, sharing: int) -> dict[str, float]:
     return {"seconds": steps * study.draem_batch * _training_image(run), "memory": memory}
 
 
-def memory_effort(run: Run) -> dict[str, float]:
+def patchcore_cost(run: Run) -> dict[str, float]:
     """Return seconds and bytes of one patch memory: its coreset, and its scale on held-out images."""
     seconds = coreset_seconds(run.study) + HELD_OUT * compared_seconds(run.study)
     return {"seconds": seconds, "memory": PROCESS + 0.5e9}
@@ -45,13 +45,13 @@ def compared_seconds(study: Study) -> float:
     return 2 * grid(study.patch_size) ** 2 * N_CHANNELS * study.memory_patches / ARITHMETIC
 
 
-def map_effort(run: Run, images: int, reading: Reading) -> dict[str, float]:
+def map_cost(run: Run, images: int, reading: MapMethod) -> dict[str, float]:
     """Return seconds and bytes of the maps of one split."""
     each = compared_seconds(run.study) if reading == "patch_memory" else 0.3 * _training_image(run)
     return {"seconds": images * each, "memory": PROCESS + 0.5e9}
 
 
-def feature_effort(run: Run, images: int) -> dict[str, float]:
+def feature_cost(run: Run, images: int) -> dict[str, float]:
     """Return seconds and bytes of the features of so many pictures or maps."""
     return {"seconds": 0.006 * images * (run.study.feature_size / 96) ** 2, "memory": PROCESS + 0.7e9}
 

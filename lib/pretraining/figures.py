@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lib.reporting.style import plain
+from lib.reporting.style import escape_mathtext
 
 _CURVES = {
     "loss": "loss",
@@ -27,7 +27,7 @@ def gallery(images: np.ndarray, titles: Sequence[str], columns: int) -> Figure:
         axes.set_axis_off()
     for axes, image, title in zip(grid.flat, images, titles, strict=False):
         axes.imshow(image)
-        axes.set_title(plain(title), fontsize=8, pad=2)
+        axes.set_title(escape_mathtext(title), fontsize=8, pad=2)
     figure.tight_layout(pad=0.3)
     return figure
 

@@ -33,7 +33,7 @@ from lib.features.embedded import FOLDER, save_embedded
 from lib.features.resnet import IMAGENET_MEAN, IMAGENET_STD
 from lib.pretraining.defects import KINDS
 from lib.pretraining.images import PretrainSettings, Source
-from lib.torch_utils import flushed_denormals
+from lib.torch_utils import flush_denormals
 
 HISTORY_ROWS = 200
 Progress = Callable[[dict[str, float]], None]
@@ -84,7 +84,7 @@ def pretrain(
     run = _Run(settings, torch.device(device))
     if checkpoint is not None and checkpoint.exists():
         run.load(checkpoint)
-    with flushed_denormals():
+    with flush_denormals():
         run.go(checkpoint, progress)
     state = {name: value.cpu().contiguous() for name, value in run.averaged.resnet.state_dict().items()}
     return state, pd.DataFrame(run.rows)

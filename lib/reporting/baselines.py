@@ -12,10 +12,10 @@ from lib.evaluation.metrics import (
     BASELINES,
     FEATURE_NAMES,
     FEATURE_SETS,
+    FPR_LIMIT,
     GUIDED,
     POOLED,
-    RATE,
-    RECALL_AT,
+    RECALL_AT_5_FPR,
 )
 from lib.evaluation.published_results import display_name
 from lib.evaluation.significance import compare
@@ -39,7 +39,7 @@ TITLES_OF = {
 }
 OTHER_TABLE = {False: "the table of map-guided features", True: "the table of baselines"}
 METHOD = "both"  # the paper's proposal, which the baselines are to beat
-_METRICS = ("defect_recall", "false_reject_rate", "weighted_auc", "binary_auc", RECALL_AT)
+_METRICS = ("defect_recall", "false_reject_rate", "weighted_auc", "binary_auc", RECALL_AT_5_FPR)
 _AGAINST = f"AUC (Multiclass) against {FEATURE_NAMES[METHOD]}"
 _MEANINGS = {
     "score": "the map source's image score alone, logistic regression",
@@ -78,7 +78,7 @@ def against_method(
         n_bootstrap=n,
         measures=measures,
         pairs=pairs,
-        metrics=("weighted_auc", RECALL_AT),
+        metrics=("weighted_auc", RECALL_AT_5_FPR),
     )
 
 
@@ -126,9 +126,10 @@ def baseline_table(
     shown = [name for name in sets if name in set(simple["features"])]
     notes = (
         *(f"{FEATURE_NAMES[name]}: {_MEANINGS[name]}." for name in shown),
-        f"{TITLES[RECALL_AT]}: the threshold is moved on the pooled test folds, so it ranks, and promises nothing.",
+        f"{TITLES[RECALL_AT_5_FPR]}: the threshold is moved on the pooled test folds, so it ranks "
+        "and promises nothing.",
         f"Differences have a 95 % bootstrap interval, Low to High; Holm adjusts over all comparisons with "
-        f"{FEATURE_NAMES[METHOD]} at all defects, in AUC and in recall at {RATE:.0%} false rejects, those of "
+        f"{FEATURE_NAMES[METHOD]} at all defects, in AUC and in recall at {FPR_LIMIT:.0%} false rejects, those of "
         f"{OTHER_TABLE[tuple(sets) == GUIDED]} included.",
         IN_BRACKETS,
         *synthetic_notes(list(dict.fromkeys(numbers[("Dataset", "")]))),

@@ -11,10 +11,10 @@ import pandas as pd
 from lib.evaluation.metrics import (
     ALL,
     FEATURE_SETS,
+    FPR_LIMIT,
     MEAN,
     POOLED,
-    RATE,
-    RECALL_AT,
+    RECALL_AT_5_FPR,
     check_predictions,
     summary,
 )
@@ -36,7 +36,7 @@ TITLES = {
     "false_reject_rate": "False reject rate",
     "weighted_auc": "ROC AUC (Multiclass)",
     "binary_auc": "ROC AUC (Good or defective)",
-    RECALL_AT: f"Defect recall at {RATE:.0%} false rejects",
+    RECALL_AT_5_FPR: f"Defect recall at {FPR_LIMIT:.0%} false rejects",
 }
 SHARES = ("class_recall", "defect_recall", "false_reject_rate")  # of images, so with exact intervals
 INTERVAL = ", 95 % interval"

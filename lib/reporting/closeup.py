@@ -18,7 +18,7 @@ from lib.datasets.images import load_masks, load_stack
 from lib.pipeline.dataset import index
 from lib.pipeline.maps import maps
 from lib.pipeline.run import Run
-from lib.reporting.style import MAP_COLOURS, NAMES, PALETTE, footnote, plain
+from lib.reporting.style import MAP_COLOURS, NAMES, PALETTE, add_caption, escape_mathtext
 
 THUMBNAIL, CLOSEUP = 96, 256  # pixels
 OUTLINE = (86, 180, 233)  # of the true defect: sky blue, which the map's colours lack
@@ -87,7 +87,7 @@ def probability_bars(axes: Axes, rows: pd.DataFrame, classes: list[str]) -> None
             np.arange(len(classes)) + (place - (len(sets) - 1) / 2) * height, values, height, label=NAMES[name],
             color=PALETTE[name], hatch=HATCHES[name], edgecolor="0.2", linewidth=0.5,
         )  # fmt: skip
-    axes.set_yticks(range(len(classes)), [plain(label) for label in classes])
+    axes.set_yticks(range(len(classes)), [escape_mathtext(label) for label in classes])
     axes.invert_yaxis()
     axes.grid(False, axis="y")
     axes.set(xlim=(0, 1), xlabel="probability")
@@ -102,9 +102,9 @@ def panel(pictures: Pictures, images: pd.DataFrame, name: str, note: str) -> Fig
     left.imshow(overlay(rgb, anomaly, mask, 0))
     middle.imshow(overlay(rgb, anomaly, mask, 0.5))
     for axes, title in ((left, f"{name} ({rows['label'].iloc[0]})"), (middle, "its out-of-fold anomaly map")):
-        axes.set_title(plain(title), fontsize=8)
+        axes.set_title(escape_mathtext(title), fontsize=8)
         axes.set_axis_off()
     probability_bars(right, rows, pictures.table.attrs["classes"])
     figure.tight_layout()
-    footnote(figure, note)
+    add_caption(figure, note)
     return figure

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from lib.evaluation.metrics import ALL
 from lib.evaluation.significance import by_measure, paired_folds
-from lib.reporting.style import MARKERS, NAMES, PALETTE, footnote, plain
+from lib.reporting.style import MARKERS, NAMES, PALETTE, add_caption, escape_mathtext
 
 MEASURES = {"weighted_auc": "ROC AUC (weighted, one against the rest)", "defect_recall": "defect recall"}
 AGAINST = "image"
@@ -59,10 +59,10 @@ def paired_differences(measures: pd.DataFrame, compared: pd.DataFrame, caption: 
             )
             axes.set_ylim(-len(ORDER) + 0.45, 0.45)
             axes.grid(False, axis="y")
-        row[0].set_title(plain(dataset, 40), loc="left")
+        row[0].set_title(escape_mathtext(dataset, 40), loc="left")
         row[1].set_yticklabels([])
     for axes, title in zip(grid[-1], MEASURES.values(), strict=True):
         axes.set_xlabel(f"difference in {title}")
     figure.tight_layout()
-    footnote(figure, caption, "small: single folds; large: all test images, with 95 % interval")
+    add_caption(figure, caption, "small: single folds; large: all test images, with 95 % interval")
     return figure

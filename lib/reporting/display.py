@@ -49,7 +49,7 @@ def caption(run: Run, through: int = 3) -> str:
     return " · ".join(parts)
 
 
-def publish(figure: Figure, folder: Path, name: str, alt: str) -> None:
+def save_and_display(figure: Figure, folder: Path, name: str, alt: str) -> None:
     """Save the figure as PNG and SVG and display the PNG with alternative text, caption and the files' place."""
     save_figure(figure, folder, name, alt)
     plt.close(figure)
@@ -58,7 +58,7 @@ def publish(figure: Figure, folder: Path, name: str, alt: str) -> None:
     display({"image/png": picture, "text/plain": alt}, raw=True, metadata=told)
 
 
-def keep(table: Table, folder: Path, stem: str) -> Table:
+def save_table(table: Table, folder: Path, stem: str) -> Table:
     """Write a table as CSV (raw numbers), Markdown and HTML into `folder` and return it to display."""
     table.to_csv(folder / f"{stem}.csv")
     table.to_markdown(folder / f"{stem}.md")
@@ -66,25 +66,25 @@ def keep(table: Table, folder: Path, stem: str) -> Table:
     return table
 
 
-def keep_all(tables: Mapping[str, Table | None], folder: Path, otherwise: str = "") -> None:
+def save_tables(tables: Mapping[str, Table | None], folder: Path, otherwise: str = "") -> None:
     """Write and display tables by their stem; for those that are None, remove old files and say `otherwise` once."""
     for stem, shown in tables.items():
         if shown is None:
             for suffix in (".csv", ".md", ".html"):
                 (folder / (stem + suffix)).unlink(missing_ok=True)
         else:
-            display(keep(shown, folder, stem))
+            display(save_table(shown, folder, stem))
     if None in tables.values():
-        display(say(otherwise))
+        display(show_markdown(otherwise))
 
 
-def keep_frame(frame: pd.DataFrame, folder: Path, stem: str, title: str, digits: int = 3) -> HTML:
+def save_frame(frame: pd.DataFrame, folder: Path, stem: str, title: str, digits: int = 3) -> HTML:
     """Write a frame as CSV into `folder` and return it as a table to display."""
     write_text(folder / f"{stem}.csv", frame.to_csv(lineterminator="\n"))
     return table(frame, title, digits)
 
 
-def resolved(study: Study) -> HTML:
+def describe_settings(study: Study) -> HTML:
     """Return what a study's preset and overrides come to: what differs from the preset, and every setting folded."""
     settings = study.describe()
     changed = settings[(settings["changed from"] != "") & (settings.index != "preset")]
@@ -110,7 +110,7 @@ def table(frame: pd.DataFrame, title: str = "", digits: int = 3) -> HTML:
     return HTML(f"{first}>{heading if title else ''}{rest}")
 
 
-def say(*sentences: str) -> Markdown:
+def show_markdown(*sentences: str) -> Markdown:
     """Return computed sentences as a paragraph; what comes from the data is shown as it is, not as markup."""
     return Markdown(escaped(" ".join(sentences)))
 

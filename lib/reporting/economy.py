@@ -8,26 +8,26 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lib.classification.cross_validation import thin
+from lib.classification.cross_validation import subsample_defects
 from lib.evaluation.bootstrap import samples
 from lib.evaluation.metrics import (
     FEATURE_NAMES,
-    RATE,
-    RECALL_AT,
+    FPR_LIMIT,
+    RECALL_AT_5_FPR,
+    binary_predictions,
     check_predictions,
-    decisions,
-    good_of,
+    good_class,
 )
 from lib.evaluation.published_results import display_name
 from lib.reporting.cells import Good, synthetic_notes, wide_frame
 from lib.reporting.table import MISSING, Table
 
 REFERENCE = "image"
-_TITLE = f"Defect recall at {RATE:.0%} false rejects"
+_TITLE = f"Defect recall at {FPR_LIMIT:.0%} false rejects"
 
 
 @dataclass(frozen=True)
-class Economy:
+class LabelEfficiency:
     """Learning curves and needs as tidy tables.
 
     curves: dataset, scheme, features, keep, labels (labelled defects of a training fold, mean over folds), recall at
@@ -40,9 +40,9 @@ class Economy:
     needs: pd.DataFrame
 
 
-def label_economy(
+def label_efficiency(
     predictions: pd.DataFrame, good: Good, *, seed: int, binary: str = "collapsed", n: int = 2000
-) -> Economy:
+) -> LabelEfficiency:
     """Return learning curves and needed labels per data set and scheme, with n bootstrap samples of test images.
 
     Feature sets with a single keep have no curve. Intervals are clustered by group where known; they leave out which
@@ -52,15 +52,19 @@ def label_economy(
     check_predictions(predictions, good)
     curves: list[dict[str, Any]] = []
     needs: list[dict[str, Any]] = []
-    for (dataset, scheme), rows in decisions(predictions, binary).groupby(["dataset", "scheme"], sort=False):
-        where, name = {"dataset": dataset, "scheme": scheme}, good_of(good, str(dataset))
+    for (dataset, scheme), rows in binary_predictions(predictions, binary).groupby(
+        ["dataset", "scheme"], sort=False
+    ):
+        where, name = {"dataset": dataset, "scheme": scheme}, good_class(good, str(dataset))
         kept = {features: set(part["keep"]) for features, part in rows.groupby("features")}
         keeps = sorted(set(rows["keep"]))
         studied = [features for features in FEATURE_NAMES if kept.get(features) == set(keeps)]
         if len(keeps) < 2 or not studied:
             continue
         labels = np.array([labels_kept(rows, name, keep) for keep in keeps])
-        levels = [samples(rows[rows["keep"] == keep], RECALL_AT, studied, name, seed, n) for keep in keeps]
+        levels = [
+            samples(rows[rows["keep"] == keep], RECALL_AT_5_FPR, studied, name, seed, n) for keep in keeps
+        ]
         recalls = {features: np.array([level[features] for level in levels]) for features in studied}
         for features, values in recalls.items():
             for keep, count, sampled in zip(keeps, labels, values, strict=True):
@@ -70,7 +74,7 @@ def label_economy(
         for count, target in zip(labels, recalls.get(REFERENCE, []), strict=False):
             for features in studied:
                 if features != REFERENCE:
-                    needed = labels_needed(labels, recalls[features], target)
+                    needed = labels_for_recall(labels, recalls[features], target)
                     low, high = _ends(needed[1:])
                     found = {"labels": needed[0], "low": low, "high": high, "least": labels[0]}
                     needs.append(
@@ -78,18 +82,20 @@ def label_economy(
                     )
     columns = ["dataset", "scheme", "features", "keep", "labels", "recall", "low", "high"]
     asked = ["dataset", "scheme", "features", "reference", "target", "labels", "low", "high", "least"]
-    return Economy(pd.DataFrame(curves, columns=columns), pd.DataFrame(needs, columns=asked))
+    return LabelEfficiency(pd.DataFrame(curves, columns=columns), pd.DataFrame(needs, columns=asked))
 
 
 def labels_kept(rows: pd.DataFrame, good: str, keep: float) -> float:
     """Return the labelled defects of a training fold at `keep`, the mean over the folds."""
     images = rows.drop_duplicates("id")
     labels, folds = images["label"].to_numpy(dtype=str), images["fold"].to_numpy()
-    kept = [thin(labels, folds != fold, good=good, keep=keep, seed=0) for fold in np.unique(folds)]
+    kept = [
+        subsample_defects(labels, folds != fold, good=good, keep=keep, seed=0) for fold in np.unique(folds)
+    ]
     return float(np.mean([(labels[mask] != good).sum() for mask in kept]))
 
 
-def labels_needed(labels: np.ndarray, recalls: np.ndarray, target: np.ndarray) -> np.ndarray:
+def labels_for_recall(labels: np.ndarray, recalls: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Return where each sample's learning curve first reaches its target, straight between the levels.
 
     labels (levels,), ascending; recalls (levels, samples); target (samples,). The fewest labels where they already
@@ -105,7 +111,7 @@ def labels_needed(labels: np.ndarray, recalls: np.ndarray, target: np.ndarray) -
     return np.where(np.isnan(target), np.nan, needed)
 
 
-def learning_table(economy: Economy, context: str = "") -> Table | None:
+def learning_table(economy: LabelEfficiency, context: str = "") -> Table | None:
     """Return recall at 5 % false rejects per feature set and number of labelled defects; None without curves."""
     if economy.curves.empty:
         return None
@@ -132,7 +138,7 @@ def learning_table(economy: Economy, context: str = "") -> Table | None:
     return Table("Learning curves", title, context, wide_frame(rows), economy.curves, notes, headers=4)
 
 
-def needs_table(economy: Economy, context: str = "") -> Table | None:
+def needs_table(economy: LabelEfficiency, context: str = "") -> Table | None:
     """Return how many labelled defects each feature set needs for the image's recall; None without the image."""
     if economy.needs.empty:
         return None

@@ -16,7 +16,7 @@ from sklearn.metrics import brier_score_loss, confusion_matrix
 
 from lib.evaluation.metrics import defect_scores
 from lib.evaluation.significance import clopper_pearson
-from lib.reporting.style import HATCHES, MARKERS, NAMES, PALETTE, footnote, named_legend, plain
+from lib.reporting.style import HATCHES, MARKERS, NAMES, PALETTE, add_caption, escape_mathtext, named_legend
 
 MANY = 8  # classes: more need the width of a page
 
@@ -40,7 +40,7 @@ def recall_bars(recalls: pd.DataFrame, caption: str) -> Figure:
                 np.arange(len(order)) + (place - (len(found) - 1) / 2) * 0.27, heights, 0.27, color=PALETTE[name],
                 hatch=HATCHES[name], edgecolor="0.2" if name != "both" else "0.75", linewidth=0.5, label=name,
             )  # fmt: skip
-        axes.set_xticks(range(len(order)), [plain(label, 20) for label in order])
+        axes.set_xticks(range(len(order)), [escape_mathtext(label, 20) for label in order])
         if crowded:
             plt.setp(axes.get_xticklabels(), rotation=25, ha="right", rotation_mode="anchor")
         axes.grid(False, axis="x")
@@ -49,7 +49,7 @@ def recall_bars(recalls: pd.DataFrame, caption: str) -> Figure:
         axes.set_ylabel("recall (pooled test folds)")
     figure.tight_layout()
     named_legend(figure, found, bars=True)
-    footnote(figure, caption)
+    add_caption(figure, caption)
     return figure
 
 
@@ -60,7 +60,7 @@ def confusions(predictions: pd.DataFrame, classes: Sequence[str], caption: str) 
     """
     found = [name for name in PALETTE if name in set(predictions["features"])]
     beside = len(found) if len(classes) <= MANY else 1
-    size, shown = 0.44 * len(classes) + 0.4, [plain(label, 18) for label in classes]
+    size, shown = 0.44 * len(classes) + 0.4, [escape_mathtext(label, 18) for label in classes]
     figure, grid = plt.subplots(
         -(-len(found) // beside), beside, squeeze=False, sharey=True, sharex=True, layout="constrained",
         figsize=(size * beside + 1.0, (size + 0.3) * -(-len(found) // beside) + 0.7),
@@ -80,7 +80,7 @@ def confusions(predictions: pd.DataFrame, classes: Sequence[str], caption: str) 
         axes.set_xlabel("predicted")
     for axes in grid[:, 0]:
         axes.set_ylabel("true")
-    footnote(figure, caption, "counts of images, shaded by their share of the true class")
+    add_caption(figure, caption, "counts of images, shaded by their share of the true class")
     return figure
 
 
@@ -136,7 +136,7 @@ def reliability(predictions: pd.DataFrame, good: str, caption: str) -> Figure:
     grid[1][0].set_ylabel("images")
     grid[1][-1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
     figure.tight_layout()
-    footnote(figure, caption, "bins of equally many images, with 95 % intervals")
+    add_caption(figure, caption, "bins of equally many images, with 95 % intervals")
     return figure
 
 
@@ -179,11 +179,11 @@ def selected_sources(diagnostics: pd.DataFrame, caption: str, by: str = "split")
         axes.grid(False, axis="x")
     figure.tight_layout()
     named_legend(figure, ("image", "map"), bars=True)
-    footnote(figure, caption, "boxes: the best columns of either source alone")
+    add_caption(figure, caption, "boxes: the best columns of either source alone")
     return figure
 
 
-def sources_told(diagnostics: pd.DataFrame) -> str:
+def describe_selected(diagnostics: pd.DataFrame) -> str:
     """Say how many of the selected columns of image + map come from the map, over the fits given."""
     both = diagnostics[(diagnostics["features"] == "both") & (diagnostics["task"] == "multiclass")]
     if both.empty:

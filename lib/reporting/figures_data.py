@@ -16,7 +16,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from sklearn.preprocessing import StandardScaler
 
 from lib.pipeline.models import INNER
-from lib.reporting.style import CLASS_MARKERS, NAMES, PALETTE, class_colours, footnote, plain
+from lib.reporting.style import CLASS_MARKERS, NAMES, PALETTE, add_caption, class_colours, escape_mathtext
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def embedding(panels: Mapping[str, Plane], labels: pd.Series, classes: Sequence[
             points = found.points[truth == label]
             axes.scatter(
                 points[:, 0], points[:, 1], s=14 if place == 0 else 26, color=colours[label], edgecolor="0.25",
-                marker=CLASS_MARKERS[place % len(CLASS_MARKERS)], linewidth=0.3, label=plain(label, 24),
+                marker=CLASS_MARKERS[place % len(CLASS_MARKERS)], linewidth=0.3, label=escape_mathtext(label, 24),
                 zorder=2 + place / 100,
             )  # fmt: skip
         axes.set(
@@ -57,7 +57,7 @@ def embedding(panels: Mapping[str, Plane], labels: pd.Series, classes: Sequence[
         )
     grid[0][-1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     figure.tight_layout()
-    footnote(figure, caption, "test images, in the directions in which the training images vary most")
+    add_caption(figure, caption, "test images, in the directions in which the training images vary most")
     return figure
 
 
@@ -87,7 +87,7 @@ def loss_curves(history: pd.DataFrame, caption: str) -> Figure:
     if half.any():
         grid[-1].legend(frameon=False, loc="upper right", fontsize=8)
     figure.tight_layout()
-    footnote(figure, caption, "thin: single trainings; thick: their median")
+    add_caption(figure, caption, "thin: single trainings; thick: their median")
     return figure
 
 
@@ -105,7 +105,7 @@ def score_curves(before: np.ndarray, after: np.ndarray, defective: np.ndarray, c
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(mpl.ticker.PercentFormatter(1.0, decimals=0))
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
-    footnote(figure, caption)
+    add_caption(figure, caption)
     return figure
 
 
@@ -118,10 +118,10 @@ def score_distribution(scores: pd.DataFrame, good: str, caption: str) -> Figure:
         table, x="score", y="label", hue="seen", order=order, ax=axes, fliersize=1.5, linewidth=0.8, saturation=1,
         palette={"test fold": PALETTE["map"], "training folds": "0.85"}, hue_order=["training folds", "test fold"],
     )  # fmt: skip
-    axes.set_yticks(range(len(order)), [plain(label, 24) for label in order])
+    axes.set_yticks(range(len(order)), [escape_mathtext(label, 24) for label in order])
     axes.set(xlabel="image score (0 to 1)", ylabel="")
     axes.legend(title="", frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
-    footnote(figure, caption)
+    add_caption(figure, caption)
     return figure
 
 
@@ -139,7 +139,7 @@ def fold_sizes(folds: pd.DataFrame, labels: pd.Series, classes: Sequence[str], c
             heights = counts[label].to_numpy() if label in counts else np.zeros(len(counts))
             axes.bar(
                 counts.index, heights, 0.8, base, color=colours[label], edgecolor="0.25", linewidth=0.4,
-                label=plain(label, 24),
+                label=escape_mathtext(label, 24),
             )  # fmt: skip
             base += heights
         axes.set(title=f"{scheme} folds", xlabel="test fold", xticks=counts.index)
@@ -148,5 +148,5 @@ def fold_sizes(folds: pd.DataFrame, labels: pd.Series, classes: Sequence[str], c
     handles, names = grid[0][-1].get_legend_handles_labels()
     grid[0][-1].legend(handles[::-1], names[::-1], frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     figure.tight_layout()
-    footnote(figure, caption)
+    add_caption(figure, caption)
     return figure

@@ -14,32 +14,33 @@ from matplotlib.figure import Figure
 from lib.artifacts import Store
 from lib.classification.intervals import clopper_pearson
 from lib.datasets.errors import printable
-from lib.inspection.decisions import FOREIGN, LOOK, PASS, REFUSED, REJECT, UNCERTAIN, decide
+from lib.inspection.decisions import OOD, PASS, REFUSED, REJECT, REVIEW, UNCERTAIN, decide
 from lib.inspection.folder import Folder
 from lib.inspection.new_images import maps_of, pictures_of
-from lib.inspection.production_model import Line
+from lib.inspection.production_model import ProductionModel
 from lib.inspection.threshold import Evidence, Threshold
 from lib.pipeline.run import Run
 from lib.reporting.galleries import overlaid
 from lib.reporting.names import SPOKEN
-from lib.reporting.style import OUTLINE, PALETTE, bare, footnote, plain
+from lib.reporting.style import OUTLINE, PALETTE, add_caption, escape_mathtext, hide_ticks
 
 VERDICTS = "verdicts.csv"
 SIDE = 128  # pixels of a picture on the sheet
 COLUMNS = 3  # pictures beside each other, each with its map
 SHOWN = 18
-COLOURS = {PASS: "#00473A", REJECT: OUTLINE, LOOK: "#0072B2"}
+COLOURS = {PASS: "#00473A", REJECT: OUTLINE, REVIEW: "#0072B2"}
 
 
-def counted(table: pd.DataFrame) -> str:
+def count_decisions(table: pd.DataFrame) -> str:
     """Say how many pictures got which verdict."""
-    n = {name: int((table["verdict"] == name).sum()) for name in (PASS, REJECT, LOOK, REFUSED)}
-    why = {name: int((table["reason"] == name).sum()) for name in (FOREIGN, UNCERTAIN)}
-    judged = n[PASS] + n[REJECT] + n[LOOK]
+    n = {name: int((table["verdict"] == name).sum()) for name in (PASS, REJECT, REVIEW, REFUSED)}
+    why = {name: int((table["reason"] == name).sum()) for name in (OOD, UNCERTAIN)}
+    judged = n[PASS] + n[REJECT] + n[REVIEW]
     seen = int((table["seen_in_training"].fillna("") != "").sum())
     text = (
-        f"Of {judged + n[REFUSED]} files, {judged} were judged: {n[PASS]} pass, {n[REJECT]} are rejected, at {n[LOOK]} "
-        f"a person should look ({why[FOREIGN]} foreign, {why[UNCERTAIN]} uncertain). {n[REFUSED]} were refused."
+        f"Of {judged + n[REFUSED]} files, {judged} were judged: {n[PASS]} pass, {n[REJECT]} are rejected, "
+        f"at {n[REVIEW]} a person should look ({why[OOD]} foreign, {why[UNCERTAIN]} uncertain). "
+        f"{n[REFUSED]} were refused."
     )
     if seen:
         text += (
@@ -48,7 +49,7 @@ def counted(table: pd.DataFrame) -> str:
     return text
 
 
-def promise(threshold: Threshold, prevalence: float) -> list[str]:
+def describe_expected_performance(threshold: Threshold, prevalence: float) -> list[str]:
     """Say what the threshold promises to new products like the labelled ones, and on what evidence."""
     t = threshold
     evidence = f"{t.n_defects} defective and {t.n_good} good labelled images"
@@ -79,7 +80,7 @@ def keep_verdicts(table: pd.DataFrame, home: Path) -> Path:
     return Store(home).keep_text(VERDICTS, table.to_csv(index=False, lineterminator="\n"))
 
 
-def grounds(run: Run, line: Line) -> str:
+def describe_model(run: Run, line: ProductionModel) -> str:
     """Say what judges: features, how they were chosen, and that a stand-in is one."""
     drawn = (
         " The labelled images are drawn stand-ins: this shows how inspection works, not how well."
@@ -98,10 +99,10 @@ def labelled_verdicts(evidence: Evidence, threshold: Threshold) -> pd.DataFrame:
     verdicts, _ = decide(evidence.scores, threshold, [()] * len(evidence.scores))
     truth = np.where(evidence.defective, "defective", "good")
     shares = pd.crosstab(truth, np.array(verdicts), normalize="index")
-    return shares.reindex(index=["good", "defective"], columns=[PASS, LOOK, REJECT], fill_value=0.0)
+    return shares.reindex(index=["good", "defective"], columns=[PASS, REVIEW, REJECT], fill_value=0.0)
 
 
-def drift_told(line: Line, table: pd.DataFrame) -> str:
+def describe_drift(line: ProductionModel, table: pd.DataFrame) -> str:
     """Say whether more new pictures lie far from the labelled ones than should."""
     fresh = new_pictures(table)
     if fresh.empty:
@@ -129,7 +130,7 @@ def new_pictures(table: pd.DataFrame) -> pd.DataFrame:
 def labelable(table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows worth a label: new pictures, each once, but foreign ones, which a person sees anyway."""
     fresh = new_pictures(table)
-    return fresh[(fresh["reason"] != FOREIGN) & (fresh["same_as"].fillna("") == "")].reset_index(drop=True)
+    return fresh[(fresh["reason"] != OOD) & (fresh["same_as"].fillna("") == "")].reset_index(drop=True)
 
 
 def flagged(table: pd.DataFrame) -> pd.DataFrame:
@@ -168,18 +169,20 @@ def first_to_see(run: Run, folder: Folder, table: pd.DataFrame, caption: str) ->
         for axes, shown in ((left, photo), (right, overlaid(photo, anomaly))):
             axes.set_axis_on()
             axes.imshow(shown)
-            bare(axes)
+            hide_ticks(axes)
         left.set_title(
-            f"{row['verdict']} {row['reason']}\n{plain(printable(str(row['file'])), 22)}",
+            f"{row['verdict']} {row['reason']}\n{escape_mathtext(printable(str(row['file'])), 22)}",
             fontsize=6.5, color=COLOURS[row["verdict"]], loc="left",
         )  # fmt: skip
-        called = f"{plain(row['class'], 16)} {row['probability']:.2f}" if row["class"] else "not guessed"
+        called = (
+            f"{escape_mathtext(row['class'], 16)} {row['probability']:.2f}" if row["class"] else "not guessed"
+        )
         right.set_title(f"score {row['score']:.3f}\n{called}", fontsize=6.5, loc="left")
-    footnote(figure, caption, "right of each picture: itself in grey under its anomaly map")
+    add_caption(figure, caption, "right of each picture: itself in grey under its anomaly map")
     return figure
 
 
-def drift(line: Line, table: pd.DataFrame, threshold: Threshold, caption: str) -> Figure:
+def drift(line: ProductionModel, table: pd.DataFrame, threshold: Threshold, caption: str) -> Figure:
     """Draw how scores and distances of new pictures are spread, over those of the labelled ones."""
     fresh, evidence = new_pictures(table), line.evidence
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3))
@@ -204,5 +207,5 @@ def drift(line: Line, table: pd.DataFrame, threshold: Threshold, caption: str) -
         axes.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1.0, decimals=0))
         axes.legend(frameon=False, fontsize=7.5, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     figure.tight_layout()
-    footnote(figure, caption)
+    add_caption(figure, caption)
     return figure

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from lib.reporting.style import MAP_COLOURS, OUTLINE, bare, footnote, plain
+from lib.reporting.style import MAP_COLOURS, OUTLINE, add_caption, escape_mathtext, hide_ticks
 
 WIDEST = 9  # pictures beside each other
 
@@ -29,11 +29,11 @@ def samples(
             axes.set_axis_off()
         for axes, image, mask in zip(row, stack, masks[label], strict=False):
             axes.imshow(image)
-            bare(axes)
+            hide_ticks(axes)
             outline(axes, mask, OUTLINE)
-        row[0].set_ylabel(plain(label, 18), fontsize=9)
+        row[0].set_ylabel(escape_mathtext(label, 18), fontsize=9)
     figure.tight_layout(pad=0.3)
-    footnote(figure, caption, "outlined: the defect, where there is a mask")
+    add_caption(figure, caption, "outlined: the defect, where there is a mask")
     return figure
 
 
@@ -61,16 +61,16 @@ def image_and_map(
         top, column = (rows + 1) * (k // columns), k % columns
         axes = [figure.add_subplot(layout[top + row, column]) for row in range(rows)]
         axes[0].imshow(image)
-        axes[0].set_title(plain(label, 18), fontsize=8.5)
+        axes[0].set_title(escape_mathtext(label, 18), fontsize=8.5)
         for below, (name, made) in zip(axes[1:], maps.items(), strict=True):
             below.imshow(made[k].astype(np.float32), cmap=MAP_COLOURS, vmin=0, vmax=1)
             outline(below, mask, "white", "dashed")
             if column == 0 and len(maps) > 1:
                 below.set_ylabel(name, fontsize=8)
         for one in axes:
-            bare(one)
+            hide_ticks(one)
     _map_scale(figure, "anomaly (0 to 1)")
-    footnote(figure, caption, "dashed: the true defect")
+    add_caption(figure, caption, "dashed: the true defect")
     return figure
 
 
@@ -87,11 +87,11 @@ def simulation_panel(panel: Mapping[str, np.ndarray], caption: str) -> Figure:
                 axes.imshow(np.clip(picture, 0, 1))
             else:
                 axes.imshow(picture, cmap=MAP_COLOURS, vmin=0, vmax=1)
-            bare(axes)
+            hide_ticks(axes)
         row[0].set_ylabel(name, fontsize=9)
     figure.tight_layout(pad=0.3)
     _map_scale(figure, "mask, map (0 to 1)")
-    footnote(figure, caption)
+    add_caption(figure, caption)
     return figure
 
 

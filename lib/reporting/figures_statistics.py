@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_curve
 
-from lib.evaluation.metrics import ALL, RATE
+from lib.evaluation.metrics import ALL, FPR_LIMIT
 from lib.evaluation.operating_points import TRAINING
-from lib.reporting.economy import Economy
-from lib.reporting.style import DASHES, LINES, MARKERS, NAMES, footnote, named_legend, plain
+from lib.reporting.economy import LabelEfficiency
+from lib.reporting.style import DASHES, LINES, MARKERS, NAMES, add_caption, escape_mathtext, named_legend
 
 BANDS = "bands: 95 % bootstrap intervals over test images, by group where groups are known"
 
@@ -55,7 +55,7 @@ def recall_against_false_rejects(
     grid[0].text(0.98, 0.04, told, transform=grid[0].transAxes, ha="right", fontsize=8)
     figure.tight_layout()
     named_legend(figure, found)
-    footnote(figure, caption)
+    add_caption(figure, caption)
     return figure
 
 
@@ -102,7 +102,7 @@ def degradation(values: pd.DataFrame, caption: str, by: str = "class", measure: 
         for name in found:
             _banded(axes, part[part["features"] == name], "keep", "value", name)
         axes.set(xticks=keeps)
-        axes.set_title(plain(panel, 30), fontsize=9)
+        axes.set_title(escape_mathtext(panel, 30), fontsize=9)
         axes.xaxis.set_major_formatter(mpl.ticker.PercentFormatter(1.0, decimals=0))
         if measure:
             axes.set_ylim(0, 1.02)
@@ -113,7 +113,7 @@ def degradation(values: pd.DataFrame, caption: str, by: str = "class", measure: 
             axes.set_xlabel("defects kept in training")
     figure.tight_layout()
     named_legend(figure, found)
-    footnote(figure, caption, BANDS if "low" in values else "")
+    add_caption(figure, caption, BANDS if "low" in values else "")
     return figure
 
 
@@ -132,7 +132,7 @@ def _banded(axes: Axes, part: pd.DataFrame, x: str, y: str, features: str) -> No
     )  # fmt: skip
 
 
-def learning_curves(economy: Economy, caption: str) -> Figure:
+def learning_curves(economy: LabelEfficiency, caption: str) -> Figure:
     """Draw recall at 5 % false rejects over the number of labelled defects, one panel per data set, 95 % bands."""
     datasets = list(dict.fromkeys(economy.curves["dataset"]))
     columns = min(3, len(datasets))
@@ -150,13 +150,15 @@ def learning_curves(economy: Economy, caption: str) -> Figure:
             if part.empty:
                 continue
             _banded(axes, part, "labels", "recall", name)
-        axes.set(title=plain(dataset, 40), xlabel="labelled defects in a training fold", ylim=(0, 1.02))
+        axes.set(
+            title=escape_mathtext(dataset, 40), xlabel="labelled defects in a training fold", ylim=(0, 1.02)
+        )
         axes.set_xlim(left=0)
     for axes in grid[:, 0]:
-        axes.set_ylabel(f"defect recall at {RATE:.0%} false rejects")
+        axes.set_ylabel(f"defect recall at {FPR_LIMIT:.0%} false rejects")
     figure.tight_layout()
     named_legend(figure, list(economy.curves["features"]))
-    footnote(figure, caption, BANDS)
+    add_caption(figure, caption, BANDS)
     return figure
 
 

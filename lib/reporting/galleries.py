@@ -13,11 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from lib.pipeline.dataset import closeups, folds, index
+from lib.pipeline.dataset import folds, index, load_images
 from lib.pipeline.maps import maps
 from lib.pipeline.run import Run
 from lib.reporting.figures_maps import outline
-from lib.reporting.style import MAP_COLOURS, NAMES, PALETTE, bare, footnote, plain
+from lib.reporting.style import MAP_COLOURS, NAMES, PALETTE, add_caption, escape_mathtext, hide_ticks
 
 PER_KIND = 5  # pictures of each kind of verdict: with five defect classes, one of each
 KINDS = {
@@ -41,7 +41,7 @@ def pictures_of(run: Run, scheme: str, ids: Iterable[str], side: int = 128) -> d
     """Return images by id, at `side` pixels, each with its mask and its map of the fold of `scheme` that tests it."""
     table, layout = index(run), folds(run)
     rows = np.flatnonzero(table["id"].isin(set(ids)))
-    photos, outlines = closeups(run, rows.tolist(), side)
+    photos, outlines = load_images(run, rows.tolist(), side)
     names = table["id"].iloc[rows].to_numpy()
     of_fold = layout[layout["scheme"] == scheme].set_index("id")["fold"]
     stacks = {fold: maps(run, f"{scheme}-{fold}") for fold in set(of_fold[names])}
@@ -135,10 +135,10 @@ def gallery(chosen: pd.DataFrame, pictures: Mapping[str, Picture], caption: str)
             for axes, shown in zip(cells, part.to_dict("records"), strict=False):
                 _draw(axes, pictures[str(shown["id"])])
                 axes.set_title(
-                    f"{plain(shown['label'], 16)}\n→ {plain(shown['predicted'], 15)}\n"
+                    f"{escape_mathtext(shown['label'], 16)}\n→ {escape_mathtext(shown['predicted'], 15)}\n"
                     f"{shown['probability']:.2f} · fold {shown['fold']}", fontsize=6.5, pad=2, linespacing=1.0,
                 )  # fmt: skip
-    footnote(
+    add_caption(
         figure, caption, "outlined: the true defect; in colour: the map of the fold that tests the picture"
     )
     return figure
@@ -158,5 +158,5 @@ def overlaid(image: np.ndarray, anomaly_map: np.ndarray | None) -> np.ndarray:
 
 def _draw(axes: Axes, picture: Picture) -> None:
     axes.imshow(overlaid(picture.image, picture.anomaly_map))
-    bare(axes)
+    hide_ticks(axes)
     outline(axes, picture.mask, "white")

@@ -16,7 +16,7 @@ import pandas as pd
 from PIL import Image
 
 from lib.artifacts import write_text
-from lib.pipeline.dataset import closeups, in_test_fold, index, splits
+from lib.pipeline.dataset import in_test_fold, index, load_images, splits
 from lib.pipeline.maps import maps, scores
 from lib.pipeline.run import Run
 from lib.reporting.display import caption
@@ -119,7 +119,7 @@ def strip(run: Run) -> list[dict[str, str]]:
         rows = np.flatnonzero((table["label"] == label).to_numpy() & (split != ""))
         if len(rows):
             row = int(rows[np.argsort(score[rows], kind="stable")[(len(rows) - 1) // 2]])
-            photo = closeups(run, [row], SIDE)[0][0]
+            photo = load_images(run, [row], SIDE)[0][0]
             anomaly = np.asarray(maps(run, str(split[row]))[row], dtype=np.float32)
             coloured = mpl.colormaps[MAP_COLOURS](np.clip(anomaly, 0, 1), bytes=True)[..., :3]
             pairs.append({"label": str(label), "image": _jpeg(photo), "map": _jpeg(coloured)})

@@ -9,7 +9,15 @@ from typing import Any
 import pandas as pd
 
 from lib.evaluation.bootstrap import Interval, bootstrap_difference
-from lib.evaluation.metrics import ALL, FEATURE_NAMES, POOLED, RECALL_AT, binary_auc, decisions, good_of
+from lib.evaluation.metrics import (
+    ALL,
+    FEATURE_NAMES,
+    POOLED,
+    RECALL_AT_5_FPR,
+    binary_auc,
+    binary_predictions,
+    good_class,
+)
 from lib.evaluation.published_results import display_name
 from lib.reporting.cells import (
     IN_BRACKETS,
@@ -24,7 +32,7 @@ from lib.reporting.table import Table, display_frame
 
 AS_WRITTEN, CROSS_FITTED = "as_written", "cross_fitted"
 READINGS = {AS_WRITTEN: "as written", CROSS_FITTED: "cross-fitted"}
-_METRICS = ("weighted_auc", "binary_auc", "defect_recall", "false_reject_rate", RECALL_AT)
+_METRICS = ("weighted_auc", "binary_auc", "defect_recall", "false_reject_rate", RECALL_AT_5_FPR)
 _READING = "Maps of training images"
 
 
@@ -99,7 +107,7 @@ def map_fit_table(
 
 
 @dataclass(frozen=True)
-class Excess:
+class MapFitGap:
     """As written minus cross-fitted: the false-reject rate with its interval, and the AUC (good or defective)."""
 
     rejects: Interval
@@ -111,12 +119,12 @@ class Excess:
         return self.rejects.low > 0 and self.auc <= 0
 
 
-ByPlace = Mapping[tuple[str, str, str], Excess]
+ByPlace = Mapping[tuple[str, str, str], MapFitGap]
 
 
 def excess_rejects(
     readings: pd.DataFrame, good: Good, *, seed: int, binary: str = "collapsed", n: int = 2000
-) -> dict[tuple[str, str, str], Excess]:
+) -> dict[tuple[str, str, str], MapFitGap]:
     """Return what the as-written reading rejects in excess, by (dataset, scheme, features).
 
     Pooled over the test folds; the interval is a 95 % bootstrap, clustered by group where groups are known.
@@ -124,17 +132,17 @@ def excess_rejects(
     found = {}
     mapped = readings[readings["map_fit"] != ""]
     for (dataset, scheme, features), rows in mapped.groupby(["dataset", "scheme", "features"], sort=False):
-        pair = decisions(rows, binary).assign(features=lambda t: t["map_fit"])
-        name = good_of(good, str(dataset))
+        pair = binary_predictions(rows, binary).assign(features=lambda t: t["map_fit"])
+        name = good_class(good, str(dataset))
         rejects = bootstrap_difference(pair, "false_reject_rate", AS_WRITTEN, CROSS_FITTED, name, seed, n)
         written, fitted = (
             binary_auc(pair[pair["features"] == reading], name) for reading in (AS_WRITTEN, CROSS_FITTED)
         )
-        found[str(dataset), str(scheme), str(features)] = Excess(rejects, written - fitted)
+        found[str(dataset), str(scheme), str(features)] = MapFitGap(rejects, written - fitted)
     return found
 
 
-def believed(excess: ByPlace, dataset: str, scheme: str, map_fit: str) -> str:
+def choose_map_fit(excess: ByPlace, dataset: str, scheme: str, map_fit: str) -> str:
     """Return the reading that the conclusions of a data set rest on.
 
     Cross-fitted where some feature set falls into the trap as written: it rejects more good images and ranks no better
@@ -144,14 +152,16 @@ def believed(excess: ByPlace, dataset: str, scheme: str, map_fit: str) -> str:
     return CROSS_FITTED if any(gap.trap for gap in mine) else map_fit
 
 
-def basis(main: pd.DataFrame, readings: pd.DataFrame, excess: ByPlace, map_fit: str) -> pd.DataFrame:
+def primary_predictions(
+    main: pd.DataFrame, readings: pd.DataFrame, excess: ByPlace, map_fit: str
+) -> pd.DataFrame:
     """Return the predictions at keep 1 that conclusions rest on: per data set and scheme, the believed reading.
 
     Where it is not the study's own, feature sets without that reading are left out, the image alone excepted.
     """
     parts: Sequence[pd.DataFrame] = []
     for (dataset, scheme), rows in main[main["keep"] == 1.0].groupby(["dataset", "scheme"], sort=False):
-        reading = believed(excess, str(dataset), str(scheme), map_fit)
+        reading = choose_map_fit(excess, str(dataset), str(scheme), map_fit)
         if reading != map_fit:
             rows = readings[(readings["dataset"] == dataset) & (readings["scheme"] == scheme)]
             rows = rows[rows["map_fit"].isin(["", reading])].drop(columns="map_fit")

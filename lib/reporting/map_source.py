@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from lib.classification.feature_sets import TOGETHER
-from lib.evaluation.metrics import ALL, POOLED, RECALL_AT
+from lib.classification.feature_sets import COMBINED_DETECTORS
+from lib.evaluation.metrics import ALL, POOLED, RECALL_AT_5_FPR
 from lib.evaluation.published_results import display_name
-from lib.evaluation.results import Evidence
+from lib.evaluation.results import StudyResults
 from lib.pipeline.quality import map_quality
 from lib.pipeline.run import Run
 from lib.reporting.cells import (
@@ -26,7 +26,7 @@ from lib.reporting.map_fit import map_fit_table
 from lib.reporting.names import FEATURE_NAMES, MAKERS
 from lib.reporting.table import Table, display_frame
 
-METRICS = ("defect_recall", "false_reject_rate", RECALL_AT, "weighted_auc", "binary_auc")
+METRICS = ("defect_recall", "false_reject_rate", RECALL_AT_5_FPR, "weighted_auc", "binary_auc")
 _QUALITY = {
     "image_auroc": "Image AUROC",
     "pixel_auroc": "Pixel AUROC",
@@ -88,7 +88,7 @@ def source_table(
             for name in FEATURE_NAMES:
                 if pd.isna(cell.value(name, "defect_recall", ALL)):
                     continue
-                made = "–" if name == "image" else "both" if name in TOGETHER else MAKERS[maker]
+                made = "–" if name == "image" else "both" if name in COMBINED_DETECTORS else MAKERS[maker]
                 line: dict[Any, Any] = {("Dataset", ""): cell.dataset, ("Folds", ""): cell.scheme}
                 line |= {("Features", ""): FEATURE_NAMES[name], ("Maps", ""): made}
                 for metric in METRICS:
@@ -118,7 +118,7 @@ def source_table(
     return Table("Map source", title, context, frame, numbers, notes, headers=4)
 
 
-def map_tables(evidence: Evidence, runs: Sequence[Run], context: str = "") -> Mapping[str, Table | None]:
+def map_tables(evidence: StudyResults, runs: Sequence[Run], context: str = "") -> Mapping[str, Table | None]:
     """Return the tables of the maps themselves and of the classifiers that use them, by file name."""
     good, main = evidence.good, evidence.mine
     return {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lib.config import Reading, Study
+from lib.config import MapMethod, Study
 
 FEATURE_NAMES = {
     "image": "Image",
@@ -34,7 +34,7 @@ SPOKEN = {
     "guided_logistic": "logistic regression on the image, the map's statistics and the image where the map points",
     "both_guides": "logistic regression on the image, both maps' statistics and the image where each of them points",
 }
-MAKERS: dict[Reading, str] = {
+MAKERS: dict[MapMethod, str] = {
     "as_written": "DRAEM",
     "cross_fitted": "DRAEM, cross-fitted",
     "patch_memory": "patch memory",

@@ -1,4 +1,4 @@
-"""A finished study as a small copy for readers, under `outputs/reference/`: `python -m lib.reporting.reference_copy --help`."""
+"""A finished study as a small copy for readers, under `outputs/reference/` (`--help` says how)."""
 
 from __future__ import annotations
 

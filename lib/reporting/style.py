@@ -46,7 +46,7 @@ PHOTO_DPI = 100  # of sheets of photographs: about one of their pixels per pixel
 _EMBEDDED = re.compile(r"data:image/png;base64,\s*([A-Za-z0-9+/=\s]+)")
 
 
-def house_style() -> None:
+def set_style() -> None:
     """Set fonts, grid and resolution for all figures of a notebook."""
     sns.set_theme(context="paper", style="whitegrid", font_scale=1.05)
     mpl.rcParams.update(
@@ -60,7 +60,7 @@ def house_style() -> None:
     )
 
 
-def plain(text: str, length: int | None = None) -> str:
+def escape_mathtext(text: str, length: int | None = None) -> str:
     """Return text from the data so that matplotlib shows it as it is (a dollar sign starts no formula).
 
     What is longer than `length` characters is cut, and ends in an ellipsis.
@@ -129,14 +129,14 @@ def _embed_jpeg(path: Path) -> None:
     path.write_text(_EMBEDDED.sub(recoded, path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
-def bare(axes: Axes) -> None:
+def hide_ticks(axes: Axes) -> None:
     """Take ticks and grid from axes that hold a picture."""
     axes.set_xticks([])
     axes.set_yticks([])
     axes.grid(False)
 
 
-def footnote(figure: Figure, caption: str, key: str = "") -> None:
+def add_caption(figure: Figure, caption: str, key: str = "") -> None:
     """Write the caption (data set, preset, folds, backbone) under everything that the figure holds, after its key.
 
     The key says what signs mean that no legend names. Both, as given, are also the figure's label, for pages that
@@ -147,7 +147,7 @@ def footnote(figure: Figure, caption: str, key: str = "") -> None:
     figure.canvas.draw()
     box = figure.get_tightbbox()
     lowest, middle = box.y0 / figure.get_figheight(), (box.x0 + box.x1) / 2 / figure.get_figwidth()
-    text = textwrap.fill(plain(caption), max(70, int(box.width * 17)))
+    text = textwrap.fill(escape_mathtext(caption), max(70, int(box.width * 17)))
     figure.text(
         middle, lowest - 0.08 / figure.get_figheight(), text, ha="center", va="top", fontsize=7, color="0.35"
     )

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lib.classification.feature_sets import MAIN
-from lib.evaluation.metrics import decisions, defect_scores
+from lib.evaluation.metrics import binary_predictions, defect_scores
 
 HIT, WRONG_CLASS, ESCAPE = "hit", "wrong class", "escape"  # of defective images
 FALSE_REJECT, ACCEPTED = "false reject", "good, accepted"  # of good ones
@@ -59,9 +59,9 @@ def scored_images(predictions: pd.DataFrame, good: str, binary: str = "collapsed
         & predictions["features"].isin(MAIN)
     ]
     keys = ["features", "id"]
-    deciding = decisions(mine, binary)
+    deciding = binary_predictions(mine, binary)
     verdict = deciding[keys].assign(score=defect_scores(deciding, good), own=deciding["predicted"] != good)
-    rows = decisions(mine).merge(verdict, on=keys, validate="one_to_one")
+    rows = binary_predictions(mine).merge(verdict, on=keys, validate="one_to_one")
     chances = rows[[name for name in rows.columns if name.startswith("p:") and rows[name].notna().any()]]
     defects = chances.drop(columns=f"p:{good}").fillna(0)
     named = defects.columns.to_numpy(dtype=object)[defects.to_numpy().argmax(axis=1)]

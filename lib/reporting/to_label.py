@@ -17,16 +17,16 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lib.artifacts import Store
-from lib.reporting.style import bare, footnote, plain
+from lib.reporting.style import add_caption, escape_mathtext, hide_ticks
 
 ACROSS = 6  # pictures beside each other: large enough to judge, small enough for a page
 LISTED, APART = "labels-next.csv", "labels-next-model.csv"
 
 
-def write_label_lists(chosen: pd.DataFrame, verdicts: pd.DataFrame, folder: Path) -> tuple[Path, Path]:
+def write_label_suggestions(chosen: pd.DataFrame, verdicts: pd.DataFrame, folder: Path) -> tuple[Path, Path]:
     """Write both lists into `folder`, proven as artefacts of the verdicts, and return their paths.
 
-    `chosen` as `lib.inspection.active_learning.next_labels` gives it, its `row` counting in `verdicts`, which holds `file` and a
+    `chosen` as `suggest_labels` gives it, its `row` counting in `verdicts`, which holds `file` and a
     column `p:<class>` per class. The list to label by: rank, file, uncertainty, distance, reason. Apart: rank, file,
     predicted, probability (of the predicted class). Raises ValueError where `verdicts` lacks a column or a row.
     """
@@ -81,12 +81,12 @@ def label_sheet(chosen: pd.DataFrame, pictures: np.ndarray, files: Sequence[str]
     told_of = zip(grid.flat, chosen.index, pictures, files, chosen.to_dict("records"), strict=False)
     for axes, rank, picture, file, about in told_of:
         axes.imshow(picture)
-        bare(axes)
-        axes.set_title(f"{rank}   {plain(Path(file).name, 20)}", fontsize=8, pad=3, loc="left")
+        hide_ticks(axes)
+        axes.set_title(f"{rank}   {escape_mathtext(Path(file).name, 20)}", fontsize=8, pad=3, loc="left")
         far = "–" if np.isnan(about["distance"]) else f"{about['distance']:.2f}"
         told = f"uncertainty {about['uncertainty']:.2f} · distance {far}"
         axes.set_xlabel(f"{told}\n{textwrap.fill(about['reason'], 30)}", fontsize=6.5, loc="left")
     figure.tight_layout(pad=0.4, h_pad=1.0)
     key = "uncertainty 1: two classes equally likely · distance 1: as far apart as two random images"
-    footnote(figure, caption, key)
+    add_caption(figure, caption, key)
     return figure

@@ -10,7 +10,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from lib.datasets.errors import DataError, Fault
+from lib.datasets.errors import DatasetError, Issue
 from lib.datasets.image_io import DECODER_ERRORS
 from lib.synthetic.noise import Draws, fractal, grid
 from lib.synthetic.texture_families import HEIGHTS
@@ -181,7 +181,7 @@ def _read(files: Sequence[Path], side: int, root: Path) -> Tensor:
         except (*DECODER_ERRORS, Image.DecompressionBombError) as error:
             what = "not an image" if isinstance(error, Image.UnidentifiedImageError) else str(error)
             fault = f"texture that cannot be read ({what})"
-            faults.append(Fault(file.relative_to(root).as_posix(), fault, "restore or remove it"))
+            faults.append(Issue(file.relative_to(root).as_posix(), fault, "restore or remove it"))
     if faults:
-        raise DataError(faults, str(root))
+        raise DatasetError(faults, str(root))
     return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()

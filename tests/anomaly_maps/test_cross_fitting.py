@@ -6,7 +6,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from lib.anomaly_maps.cross_fitting import IMAGES_AT_ONCE, TESTED, cross_fitted, inner_halves
+from lib.anomaly_maps.cross_fitting import (
+    IMAGES_AT_ONCE,
+    TEST_ROW,
+    make_inner_folds,
+    predict_cross_fitted_maps,
+)
 from lib.datasets.splits import FoldError
 
 LABELS = np.repeat(["good", "dent", "hole"], [24, 8, 8])
@@ -16,8 +21,8 @@ TEST = np.arange(len(LABELS)) % 10 < 2  # every fifth group
 
 @pytest.mark.parametrize("groups", [None, GROUPS], ids=["images", "groups"])
 def test_training_images_are_dealt_evenly_and_test_images_not(groups):
-    halves = inner_halves(LABELS, groups, TEST, "good", 1)
-    assert (halves[TEST] == TESTED).all()
+    halves = make_inner_folds(LABELS, groups, TEST, "good", 1)
+    assert (halves[TEST] == TEST_ROW).all()
     assert set(halves[~TEST]) == {0, 1}
     for name in np.unique(LABELS):
         dealt = np.bincount(halves[(name == LABELS) & ~TEST])
@@ -28,12 +33,12 @@ def test_a_group_stays_whole_and_without_groups_it_would_not():
     def torn(halves):
         return sum(len(set(halves[group == GROUPS])) > 1 for group in np.unique(GROUPS[~TEST]))
 
-    assert torn(inner_halves(LABELS, GROUPS, TEST, "good", 1)) == 0
-    assert torn(inner_halves(LABELS, None, TEST, "good", 1)) > 0
+    assert torn(make_inner_folds(LABELS, GROUPS, TEST, "good", 1)) == 0
+    assert torn(make_inner_folds(LABELS, None, TEST, "good", 1)) > 0
 
 
 def test_the_seed_decides():
-    first, again, other = (inner_halves(LABELS, None, TEST, "good", seed) for seed in (1, 1, 2))
+    first, again, other = (make_inner_folds(LABELS, None, TEST, "good", seed) for seed in (1, 1, 2))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
 
@@ -42,7 +47,7 @@ def test_a_class_of_one_lies_in_one_half_without_a_warning():
     labels = np.array(["good"] * 6 + ["dent"])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        halves = inner_halves(labels, None, np.zeros(7, bool), "good", 0)
+        halves = make_inner_folds(labels, None, np.zeros(7, bool), "good", 0)
     assert halves[6] in (0, 1)
 
 
@@ -51,7 +56,7 @@ def test_halves_without_good_images_are_refused_with_a_way_out(groups):
     labels = np.array(["good", "good", "dent", "dent"])
     tested = np.zeros(4, bool) if groups is not None else np.array([False, True, False, False])
     with pytest.raises(FoldError, match=r"1 (image|group)\(s\), cannot be shared out .*map_fit=as_written"):
-        inner_halves(labels, groups, tested, "good", 0)
+        make_inner_folds(labels, groups, tested, "good", 0)
 
 
 def test_an_image_gets_the_other_halfs_map_and_a_test_image_the_mean():
@@ -68,14 +73,14 @@ def test_an_image_gets_the_other_halfs_map_and_a_test_image_the_mean():
 
         return SimpleNamespace(maps=maps)
 
-    out = cross_fitted([model(0), model(1)], images, halves, np.empty((count, 4, 4), np.float16))
+    out = predict_cross_fitted_maps([model(0), model(1)], images, halves, np.empty((count, 4, 4), np.float16))
     expected = (
         images[..., 0] / 256 * np.array([0.75, 0.5, 1])[halves + 1][:, None, None]
     )  # mean, half 0, half 1
     assert np.allclose(out, expected, atol=1e-3)
     few = images[:9]
     shown[0].clear()
-    cross_fitted([model(0), model(1)], few, halves[:9], np.empty((9, 4, 4), np.float16))
+    predict_cross_fitted_maps([model(0), model(1)], few, halves[:9], np.empty((9, 4, 4), np.float16))
     assert shown[0] == set(few[halves[:9] != 0, 0, 0, 0].tolist())
 
 
@@ -83,8 +88,8 @@ def test_what_does_not_fit_together_is_refused():
     images, out = np.zeros((3, 4, 4, 3), np.uint8), np.empty((3, 4, 4), np.float16)
     two = [SimpleNamespace(maps=lambda pictures: pictures[..., 0])] * 2
     with pytest.raises(ValueError, match="3 images, 2 halves"):
-        cross_fitted(two, images, np.zeros(2, int), out)
+        predict_cross_fitted_maps(two, images, np.zeros(2, int), out)
     with pytest.raises(ValueError, match="do not fit 2 models"):
-        cross_fitted(two, images, np.array([0, 1, 2]), out)
+        predict_cross_fitted_maps(two, images, np.array([0, 1, 2]), out)
     with pytest.raises(ValueError, match="do not fit 1 models"):
-        cross_fitted(two[:1], images, np.zeros(3, int), out)
+        predict_cross_fitted_maps(two[:1], images, np.zeros(3, int), out)

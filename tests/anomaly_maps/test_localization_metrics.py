@@ -4,7 +4,7 @@ import pytest
 from scipy import ndimage
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from lib.anomaly_maps.localization_metrics import image_auroc, pixel_quality, unseen_told_from_seen
+from lib.anomaly_maps.localization_metrics import image_auroc, pixel_quality, train_test_auroc
 
 
 @pytest.fixture(scope="module")
@@ -121,15 +121,15 @@ def test_unseen_told_from_seen_compares_good_images_within_each_split():
         for score in (value + level for value in scores)
     ]
     table = pd.DataFrame(rows, columns=["reading", "split", "label", "tested", "score"])
-    told = unseen_told_from_seen(table, "good")
+    told = train_test_auroc(table, "good")
     assert told.index.tolist() == ["grouped-1", "grouped-0"]
     assert told.columns.tolist() == ["as_written", "cross_fitted"]
     assert (told["as_written"] == 1).all()
     assert (told["cross_fitted"] == 0.5).all()
     cleaner_tests = table.assign(score=-table["score"])
-    assert (unseen_told_from_seen(cleaner_tests, "good")["as_written"] == 0).all()
+    assert (train_test_auroc(cleaner_tests, "good")["as_written"] == 0).all()
     without = table[~(table["tested"] & (table["split"] == "grouped-1"))]
-    assert unseen_told_from_seen(without, "good").loc["grouped-1"].isna().all()
+    assert train_test_auroc(without, "good").loc["grouped-1"].isna().all()
 
 
 def test_aupro_counts_each_connected_defect_alike(study):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lib.anomaly_maps import patchcore
-from lib.anomaly_maps.patchcore import MIDDLE, RARE, PatchMemory, greedy_coreset, shown
+from lib.anomaly_maps.patchcore import MIDDLE, RARE, PatchCore, greedy_coreset, to_unit_interval
 
 N, SIDE, CHANNELS = 24, 4, 10
 
@@ -16,7 +16,7 @@ def patches(seed=0, count=N):
 
 def memory(seen, size=60, **settings):
     half = len(seen) // 2
-    return PatchMemory.fit(
+    return PatchCore.fit(
         seen, np.arange(half), np.arange(half, len(seen)), size=size, side=8, seed=3, **settings
     )
 
@@ -68,7 +68,7 @@ def test_one_held_out_good_patch_in_two_hundred_is_bright_and_half_of_them_are_d
     seen = patches(count=200)
     found = memory(seen)
     distances = torch.from_numpy(found.distances(seen[100:]))
-    values = shown(distances, found.rare, found.steepness).numpy()
+    values = to_unit_interval(distances, found.rare, found.steepness).numpy()
     assert (values > 0.5).mean() == pytest.approx(1 - RARE, abs=5e-4)
     assert np.median(values) == pytest.approx(MIDDLE, abs=2e-3)
     assert (values >= 0).all() and (values < 1).all()
@@ -89,13 +89,13 @@ def test_the_same_input_gives_the_same_file_and_the_file_the_same_maps(tmp_path)
     for name in ("a", "b"):
         memory(seen).save(tmp_path / name, {"dataset": "x", "preset": "y"})
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-    back = PatchMemory.load(tmp_path / "a")
+    back = PatchCore.load(tmp_path / "a")
     np.testing.assert_array_equal(back.maps(seen[:3]), memory(seen).maps(seen[:3]))
     (tmp_path / "a").write_bytes(b"no memory")
     with pytest.raises(ValueError, match="not a patch memory"):
-        PatchMemory.load(tmp_path / "a")
+        PatchCore.load(tmp_path / "a")
     with pytest.raises(FileNotFoundError, match="fit it first"):
-        PatchMemory.load(tmp_path / "c")
+        PatchCore.load(tmp_path / "c")
 
 
 def test_the_pool_bounds_what_is_looked_at(monkeypatch):
@@ -105,4 +105,4 @@ def test_the_pool_bounds_what_is_looked_at(monkeypatch):
 
 def test_without_good_images_on_either_side_there_is_no_memory():
     with pytest.raises(ValueError, match="3 good images and 0 held out"):
-        PatchMemory.fit(patches(), np.arange(3), np.arange(0), size=5, side=8, seed=0)
+        PatchCore.fit(patches(), np.arange(3), np.arange(0), size=5, side=8, seed=0)

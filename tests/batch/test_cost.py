@@ -2,7 +2,7 @@
 
 from lib.batch.cost import PROCESS_BYTES, Size, Speed, disk_bytes, estimate, memory_bytes
 from lib.config import Study
-from lib.execution.status import shown
+from lib.execution.status import format_duration
 
 SPEED = Speed(draem_training=0.01, draem_map=0.003, resnet=0.005, fit=0.5, information=0.1)
 SIZE = Size(images=600, good=200, splits=3, map_splits=3)
@@ -63,7 +63,12 @@ def test_disk_counts_maps_per_split():
 
 
 def test_durations_in_words():
-    assert [shown(s) for s in (42, 600, 2 * 3600, 3 * 86400)] == ["42 s", "10 min", "2.0 h", "3.0 days"]
+    assert [format_duration(s) for s in (42, 600, 2 * 3600, 3 * 86400)] == [
+        "42 s",
+        "10 min",
+        "2.0 h",
+        "3.0 days",
+    ]
 
 
 def test_memory_grows_with_what_is_held_at_one_time():

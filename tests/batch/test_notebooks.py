@@ -8,7 +8,7 @@ import nbformat
 import pytest
 
 from lib.artifacts import Store
-from lib.batch.notebooks import NOTEBOOKS, WRITES, Job, NotebookError, check_parameters, execute
+from lib.batch.notebooks import NOTEBOOKS, WRITES, NotebookError, NotebookJob, check_parameters, execute
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 ALL = sorted(FOLDER.glob("*.ipynb"))
@@ -93,19 +93,19 @@ def test_a_dead_kernel_is_a_failure(tmp_path):
 def test_a_job_is_done_until_what_it_rests_on_changes(tmp_path, monkeypatch):
     source = tmp_path / "00_dataset.ipynb"
     write_notebook(source, "A: int = 1  # a number", "print(A)")
-    monkeypatch.setattr(Job, "source", property(lambda self: source))
+    monkeypatch.setattr(NotebookJob, "source", property(lambda self: source))
     folder = tmp_path / "study"
     store = Store(folder)
     store.make("maps/a.npy", {}, lambda path: path.write_text("map") and None)
     (folder / "figures").mkdir()
-    job = Job("00_dataset", folder, {"A": 2}, (folder,))
+    job = NotebookJob("00_dataset", folder, {"A": 2}, (folder,))
     assert not job.done()
     assert job.run() > 0
     page = (folder / "notebooks" / "00_dataset.html").read_text()
     assert "<details" in page
     assert job.done()
-    assert not Job("00_dataset", folder, {"A": 3}, (folder,)).done()
-    assert not Job("00_dataset", folder, {"A": 2}, (folder,), "other pictures").done()
+    assert not NotebookJob("00_dataset", folder, {"A": 3}, (folder,)).done()
+    assert not NotebookJob("00_dataset", folder, {"A": 2}, (folder,), "other pictures").done()
     with monkeypatch.context() as patch:
         patch.setattr("lib.batch.notebooks.whole_library", lambda: "other code")
         assert not job.done()

@@ -16,8 +16,8 @@ import pandas as pd
 
 from lib.artifacts import write_text
 from lib.classification.cross_validation import evaluate_fold
-from lib.evaluation.metrics import ALL, POOLED, RECALL_AT, summary
-from lib.features.map_guided_pooling import Pooling, guided_features
+from lib.evaluation.metrics import ALL, POOLED, RECALL_AT_5_FPR, summary
+from lib.features.map_guided_pooling import Pooling, map_guided_features
 from lib.pipeline.classification import _inner_parts
 from lib.pipeline.dataset import in_test_fold, index, splits
 from lib.pipeline.features import image_feature_table, map_stats_table
@@ -26,7 +26,7 @@ from lib.pipeline.patches import patches
 from lib.pipeline.quality import map_quality
 from lib.pipeline.run import PROJECT, Run, open_run
 
-METRICS = (RECALL_AT, "binary_auc", "weighted_auc", "defect_recall", "false_reject_rate")
+METRICS = (RECALL_AT_5_FPR, "binary_auc", "weighted_auc", "defect_recall", "false_reject_rate")
 WAYS: dict[str, tuple[str, Pooling | None]] = {
     "image": ("image", None),
     "image + map statistics": ("guided_logistic", None),
@@ -56,7 +56,9 @@ def columns(run: Run, split: str, way: str) -> tuple[str, dict[str, np.ndarray]]
         units = (table["group"] if split.startswith("grouped") else table["id"]).to_numpy(dtype=str)
         none = np.zeros((len(table), 0), np.float32)
         sources["guided"] = (
-            none if pooling is None else guided_features(patches(run), maps(run, split), good, units, pooling)
+            none
+            if pooling is None
+            else map_guided_features(patches(run), maps(run, split), good, units, pooling)
         )
     return features, sources
 
@@ -115,7 +117,7 @@ def rows_of(run: Run, ways: list[str]) -> list[dict[str, object]]:
         for split in names:
             whole, inner = fits(run, split, way)
             tested.setdefault(split, {})[way] = whole
-            inside.setdefault(split, {})[way] = measured(inner, good)[RECALL_AT]
+            inside.setdefault(split, {})[way] = measured(inner, good)[RECALL_AT_5_FPR]
         found = measured(pd.concat([tested[split][way] for split in names]), good)
         rows.append(about | {"features": way} | found)
         print(rows[-1], flush=True)

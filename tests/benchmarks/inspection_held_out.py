@@ -21,16 +21,17 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from lib.classification.intervals import clopper_pearson
 from lib.config import parse_settings
-from lib.datasets.catalog import Catalogue, catalogue
+from lib.datasets.catalog import DatasetIndex, build_index
+from lib.inspection.decisions import OOD, PASS, REJECT, REVIEW
 from lib.inspection.folder import read_folder
-from lib.inspection.new_images import picture_measures
-from lib.inspection.production_model import fitted_line, threshold_of
-from lib.inspection.verdicts import FOREIGN, LOOK, PASS, REJECT, tabulate
+from lib.inspection.new_images import features_of_new
+from lib.inspection.production_model import fitted_production_model, threshold_of
+from lib.inspection.verdicts import tabulate
 from lib.pipeline.run import open_run
 from lib.synthetic.products import PRODUCTS, write_standin
 
 
-def held_out(known: Catalogue, parts: int, seed: int) -> list[np.ndarray]:
+def held_out(known: DatasetIndex, parts: int, seed: int) -> list[np.ndarray]:
     """The rows of each part, stratified by class, no group in two parts."""
     labels, groups = known.index["label"].to_numpy(dtype=str), known.index["group"]
     kind = StratifiedGroupKFold if known.grouped else StratifiedKFold
@@ -39,7 +40,7 @@ def held_out(known: Catalogue, parts: int, seed: int) -> list[np.ndarray]:
     return [rows for _, rows in splitter.split(labels, labels, units)]
 
 
-def lay_out(known: Catalogue, rows: np.ndarray, folder: Path) -> tuple[Path, Path, pd.Series]:
+def lay_out(known: DatasetIndex, rows: np.ndarray, folder: Path) -> tuple[Path, Path, pd.Series]:
     """Copy the labelled part, with masks and groups, and the held-out one under names that say nothing.
 
     Returns both folders and the held-out pictures' classes by name.
@@ -60,7 +61,7 @@ def lay_out(known: Catalogue, rows: np.ndarray, folder: Path) -> tuple[Path, Pat
     return labelled, new, pd.Series(out["label"].to_numpy(dtype=str), index=names)
 
 
-def compare(options: argparse.Namespace, known: Catalogue, rows: np.ndarray, folder: Path) -> list[dict]:
+def compare(options: argparse.Namespace, known: DatasetIndex, rows: np.ndarray, folder: Path) -> list[dict]:
     """Run the study on what is not held out, judge what is; a row per required recall."""
     labelled, new, truth = lay_out(known, rows, folder)
     settings = parse_settings(options.set) | {
@@ -72,9 +73,9 @@ def compare(options: argparse.Namespace, known: Catalogue, rows: np.ndarray, fol
     # a data set's own name may bring a layout and groups of its own
     name = options.dataset if options.data else "held-out"
     run = open_run(name, options.preset, str(labelled), str(folder / "study"), settings)
-    line = fitted_line(run, options.features)
+    line = fitted_production_model(run, options.features)
     pictures = read_folder(new)
-    measured = picture_measures(run, new, pictures.names, line.sources)
+    measured = features_of_new(run, new, pictures.names, line.sources)
     bad = truth[list(pictures.names)].to_numpy() != known.good
     found = []
     for recall in options.recall:
@@ -97,9 +98,9 @@ def compare(options: argparse.Namespace, known: Catalogue, rows: np.ndarray, fol
             row[f"{what}: came"] = f"{shown(*came)} = {k}/{n}"
             row[f"{what}: agree"] = "yes" if agree(promised, came) else "NO"
         for kind, among in (("defective", bad), ("good", ~bad)):
-            shares = [f"{(verdict[among] == name).mean():.1%}" for name in (PASS, LOOK, REJECT)]
+            shares = [f"{(verdict[among] == name).mean():.1%}" for name in (PASS, REVIEW, REJECT)]
             row[f"{kind}: pass/look/reject"] = " / ".join(shares)
-        row["foreign"] = f"{int((table['reason'] == FOREIGN).sum())} of {len(table)}"
+        row["foreign"] = f"{int((table['reason'] == OOD).sum())} of {len(table)}"
         found.append(row)
     return found
 
@@ -145,7 +146,7 @@ def main() -> None:
         if options.data and not options.dataset:
             options.dataset = root.name
         groups = options.groups.resolve() if options.groups else None
-        known = catalogue(
+        known = build_index(
             root, dataset=options.dataset, groups=groups, group_regex=options.group_regex, skip_bad=True
         )
         print(

@@ -25,13 +25,19 @@ from scipy import stats
 from sklearn.metrics import pairwise_distances_argmin_min
 
 from lib.artifacts import atomic, write_text
-from lib.classification.classifiers import HIDDEN, LINEAR, fit_predict
-from lib.evaluation.metrics import binary_auc, recall_at
+from lib.classification.classifiers import HIDDEN, LOGISTIC_REGRESSION, fit_predict
+from lib.evaluation.metrics import binary_auc, recall_at_fpr
 from lib.features.embeddings import image_features
 from lib.features.resnet import load_backbone
-from lib.inspection.active_learning import CERTAIN, doubt, far_and_worth, next_labels, standardised
+from lib.inspection.active_learning import (
+    CERTAIN,
+    margin_uncertainty,
+    standardised,
+    suggest_labels,
+    weighted_k_center,
+)
 from lib.pipeline.run import PROJECT
-from lib.reporting.style import house_style
+from lib.reporting.style import set_style
 from lib.synthetic.products import PRODUCTS, render
 
 GOOD = "good"
@@ -61,7 +67,7 @@ class Round:
 
     def spread(self, worth: np.ndarray) -> np.ndarray:
         new, old = standardised(self.embeddings, self.labelled)
-        return far_and_worth(worth, new, old, BATCH, seed=self.seed)[0]
+        return weighted_k_center(worth, new, old, BATCH, seed=self.seed)[0]
 
     def first(self, score: np.ndarray) -> np.ndarray:
         return np.argsort(-score, kind="stable")[:BATCH]
@@ -75,24 +81,26 @@ class Round:
 
 
 def _chosen(now: Round) -> np.ndarray:
-    found = next_labels(now.probabilities, now.embeddings, now.labelled, BATCH, seed=now.seed)
+    found = suggest_labels(now.probabilities, now.embeddings, now.labelled, BATCH, seed=now.seed)
     return found["row"].to_numpy()
 
 
 def _halves(now: Round) -> np.ndarray:
     """Half of the batch by distance alone, half as labels next."""
     new, old = standardised(now.embeddings, now.labelled)
-    far = far_and_worth(np.ones(len(new)), new, old, BATCH // 2, seed=now.seed)[0]
+    far = weighted_k_center(np.ones(len(new)), new, old, BATCH // 2, seed=now.seed)[0]
     rest = np.setdiff1d(np.arange(len(new)), far)
-    worth = CERTAIN + doubt(now.probabilities[rest])
-    second = far_and_worth(worth, new[rest], np.concatenate([old, new[far]]), BATCH // 2, seed=now.seed)[0]
+    worth = CERTAIN + margin_uncertainty(now.probabilities[rest])
+    second = weighted_k_center(worth, new[rest], np.concatenate([old, new[far]]), BATCH // 2, seed=now.seed)[
+        0
+    ]
     return np.concatenate([far, rest[second]])
 
 
 WAYS: dict[str, Callable[[Round], np.ndarray]] = {
     "random": lambda now: np.random.default_rng(now.seed).permutation(len(now.embeddings))[:BATCH],
     "labels next": _chosen,
-    "uncertainty": lambda now: now.first(doubt(now.probabilities)),
+    "uncertainty": lambda now: now.first(margin_uncertainty(now.probabilities)),
     "diversity": lambda now: now.spread(np.ones(len(now.embeddings))),
     "most anomalous": lambda now: now.first(now.anomaly()),
     "most probably defective": lambda now: now.first(now.defective()),
@@ -155,7 +163,7 @@ def simulate(
             judged = pd.DataFrame({"label": y[test], f"p:{GOOD}": told[: len(test), 0]})
             rows.append({
                 "product": product, "share": share, "repeat": repeat, "way": way, "labels": labels,
-                "recall": recall_at(judged.assign(fold=0), GOOD), "auc": binary_auc(judged.assign(fold=0), GOOD),
+                "recall": recall_at_fpr(judged.assign(fold=0), GOOD), "auc": binary_auc(judged.assign(fold=0), GOOD),
                 "found": int((y[labelled] != GOOD).sum()) - len(defects), "there": sum(defects.values()),
             })  # fmt: skip
             if labels == ROUNDS * BATCH:
@@ -224,7 +232,7 @@ def markdown(table: pd.DataFrame) -> str:
 
 def draw(rows: pd.DataFrame, path: Path) -> None:
     """Recall against labels, a panel per product, mean and standard error over the repeats."""
-    house_style()
+    set_style()
     products = list(dict.fromkeys(rows["product"]))
     figure, panels = plt.subplots(1, len(products), figsize=(9.5, 3.1), sharey=True)
     for axes, product in zip(panels, products, strict=True):
@@ -261,7 +269,7 @@ def main() -> None:
     ways = list(WAYS) if "all" in told.ways else list(dict.fromkeys(["random", *told.ways]))
     for product in told.products:
         drawn(product, told.seed, told.out / "labels-next")
-    hidden = HIDDEN if told.classifier == "mlp" else LINEAR
+    hidden = HIDDEN if told.classifier == "mlp" else LOGISTIC_REGRESSION
     found = joblib.Parallel(told.jobs)(
         joblib.delayed(simulate)(product, told.seed, repeat, ways, share, hidden, told.out / "labels-next")
         for share in told.shares for repeat in range(told.repeats) for product in told.products

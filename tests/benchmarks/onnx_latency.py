@@ -22,12 +22,12 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from lib.anomaly_maps.patchcore import PatchMemory
+from lib.anomaly_maps.patchcore import PatchCore
 from lib.classification.classifiers import fit
 from lib.datasets.image_io import decode, resize_rgb, to_rgb
 from lib.deployment.onnx_file import exported, write_onnx
-from lib.deployment.onnx_graph import Dense, DraemMaps, GuidedPooling, MemoryMaps, Nearest
-from lib.deployment.onnx_model import Chain, MapMaker, Sides
+from lib.deployment.onnx_graph import Dense, DraemMaps, GuidedPooling, Nearest, PatchCoreMaps
+from lib.deployment.onnx_model import MapMaker, OnnxPipeline, Sides
 from lib.deployment.onnx_predict import INPUT
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.features.map_guided_pooling import Pooling
@@ -56,7 +56,7 @@ REPETITIONS = {1: 9, 16: 3}
 LABELLED = 1000
 
 
-def chain_of(source: str, columns: tuple[str, ...], sides: Sides) -> Chain:
+def chain_of(source: str, columns: tuple[str, ...], sides: Sides) -> OnnxPipeline:
     """Build a chain as the study would, with random weights."""
     rng, places = np.random.default_rng(0), grid(sides.patch)
     pooling = Pooling()
@@ -65,14 +65,14 @@ def chain_of(source: str, columns: tuple[str, ...], sides: Sides) -> Chain:
     values, labels = rng.normal(size=(60, count)).astype(np.float32), rng.choice(["good", "a", "b"], 60)
     if source == "memory":
         size = 1000 if sides.patch < 200 else 2000
-        memory = PatchMemory(torch.rand(size, N_CHANNELS), 5.0, 4.0, sides.image)
-        maker = MapMaker([MemoryMaps(memory, places) for _ in range(2)], "patches")  # one for each half
+        memory = PatchCore(torch.rand(size, N_CHANNELS), 5.0, 4.0, sides.image)
+        maker = MapMaker([PatchCoreMaps(memory, places) for _ in range(2)], "patches")  # one for each half
     else:
         width = sides.image // 4
         nets = ReconstructiveNetwork(width, seed=1), DiscriminativeNetwork(width // 2, seed=2)
         maker = MapMaker([DraemMaps(*nets)], "pixels")
     known = torch.randn(LABELLED, 512)
-    return Chain(
+    return OnnxPipeline(
         load_backbone("embedded"),
         sides,
         maker,
@@ -97,7 +97,9 @@ def least(
     return [min(times) for times in found]
 
 
-def measured(name: str, chain: Chain, folder: Path, threads: tuple[int, ...]) -> list[dict[str, object]]:
+def measured(
+    name: str, chain: OnnxPipeline, folder: Path, threads: tuple[int, ...]
+) -> list[dict[str, object]]:
     """Time one chain in torch and exported; returns a row per number of threads and batch."""
     path, rng, rows = folder / "chain.onnx", np.random.default_rng(0), []
     write_onnx(exported(chain), path, {})

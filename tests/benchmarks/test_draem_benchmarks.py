@@ -26,7 +26,7 @@ from lib.draem.inference import anomaly_maps
 from lib.draem.losses import focal_loss, ssim_loss
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.draem.training import TrainingSettings, train
-from lib.torch_utils import flushed_denormals
+from lib.torch_utils import flush_denormals
 
 from . import naive_draem as naive
 
@@ -237,7 +237,7 @@ def test_switches(rows, threads, switch, monkeypatch):
 
     def with_switch() -> None:
         if switch == "flush_denormal":
-            with flushed_denormals():
+            with flush_denormals():
                 train(goods, textures, on)
         else:
             train(goods, textures, on)

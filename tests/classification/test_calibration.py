@@ -3,7 +3,7 @@ import warnings
 import numpy as np
 import pytest
 
-from lib.classification.calibration import absent, inner_parts
+from lib.classification.calibration import inner_parts, missing_classes
 
 LABELS = np.repeat(["good", "big", "stripe"], [30, 12, 6])
 GROUPS = np.array([f"{label}-{number // 3}" for number, label in enumerate(LABELS)])
@@ -32,7 +32,8 @@ def test_a_class_of_one_group_is_absent_where_it_is_tested_and_named_there() -> 
         warnings.simplefilter("error")
         parts = inner_parts(LABELS, groups, 3, seed=1)
     missing = [
-        absent(LABELS, ~np.isin(np.arange(48), part), ["good", "big", "stripe", "dent"]) for part in parts
+        missing_classes(LABELS, ~np.isin(np.arange(48), part), ["good", "big", "stripe", "dent"])
+        for part in parts
     ]
     assert sorted(missing) == [[], [], ["stripe"]]
     tested = next(part for part, names in zip(parts, missing, strict=True) if names)
@@ -47,4 +48,8 @@ def test_no_more_parts_than_the_largest_class_has_images() -> None:
 def test_one_group_leaves_nothing_to_train_on() -> None:
     parts = inner_parts(LABELS, np.full(48, "all"), 3, seed=0)
     assert [len(part) for part in parts] == [48]
-    assert absent(LABELS, np.zeros(48, dtype=bool), ["good", "big", "stripe"]) == ["good", "big", "stripe"]
+    assert missing_classes(LABELS, np.zeros(48, dtype=bool), ["good", "big", "stripe"]) == [
+        "good",
+        "big",
+        "stripe",
+    ]

@@ -9,7 +9,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from lib.classification import classifiers
-from lib.classification.classifiers import LINEAR, fit_predict
+from lib.classification.classifiers import LOGISTIC_REGRESSION, fit_predict
 
 CLASSES = ["good", "big", "stripe"]  # not in alphabetical order
 
@@ -42,7 +42,7 @@ def test_without_layers_it_is_a_logistic_regression_on_standardised_columns() ->
     X, y = blobs()
     X *= 100
     test = 100 * blobs(1)[0]
-    fit = fit_predict(X, y, test, CLASSES, hidden=LINEAR, scale="none")
+    fit = fit_predict(X, y, test, CLASSES, hidden=LOGISTIC_REGRESSION, scale="none")
     expected = make_pipeline(StandardScaler(), LogisticRegression(C=1 / 5, max_iter=1000)).fit(X, y)
     columns = [list(expected.classes_).index(name) for name in CLASSES]
     np.testing.assert_allclose(fit.probabilities, expected.predict_proba(test)[:, columns], atol=1e-5)

@@ -6,8 +6,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from lib.classification import classifiers, cross_validation
-from lib.classification.cross_validation import FoldResult, evaluate_fold, thin
-from lib.classification.feature_sets import MAIN, RECIPES
+from lib.classification.cross_validation import FoldResult, evaluate_fold, subsample_defects
+from lib.classification.feature_sets import FEATURE_SETS, MAIN
 from lib.features.mutual_information import estimate_mutual_information
 
 CLASSES = ["good", "big", "stripe"]
@@ -37,7 +37,7 @@ def summed_up(maps: np.ndarray) -> dict[str, object]:
     score, other, guided = maps[:, 5:9].mean(axis=1)[:, None], maps[:, ::-1], maps[:, 3:9]
     more = {"stats": stats, "score": score, "other": other, "guided": guided,
             "other_stats": 2 * stats, "other_guided": guided[:, ::-1]}  # fmt: skip
-    return {"more": more, "feature_sets": tuple(RECIPES)}
+    return {"more": more, "feature_sets": tuple(FEATURE_SETS)}
 
 
 def fold(
@@ -127,7 +127,7 @@ def test_the_sets_see_what_their_names_say() -> None:
 def test_columns_are_the_best_of_the_thinned_training_rows() -> None:
     images, maps, labels, train = case()
     result = fold(images, maps, labels, train, keep=0.25)
-    fitted = thin(labels, train, good="good", keep=0.25, seed=SEED)
+    fitted = subsample_defects(labels, train, good="good", keep=0.25, seed=SEED)
     scores = estimate_mutual_information(np.hstack([images, maps])[fitted], labels[fitted], seed=SEED)
     k = int(fitted.sum() ** 0.5)
     assert k < int(train.sum() ** 0.5)
@@ -197,7 +197,7 @@ def test_nothing_of_the_test_rows_reaches_the_fit() -> None:
     labels[spoiled] = "stripe"
     other = fold(images, maps, labels, train, keep=0.5, **summed_up(maps))
     assert other.selected == result.selected
-    for name in RECIPES:
+    for name in FEATURE_SETS:
         now, then = multiclass(other, name), multiclass(result, name)
         columns = [f"p:{kind}" for kind in CLASSES]
         np.testing.assert_allclose(
@@ -238,10 +238,10 @@ def test_baselines_change_nothing_of_the_three_and_need_their_sources() -> None:
     images, maps, labels, train = case()
     alone = fold(images, maps, labels, train).predictions
     beside = fold(images, maps, labels, train, **summed_up(maps)).predictions
-    assert set(beside["features"]) == set(RECIPES)
+    assert set(beside["features"]) == set(FEATURE_SETS)
     mine = beside[beside["features"].isin(MAIN)].reset_index(drop=True)
     pd.testing.assert_frame_equal(mine, alone)
-    without = fold(images, maps, labels, train, feature_sets=tuple(RECIPES))
+    without = fold(images, maps, labels, train, feature_sets=tuple(FEATURE_SETS))
     assert set(without.predictions["features"]) == {*MAIN, "both_all", "both_logistic"}
 
 
@@ -259,10 +259,10 @@ def test_perfect_separation_is_learnt_and_finite() -> None:
     images[:, :12] = maps[:, 5:17] = np.tile(own, 4)
     more = {"stats": own, "score": 100.0 * (labels == "big")[:, None], "other": maps, "guided": own,
             "other_stats": own, "other_guided": own}  # fmt: skip
-    numbers = {"more": more, "feature_sets": tuple(RECIPES)}
+    numbers = {"more": more, "feature_sets": tuple(FEATURE_SETS)}
     result = fold(images, maps, labels, train, **numbers)
     assert np.isfinite(result.diagnostics["loss"]).all()
-    for name in RECIPES:
+    for name in FEATURE_SETS:
         rows = multiclass(result, name)
         assert np.isfinite(probabilities(result, name)).all()
         found = rows["predicted"] == rows["label"]
@@ -288,7 +288,7 @@ def test_a_class_absent_from_training_gets_probability_zero() -> None:
     images, maps, labels, train = case()
     train = train & (labels != "stripe")
     result = fold(images, maps, labels, train, binary="separate", **summed_up(maps))
-    for name in RECIPES:
+    for name in FEATURE_SETS:
         assert (multiclass(result, name)["p:stripe"] == 0).all()
         assert "stripe" in set(multiclass(result, name)["label"])
 
@@ -297,7 +297,7 @@ def test_a_class_absent_from_the_test_rows_keeps_its_probability() -> None:
     images, maps, labels, train = case()
     train = train | (labels == "stripe")
     result = fold(images, maps, labels, train, **summed_up(maps))
-    for name in RECIPES:
+    for name in FEATURE_SETS:
         rows = multiclass(result, name)
         assert set(rows["label"]) == {"good", "big"}
         assert (rows["p:stripe"] > 0).any()
@@ -326,7 +326,7 @@ def test_thinning_counts_per_class_and_rounds_half_up() -> None:
     train = np.ones(57, dtype=bool)
     counts = {}
     for keep in (0.25, 0.5, 0.75, 1.0):
-        kept = labels[thin(labels, train, good="good", keep=keep, seed=0)]
+        kept = labels[subsample_defects(labels, train, good="good", keep=keep, seed=0)]
         counts[keep] = [int((kept == name).sum()) for name in ("good", "big", "dent", "stripe")]
     assert counts == {
         0.25: [
@@ -343,7 +343,9 @@ def test_thinning_counts_per_class_and_rounds_half_up() -> None:
 
 def test_thinning_never_touches_test_rows_or_goods_and_is_nested() -> None:
     _, _, labels, train = case()
-    levels = [thin(labels, train, good="good", keep=keep, seed=3) for keep in (0.25, 0.5, 0.75, 1.0)]
+    levels = [
+        subsample_defects(labels, train, good="good", keep=keep, seed=3) for keep in (0.25, 0.5, 0.75, 1.0)
+    ]
     for fewer, more in pairwise(levels):
         assert not (fewer & ~more).any()
         assert fewer.sum() < more.sum()
@@ -356,19 +358,19 @@ def test_thinning_never_touches_test_rows_or_goods_and_is_nested() -> None:
 def test_thinning_follows_its_seed_and_nothing_else() -> None:
     _, _, labels, train = case()
     before = train.copy()
-    kept = thin(labels, train, good="good", keep=0.5, seed=3)
-    assert (kept == thin(labels, train, good="good", keep=0.5, seed=3)).all()
-    assert (kept != thin(labels, train, good="good", keep=0.5, seed=4)).any()
+    kept = subsample_defects(labels, train, good="good", keep=0.5, seed=3)
+    assert (kept == subsample_defects(labels, train, good="good", keep=0.5, seed=3)).all()
+    assert (kept != subsample_defects(labels, train, good="good", keep=0.5, seed=4)).any()
     assert (train == before).all()
     other = np.where(labels == "big", "a new name", labels)  # sorts before the rest
     stripes = labels == "stripe"
-    assert (kept[stripes] == thin(other, train, good="good", keep=0.5, seed=3)[stripes]).all()
+    assert (kept[stripes] == subsample_defects(other, train, good="good", keep=0.5, seed=3)[stripes]).all()
 
 
 @pytest.mark.parametrize("keep", [0.0, -0.5, 1.5, float("nan")])
 def test_thinning_refuses(keep: float) -> None:
     with pytest.raises(ValueError, match=f"keep={keep}"):
-        thin(["good", "big"], [True, True], good="good", keep=keep, seed=0)
+        subsample_defects(["good", "big"], [True, True], good="good", keep=keep, seed=0)
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lib.datasets.catalog import COLUMNS, catalogue
-from lib.datasets.errors import DataError
+from lib.datasets.catalog import COLUMNS, build_index
+from lib.datasets.errors import DatasetError
 
 TILES = Path(__file__).parents[2] / ".." / "shared" / "data" / "magnetic_tile"
 
@@ -32,15 +32,15 @@ def root(tmp_path):
 
 
 def faults_of(root: Path, **options) -> dict[str, str]:
-    with pytest.raises(DataError) as caught:
-        catalogue(root, **options)
+    with pytest.raises(DatasetError) as caught:
+        build_index(root, **options)
     assert all(fault.way_out for fault in caught.value.faults)
     return {fault.file: fault.fault for fault in caught.value.faults}
 
 
 def test_the_index(root, tmp_path):
     draw(root / "crack" / "2.png", size=(33, 21))
-    found = catalogue(root)
+    found = build_index(root)
     assert (found.name, found.good, found.classes) == ("parts", "ok", ("ok", "crack", "dent"))
     assert (found.layout, found.grouped) == ("class_folders", False)
     assert found.note == "defective images without a mask: 3 (crack/2.png, dent/1.jpg, dent/2.png)"
@@ -65,20 +65,20 @@ def test_the_index(root, tmp_path):
 
 
 def test_the_hash_is_that_of_the_file(root):
-    row = catalogue(root).index.iloc[2]
+    row = build_index(root).index.iloc[2]
     assert row["sha256"] == hashlib.sha256((root / row["path"]).read_bytes()).hexdigest()
 
 
 def test_names_given_by_the_caller(root):
-    assert catalogue(root, dataset="deco_cap").name == "deco_cap"
-    assert catalogue(root, good="Dent").classes == ("dent", "crack", "ok")
+    assert build_index(root, dataset="deco_cap").name == "deco_cap"
+    assert build_index(root, good="Dent").classes == ("dent", "crack", "ok")
 
 
 def test_mvtec(tmp_path):
     for name in ("train/good/0.png", "test/good/0.png", "test/bent/0.png"):
         draw(tmp_path / name)
     draw(tmp_path / "ground_truth/bent/0_mask.png", 255)
-    found = catalogue(tmp_path)
+    found = build_index(tmp_path)
     assert found.layout == "mvtec" and found.classes == ("good", "bent")
     assert found.index["id"].tolist() == ["test/bent/0.png", "test/good/0.png", "train/good/0.png"]
     assert found.index["mask"][0] == "ground_truth/bent/0_mask.png"
@@ -92,13 +92,13 @@ def test_missing_folders(tmp_path):
 
 def test_good_class_faults(root):
     assert "no class 'crak'" in faults_of(root, good="crak")[str(root)]
-    with pytest.raises(DataError, match=r"did you mean crack\?"):
-        catalogue(root, good="crak")
-    with pytest.raises(DataError, match="choose one of: crack, dent, ok"):
-        catalogue(root, good="zzz")
+    with pytest.raises(DatasetError, match=r"did you mean crack\?"):
+        build_index(root, good="crak")
+    with pytest.raises(DatasetError, match="choose one of: crack, dent, ok"):
+        build_index(root, good="zzz")
     draw(root / "Normal" / "1.png")
     assert faults_of(root)[str(root)] == "2 classes may be the good one (Normal, ok)"
-    assert catalogue(root, good="ok").good == "ok"
+    assert build_index(root, good="ok").good == "ok"
     for name in ("ok", "Normal"):
         shutil.rmtree(root / name)
     assert "no class is called good, ok, normal or free" in faults_of(root)[str(root)]
@@ -152,7 +152,7 @@ def test_every_fault_is_told_at_once(spoiled):
 
 
 def test_skip_bad_leaves_them_out_and_lists_them(spoiled):
-    found = catalogue(spoiled, skip_bad=True)
+    found = build_index(spoiled, skip_bad=True)
     assert set(found.skipped["file"]) == set(SPOILED)
     assert found.index["id"].tolist() == ["crack/1.png", "crack/2.png", "dent/1.jpg", "ok/a.png", "ok/b.png"]
     assert found.index["mask"].dropna().tolist() == ["ground_truth/crack/1_mask.png"]
@@ -167,7 +167,7 @@ def test_structural_faults_are_not_skipped_and_come_with_the_others(spoiled):
 def test_a_class_lost_to_skipping_is_noted_and_may_be_one_too_many(root):
     for name in ("dent/1.jpg", "dent/2.png"):
         (root / name).write_bytes(b"")
-    found = catalogue(root, skip_bad=True)
+    found = build_index(root, skip_bad=True)
     assert found.classes == ("ok", "crack") and "; classes without a usable image: dent" in found.note
     for name in ("crack/1.png", "crack/2.png"):
         (root / name).write_bytes(b"")
@@ -182,13 +182,13 @@ def test_three_equal_images_in_two_classes_are_all_in_conflict(root):
     for name in ("ok/c.png", "crack/c.png"):
         shutil.copy(root / "ok" / "a.png", root / name)
     assert set(faults_of(root)) == {"ok/a.png", "ok/c.png", "crack/c.png"}
-    assert "ok/a.png" not in set(catalogue(root, skip_bad=True).index["id"])
+    assert "ok/a.png" not in set(build_index(root, skip_bad=True).index["id"])
 
 
 def test_an_empty_mask_is_a_note_only(root):
     draw(root / "ground_truth" / "dent" / "2.png", 0)
     draw(root / "ground_truth" / "ok" / "a.png", 0)
-    found = catalogue(root)
+    found = build_index(root)
     assert found.note.startswith("empty masks of defective images: ground_truth/dent/2.png; ")
     assert found.index["mask"].notna().sum() == 3
 
@@ -209,7 +209,7 @@ def test_odd_names_go_through(root, tmp_path):
     for name in ODD:
         draw(root / "crack {1}" / name)
         draw(root / "ground_truth" / "crack {1}" / name, 255)
-    found = catalogue(root)
+    found = build_index(root)
     assert set(found.index["id"]) >= {f"crack {{1}}/{name}" for name in ODD}
     assert found.index["mask"].notna().sum() == 1 + len(ODD)
     found.index.to_parquet(tmp_path / "i.parquet")
@@ -217,23 +217,23 @@ def test_odd_names_go_through(root, tmp_path):
 
 
 def test_groups_from_each_source(root, tmp_path):
-    found = catalogue(root, group_regex=r"([\w\d]+)\.\w+$")
+    found = build_index(root, group_regex=r"([\w\d]+)\.\w+$")
     assert found.grouped and found.index["group"].tolist() == ["1", "2", "1", "2", "a", "b"]
     rows = [f"{name},g{i // 2}" for i, name in enumerate(found.index["id"])]
     (root / "groups.csv").write_text("id,group\n" + "\n".join(rows))
-    assert catalogue(root).index["group"].tolist() == ["g0", "g0", "g1", "g1", "g2", "g2"]
-    assert catalogue(root, group_regex="^.").index["group"][0] == "c"  # what is asked for goes first
+    assert build_index(root).index["group"].tolist() == ["g0", "g0", "g1", "g1", "g2", "g2"]
+    assert build_index(root, group_regex="^.").index["group"][0] == "c"  # what is asked for goes first
     other = tmp_path / "other.csv"
     other.write_text("id,group\n" + "\n".join(row.replace(",g", ",h") for row in rows))
-    assert catalogue(root, groups=other).index["group"][0] == "h0"
+    assert build_index(root, groups=other).index["group"][0] == "h0"
     assert faults_of(root, groups=other, group_regex="^.")
 
 
 def test_group_faults_come_with_the_others_and_are_not_skipped(root):
     (root / "groups.csv").write_text("id,group\nok/a.png,1\nnobody.png,2\n")
     (root / "ok" / "b.png").write_bytes(b"")
-    with pytest.raises(DataError) as caught:
-        catalogue(root)
+    with pytest.raises(DatasetError) as caught:
+        build_index(root)
     assert {(fault.file, fault.fault) for fault in caught.value.faults} >= {
         ("ok/b.png", "empty file (0 bytes)"),
         ("ok/b.png", "not listed in groups.csv"),
@@ -251,16 +251,16 @@ def test_a_skipped_shot_does_not_split_its_tile(tmp_path):
         "Fray/Imgs/exp1_num_900",
     ):
         draw(tmp_path / f"MT_{name}.jpg")
-    assert catalogue(tmp_path).index["group"].tolist() == ["tile-000900", *["tile-000100"] * 3]
+    assert build_index(tmp_path).index["group"].tolist() == ["tile-000900", *["tile-000100"] * 3]
     (tmp_path / "MT_Free/Imgs/exp2_num_200.jpg").write_bytes(b"")
-    found = catalogue(tmp_path, skip_bad=True)
+    found = build_index(tmp_path, skip_bad=True)
     assert found.layout == "magnetic_tile" and found.classes == ("free", "fray")
     assert found.index["group"].tolist() == ["tile-000900", *["tile-000100"] * 2]
 
 
 @pytest.mark.skipif(not TILES.is_dir(), reason="the magnetic tile images are not at ../shared")
 def test_the_magnetic_tiles():
-    found = catalogue(TILES, dataset="magnetic_tile")
+    found = build_index(TILES, dataset="magnetic_tile")
     assert found.classes == ("free", "blowhole", "break", "crack", "fray", "uneven")
     assert found.index["label"].value_counts().to_dict() == {
         "free": 952,

@@ -2,12 +2,12 @@ import pickle
 
 import pytest
 
-from lib.datasets.errors import SHOWN, DataError, Fault, as_table, printable
+from lib.datasets.errors import SHOWN, DatasetError, Issue, as_table, printable
 
 
 def test_every_fault_is_kept_and_the_first_fifty_are_told():
-    faults = [Fault(f"{i}.png", "empty", f"remove {i}") for i in range(SHOWN + 7)]
-    error = DataError(faults, "data")
+    faults = [Issue(f"{i}.png", "empty", f"remove {i}") for i in range(SHOWN + 7)]
+    error = DatasetError(faults, "data")
     assert error.faults == tuple(faults)
     lines = str(error).splitlines()
     assert lines[0] == "data: 57 faults"
@@ -16,11 +16,11 @@ def test_every_fault_is_kept_and_the_first_fifty_are_told():
 
 
 def test_a_single_fault_is_one_line_with_its_way_out():
-    assert str(DataError([Fault("a.png", "empty", "remove it")])) == "a.png: empty (remove it)"
+    assert str(DatasetError([Issue("a.png", "empty", "remove it")])) == "a.png: empty (remove it)"
 
 
 def test_odd_names_cannot_break_the_table():
-    error = DataError([Fault("a\nb\x1b[31m\udcff ü.png", "empty", "remove it"), Fault("c", "d", "e")])
+    error = DatasetError([Issue("a\nb\x1b[31m\udcff ü.png", "empty", "remove it"), Issue("c", "d", "e")])
     assert len(str(error).splitlines()) == 4
     assert r"a\nb\x1b[31m\udcff ü.png" in str(error)
     str(error).encode()
@@ -28,25 +28,25 @@ def test_odd_names_cannot_break_the_table():
 
 
 def test_survives_the_way_back_from_a_worker_process():
-    error = DataError([Fault("a", "b", "c")], "data")
+    error = DatasetError([Issue("a", "b", "c")], "data")
     again = pickle.loads(pickle.dumps(error))
     assert again.faults == error.faults and str(again) == str(error)
 
 
 def test_no_faults_is_a_programming_error():
     with pytest.raises(ValueError, match="at least one fault"):
-        DataError([])
+        DatasetError([])
 
 
 def test_the_table_can_be_stored(tmp_path):
-    table = as_table([Fault("a\udcff", "b", "c")])
+    table = as_table([Issue("a\udcff", "b", "c")])
     table.to_parquet(tmp_path / "t.parquet")
     assert list(table.columns) == ["file", "fault", "way_out"] and table.loc[0, "file"] == "a\\udcff"
     assert as_table([]).empty and list(as_table([]).columns) == list(table.columns)
 
 
 def test_the_file_with_all_of_them_is_named_and_survives_too():
-    error = DataError([Fault(f"{i}.png", "empty", "remove") for i in range(SHOWN + 1)], "a\nb", "all.csv")
+    error = DatasetError([Issue(f"{i}.png", "empty", "remove") for i in range(SHOWN + 1)], "a\nb", "all.csv")
     again = pickle.loads(pickle.dumps(error))
     assert str(again).endswith("... and 1 more; all stand in all.csv") and str(again).startswith(
         r"a\nb: 51 faults"

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lib.datasets.errors import DataError
+from lib.datasets.errors import DatasetError
 from lib.datasets.images import (
     CONVERSION_RULE,
     RESIZE_RULES,
@@ -128,9 +128,9 @@ def test_exif_orientation_is_applied_to_pixels_and_size(tmp_path):
 
 
 def refusal(path: Path) -> str:
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(DatasetError) as caught:
         examine(path)
-    with pytest.raises(DataError):
+    with pytest.raises(DatasetError):
         read_rgb(path)
     (fault,) = caught.value.faults
     assert fault.file == str(path) and fault.way_out
@@ -245,7 +245,7 @@ def test_masks_of_zero_and_one_colours_and_bits(tmp_path):
 
 
 def test_a_mask_of_class_numbers_is_refused_not_read_as_empty(tmp_path):
-    with pytest.raises(DataError, match="brightest value is 5"):
+    with pytest.raises(DatasetError, match="brightest value is 5"):
         read_mask(save(tmp_path / "a.png", Image.fromarray(np.full((10, 10), 5, np.uint8))))
 
 
@@ -348,7 +348,7 @@ def test_load_stack_refuses_a_wrong_array_and_names_every_lost_file(folder):
         load_stack(root, index, 8, "squash", np.zeros((2, 8, 8, 3), np.float32))
     for name in ("a.png", "b.png"):
         (root / name).unlink()
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(DatasetError) as caught:
         load_stack(root, index, 8, "squash", np.zeros((2, 8, 8, 3), np.uint8))
     assert [Path(fault.file).name for fault in caught.value.faults] == ["b.png", "a.png"]
 

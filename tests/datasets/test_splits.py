@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from lib.datasets import splits as folds_module
-from lib.datasets.catalog import catalogue
+from lib.datasets.catalog import build_index
 from lib.datasets.splits import FoldError, describe_folds, make_folds, schemes_for
 
 TILES = Path(__file__).parents[2] / ".." / "shared" / "data" / "magnetic_tile"
@@ -139,7 +139,7 @@ def test_schemes():
 
 @pytest.mark.skipif(not TILES.is_dir(), reason="the magnetic tile images are not at ../shared")
 def test_magnetic_tiles_allow_five_grouped_folds_and_not_ten():
-    index = catalogue(TILES).index
+    index = build_index(TILES).index
     counts = describe_folds(index, make_folds(index, 5, 744, "grouped"))
     assert (counts > 0).all(axis=None) and counts.to_numpy().sum() == 1344
     with pytest.raises(FoldError, match="fray has 8; choose 8 folds or fewer"):

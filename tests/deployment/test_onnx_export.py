@@ -16,12 +16,12 @@ from PIL import Image
 from lib.cli import UsageError, parser
 from lib.deploy import deployment
 from lib.deployment import onnx_export
-from lib.deployment.onnx_export import TOLERANCE, ExportError, export_line
+from lib.deployment.onnx_export import TOLERANCE, ExportError, export_model
 from lib.deployment.onnx_file import write_onnx
-from lib.deployment.onnx_predict import ChainError, main, open_chain, verdicts
+from lib.deployment.onnx_predict import ModelFileError, load_pipeline, main, verdicts
 from lib.inspection.folder import read_folder
-from lib.inspection.new_images import picture_measures
-from lib.inspection.production_model import fitted_line, threshold_of
+from lib.inspection.new_images import features_of_new
+from lib.inspection.production_model import fitted_production_model, threshold_of
 from lib.inspection.verdicts import tabulate
 from lib.pipeline.dataset import index
 from lib.pipeline.run import PROJECT, open_run
@@ -55,9 +55,9 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("chain")
     path, data = folder / "plates.onnx", draw_plates(folder / "plates")
     run = open_run("plates", "smoke", str(data), str(folder / "study"), SETTINGS | MEMORY)
-    line = fitted_line(run, FEATURES)
+    line = fitted_production_model(run, FEATURES)
     threshold = threshold_of(run, line, 0.9)
-    return run, line, threshold, path, export_line(run, line, threshold, path)
+    return run, line, threshold, path, export_model(run, line, threshold, path)
 
 
 def stacks(chain, folder, names):
@@ -66,8 +66,8 @@ def stacks(chain, folder, names):
 
 def agree(run, line, threshold, path, folder):
     """Return the largest difference of a probability, and whether all verdicts are the same, on new pictures."""
-    chain, pictures = open_chain(path), read_folder(folder)
-    measured = picture_measures(run, folder, pictures.names, line.sources)
+    chain, pictures = load_pipeline(path), read_folder(folder)
+    measured = features_of_new(run, folder, pictures.names, line.sources)
     wanted = tabulate(line, threshold, pictures, measured)
     scored = chain.score(stacks(chain, folder, pictures.names))
     rows = verdicts(chain, pictures.names, scored)
@@ -87,7 +87,7 @@ def test_two_hundred_new_pictures_get_the_studys_probabilities_and_verdicts(made
 
 
 def test_one_picture_at_a_time_gives_what_many_give(made, new_pictures):
-    chain = open_chain(made[3])
+    chain = load_pipeline(made[3])
     pictures = stacks(chain, new_pictures, [f"{number:03d}.png" for number in range(9)])
     together = chain.score(pictures).outputs
     for row, picture in enumerate(pictures):
@@ -96,7 +96,7 @@ def test_one_picture_at_a_time_gives_what_many_give(made, new_pictures):
 
 
 def test_the_file_asks_for_bytes_at_its_own_sides(made):
-    chain = open_chain(made[3])
+    chain = load_pipeline(made[3])
     assert chain.sides == (32,)
     assert {given.type for given in chain.session.get_inputs()} == {"tensor(uint8)"}
     for wrong in (np.zeros((1, 32, 32, 3), np.float32), np.zeros((1, 64, 64, 3), np.uint8)):
@@ -106,7 +106,7 @@ def test_the_file_asks_for_bytes_at_its_own_sides(made):
 
 def test_its_metadata_say_what_it_is_and_nothing_of_this_machine(made, tmp_path):
     run, line, threshold, path, _ = made
-    about = open_chain(path).about
+    about = load_pipeline(path).about
     assert about["classes"] == ["good", "dent", "hole"]
     assert about["threshold"]["value"] == threshold.value
     assert about["threshold"]["required"] == 0.9
@@ -177,19 +177,19 @@ def test_a_damaged_file_is_refused_with_the_way_out(made, tmp_path, content, mes
     path, whole = tmp_path / "x.onnx", made[3].read_bytes()
     if content is not None:
         path.write_bytes(whole[: len(whole) // 2] if content == "half" else content)
-    with pytest.raises(ChainError, match=f"x.onnx: .*{message}.*export"):
-        open_chain(path)
+    with pytest.raises(ModelFileError, match=f"x.onnx: .*{message}.*export"):
+        load_pipeline(path)
     assert main([str(path), str(tmp_path)]) == 2
 
 
 def test_another_onnx_file_is_refused(made, tmp_path):
     model = onnx.load(made[3])
     write_onnx(model, tmp_path / "bare.onnx", {})
-    with pytest.raises(ChainError, match="no chain of this kind"):
-        open_chain(tmp_path / "bare.onnx")
+    with pytest.raises(ModelFileError, match="no chain of this kind"):
+        load_pipeline(tmp_path / "bare.onnx")
     write_onnx(model, tmp_path / "less.onnx", {"format": "inspection-chain-1", "study": "x"})
-    with pytest.raises(ChainError, match="lack classes, dataset"):
-        open_chain(tmp_path / "less.onnx")
+    with pytest.raises(ModelFileError, match="lack classes, dataset"):
+        load_pipeline(tmp_path / "less.onnx")
 
 
 def test_a_chain_that_says_something_else_is_not_written(made, tmp_path, monkeypatch):
@@ -200,7 +200,7 @@ def test_a_chain_that_says_something_else_is_not_written(made, tmp_path, monkeyp
     bias.CopyFrom(onnx.numpy_helper.from_array(moved, bias.name))
     monkeypatch.setattr(onnx_export, "exported", lambda chain: model)
     with pytest.raises(ExportError, match="not written, as it would not say what the study says"):
-        export_line(run, line, threshold, tmp_path / "moved.onnx")
+        export_model(run, line, threshold, tmp_path / "moved.onnx")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -248,8 +248,8 @@ def test_a_study_that_is_not_finished_is_refused(tmp_path):
 def test_every_kind_of_chain_says_what_its_study_says(tmp_path, new_pictures, settings, features):
     data = draw_plates(tmp_path / "plates")
     run = open_run("plates", "smoke", str(data), str(tmp_path / "study"), SETTINGS | settings)
-    line = fitted_line(run, features)
+    line = fitted_production_model(run, features)
     threshold = threshold_of(run, line, 0.9)
-    export_line(run, line, threshold, tmp_path / "x.onnx")
+    export_model(run, line, threshold, tmp_path / "x.onnx")
     assert agree(run, line, threshold, tmp_path / "x.onnx", new_pictures) < 10 * TOLERANCE
     assert len(index(run)) == 48

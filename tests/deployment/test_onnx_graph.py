@@ -6,19 +6,19 @@ import torch
 from torch.nn import functional as F
 
 from lib.anomaly_maps.map_statistics import map_statistics
-from lib.anomaly_maps.patchcore import PatchMemory
+from lib.anomaly_maps.patchcore import PatchCore
 from lib.classification.classifiers import fit
 from lib.deployment.onnx_graph import (
     Dense,
     GuidedPooling,
     MapPicture,
     MapStatistics,
-    MemoryMaps,
     Nearest,
+    PatchCoreMaps,
     Resize,
 )
 from lib.features.embeddings import _jet
-from lib.features.map_guided_pooling import Pooling, Usual, pool
+from lib.features.map_guided_pooling import Pooling, ReferenceMean, pool
 from lib.inspection.out_of_distribution import reference_of
 
 RNG = np.random.default_rng(0)
@@ -59,10 +59,10 @@ def test_resizing_differs_with_and_without_antialiasing_where_it_shrinks():
 
 
 def test_maps_of_a_memory_are_the_studys():
-    memory = PatchMemory.fit(PATCHES, np.array([0, 1, 2]), np.array([3]), size=100, side=64, seed=1)
+    memory = PatchCore.fit(PATCHES, np.array([0, 1, 2]), np.array([3]), size=100, side=64, seed=1)
     wanted = memory.maps(PATCHES).astype(np.float32)
     assert wanted.std() > 0.05
-    found = MemoryMaps(memory, PLACES)(channels_first(PATCHES)).numpy()
+    found = PatchCoreMaps(memory, PLACES)(channels_first(PATCHES)).numpy()
     np.testing.assert_allclose(found, wanted, atol=1e-3)  # one step of half precision
 
 
@@ -70,7 +70,7 @@ def test_maps_of_a_memory_are_the_studys():
 @pytest.mark.parametrize("weights", ["hard", "soft"])
 def test_pooling_is_the_studys_wherever_the_map_does_not_tell_patches_apart(weights, against):
     pooling = Pooling((3, 12, 48, 999), weights, against)
-    usual = Usual.of(PATCHES, np.ones(6, bool)).without(PATCHES[:0]) if against == "good" else None
+    usual = ReferenceMean.of(PATCHES, np.ones(6, bool)).without(PATCHES[:0]) if against == "good" else None
     wanted = pool(floats(PATCHES), floats(MAPS), usual, pooling)
     found = GuidedPooling(64, PLACES, usual, pooling)(channels_first(PATCHES), floats(MAPS))
     assert torch.isfinite(wanted).all()

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image, ImageEnhance, ImageOps
 
-from lib.draem.augmentation import Change, augment, draw_changes, rotate
+from lib.draem.augmentation import Augmentation, augment, rotate, sample_augmentations
 
 
 @pytest.fixture(scope="module")
@@ -31,18 +31,18 @@ def by_pillow(pictures, function):
 @pytest.mark.parametrize(
     ("change", "u", "function", "tolerance"),
     [
-        (Change.SOLARIZE, (0.4, 0.5), lambda image: ImageOps.solarize(image, 80), 0),
-        (Change.SOLARIZE, (0.4, 0.999), lambda image: ImageOps.solarize(image, 128), 0),
-        (Change.SOLARIZE, (0.6, 0.5), lambda image: image, 0),
-        (Change.POSTERIZE, (0.0,), lambda image: ImageOps.posterize(image, 1), 0),
-        (Change.POSTERIZE, (0.4,), lambda image: ImageOps.posterize(image, 4), 0),
-        (Change.POSTERIZE, (0.99,), lambda image: image, 0),
-        (Change.INVERT, (), ImageOps.invert, 0),
-        (Change.AUTOCONTRAST, (0.0,), ImageOps.autocontrast, 1),
-        (Change.AUTOCONTRAST, (0.5,), lambda image: ImageOps.autocontrast(image, cutoff=10), 1),
-        (Change.EQUALIZE, (), ImageOps.equalize, 0),
-        (Change.SHARPNESS, (0.0,), lambda image: ImageEnhance.Sharpness(image).enhance(0.0), 1),
-        (Change.SHARPNESS, (0.95,), lambda image: ImageEnhance.Sharpness(image).enhance(1.9), 1),
+        (Augmentation.SOLARIZE, (0.4, 0.5), lambda image: ImageOps.solarize(image, 80), 0),
+        (Augmentation.SOLARIZE, (0.4, 0.999), lambda image: ImageOps.solarize(image, 128), 0),
+        (Augmentation.SOLARIZE, (0.6, 0.5), lambda image: image, 0),
+        (Augmentation.POSTERIZE, (0.0,), lambda image: ImageOps.posterize(image, 1), 0),
+        (Augmentation.POSTERIZE, (0.4,), lambda image: ImageOps.posterize(image, 4), 0),
+        (Augmentation.POSTERIZE, (0.99,), lambda image: image, 0),
+        (Augmentation.INVERT, (), ImageOps.invert, 0),
+        (Augmentation.AUTOCONTRAST, (0.0,), ImageOps.autocontrast, 1),
+        (Augmentation.AUTOCONTRAST, (0.5,), lambda image: ImageOps.autocontrast(image, cutoff=10), 1),
+        (Augmentation.EQUALIZE, (), ImageOps.equalize, 0),
+        (Augmentation.SHARPNESS, (0.0,), lambda image: ImageEnhance.Sharpness(image).enhance(0.0), 1),
+        (Augmentation.SHARPNESS, (0.95,), lambda image: ImageEnhance.Sharpness(image).enhance(1.9), 1),
     ],
 )
 def test_change_is_pillows(pictures, change, u, function, tolerance):
@@ -53,7 +53,7 @@ def test_change_is_pillows(pictures, change, u, function, tolerance):
 def test_gamma_has_its_own_power_per_channel(pictures):
     powers = torch.tensor([0.5, 1.25, 2.0])[:, None, None]
     expected = ((pictures / 255) ** powers * 255).round()
-    changed = apply(pictures, Change.GAMMA, 0.0, 0.5, 1.0)
+    changed = apply(pictures, Augmentation.GAMMA, 0.0, 0.5, 1.0)
     assert (changed - expected).abs().max() <= 1
     assert (changed[:, 0] > pictures[:, 0]).any() and (changed[:, 2] < pictures[:, 2]).any()
 
@@ -61,12 +61,12 @@ def test_gamma_has_its_own_power_per_channel(pictures):
 def test_brightness_multiplies_and_adds(pictures):
     for u, factor, offset in (((0.0, 0.0), 0.8, -30), ((1.0, 1.0), 1.2, 30), ((0.5, 0.25), 1.0, -15)):
         expected = (pictures * factor + offset).clamp(0, 255)
-        assert (apply(pictures, Change.BRIGHTNESS, *u) - expected).abs().max() <= 0.51
+        assert (apply(pictures, Augmentation.BRIGHTNESS, *u) - expected).abs().max() <= 0.51
 
 
 @pytest.mark.parametrize("u", [(0.5, 0.5), (1.0, 0.5), (0.0, 0.9), (0.3, 0.0)])
 def test_hue_and_saturation_are_colorsys(pictures, u):
-    changed = apply(pictures, Change.HUE, *u)
+    changed = apply(pictures, Augmentation.HUE, *u)
     shifts = [(share * 100 - 50) / 255 for share in u]
     for y, x in ((0, 0), (10, 30), (47, 39), (25, 5)):
         hue, saturation, value = colorsys.rgb_to_hsv(*(pictures[1, :, y, x] / 255).tolist())
@@ -77,7 +77,7 @@ def test_hue_and_saturation_are_colorsys(pictures, u):
 
 def test_grey_pictures_keep_their_value_under_a_hue_change():
     grey = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16).repeat(1, 3, 1, 1)
-    assert torch.equal(apply(grey, Change.HUE, 1.0, 0.5), grey)
+    assert torch.equal(apply(grey, Augmentation.HUE, 1.0, 0.5), grey)
 
 
 def test_a_right_angle_is_a_transposition():
@@ -102,7 +102,7 @@ def test_rotation_keeps_distances_in_an_oblong_picture():
 @pytest.mark.parametrize("seed", range(8))
 def test_three_changes_are_one_after_the_other(pictures, seed):
     generator = torch.Generator().manual_seed(seed)
-    changes, draws = draw_changes(4, generator), torch.rand(4, 3, 3, generator=generator)
+    changes, draws = sample_augmentations(4, generator), torch.rand(4, 3, 3, generator=generator)
     expected = pictures
     for slot in range(3):
         expected = augment(expected, changes[:, slot : slot + 1], draws[:, slot : slot + 1])
@@ -114,7 +114,7 @@ def test_three_changes_are_one_after_the_other(pictures, seed):
 
 
 def test_the_order_of_changes_counts(pictures):
-    changes = torch.tensor([[Change.INVERT, Change.POSTERIZE]]).expand(4, 2)
+    changes = torch.tensor([[Augmentation.INVERT, Augmentation.POSTERIZE]]).expand(4, 2)
     draws = torch.full((4, 2, 3), 0.1)
     expected = by_pillow(pictures, lambda image: ImageOps.posterize(ImageOps.invert(image), 1))
     assert torch.equal(augment(pictures, changes, draws), expected)
@@ -122,7 +122,7 @@ def test_the_order_of_changes_counts(pictures):
 
 
 def test_changes_are_drawn_without_replacement_and_evenly():
-    drawn = draw_changes(4000, torch.Generator().manual_seed(0))
+    drawn = sample_augmentations(4000, torch.Generator().manual_seed(0))
     assert drawn.shape == (4000, 3)
     ordered = drawn.sort(dim=1).values
     assert (ordered[:, 1:] > ordered[:, :-1]).all()
@@ -133,5 +133,5 @@ def test_changes_are_drawn_without_replacement_and_evenly():
 
 def test_the_bank_is_left_alone(pictures):
     before = pictures.clone()
-    augment(pictures, draw_changes(4, torch.Generator().manual_seed(1)), torch.rand(4, 3, 3))
+    augment(pictures, sample_augmentations(4, torch.Generator().manual_seed(1)), torch.rand(4, 3, 3))
     assert torch.equal(pictures, before)

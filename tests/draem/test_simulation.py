@@ -6,7 +6,7 @@ import torch
 from scipy import ndimage, stats
 
 from lib.draem import simulation as module
-from lib.draem.perlin import perlin
+from lib.draem.perlin import perlin_noise
 from lib.draem.simulation import resize_textures, simulate
 
 SIDE = 32
@@ -46,7 +46,7 @@ def test_masks_are_as_large_and_as_often_empty_as_the_specification_makes_them(b
         cells = 2 ** rng.integers(0, 6, 2)
         angles = torch.from_numpy(rng.uniform(0, 2 * math.pi, cells + 1))
         noise = ndimage.rotate(
-            perlin(angles, (SIDE, SIDE)).numpy(), rng.uniform(-90, 90), reshape=False, order=1
+            perlin_noise(angles, (SIDE, SIDE)).numpy(), rng.uniform(-90, 90), reshape=False, order=1
         )
         areas.append((noise > 0.5).mean())
     expected, ours = np.array(areas), batch[2].mask.mean(dim=(1, 2, 3)).numpy()

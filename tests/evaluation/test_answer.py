@@ -3,8 +3,8 @@
 import pandas as pd
 
 from lib.config import Study
-from lib.evaluation.answer import answers
-from lib.evaluation.results import weigh
+from lib.evaluation.answer import headlines
+from lib.evaluation.results import compute_results
 from tests.evaluation.made_up import study
 
 NONE = pd.DataFrame()
@@ -12,7 +12,7 @@ NONE = pd.DataFrame()
 
 def answer(skill, keep=(0.25, 1.0), n=300):
     found = study(skill, n=n, folds=5, keep=keep)
-    table = answers(weigh(found, {"toy": "good"}, Study.of("quick"), NONE, NONE, n=100))
+    table = headlines(compute_results(found, {"toy": "good"}, Study.of("quick"), NONE, NONE, n=100))
     assert table["dataset"].tolist() == ["toy"]
     return table["answer"].iloc[0]
 

@@ -11,11 +11,17 @@ import pytest
 from lib.config import Study
 from lib.evaluation import findings as c
 from lib.evaluation.metrics import ALL, summary
-from lib.evaluation.results import weigh
+from lib.evaluation.results import compute_results
 from lib.evaluation.significance import compare
 from lib.reporting.baselines import against_method, baseline_table
 from lib.reporting.comparisons import comparison_table, pooled_and_mean
-from lib.reporting.map_fit import basis, believed, excess_rejects, map_fit_table, side_by_side
+from lib.reporting.map_fit import (
+    choose_map_fit,
+    excess_rejects,
+    map_fit_table,
+    primary_predictions,
+    side_by_side,
+)
 from tests.evaluation.made_up import study
 
 GOOD = {"toy": "good"}
@@ -23,8 +29,8 @@ NONE = pd.DataFrame()
 
 
 def said(found, *, calibration=NONE, other=NONE, sources=NONE, **settings):
-    evidence = weigh(found, GOOD, Study.of("quick", settings), calibration, other, sources, n=200)
-    table = c.conclusions(evidence)
+    evidence = compute_results(found, GOOD, Study.of("quick", settings), calibration, other, sources, n=200)
+    table = c.findings(evidence)
     assert table["answer"].str.len().min() > 20
     return table.set_index("question")["answer"]
 
@@ -54,8 +60,8 @@ def test_a_map_that_helps_one_that_harms_and_one_that_does_nothing():
 
 def test_stand_ins_are_said_to_be_stand_ins():
     frame = study({"image": 1.0, "map": 1.0, "both": 1.0}, dataset="shaft-synthetic")
-    evidence = weigh(frame, {"shaft-synthetic": "good"}, Study.of("quick"), NONE, NONE, n=20)
-    assert "nothing about the paper's products" in c.conclusions(evidence)["answer"].iloc[0]
+    evidence = compute_results(frame, {"shaft-synthetic": "good"}, Study.of("quick"), NONE, NONE, n=20)
+    assert "nothing about the paper's products" in c.findings(evidence)["answer"].iloc[0]
 
 
 def test_which_folds_to_believe():
@@ -109,11 +115,11 @@ def test_both_readings_stand_side_by_side_with_false_rejects():
     assert rejects.index.tolist()[0] == ("Image", "none used")
     excess = excess_rejects(readings, GOOD, seed=1, n=200)
     assert set(excess) == {("toy", "stratified", "map"), ("toy", "stratified", "both")}
-    assert believed(excess, "toy", "stratified", "as_written") == "cross_fitted"
-    assert believed({}, "toy", "stratified", "as_written") == "as_written"
+    assert choose_map_fit(excess, "toy", "stratified", "as_written") == "cross_fitted"
+    assert choose_map_fit({}, "toy", "stratified", "as_written") == "as_written"
     better = {place: replace(gap, auc=0.1) for place, gap in excess.items()}  # stricter, and it ranks better
-    assert believed(better, "toy", "stratified", "as_written") == "as_written"
-    kept = basis(main, readings, excess, "cross_fitted")
+    assert choose_map_fit(better, "toy", "stratified", "as_written") == "as_written"
+    kept = primary_predictions(main, readings, excess, "cross_fitted")
     assert kept.sort_index(axis=1).equals(main.reset_index(drop=True).sort_index(axis=1))
     assert map_fit_table(side_by_side(main, NONE, "as_written"), GOOD) is None
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib.evaluation.metrics import recall_at
+from lib.evaluation.metrics import recall_at_fpr
 from lib.reporting import economy
 from tests.evaluation.made_up import study
 
@@ -14,7 +14,7 @@ LABELS = np.array([10.0, 20.0, 40.0])
 
 
 def needed(recalls, target):
-    return economy.labels_needed(LABELS, np.array(recalls, float)[:, None], np.array([target]))[0]
+    return economy.labels_for_recall(LABELS, np.array(recalls, float)[:, None], np.array([target]))[0]
 
 
 def test_needed_labels_by_hand():
@@ -36,29 +36,29 @@ def test_labels_are_the_kept_defects_of_a_training_fold():
 
 def test_curves_hold_the_pooled_recall_and_its_interval():
     frame = study({"image": 1.0, "both": 2.0}, n=300, keep=(0.25, 1.0))
-    curves = economy.label_economy(frame, "good", seed=1, n=200).curves
+    curves = economy.label_efficiency(frame, "good", seed=1, n=200).curves
     for row in curves.to_dict("records"):
         part = frame[(frame["features"] == row["features"]) & (frame["keep"] == row["keep"])]
-        assert row["recall"] == recall_at(part, "good")
+        assert row["recall"] == recall_at_fpr(part, "good")
         assert row["low"] < row["high"]
     assert curves.groupby("keep")["labels"].first().to_dict() == {0.25: 40, 1.0: 160}
 
 
 def test_a_better_feature_set_needs_fewer_labels_and_a_worse_one_never_gets_there():
     frame = study({"image": 1.5, "map": 0.3, "both": 2.5}, n=600, keep=(0.25, 0.5, 1.0))
-    needs = economy.label_economy(frame, "good", seed=1, n=200).needs
+    needs = economy.label_efficiency(frame, "good", seed=1, n=200).needs
     full = needs[needs["reference"] == needs["reference"].max()].set_index("features")
     assert full.loc["both", "labels"] < full.loc["both", "reference"]
     assert full.loc["both", "high"] < full.loc["both", "reference"]
     assert np.isinf(full.loc["map", "labels"])
-    table = economy.needs_table(economy.label_economy(frame, "good", seed=1, n=200))
+    table = economy.needs_table(economy.label_efficiency(frame, "good", seed=1, n=200))
     assert table is not None
     assert table.frame.iloc[-1][("Labelled defects needed for the same", "Anom. map")] == "not reached"
 
 
 def test_a_duplicate_needs_exactly_what_the_image_has():
     image = study({"image": 1.5}, n=300, keep=(0.25, 0.5, 1.0))
-    found = economy.label_economy(
+    found = economy.label_efficiency(
         pd.concat([image, image.assign(features="both")]), "good", seed=1, n=100
     ).needs
     assert (found["labels"] == found["reference"]).all()
@@ -68,17 +68,17 @@ def test_groups_widen_the_bands():
     frame = study({"image": 1.0, "both": 1.5}, n=300, keep=(0.5, 1.0))
     spans = []
     for group in (None, "g" + (frame["id"].astype(int) // 30).astype(str)):
-        curves = economy.label_economy(frame.assign(group=group), "good", seed=1, n=300).curves
+        curves = economy.label_efficiency(frame.assign(group=group), "good", seed=1, n=300).curves
         spans.append((curves["high"] - curves["low"]).mean())
     assert spans[1] != spans[0]
 
 
 def test_one_level_or_feature_sets_with_gaps_have_no_curve():
-    alone = economy.label_economy(study({"image": 1.0, "both": 1.5}), "good", seed=1, n=20)
+    alone = economy.label_efficiency(study({"image": 1.0, "both": 1.5}), "good", seed=1, n=20)
     assert alone.curves.empty and alone.needs.empty
     assert economy.learning_table(alone) is None and economy.needs_table(alone) is None
     frame = pd.concat([study({"image": 1.0, "both": 2.0}, keep=(0.5, 1.0)), study({"both_all": 2.0})])
-    found = economy.label_economy(frame, "good", seed=1, n=20)
+    found = economy.label_efficiency(frame, "good", seed=1, n=20)
     assert set(found.curves["features"]) == {"image", "both"}
     table = economy.learning_table(found, "ctx")
     assert table is not None and len(table.frame) == 2 and table.caption == "ctx"
@@ -88,7 +88,7 @@ def test_repeats_are_averaged():
     frame = study({"image": 1.0, "both": 1.5}, keep=(0.5, 1.0))
     other = study({"image": 1.0, "both": 1.5}, keep=(0.5, 1.0), seed=5, repeat=1)
     one, two, both = (
-        economy.label_economy(part, "good", seed=1, n=20).curves["recall"]
+        economy.label_efficiency(part, "good", seed=1, n=20).curves["recall"]
         for part in (frame, other, pd.concat([frame, other]))
     )
     assert both.tolist() == pytest.approx(((one + two) / 2).tolist())

@@ -25,7 +25,7 @@ def test_recalls_and_false_rejects_by_hand():
     assert metrics.defect_recall(frame, "good", "a") == 0.75  # b in place of a is still found
     assert metrics.defect_recall(frame, "good", "b") == 0.5
     assert metrics.defect_recall(frame, "good") == pytest.approx(4 / 6)
-    assert metrics.false_reject_rate(frame, "good") == 0.4
+    assert metrics.false_positive_rate(frame, "good") == 0.4
     assert metrics.aql(0.75) == 25
 
 
@@ -160,11 +160,11 @@ def test_recall_at_five_percent_by_hand():
     labels = ["good"] * 20 + ["a"] * 4
     frame = rows(labels, ["good"] * 24, classes=("good", "a"))
     frame["p:good"] = [0.1, 0.3, *[0.9] * 18, 0.05, 0.2, 0.25, 0.95]
-    assert metrics.recall_at(frame, "good") == 0.75  # one of 20 goods may be rejected: the one at 0.1
-    assert metrics.recall_at(frame, "good", rate=0.04) == 0.25
-    assert metrics.recall_at(frame, "good", rate=0.0) == 0.25
-    assert np.isnan(metrics.recall_at(frame[frame["label"] == "a"], "good"))
-    assert value(metrics.summary(frame, "good"), metrics.RECALL_AT) == 0.75
+    assert metrics.recall_at_fpr(frame, "good") == 0.75  # one of 20 goods may be rejected: the one at 0.1
+    assert metrics.recall_at_fpr(frame, "good", rate=0.04) == 0.25
+    assert metrics.recall_at_fpr(frame, "good", rate=0.0) == 0.25
+    assert np.isnan(metrics.recall_at_fpr(frame[frame["label"] == "a"], "good"))
+    assert value(metrics.summary(frame, "good"), metrics.RECALL_AT_5_FPR) == 0.75
 
 
 def test_baselines_are_accepted_and_named():

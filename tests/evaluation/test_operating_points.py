@@ -41,12 +41,12 @@ def test_the_bound_covers_new_defects_as_often_as_it_says(recall):
 
 def test_the_training_threshold_is_the_highest_that_reaches_the_recall():
     scores = np.array([0.9, 0.1, 0.5, 0.7])
-    found = [operating_threshold.training_threshold(scores, recall) for recall in (0.5, 0.75, 0.76, 1.0)]
+    found = [operating_threshold.empirical_threshold(scores, recall) for recall in (0.5, 0.75, 0.76, 1.0)]
     assert found == [0.7, 0.5, 0.1, 0.1]
-    assert operating_threshold.training_threshold(np.arange(10.0), 0.9) == 1
-    assert np.isnan(operating_threshold.training_threshold(np.array([]), 0.9))
+    assert operating_threshold.empirical_threshold(np.arange(10.0), 0.9) == 1
+    assert np.isnan(operating_threshold.empirical_threshold(np.array([]), 0.9))
     with pytest.raises(ValueError, match="outside"):
-        operating_threshold.training_threshold(scores, 0.0)
+        operating_threshold.empirical_threshold(scores, 0.0)
     with pytest.raises(ValueError, match="outside"):
         operating_threshold.conformal_threshold(scores, 1.2)
 

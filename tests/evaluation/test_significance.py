@@ -144,7 +144,7 @@ def test_bootstrapped_recall_at_five_percent_equals_counting_in_the_drawn_images
     found = bootstrap._sampled_recall_at(score, defective, np.arange(len(frame)), draws)
     for share, weights in zip(found, draws, strict=True):
         drawn = frame.loc[frame.index.repeat(weights.astype(int))]
-        assert share == pytest.approx(metrics.recall_at(drawn, "good"))
+        assert share == pytest.approx(metrics.recall_at_fpr(drawn, "good"))
     assert len(set(found)) > 1
 
 

@@ -9,7 +9,7 @@ import torch
 from threadpoolctl import threadpool_info
 
 from lib.execution.cluster import local_cluster
-from lib.execution.parallel import BATCH, EngineError, at_once, cores, run_tasks
+from lib.execution.parallel import BATCH, EngineError, cores, max_parallel, run_tasks
 
 
 def slow_first(folder, number):
@@ -134,12 +134,12 @@ def test_as_many_tasks_at_once_as_cores_and_memory_allow(monkeypatch):
     monkeypatch.setattr("lib.execution.parallel.cpu_count", lambda: 16)
     free = psutil.virtual_memory()._replace(available=100e9)
     monkeypatch.setattr("lib.execution.parallel.psutil.virtual_memory", lambda: free)
-    assert at_once(60, 5, 1e9) == 5
-    assert at_once(60, 20, 1e9) == 8
-    assert at_once(60, 20, 1e9, threads=3) == 2
-    assert at_once(60, 20, 13e9) == 3, "its half of 80 % of the free memory"
-    assert at_once(60, 20, 1e12) == 1
-    assert at_once(1, 5, 1e9) == 1, "done before processes have started"
+    assert max_parallel(60, 5, 1e9) == 5
+    assert max_parallel(60, 20, 1e9) == 8
+    assert max_parallel(60, 20, 1e9, threads=3) == 2
+    assert max_parallel(60, 20, 13e9) == 3, "its half of 80 % of the free memory"
+    assert max_parallel(60, 20, 1e12) == 1
+    assert max_parallel(1, 5, 1e9) == 1, "done before processes have started"
 
 
 def test_workers_with_other_code_are_refused(tmp_path, monkeypatch, cluster):

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 PROJECT = Path(__file__).parents[2]
-CHILD = "import os, sys, time; from lib.execution.process_control import follow; follow(int(sys.argv[1])); time.sleep(60)"
+CHILD = "import sys, time; from lib.execution.process_control import follow; follow(int(sys.argv[1])); time.sleep(60)"
 PARENT = f"""
 import os, subprocess, sys, time
 child = subprocess.Popen([sys.executable, "-c", {CHILD!r}, str(os.getpid())], start_new_session=True)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from lib.batch.notebooks import NotebookError
-from lib.batch.runner import Part, carry_out, carry_out_all
+from lib.batch.runner import DatasetRun, run_datasets, run_notebooks
 from lib.execution import console, status
 from lib.execution.console import Console
 from lib.execution.parallel import run_tasks
@@ -45,13 +45,13 @@ def part(study, name, *jobs):
     root = study / name
     root.mkdir(parents=True, exist_ok=True)
     made = tuple(FakeJob(root, *job) for job in jobs)
-    return Part(root, made, {"01_draem_training": 60.0, "02_anomaly_maps": 30.0})
+    return DatasetRun(root, made, {"01_draem_training": 60.0, "02_anomaly_maps": 30.0})
 
 
 def watched(study, *parts, side_by_side=1):
     waiting = [(item.root, item.seconds) for item in parts]
     with Console(study, "python run_all.py", waiting, width=side_by_side, verbose=False) as shown:
-        failures = carry_out_all(parts, side_by_side, force=False, verbose=False)
+        failures = run_datasets(parts, side_by_side, force=False, verbose=False)
         if failures:
             shown.fail(failures)
     return failures
@@ -146,7 +146,7 @@ def test_a_status_that_cannot_be_written_stops_nothing(study, monkeypatch, capsy
     shaft = part(study, "shaft", ("01_draem_training",))
     with Console(study, "", [(shaft.root, 9)], width=1, verbose=False):
         monkeypatch.setattr(status.Path, "write_text", full)
-        assert carry_out(shaft, force=False, verbose=False) == ""
+        assert run_notebooks(shaft, force=False, verbose=False) == ""
         monkeypatch.undo()
     assert not list(study.rglob(".*.json.*"))
 

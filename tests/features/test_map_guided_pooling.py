@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lib.features import map_guided_pooling
-from lib.features.map_guided_pooling import Pooling, guided_features
+from lib.features.map_guided_pooling import Pooling, map_guided_features
 
 N, SIDE, CHANNELS = 12, 4, 3
 
@@ -34,31 +34,33 @@ def by_hand(patches, maps, good, units, count, against):
 @pytest.mark.parametrize("against", ["good", "rest", "nothing"])
 @pytest.mark.parametrize("count", [1, 5])
 def test_the_most_anomalous_patches_are_averaged(against, count):
-    found = guided_features(*case(), Pooling((count,), "hard", against))
+    found = map_guided_features(*case(), Pooling((count,), "hard", against))
     np.testing.assert_allclose(found, by_hand(*case(), count, against), atol=1e-5)
 
 
 def test_several_numbers_give_an_average_each():
-    both = guided_features(*case(), Pooling((2, 9)))
-    alone = [guided_features(*case(), Pooling((count,))) for count in (2, 9)]
+    both = map_guided_features(*case(), Pooling((2, 9)))
+    alone = [map_guided_features(*case(), Pooling((count,))) for count in (2, 9)]
     np.testing.assert_array_equal(both, np.hstack(alone))
 
 
 def test_a_picture_is_not_compared_with_its_own_unit():
     patches, maps, good, units = case()
-    before = guided_features(patches, maps, good, units, Pooling((16,)))
+    before = map_guided_features(patches, maps, good, units, Pooling((16,)))
     patches[0] += 100  # a good picture of unit 0
-    after = guided_features(patches, maps, good, units, Pooling((16,)))
+    after = map_guided_features(patches, maps, good, units, Pooling((16,)))
     np.testing.assert_allclose(after[1], before[1], atol=1e-3)  # its twin does not see it,
     assert np.abs(after[2:] - before[2:]).min() > 1  # all others do
     patches, maps, good, units = case()
     patches[10] += 100  # a defective one
-    np.testing.assert_array_equal(guided_features(patches, maps, good, units, Pooling((16,)))[:8], before[:8])
+    np.testing.assert_array_equal(
+        map_guided_features(patches, maps, good, units, Pooling((16,)))[:8], before[:8]
+    )
 
 
 def test_soft_weights_follow_the_softmax_of_the_map():
     patches, maps, good, units = case()
-    found = guided_features(patches, maps, good, units, Pooling((1,), "soft", "nothing"))
+    found = map_guided_features(patches, maps, good, units, Pooling((1,), "soft", "nothing"))
     weights = np.exp(maps.reshape(N, -1).astype(np.float64) / map_guided_pooling.TEMPERATURE)
     weights /= weights.sum(axis=1, keepdims=True)
     expected = np.einsum("np,npc->nc", weights, patches.reshape(N, -1, CHANNELS).astype(np.float64))
@@ -82,7 +84,8 @@ def test_maps_of_another_side_point_at_the_same_places():
     maps[:, 0, 0] = large[:, :8, :8] = 1
     for against in ("good", "rest", "nothing"):
         one, other = (
-            guided_features(patches, m, good, units, Pooling((1,), "hard", against)) for m in (maps, large)
+            map_guided_features(patches, m, good, units, Pooling((1,), "hard", against))
+            for m in (maps, large)
         )
         np.testing.assert_allclose(one, other, atol=1e-5)
 
@@ -90,8 +93,8 @@ def test_maps_of_another_side_point_at_the_same_places():
 def test_what_does_not_fit_is_refused():
     patches, maps, good, units = case()
     with pytest.raises(ValueError, match="12 patches, 11 maps"):
-        guided_features(patches, maps[1:], good, units, Pooling())
+        map_guided_features(patches, maps[1:], good, units, Pooling())
     with pytest.raises(ValueError, match="at least one"):
-        guided_features(patches, maps, good, units, Pooling((3, 0)))
+        map_guided_features(patches, maps, good, units, Pooling((3, 0)))
     with pytest.raises(ValueError, match="nothing is left"):
-        guided_features(patches, maps, good, np.where(good, 0, units), Pooling())
+        map_guided_features(patches, maps, good, np.where(good, 0, units), Pooling())

@@ -5,9 +5,9 @@ import pandas as pd
 
 from lib.classification.classifiers import Fitted
 from lib.inspection.folder import Folder
-from lib.inspection.new_images import Measured
+from lib.inspection.new_images import ImageFeatures
 from lib.inspection.out_of_distribution import reference_of
-from lib.inspection.production_model import Line, Model
+from lib.inspection.production_model import Model, ProductionModel
 from lib.inspection.threshold import Evidence, Threshold
 
 CLASSES = ("good", "dent", "hole")
@@ -25,7 +25,9 @@ def line(n=200, side=50):
                     (np.zeros(3, np.float32),), 1, 0.0, True)  # fmt: skip
     evidence = Evidence(rng.uniform(size=n), np.arange(n) % 2 == 0, np.arange(n), False)
     models = {"multiclass": Model(np.arange(3), fitted)}
-    return Line("image", "as asked for", ("image",), (3,), CLASSES, "collapsed", models, reference, evidence)
+    return ProductionModel(
+        "image", "as asked for", ("image",), (3,), CLASSES, "collapsed", models, reference, evidence
+    )
 
 
 def threshold(low=0.4, value=0.5, high=0.6):
@@ -34,7 +36,7 @@ def threshold(low=0.4, value=0.5, high=0.6):
 
 def measured(chances, embeddings=None, brightness=0.5, contrast=0.15):
     n = len(chances)
-    return Measured(
+    return ImageFeatures(
         np.log(np.asarray(chances, np.float32)),
         (3,),
         np.zeros((n, 4), np.float32) if embeddings is None else np.asarray(embeddings, np.float32),

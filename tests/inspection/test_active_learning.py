@@ -4,7 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib.inspection.active_learning import NEAR, doubt, far_and_worth, next_labels, standardised
+from lib.inspection.active_learning import (
+    NEAR,
+    margin_uncertainty,
+    standardised,
+    suggest_labels,
+    weighted_k_center,
+)
 
 
 @pytest.fixture
@@ -15,36 +21,36 @@ def scene():
 
 
 def test_every_row_once_as_many_as_asked_and_the_same_again(scene):
-    found = next_labels(*scene, 30, seed=5)
+    found = suggest_labels(*scene, 30, seed=5)
     assert found.index.tolist() == list(range(1, 31))
     assert found["row"].is_unique
     assert found["row"].between(0, 199).all()
-    assert found["uncertainty"].to_numpy() == pytest.approx(doubt(scene[0])[found["row"]])
-    pd.testing.assert_frame_equal(found, next_labels(*scene, 30, seed=5))
+    assert found["uncertainty"].to_numpy() == pytest.approx(margin_uncertainty(scene[0])[found["row"]])
+    pd.testing.assert_frame_equal(found, suggest_labels(*scene, 30, seed=5))
 
 
 def test_more_than_there_are_gives_all_and_fewer_a_beginning_of_it(scene):
-    everything = next_labels(*scene, 1000)
+    everything = suggest_labels(*scene, 1000)
     assert sorted(everything["row"]) == list(range(200))
-    pd.testing.assert_frame_equal(everything.head(7), next_labels(*scene, 7))
+    pd.testing.assert_frame_equal(everything.head(7), suggest_labels(*scene, 7))
 
 
 def test_the_order_of_the_files_does_not_matter(scene):
     chances, new, old = scene
-    turned = next_labels(chances[::-1], new[::-1], old, 25)
-    assert [199 - row for row in turned["row"]] == next_labels(chances, new, old, 25)["row"].tolist()
+    turned = suggest_labels(chances[::-1], new[::-1], old, 25)
+    assert [199 - row for row in turned["row"]] == suggest_labels(chances, new, old, 25)["row"].tolist()
 
 
 def test_it_hesitates_most_where_two_classes_are_level_and_never_with_one():
     chances = [[0.5, 0.5, 0.0], [0.9, 0.05, 0.05], [1 / 3, 1 / 3, 1 / 3], [1.0, 0.0, 0.0]]
-    assert doubt(chances) == pytest.approx([1, 0.15, 1, 0])
-    assert doubt(np.ones((4, 1))).tolist() == [0, 0, 0, 0]
+    assert margin_uncertainty(chances) == pytest.approx([1, 0.15, 1, 0])
+    assert margin_uncertainty(np.ones((4, 1))).tolist() == [0, 0, 0, 0]
 
 
 def test_distances_count_what_was_chosen_before():
     """Nothing but the line: labelled at 0, images at 1, 4, 6 and 10; k-centre takes 10, then 4 or 6, by hand."""
     new, old = np.array([[1.0], [4.5], [6.0], [10.0]]), np.array([[0.0]])
-    rows, distances = far_and_worth(np.ones(4), new, old, 4)
+    rows, distances = weighted_k_center(np.ones(4), new, old, 4)
     assert rows.tolist() == [3, 1, 2, 0]
     assert distances == pytest.approx([10, 4.5, 1.5, 1])
 
@@ -52,9 +58,9 @@ def test_distances_count_what_was_chosen_before():
 def test_of_two_equally_far_the_doubtful_one_and_of_two_equally_doubtful_the_far_one():
     old = np.zeros((1, 2))
     new = np.array([[3.0, 0.0], [0.0, 3.0], [-1.0, 0.0]])
-    assert next_labels([[0.9, 0.1], [0.6, 0.4], [0.6, 0.4]], new, old, 3)["row"].tolist()[0] == 1
+    assert suggest_labels([[0.9, 0.1], [0.6, 0.4], [0.6, 0.4]], new, old, 3)["row"].tolist()[0] == 1
     assert (
-        next_labels([[0.6, 0.4], [0.6, 0.4], [0.6, 0.4]], [[1.0, 0], [9.0, 0], [2.0, 0]], old, 1)[
+        suggest_labels([[0.6, 0.4], [0.6, 0.4], [0.6, 0.4]], [[1.0, 0], [9.0, 0], [2.0, 0]], old, 1)[
             "row"
         ].item()
         == 1
@@ -63,14 +69,14 @@ def test_of_two_equally_far_the_doubtful_one_and_of_two_equally_doubtful_the_far
 
 def test_equal_probabilities_leave_it_to_the_distance(scene):
     _, new, old = scene
-    level = next_labels(np.full((200, 3), 1 / 3), new, old, 15)
-    certain = next_labels(np.tile([1.0, 0, 0], (200, 1)), new, old, 15)
-    farthest = far_and_worth(np.ones(200), *standardised(new, old), 15)[0]
+    level = suggest_labels(np.full((200, 3), 1 / 3), new, old, 15)
+    certain = suggest_labels(np.tile([1.0, 0, 0], (200, 1)), new, old, 15)
+    farthest = weighted_k_center(np.ones(200), *standardised(new, old), 15)[0]
     assert level["row"].tolist() == certain["row"].tolist() == farthest.tolist()
 
 
 def test_one_class_is_no_error(scene):
-    assert len(next_labels(np.ones((200, 1)), scene[1], scene[2], 5)) == 5
+    assert len(suggest_labels(np.ones((200, 1)), scene[1], scene[2], 5)) == 5
 
 
 @pytest.mark.parametrize("shake", [0.0, 0.02])
@@ -82,10 +88,10 @@ def test_the_same_picture_twice_is_not_asked_for_twice(scene, shake):
     chances[:10], chances[10] = [0.5, 0.5, 0], [0.5, 0.5, 0]
     new[:10] = new[0] + shake * rng.normal(size=(10, 16))
     new[10] = old[3] + shake * rng.normal(size=16)
-    found = next_labels(chances, new, old, 100)["row"]
+    found = suggest_labels(chances, new, old, 100)["row"]
     assert found.isin(range(10)).sum() == 1
     assert 10 not in found.to_numpy()
-    everything = next_labels(chances, new, old, 200)
+    everything = suggest_labels(chances, new, old, 200)
     assert set(everything["row"].tail(10)) <= set(range(11))
     assert everything["reason"].tail(10).str.contains("same picture").all()
     assert (everything["distance"].tail(10) < NEAR).all()
@@ -95,13 +101,13 @@ def test_a_doubtful_image_far_from_all_comes_before_a_sure_one(scene):
     chances, new, old = scene
     chances = np.tile([0.98, 0.01, 0.01], (200, 1))
     chances[42] = [0.5, 0.5, 0]
-    assert next_labels(chances, new, old, 1)["row"].item() == 42
+    assert suggest_labels(chances, new, old, 1)["row"].item() == 42
 
 
 def test_nothing_labelled_yet(scene):
     chances, new, _ = scene
-    found = next_labels(chances, new, np.empty((0, 16)), 10)
-    assert found["row"].iloc[0] == doubt(chances).argmax()
+    found = suggest_labels(chances, new, np.empty((0, 16)), 10)
+    assert found["row"].iloc[0] == margin_uncertainty(chances).argmax()
     assert np.isnan(found["distance"].iloc[0])
     assert found["distance"].iloc[1:].notna().all()
     assert "nothing labelled" in found["reason"].iloc[0]
@@ -109,10 +115,10 @@ def test_nothing_labelled_yet(scene):
 
 def test_a_column_with_a_large_scale_and_a_dead_one_change_nothing(scene):
     chances, new, old = scene
-    plain = next_labels(chances, new, old, 20)["row"].tolist()
+    plain = suggest_labels(chances, new, old, 20)["row"].tolist()
     scaled = [np.column_stack([part * [1e4, *[1] * 15], np.full(len(part), 7.0)]) for part in (new, old)]
-    assert next_labels(chances, *scaled, 20)["row"].tolist() == plain
-    alike = next_labels(chances, np.ones((200, 16)), np.ones((20, 16)), 5)
+    assert suggest_labels(chances, *scaled, 20)["row"].tolist() == plain
+    alike = suggest_labels(chances, np.ones((200, 16)), np.ones((20, 16)), 5)
     assert alike["row"].is_unique
 
 
@@ -122,7 +128,7 @@ def test_two_random_images_are_about_one_apart():
 
 
 def test_the_reason_names_no_class(scene):
-    for reason in next_labels(*scene, 200)["reason"]:
+    for reason in suggest_labels(*scene, 200)["reason"]:
         assert "defect" not in reason
         assert "good" not in reason
 
@@ -153,4 +159,4 @@ def _with(array, row, value):
 )
 def test_what_cannot_be_chosen_from_is_refused_by_name(scene, change, told):
     with pytest.raises(ValueError, match=told):
-        next_labels(*change(*scene))
+        suggest_labels(*change(*scene))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lib.inspection.out_of_distribution import foreign_reasons, reference_of
+from lib.inspection.out_of_distribution import ood_reasons, reference_of
 
 
 def labelled(n=150, groups=None):
@@ -73,7 +73,7 @@ def test_each_range_has_its_margin(kind, inside, outside):
         of = {"size": (60, 40), "brightness": 0.5, "contrast": 0.15}
         of["size" if isinstance(value, tuple) else kind] = value
         exposure = [np.array([of[name]]) for name in ("brightness", "contrast")]
-        return foreign_reasons(reference, np.array([of["size"]]), *exposure, np.zeros(1))[0]
+        return ood_reasons(reference, np.array([of["size"]]), *exposure, np.zeros(1))[0]
 
     assert told(inside) == ()
     assert len(told(outside)) == 1

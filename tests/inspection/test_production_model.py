@@ -9,18 +9,18 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lib.classification.feature_sets import RECIPES
+from lib.classification.feature_sets import FEATURE_SETS
 from lib.cli import UsageError
 from lib.cli_inspection import require_current
 from lib.inspection.folder import read_folder
-from lib.inspection.new_images import labelled_measures
+from lib.inspection.new_images import features_of_labelled
 from lib.inspection.production_model import (
-    LineError,
+    ProductionModelError,
     chosen_features,
-    fitted_line,
-    line_name,
-    load_line,
-    save_line,
+    fitted_production_model,
+    load_production_model,
+    model_name,
+    save_production_model,
     threshold_of,
 )
 from lib.inspection.verdicts import LOOK, judge
@@ -46,11 +46,11 @@ def test_the_final_split_tests_nothing_and_is_no_split_of_the_study(run):
 
 def test_a_line_from_its_file_answers_as_the_one_that_was_fitted(run, tmp_path):
     for features in ("both", "both_logistic"):
-        line = fitted_line(run, features)
-        measured = labelled_measures(run, line.sources)
+        line = fitted_production_model(run, features)
+        measured = features_of_labelled(run, line.sources)
         assert measured.columns.shape == (len(index(run)), sum(line.widths))
-        save_line(tmp_path / "line.safetensors", line)
-        again = load_line(tmp_path / "line.safetensors")
+        save_production_model(tmp_path / "line.safetensors", line)
+        again = load_production_model(tmp_path / "line.safetensors")
         np.testing.assert_array_equal(
             line.probabilities(measured.columns), again.probabilities(measured.columns)
         )
@@ -61,7 +61,7 @@ def test_a_line_from_its_file_answers_as_the_one_that_was_fitted(run, tmp_path):
 
 
 def test_a_study_is_never_done_again_for_an_inspection(run):
-    fitted_line(run, "both")
+    fitted_production_model(run, "both")
     require_current(run)
     before = {name: run.store.digest(name) for name in run.store.names()}
     for stale in (replace(run.study, seed=1), replace(run.study, reconstructive_width=2, memory_patches=3)):
@@ -78,17 +78,17 @@ def test_a_study_is_never_done_again_for_an_inspection(run):
 
 
 def test_a_refit_gives_the_same_bytes(run):
-    line = fitted_line(run, "both")
-    path = run.store.path(line_name("both"))
+    line = fitted_production_model(run, "both")
+    path = run.store.path(model_name("both"))
     before = path.read_bytes()
     run.store.forget("line/")
-    again = fitted_line(run, "both")
+    again = fitted_production_model(run, "both")
     assert path.read_bytes() == before
     np.testing.assert_array_equal(line.evidence.scores, again.evidence.scores)
 
 
 def test_the_evidence_is_each_images_score_by_models_that_did_not_see_it(run):
-    line = fitted_line(run, "both")
+    line = fitted_production_model(run, "both")
     found, _ = predictions(run, "classification")
     task = "binary" if run.study.binary == "separate" else "multiclass"
     rows = found[(found["features"] == "both") & (found["task"] == task)].set_index("id")
@@ -99,14 +99,14 @@ def test_the_evidence_is_each_images_score_by_models_that_did_not_see_it(run):
 
 
 def test_features_that_were_not_evaluated_are_refused_by_name(run):
-    with pytest.raises(LineError, match="did you mean 'both'"):
-        fitted_line(run, "boht")
+    with pytest.raises(ProductionModelError, match="did you mean 'both'"):
+        fitted_production_model(run, "boht")
 
 
 def test_a_file_that_is_no_line_is_refused(tmp_path):
     (tmp_path / "x.safetensors").write_bytes(b"no")
-    with pytest.raises(LineError, match=r"x\.safetensors: no fitted line"):
-        load_line(tmp_path / "x.safetensors")
+    with pytest.raises(ProductionModelError, match=r"x\.safetensors: no fitted line"):
+        load_production_model(tmp_path / "x.safetensors")
 
 
 def test_the_set_with_the_highest_recall_is_chosen_the_first_of_equals_and_the_place_is_said(monkeypatch):
@@ -129,7 +129,7 @@ def test_the_set_with_the_highest_recall_is_chosen_the_first_of_equals_and_the_p
     _, why = chosen_features(crossed, pd.concat([known, known.assign(features="guided")]))
     assert "not scored there, so only if asked for: guided" in why
     assert chosen_features(crossed, known, "image") == ("image", "as asked for")
-    assert {"image", "map", "both"} <= set(RECIPES)
+    assert {"image", "map", "both"} <= set(FEATURE_SETS)
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +158,7 @@ def inspected(run, tmp_path_factory):
     Image.new("CMYK", (40, 40)).save(root / "cmyk.tif")
     (root / "x.gif").write_bytes(b"GIF89a")
     shutil.copy(root / "plain.png", os.fsencode(root) + b"/bad\xff.png")
-    line = fitted_line(run, "guided_all")
+    line = fitted_production_model(run, "guided_all")
     folder = read_folder(root)
     threshold = threshold_of(run, line, 0.9)
     before = {name: run.store.digest(name) for name in run.store.names()}
@@ -205,15 +205,15 @@ def test_a_labelled_image_is_known_again_whatever_its_name_and_format(inspected)
 
 def test_labelled_pictures_get_the_labelled_images_own_columns(run):
     """From their files, by the steps for new pictures, where no map is among the columns."""
-    line = fitted_line(run, "image")
+    line = fitted_production_model(run, "image")
     again = judge(run, line, threshold_of(run, line, 0.9), read_folder(data_root(run))).set_index("file")
-    own = line.scores(labelled_measures(run, line.sources).columns)
+    own = line.scores(features_of_labelled(run, line.sources).columns)
     np.testing.assert_allclose(again.loc[index(run)["id"], "score"], own, atol=1e-4)
     assert (again["seen_in_training"] == again.index).all()
 
 
 def test_pictures_that_are_inspected_change_no_fit(run, inspected):
-    line = fitted_line(run, "guided_all")
+    line = fitted_production_model(run, "guided_all")
     assert {name: run.store.digest(name) for name in inspected[3]} == inspected[3]
     np.testing.assert_array_equal(line.reference.embeddings, inspected[1].reference.embeddings)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lib.datasets.errors import DataError
+from lib.datasets.errors import DatasetError
 from lib.inspection.folder import read_folder
 from lib.inspection.verdicts import LOOK, PASS, REJECT, decide, in_order, tabulate
 from tests.inspection import made_up
@@ -48,10 +48,10 @@ def test_the_same_picture_twice_is_told():
 
 
 def test_a_folder_without_a_usable_picture_is_refused_with_every_fault(tmp_path):
-    with pytest.raises(DataError, match="no usable picture"):
+    with pytest.raises(DatasetError, match="no usable picture"):
         read_folder(tmp_path)
     (tmp_path / "a.png").write_text("x")
     (tmp_path / "b.png").write_bytes(b"")
-    with pytest.raises(DataError) as told:
+    with pytest.raises(DatasetError) as told:
         read_folder(tmp_path)
     assert {fault.file for fault in told.value.faults} == {str(tmp_path), "a.png", "b.png"}

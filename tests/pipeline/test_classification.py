@@ -8,7 +8,7 @@ import pytest
 
 import lib.pipeline.classification as module
 from lib.anomaly_maps.map_statistics import map_statistics
-from lib.classification.feature_sets import BASELINES, CHEAP, CHEAP_GUIDED, GUIDED, MAIN
+from lib.classification.feature_sets import BASELINES, GUIDED, LINEAR_BASELINES, LINEAR_GUIDED, MAIN
 from lib.pipeline.classification import calibrate_fold, calibration, predictions
 from lib.pipeline.dataset import in_test_fold, index, splits
 from lib.pipeline.features import map_stats_table
@@ -33,7 +33,7 @@ def run(tmp_path_factory):
 
 def test_every_baseline_where_all_defects_are_kept_the_cheap_ones_below(run):
     table, fits = predictions(run, "imbalance")
-    for keep, expected in ((1.0, MAIN + BASELINES + GUIDED), (0.5, MAIN + CHEAP + CHEAP_GUIDED)):
+    for keep, expected in ((1.0, MAIN + BASELINES + GUIDED), (0.5, MAIN + LINEAR_BASELINES + LINEAR_GUIDED)):
         assert set(table.loc[table["keep"] == keep, "features"]) == set(expected)
         assert set(fits.loc[fits["keep"] == keep, "features"]) == set(expected)
     assert table.groupby(["features", "keep", "task"]).size().eq(len(index(run))).all()
@@ -53,7 +53,7 @@ def test_map_statistics_are_those_of_the_splits_maps(run):
 
 def test_calibration_holds_each_training_image_once(run):
     table, pictures = calibration(run), index(run)
-    assert set(table["features"]) == set(MAIN + CHEAP + CHEAP_GUIDED)
+    assert set(table["features"]) == set(MAIN + LINEAR_BASELINES + LINEAR_GUIDED)
     assert list(table.columns) == [*predictions(run, "classification")[0].columns, "inner"]
     for split in splits(run):
         trained = set(pictures.loc[~in_test_fold(run, split), "id"])

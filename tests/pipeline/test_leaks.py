@@ -16,8 +16,8 @@ import lib.pipeline.draem as draem
 import lib.pipeline.maps as anomaly
 import lib.pipeline.models as models
 import lib.pipeline.patchcore as memory
-from lib.anomaly_maps.cross_fitting import inner_halves
-from lib.anomaly_maps.patchcore import PatchMemory
+from lib.anomaly_maps.cross_fitting import make_inner_folds
+from lib.anomaly_maps.patchcore import PatchCore
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.draem.training import Trained
 from lib.pipeline.dataset import images, in_test_fold, index
@@ -138,7 +138,7 @@ def test_maps_from_the_draem_of_the_own_half_are_caught(run, monkeypatch):
 
 def test_halves_that_split_a_group_are_caught(run, monkeypatch):
     monkeypatch.setattr(
-        models, "inner_halves", lambda labels, groups, *rest: inner_halves(labels, None, *rest)
+        models, "inner_halves", lambda labels, groups, *rest: make_inner_folds(labels, None, *rest)
     )
     found = leaks(run, made_maps(run, monkeypatch))
     assert "grouped-0: mapped by a DRAEM that saw its group" in found
@@ -147,14 +147,14 @@ def test_halves_that_split_a_group_are_caught(run, monkeypatch):
 
 def test_no_patch_memory_sees_a_test_image_a_defect_or_its_own_half(run, monkeypatch):
     """What each memory is filled from and scaled on; then which memory made each stored map."""
-    given, real = [], PatchMemory.fit
+    given, real = [], PatchCore.fit
 
     def spy(seen, good, held_out, **settings):
         given.append((set(good.tolist()), set(held_out.tolist())))
         memory = real(seen, good, held_out, **settings)
         return replace(memory, rare=memory.rare * (1 + len(given) / 20))  # known by its scale
 
-    monkeypatch.setattr(PatchMemory, "fit", spy)
+    monkeypatch.setattr(PatchCore, "fit", spy)
     run = replace(run, study=replace(run.study, map_source="patch_memory", map_fit_check=False))
     map_all(run)
     table = index(run)
@@ -170,7 +170,8 @@ def test_no_patch_memory_sees_a_test_image_a_defect_or_its_own_half(run, monkeyp
     for number, split in enumerate(map_splits(run, "patch_memory")):
         stored, pair = maps(run, split), given[2 * number : 2 * number + 2]
         made = [
-            memory.load_memory(run, name).maps(patches(run)).astype(float) for name in names[2 * number :][:2]
+            memory.load_patchcore(run, name).maps(patches(run)).astype(float)
+            for name in names[2 * number :][:2]
         ]
         for row, picture in enumerate(stored):
             if in_test_fold(run, split)[row]:

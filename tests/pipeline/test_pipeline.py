@@ -16,7 +16,15 @@ from lib.config import Study
 from lib.draem.checkpoints import export_official
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.pipeline.classification import calibration, predictions
-from lib.pipeline.dataset import closeups, folds, images, in_test_fold, index, splits, spread
+from lib.pipeline.dataset import (
+    folds,
+    images,
+    in_test_fold,
+    index,
+    load_images,
+    sample_rows_per_class,
+    splits,
+)
 from lib.pipeline.draem import load_draem, train_fold
 from lib.pipeline.maps import map_all, maps
 from lib.pipeline.quality import map_quality
@@ -157,9 +165,9 @@ def test_official_checkpoints_replace_training(run, tmp_path):
 
 
 def test_closeups_and_samples(run):
-    rows = spread(index(run), 3)
+    rows = sample_rows_per_class(index(run), 3)
     assert list(rows) == index(run).attrs["classes"]
-    pictures, outlines = closeups(run, rows["marks"], 48)
+    pictures, outlines = load_images(run, rows["marks"], 48)
     assert pictures.shape == (3, 48, 48, 3)
     assert all(mask.any() for mask in outlines)
 
@@ -173,7 +181,7 @@ def test_pictures_of_errors_carry_the_map_of_the_fold_that_tests_them(run):
         expected, other = (maps(run, f"stratified-{fold}")[row] for fold in (layout[name], 1 - layout[name]))
         assert np.array_equal(found[name].anomaly_map, expected)
         assert not np.array_equal(found[name].anomaly_map, other)
-        (photo,), (mask,) = closeups(run, [row], 48)
+        (photo,), (mask,) = load_images(run, [row], 48)
         assert np.array_equal(found[name].image, photo)
         assert (found[name].mask is None) == (mask is None)
     assert found[wanted[-1]].mask.any()

@@ -13,7 +13,7 @@ from lib.pipeline.dataset import images
 from lib.pipeline.draem import all_draems, train_fold
 from lib.pipeline.features import feature_all
 from lib.pipeline.run import open_run
-from lib.pipeline.task_cost import feature_effort, map_effort, memory_effort, training_effort
+from lib.pipeline.task_cost import feature_cost, map_cost, patchcore_cost, training_cost
 
 SETTINGS = {"weights": "random-init", "draem_steps": 6, "leak_check": "none"}
 
@@ -107,16 +107,12 @@ def test_effort_grows_with_what_costs(tmp_path):
         return open_run("deco_cap", "smoke", "", str(tmp_path), {"draem_steps": 100, **settings})
 
     small, wide, large = run(), run(reconstructive_width=8), run(image_size=64)
-    assert training_effort(wide, 20, 1)["seconds"] == 4 * training_effort(small, 20, 1)["seconds"]
-    assert training_effort(large, 20, 1)["seconds"] == 4 * training_effort(small, 20, 1)["seconds"]
-    assert training_effort(small, 20, 2)["seconds"] == training_effort(small, 20, 1)["seconds"] / 2
-    assert (
-        task_cost.PROCESS < training_effort(small, 20, 1)["memory"] < training_effort(large, 20, 1)["memory"]
-    )
-    assert (
-        map_effort(small, 200, "as_written")["seconds"] == 2 * map_effort(small, 100, "as_written")["seconds"]
-    )
+    assert training_cost(wide, 20, 1)["seconds"] == 4 * training_cost(small, 20, 1)["seconds"]
+    assert training_cost(large, 20, 1)["seconds"] == 4 * training_cost(small, 20, 1)["seconds"]
+    assert training_cost(small, 20, 2)["seconds"] == training_cost(small, 20, 1)["seconds"] / 2
+    assert task_cost.PROCESS < training_cost(small, 20, 1)["memory"] < training_cost(large, 20, 1)["memory"]
+    assert map_cost(small, 200, "as_written")["seconds"] == 2 * map_cost(small, 100, "as_written")["seconds"]
     more = run(memory_patches=100)
-    for effort_of in (lambda one: map_effort(one, 100, "patch_memory"), memory_effort):
+    for effort_of in (lambda one: map_cost(one, 100, "patch_memory"), patchcore_cost):
         assert effort_of(more)["seconds"] == pytest.approx(2 * effort_of(small)["seconds"])
-    assert feature_effort(run(feature_size=64), 100)["seconds"] == 4 * feature_effort(small, 100)["seconds"]
+    assert feature_cost(run(feature_size=64), 100)["seconds"] == 4 * feature_cost(small, 100)["seconds"]

@@ -20,7 +20,7 @@ from lib.evaluation.operating_points import operating_numbers
 from lib.evaluation.significance import compare
 from lib.reporting import figures_classifier, figures_data, figures_maps, figures_statistics, style
 from lib.reporting.differences import paired_differences
-from lib.reporting.economy import label_economy
+from lib.reporting.economy import label_efficiency
 from tests.evaluation.made_up import by_fold, study
 
 ODD = ("good", "$x_1$ <b>", "d'é\"faut {x}")
@@ -30,7 +30,7 @@ SKILL = {"image": 1.0, "map": 0.5, "both": 2.0}
 @pytest.fixture(autouse=True)
 def close():
     plt.switch_backend("agg")
-    style.house_style()
+    style.set_style()
     yield
     plt.close("all")
 
@@ -131,9 +131,9 @@ def test_the_caption_stands_below_everything_else(predictions):
 
 def test_key_and_caption_are_the_figures_label_as_they_were_given():
     long, figure = "$x_1$ <b> & more · " * 20, plt.figure()
-    style.footnote(figure, long)
+    style.add_caption(figure, long)
     assert figure.get_label() == long
-    style.footnote(figure, long, "dashed: ä")
+    style.add_caption(figure, long, "dashed: ä")
     assert figure.get_label() == f"dashed: ä · {long}"
 
 
@@ -150,11 +150,13 @@ def test_bands_are_explained_where_there_are_any():
 def test_odd_and_long_names_are_shown_as_they_are(predictions):
     figure = figures_classifier.confusions(predictions, ODD, "c")
     figure.canvas.draw()
-    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == [style.plain(name) for name in ODD]
-    assert style.plain("a$b") == r"a\$b"
-    assert style.plain("a" * 30, 10) == "a" * 9 + "…"
-    assert style.plain("aaaa$aaaa", 5) == "aaaa…"  # cut before it is escaped
-    assert style.plain("$" * 9, 9) == r"\$" * 9
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == [
+        style.escape_mathtext(name) for name in ODD
+    ]
+    assert style.escape_mathtext("a$b") == r"a\$b"
+    assert style.escape_mathtext("a" * 30, 10) == "a" * 9 + "…"
+    assert style.escape_mathtext("aaaa$aaaa", 5) == "aaaa…"  # cut before it is escaped
+    assert style.escape_mathtext("$" * 9, 9) == r"\$" * 9
 
 
 def test_counts_in_the_confusion_matrix(predictions):
@@ -219,7 +221,7 @@ def test_degradation_draws_a_panel_each_with_its_band():
     rows = [(k, s, 0.5 + k / 10, 0.4, 0.8, c) for k in (0.5, 1.0) for s in style.LINES for c in ODD]
     columns = ["keep", "features", "value", "low", "high", "class"]
     figure = figures_statistics.degradation(pd.DataFrame(rows, columns=columns), "c", measure="defect recall")
-    assert [axes.get_title() for axes in figure.axes[:3]] == [style.plain(name) for name in ODD]
+    assert [axes.get_title() for axes in figure.axes[:3]] == [style.escape_mathtext(name) for name in ODD]
     assert len(figure.legends) == 1
     for axes in figure.axes:
         (extent,) = {tuple(band.get_datalim(axes.transData).intervaly) for band in axes.collections}
@@ -276,8 +278,8 @@ def test_operating_points_are_marked_with_what_they_were_to_reach():
 def test_learning_curves_draw_a_panel_per_data_set_with_the_house_colours():
     frame = study({"image": 1.0, "both": 2.0, "both_all": 2.0}, n=90, keep=(0.5, 1.0))
     both = pd.concat([frame, frame.assign(dataset="$odd_name")])
-    figure = figures_statistics.learning_curves(label_economy(both, "good", seed=0, n=20), "c")
-    assert [axes.get_title() for axes in figure.axes] == ["toy", style.plain("$odd_name")]
+    figure = figures_statistics.learning_curves(label_efficiency(both, "good", seed=0, n=20), "c")
+    assert [axes.get_title() for axes in figure.axes] == ["toy", style.escape_mathtext("$odd_name")]
     assert {line.get_color() for line in figure.axes[0].get_lines()} == {
         style.PALETTE["image"],
         style.PALETTE["both"],
@@ -359,8 +361,10 @@ def test_selected_columns_are_counted_and_weighed_by_source():
     assert entry == [0.35, 0.35]
     assert [text.get_text() for text in left.get_xticklabels()] == ["0", "1"]
     told = "Of 3 selected columns, from the map come 1 (33% in all); in 0 of 2 fits none does."
-    assert figures_classifier.sources_told(diagnostics()) == told
-    assert "and there image + map is the image alone" in figures_classifier.sources_told(diagnostics(k_map=0))
+    assert figures_classifier.describe_selected(diagnostics()) == told
+    assert "and there image + map is the image alone" in figures_classifier.describe_selected(
+        diagnostics(k_map=0)
+    )
     kept = figures_classifier.selected_sources(diagnostics(), "c", by="keep")
     assert [text.get_text() for text in kept.axes[0].get_xticklabels()] == ["100%"]
 
@@ -389,7 +393,7 @@ def test_the_plane_is_fitted_on_training_images_and_names_the_variance():
     np.testing.assert_allclose(good.get_offsets(), found.points[::3])
     assert f"{found.shares[0]:.0%}" in figure.axes[0].get_xlabel()
     names = [text.get_text() for text in figure.axes[1].get_legend().get_texts()]
-    assert names == [style.plain(name) for name in ODD]
+    assert names == [style.escape_mathtext(name) for name in ODD]
 
 
 def test_fold_sizes_stack_the_classes_counts():
@@ -397,13 +401,18 @@ def test_fold_sizes_stack_the_classes_counts():
     labels = pd.Series(["good", "good", ODD[1], "good", ODD[1], ODD[1]], index=list("abcdef"))
     figure = figures_data.fold_sizes(folds, labels, ODD, "c")
     heights = {bars.get_label(): [bar.get_height() for bar in bars] for bars in figure.axes[0].containers}
-    assert heights == {"good": [2, 1], style.plain(ODD[1]): [1, 2], style.plain(ODD[2]): [0, 0]}
+    assert heights == {
+        "good": [2, 1],
+        style.escape_mathtext(ODD[1]): [1, 2],
+        style.escape_mathtext(ODD[2]): [0, 0],
+    }
     assert [bar.get_y() for bar in figure.axes[0].containers[1]] == [2, 1]
 
 
 def test_half_trainings_are_drawn_apart():
     history = pd.DataFrame({"split": np.repeat(["s-0", "s-0-inner-0"], 20), "step": list(range(20)) * 2})
     history = history.assign(l2=np.repeat([1.0, 2.0], 20), ssim=1.0, focal=1.0)
-    middle = {line.get_label(): line.get_ydata()[0] for line in figures_data.loss_curves(history, "c").axes[0].get_lines()
+    drawn = figures_data.loss_curves(history, "c").axes[0].get_lines()
+    middle = {line.get_label(): line.get_ydata()[0] for line in drawn
               if not line.get_label().startswith("_")}  # fmt: skip
     assert middle == {"all good training images": 1.0, "half of them": 2.0}

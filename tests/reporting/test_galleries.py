@@ -15,7 +15,7 @@ ODD = ("good", "$x_1$ <b>", "d'é\"faut {x}" * 4)
 @pytest.fixture(autouse=True)
 def close():
     plt.switch_backend("agg")
-    style.house_style()
+    style.set_style()
     yield
     plt.close("all")
 
@@ -103,8 +103,8 @@ def test_no_errors_at_all_are_said_and_odd_names_shown():
         "image · surest hits: 3 of 3",
     ]
     titles = "".join(axes.get_title() for axes in figure.axes)
-    assert style.plain(ODD[1]) in titles
-    assert style.plain(ODD[2], 16) in titles
+    assert style.escape_mathtext(ODD[1]) in titles
+    assert style.escape_mathtext(ODD[2], 16) in titles
 
 
 def test_the_map_colours_the_picture_by_its_height_only():

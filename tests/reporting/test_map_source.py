@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from lib.evaluation.metrics import decisions
+from lib.evaluation.metrics import binary_predictions
 from lib.pipeline.dataset import in_test_fold, index, splits
 from lib.pipeline.maps import maps, scores
 from lib.pipeline.quality import map_quality
@@ -40,7 +40,7 @@ def test_rows_are_the_sources_own(run):
         (5, other, "both_sources"),
         (6, other, "both_guides"),
     ):
-        rows = decisions(frame[frame["features"] == name])
+        rows = binary_predictions(frame[frame["features"] == name])
         defects = rows[rows["label"] != "good"]
         assert recalls[place] == pytest.approx((defects["predicted"] != "good").mean())
     assert source_table(main, pd.DataFrame(), [run], {"toy": "good"}) is None

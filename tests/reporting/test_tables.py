@@ -249,9 +249,9 @@ def test_tables_that_are_not_made_leave_no_old_files_and_say_why(tmp_path, monke
     shown = []
     monkeypatch.setattr(display, "display", shown.append)
     table = paper_tables.table2(by_fold({"image": [1, 0]}), "good", "")
-    display.keep_all({"t": table}, tmp_path)
+    display.save_tables({"t": table}, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"t.csv", "t.md", "t.html"}
     assert shown == [table]
-    display.keep_all({"t": None, "u": None}, tmp_path, "Not run.")
+    display.save_tables({"t": None, "u": None}, tmp_path, "Not run.")
     assert not list(tmp_path.iterdir())
     assert [item.data for item in shown[1:]] == ["Not run."]

@@ -6,15 +6,15 @@ import pandas as pd
 import pytest
 
 from lib.artifacts import Store
-from lib.inspection.active_learning import next_labels
-from lib.reporting.style import house_style, save_figure
-from lib.reporting.to_label import APART, LISTED, forget_label_lists, label_sheet, write_label_lists
+from lib.inspection.active_learning import suggest_labels
+from lib.reporting.style import save_figure, set_style
+from lib.reporting.to_label import APART, LISTED, forget_label_lists, label_sheet, write_label_suggestions
 
 
 @pytest.fixture
 def scene():
     plt.switch_backend("agg")
-    house_style()
+    set_style()
     rng = np.random.default_rng(4)
     chances = rng.dirichlet(np.ones(3), 30)
     verdicts = pd.DataFrame(chances, columns=["p:good", "p:scratch", "p:dent"])
@@ -22,13 +22,15 @@ def scene():
     verdicts.loc[0, "file"] = "$x_1$ <b>.png"
     verdicts.index = verdicts.index + 100  # sorted verdicts carry other labels than their place
     pictures = np.repeat(np.arange(30, dtype=np.uint8), 8 * 8 * 3).reshape(30, 8, 8, 3)
-    yield next_labels(chances, rng.normal(size=(30, 5)), rng.normal(size=(4, 5)), 8), verdicts, pictures
+    yield suggest_labels(chances, rng.normal(size=(30, 5)), rng.normal(size=(4, 5)), 8), verdicts, pictures
     plt.close("all")
 
 
 def test_the_lists_name_the_chosen_files_in_order(scene, tmp_path):
     chosen, verdicts, _ = scene
-    listed, apart = (pd.read_csv(path) for path in write_label_lists(chosen, verdicts, tmp_path / "new"))
+    listed, apart = (
+        pd.read_csv(path) for path in write_label_suggestions(chosen, verdicts, tmp_path / "new")
+    )
     assert listed.columns.tolist() == ["rank", "file", "uncertainty", "distance", "reason"]
     assert apart.columns.tolist() == ["rank", "file", "predicted", "probability"]
     assert listed["rank"].tolist() == apart["rank"].tolist() == list(range(1, 9))
@@ -43,7 +45,7 @@ def test_the_lists_name_the_chosen_files_in_order(scene, tmp_path):
 
 def test_who_labels_is_not_told_what_is_suspected(scene, tmp_path):
     chosen, verdicts, pictures = scene
-    listed, _ = write_label_lists(chosen, verdicts, tmp_path)
+    listed, _ = write_label_suggestions(chosen, verdicts, tmp_path)
     figure = label_sheet(chosen, *of_chosen(chosen, verdicts, pictures), "made up")
     shown = [text.get_text() for text in figure.findobj(plt.Text)]
     for word in ("good", "scratch", "dent", "defect"):
@@ -74,7 +76,7 @@ def test_one_picture_and_none(scene):
 
 def test_lists_are_proven_and_those_of_before_are_removed(scene, tmp_path):
     chosen, verdicts, _ = scene
-    written = write_label_lists(chosen, verdicts, tmp_path)
+    written = write_label_suggestions(chosen, verdicts, tmp_path)
     assert Store(tmp_path).verify() == {LISTED: "", APART: ""}
     written[0].write_text("harmed", encoding="utf-8")
     assert Store(tmp_path).verify()[LISTED]
@@ -88,7 +90,7 @@ def test_what_does_not_belong_together_is_refused(scene, tmp_path):
     with pytest.raises(ValueError, match="8 files and 7 pictures for 8 chosen"):
         label_sheet(chosen, shown[:7], files, "")
     with pytest.raises(ValueError, match="of 1 verdicts"):
-        write_label_lists(chosen, verdicts.head(1), tmp_path)
+        write_label_suggestions(chosen, verdicts.head(1), tmp_path)
     with pytest.raises(ValueError, match="p:<class>"):
-        write_label_lists(chosen, verdicts[["file"]], tmp_path)
+        write_label_suggestions(chosen, verdicts[["file"]], tmp_path)
     assert not list(tmp_path.iterdir())

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lib.datasets.errors import DataError
+from lib.datasets.errors import DatasetError
 from lib.synthetic import textures
 from lib.synthetic.textures import FAMILIES, height_field, load_texture_bank, noise_field, procedural_textures
 
@@ -154,7 +154,7 @@ def test_bank_lists_every_unreadable_image(dtd: Path) -> None:
     (dtd / "banded" / "broken.png").write_bytes(b"no picture at all")
     whole = (dtd / "cracked" / "cracked_0001.jpeg").read_bytes()
     (dtd / "cracked" / "cut.jpg").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DataError, match="2 faults") as caught:
+    with pytest.raises(DatasetError, match="2 faults") as caught:
         load_texture_bank(str(dtd), 16, seed=0)
     assert [fault.file for fault in caught.value.faults] == ["banded/broken.png", "cracked/cut.jpg"]
 
