@@ -49,19 +49,19 @@ from lib.synthetic.products import PRODUCTS
 
 def check_data(work: Plan) -> None:
     """Read all input at the door, and see that disk and memory suffice; raises `UsageError` with all faults."""
-    faults = check_inputs(work)
-    if not faults:
+    issues = check_inputs(work)
+    if not issues:
         sizes = {run.name: size_of(run) for run in work.runs}
-        faults = check_resources(work, sizes, jobs_here(work))
-    if faults:
-        raise UsageError("\n\n".join(faults))
+        issues = check_resources(work, sizes, jobs_here(work))
+    if issues:
+        raise UsageError("\n\n".join(issues))
 
 
 def size_of(run: Run) -> Size:
     """Return how large a data set is (a stand-in's size is known before it is drawn)."""
     study = run.study
     if run.synthetic:
-        counts = PRODUCTS[run.dataset].scaled(study.standin_scale)
+        counts = PRODUCTS[run.dataset].scaled(study.synthetic_scale)
         return Size(sum(counts.values()), counts["good"], study.folds, study.folds)
     table = index(run)
     good = int((table["label"] == table.attrs["good"]).sum())
@@ -266,14 +266,14 @@ def verify(study_dir: Path) -> int:
     if not study_dir.is_dir():
         print(f"{study_dir}: no such study", file=sys.stderr)
         return 2
-    faults = Store(study_dir).verify()
-    bad = {name: fault for name, fault in faults.items() if fault}
-    for name, fault in bad.items():
-        print(f"{study_dir / name}: {fault}")
+    issues = Store(study_dir).verify()
+    bad = {name: issue for name, issue in issues.items() if issue}
+    for name, issue in bad.items():
+        print(f"{study_dir / name}: {issue}")
     print(
-        f"{len(faults)} artefacts checked, {len(bad)} at fault" + ("; run again to redo them" if bad else "")
+        f"{len(issues)} artefacts checked, {len(bad)} at fault" + ("; run again to redo them" if bad else "")
     )
-    return 1 if bad or not faults else 0
+    return 1 if bad or not issues else 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -238,7 +238,7 @@ class Store:
             _SEALED[key] = seal == fingerprint(record)
         return record if _SEALED[key] else None
 
-    def fault(self, name: str) -> str:
+    def issue(self, name: str) -> str:
         """Say why the artefact does not count as it stands on disk, or return an empty text."""
         record, path = self.manifest(name), self.path(name)
         if record is None:
@@ -259,7 +259,7 @@ class Store:
         """Tell whether the artefact exists unaltered and was made from exactly `inputs`."""
         record = self.manifest(name)
         return (
-            record is not None and record.get("fingerprint") == self._print(inputs) and not self.fault(name)
+            record is not None and record.get("fingerprint") == self._print(inputs) and not self.issue(name)
         )
 
     def digest(self, name: str) -> str:
@@ -274,7 +274,7 @@ class Store:
     def digest_or_none(self, name: str) -> str | None:
         """Return the SHA-256 of an artefact that stands unaltered on disk, else None."""
         record = self.manifest(name)
-        return str(record["sha256"]) if record and not self.fault(name) else None
+        return str(record["sha256"]) if record and not self.issue(name) else None
 
     def make(
         self, name: str, inputs: Mapping[str, Any], write: Callable[[Path], Mapping[str, Any] | None]
@@ -328,7 +328,7 @@ class Store:
 
     def verify(self) -> dict[str, str]:
         """Return the fault of every artefact with a manifest, empty where it is sound."""
-        return {name: self.fault(name) for name in self.names()}
+        return {name: self.issue(name) for name in self.names()}
 
     def forget(self, *prefixes: str) -> list[str]:
         """Remove the manifests of the artefacts under the given prefixes, so that they are made again."""

@@ -111,42 +111,42 @@ class Plan:
 
 def plan(options: argparse.Namespace) -> Plan:
     """Check the command and everything that it names; raises `UsageError` with all faults at once."""
-    faults: list[str] = []
+    issues: list[str] = []
     names, overrides, notebooks = (
-        _names(options, faults),
-        _overrides(options, faults),
-        _notebooks(options, faults),
+        _names(options, issues),
+        _overrides(options, issues),
+        _notebooks(options, issues),
     )
-    _check_cluster(options, faults)
-    faults += [
+    _check_cluster(options, issues)
+    issues += [
         f"{_option(name)}: for an inspection or export only; give --inspect DIR or --export FILE.onnx"
         for name in ("recall", "features")
         if getattr(options, name) is not None
     ]
     name = options.study or options.preset
     if Path(name).name != name or name in ("", ".", ".."):
-        faults.append(f"--study {name!r}: must be a plain folder name")
+        issues.append(f"--study {name!r}: must be a plain folder name")
         name = "."
     study_dir = absolute(options.output) / name
-    _check_places(options, names, overrides, study_dir, faults)
+    _check_places(options, names, overrides, study_dir, issues)
     try:
         study = Study.of(options.preset, overrides)
     except StudyError as error:
-        faults += str(error).split("\n")
+        issues += str(error).split("\n")
     else:
         overrides |= study.values(of_this_machine(options.preset))
         if study.device == "cuda" and not options.scheduler and not torch.cuda.is_available():
-            faults.append(
+            issues.append(
                 "device=cuda: PyTorch finds no CUDA device here; leave it at auto, or give a --scheduler"
             )
         try:
             weights = resolve_weights(study.weights, offline=study.offline)
             overrides["weights"] = weights if weights in WEIGHT_NAMES else str(absolute(Path(weights)))
         except WeightsError as error:
-            faults.append(str(error))
-    _check_writable(study_dir, faults)
-    if faults:
-        raise UsageError("\n".join(map(printable, faults)))
+            issues.append(str(error))
+    _check_writable(study_dir, issues)
+    if issues:
+        raise UsageError("\n".join(map(printable, issues)))
     data = str(absolute(options.data)) if options.data else ""
     runs = tuple(
         open_run(name, options.preset, data, str(study_dir), overrides, options.scheduler or "")
@@ -177,11 +177,11 @@ def _is_file(path: str | Path) -> bool:
         return False
 
 
-def _check_cluster(options: argparse.Namespace, faults: list[str]) -> None:
+def _check_cluster(options: argparse.Namespace, issues: list[str]) -> None:
     if options.workers and options.scheduler:
-        faults.append("--workers and --scheduler contradict each other: give one")
+        issues.append("--workers and --scheduler contradict each other: give one")
     if options.workers < 0 or options.jobs < 0:
-        faults.append(f"--workers {options.workers}, --jobs {options.jobs}: must not be negative")
+        issues.append(f"--workers {options.workers}, --jobs {options.jobs}: must not be negative")
     if options.scheduler is not None:
         try:
             parts = urlsplit(options.scheduler)
@@ -189,10 +189,10 @@ def _check_cluster(options: argparse.Namespace, faults: list[str]) -> None:
         except ValueError:
             sound = False
         if not sound:
-            faults.append(f"--scheduler {options.scheduler!r}: expected an address such as tcp://host:8786")
+            issues.append(f"--scheduler {options.scheduler!r}: expected an address such as tcp://host:8786")
 
 
-def _check_writable(study_dir: Path, faults: list[str]) -> None:
+def _check_writable(study_dir: Path, issues: list[str]) -> None:
     """Make the study's folder and write in it; where anything is wrong, leave no folder behind that was not there."""
     made = [folder for folder in (study_dir, *study_dir.parents) if not _is_folder(folder)]
     try:
@@ -200,8 +200,8 @@ def _check_writable(study_dir: Path, faults: list[str]) -> None:
         write_text(study_dir / ".writable", "")
         (study_dir / ".writable").unlink()
     except OSError as error:
-        faults.append(f"{study_dir}: cannot be written ({error.strerror}); choose another --output")
-    for folder in made if faults else ():
+        issues.append(f"{study_dir}: cannot be written ({error.strerror}); choose another --output")
+    for folder in made if issues else ():
         with contextlib.suppress(OSError):  # it was never made, or somebody else uses it by now
             folder.rmdir()
 
@@ -219,48 +219,48 @@ def _check_places(
     names: list[str],
     overrides: Mapping[str, Any],
     study_dir: Path,
-    faults: list[str],
+    issues: list[str],
 ) -> None:
     """Check where the pictures are, and that no result would come to lie among what is read."""
     drawn = [name for name in names if name in PRODUCTS and options.data is None]
-    faults += [
+    issues += [
         f"{_option(option)}: the stand-ins ({', '.join(drawn)}) take none; give --data"
         for option in ("good", "groups", "group_regex")
         if drawn and overrides.get(option)
     ]
     if (groups := overrides.get("groups")) and not _is_file(groups):
-        faults.append(f"--groups {groups}: no such file; name a CSV with the columns id and group")
+        issues.append(f"--groups {groups}: no such file; name a CSV with the columns id and group")
     read = {_option(name): Path(str(overrides[name])) for name in FOLDERS if overrides.get(name)}
-    faults += [
+    issues += [
         f"{name} {path}: {_what_is_wrong(path)}" for name, path in read.items() if not _is_folder(path)
     ]
     if options.data is not None:
         if not _is_folder(options.data):
-            faults.append(f"--data {options.data}: {_what_is_wrong(options.data)}")
+            issues.append(f"--data {options.data}: {_what_is_wrong(options.data)}")
             return
         read["--data"] = absolute(options.data)
         for name in names if len(names) > 1 else ():
             if dataset_folder(name, options.data) == options.data:
-                faults.append(
+                issues.append(
                     f"--data {options.data}: holds no folder {name!r}, as several data sets are asked for"
                 )
     for option, folder in read.items():
         if any((study_dir / name).is_relative_to(absolute(folder)) for name in names):
-            faults.append(
+            issues.append(
                 f"--output {options.output}: the results would lie inside {option} {folder}; choose another"
             )
 
 
-def _names(options: argparse.Namespace, faults: list[str]) -> list[str]:
+def _names(options: argparse.Namespace, issues: list[str]) -> list[str]:
     if options.dataset:
         unknown = (
             [] if options.data and len(options.dataset) == 1 else sorted(set(options.dataset) - set(NAMED))
         )
-        faults += [
+        issues += [
             f"unknown data set {n!r}{nearest(n, NAMED)}; named sets: {', '.join(NAMED)}" for n in unknown
         ]
         if len(set(options.dataset)) < len(options.dataset):
-            faults.append(f"--dataset {' '.join(options.dataset)}: each data set once")
+            issues.append(f"--dataset {' '.join(options.dataset)}: each data set once")
         names = list(options.dataset)
     elif options.data is not None:
         names = [absolute(options.data).name or "images"]
@@ -268,28 +268,28 @@ def _names(options: argparse.Namespace, faults: list[str]) -> list[str]:
         return list(PRODUCTS)
     for name in names:
         if Path(name).name != name or name.startswith("."):
-            faults.append(f"--dataset {name!r}: must be a plain name, without a dot in front")
+            issues.append(f"--dataset {name!r}: must be a plain name, without a dot in front")
         elif name in STUDY_FILES or name.endswith("-synthetic"):
-            faults.append(
+            issues.append(
                 f"data set {name!r}: the study keeps this name for itself; choose another with --dataset"
             )
         elif any("\ud800" <= letter <= "\udfff" for letter in name):  # how Python holds undecodable bytes
-            faults.append(f"data set {name!r}: not valid UTF-8; name it with --dataset")
+            issues.append(f"data set {name!r}: not valid UTF-8; name it with --dataset")
     return names
 
 
-def _overrides(options: argparse.Namespace, faults: list[str]) -> dict[str, Any]:
+def _overrides(options: argparse.Namespace, issues: list[str]) -> dict[str, Any]:
     overrides: dict[str, Any] = {}
     try:
         overrides.update(parse_settings(options.set))
     except StudyError as error:
-        faults.append(f"--set: {error}")
+        issues.append(f"--set: {error}")
     for name in ("good", "group_regex", "skip_bad", "offline", *EXTERNAL):
         value = getattr(options, name)
         if value in (None, False):
             continue
         if name in overrides:
-            faults.append(f"{_option(name)} and --set {name}=… contradict each other: give one")
+            issues.append(f"{_option(name)} and --set {name}=… contradict each other: give one")
         overrides[name] = str(value) if isinstance(value, Path) else value
     for name in (*FOLDERS, "groups"):
         if overrides.get(name):
@@ -297,13 +297,13 @@ def _overrides(options: argparse.Namespace, faults: list[str]) -> dict[str, Any]
     return overrides
 
 
-def _notebooks(options: argparse.Namespace, faults: list[str]) -> tuple[str, ...]:
+def _notebooks(options: argparse.Namespace, issues: list[str]) -> tuple[str, ...]:
     if options.start and options.only:
-        faults.append("--from and --only contradict each other: give one")
+        issues.append("--from and --only contradict each other: give one")
     numbers = {name[:2]: position for position, name in enumerate(NOTEBOOKS)}
     for wanted in filter(None, (options.start, options.only)):
         if wanted not in numbers:
-            faults.append(f"no notebook {wanted!r}; there are {', '.join(numbers)}")
+            issues.append(f"no notebook {wanted!r}; there are {', '.join(numbers)}")
             return NOTEBOOKS
     if options.only:
         return (NOTEBOOKS[numbers[options.only]],)

@@ -45,23 +45,23 @@ class Inspection:
 
 def inspection(options: argparse.Namespace) -> Inspection:
     """Check the command, the study and the pictures; raises `UsageError` with all faults at once."""
-    faults = option_faults(options)
+    issues = option_issues(options)
     study_dir = study_folder(options)
     folder = absolute(options.inspect)
     if not folder.is_dir():
-        faults.append(f"--inspect {options.inspect}: no such folder; name one with pictures")
+        issues.append(f"--inspect {options.inspect}: no such folder; name one with pictures")
     elif folder.is_relative_to(study_dir) or study_dir.is_relative_to(folder):
-        faults.append(
+        issues.append(
             f"--inspect {options.inspect}: the study {study_dir} lies in it, or it in the study; move the pictures"
         )
     else:
         try:
             read_folder(folder)
         except DatasetError as error:
-            faults.append(str(error))
+            issues.append(str(error))
     if any("\ud800" <= letter <= "\udfff" for letter in str(folder)):
-        faults.append(f"--inspect {folder}: not valid UTF-8; rename the folder")
-    run, given = finished_study(study_dir, options.dataset, faults)
+        issues.append(f"--inspect {folder}: not valid UTF-8; rename the folder")
+    run, given = finished_study(study_dir, options.dataset, issues)
     home = results_folder(run, folder)
     recall = DEFAULT_RECALL if options.recall is None else options.recall
     given |= {"OUTPUT_DIR": str(study_dir), "SCHEDULER": "", "INSPECT_DIR": str(folder)}
@@ -84,15 +84,15 @@ def study_folder(options: argparse.Namespace) -> Path:
 
 
 def finished_study(
-    study_dir: Path, wanted: list[str] | None, faults: list[str]
+    study_dir: Path, wanted: list[str] | None, issues: list[str]
 ) -> tuple[Run, dict[str, Any]]:
     """Return the run of a finished study's data set, and its notebooks' parameters; raises UsageError with all faults.
 
-    `wanted` names the data set where there are several; `faults` are what was found before.
+    `wanted` names the data set where there are several; `issues` are what was found before.
     """
-    parameters = _finished(study_dir, wanted, faults)
-    if faults or parameters is None:
-        raise UsageError("\n".join(map(_shown, faults)))
+    parameters = _finished(study_dir, wanted, issues)
+    if issues or parameters is None:
+        raise UsageError("\n".join(map(_shown, issues)))
     given = {key: parameters[key] for key in ("DATASET", "PRESET", "DATA_DIR", "OVERRIDES")}
     run = open_run(given["DATASET"], given["PRESET"], given["DATA_DIR"], str(study_dir), given["OVERRIDES"])
     return run, given
@@ -113,32 +113,32 @@ def require_current(run: Run) -> None:
         ) from error
 
 
-def option_faults(options: argparse.Namespace) -> list[str]:
+def option_issues(options: argparse.Namespace) -> list[str]:
     """Say what is wrong with the options of a command that uses a finished study."""
-    faults, default = [], parser().parse_args([])
+    issues, default = [], parser().parse_args([])
     for name, value in vars(options).items():
         if name not in OWN and value != getattr(default, name):
             shown = "from" if name == "start" else name.replace("_", "-")
-            faults.append(f"--{shown}: this takes the finished study as it is; leave it out")
+            issues.append(f"--{shown}: this takes the finished study as it is; leave it out")
     if options.inspect is not None and options.export is not None:
-        faults.append("--inspect and --export: one at a time")
+        issues.append("--inspect and --export: one at a time")
     recall = options.recall
     if recall is not None and not (math.isfinite(recall) and 1 < recall <= 100):
         meant = f" (did you mean {100 * recall:g}?)" if 0 < recall <= 1 else ""
-        faults.append(f"--recall {recall:g}: a percentage above 1, at most 100{meant}")
+        issues.append(f"--recall {recall:g}: a percentage above 1, at most 100{meant}")
     if options.features and options.features not in FEATURE_SETS:
         near = nearest(options.features, FEATURE_SETS)
-        faults.append(f"--features {options.features}: unknown{near}; there are {', '.join(FEATURE_SETS)}")
+        issues.append(f"--features {options.features}: unknown{near}; there are {', '.join(FEATURE_SETS)}")
     name = options.study or options.preset
     if Path(name).name != name or name in ("", ".", ".."):
-        faults.append(f"--study {name!r}: must be a plain folder name")
-    return faults
+        issues.append(f"--study {name!r}: must be a plain folder name")
+    return issues
 
 
-def _finished(study_dir: Path, wanted: list[str] | None, faults: list[str]) -> dict[str, Any] | None:
+def _finished(study_dir: Path, wanted: list[str] | None, issues: list[str]) -> dict[str, Any] | None:
     """Return the parameters with which the wanted data set of a study was run, having added what is wrong."""
     if not study_dir.is_dir():
-        faults.append(f"{study_dir}: no such study; run it first, or correct --study and --output")
+        issues.append(f"{study_dir}: no such study; run it first, or correct --study and --output")
         return None
     found = {}
     for place in sorted(study_dir.glob(f"*/notebooks/{SHOWS}.ipynb")):
@@ -146,22 +146,22 @@ def _finished(study_dir: Path, wanted: list[str] | None, faults: list[str]) -> d
         if record:
             found[place.parents[1].name] = record["inputs"]["parameters"]
     if not found:
-        faults.append(f"{study_dir}: not finished; first run {_command_of(study_dir)}")
+        issues.append(f"{study_dir}: not finished; first run {_command_of(study_dir)}")
         return None
     names = [name for name in wanted or found if name in found or f"{name}-synthetic" in found]
     if wanted and (len(wanted) > 1 or not names):
-        faults.append(f"--dataset {' '.join(wanted)}: name one of {', '.join(found)}")
+        issues.append(f"--dataset {' '.join(wanted)}: name one of {', '.join(found)}")
         return None
     if len(names) > 1:
-        faults.append(f"{study_dir} holds {', '.join(names)}: choose one with --dataset NAME")
+        issues.append(f"{study_dir} holds {', '.join(names)}: choose one with --dataset NAME")
         return None
     name = names[0] if names[0] in found else f"{names[0]}-synthetic"
     store, parameters = Store(study_dir / name), dict(found[name])
-    bad = {needed: fault for needed in NEEDS if (fault := store.fault(needed))}
-    for needed, fault in bad.items():
-        faults.append(f"{store.path(needed)}: {fault}; first run {_command_of(study_dir)}")
+    bad = {needed: issue for needed in NEEDS if (issue := store.issue(needed))}
+    for needed, issue in bad.items():
+        issues.append(f"{store.path(needed)}: {issue}; first run {_command_of(study_dir)}")
     if parameters["DATA_DIR"] and not Path(parameters["DATA_DIR"]).is_dir():
-        faults.append(
+        issues.append(
             f"{parameters['DATA_DIR']}: the study's labelled images are no longer there; put them back"
         )
     return parameters

@@ -16,7 +16,7 @@ from lib.presets import PRESETS, preset_values
 from lib.values import parse_value
 
 MapMethod = Literal[
-    "as_written", "cross_fitted", "patch_memory"
+    "in_sample", "cross_fitted", "patchcore"
 ]  # how maps are made: DRAEM's two ways, the memory
 
 
@@ -56,8 +56,8 @@ class Study:
         False, "leave unusable files out, and list them, instead of refusing the data set"
     )
     resize: Literal["squash", "pad", "crop"] = setting("squash", "how a picture becomes square")
-    standin_scale: float = setting(0.15, "stand-ins only: share of the paper's image counts that is drawn")
-    standin_side: int = setting(128, "stand-ins only: side of the drawn photographs, in pixels")
+    synthetic_scale: float = setting(0.15, "stand-ins only: share of the paper's image counts that is drawn")
+    synthetic_side: int = setting(128, "stand-ins only: side of the drawn photographs, in pixels")
     # folds
     folds: int = setting(3, "number of cross-validation folds")
     cv: Literal["auto", "stratified", "grouped"] = setting(
@@ -94,29 +94,27 @@ class Study:
     )
     draem_checkpoint: str = setting("", "folder with official DRAEM checkpoints to use instead of training")
     # maps and features
-    map_source: Literal["draem", "patch_memory"] = setting(
+    map_source: Literal["draem", "patchcore"] = setting(
         "draem",
-        "what makes the maps: draem, trained; patch_memory, distances to remembered patches of good images "
+        "what makes the maps: draem, trained; patchcore, distances to remembered patches of good images "
         "(minutes on a CPU, always cross-fitted)",
     )
-    map_source_check: bool = setting(
+    compare_map_source: bool = setting(
         False,
         "make the other source's maps too, for comparison and for both sources in one classifier: primary folds, all "
         "defects",
     )
-    memory_patches: int = setting(
-        1000, "patches that a patch memory keeps of all good ones (a greedy coreset)"
-    )
+    coreset_size: int = setting(1000, "patches that a PatchCore keeps of all good ones (a greedy coreset)")
     patch_size: int = setting(
         96, "side of the pictures whose patches are remembered, and pooled where the map points, in pixels"
     )
     map_encoding: Literal["raw", "jet"] = setting("raw", "raw: map as grey picture; jet: min-max and colours")
-    map_fit: Literal["as_written", "cross_fitted"] = setting(
-        "as_written",
-        "DRAEM's maps. as_written: all from the fold's one DRAEM; cross_fitted: a training image's from a DRAEM that "
+    map_fit: Literal["in_sample", "cross_fitted"] = setting(
+        "in_sample",
+        "DRAEM's maps. in_sample: all from the fold's one DRAEM; cross_fitted: a training image's from a DRAEM that "
         "did not see it, two per fold that share the steps",
     )
-    map_fit_check: bool = setting(
+    compare_map_fit: bool = setting(
         False, "make the other reading of map_fit too, for comparison: primary folds, all defects"
     )
     weights: str = setting(
@@ -134,7 +132,7 @@ class Study:
     guided_weights: Literal["hard", "soft"] = setting(
         "hard", "hard: these patches alike; soft: every patch, by the softmax of the map"
     )
-    guided_against: Literal["good", "rest", "nothing"] = setting(
+    guided_baseline: Literal["good", "rest", "nothing"] = setting(
         "good",
         "what pooled features are compared with: good training images at the same place, the rest of the picture, or "
         "nothing",
@@ -173,93 +171,93 @@ class Study:
                 f"unknown preset {preset!r}{nearest(preset, PRESETS)}; presets: {', '.join(PRESETS)}"
             )
         values: dict[str, Any] = {"preset": preset, **preset_values(preset)}
-        faults: list[str] = []
+        issues: list[str] = []
         kinds = typing.get_type_hints(cls)
         for name, value in (overrides or {}).items():
             if name not in kinds or name == "preset":
                 near = nearest(name, kinds) if name != "preset" else ": choose it with --preset"
-                faults.append(f"unknown setting {name!r}{near} (`--list` shows them all)")
+                issues.append(f"unknown setting {name!r}{near} (`--list` shows them all)")
                 continue
             try:
                 values[name] = parse_value(value, kinds[name])
             except ValueError as error:
-                faults.append(f"{name}={value!r}: {error}")
+                issues.append(f"{name}={value!r}: {error}")
         if "draem_epochs" in (overrides or {}) and "draem_steps" not in (overrides or {}):
             values["draem_steps"] = 0
         if "draem_steps" in (overrides or {}) and "draem_epochs" not in (overrides or {}):
             values["draem_epochs"] = 0
         study = cls(**values)
-        faults += study._faults()
-        if faults:
-            raise StudyError("\n".join(faults))
+        issues += study._issues()
+        if issues:
+            raise StudyError("\n".join(issues))
         return study
 
-    def _faults(self) -> list[str]:
+    def _issues(self) -> list[str]:
         """Say everything that is wrong with the values."""
-        faults = []
+        issues = []
         for item in dataclasses.fields(self):
             value, allowed = getattr(self, item.name), choices(item.name)
             if allowed and value not in allowed:
                 close = nearest(str(value), allowed)
-                faults.append(f"{item.name}={value!r}: expected one of {', '.join(allowed)}{close}")
+                issues.append(f"{item.name}={value!r}: expected one of {', '.join(allowed)}{close}")
         least = {
-            "seed": 0, "folds": 2, "image_size": 32, "feature_size": 32, "draem_batch": 1, "standin_side": 32,
+            "seed": 0, "folds": 2, "image_size": 32, "feature_size": 32, "draem_batch": 1, "synthetic_side": 32,
             "reconstructive_width": 1, "discriminative_width": 1, "repeats": 1, "draem_epochs": 0, "draem_steps": 0,
-            "draem_warmup": 0, "inner_folds": 2, "threads": 1, "memory_patches": 1,
+            "draem_warmup": 0, "inner_folds": 2, "threads": 1, "coreset_size": 1,
             "patch_size": 32,
         }  # fmt: skip
-        faults += [
+        issues += [
             f"{name}={getattr(self, name)}: must be at least {low}"
             for name, low in least.items()
             if getattr(self, name) < low
         ]
         if self.image_size % 32:
-            faults.append(
+            issues.append(
                 f"image_size={self.image_size}: must be a multiple of 32 (DRAEM halves it five times)"
             )
         if (self.draem_steps > 0) == (self.draem_epochs > 0):
-            faults.append(
+            issues.append(
                 f"draem_steps={self.draem_steps}, draem_epochs={self.draem_epochs}: exactly one must be above 0"
             )
-        if self.standin_side > 4096:
-            faults.append(f"standin_side={self.standin_side}: must be at most 4096")
-        if not 0 < self.standin_scale <= 1:
-            faults.append(f"standin_scale={self.standin_scale}: must be in (0, 1]")
+        if self.synthetic_side > 4096:
+            issues.append(f"synthetic_side={self.synthetic_side}: must be at most 4096")
+        if not 0 < self.synthetic_scale <= 1:
+            issues.append(f"synthetic_scale={self.synthetic_scale}: must be in (0, 1]")
         if not all(0 < share <= 1 for share in self.keep) or 1.0 not in self.keep:
-            faults.append(f"keep={self.keep}: shares in (0, 1] that include 1.0")
+            issues.append(f"keep={self.keep}: shares in (0, 1] that include 1.0")
         if len(set(self.keep)) < len(self.keep) or len(set(self.required)) < len(self.required):
-            faults.append(f"keep={self.keep}, required={self.required}: name each share once")
+            issues.append(f"keep={self.keep}, required={self.required}: name each share once")
         if not self.guided_patches or min(self.guided_patches) < 1:
-            faults.append(f"guided_patches={self.guided_patches}: at least one number, each from 1 up")
+            issues.append(f"guided_patches={self.guided_patches}: at least one number, each from 1 up")
         if not self.mlp or any(width < 1 for width in self.mlp):
-            faults.append(f"mlp={self.mlp}: at least one hidden layer, widths from 1 up")
+            issues.append(f"mlp={self.mlp}: at least one hidden layer, widths from 1 up")
         if not 0 < self.alpha < 1 or self.draem_lr <= 0:
-            faults.append(f"alpha={self.alpha}, draem_lr={self.draem_lr}: must be positive, alpha below 1")
+            issues.append(f"alpha={self.alpha}, draem_lr={self.draem_lr}: must be positive, alpha below 1")
         if not self.required or not all(0 < recall <= 1 for recall in self.required):
-            faults.append(f"required={self.required}: defect recalls in (0, 1]")
+            issues.append(f"required={self.required}: defect recalls in (0, 1]")
         if not 0 < self.prevalence < 1:
-            faults.append(f"prevalence={self.prevalence}: a share of all products, between 0 and 1")
+            issues.append(f"prevalence={self.prevalence}: a share of all products, between 0 and 1")
         if self.device == "cpu" and self.draem_precision in ("tf32", "bf16"):
-            faults.append(
+            issues.append(
                 f"draem_precision={self.draem_precision} is for CUDA only, device=cpu: leave it at auto"
             )
         if self.groups and self.group_regex:
-            faults.append("groups and group_regex contradict each other: give one")
+            issues.append("groups and group_regex contradict each other: give one")
         if self.cv == "stratified" and (self.groups or self.group_regex):
-            faults.append("cv=stratified ignores groups: leave out groups/group_regex, or cv=auto")
-        if self.map_source == "patch_memory" and self.map_fit_check:
-            faults.append(
-                "map_fit_check compares two readings of DRAEM's maps, and map_source=patch_memory has one: leave it "
+            issues.append("cv=stratified ignores groups: leave out groups/group_regex, or cv=auto")
+        if self.map_source == "patchcore" and self.compare_map_fit:
+            issues.append(
+                "compare_map_fit compares two readings of DRAEM's maps, and map_source=patchcore has one: leave it "
                 "out, or map_source=draem"
             )
-        if self.draem_checkpoint and "cross_fitted" in self.readings:
-            faults.append(
+        if self.draem_checkpoint and "cross_fitted" in self.map_methods:
+            issues.append(
                 "draem_checkpoint is one DRAEM trained elsewhere, and cross-fitted maps need two trained here: "
-                "map_fit=as_written, map_fit_check=false"
+                "map_fit=in_sample, compare_map_fit=false"
             )
         if self.offline and self.weights == "imagenet":
-            faults.append("weights=imagenet may need a download that offline forbids: give a file")
-        return faults
+            issues.append("weights=imagenet may need a download that offline forbids: give a file")
+        return issues
 
     def seed_for(self, *purpose: object) -> int:
         """Return a seed in [0, 2**31) from the study's seed and the purpose, whatever the order of execution."""
@@ -267,26 +265,26 @@ class Study:
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
 
     @property
-    def reading(self) -> MapMethod:
+    def map_method(self) -> MapMethod:
         """How the maps are made that the results rest on."""
-        return "patch_memory" if self.map_source == "patch_memory" else self.map_fit
+        return "patchcore" if self.map_source == "patchcore" else self.map_fit
 
     @property
-    def other_fit(self) -> MapMethod:
-        """The other reading of `map_fit`, which `map_fit_check` compares with."""
-        return "cross_fitted" if self.map_fit == "as_written" else "as_written"
+    def alternative_map_fit(self) -> MapMethod:
+        """The other reading of `map_fit`, which `compare_map_fit` compares with."""
+        return "cross_fitted" if self.map_fit == "in_sample" else "in_sample"
 
     @property
-    def other_source(self) -> MapMethod:
-        """How the other map source makes its maps, which `map_source_check` compares with."""
-        return self.map_fit if self.map_source == "patch_memory" else "patch_memory"
+    def alternative_map_source(self) -> MapMethod:
+        """How the other map source makes its maps, which `compare_map_source` compares with."""
+        return self.map_fit if self.map_source == "patchcore" else "patchcore"
 
     @property
-    def readings(self) -> tuple[MapMethod, ...]:
+    def map_methods(self) -> tuple[MapMethod, ...]:
         """All ways of making maps that the study asks for: what the results rest on, then what is compared."""
-        fit = (self.other_fit,) if self.map_fit_check else ()
-        source = (self.other_source,) if self.map_source_check else ()
-        return (self.reading, *fit, *source)
+        fit = (self.alternative_map_fit,) if self.compare_map_fit else ()
+        source = (self.alternative_map_source,) if self.compare_map_source else ()
+        return (self.map_method, *fit, *source)
 
     def steps_for(self, n_good: int, sharing: int = 1) -> int:
         """Return the steps of a DRAEM with `n_good` good training images, one of `sharing` that share `draem_steps`."""
@@ -318,9 +316,9 @@ def nearest(name: str, known: typing.Iterable[str]) -> str:
 
 def parse_settings(pairs: Sequence[str]) -> dict[str, str]:
     """Turn FIELD=VALUE texts into a dictionary; raises `StudyError` for a text without an equals sign."""
-    faults = [pair for pair in pairs if "=" not in pair]
-    if faults:
-        raise StudyError(f"expected FIELD=VALUE, got: {', '.join(faults)}")
+    issues = [pair for pair in pairs if "=" not in pair]
+    if issues:
+        raise StudyError(f"expected FIELD=VALUE, got: {', '.join(issues)}")
     settings: dict[str, str] = {}
     for name, value in (pair.split("=", 1) for pair in pairs):
         if settings.setdefault(name, value) != value:

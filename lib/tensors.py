@@ -29,8 +29,8 @@ def load_weights_only(path: Path, content: bytes | None = None) -> Any:
             )
     except Exception as error:
         if blocked := re.search(r"GLOBAL (\S+)", str(error)):
-            fault = f"refused, as it may run code: it holds {blocked[1]} beside tensors"
-            raise ValueError(f"{path}: {fault}; give plain tensors") from error
+            issue = f"refused, as it may run code: it holds {blocked[1]} beside tensors"
+            raise ValueError(f"{path}: {issue}; give plain tensors") from error
         raise ValueError(
             f"{path}: damaged or no file of tensors ({_first_line(error)}); restore it"
         ) from error
@@ -49,8 +49,8 @@ def load_state_dict(path: Path) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
     ):
-        fault = f"expected a state_dict (names to tensors), got {type(state).__name__} of other things"
-        raise ValueError(f"{path}: {fault}; save model.state_dict()")
+        issue = f"expected a state_dict (names to tensors), got {type(state).__name__} of other things"
+        raise ValueError(f"{path}: {issue}; save model.state_dict()")
     for name, value in state.items():
         if value.layout != torch.strided or value.is_quantized:
             raise ValueError(f"{path}: {name} is sparse or quantized; save plain tensors")

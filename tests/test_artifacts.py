@@ -85,7 +85,7 @@ def test_harm_is_noticed_and_mended(store, harm):
         path.unlink()
     else:
         store.path("x.txt.manifest.json").write_text("{")
-    assert store.fault("x.txt")
+    assert store.issue("x.txt")
     assert store.verify()["x.txt"]
     store.make("x.txt", {}, writer("abcdef", calls))
     assert calls == ["abcdef", "abcdef"]
@@ -184,7 +184,7 @@ def test_a_flip_anywhere_in_a_manifest_is_noticed_and_mended(store):
         except ValueError:
             same = False
         harmless += same
-        assert bool(store.fault("x.txt")) != same, f"byte {position}"
+        assert bool(store.issue("x.txt")) != same, f"byte {position}"
     assert harmless < len(sound) / 4, "only layout may differ without being noticed"
     path.write_bytes(sound.replace(b'"length": 6', b'"length": 7'))
     assert store.make("x.txt", {"k": 1}, writer("abcdef", []))["summary"]["length"] == 6
@@ -195,7 +195,7 @@ def test_a_manifest_without_seal_or_code_does_not_count(store):
     store.make("x.txt", {"k": 1}, writer("old", []))
     record = store.manifest("x.txt")
     write_text(store.path("x.txt" + MANIFEST), json.dumps(record))
-    assert store.fault("x.txt") == "no readable manifest"
+    assert store.issue("x.txt") == "no readable manifest"
     record["seal"] = fingerprint(record)
     write_text(store.path("x.txt" + MANIFEST), json.dumps(record))
     assert store.proven("x.txt", {"k": 1})
@@ -211,11 +211,11 @@ def test_what_was_written_besides_is_proven_with_it(store, harm):
 
     store.make("notebooks/n", {}, write)
     assert store.manifest("notebooks/n")["files"].keys() == {"../tables/t.csv"}
-    assert Store(store.root.parent).fault(f"{store.root.name}/notebooks/n") == ""
+    assert Store(store.root.parent).issue(f"{store.root.name}/notebooks/n") == ""
     store.path("tables/t.csv").unlink() if harm == "gone" else store.path("tables/t.csv").write_text("2")
-    assert "t.csv" in store.fault("notebooks/n")
+    assert "t.csv" in store.issue("notebooks/n")
     store.make("notebooks/n", {}, write)
-    assert store.fault("notebooks/n") == ""
+    assert store.issue("notebooks/n") == ""
 
 
 def test_a_manifest_says_how_long_it_took_and_how_much_memory(store):

@@ -57,11 +57,11 @@ def refused(tmp_path, pictures, *more):
 
 def test_a_finished_study_is_asked_as_it_was_run(tmp_path, pictures):
     pretend(tmp_path / "out" / "line", "deco_cap-synthetic", "deco_cap")
-    found = asked(tmp_path, pictures, "--recall", "99.5", "--features", "both")
+    found = asked(tmp_path, pictures, "--recall", "99.5", "--features", "image_map")
     assert found.run.study.folds == 3
     assert found.home == tmp_path / "out" / "line" / "deco_cap-synthetic" / "inspection" / "new"
     assert found.parameters["RECALL"] == 99.5
-    assert found.parameters["FEATURES"] == "both"
+    assert found.parameters["FEATURES"] == "image_map"
     assert found.parameters["INSPECT_DIR"] == str(pictures)
     assert found.parameters["OUTPUT_DIR"] == str(tmp_path / "out" / "line"), "where the study lies now"
     assert asked(tmp_path, pictures).parameters["RECALL"] == DEFAULT_RECALL
@@ -104,7 +104,7 @@ def test_a_recall_out_of_range_is_refused(tmp_path, pictures, recall):
 def test_all_faults_are_told_at_once(tmp_path):
     told = refused(tmp_path, tmp_path / "none", "--recall", "0.99", "--features", "boht", "--set", "folds=4",
                    "--from", "04", "--dry-run")  # fmt: skip
-    for part in ("none: no such folder", "did you mean 99?", "did you mean 'both'", "--set: this takes",
+    for part in ("none: no such folder", "did you mean 99?", "did you mean 'image_map'", "--set: this takes",
                  "--from: this takes", "--dry-run: this takes", "no such study"):  # fmt: skip
         assert part in told
 
@@ -149,7 +149,12 @@ def test_another_folder_of_the_same_name_gets_results_of_its_own(tmp_path, pictu
 
 def test_an_inspection_makes_no_notebook_of_the_study_stale(tmp_path):
     store = Store(tmp_path)
-    fitted = ("line/both.safetensors", "maps/final-0.npy", "memory/final-0-inner-1.safetensors", "unseen.csv")
+    fitted = (
+        "production_model/image_map.safetensors",
+        "maps/final-0.npy",
+        "patchcore/final-0-inner-1.safetensors",
+        "unseen.csv",
+    )
     results = ("inspection/new/verdicts.csv", "inspection/new/notebooks/07_inspection.ipynb")
     for name in ("maps/grouped-0.npy", *fitted, *results):
         store.make(name, {}, lambda path: path.write_text("x") and None)

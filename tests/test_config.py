@@ -45,15 +45,15 @@ def test_cross_fitted_halves_share_counted_steps_and_epochs_scale_by_themselves(
 
 
 def test_the_reading_of_the_results_comes_first_and_quick_makes_no_other():
-    assert Study.of("quick").readings == Study.of("paper").readings == ("as_written",)
-    both = Study.of("quick", {"map_fit": "cross_fitted", "map_fit_check": "true"})
-    assert both.readings == ("cross_fitted", "as_written")
-    every = Study.of("quick", {"map_fit_check": True, "map_source_check": True})
-    assert every.readings == ("as_written", "cross_fitted", "patch_memory")
+    assert Study.of("quick").map_methods == Study.of("paper").map_methods == ("in_sample",)
+    both = Study.of("quick", {"map_fit": "cross_fitted", "compare_map_fit": "true"})
+    assert both.map_methods == ("cross_fitted", "in_sample")
+    every = Study.of("quick", {"compare_map_fit": True, "compare_map_source": True})
+    assert every.map_methods == ("in_sample", "cross_fitted", "patchcore")
     memory = Study.of(
-        "quick", {"map_source": "patch_memory", "map_source_check": True, "map_fit": "cross_fitted"}
+        "quick", {"map_source": "patchcore", "compare_map_source": True, "map_fit": "cross_fitted"}
     )
-    assert memory.readings == ("patch_memory", "cross_fitted")
+    assert memory.map_methods == ("patchcore", "cross_fitted")
 
 
 def test_all_faults_are_named_at_once():
@@ -86,8 +86,8 @@ def test_unknown_preset_proposes_the_nearest():
         ({"offline": True, "weights": "imagenet"}, "offline"),
         ({"draem_steps": 0}, "exactly one"),
         ({"draem_steps": 3, "draem_epochs": 3}, "exactly one"),
-        ({"standin_scale": 2}, "standin_scale"),
-        ({"standin_side": 5000}, "at most 4096"),
+        ({"synthetic_scale": 2}, "synthetic_scale"),
+        ({"synthetic_side": 5000}, "at most 4096"),
         ({"keep": "0.5,0.5,1"}, "each share once"),
         ({"folds": "1e400"}, "finite"),
         ({"folds": None}, "expected a number"),
@@ -95,8 +95,8 @@ def test_unknown_preset_proposes_the_nearest():
         ({"keep": {}}, "numbers with commas"),
         ({"preset": "paper"}, "--preset"),
         ({"draem_checkpoint": "x", "map_fit": "cross_fitted"}, "two trained here"),
-        ({"draem_checkpoint": "x", "map_fit_check": True}, "map_fit_check=false"),
-        ({"map_source": "patch_memory", "map_fit_check": True}, "two readings of DRAEM"),
+        ({"draem_checkpoint": "x", "compare_map_fit": True}, "compare_map_fit=false"),
+        ({"map_source": "patchcore", "compare_map_fit": True}, "two readings of DRAEM"),
     ],
 )
 def test_contradictions_are_refused(overrides, part):

@@ -23,7 +23,7 @@ def test_everything_that_is_promised_is_there(standin):
     for name in ("index.parquet", "folds.parquet", "draem/history.csv", "maps/stratified-0.npy",
                  "features/image.npy", "predictions/classification.parquet",
                  "predictions/imbalance.parquet"):  # fmt: skip
-        assert Store(folder).fault(name) == ""
+        assert Store(folder).issue(name) == ""
     for name in ("table1", "table2", "table3", "operating-points", "aql"):
         assert {p.suffix for p in (study / "tables").glob(f"{name}.*")} == {".csv", ".md", ".html"}
     for name in ("samples", "image-and-map", "losses", "simulation", "recalls", "degradation"):
@@ -93,7 +93,7 @@ def test_grouped_folds_come_with_the_leaking_ones_beside(own):
     assert (grouped.groupby("group")["fold"].nunique() == 1).all()
     leak = pd.read_csv(study / "tables" / "leak.csv")
     assert set(leak["folds"]) == {"grouped", "stratified (leaking)"}
-    assert set(leak["features"]) == {"image", "map", "both"}
+    assert set(leak["features"]) == {"image", "map", "image_map"}
 
 
 def test_an_executed_notebook_says_with_what_it_ran(own):

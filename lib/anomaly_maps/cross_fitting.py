@@ -42,7 +42,7 @@ def make_inner_folds(
         raise FoldError(
             "cross-fitted maps need good images in both halves of each training fold, and the good images of one, "
             f"{len(np.unique(units[is_good]))} {unit}, cannot be shared out so: choose more folds, or "
-            "map_source=draem with map_fit=as_written, map_fit_check=false and map_source_check=false"
+            "map_source=draem with map_fit=in_sample, compare_map_fit=false and compare_map_source=false"
         )
     return halves
 

@@ -112,13 +112,13 @@ class PatchCore:
     def load(cls, path: Path, device: str = "cpu") -> PatchCore:
         """Read a memory; FileNotFoundError where there is none, ValueError for a file that is none."""
         if not path.is_file():
-            raise FileNotFoundError(f"{path}: no such patch memory; fit it first")
+            raise FileNotFoundError(f"{path}: no such PatchCore; fit it first")
         try:
             with safe_open(path, "pt") as file:
                 told = json.loads((file.metadata() or {})[FORMAT])
                 patches = file.get_tensor("patches").to(device)
         except (SafetensorError, KeyError) as error:
-            raise ValueError(f"{path}: not a patch memory ({error}); delete it and fit again") from error
+            raise ValueError(f"{path}: not a PatchCore ({error}); delete it and fit again") from error
         return cls(patches, float(told["rare"]), float(told["steepness"]), int(told["side"]), device)
 
 

@@ -26,7 +26,7 @@ from lib.synthetic.textures import procedural_textures
 TEXTURES = 400  # pictures of the bank that DRAEM's anomalies are cut from
 PROCESS_BYTES = 350_000_000  # Python with PyTorch and what else a kernel imports
 # models per split
-MODELS: dict[MapMethod, int] = {"as_written": 1, "cross_fitted": N_INNER, "patch_memory": N_INNER}
+MODELS: dict[MapMethod, int] = {"in_sample": 1, "cross_fitted": N_INNER, "patchcore": N_INNER}
 SECONDS_PER_NOTEBOOK = 5.0  # a kernel's start, imports, figures, HTML
 # Fits of `image` that the baselines cost, from tests/benchmarks: `stats` alone is four, as few columns learn slowly.
 BASELINE_FITS, CHEAP_FITS, GUIDED_FITS = 7.0, 0.2, 2.0
@@ -105,10 +105,10 @@ def estimate(study: Study, size: Size, speed: Speed, tasks: int = 1) -> dict[str
     steps = maps = 0.0
     memories = compared_images = 0.0
     patches = size.images * speed.resnet * PATCHES_SHARE * (study.patch_size / study.feature_size) ** 2
-    for reading, folds in made.items():
-        shares = MODELS[reading]
+    for map_method, folds in made.items():
+        shares = MODELS[map_method]
         images = folds * size.images * (1 + (shares - 1) / study.folds)
-        if reading == "patch_memory":
+        if map_method == "patchcore":
             memories += folds * shares * (coreset_seconds(study) + HELD_OUT * compared_seconds(study))
             compared_images += images * compared_seconds(study)
         else:
@@ -133,18 +133,18 @@ def estimate(study: Study, size: Size, speed: Speed, tasks: int = 1) -> dict[str
 
 def map_splits(study: Study, size: Size) -> dict[MapMethod, int]:
     """Return the number of splits that get maps of each reading; the one beside it is made for one scheme only."""
-    return {one: size.map_splits if one == study.reading else study.folds for one in study.readings}
+    return {one: size.map_splits if one == study.map_method else study.folds for one in study.map_methods}
 
 
 def disk(study: Study, size: Size) -> dict[str, int]:
     """Return the bytes that the artefacts of each notebook of one data set take."""
     made = map_splits(study, size)
     networks = (
-        4 * _weights(study) * sum(count * MODELS[one] for one, count in made.items() if one != "patch_memory")
+        4 * _weights(study) * sum(count * MODELS[one] for one, count in made.items() if one != "patchcore")
     )
     sides = {study.image_size, study.feature_size}
     patches = 0
-    if study.guided or "patch_memory" in made:
+    if study.guided or "patchcore" in made:
         sides.add(study.patch_size)
         patches = size.images * grid(study.patch_size) ** 2 * N_CHANNELS * 2
     return {

@@ -55,16 +55,16 @@ def presets(
             continue  # the overrides were meant for another preset
         speed = (known or {}).get(preset) or calibrate(study, runs[0].device)
         need = needed(study, runs, sizes, speed, tasks)
-        faults = []
+        issues = []
         if free is not None and need.memory > free:
-            faults.append(f"{need.memory / 1e9:.1f} GB of memory, {free / 1e9:.1f} free")
+            issues.append(f"{need.memory / 1e9:.1f} GB of memory, {free / 1e9:.1f} free")
         if need.disk > free_disk:
-            faults.append(f"{need.disk / 1e9:.1f} GB of disk, {free_disk / 1e9:.1f} free")
+            issues.append(f"{need.disk / 1e9:.1f} GB of disk, {free_disk / 1e9:.1f} free")
         within = need.seconds <= NIGHT
-        best = preset if within and not faults else best
+        best = preset if within and not issues else best
         verdict = (
-            f"does not fit: {'; '.join(faults)}"
-            if faults
+            f"does not fit: {'; '.join(issues)}"
+            if issues
             else "fits"
             if within
             else "fits, but no night is so long"
@@ -94,7 +94,7 @@ def _size(run: Run, size: Size, study: Study) -> Size:
     if study.leak_check == "all":
         mapped = splits
     if run.synthetic:
-        counts = PRODUCTS[run.dataset].scaled(study.standin_scale)
+        counts = PRODUCTS[run.dataset].scaled(study.synthetic_scale)
         size = replace(size, images=sum(counts.values()), good=counts["good"])
     return replace(size, splits=splits, map_splits=mapped)
 

@@ -33,14 +33,14 @@ NOTEBOOKS = (
 )
 WRITES: dict[str, tuple[str, ...]] = {  # what `--force` makes a notebook's step do again
     "00_dataset": ("index.parquet", "folds.parquet", "images/"),
-    "01_draem_training": ("draem/", "memory/"),
+    "01_draem_training": ("draem/", "patchcore/"),
     "02_anomaly_maps": ("maps/",),
     "03_features": ("features/", "patches/"),
     "04_classification": (
         "predictions/classification",
         "predictions/calibration",
-        "predictions/map_fit_check",
-        "predictions/map_source_check",
+        "predictions/compare_map_fit",
+        "predictions/compare_map_source",
     ),
     "05_imbalance_study": ("predictions/imbalance",),
     "06_statistics": (),
@@ -140,7 +140,11 @@ def snapshot(folder: Path, *, inspecting: bool = False) -> dict[str, str]:
     store, aside = Store(folder), ("notebooks/", "inspection/")
     names = [name for name in store.names() if not name.startswith(aside)]
     if not inspecting:
-        names = [name for name in names if not name.startswith(("line/", "unseen")) and FINAL not in name]
+        names = [
+            name
+            for name in names
+            if not name.startswith(("production_model/", "unseen")) and FINAL not in name
+        ]
     return {name: digest for name in names if (digest := store.digest_or_none(name))}
 
 

@@ -46,14 +46,14 @@ def check_inputs(work: Plan) -> list[str]:
         checks.append(("--textures", lambda: load_texture_bank(study.textures, 32, seed)))
     fits = work.notebooks[-1] >= "04"
     checks += [(run.name, lambda run=run: _pictures(run, fits)) for run in work.runs]  # type: ignore[misc]
-    faults = []
+    issues = []
     for name, check in checks:
         try:
             check()
         except FAULTS as error:
             told = _told(error)
-            faults.append(told if told.startswith(name) else f"{printable(name)}: {told}")
-    return faults
+            issues.append(told if told.startswith(name) else f"{printable(name)}: {told}")
+    return issues
 
 
 def _told(error: Exception) -> str:
@@ -85,13 +85,13 @@ def _pictures(run: Run, fits: bool) -> None:
             raise ValueError(
                 f"the good class is called {DEFECTIVE!r}; rename its folder, or choose another (--good)"
             )
-        for name in all_models(run, *run.study.readings):
+        for name in all_models(run, *run.study.map_methods):
             good_rows(run, name)
         if fits:
             check_training_parts(run)
             check_guides(run)
         return
-    counts = PRODUCTS[run.dataset].scaled(run.study.standin_scale)
+    counts = PRODUCTS[run.dataset].scaled(run.study.synthetic_scale)
     labels = [label for label, count in counts.items() for _ in range(count)]
     drawn = pd.DataFrame({"id": [f"{row}" for row in range(len(labels))], "label": labels, "group": pd.NA})
     for scheme in schemes_for(run.study.cv, grouped=False):
@@ -103,11 +103,11 @@ def check_resources(work: Plan, sizes: Mapping[str, Size], side_by_side: int) ->
 
     `sizes` by the name of the run; `side_by_side` data sets run at one time. Memory is checked where the system tells.
     """
-    faults = []
+    issues = []
     need = sum(max(0, disk_bytes(run.study, sizes[run.name]) - _stored(run)) for run in work.runs)
     free = Store(work.study_dir).disk_free()
     if need > free:
-        faults.append(
+        issues.append(
             f"{work.study_dir}: about {need / 1e6:,.0f} MB of disk needed, {free / 1e6:,.0f} MB free; "
             "choose another --output, or a smaller image_size"
         )
@@ -117,11 +117,11 @@ def check_resources(work: Plan, sizes: Mapping[str, Size], side_by_side: int) ->
     wanted = sum(sorted(costs)[-side_by_side:])
     left = memory_free()
     if left is not None and wanted > left:
-        faults.append(
+        issues.append(
             f"about {wanted / 1e9:.1f} GB of memory needed at one time, {left / 1e9:.1f} GB free; take fewer "
             f"--jobs (now {side_by_side}) or --workers (now {workers}), or a smaller image_size or draem_batch"
         )
-    return faults
+    return issues
 
 
 def _stored(run: Run) -> int:

@@ -22,29 +22,31 @@ class FeatureSet:
         return self.selected + self.whole
 
 
-MAIN = ("image", "map", "both")
+MAIN = ("image", "map", "image_map")
 FEATURE_SETS: dict[str, FeatureSet] = {
     "image": FeatureSet(selected=("image",)),
     "map": FeatureSet(selected=("map",)),
-    "both": FeatureSet(selected=("image", "map")),
+    "image_map": FeatureSet(selected=("image", "map")),
     "score": FeatureSet(whole=("score",), linear=True),  # is the map source's own verdict enough?
     "stats": FeatureSet(whole=("stats",)),  # does a handful of numbers say what 512 features of the map say?
-    "both_stats": FeatureSet(selected=("image", "map"), whole=("stats",)),  # do they add anything?
-    "both_all": FeatureSet(whole=("image", "map")),  # is selection needed?
-    "both_logistic": FeatureSet(whole=("image", "map"), linear=True),  # is a network needed?
-    "both_sources": FeatureSet(selected=("image", "map", "other")),  # do two map sources say more than one?
+    "image_map_stats": FeatureSet(selected=("image", "map"), whole=("stats",)),  # do they add anything?
+    "image_map_all": FeatureSet(whole=("image", "map")),  # is selection needed?
+    "image_map_logistic": FeatureSet(whole=("image", "map"), linear=True),  # is a network needed?
+    "image_two_maps": FeatureSet(selected=("image", "map", "other")),  # do two map sources say more than one?
     "guided": FeatureSet(whole=("guided",)),  # does the map do better as a guide to the image's own features?
     "guided_all": FeatureSet(
         whole=("image", "stats", "guided")
     ),  # and beside what image and map say otherwise?
     "guided_logistic": FeatureSet(whole=("image", "stats", "guided"), linear=True),
     # do two guides, which find different defects, point better than one?
-    "both_guides": FeatureSet(whole=("image", "stats", "guided", "other_stats", "other_guided"), linear=True),
+    "guided_two_maps": FeatureSet(
+        whole=("image", "stats", "guided", "other_stats", "other_guided"), linear=True
+    ),
 }
 GUIDED = ("guided", "guided_all", "guided_logistic")
 COMBINED_DETECTORS = {
-    "both_sources": "both",
-    "both_guides": "guided_logistic",
+    "image_two_maps": "image_map",
+    "guided_two_maps": "guided_logistic",
 }  # and what one source gives in the same way
 BASELINES = tuple(name for name in FEATURE_SETS if name not in (*MAIN, *GUIDED, *COMBINED_DETECTORS))
 # fitted in a second, so also at every level

@@ -77,8 +77,8 @@ def build_index(
     """
     root = Path(root)
     if not root.is_dir():
-        fault = "not a folder" if root.exists() else "no such folder"
-        raise DatasetError([Issue(str(root), fault, "name the folder that holds the images (--data DIR)")])
+        issue = "not a folder" if root.exists() else "no such folder"
+        raise DatasetError([Issue(str(root), issue, "name the folder that holds the images (--data DIR)")])
     listing = read_layout(root, dataset)
     labels = {entry.label for entry in listing.entries}
     examined, bad = map_files(root, [entry.id for entry in listing.entries], examine)
@@ -88,12 +88,12 @@ def build_index(
 
     structural = list(listing.structural)
     structural += _alike(labels)
-    good, faults = _good_class(listing, good, {entry.label for entry in kept}) if kept else ("", [])
-    structural += faults
-    group_of, faults = _groups(listing, kept_ids, groups, group_regex)
-    structural += faults
+    good, issues = _good_class(listing, good, {entry.label for entry in kept}) if kept else ("", [])
+    structural += issues
+    group_of, issues = _groups(listing, kept_ids, groups, group_regex)
+    structural += issues
     bad_masks, notes = _check_masks(root, kept, examined, good)
-    skippable = sorted([*listing.faults, *bad.values(), *bad_masks.values()])
+    skippable = sorted([*listing.issues, *bad.values(), *bad_masks.values()])
     if listing.entries and not kept:
         structural.append(Issue(str(root), "no usable image is left", "see the other faults"))
     told = structural if skip_bad and kept else structural + skippable
@@ -133,12 +133,12 @@ def map_files(
         try:
             return read(root / name)
         except DatasetError as error:
-            return replace(error.faults[0], file=name)
+            return replace(error.issues[0], file=name)
 
     with ThreadPoolExecutor(READERS) as pool:
         outcomes = dict(zip(names, pool.map(attempt, names), strict=True))
-    faults = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, Issue)}
-    return {n: outcome for n, outcome in outcomes.items() if not isinstance(outcome, Issue)}, faults
+    issues = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, Issue)}
+    return {n: outcome for n, outcome in outcomes.items() if not isinstance(outcome, Issue)}, issues
 
 
 def _duplicates(entries: Iterable[Entry], examined: dict[str, Examined]) -> dict[str, Issue]:
@@ -147,19 +147,19 @@ def _duplicates(entries: Iterable[Entry], examined: dict[str, Examined]) -> dict
     for entry in entries:
         if entry.id in examined:
             same[examined[entry.id].pixels].append(entry)
-    faults = {}
+    issues = {}
     for first, *others in same.values():
         rival = next((entry for entry in others if entry.label != first.label), None)
         if rival is None:
             for entry in others:
-                fault = f"same picture as {first.id}"
-                faults[entry.id] = Issue(entry.id, fault, "keep one of them")
+                issue = f"same picture as {first.id}"
+                issues[entry.id] = Issue(entry.id, issue, "keep one of them")
             continue
         for entry in (first, *others):
             other = first if entry.label != first.label else rival
-            fault = f"same picture as {other.id}, under another label"
-            faults[entry.id] = Issue(entry.id, fault, "keep it in the class it belongs to")
-    return faults
+            issue = f"same picture as {other.id}, under another label"
+            issues[entry.id] = Issue(entry.id, issue, "keep it in the class it belongs to")
+    return issues
 
 
 def _alike(labels: set[str]) -> list[Issue]:
@@ -176,33 +176,33 @@ def _alike(labels: set[str]) -> list[Issue]:
 
 def _good_class(listing: Listing, wanted: str, labels: set[str]) -> tuple[str, list[Issue]]:
     root, found = listing.root, ", ".join(sorted(labels))
-    faults = []
+    issues = []
     if len(labels) == 1:
-        way_out = "add a folder for each other class"
+        remedy = "add a folder for each other class"
         if any(
             name.casefold() in {f"{found}/{good}".casefold() for good in GOOD_NAMES}
             for name in listing.folders
         ):
-            way_out = f"the classes lie one folder below: --data {root / found}"
-        faults.append(Issue(str(root), f"one class only ({found})", way_out))
+            remedy = f"the classes lie one folder below: --data {root / found}"
+        issues.append(Issue(str(root), f"one class only ({found})", remedy))
     fold_case = {label for label in labels if label.casefold() == wanted.casefold()}
     candidates = {wanted} & labels or fold_case
     if not wanted:
         candidates = {label for label in labels if label.casefold() in GOOD_NAMES}
     if len(candidates) == 1:
-        return candidates.pop(), faults
+        return candidates.pop(), issues
     if candidates:
-        fault = f"{len(candidates)} classes may be the good one ({', '.join(sorted(candidates))})"
-        faults.append(Issue(str(root), fault, "choose one with --good NAME"))
+        issue = f"{len(candidates)} classes may be the good one ({', '.join(sorted(candidates))})"
+        issues.append(Issue(str(root), issue, "choose one with --good NAME"))
     elif wanted:
         folded = {label.casefold(): label for label in sorted(labels)}
         near = [folded[name] for name in difflib.get_close_matches(wanted.casefold(), folded)]
-        way_out = f"did you mean {' or '.join(near)}?" if near else f"choose one of: {found}"
-        faults.append(Issue(str(root), f"no class {wanted!r} to be the good one", way_out))
+        remedy = f"did you mean {' or '.join(near)}?" if near else f"choose one of: {found}"
+        issues.append(Issue(str(root), f"no class {wanted!r} to be the good one", remedy))
     else:
-        fault = f"no class is called {', '.join(GOOD_NAMES[:-1])} or {GOOD_NAMES[-1]}"
-        faults.append(Issue(str(root), fault, f"say which is the good one with --good NAME, of: {found}"))
-    return "", faults
+        issue = f"no class is called {', '.join(GOOD_NAMES[:-1])} or {GOOD_NAMES[-1]}"
+        issues.append(Issue(str(root), issue, f"say which is the good one with --good NAME, of: {found}"))
+    return "", issues
 
 
 def _groups(
@@ -229,24 +229,24 @@ def _check_masks(
         mask: np.ndarray = read_mask(path)
         return mask.shape, bool(mask.any())
 
-    read, faults = map_files(root, list(owners), shape_and_content)
+    read, issues = map_files(root, list(owners), shape_and_content)
     empty = []
     for mask, ((height, width), marked) in read.items():
         entry = owners[mask]
         image = examined.get(entry.id)
         if image is not None and (image.height, image.width) != (height, width):
-            fault = f"mask of {width} x {height} pixels for {entry.id} of {image.width} x {image.height}"
-            faults[mask] = Issue(mask, fault, "draw it at the image's size or remove it")
+            issue = f"mask of {width} x {height} pixels for {entry.id} of {image.width} x {image.height}"
+            issues[mask] = Issue(mask, issue, "draw it at the image's size or remove it")
         elif marked and entry.label == good:
-            fault = f"mask that marks a defect on {entry.id}, of the good class"
-            faults[mask] = Issue(mask, fault, "move the image to its defect's class or remove the mask")
+            issue = f"mask that marks a defect on {entry.id}, of the good class"
+            issues[mask] = Issue(mask, issue, "move the image to its defect's class or remove the mask")
         elif not marked and entry.label != good:
             empty.append(mask)
     notes = [f"empty masks of defective images: {_first(empty)}"] if empty else []
     if any(entry.mask and entry.label != good for entry in entries):
         bare = [entry.id for entry in entries if not entry.mask and entry.label != good]
         notes += [f"defective images without a mask: {len(bare)} ({_first(bare)})"] if bare else []
-    return faults, notes
+    return issues, notes
 
 
 def _first(names: Sequence[str]) -> str:

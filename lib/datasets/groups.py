@@ -41,32 +41,32 @@ def groups_from_file(
     except (OSError, ValueError) as error:  # pandas' parser and decoding errors are ValueErrors
         return {}, [Issue(str(path), f"cannot be read ({error})", "write a UTF-8 CSV with columns id,group")]
     if missing := {"id", "group"} - set(table.columns):
-        fault = f"without the column {' and '.join(sorted(missing))}"
-        return {}, [Issue(str(path), fault, "write a UTF-8 CSV with columns id,group")]
+        issue = f"without the column {' and '.join(sorted(missing))}"
+        return {}, [Issue(str(path), issue, "write a UTF-8 CSV with columns id,group")]
     known = {*ids, *found}
     by_name = defaultdict(list)
     for image in sorted(known):
         by_name[PurePosixPath(image).name].append(image)
     groups: dict[str, str] = {}
-    faults = []
+    issues = []
     listed: set[str] = set()
     for given, group in zip(table["id"], table["group"], strict=True):
         images = [given] if given in known else by_name.get(given, [])
         if len(images) != 1:
             what = f"fits {len(images)} images" if images else "fits no image"
-            faults.append(Issue(str(path), f"id {given!r} {what}", "write the path below the data folder"))
+            issues.append(Issue(str(path), f"id {given!r} {what}", "write the path below the data folder"))
             continue
         if images[0] in listed:
-            faults.append(Issue(str(path), f"id {given!r} is listed twice", "list each image once"))
+            issues.append(Issue(str(path), f"id {given!r} is listed twice", "list each image once"))
         elif not group.strip():
-            faults.append(Issue(str(path), f"id {given!r} has an empty group", "name its group"))
+            issues.append(Issue(str(path), f"id {given!r} has an empty group", "name its group"))
         else:
             groups[images[0]] = group
         listed.add(images[0])
     for image in ids:
         if image not in listed:
-            faults.append(Issue(image, f"not listed in {path.name}", "add a row with its id and group"))
-    return {image: groups[image] for image in ids if image in groups}, faults
+            issues.append(Issue(image, f"not listed in {path.name}", "add a row with its id and group"))
+    return {image: groups[image] for image in ids if image in groups}, issues
 
 
 def groups_from_regex(pattern: str, ids: Sequence[str]) -> tuple[dict[str, str], list[Issue]]:
@@ -76,15 +76,15 @@ def groups_from_regex(pattern: str, ids: Sequence[str]) -> tuple[dict[str, str],
     except re.error as error:
         return {}, [Issue(f"--group-regex {pattern}", f"no regular expression ({error})", "correct it")]
     groups: dict[str, str] = {}
-    faults = []
+    issues = []
     for image in ids:
         match = regex.search(image)
         if group := match and match.group(1 if regex.groups else 0):
             groups[image] = group
         else:
-            way_out = "widen the expression, or list the groups in a file"
-            faults.append(Issue(image, f"--group-regex {pattern} finds no group in it", way_out))
-    return groups, faults
+            remedy = "widen the expression, or list the groups in a file"
+            issues.append(Issue(image, f"--group-regex {pattern} finds no group in it", remedy))
+    return groups, issues
 
 
 def tile_groups(ids: Iterable[str]) -> dict[str, str]:

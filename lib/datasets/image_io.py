@@ -57,9 +57,9 @@ def resize_rgb(rgb: np.ndarray, side: int, how: str = "squash") -> np.ndarray:
     return np.ascontiguousarray(fit(scaled, side, "edge"))
 
 
-def refused(path: Path, fault: str, way_out: str) -> DatasetError:
+def refused(path: Path, issue: str, remedy: str) -> DatasetError:
     """Return the error that refuses one file, for the caller to raise."""
-    return DatasetError([Issue(str(path), fault, way_out)])
+    return DatasetError([Issue(str(path), issue, remedy)])
 
 
 def read_bytes(path: Path) -> bytes:
@@ -89,8 +89,8 @@ def decode(data: bytes, path: Path) -> Image.Image:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise refused(path, "decompression bomb", f"scale it below {LARGEST_AREA:,} pixels") from None
     except DECODER_ERRORS as error:
-        fault = "truncated" if "truncated" in str(error).lower() else "damaged"
-        raise refused(path, f"{fault} image ({error})", "restore or remove it") from error
+        issue = "truncated" if "truncated" in str(error).lower() else "damaged"
+        raise refused(path, f"{issue} image ({error})", "restore or remove it") from error
 
 
 def _check_header(image: Image.Image, path: Path) -> None:

@@ -111,17 +111,17 @@ def load_stack(
         try:
             out[row] = resize_rgb(read_rgb(Path(root, path)), side, how)
         except DatasetError as error:
-            return error.faults
+            return error.issues
         return ()
 
-    faults: list[Issue] = []
+    issues: list[Issue] = []
     with ThreadPoolExecutor(READERS) as pool:
         for found in pool.map(load, range(len(index)), index["path"]):
-            faults += found
+            issues += found
             if progress is not None:
                 progress(1)
-    if faults:
-        raise DatasetError(faults, f"{root}: images that could be read before cannot be read now")
+    if issues:
+        raise DatasetError(issues, f"{root}: images that could be read before cannot be read now")
     return out
 
 

@@ -35,7 +35,7 @@ class Entry:
 
 @dataclass
 class Listing:
-    """What stands in a data folder; `faults` are of single files and may be skipped, `structural` not."""
+    """What stands in a data folder; `issues` are of single files and may be skipped, `structural` not."""
 
     root: Path
     layout: str = ""
@@ -43,7 +43,7 @@ class Listing:
     folders: list[str] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
     structural: list[Issue] = field(default_factory=list)
-    faults: list[Issue] = field(default_factory=list)
+    issues: list[Issue] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -91,8 +91,8 @@ def walk(root: Path) -> Listing:
                 if not relevant:
                     if not SILENT_NAMES.fullmatch(child.name):
                         others[suffix or "no suffix"] += 1
-                elif fault := _fault_of(child, name, real_root):
-                    (listing.structural if is_folder else listing.faults).append(fault)
+                elif issue := _fault_of(child, name, real_root):
+                    (listing.structural if is_folder else listing.issues).append(issue)
                 elif is_folder:
                     listing.folders.append(name)
                     pending.append(child)
@@ -141,7 +141,7 @@ def _assign_class_folders(listing: Listing) -> None:
     for image in listing.images:
         parts = image.split("/")
         if len(parts) == 1:
-            listing.faults.append(_outside(image, "a class folder"))
+            listing.issues.append(_outside(image, "a class folder"))
         elif parts[0] == GROUND_TRUTH:
             masks.append(image)
         else:
@@ -158,7 +158,7 @@ def _assign_mvtec(listing: Listing) -> None:
         elif parts[0] in ("train", "test") and len(parts) > 2:
             labels[image] = parts[1]
         else:
-            listing.faults.append(_outside(image, "train/<class> and test/<class>"))
+            listing.issues.append(_outside(image, "train/<class> and test/<class>"))
     # Names repeat in train and test; MVTec AD's masks belong to the test images.
     _pair_with_masks(listing, labels, masks, lambda i: _stem(i[5:]) if i.startswith("test/") else None)
 
@@ -175,13 +175,13 @@ def _pair_with_masks(
         key = _stem(mask.removeprefix(GROUND_TRUTH + "/"))
         images = owners.get(key.removesuffix("_mask")) or owners.get(key) or []
         if not images:
-            listing.faults.append(_orphan(mask))
+            listing.issues.append(_orphan(mask))
         elif len(images) > 1:
-            fault = f"mask that fits several images ({', '.join(images)})"
-            listing.faults.append(Issue(mask, fault, "give images of a class different names"))
+            issue = f"mask that fits several images ({', '.join(images)})"
+            listing.issues.append(Issue(mask, issue, "give images of a class different names"))
         elif images[0] in mask_of:
-            fault = f"second mask of {images[0]}, besides {mask_of[images[0]]}"
-            listing.faults.append(Issue(mask, fault, "keep one mask per image"))
+            issue = f"second mask of {images[0]}, besides {mask_of[images[0]]}"
+            listing.issues.append(Issue(mask, issue, "keep one mask per image"))
         else:
             mask_of[images[0]] = mask
     listing.entries = [Entry(image, label, mask_of.get(image)) for image, label in sorted(labels.items())]
@@ -194,12 +194,12 @@ def _assign_tiles(listing: Listing) -> None:
         if image == "dataset.jpg":  # the overview picture of the published repository
             continue
         if match is None:
-            listing.faults.append(_outside(image, "MT_<Class>/Imgs/exp<E>_num_<N>.jpg or .png"))
+            listing.issues.append(_outside(image, "MT_<Class>/Imgs/exp<E>_num_<N>.jpg or .png"))
         elif image.endswith(".jpg"):
             mask = _stem(image) + ".png"
             listing.entries.append(Entry(image, match["label"].lower(), mask if mask in files else None))
         elif _stem(image) + ".jpg" not in files:
-            listing.faults.append(_orphan(image))
+            listing.issues.append(_orphan(image))
 
 
 def _stem(name: str) -> str:

@@ -115,10 +115,10 @@ def build_pipeline(run: Run, line: ProductionModel) -> OnnxPipeline:
 
 
 def _maker(run: Run) -> MapMaker:
-    reading = run.study.reading
-    source = DETECTORS[reading]
+    map_method = run.study.map_method
+    source = DETECTORS[map_method]
     parts: list[torch.nn.Module] = []
-    for name in models(FINAL, reading):
+    for name in models(FINAL, map_method):
         fitted = source.load(run, name)
         if isinstance(fitted, Draem):
             parts.append(DraemMaps(fitted.reconstructive, fitted.discriminative))
@@ -131,7 +131,7 @@ def _maker(run: Run) -> MapMaker:
 
 def _pooling(run: Run) -> GuidedPooling:
     study = run.study
-    pooling = Pooling(study.guided_patches, study.guided_weights, study.guided_against)
+    pooling = Pooling(study.guided_patches, study.guided_weights, study.guided_baseline)
     usual = usual_patches(run) if pooling.against == "good" else None
     return GuidedPooling(study.image_size, grid(study.patch_size), usual, pooling)
 
@@ -158,7 +158,7 @@ def metadata(run: Run, line: ProductionModel, threshold: Threshold) -> dict[str,
         "preset": study.preset,
         "good": line.good,
         "features": line.features,
-        "map_source": DETECTORS[study.reading].title,
+        "map_source": DETECTORS[study.map_method].title,
         "backbone": net.name,
         "backbone_sha256": net.sha256,
         "licence": licence(run, net),
@@ -183,8 +183,8 @@ def licence(run: Run, net: Backbone) -> str:
         told = "backbone: torchvision's, BSD 3-Clause, trained on ImageNet, whose terms ask for research use"
     else:
         told = f"backbone: {net.name}, whose licence this project does not know"
-    if run.study.reading != "patch_memory":
-        file = DETECTORS[run.study.reading].file(models(FINAL, run.study.reading)[0])
+    if run.study.map_method != "patchcore":
+        file = DETECTORS[run.study.map_method].file(models(FINAL, run.study.map_method)[0])
         summary = (run.store.manifest(file) or {}).get("summary", {})
         if summary.get("origin") == "trained":
             told += f"; DRAEM: trained on the product's own pictures with textures: {summary['textures']}"

@@ -61,7 +61,7 @@ class DraemMaps(nn.Module):
 
 
 class PatchCoreMaps(nn.Module):
-    """A patch memory from patches (n, C, h, w) to maps (n, side, side)."""
+    """A PatchCore from patches (n, C, h, w) to maps (n, side, side)."""
 
     known: Tensor
     squares: Tensor

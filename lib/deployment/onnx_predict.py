@@ -149,7 +149,7 @@ def judge_files(chain: LoadedPipeline, files: Sequence[Path], batch: int = 16) -
             try:
                 read[path] = read_rgb(path)
             except DatasetError as error:
-                refused[path] = error.faults[0]
+                refused[path] = error.issues[0]
         names = [printable(str(path)) for path in read]
         judged = verdicts(chain, names, chain.score(list(read.values()))) if read else []
         rows = dict(zip(read, judged, strict=True))
@@ -237,9 +237,9 @@ def as_csv(chain: LoadedPipeline, rows: Sequence[Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
-def _row_of(fault: Issue) -> dict[str, Any]:
-    reason, details = printable(fault.fault), printable(fault.way_out)
-    return {"file": printable(fault.file), "verdict": REFUSED, "reason": reason, "details": details}
+def _row_of(issue: Issue) -> dict[str, Any]:
+    reason, details = printable(issue.issue), printable(issue.remedy)
+    return {"file": printable(issue.file), "verdict": REFUSED, "reason": reason, "details": details}
 
 
 def _line(row: Mapping[str, Any]) -> str:

@@ -14,30 +14,30 @@ METRIC = "weighted_auc"
 GUIDE = "guided_all"
 
 
-def headlines(evidence: StudyResults) -> pd.DataFrame:
+def headlines(results: StudyResults) -> pd.DataFrame:
     """Return two or three sentences per data set: columns dataset, answer."""
-    names = list(dict.fromkeys(evidence.mine["dataset"]))
+    names = list(dict.fromkeys(results.mine["dataset"]))
     return pd.DataFrame(
-        [(name, " ".join(_answer(evidence, name))) for name in names], columns=["dataset", "answer"]
+        [(name, " ".join(_answer(results, name))) for name in names], columns=["dataset", "answer"]
     )
 
 
-def _answer(evidence: StudyResults, dataset: str) -> Iterator[str]:
-    good, study = evidence.good[dataset], evidence.study
-    whole = evidence.basis[evidence.basis["dataset"] == dataset]
-    if not {"image", "both"} <= set(whole["features"]):
+def _answer(results: StudyResults, dataset: str) -> Iterator[str]:
+    good, study = results.good[dataset], results.study
+    whole = results.basis[results.basis["dataset"] == dataset]
+    if not {"image", "image_map"} <= set(whole["features"]):
         yield "This study has no anomaly maps beside the images, so the question was not asked."
         return
-    gap = bootstrap_difference(_ranked(whole), METRIC, "both", "image", good, study.seed)
+    gap = bootstrap_difference(_ranked(whole), METRIC, "image_map", "image", good, study.seed)
     areas = _areas(whole, good, study.binary)
     alone = f", the map alone {areas['map']:.3f}" if "map" in areas else ""
     yield (
-        f"Image and anomaly map together reach an AUC of {areas['both']:.3f}, the image alone {areas['image']:.3f}"
+        f"Image and anomaly map together reach an AUC of {areas['image_map']:.3f}, the image alone {areas['image']:.3f}"
         f"{alone}: {_verdict(gap)}."
     )
     if GUIDE in areas:
         beside = (
-            "both_all" if "both_all" in areas else "both"
+            "image_map_all" if "image_map_all" in areas else "image_map"
         )  # the same network without selection, where it was run
         gap = bootstrap_difference(_ranked(whole), METRIC, GUIDE, beside, good, study.seed)
         told = "better than" if gap.low > 0 else "worse than" if gap.high < 0 else "not told apart from"
@@ -45,7 +45,7 @@ def _answer(evidence: StudyResults, dataset: str) -> Iterator[str]:
             f"As a guide to where the image is looked at, the map gives an AUC of {areas[GUIDE]:.3f}: {told} "
             f"{SPOKEN[beside]}, {areas[beside]:.3f} ({_span(gap)})."
         )
-    mine = evidence.mine[evidence.mine["dataset"] == dataset]
+    mine = results.mine[results.mine["dataset"] == dataset]
     least = mine["keep"].min()
     if least == 1.0:
         yield "The share of defects kept was not varied, so what each loses when they are scarce is not known."
@@ -54,12 +54,12 @@ def _answer(evidence: StudyResults, dataset: str) -> Iterator[str]:
     scarce = _areas(few, good, study.binary)
     lost = {
         name: scarce[name] - _areas(mine[mine["keep"] == 1.0], good, study.binary)[name]
-        for name in ("image", "both")
+        for name in ("image", "image_map")
     }
-    there = bootstrap_difference(_ranked(few), METRIC, "both", "image", good, study.seed)
+    there = bootstrap_difference(_ranked(few), METRIC, "image_map", "image", good, study.seed)
     yield (
         f"With only {least:.0%} of the defects to learn from, the AUC changes by {lost['image']:+z.3f} with the image "
-        f"and by {lost['both']:+z.3f} with both, and there {_verdict(there)}."
+        f"and by {lost['image_map']:+z.3f} with both, and there {_verdict(there)}."
     )
 
 

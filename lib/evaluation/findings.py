@@ -30,21 +30,21 @@ COST = "What does a required recall cost?"
 LABELS = "How many labelled defects does it take?"
 
 
-def findings(evidence: StudyResults) -> pd.DataFrame:
+def findings(results: StudyResults) -> pd.DataFrame:
     """Return the conclusions: columns dataset, question, answer (sentences)."""
     rows = []
-    for dataset in dict.fromkeys(evidence.mine["dataset"]):
-        mine = evidence.mine[evidence.mine["dataset"] == dataset]
+    for dataset in dict.fromkeys(results.mine["dataset"]):
+        mine = results.mine[results.mine["dataset"] == dataset]
         scheme = str(mine["scheme"].iloc[0])
         answers = {
-            HELP: _help(evidence, dataset),
-            FOLDS: _folds(evidence, dataset),
-            MAPS: _maps(evidence, dataset, scheme),
-            SOURCE: describe_source_comparison(evidence, dataset),
-            GUIDE: describe_guided(evidence, dataset),
-            SIMPLER: _simpler(evidence, dataset),
-            COST: _cost(evidence, dataset),
-            LABELS: _labels(evidence, dataset),
+            HELP: _help(results, dataset),
+            FOLDS: _folds(results, dataset),
+            MAPS: _maps(results, dataset, scheme),
+            SOURCE: describe_source_comparison(results, dataset),
+            GUIDE: describe_guided(results, dataset),
+            SIMPLER: _simpler(results, dataset),
+            COST: _cost(results, dataset),
+            LABELS: _labels(results, dataset),
         }
         rows += [(dataset, question, " ".join(answer)) for question, answer in answers.items()]
     return pd.DataFrame(rows, columns=["dataset", "question", "answer"])
@@ -61,15 +61,15 @@ def page(table: pd.DataFrame) -> Markdown:
     return Markdown("\n\n".join(parts))
 
 
-def _help(evidence: StudyResults, dataset: str) -> Iterator[str]:
-    table = evidence.compared[evidence.compared["dataset"] == dataset]
-    area = _row(table, "weighted_auc", "both", "image")
+def _help(results: StudyResults, dataset: str) -> Iterator[str]:
+    table = results.compared[results.compared["dataset"] == dataset]
+    area = _row(table, "weighted_auc", "image_map", "image")
     if area is None:
         yield "Not asked: this study has no anomaly maps beside the images."
         return
     if is_synthetic(dataset):
         yield "These are drawn stand-ins: what follows says nothing about the paper's products."
-    alpha = evidence.study.alpha
+    alpha = results.study.alpha
     yield (
         f"Image and map together have an AUC of {area['value_a']:.3f}, the image alone {area['value_b']:.3f}: "
         "a difference "
@@ -81,9 +81,9 @@ def _help(evidence: StudyResults, dataset: str) -> Iterator[str]:
         f"t-test p = {shown_p(area['p_corrected'])}."
     )
     yield _verdict(area, alpha)
-    part = evidence.basis[evidence.basis["dataset"] == dataset]
-    good, binary = evidence.good[dataset], evidence.study.binary
-    values = evidence.measures[evidence.measures["dataset"] == dataset]
+    part = results.basis[results.basis["dataset"] == dataset]
+    good, binary = results.good[dataset], results.study.binary
+    values = results.measures[results.measures["dataset"] == dataset]
     values = values[(values["fold"] == POOLED) & (values["class"] == ALL)]
     known = values.set_index(["features", "metric"])["value"]
     present = [name for name in FEATURE_SETS if name in set(part["features"])]
@@ -97,9 +97,9 @@ def _help(evidence: StudyResults, dataset: str) -> Iterator[str]:
         + "."
     )
     deciding = part[part["task"] == ("multiclass" if binary == "collapsed" else "binary")]
-    gain = bootstrap_difference(deciding, RECALL_AT_5_FPR, "both", "image", good, evidence.study.seed)
+    gain = bootstrap_difference(deciding, RECALL_AT_5_FPR, "image_map", "image", good, results.study.seed)
     yield (
-        f"At the same {FPR_LIMIT:.0%} false rejects: {known['both', RECALL_AT_5_FPR]:.1%} with the map, "
+        f"At the same {FPR_LIMIT:.0%} false rejects: {known['image_map', RECALL_AT_5_FPR]:.1%} with the map, "
         f"{known['image', RECALL_AT_5_FPR]:.1%} "
         f"without, {100 * gain.difference:+z.1f} points (95 % interval {100 * gain.low:+z.1f} to "
         f"{100 * gain.high:+z.1f})."
@@ -136,8 +136,8 @@ def _verdict(row: pd.Series, alpha: float) -> str:
     return f"{rule}, and the interval holds zero: no difference is shown."
 
 
-def _folds(evidence: StudyResults, dataset: str) -> Iterator[str]:
-    found = evidence.found[(evidence.found["dataset"] == dataset) & (evidence.found["keep"] == 1.0)]
+def _folds(results: StudyResults, dataset: str) -> Iterator[str]:
+    found = results.found[(results.found["dataset"] == dataset) & (results.found["keep"] == 1.0)]
     schemes = set(found["scheme"])
     if found["group"].isna().all():
         yield (
@@ -160,7 +160,7 @@ def _folds(evidence: StudyResults, dataset: str) -> Iterator[str]:
             continue
         pair = both.assign(features=both["scheme"], fold=0)
         gap = bootstrap_difference(
-            pair, "weighted_auc", "stratified", "grouped", evidence.good[dataset], evidence.study.seed
+            pair, "weighted_auc", "stratified", "grouped", results.good[dataset], results.study.seed
         )
         inflated |= gap.low > 0
         yield (
@@ -180,16 +180,16 @@ def _folds(evidence: StudyResults, dataset: str) -> Iterator[str]:
         )
 
 
-def _maps(evidence: StudyResults, dataset: str, scheme: str) -> Iterator[str]:
-    study = evidence.study
-    mine = {place[2]: gap for place, gap in evidence.excess.items() if place[:2] == (dataset, scheme)}
-    if not mine and study.reading == "patch_memory":
-        yield "The maps come from patch memories, always cross-fitted: no image was judged by a memory that holds it."
+def _maps(results: StudyResults, dataset: str, scheme: str) -> Iterator[str]:
+    study = results.study
+    mine = {place[2]: gap for place, gap in results.excess.items() if place[:2] == (dataset, scheme)}
+    if not mine and study.map_method == "patchcore":
+        yield "The maps come from PatchCore models, always cross-fitted: no image was judged by a memory that holds it."
         return
     if not mine:
         yield (
             f"Maps of training images are {READINGS[study.map_fit]}; the other reading was not run "
-            "(map_fit_check), so what "
+            "(compare_map_fit), so what "
             "it would change is not known."
         )
         if study.map_fit == AS_WRITTEN:
@@ -206,7 +206,7 @@ def _maps(evidence: StudyResults, dataset: str, scheme: str) -> Iterator[str]:
                 f"{100 * rejects.difference:+z.1f} points (95 % interval "
                 f"{100 * rejects.low:+z.1f} to {100 * rejects.high:+z.1f}), AUC {gap.auc:+z.3f}."
             )
-    reading = choose_map_fit(evidence.excess, dataset, scheme, study.map_fit)
+    map_method = choose_map_fit(results.excess, dataset, scheme, study.map_fit)
     if any(gap.trap for gap in mine.values()):
         yield (
             "So as written the classifier takes good images that the map source has not seen for defective, and ranks "
@@ -215,17 +215,17 @@ def _maps(evidence: StudyResults, dataset: str, scheme: str) -> Iterator[str]:
     else:
         yield (
             "No feature set rejects more good images as written without ranking better, so the comparisons rest on the "
-            f"study's own reading, {READINGS[reading]}."
+            f"study's own reading, {READINGS[map_method]}."
         )
-    if reading != study.map_fit:
+    if map_method != study.map_fit:
         yield (
             "Tables 2 and 3, operating points and label economy are the study's own reading, "
             f"{READINGS[study.map_fit]}."
         )
 
 
-def _simpler(evidence: StudyResults, dataset: str) -> Iterator[str]:
-    table = evidence.versus[evidence.versus["dataset"] == dataset]
+def _simpler(results: StudyResults, dataset: str) -> Iterator[str]:
+    table = results.versus[results.versus["dataset"] == dataset]
     areas = table[(table["metric"] == "weighted_auc") & table["a"].isin(BASELINES)]
     if areas.empty:
         yield "No baselines were run beside image and map together, so this stays open."
@@ -256,8 +256,8 @@ def _simpler(evidence: StudyResults, dataset: str) -> Iterator[str]:
         )
 
 
-def _cost(evidence: StudyResults, dataset: str) -> Iterator[str]:
-    points = evidence.points[(evidence.points["dataset"] == dataset) & (evidence.points["class"] == ALL)]
+def _cost(results: StudyResults, dataset: str) -> Iterator[str]:
+    points = results.points[(results.points["dataset"] == dataset) & (results.points["class"] == ALL)]
     points = points[points["features"].isin((*FEATURE_SETS, *LINEAR_GUIDED))]
     chosen = points[(points["method"] == TRAINING) & points["caught"].notna()]
     if chosen.empty:
@@ -299,8 +299,8 @@ def _cost(evidence: StudyResults, dataset: str) -> Iterator[str]:
         yield "There are enough calibration defects for a conformal bound on every required recall."
 
 
-def _labels(evidence: StudyResults, dataset: str) -> Iterator[str]:
-    needs = evidence.economy.needs[evidence.economy.needs["dataset"] == dataset]
+def _labels(results: StudyResults, dataset: str) -> Iterator[str]:
+    needs = results.economy.needs[results.economy.needs["dataset"] == dataset]
     if needs.empty:
         yield "The share of defects kept was not varied for the image and another feature set: no answer."
         return

@@ -21,36 +21,36 @@ from lib.evaluation.results import StudyResults
 from lib.reporting.names import MAKERS, SPOKEN
 
 
-def describe_guided(evidence: StudyResults, dataset: str) -> Iterator[str]:
+def describe_guided(results: StudyResults, dataset: str) -> Iterator[str]:
     """Say what the image's own features where the map points gain against image and map as the paper combines them."""
-    rows = evidence.basis[evidence.basis["dataset"] == dataset]
+    rows = results.basis[results.basis["dataset"] == dataset]
     present = [name for name in GUIDED if name in set(rows["features"])]
     if not present:
         yield "Not asked: no map-guided features were made (setting guided)."
         return
-    good, study = evidence.good[dataset], evidence.study
+    good, study = results.good[dataset], results.study
     at = _recalls(rows, good, study.binary)
     deciding = binary_predictions(rows, study.binary)
     for name in present:
-        gap = bootstrap_difference(deciding, RECALL_AT_5_FPR, name, "both", good, study.seed)
+        gap = bootstrap_difference(deciding, RECALL_AT_5_FPR, name, "image_map", good, study.seed)
         yield (
             f"With {SPOKEN[name]}, {at[name]:.1%} of the defects at {FPR_LIMIT:.0%} false rejects; image and map as "
-            f"the paper combines them, {at['both']:.1%} ({_points(gap)}): {_verdict(gap)}."
+            f"the paper combines them, {at['image_map']:.1%} ({_points(gap)}): {_verdict(gap)}."
         )
 
 
-def describe_source_comparison(evidence: StudyResults, dataset: str) -> Iterator[str]:
+def describe_source_comparison(results: StudyResults, dataset: str) -> Iterator[str]:
     """Say which of the two map sources serves the classifiers better, and whether both do better than one."""
-    other = evidence.sources
+    other = results.sources
     other = other[other["dataset"] == dataset] if len(other) else other
-    study, good = evidence.study, evidence.good[dataset]
-    mine, theirs = MAKERS[study.reading], MAKERS[study.other_source]
+    study, good = results.study, results.good[dataset]
+    mine, theirs = MAKERS[study.map_method], MAKERS[study.alternative_map_source]
     if other.empty:
-        yield f"The maps are by {mine}; {theirs} was not run beside it (map_source_check)."
+        yield f"The maps are by {mine}; {theirs} was not run beside it (compare_map_source)."
         return
-    main = evidence.mine
+    main = results.mine
     main = main[(main["dataset"] == dataset) & (main["keep"] == 1.0)]
-    for name in ("map", "both", *GUIDED):
+    for name in ("map", "image_map", *GUIDED):
         pair = [part[part["features"] == name] for part in (main, other)]
         if min(map(len, pair)) == 0:
             continue

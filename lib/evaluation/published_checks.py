@@ -124,7 +124,7 @@ def _check_imbalance() -> list[tuple[str, str, str]]:
             ", ".join(f"{name} {100 * value:.1f} points" for name, value in lost.items()),
             _said(
                 0.115 <= lost["image"] < 0.12
-                and 0.025 <= lost["both"] < 0.035
+                and 0.025 <= lost["image_map"] < 0.035
                 and lost["map"] < lost["image"],
                 "agrees",
                 "disagrees",
@@ -145,14 +145,14 @@ def _check_imbalance() -> list[tuple[str, str, str]]:
 def _check_combination() -> list[tuple[str, str, str]]:
     recalls = image_counts().query("metric == 'defect_recall'")
     by_class = recalls.pivot(index="class", columns="features", values="k")
-    best = by_class["both"] >= by_class[["image", "map"]].max(axis=1)
-    shared = by_class["both"] == by_class[["image", "map"]].max(axis=1)
+    best = by_class["image_map"] >= by_class[["image", "map"]].max(axis=1)
+    shared = by_class["image_map"] == by_class[["image", "map"]].max(axis=1)
     areas = (
         table3_paper()
         .query("metric == 'weighted_auc'")
         .pivot(index=["dataset", "keep"], columns="features", values="value")
     )
-    behind = areas.index[areas["both"] < areas[["image", "map"]].max(axis=1)]
+    behind = areas.index[areas["image_map"] < areas[["image", "map"]].max(axis=1)]
     where = sorted({DISPLAY_NAMES[str(name)] for name, _ in behind})
     return [
         (
@@ -204,16 +204,16 @@ def _check_claims() -> list[tuple[str, str, str]]:
     recall = (
         table3_paper().query("metric == 'defect_recall'").set_index(["dataset", "features", "keep"])["value"]
     )
-    full, least = (float(recall["shaft", "both", keep]) for keep in (1.0, 0.25))
+    full, least = (float(recall["shaft", "image_map", keep]) for keep in (1.0, 0.25))
     alone = {
         name: float(recall["shaft", name, 1.0] - recall["shaft", name, 0.25]) for name in ("image", "map")
     }
-    caught = image_counts().query("metric == 'defect_recall' and features == 'both'")
+    caught = image_counts().query("metric == 'defect_recall' and features == 'image_map'")
     below = caught.loc[caught["value"] <= 0.99, "class"].tolist()
     classes = (
         image_counts().query("metric == 'class_recall'").pivot(index="class", columns="features", values="k")
     )
-    lost = classes.index[classes["both"] < classes[["image", "map"]].max(axis=1)].tolist()
+    lost = classes.index[classes["image_map"] < classes[["image", "map"]].max(axis=1)].tolist()
     none = clopper_pearson(0, 198, level=0.90)[1]
     return [
         (

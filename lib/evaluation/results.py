@@ -36,7 +36,7 @@ class StudyResults:
     found: pd.DataFrame
     mine: pd.DataFrame
     sources: pd.DataFrame
-    readings: pd.DataFrame
+    map_methods: pd.DataFrame
     excess: ByPlace
     basis: pd.DataFrame
     measures: pd.DataFrame
@@ -63,9 +63,9 @@ def compute_results(
     """
     seed, alpha, binary = study.seed, study.alpha, study.binary
     mine = first_scheme(found)
-    readings = side_by_side(mine, other, study.map_fit)
-    excess = excess_rejects(readings, good, seed=seed, binary=binary, n=n)
-    whole = primary_predictions(mine, readings, excess, study.map_fit)
+    map_methods = side_by_side(mine, other, study.map_fit)
+    excess = excess_rejects(map_methods, good, seed=seed, binary=binary, n=n)
+    whole = primary_predictions(mine, map_methods, excess, study.map_fit)
     measures = summary(whole, good, binary)
     settings: dict[str, Any] = {"seed": seed, "alpha": alpha, "binary": binary, "measures": measures}
     return StudyResults(
@@ -74,7 +74,7 @@ def compute_results(
         found=found,
         mine=mine,
         sources=pd.DataFrame() if sources is None else sources,
-        readings=readings,
+        map_methods=map_methods,
         excess=excess,
         basis=whole,
         measures=measures,
@@ -102,13 +102,13 @@ def calibrations(runs: Sequence[Run]) -> pd.DataFrame:
     return pd.concat([calibration(run) for run in runs], ignore_index=True)
 
 
-def other_reading(runs: Sequence[Run]) -> pd.DataFrame:
+def other_map_fit_predictions(runs: Sequence[Run]) -> pd.DataFrame:
     """Return the predictions of the other reading of map_fit, of the studies that check it, else no rows."""
-    checked = [predictions(run, "map_fit_check")[0] for run in runs if run.study.map_fit_check]
+    checked = [predictions(run, "compare_map_fit")[0] for run in runs if run.study.compare_map_fit]
     return pd.concat(checked, ignore_index=True) if checked else pd.DataFrame()
 
 
-def other_source(runs: Sequence[Run]) -> pd.DataFrame:
+def other_map_source_predictions(runs: Sequence[Run]) -> pd.DataFrame:
     """Return the predictions with the other source's maps, of the studies that compare sources, else no rows."""
-    asked = [predictions(run, SOURCE_CHECK)[0] for run in runs if run.study.map_source_check]
+    asked = [predictions(run, SOURCE_CHECK)[0] for run in runs if run.study.compare_map_source]
     return pd.concat(asked, ignore_index=True) if asked else pd.DataFrame()

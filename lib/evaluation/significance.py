@@ -41,7 +41,7 @@ __all__ = [
     "wilcoxon_paired",
 ]
 
-PAIRS = (("both", "image"), ("both", "map"), ("map", "image"))
+PAIRS = (("image_map", "image"), ("image_map", "map"), ("map", "image"))
 COMPARED = ("class_recall", "defect_recall", "weighted_auc")
 _COLUMNS = [
     *("dataset", "scheme", "keep", "metric", "class", "a", "b"),

@@ -62,12 +62,12 @@ def answer(name: str, found: pd.DataFrame, good: str, alpha: float, binary: str 
         for features, row in table.iterrows()
     )
     sentences = [f"{name}, found over all test folds: {recalls}."]
-    if not {"image", "both"} <= set(table.index):
+    if not {"image", "image_map"} <= set(table.index):
         return [*sentences, "Without maps there is nothing to compare."]
     values = by_measure(summary(found[found["keep"] == 1.0], good, binary))
-    folds = paired_folds(values, "both", "image", "weighted_auc", ALL)
+    folds = paired_folds(values, "image_map", "image", "weighted_auc", ALL)
     test = wilcoxon_paired(folds.iloc[:, 0].to_numpy(), folds.iloc[:, 1].to_numpy())
-    gain = float(table["weighted_auc"]["both"] - table["weighted_auc"]["image"])
+    gain = float(table["weighted_auc"]["image_map"] - table["weighted_auc"]["image"])
     change = f"changes the AUC by {gain:+.3f}" if abs(gain) >= 0.0005 else "does not change the AUC"
     if test.p < alpha:
         verdict = f"below {alpha:g}: more than chance"

@@ -102,7 +102,7 @@ def _refusal(record: dict[str, Any], path: Path) -> str:
     known = {key: record.get(key, "unknown") for key in ("pid", "host", "since", "command")}
     text = "{pid} on {host}, since {since}: {command}".format(**known)
     if record.get("host") not in (None, socket.gethostname()):
-        way_out = f"if that process is gone, remove {path} and run again"
+        remedy = f"if that process is gone, remove {path} and run again"
     else:
-        way_out = "wait for it, or stop it"
-    return f"{path.parent}: another run is at work on this study, process {text}\n{way_out}; or choose another --study"
+        remedy = "wait for it, or stop it"
+    return f"{path.parent}: another run is at work on this study, process {text}\n{remedy}; or choose another --study"

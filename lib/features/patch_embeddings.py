@@ -39,7 +39,7 @@ class PatchExtractor(nn.Module):
         """Average both stages over 3 x 3 places, bring the third to the second's grid, join both at length 1.
 
         The length of a stage's features is mostly brightness and contrast; without it distances tell more (on magnetic
-        tiles the image AUROC of a patch memory rose from 0.72 to 0.82, the mean over folds: docs/guided.md).
+        tiles the image AUROC of a PatchCore rose from 0.72 to 0.82, the mean over folds: docs/guided.md).
         """
         stages = self.middle(pictures)
         fine, coarse = (

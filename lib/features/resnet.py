@@ -231,21 +231,21 @@ def _checked(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
 
     expected = {key: tensor for key, tensor in _empty_resnet18().state_dict().items() if needed(key)}
     found = {key: tensor for key, tensor in state.items() if needed(key)}
-    faults = [f"missing {key}" for key in expected if key not in found]
-    faults += [f"unexpected {key}" for key in found if key not in expected]
+    issues = [f"missing {key}" for key in expected if key not in found]
+    issues += [f"unexpected {key}" for key in found if key not in expected]
     for key, tensor in found.items():
         if key not in expected:
             continue
         if tensor.shape != expected[key].shape:
-            faults.append(f"{key} has shape {tuple(tensor.shape)}, expected {tuple(expected[key].shape)}")
+            issues.append(f"{key} has shape {tuple(tensor.shape)}, expected {tuple(expected[key].shape)}")
         elif not tensor.is_floating_point():
-            faults.append(f"{key} is {tensor.dtype}, expected a floating type")
+            issues.append(f"{key} is {tensor.dtype}, expected a floating type")
         elif not torch.isfinite(tensor).all():
-            faults.append(f"{key} has values that are not finite")
-    if faults:
-        shown = "; ".join(faults[:12]) + (f"; and {len(faults) - 12} more" if len(faults) > 12 else "")
-        way_out = "give weights of ResNet-18, or --weights embedded"
-        raise WeightsError(f"{path}: not a state_dict of torchvision's ResNet-18: {shown}; {way_out}")
+            issues.append(f"{key} has values that are not finite")
+    if issues:
+        shown = "; ".join(issues[:12]) + (f"; and {len(issues) - 12} more" if len(issues) > 12 else "")
+        remedy = "give weights of ResNet-18, or --weights embedded"
+        raise WeightsError(f"{path}: not a state_dict of torchvision's ResNet-18: {shown}; {remedy}")
     return {key: tensor.float() for key, tensor in found.items()}
 
 

@@ -128,10 +128,10 @@ def _reason(uncertainty: float, distance: float) -> str:
     return f"{hesitates}, {unlike}"
 
 
-def _refuse(faulty: ArrayLike, fault: str) -> None:
+def _refuse(faulty: ArrayLike, issue: str) -> None:
     rows = np.flatnonzero(faulty)
     if len(rows):
         more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
         raise ValueError(
-            f"row(s) {', '.join(map(str, rows[:5].tolist()))}{more} hold {fault}: leave these images out"
+            f"row(s) {', '.join(map(str, rows[:5].tolist()))}{more} hold {issue}: leave these images out"
         )

@@ -25,7 +25,7 @@ def unseen_pictures(run: Run, each: int = EACH) -> Path:
     if not run.synthetic:
         raise ProductionModelError("no pictures to inspect: set INSPECT_DIR, or run_all.py --inspect DIR")
     study, folder = run.study, run.store.path("unseen")
-    counts = PRODUCTS[run.dataset].scaled(study.standin_scale)
+    counts = PRODUCTS[run.dataset].scaled(study.synthetic_scale)
     wanted = [(label, counts[label] + place) for label in counts for place in range(each)]
     order = np.random.default_rng(run.seed("unseen")).permutation(len(wanted))
 
@@ -34,14 +34,14 @@ def unseen_pictures(run: Run, each: int = EACH) -> Path:
         lines, files = ["file,label"], []
         for number, place in enumerate(order):
             label, scene = wanted[place]
-            picture, _ = render(run.dataset, label, scene, study.standin_side, study.seed)
+            picture, _ = render(run.dataset, label, scene, study.synthetic_side, study.seed)
             files.append(folder / f"{number:04d}.png")
             Image.fromarray(picture).save(files[-1])
             lines.append(f"{files[-1].name},{label}")
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         return {"files": files}
 
-    settings = study.values(("standin_scale", "standin_side", "seed"))
+    settings = study.values(("synthetic_scale", "synthetic_side", "seed"))
     inputs = {"product": run.dataset, "each": each, "code": code_digest("lib.synthetic.products"), **settings}
     run.store.make("unseen.csv", inputs, write)
     return folder

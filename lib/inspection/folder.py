@@ -40,10 +40,10 @@ def read_folder(root: Path) -> Folder:
     listing = walk(root)
     masks = [name for name in listing.images if GROUND_TRUTH in name.split("/")[:-1]]
     found, bad = map_files(root, [name for name in listing.images if name not in set(masks)], examine)
-    faults = sorted([*listing.structural, *listing.faults, *bad.values()])
+    issues = sorted([*listing.structural, *listing.issues, *bad.values()])
     if not found:
         nothing = Issue(str(root), "no usable picture in it", "name a folder with jpg, png, bmp or tif files")
-        raise DatasetError([nothing, *faults])
+        raise DatasetError([nothing, *issues])
     names = tuple(sorted(found))
     notes = [f"{note[:1].upper()}{note[1:]}." for note in listing.notes]
     if masks:
@@ -53,6 +53,6 @@ def read_folder(root: Path) -> Folder:
         names=names,
         sizes=np.array([(found[name].width, found[name].height) for name in names], dtype=np.int64),
         pixels=tuple(found[name].pixels for name in names),
-        refused=as_table(faults),
+        refused=as_table(issues),
         notes=tuple(notes),
     )

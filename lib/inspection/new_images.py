@@ -100,7 +100,7 @@ def features_of_new(run: Run, folder: Path, names: Sequence[str], sources: Seque
         (run, folder, tuple(sources), tuple(names[start : start + AT_ONCE]), f"from {start + 1}")
         for start in range(0, len(names), AT_ONCE)
     ]
-    features, maps = feature_cost(run, AT_ONCE), map_cost(run, AT_ONCE, run.study.reading)
+    features, maps = feature_cost(run, AT_ONCE), map_cost(run, AT_ONCE, run.study.map_method)
     seconds = 2 * features["seconds"] + maps["seconds"]
     parts = each_part(run, _measured, calls, "new images", seconds=seconds, memory=maps["memory"])
     return ImageFeatures.joined(parts)
@@ -112,7 +112,7 @@ def _measured(
     study, net, pictures = run.study, backbone(run), pictures_of(run, folder, names)
     seen = pictures(study.feature_size)
     embeddings = image_features(net, seen, study.feature_size, device=run.device)
-    source = MAP_SOURCES[study.reading]
+    source = MAP_SOURCES[study.map_method]
     under = source.see(run, pictures)
     maps = _mapped(run, under)
     verdicts = score_maps(maps)
@@ -135,7 +135,7 @@ def _measured(
 def _guided(run: Run, seen: np.ndarray, maps: NDArray[np.float16]) -> NDArray[np.float32]:
     """Pool the patches of new pictures where their maps point, compared with all good labelled images."""
     study = run.study
-    pooling = Pooling(study.guided_patches, study.guided_weights, study.guided_against)
+    pooling = Pooling(study.guided_patches, study.guided_weights, study.guided_baseline)
     usual = usual_patches(run) if pooling.against == "good" else None
     here = torch.from_numpy(seen.astype(np.float32))
     return pool(here, torch.from_numpy(maps.astype(np.float32)), usual, pooling).numpy()
@@ -168,13 +168,13 @@ def maps_of(run: Run, pictures: Pictures) -> NDArray[np.float16]:
 
     Returns float16 (n, side, side) in [0, 1].
     """
-    return _mapped(run, MAP_SOURCES[run.study.reading].see(run, pictures))
+    return _mapped(run, MAP_SOURCES[run.study.map_method].see(run, pictures))
 
 
 def _mapped(run: Run, seen: np.ndarray) -> NDArray[np.float16]:
     """Map what the study's map source sees of pictures."""
-    reading, side = run.study.reading, run.study.image_size
-    fitted = [MAP_SOURCES[reading].load(run, name) for name in models(FINAL, reading)]
+    map_method, side = run.study.map_method, run.study.image_size
+    fitted = [MAP_SOURCES[map_method].load(run, name) for name in models(FINAL, map_method)]
     out = np.empty((len(seen), side, side), np.float16)
     if len(fitted) == 1:
         return predict_maps(fitted[0], seen, out)

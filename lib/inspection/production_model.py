@@ -50,7 +50,7 @@ class ProductionModel:
     """Everything that judges a new picture once its columns are known.
 
     `sources` and `widths` say what the columns are; `classes` the good one first; `models` by task, of which `binary`
-    says which one decides; `reference` what labelled images look like; `evidence` their out-of-fold scores. `why` says
+    says which one decides; `reference` what labelled images look like; `results` their out-of-fold scores. `why` says
     how the feature set was chosen.
     """
 
@@ -62,7 +62,7 @@ class ProductionModel:
     binary: str
     models: Mapping[str, Model]
     reference: TrainingReference
-    evidence: Evidence
+    results: Evidence
 
     @property
     def good(self) -> str:
@@ -125,12 +125,12 @@ def fitted_production_model(run: Run, features: str = "") -> ProductionModel:
 
 def model_name(features: str) -> str:
     """Return the artefact of a feature set's line."""
-    return f"line/{features}.safetensors"
+    return f"production_model/{features}.safetensors"
 
 
 def threshold_of(run: Run, line: ProductionModel, required: float) -> Threshold:
     """Return the line's threshold for a defect recall in (0, 1], written beside it as JSON with its evidence."""
-    name = f"line/{line.features}-at-{100 * required:g}.json"
+    name = f"production_model/{line.features}-at-{100 * required:g}.json"
     seed = run.seed("threshold", line.features)
     inputs = {
         "code": code_digest("lib.inspection.threshold"),
@@ -140,7 +140,7 @@ def threshold_of(run: Run, line: ProductionModel, required: float) -> Threshold:
     }
 
     def write(path: Path) -> None:
-        found = vars(choose_threshold(line.evidence, required, seed))
+        found = vars(choose_threshold(line.results, required, seed))
         known = {key: None if value == float("inf") else value for key, value in found.items()}
         write_text(path, json.dumps(known, indent=1) + "\n")
 
@@ -180,7 +180,7 @@ def chosen_features(run: Run, known: pd.DataFrame, wanted: str = "") -> tuple[st
     if wanted:
         return wanted, "as asked for"
     place = "on the test folds' scores, of which the threshold comes too, so that its false rejects flatter a little"
-    if run.study.reading != "as_written":
+    if run.study.map_method != "in_sample":
         known, place = deciding(run, calibration(run)), "on training images' out-of-fold scores"
     recalls = {
         name: recall_at_fpr(rows["score"].to_numpy(), rows["defective"].to_numpy(), RATE)
@@ -228,7 +228,7 @@ def fit_production_model(
         binary=study.binary,
         models=models,
         reference=reference_of(measured.embeddings, groups, sizes, measured.brightness, measured.contrast),
-        evidence=Evidence(
+        results=Evidence(
             scores=out_of_fold["score"].to_numpy(float),
             defective=out_of_fold["defective"].to_numpy(bool),
             groups=groups,
@@ -256,11 +256,11 @@ def save_production_model(path: Path, line: ProductionModel) -> None:
             "loss": fitted.loss,
             "converged": fitted.converged,
         }
-    reference, evidence = line.reference, line.evidence
+    reference, results = line.reference, line.results
     for name in ("embeddings", "centre", "spread", "distances"):
         arrays[f"reference.{name}"] = getattr(reference, name)
     for name in ("scores", "defective", "groups"):
-        arrays[f"evidence.{name}"] = getattr(evidence, name)
+        arrays[f"evidence.{name}"] = getattr(results, name)
     about = {
         **{
             name: getattr(line, name)
@@ -269,7 +269,7 @@ def save_production_model(path: Path, line: ProductionModel) -> None:
         "tasks": tasks,
         "limit": reference.limit,
         "ranges": reference.ranges,
-        "grouped": evidence.grouped,
+        "grouped": results.grouped,
     }
     plain = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     save_file(plain, path, metadata={"line": json.dumps(about, sort_keys=True)})
@@ -288,7 +288,7 @@ def load_production_model(path: Path) -> ProductionModel:
         name: arrays[f"reference.{name}"] for name in ("embeddings", "centre", "spread", "distances")
     }
     ranges = {kind: (low, high) for kind, (low, high) in about["ranges"].items()}
-    evidence = {name: arrays[f"evidence.{name}"] for name in ("scores", "defective", "groups")}
+    results = {name: arrays[f"evidence.{name}"] for name in ("scores", "defective", "groups")}
     return ProductionModel(
         features=about["features"],
         why=about["why"],
@@ -298,7 +298,7 @@ def load_production_model(path: Path) -> ProductionModel:
         binary=about["binary"],
         models=models,
         reference=TrainingReference(**reference, limit=about["limit"], ranges=ranges),
-        evidence=Evidence(**evidence, grouped=about["grouped"]),
+        results=Evidence(**results, grouped=about["grouped"]),
     )
 
 

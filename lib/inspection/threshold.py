@@ -55,7 +55,7 @@ class Threshold:
     how: str
 
 
-def choose_threshold(evidence: Evidence, required: float, seed: int) -> Threshold:
+def choose_threshold(results: Evidence, required: float, seed: int) -> Threshold:
     """Choose the highest threshold that promises the required recall in (0, 1], by the split-conformal rank.
 
     The recall to expect is that of the rank, (n + 1 - rank) / (n + 1), its interval exact (Beta); that of false rejects
@@ -64,19 +64,19 @@ def choose_threshold(evidence: Evidence, required: float, seed: int) -> Threshol
     further out. The threshold's own interval are percentiles over the same draws (of images without groups). Raises
     ValueError without good or defective images, and for a recall outside (0, 1].
     """
-    bad = evidence.defective
+    bad = results.defective
     if bad.all() or not bad.any():
         raise ValueError("a threshold needs scores of good and of defective images")
-    defects, goods = np.sort(evidence.scores[bad]), evidence.scores[~bad]
+    defects, goods = np.sort(results.scores[bad]), results.scores[~bad]
     n, rank = len(defects), conformal_rank(int(bad.sum()), required)
     value = float(defects[max(rank, 1) - 1])
-    units = len(np.unique(evidence.groups[bad]))
+    units = len(np.unique(results.groups[bad]))
     rejected = int((goods >= value).sum())
-    thresholds, recalls, rejects = _draws(evidence, required, seed)
+    thresholds, recalls, rejects = _draws(results, required, seed)
     expected, *ends = recall_at_rank(max(rank, 1), n, LEVEL)
     of_recall, of_rejects = (ends[0], ends[1]), clopper_pearson(rejected, len(goods), LEVEL)
     how = "exact, images taken as independent"
-    if evidence.grouped:
+    if results.grouped:
         of_recall, of_rejects = _wider(of_recall, _ends(recalls)), _wider(of_rejects, _ends(rejects))
         how = (
             f"exact for independent images, or where wider from {DRAWS:,} draws of groups, with thresholds chosen on "
@@ -103,12 +103,12 @@ def choose_threshold(evidence: Evidence, required: float, seed: int) -> Threshol
     )
 
 
-def _draws(evidence: Evidence, required: float, seed: int) -> tuple[NDArray, NDArray, NDArray]:
+def _draws(results: Evidence, required: float, seed: int) -> tuple[NDArray, NDArray, NDArray]:
     """Draw groups with replacement; return the thresholds chosen on them, and recalls and false rejects on the rest."""
-    numbers, place = np.unique(evidence.groups, return_inverse=True)
+    numbers, place = np.unique(results.groups, return_inverse=True)
     generator = np.random.default_rng(seed)
-    order = np.argsort(evidence.scores, kind="stable")
-    scores, bad, place = evidence.scores[order], evidence.defective[order], place[order]
+    order = np.argsort(results.scores, kind="stable")
+    scores, bad, place = results.scores[order], results.defective[order], place[order]
     found = np.full((DRAWS, 3), np.nan)
     for draw in range(DRAWS):
         drawn = generator.multinomial(len(numbers), np.full(len(numbers), 1 / len(numbers)))[place]

@@ -32,7 +32,7 @@ from lib.pipeline.models import map_name, map_splits
 from lib.pipeline.run import Run
 from lib.source import code_digest
 
-CALIBRATION, CHECK, SOURCE_CHECK = "calibration", "map_fit_check", "map_source_check"
+CALIBRATION, CHECK, SOURCE_CHECK = "calibration", "compare_map_fit", "compare_map_source"
 CHECKS = (CHECK, SOURCE_CHECK)  # classification again with maps made otherwise, where the study asks for it
 FEW_IMAGES = 200  # above this every part holds several images of some class
 WORTH_PROCESSES = 20_000  # rows to fit on, all fits together: fewer are done before processes have started
@@ -56,10 +56,12 @@ def feature_sets(run: Run, split: str, stage: str) -> tuple[str, ...]:
     return tuple(name for name in sets if stage not in CHECKS or FEATURE_SETS[name].sources != ("image",))
 
 
-def reading(run: Run, stage: str) -> MapMethod:
+def map_method(run: Run, stage: str) -> MapMethod:
     """Return the reading of the maps that a stage uses: the study's own, or the one that a check compares with."""
     study = run.study
-    return {CHECK: study.other_fit, SOURCE_CHECK: study.other_source}.get(stage, study.reading)
+    return {CHECK: study.alternative_map_fit, SOURCE_CHECK: study.alternative_map_source}.get(
+        stage, study.map_method
+    )
 
 
 def checked(run: Run, stage: str) -> bool:
@@ -69,7 +71,7 @@ def checked(run: Run, stage: str) -> bool:
 
 def stage_splits(run: Run, stage: str) -> list[str]:
     """Return the splits that a stage evaluates: all, or for a check those with maps to compare with."""
-    return map_splits(run, reading(run, stage)) if stage in CHECKS else splits(run)
+    return map_splits(run, map_method(run, stage)) if stage in CHECKS else splits(run)
 
 
 def levels(run: Run, stage: str) -> list[float]:
@@ -264,16 +266,16 @@ def _inputs(run: Run, stage: str, split: str) -> dict[str, Any]:
 
 def source_files(run: Run, stage: str, split: str) -> dict[str, str]:
     """Return the artefacts with the columns that a stage's feature sets need, by source."""
-    how = reading(run, stage)
+    how = map_method(run, stage)
     files = {
         "image": IMAGE,
         "map": map_feature_name(split, how),
         "stats": map_stats_name(split, how),
         "score": f"maps/{map_name(split, how)}-scores.npy",
-        "other": map_feature_name(split, run.study.reading),
+        "other": map_feature_name(split, run.study.map_method),
         "guided": guided_name(split, how),
-        "other_stats": map_stats_name(split, run.study.reading),
-        "other_guided": guided_name(split, run.study.reading),
+        "other_stats": map_stats_name(split, run.study.map_method),
+        "other_guided": guided_name(split, run.study.map_method),
     }
     needed = {source for name in feature_sets(run, split, stage) for source in FEATURE_SETS[name].sources}
     return {source: file for source, file in files.items() if source in needed | {"image"}}

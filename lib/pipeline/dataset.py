@@ -51,8 +51,8 @@ def _standin(store: Store, product: str, study: Study) -> Path:
         write_standin(
             product,
             folder,
-            scale=study.standin_scale,
-            side=study.standin_side,
+            scale=study.synthetic_scale,
+            side=study.synthetic_side,
             seed=study.seed,
             progress=step_bar("pictures drawn", alone=True),
         )
@@ -60,7 +60,7 @@ def _standin(store: Store, product: str, study: Study) -> Path:
         path.write_text(f"{len(files)} files in {folder.name}\n", encoding="utf-8")
         return {"files": files}
 
-    settings = study.values(("standin_scale", "standin_side", "seed"))
+    settings = study.values(("synthetic_scale", "synthetic_side", "seed"))
     store.make(
         "synthetic.txt",
         {"product": product, "code": code_digest("lib.synthetic.products"), **settings},
@@ -94,10 +94,10 @@ def index(run: Run) -> pd.DataFrame:
                 skip_bad=run.study.skip_bad,
             )
         except DatasetError as error:
-            if len(error.faults) <= SHOWN:
+            if len(error.issues) <= SHOWN:
                 raise
-            write_text(listed, as_table(error.faults).to_csv(index=False))
-            raise DatasetError(error.faults, error.heading, str(listed)) from None
+            write_text(listed, as_table(error.issues).to_csv(index=False))
+            raise DatasetError(error.issues, error.heading, str(listed)) from None
         table = found.index.reset_index(drop=True)
         table.attrs = {
             "good": found.good,

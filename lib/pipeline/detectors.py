@@ -44,7 +44,7 @@ DRAEM = Detector(
     lambda run, pictures: pictures(run.study.image_size),
 )
 PATCHCORE = Detector(
-    "patch memory",
+    "PatchCore",
     "lib.anomaly_maps.patchcore",
     fit_patchcore,
     load_patchcore,
@@ -54,7 +54,7 @@ PATCHCORE = Detector(
     lambda run, pictures: patches_of(run, pictures(run.study.patch_size)),
 )
 DETECTORS: dict[MapMethod, Detector] = {
-    "as_written": DRAEM,
+    "in_sample": DRAEM,
     "cross_fitted": DRAEM,
-    "patch_memory": PATCHCORE,
+    "patchcore": PATCHCORE,
 }

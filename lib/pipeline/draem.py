@@ -26,7 +26,7 @@ from lib.pipeline.task_cost import training_cost
 from lib.source import code_digest
 from lib.synthetic.textures import TextureBank, load_texture_bank, texture_folder
 
-READINGS: tuple[MapMethod, ...] = ("as_written", "cross_fitted")  # those that DRAEM makes
+READINGS: tuple[MapMethod, ...] = ("in_sample", "cross_fitted")  # those that DRAEM makes
 
 
 def texture_bank(run: Run) -> TextureBank:
@@ -129,7 +129,7 @@ def train_all(run: Run) -> pd.DataFrame:
     names, history = all_draems(run), pd.DataFrame(columns=["split", "step", "loss"])
     if not names:
         return history
-    sharing = 1 if "as_written" in run.study.readings else N_INNER
+    sharing = 1 if "in_sample" in run.study.map_methods else N_INNER
     effort = training_cost(run, len(good_rows(run, names[0])), sharing)
     summaries = each_split(run, train_fold, names, "DRAEM", **effort)
     parts = [

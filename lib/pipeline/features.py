@@ -57,13 +57,13 @@ def _some_image_features(run: Run, start: int) -> np.ndarray:
     return image_features(backbone(run), pictures, side, device=run.device)
 
 
-def map_feature_fold(run: Run, reading: MapMethod, split: str) -> None:
+def map_feature_fold(run: Run, map_method: MapMethod, split: str) -> None:
     """Write the features of the split's maps of a reading, float32 (N, 512)."""
-    pictures = maps(run, split, reading)
+    pictures = maps(run, split, map_method)
     net, study = backbone(run), run.study
     inputs = {
         "code": code_digest("lib.features.embeddings"),
-        "maps": run.store.digest(f"maps/{map_name(split, reading)}.npy"),
+        "maps": run.store.digest(f"maps/{map_name(split, map_method)}.npy"),
         "backbone": net.sha256,
         **study.values(("feature_size", "map_encoding")),
     }
@@ -72,40 +72,40 @@ def map_feature_fold(run: Run, reading: MapMethod, split: str) -> None:
         size, encoding, report = study.feature_size, study.map_encoding, step_bar(f"{split}, images")
         np.save(path, map_features(net, pictures, size, encoding, device=run.device, progress=report))
 
-    run.store.make(map_feature_name(split, reading), inputs, write)
+    run.store.make(map_feature_name(split, map_method), inputs, write)
 
 
-def map_stats_fold(run: Run, reading: MapMethod, split: str) -> None:
+def map_stats_fold(run: Run, map_method: MapMethod, split: str) -> None:
     """Write the summary statistics of the split's maps, float32 (N, S), columns as in `STATISTICS`."""
-    pictures = maps(run, split, reading)
+    pictures = maps(run, split, map_method)
     inputs = {
         "code": code_digest("lib.anomaly_maps.map_statistics"),
-        "maps": run.store.digest(f"maps/{map_name(split, reading)}.npy"),
+        "maps": run.store.digest(f"maps/{map_name(split, map_method)}.npy"),
         "percentiles": PERCENTILES,
         "thresholds": AREA_THRESHOLDS,
     }
-    name = map_stats_name(split, reading)
+    name = map_stats_name(split, map_method)
     run.store.make(name, inputs, lambda path: np.save(path, map_statistics(pictures)))
 
 
-def guided_fold(run: Run, reading: MapMethod, split: str) -> None:
+def guided_fold(run: Run, map_method: MapMethod, split: str) -> None:
     """Write the features pooled where the split's maps of a reading point, float32 (N, averages x 384)."""
-    guide, seen, study = maps(run, split, reading), patches(run), run.study
+    guide, seen, study = maps(run, split, map_method), patches(run), run.study
     good, units = compared_with(run, split)
-    pooling = Pooling(study.guided_patches, study.guided_weights, study.guided_against)
+    pooling = Pooling(study.guided_patches, study.guided_weights, study.guided_baseline)
     inputs = {
         "code": code_digest("lib.features.map_guided_pooling"),
-        "maps": run.store.digest(f"maps/{map_name(split, reading)}.npy"),
+        "maps": run.store.digest(f"maps/{map_name(split, map_method)}.npy"),
         "patches": run.store.digest(patches_name(run)),
         "good": fingerprint({"rows": np.flatnonzero(good).tolist(), "units": units.tolist()}),
-        **study.values(("guided_patches", "guided_weights", "guided_against")),
+        **study.values(("guided_patches", "guided_weights", "guided_baseline")),
     }
 
     def write(path: Path) -> None:
         report = step_bar(f"{split}, images")
         np.save(path, map_guided_features(seen, guide, good, units, pooling, progress=report))
 
-    run.store.make(guided_name(split, reading), inputs, write)
+    run.store.make(guided_name(split, map_method), inputs, write)
 
 
 def compared_with(run: Run, split: str) -> tuple[np.ndarray, np.ndarray]:
@@ -123,42 +123,43 @@ def compared_with(run: Run, split: str) -> tuple[np.ndarray, np.ndarray]:
 def check_guides(run: Run) -> None:
     """Raise `FoldError` for a fold whose good training images all show one object, where patches need another."""
     study = run.study
-    if not study.guided or study.guided_against != "good":
+    if not study.guided or study.guided_baseline != "good":
         return
     for split in splits(run, with_maps=True):
         good, units = compared_with(run, split)
         if len(set(units[good])) < 2:
             raise FoldError(
                 f"the good training images of {split} show one object, and map-guided features compare an image with "
-                "good ones of other objects: label good images of more objects, or guided_against=rest, or guided=false"
+                "good ones of other objects: label good images of more objects, or guided_baseline=rest, "
+                "or guided=false"
             )
 
 
-def guided_name(split: str, reading: MapMethod) -> str:
+def guided_name(split: str, map_method: MapMethod) -> str:
     """Return the artefact with the features pooled where the split's maps of a reading point."""
-    return f"features/guided-{map_name(split, reading)}.npy"
+    return f"features/guided-{map_name(split, map_method)}.npy"
 
 
-def guided_table(run: Run, split: str, reading: MapMethod | None = None) -> np.ndarray:
+def guided_table(run: Run, split: str, map_method: MapMethod | None = None) -> np.ndarray:
     """Return the features pooled where the split's maps of a reading point, the study's own by default.
 
     Float32 (N, averages x 384).
     """
-    reading = reading or run.study.reading
-    guided_fold(run, reading, split)
-    return np.load(run.store.path(guided_name(split, reading)))
+    map_method = map_method or run.study.map_method
+    guided_fold(run, map_method, split)
+    return np.load(run.store.path(guided_name(split, map_method)))
 
 
-def map_stats_name(split: str, reading: MapMethod) -> str:
+def map_stats_name(split: str, map_method: MapMethod) -> str:
     """Return the artefact with the statistics of the split's maps of a reading."""
-    return f"features/map-stats-{map_name(split, reading)}.npy"
+    return f"features/map-stats-{map_name(split, map_method)}.npy"
 
 
-def map_stats_table(run: Run, split: str, reading: MapMethod | None = None) -> np.ndarray:
+def map_stats_table(run: Run, split: str, map_method: MapMethod | None = None) -> np.ndarray:
     """Return the statistics of the split's maps of a reading, the study's own by default, float32 (N, S)."""
-    reading = reading or run.study.reading
-    map_stats_fold(run, reading, split)
-    return np.load(run.store.path(map_stats_name(split, reading)))
+    map_method = map_method or run.study.map_method
+    map_stats_fold(run, map_method, split)
+    return np.load(run.store.path(map_stats_name(split, map_method)))
 
 
 def feature_all(run: Run) -> None:
@@ -168,22 +169,22 @@ def feature_all(run: Run) -> None:
     effort = feature_cost(run, len(index(run)))
     if run.study.guided:
         patches(run)
-    for reading in run.study.readings:
-        names = map_splits(run, reading)
-        each_split(run, map_feature_fold, names, f"map features {reading}", reading, **effort)
+    for map_method in run.study.map_methods:
+        names = map_splits(run, map_method)
+        each_split(run, map_feature_fold, names, f"map features {map_method}", map_method, **effort)
         if run.study.guided:
-            each_split(run, guided_fold, names, f"guided features {reading}", reading)
+            each_split(run, guided_fold, names, f"guided features {map_method}", map_method)
         if run.study.baselines or run.study.guided:
-            each_split(run, map_stats_fold, names, f"map statistics {reading}", reading)
+            each_split(run, map_stats_fold, names, f"map statistics {map_method}", map_method)
 
 
-def map_feature_name(split: str, reading: MapMethod) -> str:
+def map_feature_name(split: str, map_method: MapMethod) -> str:
     """Return the artefact with the features of the split's maps of a reading."""
-    return f"features/map-{map_name(split, reading)}.npy"
+    return f"features/map-{map_name(split, map_method)}.npy"
 
 
-def map_feature_table(run: Run, split: str, reading: MapMethod | None = None) -> np.ndarray:
+def map_feature_table(run: Run, split: str, map_method: MapMethod | None = None) -> np.ndarray:
     """Return the features of the split's maps of a reading, the study's own by default, float32 (N, 512)."""
-    reading = reading or run.study.reading
-    map_feature_fold(run, reading, split)
-    return np.load(run.store.path(map_feature_name(split, reading)))
+    map_method = map_method or run.study.map_method
+    map_feature_fold(run, map_method, split)
+    return np.load(run.store.path(map_feature_name(split, map_method)))

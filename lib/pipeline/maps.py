@@ -24,14 +24,14 @@ from lib.pipeline.task_cost import map_cost
 from lib.source import code_digest
 
 
-def map_fold(run: Run, reading: MapMethod, split: str) -> None:
+def map_fold(run: Run, map_method: MapMethod, split: str) -> None:
     """Write the split's map of every image, float16 (N, side, side), and their image scores, float32 (N,)."""
-    source, names = DETECTORS[reading], models(split, reading)
-    artefact, side = map_name(split, reading), run.study.image_size
+    source, names = DETECTORS[map_method], models(split, map_method)
+    artefact, side = map_name(split, map_method), run.study.image_size
     for name in names:
         source.fit(run, name)
     seen = source.seen(run)
-    inner = None if reading == "as_written" else inner_folds(run, split)
+    inner = None if map_method == "in_sample" else inner_folds(run, split)
     inputs: dict[str, Any] = {
         "code": code_digest(source.code, "lib.anomaly_maps.cross_fitting"),
         "seen": run.store.digest(source.seen_name(run)),
@@ -69,24 +69,26 @@ def map_all(run: Run) -> pd.DataFrame:
     fit_all_patchcores(run)
     table = index(run)[["id", "label"]]
     parts = []
-    for reading in run.study.readings:
-        names = map_splits(run, reading)
-        each_split(run, map_fold, names, f"maps {reading}", reading, **map_cost(run, len(table), reading))
+    for map_method in run.study.map_methods:
+        names = map_splits(run, map_method)
+        each_split(
+            run, map_fold, names, f"maps {map_method}", map_method, **map_cost(run, len(table), map_method)
+        )
         for name in names:
-            told, tested = scores(run, name, reading), in_test_fold(run, name)
-            parts.append(table.assign(reading=reading, split=name, tested=tested, score=told))
+            told, tested = scores(run, name, map_method), in_test_fold(run, name)
+            parts.append(table.assign(map_method=map_method, split=name, tested=tested, score=told))
     return pd.concat(parts, ignore_index=True)
 
 
-def maps(run: Run, split: str, reading: MapMethod | None = None) -> np.ndarray:
+def maps(run: Run, split: str, map_method: MapMethod | None = None) -> np.ndarray:
     """Return the split's maps of a reading, the study's own by default, memory-mapped (N, side, side) float16."""
-    reading = reading or run.study.reading
-    map_fold(run, reading, split)
-    return np.load(run.store.path(f"maps/{map_name(split, reading)}.npy"), mmap_mode="r")
+    map_method = map_method or run.study.map_method
+    map_fold(run, map_method, split)
+    return np.load(run.store.path(f"maps/{map_name(split, map_method)}.npy"), mmap_mode="r")
 
 
-def scores(run: Run, split: str, reading: MapMethod | None = None) -> np.ndarray:
+def scores(run: Run, split: str, map_method: MapMethod | None = None) -> np.ndarray:
     """Return the image scores of the split's maps of a reading, the study's own by default, float32 (N,)."""
-    reading = reading or run.study.reading
-    map_fold(run, reading, split)
-    return np.load(run.store.path(f"maps/{map_name(split, reading)}-scores.npy"))
+    map_method = map_method or run.study.map_method
+    map_fold(run, map_method, split)
+    return np.load(run.store.path(f"maps/{map_name(split, map_method)}-scores.npy"))

@@ -15,33 +15,33 @@ from lib.pipeline.run import Run
 
 INNER = "-inner-"
 SUFFIXES: dict[MapMethod, str] = {
-    "as_written": "",
+    "in_sample": "",
     "cross_fitted": "-crossfitted",
-    "patch_memory": "-patchmemory",
+    "patchcore": "-patchcore",
 }
 
 
-def map_splits(run: Run, reading: MapMethod) -> list[str]:
+def map_splits(run: Run, map_method: MapMethod) -> list[str]:
     """Return the splits that get maps of this reading; those made for comparison, the primary scheme's."""
     names = splits(run, with_maps=True)
     primary = names[0].rsplit("-", 1)[0]
-    return [name for name in names if reading == run.study.reading or name.rsplit("-", 1)[0] == primary]
+    return [name for name in names if map_method == run.study.map_method or name.rsplit("-", 1)[0] == primary]
 
 
-def models(split: str, reading: MapMethod) -> list[str]:
+def models(split: str, map_method: MapMethod) -> list[str]:
     """Return the names of the models that make the split's maps: one, or one for each half."""
-    return [split] if reading == "as_written" else [f"{split}{INNER}{half}" for half in range(N_INNER)]
+    return [split] if map_method == "in_sample" else [f"{split}{INNER}{half}" for half in range(N_INNER)]
 
 
-def all_models(run: Run, *readings: MapMethod) -> list[str]:
+def all_models(run: Run, *map_methods: MapMethod) -> list[str]:
     """Return the names of all models of the given readings, in their order, that the study asks for."""
-    asked = [reading for reading in run.study.readings if reading in readings]
+    asked = [map_method for map_method in run.study.map_methods if map_method in map_methods]
     return [name for one in asked for split in map_splits(run, one) for name in models(split, one)]
 
 
-def map_name(split: str, reading: MapMethod) -> str:
+def map_name(split: str, map_method: MapMethod) -> str:
     """Return what the split's maps are called in `maps/NAME.npy`, `maps/NAME-scores.npy`, `features/map-NAME.npy`."""
-    return split + SUFFIXES[reading]
+    return split + SUFFIXES[map_method]
 
 
 def inner_folds(run: Run, split: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Notebook 01: the study's patch memories, one for each half of a fold's good training images."""
+"""Notebook 01: the study's PatchCore models, one for each half of a fold's good training images."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from lib.source import code_digest
 
 
 def patchcore_file(name: str) -> str:
-    """Return the artefact with the patch memory `name`."""
-    return f"memory/{name}.safetensors"
+    """Return the artefact with the PatchCore `name`."""
+    return f"patchcore/{name}.safetensors"
 
 
 def fit_patchcore(run: Run, name: str) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def fit_patchcore(run: Run, name: str) -> dict[str, Any]:
     rows = good_rows(run, name)
     held_out = good_rows(run, f"{split}{INNER}{N_INNER - 1 - int(half)}")
     seen, study = patches(run), run.study
-    settings = {"size": study.memory_patches, "side": study.image_size, "seed": run.seed("memory", name)}
+    settings = {"size": study.coreset_size, "side": study.image_size, "seed": run.seed("memory", name)}
     inputs = {
         "code": code_digest("lib.anomaly_maps.patchcore"),
         "patches": run.store.digest(patches_name(run)),
@@ -67,7 +67,7 @@ def fit_all_patchcores(run: Run) -> pd.DataFrame:
     Columns: images (good ones it was filled from), offered and kept (patches), held out (good images that its scale was
     set on), rare (the distance that one of 200 of their patches exceeds).
     """
-    names = all_models(run, "patch_memory")
+    names = all_models(run, "patchcore")
     if not names:
         return pd.DataFrame()
     patches(run)

@@ -26,7 +26,7 @@ def map_quality(run: Run) -> pd.DataFrame:
     """
     scores, table = map_all(run), index(run)
     good = str(table.attrs["good"])
-    primary = {one: _primary(run, map_splits(run, one)) for one in run.study.readings}
+    primary = {one: _primary(run, map_splits(run, one)) for one in run.study.map_methods}
     made = [f"maps/{map_name(name, one)}.npy" for one, names in primary.items() for name in names]
     inputs = {
         "code": code_digest("lib.anomaly_maps.localization_metrics", "lib.datasets.images"),

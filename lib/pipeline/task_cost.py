@@ -30,24 +30,24 @@ def training_cost(run: Run, n_good: int, sharing: int) -> dict[str, float]:
 
 
 def patchcore_cost(run: Run) -> dict[str, float]:
-    """Return seconds and bytes of one patch memory: its coreset, and its scale on held-out images."""
+    """Return seconds and bytes of one PatchCore: its coreset, and its scale on held-out images."""
     seconds = coreset_seconds(run.study) + HELD_OUT * compared_seconds(run.study)
     return {"seconds": seconds, "memory": PROCESS + 0.5e9}
 
 
 def coreset_seconds(study: Study) -> float:
-    """Return the seconds in which a patch memory is chosen, on one core."""
-    return 2 * POOL * PROJECTED * study.memory_patches / MEMORY_BOUND
+    """Return the seconds in which a PatchCore is chosen, on one core."""
+    return 2 * POOL * PROJECTED * study.coreset_size / MEMORY_BOUND
 
 
 def compared_seconds(study: Study) -> float:
     """Return the seconds in which the patches of one image are compared with a memory, on one core."""
-    return 2 * grid(study.patch_size) ** 2 * N_CHANNELS * study.memory_patches / ARITHMETIC
+    return 2 * grid(study.patch_size) ** 2 * N_CHANNELS * study.coreset_size / ARITHMETIC
 
 
-def map_cost(run: Run, images: int, reading: MapMethod) -> dict[str, float]:
+def map_cost(run: Run, images: int, map_method: MapMethod) -> dict[str, float]:
     """Return seconds and bytes of the maps of one split."""
-    each = compared_seconds(run.study) if reading == "patch_memory" else 0.3 * _training_image(run)
+    each = compared_seconds(run.study) if map_method == "patchcore" else 0.3 * _training_image(run)
     return {"seconds": images * each, "memory": PROCESS + 0.5e9}
 
 

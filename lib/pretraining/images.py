@@ -43,21 +43,21 @@ class PretrainSettings:
 
     def __post_init__(self) -> None:
         least = ("recipes", "steps", "batch", "drawn_side", "pool", "fresh", "checkpoint_every")
-        faults = [
+        issues = [
             f"{name} must be at least 1, got {getattr(self, name)}"
             for name in least
             if getattr(self, name) < 1
         ]
         if self.fresh > self.pool:
-            faults.append(f"fresh={self.fresh} is more than pool={self.pool}")
+            issues.append(f"fresh={self.fresh} is more than pool={self.pool}")
         if self.located and not self.defects:
-            faults.append("located=True needs defects=True")
+            issues.append("located=True needs defects=True")
         if any(side % (2 * CELL) for _, side in self.sides):
-            faults.append(f"sides must be multiples of {2 * CELL}, got {self.sides}")
+            issues.append(f"sides must be multiples of {2 * CELL}, got {self.sides}")
         if not self.sides or self.sides[0][0] != 0:
-            faults.append(f"sides must begin at share 0, got {self.sides}")
-        if faults:
-            raise ValueError("; ".join(faults))
+            issues.append(f"sides must begin at share 0, got {self.sides}")
+        if issues:
+            raise ValueError("; ".join(issues))
 
     def side_at(self, step: int) -> int:
         """Side of the pictures at step 0, 1, ..."""

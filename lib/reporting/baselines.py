@@ -38,15 +38,15 @@ TITLES_OF = {
     True: ("Guided", "The map as a guide to the image's own features, pooled over all test folds"),
 }
 OTHER_TABLE = {False: "the table of map-guided features", True: "the table of baselines"}
-METHOD = "both"  # the paper's proposal, which the baselines are to beat
+METHOD = "image_map"  # the paper's proposal, which the baselines are to beat
 _METRICS = ("defect_recall", "false_reject_rate", "weighted_auc", "binary_auc", RECALL_AT_5_FPR)
 _AGAINST = f"AUC (Multiclass) against {FEATURE_NAMES[METHOD]}"
 _MEANINGS = {
     "score": "the map source's image score alone, logistic regression",
     "stats": "maximum, mean, 95th and 99th percentile and area above thresholds of the map alone, the study's network",
-    "both_stats": "the selected columns of image and map and all statistics of the map",
-    "both_all": "all columns of image and map, nothing selected, the study's network",
-    "both_logistic": "all columns of image and map, logistic regression",
+    "image_map_stats": "the selected columns of image and map and all statistics of the map",
+    "image_map_all": "all columns of image and map, nothing selected, the study's network",
+    "image_map_logistic": "all columns of image and map, logistic regression",
     "guided": "ResNet-18's middle stages at the places where the map is highest (settings guided_…), all columns, the "
     "study's network",
     "guided_all": "these with all columns of the image and the map's statistics, the study's network",

@@ -22,7 +22,7 @@ from lib.reporting.style import MAP_COLOURS, NAMES, PALETTE, add_caption, escape
 
 THUMBNAIL, CLOSEUP = 96, 256  # pixels
 OUTLINE = (86, 180, 233)  # of the true defect: sky blue, which the map's colours lack
-HATCHES = {"image": "", "map": "..", "both": "//"}
+HATCHES = {"image": "", "map": "..", "image_map": "//"}
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from lib.reporting.style import MARKERS, NAMES, PALETTE, add_caption, escape_mat
 
 MEASURES = {"weighted_auc": "ROC AUC (weighted, one against the rest)", "defect_recall": "defect recall"}
 AGAINST = "image"
-ORDER = ("both", "map")
+ORDER = ("image_map", "map")
 
 
 def paired_differences(measures: pd.DataFrame, compared: pd.DataFrame, caption: str) -> Figure:

@@ -38,7 +38,7 @@ def recall_bars(recalls: pd.DataFrame, caption: str) -> Figure:
             heights = values.reindex([(name, label) for label in order]).to_numpy()
             axes.bar(
                 np.arange(len(order)) + (place - (len(found) - 1) / 2) * 0.27, heights, 0.27, color=PALETTE[name],
-                hatch=HATCHES[name], edgecolor="0.2" if name != "both" else "0.75", linewidth=0.5, label=name,
+                hatch=HATCHES[name], edgecolor="0.2" if name != "image_map" else "0.75", linewidth=0.5, label=name,
             )  # fmt: skip
         axes.set_xticks(range(len(order)), [escape_mathtext(label, 20) for label in order])
         if crowded:
@@ -161,7 +161,7 @@ def selected_sources(diagnostics: pd.DataFrame, caption: str, by: str = "split")
     the mutual information of the K best columns of either source alone; the line is what a column needed to be chosen.
     """
     rows = diagnostics[diagnostics["task"] == "multiclass"]
-    both = rows[rows["features"] == "both"]
+    both = rows[rows["features"] == "image_map"]
     places = sorted(both[by].unique())
     figure, (left, right) = plt.subplots(1, 2, figsize=(max(8.6, 0.9 * len(places)), 2.9))
     base = np.zeros(len(places))
@@ -185,7 +185,7 @@ def selected_sources(diagnostics: pd.DataFrame, caption: str, by: str = "split")
 
 def describe_selected(diagnostics: pd.DataFrame) -> str:
     """Say how many of the selected columns of image + map come from the map, over the fits given."""
-    both = diagnostics[(diagnostics["features"] == "both") & (diagnostics["task"] == "multiclass")]
+    both = diagnostics[(diagnostics["features"] == "image_map") & (diagnostics["task"] == "multiclass")]
     if both.empty:
         return "Image and map together were not evaluated."
     counts, ks = both["k_map"], both["k"]
@@ -220,12 +220,12 @@ def _information(axes: Axes, rows: pd.DataFrame, by: str, places: Sequence[objec
             )  # fmt: skip
             box["boxes"][0].set(facecolor=PALETTE[source], hatch=HATCHES[source], linewidth=0.5)
     for place, name in enumerate(places):
-        chosen = values[("both", "image", name)] + values[("both", "map", name)]
+        chosen = values[("image_map", "image", name)] + values[("image_map", "map", name)]
         if chosen:
             label = "least of the chosen" if place == 0 else ""
             axes.hlines(min(chosen), place - 0.42, place + 0.42, color="0.1", lw=1.2, ls="--", label=label)
     axes.set_ylim(bottom=0)
-    if any(values[("both", source, name)] for source in ("image", "map") for name in places):
+    if any(values[("image_map", source, name)] for source in ("image", "map") for name in places):
         axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
 
 

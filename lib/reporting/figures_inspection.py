@@ -52,16 +52,16 @@ def count_decisions(table: pd.DataFrame) -> str:
 def describe_expected_performance(threshold: Threshold, prevalence: float) -> list[str]:
     """Say what the threshold promises to new products like the labelled ones, and on what evidence."""
     t = threshold
-    evidence = f"{t.n_defects} defective and {t.n_good} good labelled images"
+    results = f"{t.n_defects} defective and {t.n_good} good labelled images"
     if t.n_units < t.n_defects:
-        evidence += f" (the defective ones of {t.n_units} objects)"
+        results += f" (the defective ones of {t.n_units} objects)"
     found = [
         f"Expected of new products of this kind at the threshold {t.value:.4g}: defect recall {t.recall:.1%} "
         f"({t.recall_low:.1%}–{t.recall_high:.1%}), so {1e6 * prevalence * (1 - t.recall):,.0f} escapes "
         f"({1e6 * prevalence * (1 - t.recall_high):,.0f}–{1e6 * prevalence * (1 - t.recall_low):,.0f}) per million "
         f"products of which {prevalence:.2%} are defective; false rejects {t.false_rejects:.1%} "
         f"({t.false_rejects_low:.1%}–{t.false_rejects_high:.1%}), if whoever looks decides as the threshold would.",
-        f"Evidence: {evidence}, each scored by models that had not seen it. 95 % intervals: {t.how}. The models of the "
+        f"Evidence: {results}, each scored by models that had not seen it. 95 % intervals: {t.how}. The models of the "
         "folds stand for the one that judges here, which learned from more images.",
     ]
     if not t.promised:
@@ -89,15 +89,15 @@ def describe_model(run: Run, line: ProductionModel) -> str:
     )
     spoken = SPOKEN.get(line.features, line.features)
     return (
-        f"Judged from {spoken} ({line.features}; {line.why}), fitted on all {len(line.evidence.scores)} labelled "
+        f"Judged from {spoken} ({line.features}; {line.why}), fitted on all {len(line.results.scores)} labelled "
         f"images.{drawn}"
     )
 
 
-def labelled_verdicts(evidence: Evidence, threshold: Threshold) -> pd.DataFrame:
+def labelled_verdicts(results: Evidence, threshold: Threshold) -> pd.DataFrame:
     """Return the shares of good and of defective labelled images, scored out of fold, that get each verdict."""
-    verdicts, _ = decide(evidence.scores, threshold, [()] * len(evidence.scores))
-    truth = np.where(evidence.defective, "defective", "good")
+    verdicts, _ = decide(results.scores, threshold, [()] * len(results.scores))
+    truth = np.where(results.defective, "defective", "good")
     shares = pd.crosstab(truth, np.array(verdicts), normalize="index")
     return shares.reindex(index=["good", "defective"], columns=[PASS, REVIEW, REJECT], fill_value=0.0)
 
@@ -184,9 +184,9 @@ def first_to_see(run: Run, folder: Folder, table: pd.DataFrame, caption: str) ->
 
 def drift(line: ProductionModel, table: pd.DataFrame, threshold: Threshold, caption: str) -> Figure:
     """Draw how scores and distances of new pictures are spread, over those of the labelled ones."""
-    fresh, evidence = new_pictures(table), line.evidence
+    fresh, results = new_pictures(table), line.results
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3))
-    good, bad = evidence.scores[~evidence.defective], evidence.scores[evidence.defective]
+    good, bad = results.scores[~results.defective], results.scores[results.defective]
     curves: Sequence[tuple[np.ndarray, str, str, str]] = (
         (good, "labelled good, out of fold", "0.55", "-"),
         (bad, "labelled defective, out of fold", OUTLINE, "--"),

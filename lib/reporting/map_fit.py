@@ -30,7 +30,7 @@ from lib.reporting.cells import (
 )
 from lib.reporting.table import Table, display_frame
 
-AS_WRITTEN, CROSS_FITTED = "as_written", "cross_fitted"
+AS_WRITTEN, CROSS_FITTED = "in_sample", "cross_fitted"
 READINGS = {AS_WRITTEN: "as written", CROSS_FITTED: "cross-fitted"}
 _METRICS = ("weighted_auc", "binary_auc", "defect_recall", "false_reject_rate", RECALL_AT_5_FPR)
 _READING = "Maps of training images"
@@ -60,19 +60,19 @@ def side_by_side(main: pd.DataFrame, other: pd.DataFrame, map_fit: str) -> pd.Da
 
 
 def map_fit_table(
-    readings: pd.DataFrame, good: Good, context: str = "", binary: str = "collapsed"
+    map_methods: pd.DataFrame, good: Good, context: str = "", binary: str = "collapsed"
 ) -> Table | None:
     """Return both readings of every feature set that uses the map, with false rejects; None where there is no check.
 
-    `readings` is `side_by_side`. Raises `ValueError` for predictions that cannot be counted.
+    `map_methods` is `side_by_side`. Raises `ValueError` for predictions that cannot be counted.
     """
-    if readings.empty:
+    if map_methods.empty:
         return None
     found = []
-    for reading, rows in readings.groupby("map_fit", sort=False):
+    for map_method, rows in map_methods.groupby("map_fit", sort=False):
         for cell in read_cells(rows, good, binary, POOLED, _METRICS, None):
             found += [
-                (cell.dataset, cell.scheme, name, str(reading), cell)
+                (cell.dataset, cell.scheme, name, str(map_method), cell)
                 for name in FEATURE_NAMES
                 if name in set(rows["features"])
             ]
@@ -80,9 +80,9 @@ def map_fit_table(
     found.sort(key=lambda row: (row[0], row[1], order.index(row[2]), row[3]))
     lines: list[dict[Any, Any]] = []
     ends: dict[Any, list[tuple[float, float]]] = {}
-    for dataset, scheme, name, reading, cell in found:
+    for dataset, scheme, name, map_method, cell in found:
         line: dict[Any, Any] = {("Dataset", ""): dataset, ("Folds", ""): scheme}
-        line |= {("Features", ""): FEATURE_NAMES[name], (_READING, ""): READINGS.get(reading, "none used")}
+        line |= {("Features", ""): FEATURE_NAMES[name], (_READING, ""): READINGS.get(map_method, "none used")}
         for metric in _METRICS:
             column = (binary_title(metric), "")
             line[column] = cell.value(name, metric, ALL)
@@ -123,20 +123,21 @@ ByPlace = Mapping[tuple[str, str, str], MapFitGap]
 
 
 def excess_rejects(
-    readings: pd.DataFrame, good: Good, *, seed: int, binary: str = "collapsed", n: int = 2000
+    map_methods: pd.DataFrame, good: Good, *, seed: int, binary: str = "collapsed", n: int = 2000
 ) -> dict[tuple[str, str, str], MapFitGap]:
     """Return what the as-written reading rejects in excess, by (dataset, scheme, features).
 
     Pooled over the test folds; the interval is a 95 % bootstrap, clustered by group where groups are known.
     """
     found = {}
-    mapped = readings[readings["map_fit"] != ""]
+    mapped = map_methods[map_methods["map_fit"] != ""]
     for (dataset, scheme, features), rows in mapped.groupby(["dataset", "scheme", "features"], sort=False):
         pair = binary_predictions(rows, binary).assign(features=lambda t: t["map_fit"])
         name = good_class(good, str(dataset))
         rejects = bootstrap_difference(pair, "false_reject_rate", AS_WRITTEN, CROSS_FITTED, name, seed, n)
         written, fitted = (
-            binary_auc(pair[pair["features"] == reading], name) for reading in (AS_WRITTEN, CROSS_FITTED)
+            binary_auc(pair[pair["features"] == map_method], name)
+            for map_method in (AS_WRITTEN, CROSS_FITTED)
         )
         found[str(dataset), str(scheme), str(features)] = MapFitGap(rejects, written - fitted)
     return found
@@ -153,7 +154,7 @@ def choose_map_fit(excess: ByPlace, dataset: str, scheme: str, map_fit: str) -> 
 
 
 def primary_predictions(
-    main: pd.DataFrame, readings: pd.DataFrame, excess: ByPlace, map_fit: str
+    main: pd.DataFrame, map_methods: pd.DataFrame, excess: ByPlace, map_fit: str
 ) -> pd.DataFrame:
     """Return the predictions at keep 1 that conclusions rest on: per data set and scheme, the believed reading.
 
@@ -161,9 +162,9 @@ def primary_predictions(
     """
     parts: Sequence[pd.DataFrame] = []
     for (dataset, scheme), rows in main[main["keep"] == 1.0].groupby(["dataset", "scheme"], sort=False):
-        reading = choose_map_fit(excess, str(dataset), str(scheme), map_fit)
-        if reading != map_fit:
-            rows = readings[(readings["dataset"] == dataset) & (readings["scheme"] == scheme)]
-            rows = rows[rows["map_fit"].isin(["", reading])].drop(columns="map_fit")
+        map_method = choose_map_fit(excess, str(dataset), str(scheme), map_fit)
+        if map_method != map_fit:
+            rows = map_methods[(map_methods["dataset"] == dataset) & (map_methods["scheme"] == scheme)]
+            rows = rows[rows["map_fit"].isin(["", map_method])].drop(columns="map_fit")
         parts = [*parts, rows]
     return pd.concat(parts, ignore_index=True)

@@ -83,7 +83,7 @@ def source_table(
     whole = whole[(whole["dataset"] + "/" + whole["scheme"]).isin(places)]
     lines: list[dict[Any, Any]] = []
     ends: dict[Any, list[tuple[float, float]]] = {}
-    for maker, part in ((study.reading, whole), (study.other_source, other)):
+    for maker, part in ((study.map_method, whole), (study.alternative_map_source, other)):
         for cell in read_cells(part, good, study.binary, POOLED, METRICS, None):
             for name in FEATURE_NAMES:
                 if pd.isna(cell.value(name, "defect_recall", ALL)):
@@ -110,7 +110,7 @@ def source_table(
         numbers, display_frame(numbers, formats | {("Dataset", ""): display_name}), ends, ".1%"
     )
     notes = (
-        "The same folds, features and classifiers with each source's maps; patch memories are always cross-fitted.",
+        "The same folds, features and classifiers with each source's maps; PatchCore models are always cross-fitted.",
         IN_BRACKETS,
         *synthetic_notes(list(dict.fromkeys(numbers[("Dataset", "")]))),
     )
@@ -118,11 +118,11 @@ def source_table(
     return Table("Map source", title, context, frame, numbers, notes, headers=4)
 
 
-def map_tables(evidence: StudyResults, runs: Sequence[Run], context: str = "") -> Mapping[str, Table | None]:
+def map_tables(results: StudyResults, runs: Sequence[Run], context: str = "") -> Mapping[str, Table | None]:
     """Return the tables of the maps themselves and of the classifiers that use them, by file name."""
-    good, main = evidence.good, evidence.mine
+    good, main = results.good, results.mine
     return {
-        "map-fit": map_fit_table(evidence.readings, good, context, evidence.study.binary),
+        "map-fit": map_fit_table(results.map_methods, good, context, results.study.binary),
         "map-quality": quality_table(runs, context),
-        "map-source": source_table(main, evidence.sources, runs, good, context),
+        "map-source": source_table(main, results.sources, runs, good, context),
     }

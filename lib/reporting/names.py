@@ -7,45 +7,45 @@ from lib.config import MapMethod, Study
 FEATURE_NAMES = {
     "image": "Image",
     "map": "Anom. map",
-    "both": "Image + Anom. map",
+    "image_map": "Image + Anom. map",
     "score": "Anomaly score alone, logistic",
     "stats": "Map statistics alone",
-    "both_stats": "Image + Anom. map + map statistics",
-    "both_all": "Image + Anom. map, no selection",
-    "both_logistic": "Image + Anom. map, no selection, logistic",
-    "both_sources": "Image + both map sources",
+    "image_map_stats": "Image + Anom. map + map statistics",
+    "image_map_all": "Image + Anom. map, no selection",
+    "image_map_logistic": "Image + Anom. map, no selection, logistic",
+    "image_two_maps": "Image + both map sources",
     "guided": "Image where the map points",
     "guided_all": "Image + map statistics + image where the map points",
     "guided_logistic": "Image + map statistics + image where the map points, logistic",
-    "both_guides": "The same with both map sources, logistic",
+    "guided_two_maps": "The same with both map sources, logistic",
 }
 SPOKEN = {
     "image": "the image",
     "map": "the anomaly map",
-    "both": "image and map together",
+    "image_map": "image and map together",
     "score": "the anomaly score alone",
     "stats": "the map's statistics alone",
-    "both_stats": "image and map with the map's statistics",
-    "both_all": "image and map without selection",
-    "both_logistic": "logistic regression on all columns of image and map",
-    "both_sources": "the image and the maps of both sources",
+    "image_map_stats": "image and map with the map's statistics",
+    "image_map_all": "image and map without selection",
+    "image_map_logistic": "logistic regression on all columns of image and map",
+    "image_two_maps": "the image and the maps of both sources",
     "guided": "the image where the map points",
     "guided_all": "the image, the map's statistics and the image where the map points",
     "guided_logistic": "logistic regression on the image, the map's statistics and the image where the map points",
-    "both_guides": "logistic regression on the image, both maps' statistics and the image where each of them points",
+    "guided_two_maps": "logistic regression on the image, both maps' statistics and the image where each points",
 }
 MAKERS: dict[MapMethod, str] = {
-    "as_written": "DRAEM",
+    "in_sample": "DRAEM",
     "cross_fitted": "DRAEM, cross-fitted",
-    "patch_memory": "patch memory",
+    "patchcore": "PatchCore",
 }
 
 
 def maps_of(study: Study) -> str:
     """Say in a caption's words how the maps are made that the results rest on."""
-    if study.reading == "patch_memory":
+    if study.map_method == "patchcore":
         return (
-            f"maps: patch memory of {study.memory_patches} patches at {study.patch_size} px, cross-fitted, "
+            f"maps: PatchCore of {study.coreset_size} patches at {study.patch_size} px, cross-fitted, "
             f"shown at {study.image_size} px"
         )
     length = f"{study.draem_epochs} epochs" if study.draem_epochs else f"{study.draem_steps} steps"

@@ -26,17 +26,17 @@ from PIL.PngImagePlugin import PngInfo
 from lib.artifacts import atomic
 
 # After Okabe and Ito: told apart by colour-blind readers, and in grey by lightness, dash, marker and hatch.
-PALETTE = {"image": "#0072B2", "map": "#E69F00", "both": "#00473A"}
+PALETTE = {"image": "#0072B2", "map": "#E69F00", "image_map": "#00473A"}
 LINES = PALETTE | {
     "guided_logistic": "#CC79A7"
 }  # where a fourth feature set goes beside the paper's, at every level
-DASHES = {"image": (4, 1.5), "map": (1, 1), "both": "", "guided_logistic": (6, 1, 1, 1)}
-MARKERS = {"image": "s", "map": "o", "both": "D", "guided_logistic": "^"}
-HATCHES = {"image": "", "map": "..", "both": "//"}
+DASHES = {"image": (4, 1.5), "map": (1, 1), "image_map": "", "guided_logistic": (6, 1, 1, 1)}
+MARKERS = {"image": "s", "map": "o", "image_map": "D", "guided_logistic": "^"}
+HATCHES = {"image": "", "map": "..", "image_map": "//"}
 NAMES = {
     "image": "image",
     "map": "anomaly map",
-    "both": "image + anomaly map",
+    "image_map": "image + anomaly map",
     "guided_logistic": "image where the map points, logistic",
 }
 MAP_COLOURS = "inferno"

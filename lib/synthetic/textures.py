@@ -171,7 +171,7 @@ def _texture_files(root: Path) -> list[Path]:
 def _read(files: Sequence[Path], side: int, root: Path) -> Tensor:
     """The files as RGB, cropped to the centred square and resized, uint8 (len(files), 3, side, side)."""
     images = np.empty((len(files), side, side, 3), np.uint8)
-    faults = []
+    issues = []
     for image, file in zip(images, files, strict=True):
         try:
             with Image.open(file) as picture:
@@ -180,8 +180,8 @@ def _read(files: Sequence[Path], side: int, root: Path) -> Tensor:
                 )
         except (*DECODER_ERRORS, Image.DecompressionBombError) as error:
             what = "not an image" if isinstance(error, Image.UnidentifiedImageError) else str(error)
-            fault = f"texture that cannot be read ({what})"
-            faults.append(Issue(file.relative_to(root).as_posix(), fault, "restore or remove it"))
-    if faults:
-        raise DatasetError(faults, str(root))
+            issue = f"texture that cannot be read ({what})"
+            issues.append(Issue(file.relative_to(root).as_posix(), issue, "restore or remove it"))
+    if issues:
+        raise DatasetError(issues, str(root))
     return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()

@@ -108,7 +108,7 @@ def test_wrong_inputs_are_named(study):
 def test_unseen_told_from_seen_compares_good_images_within_each_split():
     rows = [
         (fit, split, label, tested, score)
-        for fit, cleaner in (("as_written", 0.2), ("cross_fitted", 0.0))
+        for fit, cleaner in (("in_sample", 0.2), ("cross_fitted", 0.0))
         for split, level in (
             ("grouped-1", 0.0),
             ("grouped-0", 0.5),
@@ -123,11 +123,11 @@ def test_unseen_told_from_seen_compares_good_images_within_each_split():
     table = pd.DataFrame(rows, columns=["reading", "split", "label", "tested", "score"])
     told = train_test_auroc(table, "good")
     assert told.index.tolist() == ["grouped-1", "grouped-0"]
-    assert told.columns.tolist() == ["as_written", "cross_fitted"]
-    assert (told["as_written"] == 1).all()
+    assert told.columns.tolist() == ["in_sample", "cross_fitted"]
+    assert (told["in_sample"] == 1).all()
     assert (told["cross_fitted"] == 0.5).all()
     cleaner_tests = table.assign(score=-table["score"])
-    assert (train_test_auroc(cleaner_tests, "good")["as_written"] == 0).all()
+    assert (train_test_auroc(cleaner_tests, "good")["in_sample"] == 0).all()
     without = table[~(table["tested"] & (table["split"] == "grouped-1"))]
     assert train_test_auroc(without, "good").loc["grouped-1"].isna().all()
 

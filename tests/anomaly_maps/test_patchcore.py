@@ -1,4 +1,4 @@
-"""The patch memory: its coreset covers, its distances are exact, its scale means what it says, it survives a file."""
+"""The PatchCore: its coreset covers, its distances are exact, its scale means what it says, it survives a file."""
 
 import numpy as np
 import pytest
@@ -92,7 +92,7 @@ def test_the_same_input_gives_the_same_file_and_the_file_the_same_maps(tmp_path)
     back = PatchCore.load(tmp_path / "a")
     np.testing.assert_array_equal(back.maps(seen[:3]), memory(seen).maps(seen[:3]))
     (tmp_path / "a").write_bytes(b"no memory")
-    with pytest.raises(ValueError, match="not a patch memory"):
+    with pytest.raises(ValueError, match="not a PatchCore"):
         PatchCore.load(tmp_path / "a")
     with pytest.raises(FileNotFoundError, match="fit it first"):
         PatchCore.load(tmp_path / "c")

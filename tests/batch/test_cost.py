@@ -21,7 +21,7 @@ def test_cross_fitting_costs_one_training_per_fold_and_the_check_one_more():
     def training(**settings):
         return estimate(Study.of("quick", settings), SIZE, SPEED)
 
-    written, fitted, both = training(), training(map_fit="cross_fitted"), training(map_fit_check=True)
+    written, fitted, both = training(), training(map_fit="cross_fitted"), training(compare_map_fit=True)
     name = "01_draem_training"
     assert fitted[name] == written[name]
     assert abs((both[name] - written[name]) - 3 * 250 * 8 * 0.01) < 1e-9
@@ -29,7 +29,7 @@ def test_cross_fitting_costs_one_training_per_fold_and_the_check_one_more():
     assert all(both[n] > written[n] for n in ("02_anomaly_maps", "03_features", "04_classification"))
     assert both["05_imbalance_study"] == written["05_imbalance_study"]
     leaking = Size(600, 200, 6, 6)  # stratified folds with maps too: the check leaves them out
-    more = estimate(Study.of("quick", {"map_fit_check": True}), leaking, SPEED)[name]
+    more = estimate(Study.of("quick", {"compare_map_fit": True}), leaking, SPEED)[name]
     assert abs(more - estimate(Study.of("quick"), leaking, SPEED)[name] - 3 * 250 * 8 * 0.01) < 1e-9
 
 
@@ -58,7 +58,7 @@ def test_disk_counts_maps_per_split():
     study = Study.of("quick")
     more = disk_bytes(study, Size(600, 200, 3, 4)) - disk_bytes(study, SIZE)
     assert more > 600 * 64 * 64 * 2
-    checked = disk_bytes(Study.of("quick", {"map_fit_check": True}), SIZE) - disk_bytes(study, SIZE)
+    checked = disk_bytes(Study.of("quick", {"compare_map_fit": True}), SIZE) - disk_bytes(study, SIZE)
     assert checked > 3 * 600 * 64 * 64 * 2
 
 

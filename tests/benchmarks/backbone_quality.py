@@ -90,7 +90,7 @@ def main() -> None:
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         for dataset, data in named.items():
-            settings = {"folds": 5, "standin_scale": arguments.standin_scale, "leak_check": "all"}
+            settings = {"folds": 5, "synthetic_scale": arguments.synthetic_scale, "leak_check": "all"}
             run = open_run(dataset, "quick", data, folder, settings)
             for side, weights in itertools.product(arguments.side, arguments.weights):
                 backbone = load_backbone(weights)

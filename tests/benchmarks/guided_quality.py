@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.guided_quality --data DIR [--weights FILE] [--side 224 448] [--resize squash pad]
 
-Maps by patch memories (cross-fitted), primary folds, all defects, nothing selected. "All" is image, map statistics and
+Maps by PatchCore models (cross-fitted), primary folds, all defects, nothing selected. "All" is image, map statistics and
 pooled features. For every outer fold each option is also scored out of fold on the training images, by inner folds; the
 row "chosen on training folds" takes in every fold the option that is best there.
 Writes outputs/benchmarks/guided.csv and prints it; artefacts are kept below --output, and used again.
@@ -109,7 +109,7 @@ def rows_of(run: Run, ways: list[str]) -> list[dict[str, object]]:
     primary = splits(run, with_maps=True)[0].rsplit("-", 1)[0]
     names = [name for name in splits(run, with_maps=True) if name.startswith(primary)]
     about = {"dataset": run.name, "folds": primary, "side": run.study.patch_size, "resize": run.study.resize}
-    about["map AUROC"] = float(map_quality(run).loc[(run.study.reading, "overall"), "image_auroc"])
+    about["map AUROC"] = float(map_quality(run).loc[(run.study.map_method, "overall"), "image_auroc"])
     tested: dict[str, dict[str, pd.DataFrame]] = {}
     inside: dict[str, dict[str, float]] = {}
     rows = []
@@ -148,7 +148,7 @@ def main() -> None:
     for side in options.side:
         for resize in options.resize:
             settings = {
-                "folds": options.folds, "map_source": "patch_memory", "patch_size": side, "resize": resize,
+                "folds": options.folds, "map_source": "patchcore", "patch_size": side, "resize": resize,
                 "feature_size": 224, "weights": options.weights, "offline": True, "leak_check": "none", "threads": 2,
             }  # fmt: skip
             data = str(Path(options.data).resolve()) if options.data else ""

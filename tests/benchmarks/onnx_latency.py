@@ -38,14 +38,14 @@ from .test_draem_benchmarks import OUTPUT, machine
 
 WIDTHS = {"image": 512, "map": 512, "stats": 9}
 CHAINS = {  # map source, columns, sides, widths of DRAEM, models, patches kept
-    "patch memory 96 px, image + statistics + guided": (
+    "PatchCore 96 px, image + statistics + guided": (
         "memory",
         ("image", "stats", "guided"),
         Sides(64, 96, 96),
     ),
     "DRAEM 64 px (quick), image + map": ("draem", ("image", "map"), Sides(64, 96, 96)),
     "DRAEM 128 px (standard, CPU), image + map": ("draem", ("image", "map"), Sides(128, 224, 224)),
-    "patch memory 224 px, image + statistics + guided": (
+    "PatchCore 224 px, image + statistics + guided": (
         "memory",
         ("image", "stats", "guided"),
         Sides(256, 224, 224),
@@ -135,7 +135,7 @@ def measured(
     return rows
 
 
-def reading() -> dict[str, float]:
+def map_method() -> dict[str, float]:
     """Return milliseconds to decode a picture and resize it to 64 and 96 px, by what it is."""
     rng, found = np.random.default_rng(0), {}
     for what, (height, width), kind in (
@@ -170,7 +170,7 @@ def main() -> None:
     table.to_csv(OUTPUT / "onnx-latency.csv", index=False)
     lines = [table.columns, ["---"] * table.shape[1], *table.astype(str).to_numpy()]
     text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
-    told = ", ".join(f"{what} {milliseconds} ms" for what, milliseconds in reading().items())
+    told = ", ".join(f"{what} {milliseconds} ms" for what, milliseconds in map_method().items())
     about = f"{machine()}, onnxruntime {onnxruntime.__version__}; decoding and resizing: {told}"
     (OUTPUT / "onnx-latency.md").write_text(f"{about}\n\n{text}", encoding="utf-8")
     print(f"{about}\n{table.to_string(index=False)}")

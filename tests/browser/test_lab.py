@@ -135,7 +135,7 @@ def test_the_explorers_threshold_moves_the_numbers_as_the_functions_do(lab, page
     run = open_run("deco_cap", "smoke", "", str(output), WEIGHTS)
     found = pd.read_parquet(run.store.path("predictions/classification.parquet"))
     images = scored_images(found, "good")
-    both = images[images["features"] == "both"]
+    both = images[images["features"] == "image_map"]
     assert page.locator(".jp-RenderedImage img").count() == 1, "the figure that a saved copy keeps, once"
     before = numbers(page)
     assert before == str(count(verdicts(both, "good", None)))

@@ -129,15 +129,15 @@ def test_axe_finds_nothing_grave(studies, browser, scheme):
     from axe_playwright_python.sync_playwright import Axe
 
     context = browser.new_context(bypass_csp=True, offline=True, color_scheme=scheme)
-    page, faults = context.new_page(), []
+    page, issues = context.new_page(), []
     for path in pages_of(studies["own"]):
         page.goto(path.as_uri())
         page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true })")
         found = Axe().run(page).response["violations"]
-        faults += [
-            f"{path.name}: {fault['id']} ({fault['impact']}): {fault['nodes'][0]['html'][:200]}"
-            for fault in found
-            if fault["impact"] in GRAVE
+        issues += [
+            f"{path.name}: {issue['id']} ({issue['impact']}): {issue['nodes'][0]['html'][:200]}"
+            for issue in found
+            if issue["impact"] in GRAVE
         ]
     context.close()
-    assert not faults, "\n".join(faults)
+    assert not issues, "\n".join(issues)

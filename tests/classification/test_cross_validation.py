@@ -66,13 +66,15 @@ def test_one_row_per_test_image_feature_set_and_task() -> None:
         "row", "features", "task", "keep", "label", "predicted", "p:good", "p:big", "p:stripe", "p:defective",
     ]  # fmt: skip
     cells = table.groupby(["features", "task"])["row"].apply(list)
-    assert set(cells.index) == {(f, t) for f in ("image", "map", "both") for t in ("multiclass", "binary")}
+    assert set(cells.index) == {
+        (f, t) for f in ("image", "map", "image_map") for t in ("multiclass", "binary")
+    }
     assert all(rows == np.flatnonzero(~train).tolist() for rows in cells)
     assert (table["keep"] == 0.5).all()
-    rows = multiclass(result, "both")
+    rows = multiclass(result, "image_map")
     assert (rows["label"] == labels[~train]).all()
-    np.testing.assert_allclose(probabilities(result, "both").sum(axis=1), 1, atol=1e-9)
-    assert (rows["predicted"] == np.array(CLASSES)[probabilities(result, "both").argmax(axis=1)]).all()
+    np.testing.assert_allclose(probabilities(result, "image_map").sum(axis=1), 1, atol=1e-9)
+    assert (rows["predicted"] == np.array(CLASSES)[probabilities(result, "image_map").argmax(axis=1)]).all()
     assert rows["p:defective"].isna().all()
 
 
@@ -110,16 +112,16 @@ def test_the_sets_see_what_their_names_say() -> None:
     result = fold(images, maps, labels, train)
     accuracy = {
         name: (multiclass(result, name)["predicted"] == labels[~train]).mean()
-        for name in ("image", "map", "both")
+        for name in ("image", "map", "image_map")
     }
-    assert accuracy["both"] > accuracy["image"] + 0.05
-    assert accuracy["both"] > accuracy["map"] + 0.05
-    for one, other in (("image", "map"), ("image", "both"), ("map", "both")):
+    assert accuracy["image_map"] > accuracy["image"] + 0.05
+    assert accuracy["image_map"] > accuracy["map"] + 0.05
+    for one, other in (("image", "map"), ("image", "image_map"), ("map", "image_map")):
         assert np.abs(probabilities(result, one) - probabilities(result, other)).max() > 0.05
     chosen = result.selected["multiclass"]
     assert set(range(4)) <= set(chosen["image"]) <= set(range(D))
     assert set(range(D + 5, D + 9)) <= set(chosen["map"]) <= set(range(D, 2 * D))
-    assert set(range(4)) | set(range(D + 5, D + 9)) <= set(chosen["both"])
+    assert set(range(4)) | set(range(D + 5, D + 9)) <= set(chosen["image_map"])
     alone = fold(images, np.zeros_like(maps), labels, train)
     np.testing.assert_allclose(probabilities(alone, "image"), probabilities(result, "image"), atol=1e-6)
 
@@ -131,7 +133,11 @@ def test_columns_are_the_best_of_the_thinned_training_rows() -> None:
     scores = estimate_mutual_information(np.hstack([images, maps])[fitted], labels[fitted], seed=SEED)
     k = int(fitted.sum() ** 0.5)
     assert k < int(train.sum() ** 0.5)
-    for name, offered in (("image", np.arange(D)), ("map", np.arange(D, 2 * D)), ("both", np.arange(2 * D))):
+    for name, offered in (
+        ("image", np.arange(D)),
+        ("map", np.arange(D, 2 * D)),
+        ("image_map", np.arange(2 * D)),
+    ):
         best = offered[np.argsort(-scores[offered], kind="stable")[:k]]
         assert result.selected["multiclass"][name] == sorted(best.tolist())
     diagnostics = result.diagnostics.set_index("features")
@@ -139,12 +145,12 @@ def test_columns_are_the_best_of_the_thinned_training_rows() -> None:
     assert (diagnostics["k"] == k).all()
     assert (diagnostics["k_image"] + diagnostics["k_map"] == k).all()
     assert diagnostics.loc["map", "k_image"] == diagnostics.loc["image", "k_map"] == 0
-    assert 0 < diagnostics.loc["both", "k_map"] < k
-    chosen = np.array(result.selected["multiclass"]["both"])
+    assert 0 < diagnostics.loc["image_map", "k_map"] < k
+    chosen = np.array(result.selected["multiclass"]["image_map"])
     for source, of in (("image", chosen[chosen < D]), ("map", chosen[chosen >= D])):
-        told = diagnostics.loc["both", f"mi_{source}"]
+        told = diagnostics.loc["image_map", f"mi_{source}"]
         np.testing.assert_allclose(told, np.sort(scores[of])[::-1], atol=1e-6)
-        assert len(told) == diagnostics.loc["both", f"k_{source}"]
+        assert len(told) == diagnostics.loc["image_map", f"k_{source}"]
     assert diagnostics.loc["image", "mi_map"] == diagnostics.loc["map", "mi_image"] == []
 
 
@@ -215,23 +221,27 @@ def test_baselines_use_the_columns_that_their_names_say() -> None:
     guided = set(range(3 * D + 4, 3 * D + 10))
     assert used["guided"] == guided
     assert used["guided_all"] == set(range(D)) | stats | guided
-    assert used["both_sources"] <= both | set(range(2 * D + 4, 3 * D + 4))
-    assert used["both_sources"] - both  # the other source's copies share the places of what told most
-    assert used["both_guides"] == used["guided_all"] | set(range(3 * D + 10, 3 * D + 19))
+    assert used["image_two_maps"] <= both | set(range(2 * D + 4, 3 * D + 4))
+    assert used["image_two_maps"] - both  # the other source's copies share the places of what told most
+    assert used["guided_two_maps"] == used["guided_all"] | set(range(3 * D + 10, 3 * D + 19))
     assert used["score"] == {2 * D + 3}
     assert used["stats"] == stats
-    assert used["both_stats"] == used["both"] | stats
-    assert used["both_all"] == used["both_logistic"] == both != used["both"]
+    assert used["image_map_stats"] == used["image_map"] | stats
+    assert used["image_map_all"] == used["image_map_logistic"] == both != used["image_map"]
     diagnostics = result.diagnostics.set_index("features")
     assert diagnostics["k"].to_dict() == {name: len(columns) for name, columns in used.items()}
     assert diagnostics.loc["stats", ["k_image", "k_map"]].tolist() == [0, 0]
-    assert diagnostics.loc["both_all", "mi_image"] == [] != diagnostics.loc["both_stats", "mi_image"]
-    network = fold(images, maps, labels, train, feature_sets=("both_all",), selection="none")
-    np.testing.assert_array_equal(probabilities(network, "both_all"), probabilities(result, "both_all"))
+    assert (
+        diagnostics.loc["image_map_all", "mi_image"] == [] != diagnostics.loc["image_map_stats", "mi_image"]
+    )
+    network = fold(images, maps, labels, train, feature_sets=("image_map_all",), selection="none")
+    np.testing.assert_array_equal(
+        probabilities(network, "image_map_all"), probabilities(result, "image_map_all")
+    )
     line = classifiers.fit_predict(
         np.hstack([images, maps])[train], labels[train], np.hstack([images, maps])[~train], CLASSES, hidden=()
     )
-    np.testing.assert_array_equal(probabilities(result, "both_logistic"), line.probabilities)
+    np.testing.assert_array_equal(probabilities(result, "image_map_logistic"), line.probabilities)
 
 
 def test_baselines_change_nothing_of_the_three_and_need_their_sources() -> None:
@@ -242,7 +252,7 @@ def test_baselines_change_nothing_of_the_three_and_need_their_sources() -> None:
     mine = beside[beside["features"].isin(MAIN)].reset_index(drop=True)
     pd.testing.assert_frame_equal(mine, alone)
     without = fold(images, maps, labels, train, feature_sets=tuple(FEATURE_SETS))
-    assert set(without.predictions["features"]) == {*MAIN, "both_all", "both_logistic"}
+    assert set(without.predictions["features"]) == {*MAIN, "image_map_all", "image_map_logistic"}
 
 
 def test_a_feature_set_given_twice_gives_identical_predictions() -> None:
@@ -276,11 +286,11 @@ def test_labels_without_meaning_give_an_auc_of_one_half() -> None:
     for seed in range(4):
         shuffled = np.random.default_rng(seed).permutation(labels)
         result = fold(images, maps, shuffled, train, mlp=(8,))
-        for name in ("image", "map", "both"):
+        for name in ("image", "map", "image_map"):
             truth = shuffled[~train]
             areas.append(roc_auc_score(truth == "good", multiclass(result, name)["p:good"]))
     assert abs(np.mean(areas) - 0.5) < 0.06
-    honest = multiclass(fold(images, maps, labels, train), "both")
+    honest = multiclass(fold(images, maps, labels, train), "image_map")
     assert roc_auc_score(honest["label"] == "good", honest["p:good"]) > 0.95
 
 

@@ -34,8 +34,8 @@ def root(tmp_path):
 def faults_of(root: Path, **options) -> dict[str, str]:
     with pytest.raises(DatasetError) as caught:
         build_index(root, **options)
-    assert all(fault.way_out for fault in caught.value.faults)
-    return {fault.file: fault.fault for fault in caught.value.faults}
+    assert all(issue.remedy for issue in caught.value.issues)
+    return {issue.file: issue.issue for issue in caught.value.issues}
 
 
 def test_the_index(root, tmp_path):
@@ -234,7 +234,7 @@ def test_group_faults_come_with_the_others_and_are_not_skipped(root):
     (root / "ok" / "b.png").write_bytes(b"")
     with pytest.raises(DatasetError) as caught:
         build_index(root)
-    assert {(fault.file, fault.fault) for fault in caught.value.faults} >= {
+    assert {(issue.file, issue.issue) for issue in caught.value.issues} >= {
         ("ok/b.png", "empty file (0 bytes)"),
         ("ok/b.png", "not listed in groups.csv"),
         ("dent/1.jpg", "not listed in groups.csv"),

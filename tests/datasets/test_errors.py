@@ -6,9 +6,9 @@ from lib.datasets.errors import SHOWN, DatasetError, Issue, as_table, printable
 
 
 def test_every_fault_is_kept_and_the_first_fifty_are_told():
-    faults = [Issue(f"{i}.png", "empty", f"remove {i}") for i in range(SHOWN + 7)]
-    error = DatasetError(faults, "data")
-    assert error.faults == tuple(faults)
+    issues = [Issue(f"{i}.png", "empty", f"remove {i}") for i in range(SHOWN + 7)]
+    error = DatasetError(issues, "data")
+    assert error.issues == tuple(issues)
     lines = str(error).splitlines()
     assert lines[0] == "data: 57 faults"
     assert f"{SHOWN - 1}.png" in lines[-2] and f"remove {SHOWN - 1}" in lines[-2]
@@ -30,7 +30,7 @@ def test_odd_names_cannot_break_the_table():
 def test_survives_the_way_back_from_a_worker_process():
     error = DatasetError([Issue("a", "b", "c")], "data")
     again = pickle.loads(pickle.dumps(error))
-    assert again.faults == error.faults and str(again) == str(error)
+    assert again.issues == error.issues and str(again) == str(error)
 
 
 def test_no_faults_is_a_programming_error():

@@ -17,8 +17,8 @@ def table(tmp_path):
 
 def test_by_path_and_by_unique_file_name(table):
     path = table("note,group,id\nx,A,2.png\ny,B,good/1.png\nz,A,crack/1.png\n")
-    groups, faults = groups_from_file(path, IDS)
-    assert not faults
+    groups, issues = groups_from_file(path, IDS)
+    assert not issues
     assert groups == {"good/1.png": "B", "good/2.png": "A", "crack/1.png": "A"}
 
 
@@ -29,8 +29,8 @@ def test_groups_are_text_even_if_they_look_otherwise(table):
 
 def test_all_faults_of_a_table_at_once(table):
     path = table("id,group\n1.png,A\nnobody.png,A\ngood/1.png,\ngood/2.png,B\ngood/2.png,C\n")
-    faults = {fault.fault for fault in groups_from_file(path, IDS)[1]}
-    assert faults == {
+    issues = {issue.issue for issue in groups_from_file(path, IDS)[1]}
+    assert issues == {
         "id '1.png' fits 2 images",
         "id 'nobody.png' fits no image",
         "id 'good/1.png' has an empty group",
@@ -49,13 +49,13 @@ def test_skipped_images_may_be_listed_but_need_not(table):
 
 @pytest.mark.parametrize("text", ["", "image;group\na;b\n", "id\na\n", 'id,group\n"a,b\n'])
 def test_tables_of_another_form(table, text):
-    groups, (fault,) = groups_from_file(table(text), IDS)
-    assert not groups and "id,group" in fault.way_out
+    groups, (issue,) = groups_from_file(table(text), IDS)
+    assert not groups and "id,group" in issue.remedy
 
 
 def test_a_table_that_is_absent_or_not_text(table, tmp_path):
-    assert "cannot be read" in groups_from_file(tmp_path / "no.csv", IDS)[1][0].fault
-    assert "cannot be read" in groups_from_file(table("id,group\nü,1\n", "latin-1"), IDS)[1][0].fault
+    assert "cannot be read" in groups_from_file(tmp_path / "no.csv", IDS)[1][0].issue
+    assert "cannot be read" in groups_from_file(table("id,group\nü,1\n", "latin-1"), IDS)[1][0].issue
 
 
 def test_regex_with_and_without_a_capture_group():
@@ -65,13 +65,13 @@ def test_regex_with_and_without_a_capture_group():
 
 @pytest.mark.parametrize("pattern", ["^good/.", r"good/\d|crack(x?)", "^(?:good/.)?"])
 def test_images_without_a_match_or_with_an_empty_group_are_faults(pattern):
-    groups, faults = groups_from_regex(pattern, IDS)
-    assert "crack/1.png" in {fault.file for fault in faults} and "crack/1.png" not in groups
+    groups, issues = groups_from_regex(pattern, IDS)
+    assert "crack/1.png" in {issue.file for issue in issues} and "crack/1.png" not in groups
 
 
 def test_a_bad_expression_is_one_fault():
-    (fault,) = groups_from_regex("(", IDS)[1]
-    assert "--group-regex (" in fault.file and "no regular expression" in fault.fault
+    (issue,) = groups_from_regex("(", IDS)[1]
+    assert "--group-regex (" in issue.file and "no regular expression" in issue.issue
 
 
 def test_tiles_start_anew_after_a_gap_of_more_than_150():

@@ -132,9 +132,9 @@ def refusal(path: Path) -> str:
         examine(path)
     with pytest.raises(DatasetError):
         read_rgb(path)
-    (fault,) = caught.value.faults
-    assert fault.file == str(path) and fault.way_out
-    return fault.fault
+    (issue,) = caught.value.issues
+    assert issue.file == str(path) and issue.remedy
+    return issue.issue
 
 
 @pytest.mark.parametrize(
@@ -350,7 +350,7 @@ def test_load_stack_refuses_a_wrong_array_and_names_every_lost_file(folder):
         (root / name).unlink()
     with pytest.raises(DatasetError) as caught:
         load_stack(root, index, 8, "squash", np.zeros((2, 8, 8, 3), np.uint8))
-    assert [Path(fault.file).name for fault in caught.value.faults] == ["b.png", "a.png"]
+    assert [Path(issue.file).name for issue in caught.value.issues] == ["b.png", "a.png"]
 
 
 def test_load_masks_yields_none_without_a_mask(folder):

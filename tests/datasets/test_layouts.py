@@ -28,7 +28,7 @@ def test_class_folders_with_both_kinds_of_mask_names(tmp_path):
             "ground_truth/crack/x_mask.png",
         )
     )
-    assert listing.layout == "class_folders" and not listing.faults and not listing.structural
+    assert listing.layout == "class_folders" and not listing.issues and not listing.structural
     assert listing.entries == [
         Entry("crack/1.JPG", "crack", "ground_truth/crack/1_mask.png"),
         Entry("crack/2.tiff", "crack", "ground_truth/crack/2.png"),
@@ -53,7 +53,7 @@ def test_mask_faults(tmp_path):
             "ground_truth/1.png",
         )
     )
-    assert {(f.file, f.fault.split(" of ")[0].split(" (")[0]) for f in listing.faults} == {
+    assert {(f.file, f.issue.split(" of ")[0].split(" (")[0]) for f in listing.issues} == {
         ("ground_truth/crack/1_mask.png", "second mask"),
         ("ground_truth/crack/2.png", "mask that fits several images"),
         ("ground_truth/dent/1.png", "mask that fits no image"),
@@ -83,7 +83,7 @@ def test_mvtec_pools_train_and_test_and_masks_belong_to_test(tmp_path):
         ("train/crack/000.png", "crack", None),
         ("train/good/000.png", "good", None),
     ]
-    assert [f.file for f in listing.faults] == ["other/1.png", "test/lost.png"]
+    assert [f.file for f in listing.issues] == ["other/1.png", "test/lost.png"]
 
 
 def test_magnetic_tiles(tmp_path):
@@ -105,7 +105,7 @@ def test_magnetic_tiles(tmp_path):
         Entry("MT_Crack/Imgs/exp1_num_3.jpg", "crack", None),
         Entry("MT_Free/Imgs/exp1_num_2.jpg", "free", "MT_Free/Imgs/exp1_num_2.png"),
     ]
-    assert [f.file for f in listing.faults] == [
+    assert [f.file for f in listing.issues] == [
         "MT_Crack/Imgs/exp1_num_4.png",
         "MT_Crack/Imgs/holiday.jpg",
         "MT_Crack/exp1_num_9.jpg",
@@ -114,14 +114,14 @@ def test_magnetic_tiles(tmp_path):
 
 def test_the_named_set_demands_its_layout(tmp_path):
     listing = read_layout(touch(tmp_path, "good/1.png", "crack/1.png"), "magnetic_tile")
-    assert not listing.entries and "MT_<Class>/Imgs" in listing.faults[0].fault
-    assert "no known layout" in listing.structural[0].fault
+    assert not listing.entries and "MT_<Class>/Imgs" in listing.issues[0].issue
+    assert "no known layout" in listing.structural[0].issue
 
 
 def test_a_folder_without_a_layout_is_told_which_there_are(tmp_path):
-    (fault,) = read_layout(touch(tmp_path, "notes/a.txt")).structural
+    (issue,) = read_layout(touch(tmp_path, "notes/a.txt")).structural
     for word in ("folder per class", "MVTec", "MT_<Class>"):
-        assert word in fault.way_out
+        assert word in issue.remedy
 
 
 def test_well_known_clutter_is_silent_and_the_rest_is_noted(tmp_path):
@@ -147,7 +147,7 @@ def test_well_known_clutter_is_silent_and_the_rest_is_noted(tmp_path):
 
 def test_images_in_odd_places_or_formats_are_faults(tmp_path):
     root = touch(tmp_path, "good/1.png", "crack/1.png", "lost.png", "crack/2.WEBP")
-    assert {f.file: f.fault for f in read_layout(root).faults} == {
+    assert {f.file: f.issue for f in read_layout(root).issues} == {
         "lost.png": "image outside a class folder",
         "crack/2.WEBP": ".WEBP images are not read",
     }
@@ -165,13 +165,13 @@ def test_symbolic_links(tmp_path):
     (root / "scratch").symlink_to(tmp_path / "gone")
     listing = read_layout(root)
     assert [e.id for e in listing.entries] == ["crack/1.png", "good/1.png", "good/stays.png"]
-    assert {f.file: f.fault for f in listing.faults} == {
+    assert {f.file: f.issue for f in listing.issues} == {
         "good/broken.png": "broken symbolic link",
         "good/loop.png": "broken symbolic link",
         "good/leaves.png": "symbolic link that leaves the data folder",
         "scratch": "broken symbolic link",
     }
-    assert {f.file: f.fault for f in listing.structural} == {
+    assert {f.file: f.issue for f in listing.structural} == {
         "dent": "symbolic link that leaves the data folder",
         "good/inner": "symbolic link to a folder",
     }
@@ -187,7 +187,7 @@ def test_a_data_folder_that_is_a_link_itself_is_fine(tmp_path):
 def test_a_pipe_is_not_opened(tmp_path):
     root = touch(tmp_path, "good/1.png", "crack/1.png")
     os.mkfifo(root / "good" / "pipe.png")
-    assert {f.file: f.fault for f in read_layout(root).faults} == {"good/pipe.png": "not a regular file"}
+    assert {f.file: f.issue for f in read_layout(root).issues} == {"good/pipe.png": "not a regular file"}
 
 
 def test_names_that_are_no_text_are_faults(tmp_path):
@@ -196,8 +196,8 @@ def test_names_that_are_no_text_are_faults(tmp_path):
         Path(os.fsdecode(os.fsencode(root / "good") + b"/\xff.png")).touch()
     except OSError:
         pytest.skip("this file system takes UTF-8 names only")
-    (fault,) = read_layout(root).faults
-    assert "not valid UTF-8" in fault.fault
+    (issue,) = read_layout(root).issues
+    assert "not valid UTF-8" in issue.issue
 
 
 def test_a_folder_that_cannot_be_read_is_a_fault(tmp_path, monkeypatch):
@@ -210,5 +210,5 @@ def test_a_folder_that_cannot_be_read_is_a_fault(tmp_path, monkeypatch):
         return listed(self)
 
     monkeypatch.setattr(Path, "iterdir", iterdir)
-    (fault,) = read_layout(root).structural
-    assert fault.file == "crack" and "Permission denied" in fault.fault
+    (issue,) = read_layout(root).structural
+    assert issue.file == "crack" and "Permission denied" in issue.issue

@@ -28,10 +28,10 @@ from lib.pipeline.run import PROJECT, open_run
 from tests.inspection.lines import SETTINGS
 from tests.pipeline.plates import draw_plates
 
-FEATURES = "both_stats"
+FEATURES = "image_map_stats"
 NEW = 200
 # maps that vary: a DRAEM of four steps gives columns that hardly do, in which the last bit of a sum decides
-MEMORY = {"map_source": "patch_memory", "weights": "embedded"}
+MEMORY = {"map_source": "patchcore", "weights": "embedded"}
 DRAEM = {"weights": "embedded", "draem_steps": 60}
 
 
@@ -240,9 +240,9 @@ def test_a_study_that_is_not_finished_is_refused(tmp_path):
     ("settings", "features"),
     [
         (MEMORY, "guided_all"),
-        (MEMORY | {"guided_weights": "soft", "guided_against": "rest", "feature_size": 48}, "guided"),
-        (DRAEM | {"map_fit": "cross_fitted", "binary": "separate", "map_encoding": "jet"}, "both_stats"),
-        (DRAEM | {"image_size": 64, "patch_size": 96}, "both_logistic"),
+        (MEMORY | {"guided_weights": "soft", "guided_baseline": "rest", "feature_size": 48}, "guided"),
+        (DRAEM | {"map_fit": "cross_fitted", "binary": "separate", "map_encoding": "jet"}, "image_map_stats"),
+        (DRAEM | {"image_size": 64, "patch_size": 96}, "image_map_logistic"),
     ],
 )
 def test_every_kind_of_chain_says_what_its_study_says(tmp_path, new_pictures, settings, features):

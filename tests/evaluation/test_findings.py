@@ -29,8 +29,8 @@ NONE = pd.DataFrame()
 
 
 def said(found, *, calibration=NONE, other=NONE, sources=NONE, **settings):
-    evidence = compute_results(found, GOOD, Study.of("quick", settings), calibration, other, sources, n=200)
-    table = c.findings(evidence)
+    results = compute_results(found, GOOD, Study.of("quick", settings), calibration, other, sources, n=200)
+    table = c.findings(results)
     assert table["answer"].str.len().min() > 20
     return table.set_index("question")["answer"]
 
@@ -46,27 +46,27 @@ def rejecting(frame: pd.DataFrame, share: float) -> pd.DataFrame:
 
 
 def test_a_map_that_helps_one_that_harms_and_one_that_does_nothing():
-    helps = said(study({"image": 1.0, "map": 1.0, "both": 2.5}, n=300, folds=10))[c.HELP]
+    helps = said(study({"image": 1.0, "map": 1.0, "image_map": 2.5}, n=300, folds=10))[c.HELP]
     assert "By the stated rule (p < 0.005) the map helps" in helps and "points" in helps
-    harms = said(study({"image": 2.5, "map": 1.0, "both": 1.0}, n=300, folds=10))[c.HELP]
+    harms = said(study({"image": 2.5, "map": 1.0, "image_map": 1.0}, n=300, folds=10))[c.HELP]
     assert "the map harms" in harms
-    same = said(study({"image": 1.0, "map": 1.0, "both": 1.0}, n=300, folds=10))[c.HELP]
+    same = said(study({"image": 1.0, "map": 1.0, "image_map": 1.0}, n=300, folds=10))[c.HELP]
     assert "no difference is shown" in same and "p = 1 (Holm 1)" in same and "+0.000" in same
-    few = said(study({"image": 1.0, "map": 1.0, "both": 2.5}, n=300, folds=3))[c.HELP]
+    few = said(study({"image": 1.0, "map": 1.0, "image_map": 2.5}, n=300, folds=3))[c.HELP]
     assert "could not be met: 3 folds that differ give p = 0.25 at best" in few
     assert "speaks for a gain" in few
     assert "no anomaly maps" in said(study({"image": 1.0}))[c.HELP]
 
 
 def test_stand_ins_are_said_to_be_stand_ins():
-    frame = study({"image": 1.0, "map": 1.0, "both": 1.0}, dataset="shaft-synthetic")
-    evidence = compute_results(frame, {"shaft-synthetic": "good"}, Study.of("quick"), NONE, NONE, n=20)
-    assert "nothing about the paper's products" in c.findings(evidence)["answer"].iloc[0]
+    frame = study({"image": 1.0, "map": 1.0, "image_map": 1.0}, dataset="shaft-synthetic")
+    results = compute_results(frame, {"shaft-synthetic": "good"}, Study.of("quick"), NONE, NONE, n=20)
+    assert "nothing about the paper's products" in c.findings(results)["answer"].iloc[0]
 
 
 def test_which_folds_to_believe():
-    grouped = study({"image": 0.5, "both": 0.5}, n=300, scheme="grouped")
-    leaking = study({"image": 3.0, "both": 3.0}, n=300, scheme="stratified")
+    grouped = study({"image": 0.5, "image_map": 0.5}, n=300, scheme="grouped")
+    leaking = study({"image": 3.0, "image_map": 3.0}, n=300, scheme="stratified")
     group = "g" + (grouped["id"].astype(int) // 3).astype(str)
     both = pd.concat([grouped.assign(group=group), leaking.assign(group=group.to_numpy())], ignore_index=True)
     assert "Stratified folds flatter" in said(both)[c.FOLDS]
@@ -80,65 +80,73 @@ def test_which_folds_to_believe():
 
 
 def test_maps_that_reject_unseen_goods_move_the_conclusions_to_the_cross_fitted_ones():
-    skill = {"image": 2.0, "map": 2.0, "both": 3.0}
+    skill = {"image": 2.0, "map": 2.0, "image_map": 3.0}
     main = study(skill, n=300)
     mapped = main["features"] != "image"
     trapped = pd.concat(
-        [main[~mapped], *(rejecting(main[main["features"] == f], 0.8) for f in ("map", "both"))]
+        [main[~mapped], *(rejecting(main[main["features"] == f], 0.8) for f in ("map", "image_map"))]
     )
     honest = main[mapped]
-    answers = said(trapped, other=honest, map_fit_check=True)
+    answers = said(trapped, other=honest, compare_map_fit=True)
     assert "rest on the cross-fitted maps" in answers[c.MAPS] and "own reading, as written" in answers[c.MAPS]
     plain = said(main)[c.HELP]
     assert answers[c.HELP] == plain  # the comparison is the honest maps'
     assert said(trapped)[c.HELP] != plain
-    calm = said(main, other=honest, map_fit_check=True)
+    calm = said(main, other=honest, compare_map_fit=True)
     assert "without ranking better" in calm[c.MAPS] and "as written" in calm[c.MAPS]
     assert "was not run" in said(main)[c.MAPS]
     turned = said(
-        main, other=trapped[trapped["features"] != "image"], map_fit="cross_fitted", map_fit_check=True
+        main, other=trapped[trapped["features"] != "image"], map_fit="cross_fitted", compare_map_fit=True
     )
     assert "rest on the cross-fitted maps" in turned[c.MAPS] and "own reading" not in turned[c.MAPS]
 
 
 def test_both_readings_stand_side_by_side_with_false_rejects():
-    main = study({"image": 2.0, "map": 2.0, "both": 3.0}, n=300)
-    other = pd.concat([rejecting(main[main["features"] == f], 0.8) for f in ("map", "both")])
-    readings = side_by_side(main, other, "cross_fitted")
-    assert readings.groupby("features")["map_fit"].nunique().to_dict() == {"image": 1, "map": 2, "both": 2}
-    table = map_fit_table(readings, GOOD, "ctx")
+    main = study({"image": 2.0, "map": 2.0, "image_map": 3.0}, n=300)
+    other = pd.concat([rejecting(main[main["features"] == f], 0.8) for f in ("map", "image_map")])
+    map_methods = side_by_side(main, other, "cross_fitted")
+    assert map_methods.groupby("features")["map_fit"].nunique().to_dict() == {
+        "image": 1,
+        "map": 2,
+        "image_map": 2,
+    }
+    table = map_fit_table(map_methods, GOOD, "ctx")
     assert table is not None
     rejects = table.numbers.set_index([("Features", ""), ("Maps of training images", "")])[
         ("False reject rate", "")
     ]
     assert rejects["Anom. map", "as written"] >= 0.8 > 0.5 > rejects["Anom. map", "cross-fitted"]
     assert rejects.index.tolist()[0] == ("Image", "none used")
-    excess = excess_rejects(readings, GOOD, seed=1, n=200)
-    assert set(excess) == {("toy", "stratified", "map"), ("toy", "stratified", "both")}
-    assert choose_map_fit(excess, "toy", "stratified", "as_written") == "cross_fitted"
-    assert choose_map_fit({}, "toy", "stratified", "as_written") == "as_written"
+    excess = excess_rejects(map_methods, GOOD, seed=1, n=200)
+    assert set(excess) == {("toy", "stratified", "map"), ("toy", "stratified", "image_map")}
+    assert choose_map_fit(excess, "toy", "stratified", "in_sample") == "cross_fitted"
+    assert choose_map_fit({}, "toy", "stratified", "in_sample") == "in_sample"
     better = {place: replace(gap, auc=0.1) for place, gap in excess.items()}  # stricter, and it ranks better
-    assert choose_map_fit(better, "toy", "stratified", "as_written") == "as_written"
-    kept = primary_predictions(main, readings, excess, "cross_fitted")
+    assert choose_map_fit(better, "toy", "stratified", "in_sample") == "in_sample"
+    kept = primary_predictions(main, map_methods, excess, "cross_fitted")
     assert kept.sort_index(axis=1).equals(main.reset_index(drop=True).sort_index(axis=1))
-    assert map_fit_table(side_by_side(main, NONE, "as_written"), GOOD) is None
+    assert map_fit_table(side_by_side(main, NONE, "in_sample"), GOOD) is None
 
 
 def test_a_baseline_that_wins_is_said_to_win_and_one_that_loses_to_lose():
-    frame = study({"image": 1.0, "map": 1.0, "both": 1.5, "score": 0.2, "both_logistic": 3.0}, n=300)
+    frame = study(
+        {"image": 1.0, "map": 1.0, "image_map": 1.5, "score": 0.2, "image_map_logistic": 3.0}, n=300
+    )
     text = said(frame)[c.SIMPLER]
     assert "Better than image and map together" in text and "So yes" in text
     places = [text.index(part) for part in ("logistic regression on all", "Worse", "the anomaly score alone")]
     assert places == sorted(places)
-    weak = said(study({"image": 1.0, "map": 1.0, "both": 3.0, "score": 0.2}, n=300))[c.SIMPLER]
+    weak = said(study({"image": 1.0, "map": 1.0, "image_map": 3.0, "score": 0.2}, n=300))[c.SIMPLER]
     assert "nothing simpler that was tried does as well" in weak
-    twin = study({"image": 1.0, "both": 1.5, "both_all": 1.5}, n=300)
+    twin = study({"image": 1.0, "image_map": 1.5, "image_map_all": 1.5}, n=300)
     assert "Not told apart" in said(twin)[c.SIMPLER]
-    assert "No baselines were run" in said(study({"image": 1.0, "both": 1.5}))[c.SIMPLER]
+    assert "No baselines were run" in said(study({"image": 1.0, "image_map": 1.5}))[c.SIMPLER]
 
 
 def test_the_table_of_baselines():
-    frame = study({"image": 1.0, "map": 1.0, "both": 1.5, "score": 0.2, "both_logistic": 3.0}, n=300)
+    frame = study(
+        {"image": 1.0, "map": 1.0, "image_map": 1.5, "score": 0.2, "image_map_logistic": 3.0}, n=300
+    )
     versus = against_method(frame, GOOD, seed=1, n=200)
     table = baseline_table(frame, GOOD, versus, "ctx")
     assert table is not None
@@ -151,11 +159,11 @@ def test_the_table_of_baselines():
     values = summary(frame, GOOD).query("metric == 'recall_at_5' and fold == 'pooled'").set_index("features")
     shown = by_name[("Defect recall at 5% false rejects", "")]
     assert shown["Image"] == values.loc["image", "value"]
-    assert baseline_table(study({"image": 1.0, "both": 1.0}), GOOD, versus) is None
+    assert baseline_table(study({"image": 1.0, "image_map": 1.0}), GOOD, versus) is None
 
 
 def test_the_cost_of_a_recall_needs_calibration():
-    skill = {"image": 1.0, "map": 1.0, "both": 2.0}
+    skill = {"image": 1.0, "map": 1.0, "image_map": 2.0}
     text = said(study(skill, n=300), calibration=study(skill, n=300, calibrated=True))[c.COST]
     assert "For 90.0% of the defects: the image" in text and "escapes per million" in text
     assert "refuses for 99.5% (160 calibration defects, 199 needed)" in text
@@ -163,17 +171,17 @@ def test_the_cost_of_a_recall_needs_calibration():
 
 
 def test_thresholds_that_do_not_carry_over_are_said_not_to():
-    skill = {"image": 2.0, "map": 2.0, "both": 2.0}
+    skill = {"image": 2.0, "map": 2.0, "image_map": 2.0}
     easy = study(skill, n=300, calibrated=True)
     easy["p:good"] = easy["p:good"].where(easy["label"] == "good", easy["p:good"] * 0.2)
     assert "does not carry over" in said(study(skill, n=300), calibration=easy)[c.COST]
 
 
 def test_labels():
-    text = said(study({"image": 1.5, "map": 0.2, "both": 2.5}, n=600, keep=(0.25, 0.5, 1.0)))[c.LABELS]
+    text = said(study({"image": 1.5, "map": 0.2, "image_map": 2.5}, n=600, keep=(0.25, 0.5, 1.0)))[c.LABELS]
     assert "With 320 labelled defects in training the image finds" in text
     assert "the anomaly map: not reached" in text
-    assert "was not varied" in said(study({"image": 1.0, "both": 1.5}))[c.LABELS]
+    assert "was not varied" in said(study({"image": 1.0, "image_map": 1.5}))[c.LABELS]
 
 
 def test_the_page_shows_odd_names_as_text():
@@ -187,7 +195,7 @@ def test_the_page_shows_odd_names_as_text():
 @pytest.fixture
 def compared():
     return compare(
-        study({"image": 1.0, "map": 1.0, "both": 2.5}, n=300, folds=10), GOOD, seed=1, n_bootstrap=50
+        study({"image": 1.0, "map": 1.0, "image_map": 2.5}, n=300, folds=10), GOOD, seed=1, n_bootstrap=50
     )
 
 
@@ -195,7 +203,7 @@ def test_the_table_of_comparisons_shows_all_three_tests(compared):
     table = comparison_table(compared, "ctx")
     frame = table.frame.set_index(["Measure", "Compared"])
     row = frame.loc[("ROC AUC (Multiclass)", "Image + Anom. map against Image")]
-    raw = compared.query("metric == 'weighted_auc' and a == 'both' and b == 'image'").iloc[0]
+    raw = compared.query("metric == 'weighted_auc' and a == 'image_map' and b == 'image'").iloc[0]
     assert row["p (Wilcoxon)"] == "0.00195" and row["Folds that differ"] == "10 of 10"
     assert row["p (Holm)"] == f"{raw['p_holm']:.3g}" and raw["p_holm"] > 0.005
     assert float(raw["p_corrected"]) < 0.05
@@ -208,7 +216,7 @@ def test_the_table_of_comparisons_shows_all_three_tests(compared):
 
 
 def test_out_of_reach_is_a_footnote(compared):
-    few = compare(study({"image": 1.0, "both": 2.5}, n=300, folds=3), GOOD, seed=1, n_bootstrap=50)
+    few = compare(study({"image": 1.0, "image_map": 2.5}, n=300, folds=3), GOOD, seed=1, n_bootstrap=50)
     assert any("2 of 2 comparisons too few folds" in note for note in comparison_table(few).notes)
     notes = comparison_table(compared[compared["in_reach"]]).notes
     assert not any("out of reach" in note for note in notes)
@@ -229,28 +237,28 @@ def test_pooled_and_mean_stand_beside_each_other():
 
 
 def test_a_guide_that_helps_is_said_to_help_and_one_that_was_not_made_is_missing():
-    frame = study({"image": 1.0, "map": 1.0, "both": 1.0, "guided": 3.5, "guided_all": 1.0}, n=300)
+    frame = study({"image": 1.0, "map": 1.0, "image_map": 1.0, "guided": 3.5, "guided_all": 1.0}, n=300)
     text = said(frame)[c.GUIDE]
     better, same = text.split(". With ")
     assert "a gain" in better and "the image where the map points" in better
     assert "+0.0 points" in same and "no difference is shown" in same
-    assert "Not asked" in said(study({"image": 1.0, "map": 1.0, "both": 1.0}))[c.GUIDE]
+    assert "Not asked" in said(study({"image": 1.0, "map": 1.0, "image_map": 1.0}))[c.GUIDE]
 
 
 def test_the_other_map_source_is_compared_set_by_set():
-    main = study({"image": 1.0, "map": 1.0, "both": 1.0}, n=300)
-    assert "patch memory was not run" in said(main)[c.SOURCE]
-    other = study({"map": 3.5, "both": 1.0, "both_sources": 3.5}, n=300)
-    text = said(main, sources=other, map_source_check=True)[c.SOURCE]
+    main = study({"image": 1.0, "map": 1.0, "image_map": 1.0}, n=300)
+    assert "PatchCore was not run" in said(main)[c.SOURCE]
+    other = study({"map": 3.5, "image_map": 1.0, "image_two_maps": 3.5}, n=300)
+    text = said(main, sources=other, compare_map_source=True)[c.SOURCE]
     the_map, both, together = (text.split("With ")[place] for place in (1, 2, -1))
-    assert "by DRAEM" in the_map and "by patch memory" in the_map and "a gain" in the_map
+    assert "by DRAEM" in the_map and "by PatchCore" in the_map and "a gain" in the_map
     assert "no difference is shown" in both and "a gain" in together
-    turned = said(main, sources=other, map_source_check=True, map_source="patch_memory")[c.SOURCE]
-    assert "with maps by patch memory" in turned
+    turned = said(main, sources=other, compare_map_source=True, map_source="patchcore")[c.SOURCE]
+    assert "with maps by PatchCore" in turned
     guided = {"guided_logistic": 2.0}
-    main = study({"image": 1.0, "map": 1.0, "both": 1.0, **guided}, n=300)
-    other = study({"map": 1.0, "both": 1.0, **guided, "both_guides": 3.5}, n=300)
-    *_, last = said(main, sources=other, map_source_check=True)[c.SOURCE].split("With ")
+    main = study({"image": 1.0, "map": 1.0, "image_map": 1.0, **guided}, n=300)
+    other = study({"map": 1.0, "image_map": 1.0, **guided, "guided_two_maps": 3.5}, n=300)
+    *_, last = said(main, sources=other, compare_map_source=True)[c.SOURCE].split("With ")
     assert "the image where each of them points" in last and "a gain" in last
 
 
@@ -259,9 +267,9 @@ def test_the_map_sources_are_compared_by_the_two_class_model_where_that_decides(
         two = study(binary_skill, n=300)
         return pd.concat([study(skill, n=300), two.assign(task="binary")], ignore_index=True)
 
-    alike = {"map": 1.0, "both": 1.0}
+    alike = {"map": 1.0, "image_map": 1.0}
     main = both_tasks({"image": 1.0, **alike}, {"image": 1.0, **alike})
-    other = both_tasks(alike, {"map": 3.5, "both": 1.0})
-    asked = {"sources": other, "map_source_check": True}
+    other = both_tasks(alike, {"map": 3.5, "image_map": 1.0})
+    asked = {"sources": other, "compare_map_source": True}
     assert "a gain" not in said(main, **asked)[c.SOURCE]
     assert said(main, **asked, binary="separate")[c.SOURCE].count("a gain") == 1

@@ -35,7 +35,7 @@ def test_labels_are_the_kept_defects_of_a_training_fold():
 
 
 def test_curves_hold_the_pooled_recall_and_its_interval():
-    frame = study({"image": 1.0, "both": 2.0}, n=300, keep=(0.25, 1.0))
+    frame = study({"image": 1.0, "image_map": 2.0}, n=300, keep=(0.25, 1.0))
     curves = economy.label_efficiency(frame, "good", seed=1, n=200).curves
     for row in curves.to_dict("records"):
         part = frame[(frame["features"] == row["features"]) & (frame["keep"] == row["keep"])]
@@ -45,11 +45,11 @@ def test_curves_hold_the_pooled_recall_and_its_interval():
 
 
 def test_a_better_feature_set_needs_fewer_labels_and_a_worse_one_never_gets_there():
-    frame = study({"image": 1.5, "map": 0.3, "both": 2.5}, n=600, keep=(0.25, 0.5, 1.0))
+    frame = study({"image": 1.5, "map": 0.3, "image_map": 2.5}, n=600, keep=(0.25, 0.5, 1.0))
     needs = economy.label_efficiency(frame, "good", seed=1, n=200).needs
     full = needs[needs["reference"] == needs["reference"].max()].set_index("features")
-    assert full.loc["both", "labels"] < full.loc["both", "reference"]
-    assert full.loc["both", "high"] < full.loc["both", "reference"]
+    assert full.loc["image_map", "labels"] < full.loc["image_map", "reference"]
+    assert full.loc["image_map", "high"] < full.loc["image_map", "reference"]
     assert np.isinf(full.loc["map", "labels"])
     table = economy.needs_table(economy.label_efficiency(frame, "good", seed=1, n=200))
     assert table is not None
@@ -59,13 +59,13 @@ def test_a_better_feature_set_needs_fewer_labels_and_a_worse_one_never_gets_ther
 def test_a_duplicate_needs_exactly_what_the_image_has():
     image = study({"image": 1.5}, n=300, keep=(0.25, 0.5, 1.0))
     found = economy.label_efficiency(
-        pd.concat([image, image.assign(features="both")]), "good", seed=1, n=100
+        pd.concat([image, image.assign(features="image_map")]), "good", seed=1, n=100
     ).needs
     assert (found["labels"] == found["reference"]).all()
 
 
 def test_groups_widen_the_bands():
-    frame = study({"image": 1.0, "both": 1.5}, n=300, keep=(0.5, 1.0))
+    frame = study({"image": 1.0, "image_map": 1.5}, n=300, keep=(0.5, 1.0))
     spans = []
     for group in (None, "g" + (frame["id"].astype(int) // 30).astype(str)):
         curves = economy.label_efficiency(frame.assign(group=group), "good", seed=1, n=300).curves
@@ -74,19 +74,21 @@ def test_groups_widen_the_bands():
 
 
 def test_one_level_or_feature_sets_with_gaps_have_no_curve():
-    alone = economy.label_efficiency(study({"image": 1.0, "both": 1.5}), "good", seed=1, n=20)
+    alone = economy.label_efficiency(study({"image": 1.0, "image_map": 1.5}), "good", seed=1, n=20)
     assert alone.curves.empty and alone.needs.empty
     assert economy.learning_table(alone) is None and economy.needs_table(alone) is None
-    frame = pd.concat([study({"image": 1.0, "both": 2.0}, keep=(0.5, 1.0)), study({"both_all": 2.0})])
+    frame = pd.concat(
+        [study({"image": 1.0, "image_map": 2.0}, keep=(0.5, 1.0)), study({"image_map_all": 2.0})]
+    )
     found = economy.label_efficiency(frame, "good", seed=1, n=20)
-    assert set(found.curves["features"]) == {"image", "both"}
+    assert set(found.curves["features"]) == {"image", "image_map"}
     table = economy.learning_table(found, "ctx")
     assert table is not None and len(table.frame) == 2 and table.caption == "ctx"
 
 
 def test_repeats_are_averaged():
-    frame = study({"image": 1.0, "both": 1.5}, keep=(0.5, 1.0))
-    other = study({"image": 1.0, "both": 1.5}, keep=(0.5, 1.0), seed=5, repeat=1)
+    frame = study({"image": 1.0, "image_map": 1.5}, keep=(0.5, 1.0))
+    other = study({"image": 1.0, "image_map": 1.5}, keep=(0.5, 1.0), seed=5, repeat=1)
     one, two, both = (
         economy.label_efficiency(part, "good", seed=1, n=20).curves["recall"]
         for part in (frame, other, pd.concat([frame, other]))

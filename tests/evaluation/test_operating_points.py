@@ -149,7 +149,7 @@ def test_repeats_are_averaged_and_do_not_multiply_images():
 
 
 def test_perfect_separation_costs_nothing_and_promises_little():
-    skill = {"image": 50.0, "both": 50.0}
+    skill = {"image": 50.0, "image_map": 50.0}
     points = operating_numbers(study(skill), study(skill, calibrated=True), "good")
     chosen = points[points["method"] == TRAINING]
     assert (chosen["rejected"] == 0).all()
@@ -158,7 +158,7 @@ def test_perfect_separation_costs_nothing_and_promises_little():
 
 
 def test_more_skill_costs_fewer_false_rejects():
-    skill = {"image": 1.0, "both": 3.0}
+    skill = {"image": 1.0, "image_map": 3.0}
     points = operating_numbers(study(skill, n=600), study(skill, n=600, calibrated=True), "good")
     for required in (0.9, 0.95):
         image, both = (line(points, TRAINING, features=name, required=required) for name in skill)

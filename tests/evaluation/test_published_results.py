@@ -21,8 +21,8 @@ def test_table2_with_the_label_slip_corrected():
     assert len(table) == 42 and table["bold"].sum() == 11
     assert table.loc[("shaft", "stripe", "class_recall", "map"), "value"] == 0.0265
     assert table.loc[("shaft", "stripe", "class_recall", "map"), "bold"]
-    assert table.loc[("shavers", "interrupted", "defect_recall", "both"), "value"] == 0.9314
-    assert not table.loc[("deco_cap", "flowlines", "defect_recall", "both"), "bold"]
+    assert table.loc[("shavers", "interrupted", "defect_recall", "image_map"), "value"] == 0.9314
+    assert not table.loc[("deco_cap", "flowlines", "defect_recall", "image_map"), "bold"]
     assert "stripe" not in table.loc["shavers"].index.get_level_values("class")
 
 
@@ -30,8 +30,8 @@ def test_table3():
     table = published_results.table3_paper().set_index(["dataset", "features", "metric", "keep"])
     assert len(table) == 72 and table["bold"].sum() == 14
     assert table.loc[("shavers", "image", "defect_recall", 0.25), "value"] == 0.7670
-    assert table.loc[("shaft", "both", "weighted_auc", 1.0), "value"] == 0.9398
-    assert not table.loc[("shaft", "both", "defect_recall", 0.75), "bold"]
+    assert table.loc[("shaft", "image_map", "weighted_auc", 1.0), "value"] == 0.9398
+    assert not table.loc[("shaft", "image_map", "defect_recall", 0.75), "bold"]
 
 
 def test_printed_shares_are_whole_images():
@@ -41,8 +41,8 @@ def test_printed_shares_are_whole_images():
 
 def test_table2_pooled_gives_table3():
     pooled = published_results.pooled_recalls().set_index(["dataset", "features"])
-    assert pooled.loc[("shaft", "both"), ["k", "n"]].tolist() == [3644, 3721]
-    assert pooled.loc[("shavers", "both"), ["k", "n"]].tolist() == [799, 842]
+    assert pooled.loc[("shaft", "image_map"), ["k", "n"]].tolist() == [3644, 3721]
+    assert pooled.loc[("shavers", "image_map"), ["k", "n"]].tolist() == [799, 842]
     off = pooled[pooled["difference"] != 0]
     assert off.index.tolist() == [("deco_cap", "image")]  # 386/389 = 0.99229, printed 0.9922
     assert off["difference"].iloc[0] == pytest.approx(1e-4)
@@ -97,7 +97,7 @@ def test_names_of_stand_ins():
 
 
 PRINTED = Path(__file__).parents[3] / "shared" / "paper.md"
-NAMES = {"image": "image", "anom. map": "map", "image + anom. map": "both"}
+NAMES = {"image": "image", "anom. map": "map", "image + anom. map": "image_map"}
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_table2_is_as_printed(printed):
     ours = published_results.table2_paper().set_index(["class", "metric", "features"])
     rows = [row for row in printed if len(row) == 8 and row[2].lstrip("*").endswith("%")]
     assert len(rows) == 7
-    columns = [(m, f) for m in ("class_recall", "defect_recall") for f in ("image", "map", "both")]
+    columns = [(m, f) for m in ("class_recall", "defect_recall") for f in ("image", "map", "image_map")]
     for row in rows:
         for cell, (metric, features) in zip(row[2:], columns, strict=True):
             mine = ours.loc[(row[1], metric, features)]

@@ -112,13 +112,13 @@ def noisy(seed: int, strength: float, features: str, n: int = 60) -> pd.DataFram
 
 
 def test_bootstrap_point_is_the_pooled_difference():
-    frame = pd.concat([noisy(1, 0.2, "image"), noisy(2, 0.6, "both")])
+    frame = pd.concat([noisy(1, 0.2, "image"), noisy(2, 0.6, "image_map")])
     known = significance.by_measure(metrics.summary(frame, "good"))
     for metric, label in [("class_recall", "a"), ("defect_recall", ALL), ("weighted_auc", ALL)]:
         found = significance.bootstrap_difference(
-            frame, metric, "both", "image", "good", seed=3, n=50, label=label
+            frame, metric, "image_map", "image", "good", seed=3, n=50, label=label
         )
-        expected = known["both", metric, label, "pooled"] - known["image", metric, label, "pooled"]
+        expected = known["image_map", metric, label, "pooled"] - known["image", metric, label, "pooled"]
         assert found.difference == pytest.approx(expected)
         assert found.low <= found.difference <= found.high
 
@@ -149,32 +149,38 @@ def test_bootstrapped_recall_at_five_percent_equals_counting_in_the_drawn_images
 
 
 def test_groups_are_drawn_whole_and_widen_the_interval():
-    misses = {"image": [8, 0, 8, 0, 8, 0, 8, 0, 8, 0], "both": [0] * 10}
+    misses = {"image": [8, 0, 8, 0, 8, 0, 8, 0, 8, 0], "image_map": [0] * 10}
     alone = by_fold(misses)
     grouped = alone.assign(group="g" + alone["fold"].astype(str))
     spans = []
     for frame in (alone, grouped):
-        found = significance.bootstrap_difference(frame, "defect_recall", "both", "image", "good", seed=0)
+        found = significance.bootstrap_difference(
+            frame, "defect_recall", "image_map", "image", "good", seed=0
+        )
         assert found.difference == pytest.approx(0.4)
         spans.append(found.high - found.low)
     assert spans[1] > 2 * spans[0]
 
 
 def test_bootstrap_is_repeatable_and_differs_by_seed():
-    frame = pd.concat([noisy(1, 0.2, "image"), noisy(2, 0.6, "both")])
+    frame = pd.concat([noisy(1, 0.2, "image"), noisy(2, 0.6, "image_map")])
     ends = [
-        significance.bootstrap_difference(frame, "weighted_auc", "both", "image", "good", seed=seed, n=60).low
+        significance.bootstrap_difference(
+            frame, "weighted_auc", "image_map", "image", "good", seed=seed, n=60
+        ).low
         for seed in (1, 1, 2)
     ]
     assert ends[0] == ends[1] != ends[2]
 
 
 def test_bootstrap_refuses_other_images_and_unknown_metrics():
-    frame = by_fold({"image": [1, 1], "both": [0, 0]})
+    frame = by_fold({"image": [1, 1], "image_map": [0, 0]})
     with pytest.raises(ValueError, match="different images"):
-        significance.bootstrap_difference(frame.iloc[:-1], "defect_recall", "both", "image", "good", seed=0)
+        significance.bootstrap_difference(
+            frame.iloc[:-1], "defect_recall", "image_map", "image", "good", seed=0
+        )
     with pytest.raises(ValueError, match="f1"):
-        significance.bootstrap_difference(frame, "f1", "both", "image", "good", seed=0)
+        significance.bootstrap_difference(frame, "f1", "image_map", "image", "good", seed=0)
     with pytest.raises(ValueError, match="'map'"):
         significance.bootstrap_difference(frame, "defect_recall", "map", "image", "good", seed=0)
 
@@ -189,9 +195,9 @@ def cell(table: pd.DataFrame, metric: str, a: str, b: str, label: str = ALL) -> 
 
 def test_perfect_separation_reaches_the_smallest_p():
     table = significance.compare(
-        by_fold({"image": [5] * 10, "both": [0] * 10}), "good", seed=0, n_bootstrap=50
+        by_fold({"image": [5] * 10, "image_map": [0] * 10}), "good", seed=0, n_bootstrap=50
     )
-    found = cell(table, "defect_recall", "both", "image")
+    found = cell(table, "defect_recall", "image_map", "image")
     assert found["p"] == found["smallest_p"] == 2 / 2**10
     assert found["significant"] and found["in_reach"] and not found["significant_holm"]
     assert (found["difference"], found["effect"], found["n"], found["n_nonzero"]) == (0.5, 1, 10, 10)
@@ -213,25 +219,25 @@ def test_duplicated_feature_set_shows_no_difference():
 
 def test_corrected_t_in_the_table_counts_the_images_of_training_and_test_folds():
     frame = by_fold(
-        {"image": [3, 1, 2, 4, 2], "both": [0, 1, 0, 0, 1]}
+        {"image": [3, 1, 2, 4, 2], "image_map": [0, 1, 0, 0, 1]}
     )  # 20 images a fold, 10 of them defects
     found = cell(
-        significance.compare(frame, "good", seed=0, n_bootstrap=10), "defect_recall", "both", "image"
+        significance.compare(frame, "good", seed=0, n_bootstrap=10), "defect_recall", "image_map", "image"
     )
     gains = [0.3, 0.0, 0.2, 0.4, 0.1]
     assert found["p_corrected"] == pytest.approx(significance.nadeau_bengio(gains, [0] * 5, 80, 20).p)
     thin = significance.compare(frame.assign(keep=0.5), "good", seed=0, n_bootstrap=10)
-    halved = cell(thin, "defect_recall", "both", "image")
+    halved = cell(thin, "defect_recall", "image_map", "image")
     assert halved["p_corrected"] == pytest.approx(significance.nadeau_bengio(gains, [0] * 5, 60, 20).p)
 
 
 def test_repeats_are_averaged_before_the_test():
-    first = by_fold({"image": [5] * 10, "both": [0] * 10})
-    second = by_fold({"image": [3] * 10, "both": [0] * 10}, repeat=1)
+    first = by_fold({"image": [5] * 10, "image_map": [0] * 10})
+    second = by_fold({"image": [3] * 10, "image_map": [0] * 10}, repeat=1)
     found = cell(
         significance.compare(pd.concat([first, second]), "good", seed=0, n_bootstrap=20),
         "defect_recall",
-        "both",
+        "image_map",
         "image",
     )
     assert (found["n"], found["p"]) == (10, 2 / 2**10)  # ten folds, not twenty
@@ -239,7 +245,7 @@ def test_repeats_are_averaged_before_the_test():
 
 
 def test_permuted_labels_have_an_auc_of_one_half_and_nothing_significant():
-    frame = study({"image": 2.0, "map": 1.0, "both": 3.0}, n=900, folds=10)
+    frame = study({"image": 2.0, "map": 1.0, "image_map": 3.0}, n=900, folds=10)
     shuffled = np.random.default_rng(0).permutation(CLASSES_OF_900)
     frame["label"] = np.tile(shuffled, 3)
     table = significance.compare(frame, "good", seed=0, n_bootstrap=200)
@@ -254,7 +260,7 @@ CLASSES_OF_900 = np.array(CLASSES)[np.arange(900) % 3]
 
 
 def test_permuted_labels_are_not_significant():
-    frame = pd.concat([noisy(6, 0.6, "image"), noisy(7, 0.6, "both")])
+    frame = pd.concat([noisy(6, 0.6, "image"), noisy(7, 0.6, "image_map")])
     shuffled = np.random.default_rng(0).permutation(frame["label"].to_numpy()[:60])
     table = significance.compare(
         frame.assign(label=np.r_[shuffled, shuffled]), "good", seed=0, n_bootstrap=50
@@ -263,17 +269,17 @@ def test_permuted_labels_are_not_significant():
 
 
 def test_fold_without_the_class_leaves_the_test():
-    frame = by_fold({"image": [3] * 10, "both": [0] * 10})
+    frame = by_fold({"image": [3] * 10, "image_map": [0] * 10})
     frame.loc[frame["fold"].isin([0, 1]), "label"] = "good"
     found = cell(
-        significance.compare(frame, "good", seed=0, n_bootstrap=20), "class_recall", "both", "image", "a"
+        significance.compare(frame, "good", seed=0, n_bootstrap=20), "class_recall", "image_map", "image", "a"
     )
     assert (found["n"], found["n_nonzero"]) == (8, 8)
     assert not found["in_reach"]
 
 
 def test_alpha_is_a_parameter_and_a_missing_feature_set_makes_no_pair():
-    frame = by_fold({"image": [5, 5, 5, 5], "both": [0, 0, 0, 0]})
+    frame = by_fold({"image": [5, 5, 5, 5], "image_map": [0, 0, 0, 0]})
     assert not significance.compare(frame, "good", seed=0, n_bootstrap=10)["significant"].any()
     assert significance.compare(frame, "good", seed=0, n_bootstrap=10, alpha=0.2)["significant"].any()
     alone = significance.compare(frame[frame["features"] == "image"], "good", seed=0)

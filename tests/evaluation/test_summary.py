@@ -31,19 +31,19 @@ def predictions(skill, folds=5, keep=(1.0,), scheme="stratified", seed=0, per_fo
 
 
 def test_a_real_gain_over_ten_folds_is_called_more_than_chance():
-    found = predictions({"image": 1.0, "map": 1.0, "both": 3.0}, folds=10)
+    found = predictions({"image": 1.0, "map": 1.0, "image_map": 3.0}, folds=10)
     text = " ".join(answer("d", found, "good", 0.005))
     assert "changes the AUC by +" in text
     assert "more than chance" in text
 
 
 def test_too_few_folds_are_said_to_prove_nothing():
-    found = predictions({"image": 1.0, "map": 1.0, "both": 3.0}, folds=3)
+    found = predictions({"image": 1.0, "map": 1.0, "image_map": 3.0}, folds=3)
     assert "none was possible" in " ".join(answer("d", found, "good", 0.005))
 
 
 def test_identical_feature_sets_make_no_difference():
-    found = predictions({"image": 1.0, "map": 1.0, "both": 1.0}, folds=10)
+    found = predictions({"image": 1.0, "map": 1.0, "image_map": 1.0}, folds=10)
     text = " ".join(answer("d", found, "good", 0.005))
     assert "does not change the AUC" in text
     assert "p = 1" in text
@@ -55,7 +55,7 @@ def test_without_maps_nothing_is_compared():
 
 
 def test_losses_have_the_right_sign():
-    found = predictions({"image": 3.0, "both": 3.0}, keep=(0.25, 1.0))
+    found = predictions({"image": 3.0, "image_map": 3.0}, keep=(0.25, 1.0))
     text = " ".join(losses("d", found, "good"))
     assert "25%" in text
     assert "AUC -0." in text

@@ -193,9 +193,9 @@ def test_training_reports_its_true_steps_and_goes_on_where_it_was_killed(plates,
     assert bars == []
 
 
-@pytest.mark.parametrize("reading", ["as_written", "cross_fitted"])
-def test_maps_report_every_image(plates, tmp_path, bars, monkeypatch, reading):
-    run = study_of(plates, tmp_path, map_fit=reading)
+@pytest.mark.parametrize("reading", ["in_sample", "cross_fitted"])
+def test_maps_report_every_image(plates, tmp_path, bars, monkeypatch, map_method):
+    run = study_of(plates, tmp_path, map_fit=map_method)
     monkeypatch.setattr("lib.anomaly_maps.cross_fitting.IMAGES_AT_ONCE", 20)
     map_all(run)
     mapped = [bar for bar in bars if bar.desc.endswith("images")]

@@ -47,9 +47,9 @@ def damaged(output: Path, expected: dict[str, str], count: int, seed: int) -> li
         sound, stat = path.read_bytes(), path.stat()
         kind = harm(path, rng)
         kinds[kind] = kinds.get(kind, 0) + 1
-        faults = [name for name, fault in Store(study).verify().items() if fault]
-        noticed += bool(faults)
-        assert faults, f"{path}: {kind}, not noticed"
+        issues = [name for name, issue in Store(study).verify().items() if issue]
+        noticed += bool(issues)
+        assert issues, f"{path}: {kind}, not noticed"
         path.write_bytes(sound)
         os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert not any(Store(study).verify().values())
@@ -83,8 +83,8 @@ def full_disk(folder: Path, expected: dict[str, str]) -> list[tuple[str, str, st
             assert status in (1, 2), said
             assert ("space" in said or " free" in said) and "Traceback" not in said, said
             assert not list(folder.rglob(".*partial*"))
-            faults = {name: fault for name, fault in Store(folder / "smoke").verify().items() if fault}
-            assert not faults, faults
+            issues = {name: issue for name, issue in Store(folder / "smoke").verify().items() if issue}
+            assert not issues, issues
             reason = next(line for line in said.splitlines() if "space" in line or " free" in line)
             made = len(Store(folder / "smoke").names())
             rows.append(

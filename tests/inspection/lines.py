@@ -5,7 +5,7 @@ from tests.pipeline.plates import draw_plates
 
 RUNS = {
     "as written": {},
-    "patch memory, two-class model": {"map_source": "patch_memory", "binary": "separate"},
+    "PatchCore, two-class model": {"map_source": "patchcore", "binary": "separate"},
 }
 SETTINGS = {"weights": "random-init", "leak_check": "none", "baselines": True}
 

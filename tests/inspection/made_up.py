@@ -23,10 +23,10 @@ def line(n=200, side=50):
     )
     fitted = Fitted(CLASSES, (0, 1, 2), None, None, (np.eye(3, dtype=np.float32),),
                     (np.zeros(3, np.float32),), 1, 0.0, True)  # fmt: skip
-    evidence = Evidence(rng.uniform(size=n), np.arange(n) % 2 == 0, np.arange(n), False)
+    results = Evidence(rng.uniform(size=n), np.arange(n) % 2 == 0, np.arange(n), False)
     models = {"multiclass": Model(np.arange(3), fitted)}
     return ProductionModel(
-        "image", "as asked for", ("image",), (3,), CLASSES, "collapsed", models, reference, evidence
+        "image", "as asked for", ("image",), (3,), CLASSES, "collapsed", models, reference, results
     )
 
 

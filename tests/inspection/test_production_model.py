@@ -45,7 +45,7 @@ def test_the_final_split_tests_nothing_and_is_no_split_of_the_study(run):
 
 
 def test_a_line_from_its_file_answers_as_the_one_that_was_fitted(run, tmp_path):
-    for features in ("both", "both_logistic"):
+    for features in ("image_map", "image_map_logistic"):
         line = fitted_production_model(run, features)
         measured = features_of_labelled(run, line.sources)
         assert measured.columns.shape == (len(index(run)), sum(line.widths))
@@ -61,10 +61,10 @@ def test_a_line_from_its_file_answers_as_the_one_that_was_fitted(run, tmp_path):
 
 
 def test_a_study_is_never_done_again_for_an_inspection(run):
-    fitted_production_model(run, "both")
+    fitted_production_model(run, "image_map")
     require_current(run)
     before = {name: run.store.digest(name) for name in run.store.names()}
-    for stale in (replace(run.study, seed=1), replace(run.study, reconstructive_width=2, memory_patches=3)):
+    for stale in (replace(run.study, seed=1), replace(run.study, reconstructive_width=2, coreset_size=3)):
         with pytest.raises(UsageError, match=r"not as it would be made now\n.*have changed since; first run"):
             require_current(replace(run, study=stale))
     picture = data_root(run) / "good" / "0-0.png"
@@ -78,28 +78,28 @@ def test_a_study_is_never_done_again_for_an_inspection(run):
 
 
 def test_a_refit_gives_the_same_bytes(run):
-    line = fitted_production_model(run, "both")
-    path = run.store.path(model_name("both"))
+    line = fitted_production_model(run, "image_map")
+    path = run.store.path(model_name("image_map"))
     before = path.read_bytes()
-    run.store.forget("line/")
-    again = fitted_production_model(run, "both")
+    run.store.forget("production_model/")
+    again = fitted_production_model(run, "image_map")
     assert path.read_bytes() == before
-    np.testing.assert_array_equal(line.evidence.scores, again.evidence.scores)
+    np.testing.assert_array_equal(line.results.scores, again.results.scores)
 
 
 def test_the_evidence_is_each_images_score_by_models_that_did_not_see_it(run):
-    line = fitted_production_model(run, "both")
+    line = fitted_production_model(run, "image_map")
     found, _ = predictions(run, "classification")
     task = "binary" if run.study.binary == "separate" else "multiclass"
-    rows = found[(found["features"] == "both") & (found["task"] == task)].set_index("id")
+    rows = found[(found["features"] == "image_map") & (found["task"] == task)].set_index("id")
     table = index(run)
-    np.testing.assert_allclose(line.evidence.scores, 1 - rows.loc[table["id"], "p:good"])
-    np.testing.assert_array_equal(line.evidence.defective, table["label"] != "good")
-    assert len(np.unique(line.evidence.groups)) == table["group"].nunique()
+    np.testing.assert_allclose(line.results.scores, 1 - rows.loc[table["id"], "p:good"])
+    np.testing.assert_array_equal(line.results.defective, table["label"] != "good")
+    assert len(np.unique(line.results.groups)) == table["group"].nunique()
 
 
 def test_features_that_were_not_evaluated_are_refused_by_name(run):
-    with pytest.raises(ProductionModelError, match="did you mean 'both'"):
+    with pytest.raises(ProductionModelError, match="did you mean 'image_map'"):
         fitted_production_model(run, "boht")
 
 
@@ -111,7 +111,7 @@ def test_a_file_that_is_no_line_is_refused(tmp_path):
 
 def test_the_set_with_the_highest_recall_is_chosen_the_first_of_equals_and_the_place_is_said(monkeypatch):
     rows = [(name, score, bad)
-            for name, scores in {"image": (0.9, 0.1), "map": (0.9, 0.8), "both": (0.9, 0.8)}.items()
+            for name, scores in {"image": (0.9, 0.1), "map": (0.9, 0.8), "image_map": (0.9, 0.8)}.items()
             for score, bad in [(0.5, False), *((score, True) for score in scores)]]  # fmt: skip
     known = pd.DataFrame(rows, columns=["features", "score", "defective"])
     plain = open_run("plates", "smoke", "", "out")
@@ -124,12 +124,12 @@ def test_the_set_with_the_highest_recall_is_chosen_the_first_of_equals_and_the_p
     monkeypatch.setattr("lib.inspection.production_model.calibration", lambda run: None)
     monkeypatch.setattr("lib.inspection.production_model.deciding", lambda run, found: inner)
     name, why = chosen_features(crossed, known)
-    assert name == "both"
+    assert name == "image_map"
     assert "training images" in why
     _, why = chosen_features(crossed, pd.concat([known, known.assign(features="guided")]))
     assert "not scored there, so only if asked for: guided" in why
     assert chosen_features(crossed, known, "image") == ("image", "as asked for")
-    assert {"image", "map", "both"} <= set(FEATURE_SETS)
+    assert {"image", "map", "image_map"} <= set(FEATURE_SETS)
 
 
 @pytest.fixture(scope="module")

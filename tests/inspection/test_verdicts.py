@@ -54,4 +54,4 @@ def test_a_folder_without_a_usable_picture_is_refused_with_every_fault(tmp_path)
     (tmp_path / "b.png").write_bytes(b"")
     with pytest.raises(DatasetError) as told:
         read_folder(tmp_path)
-    assert {fault.file for fault in told.value.faults} == {str(tmp_path), "a.png", "b.png"}
+    assert {issue.file for issue in told.value.issues} == {str(tmp_path), "a.png", "b.png"}

@@ -28,7 +28,12 @@ from lib.pipeline.patches import patches
 from lib.pipeline.run import open_run
 from tests.pipeline.plates import draw_plates
 
-SETTINGS = {"weights": "random-init", "leak_check": "none", "map_fit": "cross_fitted", "map_fit_check": True}
+SETTINGS = {
+    "weights": "random-init",
+    "leak_check": "none",
+    "map_fit": "cross_fitted",
+    "compare_map_fit": True,
+}
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +79,7 @@ def leaks(run, received):
     """Return every leak, in words."""
     table, found = index(run), set()
     groups, good = table["group"].to_numpy(), (table["label"] == table.attrs["good"]).to_numpy()
-    for fit in run.study.readings:
+    for fit in run.study.map_methods:
         for split in map_splits(run, fit):
             tested, names = np.flatnonzero(in_test_fold(run, split)), models.models(split, fit)
             seen = [sorted(received[name]) for name in names]
@@ -127,7 +132,7 @@ def test_test_goods_given_to_draem_are_caught(run, monkeypatch, leaking):
     assert f"{leaking} saw a test image" in found
     if "inner" in leaking:
         assert "grouped-0: mapped by a DRAEM that saw it" in found
-    assert all(fault.startswith("grouped-0") for fault in found)
+    assert all(issue.startswith("grouped-0") for issue in found)
 
 
 def test_maps_from_the_draem_of_the_own_half_are_caught(run, monkeypatch):
@@ -142,10 +147,10 @@ def test_halves_that_split_a_group_are_caught(run, monkeypatch):
     )
     found = leaks(run, made_maps(run, monkeypatch))
     assert "grouped-0: mapped by a DRAEM that saw its group" in found
-    assert not any("saw it" in fault and "its" not in fault for fault in found)
+    assert not any("saw it" in issue and "its" not in issue for issue in found)
 
 
-def test_no_patch_memory_sees_a_test_image_a_defect_or_its_own_half(run, monkeypatch):
+def test_no_patchcore_sees_a_test_image_a_defect_or_its_own_half(run, monkeypatch):
     """What each memory is filled from and scaled on; then which memory made each stored map."""
     given, real = [], PatchCore.fit
 
@@ -155,11 +160,11 @@ def test_no_patch_memory_sees_a_test_image_a_defect_or_its_own_half(run, monkeyp
         return replace(memory, rare=memory.rare * (1 + len(given) / 20))  # known by its scale
 
     monkeypatch.setattr(PatchCore, "fit", spy)
-    run = replace(run, study=replace(run.study, map_source="patch_memory", map_fit_check=False))
+    run = replace(run, study=replace(run.study, map_source="patchcore", compare_map_fit=False))
     map_all(run)
     table = index(run)
     groups, good = table["group"].to_numpy(), (table["label"] == table.attrs["good"]).to_numpy()
-    names = models.all_models(run, "patch_memory")
+    names = models.all_models(run, "patchcore")
     assert len(given) == len(names)
     for name, (filled, scaled) in zip(names, given, strict=True):
         tested = in_test_fold(run, name.partition(models.INNER)[0])
@@ -167,7 +172,7 @@ def test_no_patch_memory_sees_a_test_image_a_defect_or_its_own_half(run, monkeyp
         assert good[rows].all()
         assert not set(groups[rows]) & set(groups[tested])
         assert not set(groups[sorted(filled)]) & set(groups[sorted(scaled)])
-    for number, split in enumerate(map_splits(run, "patch_memory")):
+    for number, split in enumerate(map_splits(run, "patchcore")):
         stored, pair = maps(run, split), given[2 * number : 2 * number + 2]
         made = [
             memory.load_patchcore(run, name).maps(patches(run)).astype(float)

@@ -40,8 +40,8 @@ CHANGES = [
     ("group_regex", r"/(\d)", ("index", *OF_FOLDS)),
     ("skip_bad", True, ("index",)),  # nothing is bad here
     ("resize", "crop", ("images/", "draem/", "maps/", "patches/", "features/", "predictions/")),
-    ("standin_scale", 0.02, ()),
-    ("standin_side", 96, ()),
+    ("synthetic_scale", 0.02, ()),
+    ("synthetic_side", 96, ()),
     ("folds", 3, OF_FOLDS),
     ("cv", "stratified", OF_FOLDS),
     ("leak_check", "image", ("folds", "predictions/")),
@@ -61,13 +61,13 @@ CHANGES = [
     ("map_encoding", "jet", ("features/map", "predictions/")),
     ("map_fit", "cross_fitted", OF_DRAEM),
     (
-        "map_fit_check",
+        "compare_map_fit",
         True,
-        ("draem/", "maps/", "features/map", "features/guided", "predictions/map_fit_check"),
+        ("draem/", "maps/", "features/map", "features/guided", "predictions/compare_map_fit"),
     ),
-    ("map_source", "patch_memory", ("memory/", "maps/", "features/map", "features/guided", "predictions/")),
-    ("map_source_check", True, ("memory/", "maps/", "features/", "predictions/map_source_check")),
-    ("memory_patches", 20, ()),  # there is no memory in these settings; see below
+    ("map_source", "patchcore", ("patchcore/", "maps/", "features/map", "features/guided", "predictions/")),
+    ("compare_map_source", True, ("patchcore/", "maps/", "features/", "predictions/compare_map_source")),
+    ("coreset_size", 20, ()),  # there is no memory in these settings; see below
     ("patch_size", 48, ("images/48", "patches/", "features/guided", "predictions/")),
     ("weights", "resnet", ("patches/", "features/", "predictions/")),
     ("offline", True, ()),
@@ -75,7 +75,7 @@ CHANGES = [
     ("guided", False, ("predictions/",)),
     ("guided_patches", (3,), ("features/guided", "predictions/")),
     ("guided_weights", "soft", ("features/guided", "predictions/")),
-    ("guided_against", "nothing", ("features/guided", "predictions/")),
+    ("guided_baseline", "nothing", ("features/guided", "predictions/")),
     ("selection", "none", ("predictions/",)),
     ("mlp", (7,), ("predictions/",)),
     ("scale", "none", ("predictions/",)),
@@ -90,8 +90,8 @@ CHANGES = [
 ]
 SAME_BYTES = {"skip_bad", "draem_precision", "draem_compile"}  # proven anew, but equal here; see above
 STANDIN_CHANGES = [
-    ("standin_scale", 0.05, ("synthetic", "index", "folds", "images/", "patches/", "features/", *OF_DRAEM)),
-    ("standin_side", 96, ("synthetic", "index", "folds", "images/", "patches/", "features/", *OF_DRAEM)),
+    ("synthetic_scale", 0.05, ("synthetic", "index", "folds", "images/", "patches/", "features/", *OF_DRAEM)),
+    ("synthetic_side", 96, ("synthetic", "index", "folds", "images/", "patches/", "features/", *OF_DRAEM)),
 ]
 
 
@@ -181,13 +181,13 @@ def test_the_options_of_standins_change_the_standins(standin, option, value, exp
     check(standin, SETTINGS, option, value, expected, tmp_path / "study")
 
 
-def test_the_size_of_a_patch_memory_changes_its_maps(plates, tmp_path):
-    settings = SETTINGS | {"map_source": "patch_memory"}
+def test_the_size_of_a_patchcore_changes_its_maps(plates, tmp_path):
+    settings = SETTINGS | {"map_source": "patchcore"}
     run = replace(plates, study=Study.of("smoke", settings), study_dir=str(tmp_path / "memory"))
     shutil.copytree(plates.study_dir, run.study_dir)
     all_stages(run)
-    of_memory = ("memory/", "maps/", "features/map", "features/guided", "predictions/")
-    check(run, settings, "memory_patches", 20, of_memory, tmp_path / "study")
+    of_memory = ("patchcore/", "maps/", "features/map", "features/guided", "predictions/")
+    check(run, settings, "coreset_size", 20, of_memory, tmp_path / "study")
 
 
 def test_predictions_without_maps_follow_the_good_class(plates, tmp_path):

@@ -20,7 +20,7 @@ def test_the_largest_product_passes_in_4_gib(tmp_path, capsys):
     The system refuses any process of the run more than 4 GiB of private memory (RLIMIT_DATA), so that it would die.
     """
     settings = {
-        "image_size": 256, "standin_side": 256, "standin_scale": 1.0, "folds": 10, "draem_steps": 2,
+        "image_size": 256, "synthetic_side": 256, "synthetic_scale": 1.0, "folds": 10, "draem_steps": 2,
         "reconstructive_width": 1, "discriminative_width": 1, "feature_size": 32, "keep": "1.0", "mlp": "16,8",
         "weights": "random-init",
     }  # fmt: skip

@@ -102,9 +102,9 @@ def test_good_images_of_one_object_are_refused_where_guides_need_another(tmp_pat
     rows.loc[~good, "group"] = rows.loc[~good, "id"]
     rows.to_csv(data / "groups.csv", index=False)
     command = command_of(data, tmp_path / "out")
-    with pytest.raises(UsageError, match=r"show one object.*guided_against=rest"):
+    with pytest.raises(UsageError, match=r"show one object.*guided_baseline=rest"):
         check_data(plan(parser().parse_args(command)))
-    check_data(plan(parser().parse_args([*command, "--set", "guided_against=rest"])))
+    check_data(plan(parser().parse_args([*command, "--set", "guided_baseline=rest"])))
 
 
 def test_each_image_is_tested_once_per_scheme(run):
@@ -205,7 +205,7 @@ def test_predictions_hold_the_true_class_in_every_task(run):
 
 def test_diagnostics_that_lack_a_column_are_made_again(run, monkeypatch):
     _, notes = predictions(run, "classification")
-    both = notes.set_index("features").loc["both"]
+    both = notes.set_index("features").loc["image_map"]
     assert [len(told) for told in both["mi_map"]] == both["k_map"].tolist()
     made = []
     monkeypatch.setattr(stage, "evaluate_fold", lambda *a, **k: made.append(1) or evaluate_fold(*a, **k))
@@ -220,8 +220,8 @@ def test_diagnostics_that_lack_a_column_are_made_again(run, monkeypatch):
     ("settings", "message"),
     [
         ({"folds": 5}, r"hole has 2; choose 2 folds or fewer \(--set folds=2\)"),
-        ({"map_fit": "cross_fitted"}, r"1 group\(s\), cannot be shared out .*map_fit=as_written"),
-        ({"map_fit_check": "true"}, "cannot be shared out"),
+        ({"map_fit": "cross_fitted"}, r"1 group\(s\), cannot be shared out .*map_fit=in_sample"),
+        ({"compare_map_fit": "true"}, "cannot be shared out"),
     ],
 )
 def test_folds_and_halves_that_groups_do_not_allow_are_refused_at_the_door(settings, message, tmp_path):

@@ -77,7 +77,7 @@ def test_other_settings_start_anew_and_clear_away(killed):
     run, name, saved = killed
     other = replace(run, study=Study.of("smoke", SETTINGS | {"draem_lr": 0.02}))
     train_fold(other, name)
-    assert run.store.fault(f"draem/{name}.safetensors") == ""
+    assert run.store.issue(f"draem/{name}.safetensors") == ""
     assert not saved.exists()
 
 
@@ -111,8 +111,8 @@ def test_effort_grows_with_what_costs(tmp_path):
     assert training_cost(large, 20, 1)["seconds"] == 4 * training_cost(small, 20, 1)["seconds"]
     assert training_cost(small, 20, 2)["seconds"] == training_cost(small, 20, 1)["seconds"] / 2
     assert task_cost.PROCESS < training_cost(small, 20, 1)["memory"] < training_cost(large, 20, 1)["memory"]
-    assert map_cost(small, 200, "as_written")["seconds"] == 2 * map_cost(small, 100, "as_written")["seconds"]
-    more = run(memory_patches=100)
-    for effort_of in (lambda one: map_cost(one, 100, "patch_memory"), patchcore_cost):
+    assert map_cost(small, 200, "in_sample")["seconds"] == 2 * map_cost(small, 100, "in_sample")["seconds"]
+    more = run(coreset_size=100)
+    for effort_of in (lambda one: map_cost(one, 100, "patchcore"), patchcore_cost):
         assert effort_of(more)["seconds"] == pytest.approx(2 * effort_of(small)["seconds"])
     assert feature_cost(run(feature_size=64), 100)["seconds"] == 4 * feature_cost(small, 100)["seconds"]

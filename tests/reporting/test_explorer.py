@@ -141,7 +141,7 @@ def explorer(tmp_path, monkeypatch):
         Image.new("RGB", (40, 40), (place, place, place)).save(tmp_path / f"{place}.png")
     scores = np.linspace(0.02, 0.98, 30)
     parts = []
-    for features in ("image", "map", "both"):
+    for features in ("image", "map", "image_map"):
         part = rows(labels, np.where(scores < 0.5, "good", HOSTILE), features=features,
                     folds=[i % 2 for i in range(30)], classes=("good", HOSTILE))  # fmt: skip
         parts.append(part.assign(id=names, **{"p:good": 1 - scores, f"p:{HOSTILE}": scores}))

@@ -24,7 +24,7 @@ from lib.reporting.economy import label_efficiency
 from tests.evaluation.made_up import by_fold, study
 
 ODD = ("good", "$x_1$ <b>", "d'é\"faut {x}")
-SKILL = {"image": 1.0, "map": 0.5, "both": 2.0}
+SKILL = {"image": 1.0, "map": 0.5, "image_map": 2.0}
 
 
 @pytest.fixture(autouse=True)
@@ -181,12 +181,12 @@ def test_feature_sets_keep_their_colours(predictions):
 
 
 def test_recall_bars_have_the_height_of_the_recalls():
-    frame = by_fold({"image": (2, 0), "both": (1, 0)})
+    frame = by_fold({"image": (2, 0), "image_map": (1, 0)})
     values = summary(frame, "good")
     values = values[(values["fold"] == POOLED) & (values["class"] != ALL)]
     figure = figures_classifier.recall_bars(values, "c")
     heights = {bars.get_label(): [bar.get_height() for bar in bars] for bars in figure.axes[1].containers}
-    assert heights == {"image": [0.9], "both": [0.95]}
+    assert heights == {"image": [0.9], "image_map": [0.95]}
 
 
 def test_masks_are_outlined_where_there_are_any():
@@ -202,7 +202,7 @@ def test_masks_are_outlined_where_there_are_any():
 def test_maps_share_one_scale_and_stand_below_their_images():
     maps = np.linspace(0, 1, 20)[:, None, None] * np.ones((1, 8, 8))
     photos = np.arange(20, dtype=np.uint8)[:, None, None, None] * np.ones((1, 8, 8, 3), np.uint8)
-    both = {"DRAEM": maps, "patch memory": maps[::-1]}
+    both = {"DRAEM": maps, "PatchCore": maps[::-1]}
     figure = figures_maps.image_and_map(photos, both, [str(k) for k in range(20)], [None] * 20, "c")
     above, below, lowest = (figure.axes[row:60:3] for row in range(3))
     assert {axes.get_images()[0].get_clim() for axes in (*below, *lowest)} == {(0, 1)}
@@ -276,26 +276,26 @@ def test_operating_points_are_marked_with_what_they_were_to_reach():
 
 
 def test_learning_curves_draw_a_panel_per_data_set_with_the_house_colours():
-    frame = study({"image": 1.0, "both": 2.0, "both_all": 2.0}, n=90, keep=(0.5, 1.0))
+    frame = study({"image": 1.0, "image_map": 2.0, "image_map_all": 2.0}, n=90, keep=(0.5, 1.0))
     both = pd.concat([frame, frame.assign(dataset="$odd_name")])
     figure = figures_statistics.learning_curves(label_efficiency(both, "good", seed=0, n=20), "c")
     assert [axes.get_title() for axes in figure.axes] == ["toy", style.escape_mathtext("$odd_name")]
     assert {line.get_color() for line in figure.axes[0].get_lines()} == {
         style.PALETTE["image"],
-        style.PALETTE["both"],
+        style.PALETTE["image_map"],
     }
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["image", "image + anomaly map"]
 
 
 def test_paired_differences_are_those_of_the_folds_joined_fold_by_fold():
-    frame = by_fold({"image": (3, 1, 0), "map": (1, 1, 4), "both": (0, 1, 2)})
+    frame = by_fold({"image": (3, 1, 0), "map": (1, 1, 4), "image_map": (0, 1, 2)})
     measures = summary(frame, "good")
     compared = compare(frame, "good", seed=0, n_bootstrap=100, measures=measures)
     figure = paired_differences(measures, compared, "c")
     axes = figure.axes[1]  # defect recall: misses of the image less those of the other, of 10 in each fold
     drawn = {tuple(dots.get_facecolor()[0][:3]): np.round(dots.get_offsets()[:, 0].data, 6).tolist()
              for dots in axes.collections if len(dots.get_offsets()) == 3}  # fmt: skip
-    assert drawn[mpl.colors.to_rgb(style.PALETTE["both"])] == [0.3, 0.0, -0.2]
+    assert drawn[mpl.colors.to_rgb(style.PALETTE["image_map"])] == [0.3, 0.0, -0.2]
     assert drawn[mpl.colors.to_rgb(style.PALETTE["map"])] == [0.2, 0.0, -0.4]
     joined = {tuple(np.round(line.get_xdata(), 6)) for line in axes.get_lines() if line.get_color() == "0.7"}
     assert joined == {(0.3, 0.2), (0.0, 0.0), (-0.2, -0.4)}
@@ -304,7 +304,7 @@ def test_paired_differences_are_those_of_the_folds_joined_fold_by_fold():
     ).iloc[0]
     bars = [c.get_segments()[0][:, 0] for c in axes.collections if hasattr(c, "get_segments")]
     assert any(np.allclose(bar, (row["low"], row["high"])) for bar in bars)
-    one_fold = by_fold({"image": (3,), "both": (0,)})
+    one_fold = by_fold({"image": (3,), "image_map": (0,)})
     single = compare(one_fold, "good", seed=0, n_bootstrap=20)
     assert len(paired_differences(summary(one_fold, "good"), single, "c").axes) == 2
 
@@ -340,7 +340,7 @@ def test_reliability_shows_the_brier_score_and_the_bins_of_the_first_repeat():
 
 
 def diagnostics(**changed):
-    told = {"image": ([0.5, 0.4, 0.3], []), "map": ([], [0.35, 0.2, 0.1]), "both": ([0.5, 0.4], [0.35])}
+    told = {"image": ([0.5, 0.4, 0.3], []), "map": ([], [0.35, 0.2, 0.1]), "image_map": ([0.5, 0.4], [0.35])}
     rows = [
         {"split": f"stratified-{fold}", "task": "multiclass", "keep": 1.0, "features": name, "k": 3,
          "k_image": len(image), "k_map": len(of_map), "mi_image": image, "mi_map": of_map} | changed
@@ -388,7 +388,7 @@ def test_the_plane_is_fitted_on_training_images_and_names_the_variance():
     assert found.points.shape == (20, 2)
     assert found.shares[0] == pytest.approx(0.4, abs=0.1)  # two of five columns vary as one
     labels = pd.Series([ODD[k % 3] for k in range(20)])
-    figure = figures_data.embedding({"image": found, "both": found}, labels, ODD, "c")
+    figure = figures_data.embedding({"image": found, "image_map": found}, labels, ODD, "c")
     good, *_ = figure.axes[0].collections
     np.testing.assert_allclose(good.get_offsets(), found.points[::3])
     assert f"{found.shares[0]:.0%}" in figure.axes[0].get_xlabel()

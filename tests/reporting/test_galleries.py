@@ -72,7 +72,7 @@ def shown(ids, side=24):
 
 
 def test_each_picture_stands_under_its_title_with_its_outline():
-    frame = pd.concat([verdicts(PAIRS, SURE), verdicts(PAIRS, SURE, "both")], ignore_index=True)
+    frame = pd.concat([verdicts(PAIRS, SURE), verdicts(PAIRS, SURE, "image_map")], ignore_index=True)
     chosen = hits_and_misses(frame, "good")
     pictures = shown(chosen["id"])
     figure = gallery(chosen, pictures, "c")

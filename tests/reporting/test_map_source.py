@@ -11,7 +11,7 @@ from lib.pipeline.run import open_run
 from lib.reporting.map_source import quality_table, source_table
 from tests.evaluation.made_up import study
 
-SETTINGS = {"weights": "random-init", "leak_check": "none", "map_source_check": True, "guided": False}
+SETTINGS = {"weights": "random-init", "leak_check": "none", "compare_map_source": True, "guided": False}
 
 
 @pytest.fixture(scope="module")
@@ -20,25 +20,25 @@ def run(tmp_path_factory):
 
 
 def test_rows_are_the_sources_own(run):
-    main = study({"image": 1.0, "map": 1.0, "both": 1.5})
-    other = study({"map": 3.0, "both": 3.5, "both_sources": 4.0, "both_guides": 3.0})
+    main = study({"image": 1.0, "map": 1.0, "image_map": 1.5})
+    other = study({"map": 3.0, "image_map": 3.5, "image_two_maps": 4.0, "guided_two_maps": 3.0})
     table = source_table(main, other, [run], {"toy": "good"}, "ctx")
     keys = table.numbers[[("Features", ""), ("Maps", "")]].apply(tuple, axis=1).tolist()
     assert keys == [
         ("Image", "–"),
         ("Anom. map", "DRAEM"),
-        ("Anom. map", "patch memory"),
+        ("Anom. map", "PatchCore"),
         ("Image + Anom. map", "DRAEM"),
-        ("Image + Anom. map", "patch memory"),
-        ("Image + both map sources", "both"),
-        ("The same with both map sources, logistic", "both"),
+        ("Image + Anom. map", "PatchCore"),
+        ("Image + both map sources", "image_map"),
+        ("The same with both map sources, logistic", "image_map"),
     ]
     recalls = table.numbers[("Defect recall (Binary)", "")].tolist()
     for place, frame, name in (
         (1, main, "map"),
         (2, other, "map"),
-        (5, other, "both_sources"),
-        (6, other, "both_guides"),
+        (5, other, "image_two_maps"),
+        (6, other, "guided_two_maps"),
     ):
         rows = binary_predictions(frame[frame["features"] == name])
         defects = rows[rows["label"] != "good"]
@@ -48,21 +48,21 @@ def test_rows_are_the_sources_own(run):
 
 def test_the_quality_of_maps_is_that_of_each_sources_test_maps(run):
     found, table = map_quality(run), index(run)
-    assert found.index.unique("reading").tolist() == ["as_written", "patch_memory"]
-    for reading in found.index.unique("reading"):
+    assert found.index.unique("reading").tolist() == ["in_sample", "patchcore"]
+    for map_method in found.index.unique("reading"):
         names = splits(run, with_maps=True)
         told = pd.concat(
             [
-                pd.Series(scores(run, s, reading)[in_test_fold(run, s)], table.index[in_test_fold(run, s)])
+                pd.Series(scores(run, s, map_method)[in_test_fold(run, s)], table.index[in_test_fold(run, s)])
                 for s in names
             ]
         ).sort_index()
         bad = (table["label"] != "good").to_numpy()
         pairs = told[bad].to_numpy()[:, None] - told[~bad].to_numpy()[None]
         auroc = (pairs > 0).mean() + (pairs == 0).mean() / 2
-        assert found.loc[(reading, "overall"), "image_auroc"] == pytest.approx(auroc)
+        assert found.loc[(map_method, "overall"), "image_auroc"] == pytest.approx(auroc)
     assert {"pixel_auroc", "pixel_ap", "aupro"} <= set(found.columns)
-    assert maps(run, names[0], "patch_memory").shape == maps(run, names[0]).shape
+    assert maps(run, names[0], "patchcore").shape == maps(run, names[0]).shape
     shown = quality_table([run], "ctx")
-    assert shown.numbers[("Maps", "")].unique().tolist() == ["DRAEM", "patch memory"]
+    assert shown.numbers[("Maps", "")].unique().tolist() == ["DRAEM", "PatchCore"]
     assert "synthetic" in " ".join(shown.notes) or "stand-in" in " ".join(shown.notes)

@@ -83,26 +83,30 @@ def test_table2_by_hand_in_the_papers_layout():
 
 
 def test_bold_needs_significance_over_folds():
-    clear = paper_tables.table2(by_fold({"image": [3] * 10, "map": [4] * 10, "both": [0] * 10}), "good", "")
+    clear = paper_tables.table2(
+        by_fold({"image": [3] * 10, "map": [4] * 10, "image_map": [0] * 10}), "good", ""
+    )
     assert bold_columns(clear) == {(CLASS_RECALL, "Image + Anom. map"), (RECALL, "Image + Anom. map")}
     two_ties = paper_tables.table2(
-        by_fold({"image": [0, 0] + [3] * 8, "map": [9] * 10, "both": [0] * 10}), "good", ""
+        by_fold({"image": [0, 0] + [3] * 8, "map": [9] * 10, "image_map": [0] * 10}), "good", ""
     )
     assert not two_ties.bold
     assert any("In 2 of 2 comparisons" in note for note in two_ties.notes)
     one_tie = paper_tables.table2(
-        by_fold({"image": [0] + [3] * 9, "map": [9] * 10, "both": [0] * 10}), "good", ""
+        by_fold({"image": [0] + [3] * 9, "map": [9] * 10, "image_map": [0] * 10}), "good", ""
     )
     assert bold_columns(one_tie)
 
 
 def test_bold_compares_with_the_second_best_only():
-    table = paper_tables.table2(by_fold({"image": [0] * 10, "map": [9] * 10, "both": [0] * 10}), "good", "")
+    table = paper_tables.table2(
+        by_fold({"image": [0] * 10, "map": [9] * 10, "image_map": [0] * 10}), "good", ""
+    )
     assert not table.bold
 
 
 def test_few_folds_say_that_significance_is_out_of_reach():
-    frame = by_fold({"image": [9] * 3, "both": [0] * 3})
+    frame = by_fold({"image": [9] * 3, "image_map": [0] * 3})
     table = paper_tables.table2(frame, "good", "")
     assert not table.bold
     assert any(
@@ -140,8 +144,8 @@ def test_both_schemes_stand_in_one_table_and_leaks_are_named():
 def test_table3_by_keep_and_features():
     frame = pd.concat(
         [
-            by_fold({"image": [5] * 10, "map": [6] * 10, "both": [2] * 10}, keep=0.25),
-            by_fold({"image": [1] * 10, "map": [2] * 10, "both": [0] * 10}),
+            by_fold({"image": [5] * 10, "map": [6] * 10, "image_map": [2] * 10}, keep=0.25),
+            by_fold({"image": [1] * 10, "map": [2] * 10, "image_map": [0] * 10}),
         ]
     )
     table = paper_tables.table3(frame, "good", "")
@@ -224,7 +228,7 @@ def test_odd_class_names_are_text_in_html_and_markdown(tmp_path):
 
 
 def test_markdown_and_html_set_bold_only_what_is_bold():
-    table = paper_tables.table2(by_fold({"image": [3] * 10, "both": [0] * 10}), "good", "")
+    table = paper_tables.table2(by_fold({"image": [3] * 10, "image_map": [0] * 10}), "good", "")
     assert table.markdown().count("**100.00% (96.4%–100.0%)**") == 2
     assert table.to_html().count("<strong>100.00%<br><small>(96.4%–100.0%)</small></strong>") == 2
 

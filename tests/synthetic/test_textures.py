@@ -156,7 +156,7 @@ def test_bank_lists_every_unreadable_image(dtd: Path) -> None:
     (dtd / "cracked" / "cut.jpg").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DatasetError, match="2 faults") as caught:
         load_texture_bank(str(dtd), 16, seed=0)
-    assert [fault.file for fault in caught.value.faults] == ["banded/broken.png", "cracked/cut.jpg"]
+    assert [issue.file for issue in caught.value.issues] == ["banded/broken.png", "cracked/cut.jpg"]
 
 
 @pytest.mark.skipif(not SHARED_DTD.is_dir(), reason=f"no DTD textures at {SHARED_DTD}")
