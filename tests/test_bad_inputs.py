@@ -39,7 +39,7 @@ def test_a_bad_file_can_be_left_out_and_is_listed(case, tmp_path):
     assert (status, said) == (0, "")
     table = pd.read_parquet(tmp_path / "out/smoke/parts/index.parquet")
     listed = {row["file"]: row for row in table.attrs["skipped"]}
-    assert case.told[0] in listed[case.file]["fault"] and listed[case.file]["way_out"]
+    assert case.told[0] in listed[case.file]["issue"] and listed[case.file]["remedy"]
     assert case.file not in set(table["id"])
     assert case.file not in set(table["mask"].dropna())
     assert len(table) + len(set(listed) - {case.file}) >= 17  # nothing else is lost but what it contradicts

@@ -36,18 +36,18 @@ def image_auroc(scores: np.ndarray, labels: Sequence[str] | np.ndarray, good: st
 def train_test_auroc(scores: pd.DataFrame, good: str) -> pd.DataFrame:
     """Return how well image scores tell good test images from good training images: an AUROC in [0,1] per fold.
 
-    `scores` has the columns reading, split, label, tested, score; rows of the result are splits, columns readings,
+    `scores` has the columns map_method, split, label, tested, score; rows of the result are splits, columns readings,
     both in the order given. 0.5: not at all; above: training images look cleaner, as where the map source was
     fitted on them; below: test images do. NaN where a split lacks good images on either side.
     """
     goods = scores[scores["label"] == good]
     told = {
         key: roc_auc_score(part["tested"], part["score"]) if part["tested"].nunique() == 2 else float("nan")
-        for key, part in goods.groupby(["reading", "split"], sort=False)
+        for key, part in goods.groupby(["map_method", "split"], sort=False)
     }
-    index = pd.MultiIndex.from_tuples(told, names=["reading", "split"])
-    table = pd.Series(told.values(), index, dtype=float).unstack("reading")
-    return table.reindex(index=goods["split"].unique(), columns=goods["reading"].unique())
+    index = pd.MultiIndex.from_tuples(told, names=["map_method", "split"])
+    table = pd.Series(told.values(), index, dtype=float).unstack("map_method")
+    return table.reindex(index=goods["split"].unique(), columns=goods["map_method"].unique())
 
 
 def pixel_quality(

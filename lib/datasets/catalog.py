@@ -73,7 +73,7 @@ def build_index(
     `good` names the good class (default: the one called good, ok, normal or free). Groups come from the
     file `groups`, else from `group_regex`, else from a groups.csv in `root`, else from the data set's own
     rule. `skip_bad` leaves out files that are bad by themselves: of duplicates it keeps the first, of images
-    under several labels none, of bad masks the image. Raises DataError with every fault there is.
+    under several labels none, of bad masks the image. Raises DatasetError with every fault there is.
     """
     root = Path(root)
     if not root.is_dir():

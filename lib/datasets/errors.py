@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 WIDEST = 70  # characters that columns are filled up to: one long name shall not push all others aside
-SHOWN = 50  # faults printed in full; the rest is counted, and stands in `DataError.faults`
+SHOWN = 50  # faults printed in full; the rest is counted, and stands in `DatasetError.faults`
 
 
 @dataclass(frozen=True, order=True)
@@ -31,12 +31,12 @@ class DatasetError(Exception):
     def __init__(self, issues: Iterable[Issue], heading: str = "", listed: str = "") -> None:
         self.issues = tuple(issues)
         if not self.issues:
-            raise ValueError("a DataError needs at least one fault")
+            raise ValueError("a DatasetError needs at least one fault")
         self.heading, self.listed = heading, listed
         super().__init__(heading)
 
     def __reduce__(self) -> tuple[type[DatasetError], tuple[tuple[Issue, ...], str, str]]:
-        # Exceptions pickle by `args`; a DataError must come back whole from a worker process.
+        # Exceptions pickle by `args`; a DatasetError must come back whole from a worker process.
         return type(self), (self.issues, self.heading, self.listed)
 
     def __str__(self) -> str:
@@ -62,8 +62,8 @@ def describe(issues: Iterable[Issue], heading: str = "", listed: str = "") -> st
     if len(rows) == 1 and not heading:
         file, issue, remedy = rows[0]
         return f"{file}: {issue} ({remedy})"
-    title = f"{len(rows):,} {'fault' if len(rows) == 1 else 'faults'}"
-    shown = [("file", "fault", "what to do"), *rows[:SHOWN]]
+    title = f"{len(rows):,} {'issue' if len(rows) == 1 else 'issues'}"
+    shown = [("file", "issue", "what to do"), *rows[:SHOWN]]
     widths = [min(WIDEST, max(len(row[column]) for row in shown)) for column in range(2)]
     lines = [f"{heading}: {title}" if heading else title]
     lines += [f"  {file:<{widths[0]}}  {issue:<{widths[1]}}  {remedy}" for file, issue, remedy in shown]
@@ -77,4 +77,4 @@ def as_table(issues: Iterable[Issue]) -> pd.DataFrame:
     import pandas as pd  # not for a line, which reads images without it
 
     rows = [[printable(cell) for cell in astuple(issue)] for issue in issues]
-    return pd.DataFrame(rows, columns=["file", "fault", "way_out"], dtype="string")
+    return pd.DataFrame(rows, columns=["file", "issue", "remedy"], dtype="string")

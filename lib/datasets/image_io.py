@@ -46,7 +46,7 @@ DECODER_ERRORS = (
 
 
 def read_rgb(path: Path) -> np.ndarray:
-    """Read an image file as uint8 (H, W, 3) by `CONVERSION_RULE`; raise DataError if it cannot be used."""
+    """Read an image file as uint8 (H, W, 3) by `CONVERSION_RULE`; raise DatasetError if it cannot be used."""
     return to_rgb(decode(read_bytes(path), path))
 
 
@@ -63,7 +63,7 @@ def refused(path: Path, issue: str, remedy: str) -> DatasetError:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return a file's bytes; raise DataError where it cannot be read or has none."""
+    """Return a file's bytes; raise DatasetError where it cannot be read or has none."""
     try:
         data = Path(path).read_bytes()
     except PermissionError:
@@ -76,7 +76,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def decode(data: bytes, path: Path) -> Image.Image:
-    """Decode every pixel, upright; raise DataError for whatever `CONVERSION_RULE` and the limits refuse."""
+    """Decode every pixel, upright; raise DatasetError for whatever `CONVERSION_RULE` and the limits refuse."""
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         _check_header(image, path)

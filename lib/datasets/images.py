@@ -45,7 +45,7 @@ class Examined:
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """Read a mask file as bool (H, W) by `MASK_RULE`; raise DataError if it cannot be used."""
+    """Read a mask file as bool (H, W) by `MASK_RULE`; raise DatasetError if it cannot be used."""
     image = decode(read_bytes(path), path)
     plain = image.mode == "L" and not image.has_transparency_data  # spares three copies of the usual mask
     grey = np.asarray(image) if plain else to_rgb(image).max(axis=2)
@@ -60,7 +60,7 @@ def read_mask(path: Path) -> np.ndarray:
 
 
 def examine(path: Path) -> Examined:
-    """Read a file once, hash it and decode every pixel; raise DataError if it cannot be used."""
+    """Read a file once, hash it and decode every pixel; raise DatasetError if it cannot be used."""
     data = read_bytes(path)
     image = decode(data, path)
     rgb = to_rgb(image)
@@ -100,7 +100,7 @@ def load_stack(
     """Read and resize all images of `index` into `out`, uint8 (N, side, side, 3) or a memmap, row by row.
 
     `progress` is called with 1 after each image (`tqdm.update` fits). Returns `out`. Raises ValueError for
-    an `out` of another shape or dtype, and DataError with every file that could not be read.
+    an `out` of another shape or dtype, and DatasetError with every file that could not be read.
     """
     expected = (len(index), side, side, 3)
     if out.shape != expected or out.dtype != np.uint8:

@@ -35,7 +35,7 @@ class Folder:
 def read_folder(root: Path) -> Folder:
     """Find and fully decode all pictures below `root`, by the rules of `lib.datasets.images`.
 
-    A bad file is listed and the rest goes on. Raises DataError with every fault where no picture can be used.
+    A bad file is listed and the rest goes on. Raises DatasetError with every fault where no picture can be used.
     """
     listing = walk(root)
     masks = [name for name in listing.images if GROUND_TRUTH in name.split("/")[:-1]]

@@ -93,5 +93,5 @@ def in_order(found: pd.DataFrame) -> pd.DataFrame:
 
 def _refused(folder: Folder) -> pd.DataFrame:
     refused = folder.refused
-    told = {"file": refused["file"].astype(str), "verdict": REFUSED, "reason": refused["fault"].astype(str)}
-    return pd.DataFrame(told | {"details": refused["way_out"].astype(str)})
+    told = {"file": refused["file"].astype(str), "verdict": REFUSED, "reason": refused["issue"].astype(str)}
+    return pd.DataFrame(told | {"details": refused["remedy"].astype(str)})

@@ -42,7 +42,7 @@ def map_quality(run: Run) -> pd.DataFrame:
         truth = list(masks(run)) if masked else []
         parts = {}
         for one, names in primary.items():
-            tested = scores[(scores["reading"] == one) & scores["split"].isin(names) & scores["tested"]]
+            tested = scores[(scores["map_method"] == one) & scores["split"].isin(names) & scores["tested"]]
             found = image_auroc(tested["score"].to_numpy(), tested["label"].to_numpy(), good).to_frame(
                 "image_auroc"
             )
@@ -57,11 +57,11 @@ def map_quality(run: Run) -> pd.DataFrame:
                 )
                 found = found.join(pixels)
             parts[one] = found
-        pd.concat(parts, names=["reading", "class"]).to_csv(path, lineterminator="\n")
+        pd.concat(parts, names=["map_method", "class"]).to_csv(path, lineterminator="\n")
 
     run.store.make(NAME, inputs, write)
     return pd.read_csv(
-        run.store.path(NAME), index_col=["reading", "class"], keep_default_na=False, na_values=[""]
+        run.store.path(NAME), index_col=["map_method", "class"], keep_default_na=False, na_values=[""]
     )
 
 

@@ -43,7 +43,7 @@ def quality_table(runs: Sequence[Run], context: str = "") -> Table:
     for run in runs:
         found = map_quality(run)
         for place in found.reset_index().to_dict("records"):
-            line: dict[Any, Any] = {("Dataset", ""): run.name, ("Maps", ""): MAKERS[place["reading"]]}
+            line: dict[Any, Any] = {("Dataset", ""): run.name, ("Maps", ""): MAKERS[place["map_method"]]}
             line |= {("Class", ""): place["class"]}
             rows.append(
                 line | {(title, ""): place.get(name, float("nan")) for name, title in _QUALITY.items()}

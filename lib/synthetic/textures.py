@@ -82,7 +82,7 @@ def load_texture_bank(source: str, side: int, seed: int, count: int = 400) -> Te
     Raises:
         FileNotFoundError: `source` is missing, or holds no image.
         ValueError: `count` is below 1.
-        DataError: images cannot be read; all of them are named.
+        DatasetError: images cannot be read; all of them are named.
     """
     if count < 1:
         raise ValueError(f"texture bank: count={count}; need at least one texture")

@@ -120,7 +120,7 @@ def test_unseen_told_from_seen_compares_good_images_within_each_split():
         )
         for score in (value + level for value in scores)
     ]
-    table = pd.DataFrame(rows, columns=["reading", "split", "label", "tested", "score"])
+    table = pd.DataFrame(rows, columns=["map_method", "split", "label", "tested", "score"])
     told = train_test_auroc(table, "good")
     assert told.index.tolist() == ["grouped-1", "grouped-0"]
     assert told.columns.tolist() == ["in_sample", "cross_fitted"]

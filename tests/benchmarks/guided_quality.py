@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.guided_quality --data DIR [--weights FILE] [--side 224 448] [--resize squash pad]
 
-Maps by PatchCore models (cross-fitted), primary folds, all defects, nothing selected. "All" is image, map statistics and
+Maps by PatchCore (cross-fitted), primary folds, all defects, nothing selected. "All" is image, map statistics and
 pooled features. For every outer fold each option is also scored out of fold on the training images, by inner folds; the
 row "chosen on training folds" takes in every fold the option that is best there.
 Writes outputs/benchmarks/guided.csv and prints it; artefacts are kept below --output, and used again.

@@ -41,7 +41,7 @@ def test_no_faults_is_a_programming_error():
 def test_the_table_can_be_stored(tmp_path):
     table = as_table([Issue("a\udcff", "b", "c")])
     table.to_parquet(tmp_path / "t.parquet")
-    assert list(table.columns) == ["file", "fault", "way_out"] and table.loc[0, "file"] == "a\\udcff"
+    assert list(table.columns) == ["file", "issue", "remedy"] and table.loc[0, "file"] == "a\\udcff"
     assert as_table([]).empty and list(as_table([]).columns) == list(table.columns)
 
 
@@ -60,7 +60,7 @@ def test_jupyter_shows_the_table_without_lines_of_the_program():
     shown = []
     shell._showtraceback = lambda kind, error, lines: shown.extend(lines)
     shell.run_cell(
-        "from lib.datasets.errors import DataError, Fault\n"
-        "raise DataError([Fault('a.png', 'empty', 'remove it'), Fault('b.png', 'empty', 'remove it')])"
+        "from lib.datasets.errors import DatasetError, Fault\n"
+        "raise DatasetError([Fault('a.png', 'empty', 'remove it'), Fault('b.png', 'empty', 'remove it')])"
     )
     assert [line.split()[0] for line in shown] == ["2", "file", "a.png", "b.png"]

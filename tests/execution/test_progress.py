@@ -193,7 +193,7 @@ def test_training_reports_its_true_steps_and_goes_on_where_it_was_killed(plates,
     assert bars == []
 
 
-@pytest.mark.parametrize("reading", ["in_sample", "cross_fitted"])
+@pytest.mark.parametrize("map_method", ["in_sample", "cross_fitted"])
 def test_maps_report_every_image(plates, tmp_path, bars, monkeypatch, map_method):
     run = study_of(plates, tmp_path, map_fit=map_method)
     monkeypatch.setattr("lib.anomaly_maps.cross_fitting.IMAGES_AT_ONCE", 20)

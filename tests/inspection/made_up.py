@@ -49,5 +49,5 @@ def measured(chances, embeddings=None, brightness=0.5, contrast=0.15):
 
 def folder(names, sizes=None, pixels=None):
     sizes = np.full((len(names), 2), 50) if sizes is None else np.array(sizes)
-    refused = pd.DataFrame({"file": [], "fault": [], "way_out": []}, dtype="string")
+    refused = pd.DataFrame({"file": [], "issue": [], "remedy": []}, dtype="string")
     return Folder("nowhere", tuple(names), sizes, tuple(pixels or names), refused, ())

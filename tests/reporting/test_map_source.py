@@ -48,8 +48,8 @@ def test_rows_are_the_sources_own(run):
 
 def test_the_quality_of_maps_is_that_of_each_sources_test_maps(run):
     found, table = map_quality(run), index(run)
-    assert found.index.unique("reading").tolist() == ["in_sample", "patchcore"]
-    for map_method in found.index.unique("reading"):
+    assert found.index.unique("map_method").tolist() == ["in_sample", "patchcore"]
+    for map_method in found.index.unique("map_method"):
         names = splits(run, with_maps=True)
         told = pd.concat(
             [
