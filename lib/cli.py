@@ -14,11 +14,10 @@ import torch
 
 from lib.artifacts import write_text
 from lib.batch.notebooks import NOTEBOOKS
-from lib.config import PRESETS, Study, StudyError, nearest, parse_settings
+from lib.config import PRESETS, Study, StudyError, machine_settings, nearest, parse_settings
 from lib.datasets.errors import printable
 from lib.features.resnet import WEIGHT_NAMES, WeightsError, resolve_weights
 from lib.pipeline.run import NAMED, Run, dataset_folder, open_run
-from lib.presets import of_this_machine
 from lib.synthetic.products import PRODUCTS
 
 EXTERNAL = ("weights", "textures", "draem_checkpoint", "groups")  # settings that name files or folders
@@ -134,7 +133,7 @@ def plan(options: argparse.Namespace) -> Plan:
     except StudyError as error:
         issues += str(error).split("\n")
     else:
-        overrides |= study.values(of_this_machine(options.preset))
+        overrides |= study.values(machine_settings(options.preset))
         if study.device == "cuda" and not options.scheduler and not torch.cuda.is_available():
             issues.append(
                 "device=cuda: PyTorch finds no CUDA device here; leave it at auto, or give a --scheduler"

@@ -1,32 +1,71 @@
-"""Everything that a run depends on, in one frozen dataclass; presets; overrides checked by name."""
+"""Every setting of a study in one frozen dataclass, the presets, and overrides checked by name."""
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import difflib
 import hashlib
+import math
+import sys
+import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import pandas as pd
-
-from lib.presets import PRESETS, preset_values
-from lib.values import parse_value
+if TYPE_CHECKING:
+    import pandas as pd
 
 MapMethod = Literal[
     "in_sample", "cross_fitted", "patchcore"
-]  # how maps are made: DRAEM's two ways, the memory
+]  # how maps are made: DRAEM in two ways, PatchCore
+
+PRESETS: dict[str, dict[str, Any]] = {
+    # Tests: every code path in seconds; the figures mean nothing. At a lower rate four steps leave constant maps.
+    "smoke": dict(
+        image_size=32, reconstructive_width=4, discriminative_width=4, draem_steps=4, draem_lr=1e-2, folds=2,
+        synthetic_scale=0.01, synthetic_side=64, feature_size=32, mlp=(16, 8), keep=(0.5, 1.0),
+        inner_folds=2, patch_size=32, coreset_size=50,
+    ),
+    # Two CPU cores, no network: the three stand-ins under ten minutes in all.
+    "quick": dict(),
+    # One GPU, or a patient CPU (which gets `CPU_STANDARD`).
+    "standard": dict(
+        image_size=256, reconstructive_width=128, discriminative_width=64, draem_steps=5000, folds=5,
+        synthetic_scale=0.5, synthetic_side=256, feature_size=224, patch_size=224, coreset_size=2000, leak_check="all",
+        draem_lr=1e-4,
+    ),
+    # The paper's own: 700 epochs, ten folds, full counts.
+    "paper": dict(
+        image_size=256, reconstructive_width=128, discriminative_width=64, draem_steps=0, draem_epochs=700,
+        folds=10, synthetic_scale=1.0, synthetic_side=256, feature_size=224, patch_size=224, coreset_size=2000,
+        leak_check="all", draem_lr=1e-4,
+    ),
+}  # fmt: skip
+
+CPU_STANDARD: dict[str, Any] = dict(
+    image_size=128, reconstructive_width=32, discriminative_width=16, draem_steps=1500, synthetic_side=128,
+    synthetic_scale=0.25, leak_check="image", draem_lr=3e-4,
+)  # fmt: skip
+# Names of earlier releases, by what they are called now: whoever types one is told the new one.
+RENAMED = {
+    "standin_scale": "synthetic_scale", "standin_side": "synthetic_side", "map_fit_check": "compare_map_fit",
+    "map_source_check": "compare_map_source", "memory_patches": "coreset_size", "guided_against": "guided_baseline",
+    "map_fit=as_written": "map_fit=in_sample", "map_source=patch_memory": "map_source=patchcore",
+}  # fmt: skip
 
 
 class StudyError(ValueError):
     """A preset or setting that cannot be used; the message lists every fault."""
 
 
-def setting(default: Any, help_text: str) -> Any:
-    """Declare a field with its meaning; the few values that a text may take stand in its type."""
-    return field(default=default, metadata={"help": help_text})
+def setting(
+    default: Any, help_text: str, ge: float | None = None, gt: float | None = None, le: float | None = None
+) -> Any:
+    """Declare a field with its meaning and its bounds (of each element, where it holds several)."""
+    bounds = {name: bound for name, bound in (("ge", ge), ("gt", gt), ("le", le)) if bound is not None}
+    return field(default=default, metadata={"help": help_text, **bounds})
 
 
 def choices(name: str) -> tuple[str, ...]:
@@ -40,47 +79,37 @@ class Study:
     """Settings of a study; each field is one reading of the paper or one cost (see `describe`)."""
 
     preset: str = setting("quick", "the preset that the other settings started from")
-    seed: int = setting(744, "every random number derives from this, the data set, the fold and the purpose")
-    device: Literal["auto", "cpu", "cuda"] = setting("auto", "where torch runs")
-    threads: int = setting(
-        1,
-        "threads of each fold's task; on a CPU another number gives other last bits, folds run side by side",
+    seed: int = setting(
+        744, "every random number derives from it, the data set, the fold and the purpose", ge=0
     )
+    device: Literal["auto", "cpu", "cuda"] = setting("auto", "where torch runs")
+    threads: int = setting(1, "threads of a fold's task; another number changes the last bits", ge=1)
     # images
     good: str = setting("", "name of the good class; empty: good, ok, normal or free")
     groups: str = setting("", "CSV (id, group): images of one object, never split between train and test")
-    group_regex: str = setting(
-        "", "regular expression on the image's path whose first group names the object"
-    )
+    group_regex: str = setting("", "regular expression on an image's path whose first group names the object")
     skip_bad: bool = setting(
         False, "leave unusable files out, and list them, instead of refusing the data set"
     )
-    resize: Literal["squash", "pad", "crop"] = setting("squash", "how a picture becomes square")
-    synthetic_scale: float = setting(0.15, "stand-ins only: share of the paper's image counts that is drawn")
-    synthetic_side: int = setting(128, "stand-ins only: side of the drawn photographs, in pixels")
+    resize: Literal["squash", "pad", "crop"] = setting("squash", "how an image becomes square")
+    synthetic_scale: float = setting(0.15, "drawn products: share of the paper's image counts", gt=0, le=1)
+    synthetic_side: int = setting(128, "drawn products: side of the images, in pixels", ge=32, le=4096)
     # folds
-    folds: int = setting(3, "number of cross-validation folds")
-    cv: Literal["auto", "stratified", "grouped"] = setting(
-        "auto", "auto: grouped where groups are known, else stratified"
-    )
+    folds: int = setting(3, "number of cross-validation folds", ge=2)
+    cv: Literal["auto", "stratified", "grouped"] = setting("auto", "auto: grouped where groups are known")
     leak_check: Literal["none", "image", "all"] = setting(
-        "image",
-        "beside grouped folds, stratified ones for comparison: none, with the image features only, or all",
+        "image", "stratified folds beside grouped ones: none, with the image features only, or all"
     )
     # DRAEM
-    image_size: int = setting(
-        64, "side of DRAEM's input and of the anomaly maps, in pixels; a multiple of 32"
-    )
-    reconstructive_width: int = setting(16, "channels of the reconstructive network's first block")
-    discriminative_width: int = setting(8, "channels of the discriminative network's first block")
-    draem_epochs: int = setting(0, "passes over the training fold's good images; 0: draem_steps counts")
-    draem_steps: int = setting(250, "training steps per fold; 0: draem_epochs counts")
-    draem_batch: int = setting(8, "images per DRAEM training step")
+    image_size: int = setting(64, "side of DRAEM's input and of the maps, in pixels; a multiple of 32", ge=32)
+    reconstructive_width: int = setting(16, "channels of the reconstructive network's first block", ge=1)
+    discriminative_width: int = setting(8, "channels of the discriminative network's first block", ge=1)
+    draem_epochs: int = setting(0, "passes over a fold's good training images; 0: draem_steps counts", ge=0)
+    draem_steps: int = setting(250, "training steps per fold; 0: draem_epochs counts", ge=0)
+    draem_batch: int = setting(8, "images per DRAEM training step", ge=1)
     # Few steps want a higher rate than the paper's 1e-4: docs/draem.md has the evidence.
-    draem_lr: float = setting(3e-4, "DRAEM's learning rate (x0.2 at 80 % and 90 % of the steps)")
-    draem_warmup: int = setting(
-        0, "steps over which DRAEM's learning rate rises from nothing; the paper has none"
-    )
+    draem_lr: float = setting(3e-4, "DRAEM's learning rate (x0.2 at 80 % and 90 % of the steps)", gt=0)
+    draem_warmup: int = setting(0, "steps over which the learning rate rises; the paper has none", ge=0)
     draem_precision: Literal["auto", "float32", "tf32", "bf16"] = setting(
         "auto",
         "DRAEM's convolutions while training: float32; on CUDA also tf32, which auto takes there, or bf16",
@@ -96,72 +125,57 @@ class Study:
     # maps and features
     map_source: Literal["draem", "patchcore"] = setting(
         "draem",
-        "what makes the maps: draem, trained; patchcore, distances to remembered patches of good images "
-        "(minutes on a CPU, always cross-fitted)",
+        "what makes the maps: draem, trained; patchcore, distances to patches of good images (minutes on a CPU)",
     )
-    compare_map_source: bool = setting(
-        False,
-        "make the other source's maps too, for comparison and for both sources in one classifier: primary folds, all "
-        "defects",
-    )
-    coreset_size: int = setting(1000, "patches that a PatchCore keeps of all good ones (a greedy coreset)")
-    patch_size: int = setting(
-        96, "side of the pictures whose patches are remembered, and pooled where the map points, in pixels"
-    )
-    map_encoding: Literal["raw", "jet"] = setting("raw", "raw: map as grey picture; jet: min-max and colours")
+    compare_map_source: bool = setting(False, "the other source's maps too: primary folds, all defects")
+    coreset_size: int = setting(1000, "patches that a PatchCore keeps of all good ones", ge=1)
+    patch_size: int = setting(96, "side of the images whose patches are used, in pixels", ge=32)
+    map_encoding: Literal["raw", "jet"] = setting("raw", "raw: map as grey image; jet: min-max and colours")
     map_fit: Literal["in_sample", "cross_fitted"] = setting(
         "in_sample",
-        "DRAEM's maps. in_sample: all from the fold's one DRAEM; cross_fitted: a training image's from a DRAEM that "
-        "did not see it, two per fold that share the steps",
+        "in_sample: all maps from the fold's one DRAEM; cross_fitted: a training image's from a DRAEM that did "
+        "not see it, two per fold that share the steps",
     )
-    compare_map_fit: bool = setting(
-        False, "make the other reading of map_fit too, for comparison: primary folds, all defects"
-    )
+    compare_map_fit: bool = setting(False, "maps of the other map_fit too: primary folds, all defects")
     weights: str = setting(
         "auto", "ResNet-18 weights: auto, imagenet, embedded, a file, or random-init (for tests)"
     )
     offline: bool = setting(False, "never try a download")
-    feature_size: int = setting(96, "side of the pictures that ResNet-18 sees, in pixels")
-    guided: bool = setting(
-        True, "also pool the image's own features where the map points, as feature sets of their own"
-    )
+    feature_size: int = setting(96, "side of the images that ResNet-18 sees, in pixels", ge=32)
+    guided: bool = setting(True, "also pool the image's own features where the map points")
     guided_patches: tuple[int, ...] = setting(
-        (3, 12, 48),
-        "of a picture's patches, how many of the most anomalous are averaged, an average for each number",
+        (3, 12, 48), "how many of an image's most anomalous patches are averaged, for each number", ge=1
     )
     guided_weights: Literal["hard", "soft"] = setting(
         "hard", "hard: these patches alike; soft: every patch, by the softmax of the map"
     )
     guided_baseline: Literal["good", "rest", "nothing"] = setting(
         "good",
-        "what pooled features are compared with: good training images at the same place, the rest of the picture, or "
-        "nothing",
+        "pooled features less: good training images at the same place, the rest of the image, or nothing",
     )
     # classifier
     selection: Literal["sqrt_n", "per_source", "none"] = setting(
         "sqrt_n", "columns kept by mutual information: floor(sqrt(N)) jointly, per source, or all"
     )
-    mlp: tuple[int, ...] = setting((512, 100), "hidden layers of the classifier")
+    mlp: tuple[int, ...] = setting((512, 100), "hidden layers of the classifier", ge=1)
     scale: Literal["standard", "none"] = setting(
         "standard", "inputs standardised on the training fold, or not"
     )
     binary: Literal["collapsed", "separate"] = setting(
-        "collapsed", "defective or good: from the multiclass prediction, or a two-class model of its own"
+        "collapsed", "defective or good: from the multiclass prediction, or by a model of its own"
     )
-    keep: tuple[float, ...] = setting((0.25, 0.5, 0.75, 1.0), "shares of the defective training images kept")
-    repeats: int = setting(1, "repetitions of the classification with other seeds")
-    baselines: bool = setting(
-        True, "also evaluate simpler feature sets and models that the three should beat"
+    keep: tuple[float, ...] = setting(
+        (0.25, 0.5, 0.75, 1.0), "shares of the defective training images kept", gt=0, le=1
     )
-    inner_folds: int = setting(
-        3, "folds within each training fold, whose out-of-fold scores thresholds are chosen on"
-    )
-    alpha: float = setting(0.005, "level of significance")
-    # the line
+    repeats: int = setting(1, "repetitions of the classification with other seeds", ge=1)
+    baselines: bool = setting(True, "also evaluate simpler feature sets and models")
+    inner_folds: int = setting(3, "folds within a training fold, for thresholds on out-of-fold scores", ge=2)
+    alpha: float = setting(0.005, "level of significance", gt=0, le=1)
+    # operating points
     required: tuple[float, ...] = setting(
-        (0.9, 0.95, 0.99, 0.995), "defect recalls whose price in false rejects is shown"
+        (0.9, 0.95, 0.99, 0.995), "defect recalls whose price in false rejects is shown", gt=0, le=1
     )
-    prevalence: float = setting(0.01, "defective share of the products on the line, for escapes per million")
+    prevalence: float = setting(0.01, "defective share of the products, for escapes per million", gt=0, le=1)
 
     @classmethod
     def of(cls, preset: str = "quick", overrides: Mapping[str, Any] | None = None) -> Study:
@@ -174,18 +188,19 @@ class Study:
         issues: list[str] = []
         kinds = typing.get_type_hints(cls)
         for name, value in (overrides or {}).items():
-            if name not in kinds or name == "preset":
+            if now := RENAMED.get(name) or RENAMED.get(f"{name}={value}"):
+                issues.append(f"{name}={value}: is called {now} now")
+            elif name not in kinds or name == "preset":
                 near = nearest(name, kinds) if name != "preset" else ": choose it with --preset"
                 issues.append(f"unknown setting {name!r}{near} (`--list` shows them all)")
-                continue
-            try:
-                values[name] = parse_value(value, kinds[name])
-            except ValueError as error:
-                issues.append(f"{name}={value!r}: {error}")
-        if "draem_epochs" in (overrides or {}) and "draem_steps" not in (overrides or {}):
-            values["draem_steps"] = 0
-        if "draem_steps" in (overrides or {}) and "draem_epochs" not in (overrides or {}):
-            values["draem_epochs"] = 0
+            else:
+                try:
+                    values[name] = _parsed(value, kinds[name])
+                except ValueError as error:
+                    issues.append(f"{name}={value!r}: {error}")
+        for name, other in (("draem_epochs", "draem_steps"), ("draem_steps", "draem_epochs")):
+            if name in (overrides or {}) and other not in (overrides or {}):
+                values[other] = 0
         study = cls(**values)
         issues += study._issues()
         if issues:
@@ -194,70 +209,31 @@ class Study:
 
     def _issues(self) -> list[str]:
         """Say everything that is wrong with the values."""
-        issues = []
-        for item in dataclasses.fields(self):
-            value, allowed = getattr(self, item.name), choices(item.name)
-            if allowed and value not in allowed:
-                close = nearest(str(value), allowed)
-                issues.append(f"{item.name}={value!r}: expected one of {', '.join(allowed)}{close}")
-        least = {
-            "seed": 0, "folds": 2, "image_size": 32, "feature_size": 32, "draem_batch": 1, "synthetic_side": 32,
-            "reconstructive_width": 1, "discriminative_width": 1, "repeats": 1, "draem_epochs": 0, "draem_steps": 0,
-            "draem_warmup": 0, "inner_folds": 2, "threads": 1, "coreset_size": 1,
-            "patch_size": 32,
-        }  # fmt: skip
-        issues += [
-            f"{name}={getattr(self, name)}: must be at least {low}"
-            for name, low in least.items()
-            if getattr(self, name) < low
-        ]
-        if self.image_size % 32:
-            issues.append(
-                f"image_size={self.image_size}: must be a multiple of 32 (DRAEM halves it five times)"
-            )
-        if (self.draem_steps > 0) == (self.draem_epochs > 0):
-            issues.append(
-                f"draem_steps={self.draem_steps}, draem_epochs={self.draem_epochs}: exactly one must be above 0"
-            )
-        if self.synthetic_side > 4096:
-            issues.append(f"synthetic_side={self.synthetic_side}: must be at most 4096")
-        if not 0 < self.synthetic_scale <= 1:
-            issues.append(f"synthetic_scale={self.synthetic_scale}: must be in (0, 1]")
-        if not all(0 < share <= 1 for share in self.keep) or 1.0 not in self.keep:
-            issues.append(f"keep={self.keep}: shares in (0, 1] that include 1.0")
-        if len(set(self.keep)) < len(self.keep) or len(set(self.required)) < len(self.required):
-            issues.append(f"keep={self.keep}, required={self.required}: name each share once")
-        if not self.guided_patches or min(self.guided_patches) < 1:
-            issues.append(f"guided_patches={self.guided_patches}: at least one number, each from 1 up")
-        if not self.mlp or any(width < 1 for width in self.mlp):
-            issues.append(f"mlp={self.mlp}: at least one hidden layer, widths from 1 up")
-        if not 0 < self.alpha < 1 or self.draem_lr <= 0:
-            issues.append(f"alpha={self.alpha}, draem_lr={self.draem_lr}: must be positive, alpha below 1")
-        if not self.required or not all(0 < recall <= 1 for recall in self.required):
-            issues.append(f"required={self.required}: defect recalls in (0, 1]")
-        if not 0 < self.prevalence < 1:
-            issues.append(f"prevalence={self.prevalence}: a share of all products, between 0 and 1")
-        if self.device == "cpu" and self.draem_precision in ("tf32", "bf16"):
-            issues.append(
-                f"draem_precision={self.draem_precision} is for CUDA only, device=cpu: leave it at auto"
-            )
-        if self.groups and self.group_regex:
-            issues.append("groups and group_regex contradict each other: give one")
-        if self.cv == "stratified" and (self.groups or self.group_regex):
-            issues.append("cv=stratified ignores groups: leave out groups/group_regex, or cv=auto")
-        if self.map_source == "patchcore" and self.compare_map_fit:
-            issues.append(
-                "compare_map_fit compares two readings of DRAEM's maps, and map_source=patchcore has one: leave it "
-                "out, or map_source=draem"
-            )
-        if self.draem_checkpoint and "cross_fitted" in self.map_methods:
-            issues.append(
-                "draem_checkpoint is one DRAEM trained elsewhere, and cross-fitted maps need two trained here: "
-                "map_fit=in_sample, compare_map_fit=false"
-            )
-        if self.offline and self.weights == "imagenet":
-            issues.append("weights=imagenet may need a download that offline forbids: give a file")
-        return issues
+        issues = [issue for item in dataclasses.fields(self) for issue in _out_of_bounds(self, item)]
+        once = all(len(set(shares)) == len(shares) for shares in (self.keep, self.required))
+        steps, size, trained_once = self.draem_steps, self.image_size, bool(self.draem_checkpoint)
+        rules = (
+            (size % 32, f"image_size={size}: must be a multiple of 32 (DRAEM halves it five times)"),
+            ((steps > 0) == (self.draem_epochs > 0),
+             f"draem_steps={steps}, draem_epochs={self.draem_epochs}: exactly one must be above 0"),
+            (1.0 not in self.keep, f"keep={self.keep}: must include 1.0"),
+            (not once, f"keep={self.keep}, required={self.required}: name each share once"),
+            (1 in (self.alpha, self.prevalence),
+             f"alpha={self.alpha}, prevalence={self.prevalence}: must be below 1"),
+            (self.device == "cpu" and self.draem_precision in ("tf32", "bf16"),
+             f"draem_precision={self.draem_precision} is for CUDA only, device=cpu: leave it at auto"),
+            (self.groups and self.group_regex, "groups and group_regex contradict each other: give one"),
+            (self.cv == "stratified" and (self.groups or self.group_regex),
+             "cv=stratified ignores groups: leave out groups/group_regex, or cv=auto"),
+            (self.map_source == "patchcore" and self.compare_map_fit,
+             "compare_map_fit compares two fits of DRAEM's maps: leave it out, or map_source=draem"),
+            (trained_once and "cross_fitted" in self.map_methods,
+             "draem_checkpoint is one DRAEM trained elsewhere, and cross-fitted maps need two trained here: "
+             "map_fit=in_sample, compare_map_fit=false"),
+            (self.offline and self.weights == "imagenet",
+             "weights=imagenet may need a download that offline forbids: give a file"),
+        )  # fmt: skip
+        return issues + [issue for wrong, issue in rules if wrong]
 
     def seed_for(self, *purpose: object) -> int:
         """Return a seed in [0, 2**31) from the study's seed and the purpose, whatever the order of execution."""
@@ -297,18 +273,19 @@ class Study:
 
     def describe(self) -> pd.DataFrame:
         """Return every setting with its value, the preset's value where it differs, and its meaning."""
+        import pandas as pd
+
         base = Study.of(self.preset)
         rows = []
         for item in dataclasses.fields(self):
             value, standard = getattr(self, item.name), getattr(base, item.name)
-            changed = "" if value == standard else f"preset {self.preset}: {_shown(standard)}"
-            rows.append((item.name, _shown(value), changed, item.metadata["help"]))
-        return pd.DataFrame(rows, columns=["setting", "value", "changed from", "meaning"]).set_index(
-            "setting"
-        )
+            changed = "" if value == standard else f"preset {self.preset}: {_as_text(standard)}"
+            rows.append((item.name, _as_text(value), changed, item.metadata["help"]))
+        columns = ["setting", "value", "changed from", "meaning"]
+        return pd.DataFrame(rows, columns=columns).set_index("setting")
 
 
-def nearest(name: str, known: typing.Iterable[str]) -> str:
+def nearest(name: str, known: Iterable[str]) -> str:
     """Return " (did you mean 'x'?)" for the nearest known name, or nothing."""
     close = difflib.get_close_matches(str(name), [str(item) for item in known], n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
@@ -326,9 +303,75 @@ def parse_settings(pairs: Sequence[str]) -> dict[str, str]:
     return settings
 
 
+def machine_settings(preset: str) -> tuple[str, ...]:
+    """Return the settings whose value in the preset depends on the machine: a study names them with its overrides."""
+    return tuple(CPU_STANDARD) if preset == "standard" else ()
+
+
+def preset_values(preset: str) -> dict[str, Any]:
+    """Return the preset's values on this machine: `standard` is smaller where there is no CUDA device."""
+    smaller = preset == "standard" and not cuda_available()
+    return PRESETS[preset] | (CPU_STANDARD if smaller else {})
+
+
+def cuda_available() -> bool:
+    """Tell whether torch finds a CUDA device; torch, seconds to import, is asked only where there is a driver."""
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _out_of_bounds(study: Study, item: dataclasses.Field[Any]) -> Iterable[str]:
+    """Yield what is wrong with one setting by its allowed values and its bounds."""
+    value, allowed = getattr(study, item.name), choices(item.name)
+    if allowed and value not in allowed:
+        yield f"{item.name}={value!r}: expected one of {', '.join(allowed)}{nearest(str(value), allowed)}"
+    each = value if isinstance(value, tuple) else (value,)
+    if not each:
+        yield f"{item.name}: at least one number"
+    low, above, high = (item.metadata.get(bound) for bound in ("ge", "gt", "le"))
+    if any(
+        (low is not None and v < low) or (above is not None and v <= above) or (high and v > high)
+        for v in each
+    ):
+        texts = ((low, "at least"), (above, "above"), (high, "at most"))
+        must = " and ".join(f"{text} {bound:g}" for bound, text in texts if bound is not None)
+        yield f"{item.name}={_as_text(value)}: must be {must}"
+
+
+def _parsed(value: Any, kind: Any) -> Any:
+    """Return `value` (possibly text) as the type of a setting's field; raises ValueError in plain words."""
+    if isinstance(kind, types.GenericAlias):  # tuple[int, ...] or tuple[float, ...]
+        parts = value.strip("() ,").split(",") if isinstance(value, str) else value
+        parts = [parts] if isinstance(parts, int | float) else parts
+        if not isinstance(parts, tuple | list):
+            raise ValueError("expected numbers with commas between, such as 0.5,1.0")
+        return tuple(_parsed(part, typing.get_args(kind)[0]) for part in parts)
+    if kind is bool:
+        text = str(value).lower()
+        if text not in ("true", "false", "1", "0", "yes", "no"):
+            raise ValueError("expected true or false")
+        return text in ("true", "1", "yes")
+    if kind not in (int, float):
+        return str(value)
+    try:
+        number = float(value)
+    except (ValueError, TypeError, OverflowError):
+        raise ValueError("expected a number") from None
+    if not math.isfinite(number):
+        raise ValueError("expected a finite number")
+    if kind is int and (isinstance(value, bool) or number != int(number)):
+        raise ValueError("expected a whole number")
+    return int(number) if kind is int else number
+
+
 def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _shown(value: Any) -> str:
+def _as_text(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value) if value != "" else "–"

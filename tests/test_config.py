@@ -96,7 +96,7 @@ def test_unknown_preset_proposes_the_nearest():
         ({"preset": "paper"}, "--preset"),
         ({"draem_checkpoint": "x", "map_fit": "cross_fitted"}, "two trained here"),
         ({"draem_checkpoint": "x", "compare_map_fit": True}, "compare_map_fit=false"),
-        ({"map_source": "patchcore", "compare_map_fit": True}, "two readings of DRAEM"),
+        ({"map_source": "patchcore", "compare_map_fit": True}, "two fits of DRAEM"),
     ],
 )
 def test_contradictions_are_refused(overrides, part):
@@ -134,3 +134,23 @@ def test_the_lines_settings_are_checked():
     for bad in ({"required": "1.2"}, {"required": "0"}, {"prevalence": 0}, {"prevalence": 1}):
         with pytest.raises(StudyError, match=next(iter(bad))):
             Study.of("quick", bad)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "now"),
+    [
+        ("standin_scale", 0.1, "synthetic_scale"),
+        ("map_fit_check", True, "compare_map_fit"),
+        ("map_fit", "as_written", "map_fit=in_sample"),
+        ("map_source", "patch_memory", "map_source=patchcore"),
+    ],
+)
+def test_a_name_of_an_earlier_release_is_answered_with_todays(name, value, now):
+    with pytest.raises(StudyError, match=f"{name}={value}: is called {now} now"):
+        Study.of("quick", {name: value})
+
+
+@pytest.mark.parametrize("name", ["folds", "keep", "mlp", "image_size", "synthetic_scale", "draem_lr"])
+def test_numbers_below_their_bounds_are_refused(name):
+    with pytest.raises(StudyError, match=rf"{name}=-1(\.0)?: must be"):
+        Study.of("quick", {name: "-1"})
