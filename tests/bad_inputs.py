@@ -25,7 +25,7 @@ import run_all
 from lib import cli
 from lib.artifacts import Store
 from lib.batch import preflight
-from lib.datasets import image_io, images
+from lib.datasets import download, image_io, images
 from lib.datasets.errors import printable
 from lib.draem.checkpoints import export_official
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
@@ -530,13 +530,13 @@ def _(at, patch):
     return ["no --data", "--dataset", "magnetic_tile", "--offline"]
 
 
-@bad("download that fails", "magnetic_tile: https://example.org/a.zip could not be fetched", "--data DIR")
+@bad("download that fails", "magnetic_tile: https://", "download failed (no route to host)", "--data DIR")
 def _(at, patch):
-    def unreachable(folder):
-        raise preflight.DownloadError("https://example.org/a.zip could not be fetched (no route to host)")
+    def unreachable(url, *_, **__):
+        raise download.DownloadError(f"{url}: download failed (no route to host)")
 
     patch.setattr(dataset, "PROJECT", at)
-    patch.setattr(dataset, "fetch_magnetic_tile", unreachable)
+    patch.setattr(download, "download_file", unreachable)
     return ["no --data", "--dataset", "magnetic_tile"]
 
 

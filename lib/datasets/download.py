@@ -1,185 +1,145 @@
-"""Fetch the public magnetic tile images, proven file by file against a manifest before they are used."""
+"""Verified downloads: a file by its SHA-256, and the magnetic tile images by the SHA-256 of each file."""
 
 from __future__ import annotations
 
 import hashlib
 import http.client
+import queue
 import shutil
-import stat
 import tempfile
-import time
+import threading
 import urllib.error
 import urllib.request
+import uuid
 import zipfile
 import zlib
-from collections.abc import Callable
-from pathlib import Path, PurePosixPath
-from typing import IO
-from urllib.parse import urlsplit
+from pathlib import Path
 
 COMMIT = "cc4eb530b57b9cb7225bf76023873043ffd50655"
 URL = (
     f"https://github.com/abin24/Magnetic-tile-defect-datasets./archive/{COMMIT}.zip"  # the dot is in the name
 )
 MANIFEST = Path(__file__).with_name("magnetic_tile.sha256")
-LARGEST_ARCHIVE = 200 * 2**20  # bytes; the images take 50 MiB
-LARGEST_FILE = 5 * 2**20
-LARGEST_TOTAL = 200 * 2**20
-LONGEST = 900.0  # seconds for the whole download, however slowly it trickles
-CHUNK = 2**16
-SHOWN = 10
-WAY_OUT = "download the images by hand and name their folder with --data DIR"
+TIMEOUT = (
+    10.0  # seconds until the server must answer, name resolution included, and for each pause after that
+)
+LISTED = 10  # files named in a message
+REMEDY = "download the images by hand and name their folder with --data DIR"
 
 
 class DownloadError(Exception):
-    """The images could not be fetched or are not the published ones; the message says what to do."""
-
-    def __init__(self, problem: str) -> None:
-        super().__init__(problem)
-
-    def __str__(self) -> str:
-        return f"magnetic_tile: {self.args[0]}; {WAY_OUT}"
+    """A file could not be downloaded, or is not the published one."""
 
 
-def fetch_magnetic_tile(destination: Path, *, url: str = URL, timeout: float = 10.0) -> Path:
-    """Download, unpack and verify the magnetic tile images; return `destination`, which then holds them.
+def download_file(url: str, destination: Path, sha256: str | None = None, timeout: float = TIMEOUT) -> Path:
+    """Download `url` to the file `destination`, whole and with this SHA-256 or not at all; return `destination`.
 
-    The archive is read over HTTPS (plain HTTP from this very computer only), giving up after `timeout`
-    seconds without a byte. Only the files of the manifest are unpacked, each must have its SHA-256, and the
-    folder appears under its name when all are there; nothing is left behind otherwise. A complete
-    `destination` is returned as it is. Raises DownloadError for everything that goes wrong.
+    Gives up when the server does not answer within `timeout` seconds, or pauses for longer. Processes that download
+    the same file at once do not disturb each other. Raises DownloadError, naming the address and the reason.
     """
-    destination = Path(destination)
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    partial = destination.with_name(f"{destination.name}.{uuid.uuid4().hex}.partial")
+    try:
+        with _open(url, timeout) as response, partial.open("xb") as file:
+            expected = response.length  # None where the server does not say
+            shutil.copyfileobj(response, file)
+        if expected is not None and partial.stat().st_size != expected:
+            raise DownloadError(f"{url}: {partial.stat().st_size:,} of {expected:,} bytes arrived")
+        if sha256 is not None and (found := _sha256(partial)) != sha256:
+            raise DownloadError(f"{url}: SHA-256 begins {found[:8]}, expected {sha256[:8]}")
+        partial.replace(destination)
+    except (OSError, http.client.HTTPException) as error:
+        raise DownloadError(f"{url}: download failed ({error or type(error).__name__})") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return destination
+
+
+def fetch_magnetic_tile(destination: Path, *, url: str = URL, timeout: float = TIMEOUT) -> Path:
+    """Download, unpack and verify the magnetic tile images; return the folder `destination`, which then holds them.
+
+    Only the files of the manifest are unpacked, each must have its SHA-256, and the folder appears under its name
+    when all are there. A complete `destination` is returned as it is. Raises DownloadError for all that goes wrong.
+    """
     manifest = read_manifest(MANIFEST)
     if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
         if differing := _differing(destination, manifest):
-            raise DownloadError(f"{destination} exists, but {_listed(differing)}; remove it")
+            raise DownloadError(f"magnetic_tile: {destination} exists, but {differing}; remove it; {REMEDY}")
         return destination
     destination.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".{destination.name}-"
-    for leftover in destination.parent.glob(f"{prefix}*"):
-        if time.time() - leftover.stat().st_mtime > 2 * LONGEST:  # of a run that was killed
-            shutil.rmtree(leftover)
-    with tempfile.TemporaryDirectory(prefix=prefix, dir=destination.parent) as scratch:
-        archive, folder = Path(scratch, "archive.zip"), Path(scratch, "images")
-        _download(url, archive, timeout)
-        _unpack(archive, folder, manifest)
-        if differing := _differing(folder, manifest):
-            raise DownloadError(f"the archive at {url} is not the published one: {_listed(differing)}")
-        if destination.exists():
-            destination.rmdir()  # it is empty; Windows does not rename over it
-        folder.rename(destination)
+    with tempfile.TemporaryDirectory(prefix=f".{destination.name}-", dir=destination.parent) as scratch:
+        try:
+            archive = download_file(url, Path(scratch, "archive.zip"), timeout=timeout)
+            folder = _unpack(archive, Path(scratch, "images"), manifest)
+            if differing := _differing(folder, manifest):
+                raise DownloadError(f"the archive at {url} is not the published one: {differing}")
+        except DownloadError as error:
+            raise DownloadError(f"magnetic_tile: {error}; {REMEDY}") from error
+        try:
+            if destination.exists():
+                destination.rmdir()  # it is empty; Windows does not rename over it
+            folder.rename(destination)
+        except OSError:  # another process was faster
+            if _differing(destination, manifest):
+                raise
     return destination
 
 
 def read_manifest(path: Path) -> dict[str, str]:
-    """Read lines of `<sha256>  <relative path>` as {relative path: sha256}."""
+    """Return {relative path: SHA-256} from lines of `<sha256>  <relative path>`."""
     pairs = (line.split("  ", 1) for line in path.read_text(encoding="utf-8").splitlines() if line)
     return {name: digest for digest, name in pairs}
 
 
-class _SafeRedirects(urllib.request.HTTPRedirectHandler):
-    """Follow redirects only to addresses that would be accepted themselves."""
+def _open(url: str, timeout: float) -> http.client.HTTPResponse:
+    """Open an address within `timeout` seconds in all.
 
-    def redirect_request(
-        self,
-        req: urllib.request.Request,
-        fp: IO[bytes],
-        code: int,
-        msg: str,
-        headers: http.client.HTTPMessage,
-        newurl: str,
-    ) -> urllib.request.Request | None:
-        _check_address(newurl)
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+    urllib's own timeout starts anew with each address of a host and leaves out name resolution, so a daemon thread
+    connects, for which neither this call nor the end of the program waits.
+    """
+    answers: queue.SimpleQueue[http.client.HTTPResponse | Exception] = queue.SimpleQueue()
 
+    def connect() -> None:
+        try:
+            answers.put(urllib.request.urlopen(url, timeout=timeout))
+        except Exception as error:  # raised again by the waiting thread
+            answers.put(error)
 
-def _check_address(url: str) -> None:
-    parts = urlsplit(url)
-    local = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost")
-    if parts.scheme != "https" and not local:
-        raise DownloadError(f"{url} is not an https address")
-
-
-def _download(url: str, target: Path, timeout: float) -> None:
-    _check_address(url)
-    opener = urllib.request.build_opener(_SafeRedirects)
-    deadline = time.monotonic() + LONGEST
+    threading.Thread(target=connect, daemon=True).start()
     try:
-        with opener.open(url, timeout=timeout) as response, target.open("wb") as file:
-
-            def write(chunk: bytes) -> None:
-                if time.monotonic() > deadline:
-                    raise DownloadError(f"{url} did not arrive within {LONGEST:g} s")
-                file.write(chunk)
-
-            announced = response.length  # None where the server does not say
-            size = _copy(response, write, LARGEST_ARCHIVE, url)
-    except urllib.error.HTTPError as error:
-        error.close()
-        raise DownloadError(f"{url} answers HTTP {error.code} ({error.reason})") from error
-    except TimeoutError as error:
-        raise DownloadError(f"{url} sent nothing for {timeout:g} s") from error
-    except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", error)
-        raise DownloadError(f"{url} could not be fetched ({reason})") from error
-    if announced is not None and size != announced:
-        raise DownloadError(f"{url} broke off after {size:,} of {announced:,} bytes")
+        answer = answers.get(timeout=timeout)
+    except queue.Empty:
+        raise TimeoutError(f"no answer within {timeout:g} s") from None
+    if isinstance(answer, urllib.error.HTTPError):
+        answer.close()
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
 
 
-def _copy(source: IO[bytes], write: Callable[[bytes], object], limit: int, name: str) -> int:
-    """Copy in chunks and return the number of bytes; raise DownloadError above `limit`."""
-    size = 0
-    while chunk := source.read(CHUNK):
-        size += len(chunk)
-        if size > limit:
-            raise DownloadError(f"{name} is larger than {limit:,} bytes")
-        write(chunk)
-    return size
-
-
-def _unpack(archive: Path, folder: Path, manifest: dict[str, str]) -> None:
-    """Unpack the manifest's files from below its top folder; refuse an archive with any odd entry."""
-    total = 0
+def _unpack(archive: Path, folder: Path, manifest: dict[str, str]) -> Path:
+    """Unpack the manifest's files to below `folder`; return the archive's top folder there."""
     try:
         with zipfile.ZipFile(archive) as packed:
-            entries = packed.infolist()
-            for entry in entries:
-                _check_entry(entry)
-            for entry in entries:
-                name = "/".join(entry.filename.split("/")[1:])
-                if name not in manifest:
-                    continue
-                target = folder / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                limit = min(LARGEST_FILE, LARGEST_TOTAL - total)
-                with packed.open(entry) as source, target.open("wb") as file:
-                    total += _copy(source, file.write, limit, entry.filename)
-    except (zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError, ValueError, zlib.error) as error:
+            names = packed.namelist()
+            packed.extractall(folder, [name for name in names if name.partition("/")[2] in manifest])
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
         raise DownloadError(f"the archive cannot be unpacked ({error})") from error
+    return folder / names[0].partition("/")[0] if names else folder
 
 
-def _check_entry(entry: zipfile.ZipInfo) -> None:
-    name = entry.filename
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name:
-        raise DownloadError(f"the archive holds {name!r}, which leads out of its folder")
-    if stat.S_ISLNK(entry.external_attr >> 16):
-        raise DownloadError(f"the archive holds {name!r}, which is a link")
-
-
-def _differing(folder: Path, manifest: dict[str, str]) -> list[str]:
-    """Return what is missing or has another SHA-256, one phrase per file."""
+def _differing(folder: Path, manifest: dict[str, str]) -> str:
+    """Return which files are missing or have another SHA-256, the first ten by name; empty if none."""
     problems = []
     for name, digest in manifest.items():
-        path = folder / name
-        if not path.is_file():
+        if not (folder / name).is_file():
             problems.append(f"{name} is missing")
-        elif hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+        elif _sha256(folder / name) != digest:
             problems.append(f"{name} has another SHA-256")
-    return problems
+    more = [f"{len(problems) - LISTED:,} more"] if len(problems) > LISTED else []
+    return ", ".join(problems[:LISTED] + more)
 
 
-def _listed(problems: list[str]) -> str:
-    more = f" and {len(problems) - SHOWN:,} more" if len(problems) > SHOWN else ""
-    return f"{', '.join(problems[:SHOWN])}{more}"
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
