@@ -60,7 +60,7 @@ def evaluate_fold(
     feature_sets: Sequence[str] = MAIN,
     seed: int,
 ) -> FoldResult:
-    """Fit on the thinned training rows and predict the test rows, with each feature set (see `RECIPES`).
+    """Fit on the thinned training rows and predict the test rows, with each feature set (see `FEATURE_SETS`).
 
     sources: columns (N, d) each by where they come from (names out of `SOURCES`); labels (N,) names out of `classes`,
     of which the first is the good one; train (N,) bool, the rest is tested. A feature set whose sources are not all
@@ -79,7 +79,7 @@ def evaluate_fold(
     columns = np.concatenate(list(sources.values()), axis=1)
     origin = np.repeat(list(sources), [values.shape[1] for values in sources.values()])
     contested = np.flatnonzero(
-        np.isin(origin, [part for name in wanted for part in FEATURE_SETS[name].selected])
+        np.isin(origin, [part for name in wanted for part in FEATURE_SETS[name].selected_columns])
     )
 
     predictions: list[pd.DataFrame] = []
@@ -91,15 +91,15 @@ def evaluate_fold(
         scored = selection != "none"
         scores = score_columns(columns, contested, fit_rows, target, selection, seed)
         for features in wanted:
-            recipe = FEATURE_SETS[features]
-            used, offered = used_columns(recipe, scores, origin, len(fit_rows), selection)
+            feature_set = FEATURE_SETS[features]
+            used, offered = used_columns(feature_set, scores, origin, len(fit_rows), selection)
             began = time.perf_counter()
             fit = fit_predict(
                 columns[np.ix_(fit_rows, used)],
                 target[fit_rows],
                 columns[np.ix_(test_rows, used)],
                 names,
-                hidden=LOGISTIC_REGRESSION if recipe.linear else mlp,
+                hidden=LOGISTIC_REGRESSION if feature_set.model == "logistic" else mlp,
                 seed=seed,
                 scale=scale,
             )
@@ -146,20 +146,22 @@ def score_columns(
 
 
 def used_columns(
-    recipe: FeatureSet,
+    feature_set: FeatureSet,
     scores: NDArray[np.float64],
     origin: NDArray[np.str_],
     n_train: int,
     selection: Selection,
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the columns that a recipe's fit uses, ascending, and those of them that the selection chose.
+    """Return the columns that a feature_set's fit uses, ascending, and those of them that the selection chose.
 
     scores (d,) of `informative`; origin (d,) the source of each column.
     """
-    offered = np.flatnonzero(np.isin(origin, recipe.selected))
+    offered = np.flatnonzero(np.isin(origin, feature_set.selected_columns))
     if offered.size:
         offered = offered[select(scores[offered], origin[offered], n_train, selection)]
-    return np.sort(np.concatenate([offered, np.flatnonzero(np.isin(origin, recipe.whole))])), offered
+    return np.sort(
+        np.concatenate([offered, np.flatnonzero(np.isin(origin, feature_set.all_columns))])
+    ), offered
 
 
 def subsample_defects(
@@ -213,7 +215,7 @@ def _checked(
             raise ValueError(
                 f"{name} features {values.shape} must have one row for each of {len(labels)} labels"
             )
-    wanted = [name for name in feature_sets if all(part in sources for part in FEATURE_SETS[name].sources)]
+    wanted = [name for name in feature_sets if all(part in sources for part in FEATURE_SETS[name].blocks)]
     if not wanted:
         raise ValueError(
             f"feature sets {list(feature_sets)} cannot be evaluated with {list(sources)} features only"

@@ -1,8 +1,9 @@
-"""What each feature set holds: the paper's three, and the simpler ones that they should beat."""
+"""What each feature set holds, what learns from it, and how it is called: the paper's three, and those beside them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 # Where columns come from, in the order in which they are counted; `other…`: by the map of the study's other map source.
 COLUMN_BLOCKS = ("image", "map", "stats", "score", "other", "guided", "other_stats", "other_guided")
@@ -10,45 +11,126 @@ COLUMN_BLOCKS = ("image", "map", "stats", "score", "other", "guided", "other_sta
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """The columns of a feature set and what learns from them."""
+    """The columns of a feature set, the classifier fitted on them, and the words for both."""
 
-    selected: tuple[str, ...] = ()  # sources whose columns go through the study's selection
-    whole: tuple[str, ...] = ()  # sources of which every column is used
-    linear: bool = False  # a logistic regression instead of the study's network
+    key: str  # in settings and CSV files
+    group: Literal["main", "baseline", "guided", "two_sources"]
+    title: str  # in tables and figures
+    phrase: str  # in sentences
+    description: str = ""  # in notes below a table
+    selected_columns: tuple[str, ...] = ()  # blocks whose columns go through the study's selection
+    all_columns: tuple[str, ...] = ()  # blocks of which every column is used
+    model: Literal["network", "logistic"] = "network"  # the study's network, or a logistic regression
+    one_source: str = ""  # of two map sources' set: the set that uses one of them in the same way
 
     @property
-    def sources(self) -> tuple[str, ...]:
-        """Every source that the set needs."""
-        return self.selected + self.whole
+    def blocks(self) -> tuple[str, ...]:
+        """Every block of columns that the set needs."""
+        return self.selected_columns + self.all_columns
 
 
-MAIN = ("image", "map", "image_map")
-FEATURE_SETS: dict[str, FeatureSet] = {
-    "image": FeatureSet(selected=("image",)),
-    "map": FeatureSet(selected=("map",)),
-    "image_map": FeatureSet(selected=("image", "map")),
-    "score": FeatureSet(whole=("score",), linear=True),  # is the map source's own verdict enough?
-    "stats": FeatureSet(whole=("stats",)),  # does a handful of numbers say what 512 features of the map say?
-    "image_map_stats": FeatureSet(selected=("image", "map"), whole=("stats",)),  # do they add anything?
-    "image_map_all": FeatureSet(whole=("image", "map")),  # is selection needed?
-    "image_map_logistic": FeatureSet(whole=("image", "map"), linear=True),  # is a network needed?
-    "image_two_maps": FeatureSet(selected=("image", "map", "other")),  # do two map sources say more than one?
-    "guided": FeatureSet(whole=("guided",)),  # does the map do better as a guide to the image's own features?
-    "guided_all": FeatureSet(
-        whole=("image", "stats", "guided")
-    ),  # and beside what image and map say otherwise?
-    "guided_logistic": FeatureSet(whole=("image", "stats", "guided"), linear=True),
-    # do two guides, which find different defects, point better than one?
-    "guided_two_maps": FeatureSet(
-        whole=("image", "stats", "guided", "other_stats", "other_guided"), linear=True
+_LIST = (
+    FeatureSet("image", "main", "Image", "the image", selected_columns=("image",)),
+    FeatureSet("map", "main", "Anom. map", "the anomaly map", selected_columns=("map",)),
+    FeatureSet(
+        "image_map",
+        "main",
+        "Image + Anom. map",
+        "image and map together",
+        selected_columns=("image", "map"),
     ),
-}
-GUIDED = ("guided", "guided_all", "guided_logistic")
-COMBINED_DETECTORS = {
-    "image_two_maps": "image_map",
-    "guided_two_maps": "guided_logistic",
-}  # and what one source gives in the same way
-BASELINES = tuple(name for name in FEATURE_SETS if name not in (*MAIN, *GUIDED, *COMBINED_DETECTORS))
+    FeatureSet(
+        "score",  # is the map source's own verdict enough?
+        "baseline",
+        "Anomaly score alone, logistic",
+        "the anomaly score alone",
+        "the map source's image score alone, logistic regression",
+        all_columns=("score",),
+        model="logistic",
+    ),
+    FeatureSet(
+        "stats",  # does a handful of numbers say what 512 features of the map say?
+        "baseline",
+        "Map statistics alone",
+        "the map's statistics alone",
+        "maximum, mean, 95th and 99th percentile and area above thresholds of the map alone, the study's network",
+        all_columns=("stats",),
+    ),
+    FeatureSet(
+        "image_map_stats",  # do they add anything?
+        "baseline",
+        "Image + Anom. map + map statistics",
+        "image and map with the map's statistics",
+        "the selected columns of image and map and all statistics of the map",
+        selected_columns=("image", "map"),
+        all_columns=("stats",),
+    ),
+    FeatureSet(
+        "image_map_all",  # is selection needed?
+        "baseline",
+        "Image + Anom. map, no selection",
+        "image and map without selection",
+        "all columns of image and map, nothing selected, the study's network",
+        all_columns=("image", "map"),
+    ),
+    FeatureSet(
+        "image_map_logistic",  # is a network needed?
+        "baseline",
+        "Image + Anom. map, no selection, logistic",
+        "logistic regression on all columns of image and map",
+        "all columns of image and map, logistic regression",
+        all_columns=("image", "map"),
+        model="logistic",
+    ),
+    FeatureSet(
+        "image_two_maps",  # do two map sources say more than one?
+        "two_sources",
+        "Image + both map sources",
+        "the image and the maps of both sources",
+        selected_columns=("image", "map", "other"),
+        one_source="image_map",
+    ),
+    FeatureSet(
+        "guided",  # does the map do better as a guide to the image's own features?
+        "guided",
+        "Image where the map points",
+        "the image where the map points",
+        "ResNet-18's middle stages at the places where the map is highest (settings guided_…), all columns, the "
+        "study's network",
+        all_columns=("guided",),
+    ),
+    FeatureSet(
+        "guided_all",  # and beside what image and map say otherwise?
+        "guided",
+        "Image + map statistics + image where the map points",
+        "the image, the map's statistics and the image where the map points",
+        "these with all columns of the image and the map's statistics, the study's network",
+        all_columns=("image", "stats", "guided"),
+    ),
+    FeatureSet(
+        "guided_logistic",
+        "guided",
+        "Image + map statistics + image where the map points, logistic",
+        "logistic regression on the image, the map's statistics and the image where the map points",
+        "the same columns, logistic regression",
+        all_columns=("image", "stats", "guided"),
+        model="logistic",
+    ),
+    FeatureSet(
+        "guided_two_maps",  # do two guides, which find different defects, point better than one?
+        "two_sources",
+        "The same with both map sources, logistic",
+        "logistic regression on the image, both maps' statistics and the image where each points",
+        all_columns=("image", "stats", "guided", "other_stats", "other_guided"),
+        model="logistic",
+        one_source="guided_logistic",
+    ),
+)
+FEATURE_SETS = {one.key: one for one in _LIST}
+MAIN, BASELINES, GUIDED = (
+    tuple(one.key for one in _LIST if one.group == group) for group in ("main", "baseline", "guided")
+)
+COMBINED_DETECTORS = {one.key: one.one_source for one in _LIST if one.group == "two_sources"}
 # fitted in a second, so also at every level
-LINEAR_BASELINES = tuple(name for name in BASELINES if FEATURE_SETS[name].linear)
-LINEAR_GUIDED = tuple(name for name in GUIDED if FEATURE_SETS[name].linear)
+LINEAR_BASELINES = tuple(key for key in BASELINES if FEATURE_SETS[key].model == "logistic")
+LINEAR_GUIDED = tuple(key for key in GUIDED if FEATURE_SETS[key].model == "logistic")

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from lib.classification.feature_sets import FEATURE_SETS
 from lib.evaluation.bootstrap import Interval, bootstrap_difference
-from lib.evaluation.metrics import ALL, POOLED, SPOKEN, summary
+from lib.evaluation.metrics import ALL, POOLED, summary
 from lib.evaluation.results import StudyResults
 
 METRIC = "weighted_auc"
@@ -43,7 +44,7 @@ def _answer(results: StudyResults, dataset: str) -> Iterator[str]:
         told = "better than" if gap.low > 0 else "worse than" if gap.high < 0 else "not told apart from"
         yield (
             f"As a guide to where the image is looked at, the map gives an AUC of {areas[GUIDE]:.3f}: {told} "
-            f"{SPOKEN[beside]}, {areas[beside]:.3f} ({_span(gap)})."
+            f"{FEATURE_SETS[beside].phrase}, {areas[beside]:.3f} ({_span(gap)})."
         )
     mine = results.mine[results.mine["dataset"] == dataset]
     least = mine["keep"].min()

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from lib.classification.feature_sets import LINEAR_GUIDED
+from lib.classification.feature_sets import BASELINES, FEATURE_SETS, LINEAR_GUIDED, MAIN
 from lib.evaluation.bootstrap import Interval, bootstrap_difference
 from lib.evaluation.guides import describe_guided, describe_source_comparison
-from lib.evaluation.metrics import ALL, BASELINES, FEATURE_SETS, FPR_LIMIT, POOLED, RECALL_AT_5_FPR, SPOKEN
+from lib.evaluation.metrics import ALL, FPR_LIMIT, POOLED, RECALL_AT_5_FPR
 from lib.evaluation.operating_points import CONFORMAL, TRAINING
 from lib.evaluation.published_results import display_name, is_synthetic
 from lib.evaluation.results import StudyResults
@@ -86,11 +86,11 @@ def _help(results: StudyResults, dataset: str) -> Iterator[str]:
     values = results.measures[results.measures["dataset"] == dataset]
     values = values[(values["fold"] == POOLED) & (values["class"] == ALL)]
     known = values.set_index(["features", "metric"])["value"]
-    present = [name for name in FEATURE_SETS if name in set(part["features"])]
+    present = [name for name in MAIN if name in set(part["features"])]
     yield (
         "At the classifiers' own thresholds: "
         + "; ".join(
-            f"{SPOKEN[name]}, {known[name, 'defect_recall']:.1%} of the defects with "
+            f"{FEATURE_SETS[name].phrase}, {known[name, 'defect_recall']:.1%} of the defects with "
             f"{known[name, 'false_reject_rate']:.1%} false rejects"
             for name in present
         )
@@ -154,7 +154,7 @@ def _folds(results: StudyResults, dataset: str) -> Iterator[str]:
         return
     rows = found[found["task"] == "multiclass"]
     inflated = False
-    for features in FEATURE_SETS:
+    for features in MAIN:
         both = rows[rows["features"] == features]
         if set(both["scheme"]) != schemes:
             continue
@@ -164,7 +164,7 @@ def _folds(results: StudyResults, dataset: str) -> Iterator[str]:
         )
         inflated |= gap.low > 0
         yield (
-            f"With {SPOKEN[features]} the AUC of stratified folds minus that of grouped folds is "
+            f"With {FEATURE_SETS[features].phrase} the AUC of stratified folds minus that of grouped folds is "
             f"{_signed(gap.difference)} (95 % interval {_span(gap)})."
         )
     if inflated:
@@ -199,10 +199,10 @@ def _maps(results: StudyResults, dataset: str, scheme: str) -> Iterator[str]:
             )
         return
     for features, gap in mine.items():
-        if features in FEATURE_SETS or gap.trap:
+        if features in MAIN or gap.trap:
             rejects = gap.rejects
             yield (
-                f"With {SPOKEN[features]}, as written minus cross-fitted: false rejects "
+                f"With {FEATURE_SETS[features].phrase}, as written minus cross-fitted: false rejects "
                 f"{100 * rejects.difference:+z.1f} points (95 % interval "
                 f"{100 * rejects.low:+z.1f} to {100 * rejects.high:+z.1f}), AUC {gap.auc:+z.3f}."
             )
@@ -238,8 +238,8 @@ def _simpler(results: StudyResults, dataset: str) -> Iterator[str]:
     for kind, chosen in kinds.items():
         if chosen.any():
             listed = "; ".join(
-                f"{SPOKEN[row['a']]} (AUC {row['value_a']:.3f}, {_signed(row['difference'])}, interval {_span(row)}, "
-                f"p = {shown_p(row['p'])}, {row['false_rejects_a']:.1%} false rejects)"
+                f"{FEATURE_SETS[row['a']].phrase} (AUC {row['value_a']:.3f}, {_signed(row['difference'])}, "
+                f"interval {_span(row)}, p = {shown_p(row['p'])}, {row['false_rejects_a']:.1%} false rejects)"
                 for _, row in areas[chosen].iterrows()
             )
             yield f"{kind} (AUC {areas['value_b'].iloc[0]:.3f}): {listed}."
@@ -250,15 +250,14 @@ def _simpler(results: StudyResults, dataset: str) -> Iterator[str]:
         best = as_well.sort_values("value_a").iloc[-1]
         at = table[(table["metric"] == RECALL_AT_5_FPR) & (table["a"] == best["a"])].iloc[0]
         yield (
-            f"So yes, as far as the AUC shows: {SPOKEN[best['a']]}. At {FPR_LIMIT:.0%} false rejects the defect "
-            "recall is then "
-            f"{at['value_a']:.1%} against {at['value_b']:.1%}."
+            f"So yes, as far as the AUC shows: {FEATURE_SETS[best['a']].phrase}. At {FPR_LIMIT:.0%} false rejects the "
+            f"defect recall is then {at['value_a']:.1%} against {at['value_b']:.1%}."
         )
 
 
 def _cost(results: StudyResults, dataset: str) -> Iterator[str]:
     points = results.points[(results.points["dataset"] == dataset) & (results.points["class"] == ALL)]
-    points = points[points["features"].isin((*FEATURE_SETS, *LINEAR_GUIDED))]
+    points = points[points["features"].isin((*MAIN, *LINEAR_GUIDED))]
     chosen = points[(points["method"] == TRAINING) & points["caught"].notna()]
     if chosen.empty:
         yield (
@@ -269,8 +268,8 @@ def _cost(results: StudyResults, dataset: str) -> Iterator[str]:
     yield "Thresholds were chosen on training images and checked on the test folds."
     for required, rows in chosen.groupby("required"):
         listed = "; ".join(
-            f"{SPOKEN[row['features']]} {row['false_rejects']:.1%} false rejects (reached {row['recall']:.1%}, "
-            f"{row['escapes']:,.0f} escapes per million)"
+            f"{FEATURE_SETS[row['features']].phrase} {row['false_rejects']:.1%} false rejects "
+            f"(reached {row['recall']:.1%}, {row['escapes']:,.0f} escapes per million)"
             for row in rows.to_dict("records")
         )
         yield f"For {required:.1%} of the defects: {listed}."
@@ -305,7 +304,7 @@ def _labels(results: StudyResults, dataset: str) -> Iterator[str]:
         yield "The share of defects kept was not varied for the image and another feature set: no answer."
         return
     full = needs[needs["reference"] == needs["reference"].max()]
-    full = full[full["features"].isin((*FEATURE_SETS, *LINEAR_GUIDED))]
+    full = full[full["features"].isin((*MAIN, *LINEAR_GUIDED))]
     count = full["reference"].iloc[0]
     yield (
         f"With {count:.0f} labelled defects in training the image finds {full['target'].iloc[0]:.1%} of the "
@@ -313,7 +312,7 @@ def _labels(results: StudyResults, dataset: str) -> Iterator[str]:
         f"{FPR_LIMIT:.0%} false rejects."
     )
     for row in full.to_dict("records"):
-        yield f"Labelled defects for the same with {SPOKEN[row['features']]}: {shown_need(row)}."
+        yield f"Labelled defects for the same with {FEATURE_SETS[row['features']].phrase}: {shown_need(row)}."
 
 
 def _row(table: pd.DataFrame, metric: str, a: str, b: str) -> pd.Series | None:

@@ -6,19 +6,11 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from lib.classification.feature_sets import COMBINED_DETECTORS
+from lib.classification.feature_sets import COMBINED_DETECTORS, FEATURE_SETS, GUIDED
 from lib.evaluation.bootstrap import Interval, bootstrap_difference
-from lib.evaluation.metrics import (
-    ALL,
-    FPR_LIMIT,
-    GUIDED,
-    POOLED,
-    RECALL_AT_5_FPR,
-    binary_predictions,
-    summary,
-)
+from lib.evaluation.metrics import ALL, FPR_LIMIT, POOLED, RECALL_AT_5_FPR, binary_predictions, summary
 from lib.evaluation.results import StudyResults
-from lib.reporting.names import MAKERS, SPOKEN
+from lib.reporting.names import MAKERS
 
 
 def describe_guided(results: StudyResults, dataset: str) -> Iterator[str]:
@@ -34,8 +26,8 @@ def describe_guided(results: StudyResults, dataset: str) -> Iterator[str]:
     for name in present:
         gap = bootstrap_difference(deciding, RECALL_AT_5_FPR, name, "image_map", good, study.seed)
         yield (
-            f"With {SPOKEN[name]}, {at[name]:.1%} of the defects at {FPR_LIMIT:.0%} false rejects; image and map as "
-            f"the paper combines them, {at['image_map']:.1%} ({_points(gap)}): {_verdict(gap)}."
+            f"With {FEATURE_SETS[name].phrase}, {at[name]:.1%} of the defects at {FPR_LIMIT:.0%} false rejects; "
+            f"image and map as the paper combines them, {at['image_map']:.1%} ({_points(gap)}): {_verdict(gap)}."
         )
 
 
@@ -65,8 +57,8 @@ def describe_source_comparison(results: StudyResults, dataset: str) -> Iterator[
             for part, maker in zip(pair, (mine, theirs), strict=True)
         }
         yield (
-            f"With {SPOKEN[name]}: {values[mine]:.1%} of the defects at {FPR_LIMIT:.0%} false rejects with maps by "
-            f"{mine}, {values[theirs]:.1%} by {theirs} ({_points(gap)}), {_verdict(gap)}."
+            f"With {FEATURE_SETS[name].phrase}: {values[mine]:.1%} of the defects at {FPR_LIMIT:.0%} false rejects "
+            f"with maps by {mine}, {values[theirs]:.1%} by {theirs} ({_points(gap)}), {_verdict(gap)}."
         )
     for together, alone in COMBINED_DETECTORS.items():
         rows = pd.concat([other[other["features"] == together], main[main["features"] == alone]])
@@ -77,8 +69,8 @@ def describe_source_comparison(results: StudyResults, dataset: str) -> Iterator[
         )
         at = _recalls(rows, good, study.binary)
         yield (
-            f"With {SPOKEN[together]}, {at[together]:.1%}; with {mine} alone in the same way {at[alone]:.1%} "
-            f"({_points(gap)}): {_verdict(gap)}."
+            f"With {FEATURE_SETS[together].phrase}, {at[together]:.1%}; "
+            f"with {mine} alone in the same way {at[alone]:.1%} ({_points(gap)}): {_verdict(gap)}."
         )
 
 

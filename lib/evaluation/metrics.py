@@ -10,11 +10,8 @@ import pandas as pd
 from sklearn.metrics import recall_score, roc_auc_score, roc_curve
 
 from lib.classification import operating_threshold
-from lib.classification.feature_sets import BASELINES, GUIDED, MAIN
-from lib.reporting.names import FEATURE_NAMES, SPOKEN
+from lib.classification.feature_sets import FEATURE_SETS
 
-__all__ = ["BASELINES", "FEATURE_NAMES", "FEATURE_SETS", "GUIDED", "SPOKEN"]  # and what is defined here
-FEATURE_SETS = MAIN
 RECALL_AT_5_FPR = "recall_at_5"  # defect recall at RATE false rejects, the threshold moved
 FPR_LIMIT = 0.05
 METRICS = (
@@ -76,9 +73,9 @@ def check_predictions(predictions: pd.DataFrame, good: str | Mapping[str, str]) 
         raise ValueError(f"predictions lack the column(s) {', '.join(missing)}")
     if predictions.empty:
         raise ValueError("predictions hold no rows: run notebook 04 (or 05) first")
-    unknown = sorted(set(predictions["features"]) - set(FEATURE_NAMES))
+    unknown = sorted(set(predictions["features"]) - set(FEATURE_SETS))
     if unknown:
-        raise ValueError(f"unknown feature set(s) {unknown}: expected some of {list(FEATURE_NAMES)}")
+        raise ValueError(f"unknown feature set(s) {unknown}: expected some of {list(FEATURE_SETS)}")
     twice = predictions.duplicated(_ROW)
     if twice.any():
         first = predictions.loc[twice, _ROW].iloc[0].to_dict()

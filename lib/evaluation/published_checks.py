@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from lib.evaluation.metrics import FEATURE_SETS
+from lib.classification.feature_sets import MAIN
 from lib.evaluation.published_results import (
     ALPHA,
     COUNTS,
@@ -113,9 +113,7 @@ def _check_imbalance() -> list[tuple[str, str, str]]:
     recall = (
         table3_paper().query("metric == 'defect_recall'").set_index(["dataset", "features", "keep"])["value"]
     )
-    lost = {
-        name: float(recall["shavers", name, 1.0] - recall["shavers", name, 0.25]) for name in FEATURE_SETS
-    }
+    lost = {name: float(recall["shavers", name, 1.0] - recall["shavers", name, 0.25]) for name in MAIN}
     margins, need = bold_margins_by_keep(), images_for_significance()
     enough = int((margins["images"] >= need).sum())
     return [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from lib.evaluation.metrics import FEATURE_SETS
+from lib.classification.feature_sets import MAIN
 from lib.evaluation.significance import smallest_attainable_p
 
 DISPLAY_NAMES = {"deco_cap": "Deco cap", "shaft": "Shaft", "shavers": "Shavers"}
@@ -156,4 +156,4 @@ def images_for_significance(folds: int = FOLDS, alpha: float = ALPHA) -> int:
 
 
 def _columns(metrics: tuple[str, str]) -> list[tuple[str, str]]:
-    return [(metric, features) for metric in metrics for features in FEATURE_SETS]
+    return [(metric, features) for metric in metrics for features in MAIN]

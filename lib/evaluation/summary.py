@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from lib.evaluation.metrics import ALL, FEATURE_SETS, POOLED, SPOKEN, summary
+from lib.classification.feature_sets import FEATURE_SETS, MAIN
+from lib.evaluation.metrics import ALL, POOLED, summary
 from lib.evaluation.significance import by_measure, paired_folds, wilcoxon_paired
 from lib.pipeline.classification import predictions
 from lib.pipeline.dataset import index
@@ -50,14 +51,14 @@ def pooled(found: pd.DataFrame, good: str, binary: str) -> pd.DataFrame:
     """Return the pooled measures at all defects: rows feature sets, columns metrics."""
     values = summary(found[found["keep"] == 1.0], good, binary)
     values = values[(values["fold"] == POOLED) & (values["class"] == ALL)]
-    return values.pivot_table("value", "features", "metric").reindex(FEATURE_SETS).dropna(how="all")
+    return values.pivot_table("value", "features", "metric").reindex(MAIN).dropna(how="all")
 
 
 def answer(name: str, found: pd.DataFrame, good: str, alpha: float, binary: str = "collapsed") -> list[str]:
     """Answer the study's question for one data set and one scheme of folds in a few sentences."""
     table = pooled(found, good, binary)
     recalls = "; ".join(
-        f"{SPOKEN[str(features)]} {row['defect_recall']:.1%} of the defects "
+        f"{FEATURE_SETS[str(features)].phrase} {row['defect_recall']:.1%} of the defects "
         f"at {row['false_reject_rate']:.1%} false rejects (AUC {row['weighted_auc']:.3f})"
         for features, row in table.iterrows()
     )
@@ -92,7 +93,7 @@ def losses(name: str, found: pd.DataFrame, good: str, binary: str = "collapsed")
     if least == 1.0:
         return [f"{name}: only the whole set of defects was studied."]
     sentences = [f"{name}, with {least:.0%} of the defective training images instead of all:"]
-    for features in FEATURE_SETS:
+    for features in MAIN:
         part = values[values["features"] == features].set_index(["metric", "keep"])["value"]
         if part.empty:
             continue
@@ -101,8 +102,8 @@ def losses(name: str, found: pd.DataFrame, good: str, binary: str = "collapsed")
             for metric in ("defect_recall", "false_reject_rate", "weighted_auc")
         )
         sentences.append(
-            f"{SPOKEN[features]}: defect recall {100 * recall:+.1f} points, false rejects {100 * rejects:+.1f} points, "
-            f"AUC {auc:+.3f}."
+            f"{FEATURE_SETS[features].phrase}: defect recall {100 * recall:+.1f} points, "
+            f"false rejects {100 * rejects:+.1f} points, AUC {auc:+.3f}."
         )
     return sentences
 

@@ -92,7 +92,7 @@ def fitted_production_model(run: Run, features: str = "") -> ProductionModel:
     found, _ = predictions(run, "classification")
     known = deciding(run, found)
     features, why = chosen_features(run, known, features)
-    measured = features_of_labelled(run, in_order(FEATURE_SETS[features].sources))
+    measured = features_of_labelled(run, in_order(FEATURE_SETS[features].blocks))
     name = model_name(features)
     table = index(run)
     inputs = {
@@ -201,19 +201,19 @@ def fit_production_model(
     run: Run, table: pd.DataFrame, features: str, why: str, measured: ImageFeatures, known: pd.DataFrame
 ) -> ProductionModel:
     """Select columns, fit and gather the evidence; `table` is the index, `known` the set's deciding predictions."""
-    sources, study = in_order(FEATURE_SETS[features].sources), run.study
+    sources, study = in_order(FEATURE_SETS[features].blocks), run.study
     classes, labels = tuple(table.attrs["classes"]), table["label"].to_numpy(dtype=str)
-    recipe, rows, seed = FEATURE_SETS[features], np.arange(len(table)), run.seed("classify", FINAL, 0)
+    feature_set, rows, seed = FEATURE_SETS[features], np.arange(len(table)), run.seed("classify", FINAL, 0)
     widths = measured.widths
     origin = np.repeat(sources, widths)
-    contested = np.flatnonzero(np.isin(origin, recipe.selected))
+    contested = np.flatnonzero(np.isin(origin, feature_set.selected_columns))
     models = {}
     for task in (MULTICLASS, BINARY) if study.binary == "separate" else (MULTICLASS,):
         names = classes if task == MULTICLASS else (classes[0], DEFECTIVE)
         target = labels if task == MULTICLASS else np.where(labels == classes[0], *names)
         scores = score_columns(measured.columns, contested, rows, target, study.selection, seed)
-        used, _ = used_columns(recipe, scores, origin, len(rows), study.selection)
-        hidden = LOGISTIC_REGRESSION if recipe.linear else study.mlp
+        used, _ = used_columns(feature_set, scores, origin, len(rows), study.selection)
+        hidden = LOGISTIC_REGRESSION if feature_set.model == "logistic" else study.mlp
         fitted = fit(measured.columns[:, used], target, names, hidden=hidden, seed=seed, scale=study.scale)
         models[task] = Model(used, fitted)
     groups = groups_of_rows(table)

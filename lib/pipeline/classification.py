@@ -53,7 +53,7 @@ def feature_sets(run: Run, split: str, stage: str) -> tuple[str, ...]:
         sets += GUIDED if whole else LINEAR_GUIDED
     if stage == SOURCE_CHECK:
         sets += tuple(name for name, alone in COMBINED_DETECTORS.items() if alone in sets)
-    return tuple(name for name in sets if stage not in CHECKS or FEATURE_SETS[name].sources != ("image",))
+    return tuple(name for name in sets if stage not in CHECKS or FEATURE_SETS[name].blocks != ("image",))
 
 
 def map_method(run: Run, stage: str) -> MapMethod:
@@ -277,7 +277,7 @@ def source_files(run: Run, stage: str, split: str) -> dict[str, str]:
         "other_stats": map_stats_name(split, run.study.map_method),
         "other_guided": guided_name(split, run.study.map_method),
     }
-    needed = {source for name in feature_sets(run, split, stage) for source in FEATURE_SETS[name].sources}
+    needed = {source for name in feature_sets(run, split, stage) for source in FEATURE_SETS[name].blocks}
     return {source: file for source, file in files.items() if source in needed | {"image"}}
 
 

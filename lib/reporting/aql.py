@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from lib.evaluation.metrics import ALL, FEATURE_NAMES, FEATURE_SETS, POOLED, aql
+from lib.classification.feature_sets import FEATURE_SETS, MAIN
+from lib.evaluation.metrics import ALL, POOLED, aql
 from lib.evaluation.published_results import display_name
 from lib.reporting.cells import (
     Good,
@@ -40,7 +41,7 @@ def aql_table(
     part = at_keep(predictions, keep)
     cells = read_cells(part, good, binary, POOLED, ("defect_recall",), measures)
     rows = []
-    ends: dict[Any, list[tuple[float, float]]] = {(FEATURE_NAMES[name], "AQL"): [] for name in FEATURE_SETS}
+    ends: dict[Any, list[tuple[float, float]]] = {(FEATURE_SETS[name].title, "AQL"): [] for name in MAIN}
     for cell in cells:
         counts = cell.counts.xs(("defect_recall", POOLED), level=("metric", "fold"))
         for label in [*cell.classes(), ALL]:
@@ -50,17 +51,17 @@ def aql_table(
                 ("Class", ""): label,
                 ("Images", ""): int(counts.xs(label, level="class").iloc[0]),
             }
-            for name in FEATURE_SETS:
+            for name in MAIN:
                 low, high = cell.interval(name, "defect_recall", label)
-                ends[(FEATURE_NAMES[name], "AQL")].append((aql(high), aql(low)))
-                row[(FEATURE_NAMES[name], "AQL")] = aql(cell.value(name, "defect_recall", label))
-                row[(FEATURE_NAMES[name], _REJECTS)] = cell.value(name, "false_reject_rate", ALL)
+                ends[(FEATURE_SETS[name].title, "AQL")].append((aql(high), aql(low)))
+                row[(FEATURE_SETS[name].title, "AQL")] = aql(cell.value(name, "defect_recall", label))
+                row[(FEATURE_SETS[name].title, _REJECTS)] = cell.value(name, "false_reject_rate", ALL)
             rows.append(row)
     numbers = wide_frame(rows)
     formats: dict[Any, Callable[[Any], str]] = dict.fromkeys(numbers.columns, "{:.2f}".format)
     formats |= dict.fromkeys([("Folds", ""), ("Class", ""), ("Images", "")], str)
     formats |= {("Dataset", ""): display_name}
-    formats |= {(FEATURE_NAMES[name], _REJECTS): "{:.2%}".format for name in FEATURE_SETS}
+    formats |= {(FEATURE_SETS[name].title, _REJECTS): "{:.2%}".format for name in MAIN}
     numbers, frame = with_intervals(numbers, display_frame(numbers, formats), ends, ".2f")
     title = "Escaping defects in percent (AQL by Eq. 1), and good images rejected"
     notes = (

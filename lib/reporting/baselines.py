@@ -7,16 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from lib.evaluation.metrics import (
-    ALL,
-    BASELINES,
-    FEATURE_NAMES,
-    FEATURE_SETS,
-    FPR_LIMIT,
-    GUIDED,
-    POOLED,
-    RECALL_AT_5_FPR,
-)
+from lib.classification.feature_sets import BASELINES, FEATURE_SETS, GUIDED, MAIN
+from lib.evaluation.metrics import ALL, FPR_LIMIT, POOLED, RECALL_AT_5_FPR
 from lib.evaluation.published_results import display_name
 from lib.evaluation.significance import compare
 from lib.reporting.cells import (
@@ -40,18 +32,7 @@ TITLES_OF = {
 OTHER_TABLE = {False: "the table of map-guided features", True: "the table of baselines"}
 METHOD = "image_map"  # the paper's proposal, which the baselines are to beat
 _METRICS = ("defect_recall", "false_reject_rate", "weighted_auc", "binary_auc", RECALL_AT_5_FPR)
-_AGAINST = f"AUC (Multiclass) against {FEATURE_NAMES[METHOD]}"
-_MEANINGS = {
-    "score": "the map source's image score alone, logistic regression",
-    "stats": "maximum, mean, 95th and 99th percentile and area above thresholds of the map alone, the study's network",
-    "image_map_stats": "the selected columns of image and map and all statistics of the map",
-    "image_map_all": "all columns of image and map, nothing selected, the study's network",
-    "image_map_logistic": "all columns of image and map, logistic regression",
-    "guided": "ResNet-18's middle stages at the places where the map is highest (settings guided_…), all columns, the "
-    "study's network",
-    "guided_all": "these with all columns of the image and the map's statistics, the study's network",
-    "guided_logistic": "the same columns, logistic regression",
-}
+_AGAINST = f"AUC (Multiclass) against {FEATURE_SETS[METHOD].title}"
 
 
 def against_method(
@@ -68,7 +49,7 @@ def against_method(
 
     `measures` is `summary` of the predictions, where already computed.
     """
-    pairs = [(name, METHOD) for name in (*FEATURE_SETS, *BASELINES, *GUIDED) if name != METHOD]
+    pairs = [(name, METHOD) for name in (*MAIN, *BASELINES, *GUIDED) if name != METHOD]
     return compare(
         predictions,
         good,
@@ -101,11 +82,11 @@ def baseline_table(
     ends: dict[Any, list[tuple[float, float]]] = {}
     for keep in sorted(set(simple["keep"]), reverse=True):
         for cell in read_cells(at_keep(predictions, keep), good, binary, POOLED, _METRICS, None):
-            for name in (*FEATURE_SETS, *sets):
+            for name in (*MAIN, *sets):
                 if pd.isna(cell.value(name, "defect_recall", ALL)):
                     continue
                 row: dict[Any, Any] = {("Dataset", ""): cell.dataset, ("Folds", ""): cell.scheme}
-                row |= {("Features", ""): FEATURE_NAMES[name], ("Defects kept", ""): keep}
+                row |= {("Features", ""): FEATURE_SETS[name].title, ("Defects kept", ""): keep}
                 for metric in _METRICS:
                     column = (binary_title(metric), "")
                     row[column] = cell.value(name, metric, ALL)
@@ -125,11 +106,11 @@ def baseline_table(
     numbers, frame = with_intervals(numbers, display_frame(numbers, formats), ends, ".1%")
     shown = [name for name in sets if name in set(simple["features"])]
     notes = (
-        *(f"{FEATURE_NAMES[name]}: {_MEANINGS[name]}." for name in shown),
+        *(f"{FEATURE_SETS[name].title}: {FEATURE_SETS[name].description}." for name in shown),
         f"{TITLES[RECALL_AT_5_FPR]}: the threshold is moved on the pooled test folds, so it ranks "
         "and promises nothing.",
         f"Differences have a 95 % bootstrap interval, Low to High; Holm adjusts over all comparisons with "
-        f"{FEATURE_NAMES[METHOD]} at all defects, in AUC and in recall at {FPR_LIMIT:.0%} false rejects, those of "
+        f"{FEATURE_SETS[METHOD].title} at all defects, in AUC and in recall at {FPR_LIMIT:.0%} false rejects, those of "
         f"{OTHER_TABLE[tuple(sets) == GUIDED]} included.",
         IN_BRACKETS,
         *synthetic_notes(list(dict.fromkeys(numbers[("Dataset", "")]))),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lib.evaluation.metrics import FEATURE_NAMES, FEATURE_SETS
+from lib.classification.feature_sets import FEATURE_SETS, MAIN
 from lib.evaluation.published_results import display_name, product_of, table2_paper, table3_paper
 from lib.reporting.cells import TITLES, binary_title, synthetic_notes, wide_frame
 from lib.reporting.table import Table, display_frame
@@ -21,11 +21,11 @@ def table2_beside_paper(table: Table) -> Table | None:
         dataset, label = row[("Dataset", "")], row[("Class", "")]
         for metric in ("class_recall", "defect_recall"):
             beside: dict[Any, Any] = _where(row, "Class") | {("Measure", ""): TITLES[metric]}
-            for name in FEATURE_SETS:
-                ours = row[(TITLES[metric], FEATURE_NAMES[name])]
+            for name in MAIN:
+                ours = row[(TITLES[metric], FEATURE_SETS[name].title)]
                 theirs = printed.get((product_of(dataset), label, metric, name))
-                rejects = row[(TITLES["false_reject_rate"], FEATURE_NAMES[name])]
-                beside |= _beside(FEATURE_NAMES[name], ours, theirs, rejects)
+                rejects = row[(TITLES["false_reject_rate"], FEATURE_SETS[name].title)]
+                beside |= _beside(FEATURE_SETS[name].title, ours, theirs, rejects)
             rows.append(beside)
     return _beside_table("Table 2 beside the paper's", table, rows, "{:.2%}".format, _points)
 
@@ -33,7 +33,7 @@ def table2_beside_paper(table: Table) -> Table | None:
 def table3_beside_paper(table: Table) -> Table | None:
     """Return Table 3's values beside the paper's and the difference; None where the paper has no such data set."""
     printed = table3_paper().set_index(["dataset", "features", "metric", "keep"])["value"]
-    feature_of = {shown: name for name, shown in FEATURE_NAMES.items()}
+    feature_of = {one.title: one.key for one in FEATURE_SETS.values()}
     columns: list[Any] = list(table.numbers.columns)
     rows = []
     for row in table.numbers.to_dict("records"):

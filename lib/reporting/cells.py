@@ -8,16 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from lib.evaluation.metrics import (
-    ALL,
-    FEATURE_SETS,
-    FPR_LIMIT,
-    MEAN,
-    POOLED,
-    RECALL_AT_5_FPR,
-    check_predictions,
-    summary,
-)
+from lib.classification.feature_sets import MAIN
+from lib.evaluation.metrics import ALL, FPR_LIMIT, MEAN, POOLED, RECALL_AT_5_FPR, check_predictions, summary
 from lib.evaluation.published_results import display_name, is_synthetic
 from lib.evaluation.significance import (
     Wilcoxon,
@@ -94,7 +86,7 @@ class BoldTests:
 
         It is ahead of the second best, and Wilcoxon's signed-rank test over the folds says so with p < alpha.
         """
-        values = {name: cell.value(name, metric, label) for name in FEATURE_SETS}
+        values = {name: cell.value(name, metric, label) for name in MAIN}
         ranked = sorted((name for name in values if pd.notna(values[name])), key=lambda name: -values[name])
         if len(ranked) < 2:
             return None

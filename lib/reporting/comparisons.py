@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from lib.evaluation.metrics import ALL, FEATURE_NAMES, MEAN, POOLED
+from lib.classification.feature_sets import FEATURE_SETS
+from lib.evaluation.metrics import ALL, MEAN, POOLED
 from lib.evaluation.published_results import display_name
 from lib.reporting.cells import TITLES, synthetic_notes
 from lib.reporting.table import MISSING, Table
@@ -26,7 +27,10 @@ def comparison_table(
         "Dataset": part["dataset"].map(display_name),
         "Folds": part["scheme"],
         "Measure": part["metric"].map(TITLES) + (": " + part["class"] if by_class else ""),
-        "Compared": part["a"].map(FEATURE_NAMES) + " against " + part["b"].map(FEATURE_NAMES),
+        "Compared": [
+            f"{FEATURE_SETS[a].title} against {FEATURE_SETS[b].title}"
+            for a, b in zip(part["a"], part["b"], strict=True)
+        ],
         "Values": _pair(part, "value", ".3f"),
         "False rejects": _pair(part, "false_rejects", ".1%"),
         "Difference (95 % interval)": [

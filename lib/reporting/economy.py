@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from lib.classification.cross_validation import subsample_defects
+from lib.classification.feature_sets import FEATURE_SETS
 from lib.evaluation.bootstrap import samples
 from lib.evaluation.metrics import (
-    FEATURE_NAMES,
     FPR_LIMIT,
     RECALL_AT_5_FPR,
     binary_predictions,
@@ -58,7 +58,7 @@ def label_efficiency(
         where, name = {"dataset": dataset, "scheme": scheme}, good_class(good, str(dataset))
         kept = {features: set(part["keep"]) for features, part in rows.groupby("features")}
         keeps = sorted(set(rows["keep"]))
-        studied = [features for features in FEATURE_NAMES if kept.get(features) == set(keeps)]
+        studied = [features for features in FEATURE_SETS if kept.get(features) == set(keeps)]
         if len(keeps) < 2 or not studied:
             continue
         labels = np.array([labels_kept(rows, name, keep) for keep in keeps])
@@ -123,7 +123,7 @@ def learning_table(economy: LabelEfficiency, context: str = "") -> Table | None:
         row |= {("Labelled defects in a training fold", ""): f"{lines['labels'].iloc[0]:.0f}"}
         for name in _shown(economy.curves):
             cell = of_features.get(name)
-            row[(_TITLE, FEATURE_NAMES[name])] = (
+            row[(_TITLE, FEATURE_SETS[name].title)] = (
                 f"{cell['recall']:.1%} ({cell['low']:.1%}–{cell['high']:.1%})" if cell else MISSING
             )
         rows.append(row)
@@ -152,7 +152,7 @@ def needs_table(economy: LabelEfficiency, context: str = "") -> Table | None:
         row |= {(_TITLE, "Image reaches"): f"{lines['target'].iloc[0]:.1%}"}
         for name in _shown(economy.needs):
             cell = of_features.get(name)
-            row[("Labelled defects needed for the same", FEATURE_NAMES[name])] = (
+            row[("Labelled defects needed for the same", FEATURE_SETS[name].title)] = (
                 shown_need(cell) if cell else MISSING
             )
         rows.append(row)
@@ -181,7 +181,7 @@ def _label(count: float, least: float) -> str:
 
 
 def _shown(table: pd.DataFrame) -> list[str]:
-    return [name for name in FEATURE_NAMES if name in set(table["features"])]
+    return [name for name in FEATURE_SETS if name in set(table["features"])]
 
 
 def _ends(values: np.ndarray) -> tuple[float, float]:

@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lib.artifacts import Store
+from lib.classification.feature_sets import FEATURE_SETS
 from lib.classification.intervals import clopper_pearson
 from lib.datasets.errors import printable
 from lib.inspection.decisions import OOD, PASS, REFUSED, REJECT, REVIEW, UNCERTAIN, decide
@@ -21,7 +22,6 @@ from lib.inspection.production_model import ProductionModel
 from lib.inspection.threshold import Evidence, Threshold
 from lib.pipeline.run import Run
 from lib.reporting.galleries import overlaid
-from lib.reporting.names import SPOKEN
 from lib.reporting.style import OUTLINE, PALETTE, add_caption, escape_mathtext, hide_ticks
 
 VERDICTS = "verdicts.csv"
@@ -87,7 +87,7 @@ def describe_model(run: Run, line: ProductionModel) -> str:
         if run.synthetic
         else ""
     )
-    spoken = SPOKEN.get(line.features, line.features)
+    spoken = FEATURE_SETS[line.features].phrase
     return (
         f"Judged from {spoken} ({line.features}; {line.why}), fitted on all {len(line.results.scores)} labelled "
         f"images.{drawn}"

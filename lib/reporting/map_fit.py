@@ -8,16 +8,9 @@ from typing import Any
 
 import pandas as pd
 
+from lib.classification.feature_sets import FEATURE_SETS
 from lib.evaluation.bootstrap import Interval, bootstrap_difference
-from lib.evaluation.metrics import (
-    ALL,
-    FEATURE_NAMES,
-    POOLED,
-    RECALL_AT_5_FPR,
-    binary_auc,
-    binary_predictions,
-    good_class,
-)
+from lib.evaluation.metrics import ALL, POOLED, RECALL_AT_5_FPR, binary_auc, binary_predictions, good_class
 from lib.evaluation.published_results import display_name
 from lib.reporting.cells import (
     IN_BRACKETS,
@@ -73,16 +66,19 @@ def map_fit_table(
         for cell in read_cells(rows, good, binary, POOLED, _METRICS, None):
             found += [
                 (cell.dataset, cell.scheme, name, str(map_method), cell)
-                for name in FEATURE_NAMES
+                for name in FEATURE_SETS
                 if name in set(rows["features"])
             ]
-    order = list(FEATURE_NAMES)
+    order = list(FEATURE_SETS)
     found.sort(key=lambda row: (row[0], row[1], order.index(row[2]), row[3]))
     lines: list[dict[Any, Any]] = []
     ends: dict[Any, list[tuple[float, float]]] = {}
     for dataset, scheme, name, map_method, cell in found:
         line: dict[Any, Any] = {("Dataset", ""): dataset, ("Folds", ""): scheme}
-        line |= {("Features", ""): FEATURE_NAMES[name], (_READING, ""): READINGS.get(map_method, "none used")}
+        line |= {
+            ("Features", ""): FEATURE_SETS[name].title,
+            (_READING, ""): READINGS.get(map_method, "none used"),
+        }
         for metric in _METRICS:
             column = (binary_title(metric), "")
             line[column] = cell.value(name, metric, ALL)

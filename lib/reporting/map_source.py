@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from lib.classification.feature_sets import COMBINED_DETECTORS
+from lib.classification.feature_sets import COMBINED_DETECTORS, FEATURE_SETS
 from lib.evaluation.metrics import ALL, POOLED, RECALL_AT_5_FPR
 from lib.evaluation.published_results import display_name
 from lib.evaluation.results import StudyResults
@@ -23,7 +23,7 @@ from lib.reporting.cells import (
     with_intervals,
 )
 from lib.reporting.map_fit import map_fit_table
-from lib.reporting.names import FEATURE_NAMES, MAKERS
+from lib.reporting.names import MAKERS
 from lib.reporting.table import Table, display_frame
 
 METRICS = ("defect_recall", "false_reject_rate", RECALL_AT_5_FPR, "weighted_auc", "binary_auc")
@@ -78,25 +78,25 @@ def source_table(
     if other.empty:
         return None
     study = runs[0].study
-    whole = main[(main["keep"] == 1.0) & main["features"].isin(FEATURE_NAMES)]
+    whole = main[(main["keep"] == 1.0) & main["features"].isin(FEATURE_SETS)]
     places = set(other["dataset"] + "/" + other["scheme"])
     whole = whole[(whole["dataset"] + "/" + whole["scheme"]).isin(places)]
     lines: list[dict[Any, Any]] = []
     ends: dict[Any, list[tuple[float, float]]] = {}
     for maker, part in ((study.map_method, whole), (study.alternative_map_source, other)):
         for cell in read_cells(part, good, study.binary, POOLED, METRICS, None):
-            for name in FEATURE_NAMES:
+            for name in FEATURE_SETS:
                 if pd.isna(cell.value(name, "defect_recall", ALL)):
                     continue
                 made = "–" if name == "image" else "both" if name in COMBINED_DETECTORS else MAKERS[maker]
                 line: dict[Any, Any] = {("Dataset", ""): cell.dataset, ("Folds", ""): cell.scheme}
-                line |= {("Features", ""): FEATURE_NAMES[name], ("Maps", ""): made}
+                line |= {("Features", ""): FEATURE_SETS[name].title, ("Maps", ""): made}
                 for metric in METRICS:
                     column = (binary_title(metric), "")
                     line[column] = cell.value(name, metric, ALL)
                     ends.setdefault(column, []).append(cell.interval(name, metric, ALL))
                 lines.append(line)
-    order = list(FEATURE_NAMES.values())
+    order = [one.title for one in FEATURE_SETS.values()]
     ranks = sorted(
         range(len(lines)), key=lambda k: (lines[k]["Dataset", ""], order.index(lines[k]["Features", ""]))
     )

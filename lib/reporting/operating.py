@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from lib.evaluation.metrics import ALL, FEATURE_NAMES, FEATURE_SETS
+from lib.classification.feature_sets import FEATURE_SETS, MAIN
+from lib.evaluation.metrics import ALL
 from lib.evaluation.operating_points import CONFORMAL, OPTIMISTIC, TRAINING
 from lib.evaluation.published_results import display_name
 from lib.reporting.cells import synthetic_notes, wide_frame
@@ -45,7 +46,7 @@ def operating_points(points: pd.DataFrame, context: str = "", prevalence: float 
         row: dict[Any, str] = {
             ("Dataset", ""): display_name(str(place["dataset"])),
             ("Folds", ""): str(place["scheme"]),
-            ("Features", ""): FEATURE_NAMES[str(place["features"])],
+            ("Features", ""): FEATURE_SETS[str(place["features"])].title,
             ("Required defect recall", ""): f"{place['required']:.1%}",
         }
         for method in (TRAINING, CONFORMAL, OPTIMISTIC):
@@ -70,8 +71,8 @@ def operating_points_by_class(points: pd.DataFrame, context: str = "") -> Table:
     From training images where `points` has them, else from the test folds themselves, which the title says.
     """
     method = TRAINING if TRAINING in set(points["method"]) else OPTIMISTIC
-    part = points[(points["class"] != ALL) & points["features"].isin(FEATURE_SETS)]
-    shown = [name for name in FEATURE_SETS if name in set(part["features"])]
+    part = points[(points["class"] != ALL) & points["features"].isin(MAIN)]
+    shown = [name for name in MAIN if name in set(part["features"])]
     keys = ["dataset", "scheme", "class", "required"]
     rows, refused = [], []
     for key, lines in part.groupby(keys, sort=False, observed=True):
@@ -85,8 +86,8 @@ def operating_points_by_class(points: pd.DataFrame, context: str = "") -> Table:
         mine = lines[lines["method"] == method].set_index("features").to_dict("index")
         for name in shown:
             line = mine.get(name)
-            row |= {(FEATURE_NAMES[name], _REJECTS): _share(line, "false_rejects")}
-            row |= {(FEATURE_NAMES[name], "Recall reached"): _share(line, "recall")}
+            row |= {(FEATURE_SETS[name].title, _REJECTS): _share(line, "false_rejects")}
+            row |= {(FEATURE_SETS[name].title, "Recall reached"): _share(line, "recall")}
         rows.append(row)
         bound = lines[(lines["method"] == CONFORMAL) & lines["caught"].isna()]
         if len(bound):

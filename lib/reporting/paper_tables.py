@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from lib.evaluation.metrics import ALL, FEATURE_NAMES, FEATURE_SETS, POOLED
+from lib.classification.feature_sets import FEATURE_SETS, MAIN
+from lib.evaluation.metrics import ALL, POOLED
 from lib.evaluation.published_results import display_name, product_of, table1_paper
 from lib.reporting.aql import aql_table
 from lib.reporting.beside import table2_beside_paper, table3_beside_paper
@@ -107,13 +108,13 @@ def table2(
             row[("Class", "")] = label
             for metric in metrics:
                 best = tests.best(cell, metric, label)
-                for name in FEATURE_SETS:
+                for name in MAIN:
                     bold |= {(len(rows), len(row))} if name == best else set()
-                    row[(TITLES[metric], FEATURE_NAMES[name])] = cell.value(name, metric, label)
+                    row[(TITLES[metric], FEATURE_SETS[name].title)] = cell.value(name, metric, label)
                     interval = cell.interval(name, metric, label)
-                    ends.setdefault((TITLES[metric], FEATURE_NAMES[name]), []).append(interval)
-            for name in FEATURE_SETS:
-                row[(TITLES["false_reject_rate"], FEATURE_NAMES[name])] = cell.value(
+                    ends.setdefault((TITLES[metric], FEATURE_SETS[name].title), []).append(interval)
+            for name in MAIN:
+                row[(TITLES["false_reject_rate"], FEATURE_SETS[name].title)] = cell.value(
                     name, "false_reject_rate", ALL
                 )
             rows.append(row)
@@ -161,10 +162,10 @@ def table3(
             for metric in metrics[:2]
             for keep, cell in here.items()
         }
-        for name in FEATURE_SETS:
+        for name in MAIN:
             row: dict[Any, Any] = {("Dataset", ""): dataset}
             row |= {("Folds", ""): scheme_name(predictions, dataset, scheme)} if folds else {}
-            row[("Features", "")] = FEATURE_NAMES[name]
+            row[("Features", "")] = FEATURE_SETS[name].title
             for metric in metrics:
                 for keep in keeps:
                     bold |= {(len(rows), len(row))} if best.get((metric, keep)) == name else set()

@@ -165,10 +165,3 @@ def test_recall_at_five_percent_by_hand():
     assert metrics.recall_at_fpr(frame, "good", rate=0.0) == 0.25
     assert np.isnan(metrics.recall_at_fpr(frame[frame["label"] == "a"], "good"))
     assert value(metrics.summary(frame, "good"), metrics.RECALL_AT_5_FPR) == 0.75
-
-
-def test_baselines_are_accepted_and_named():
-    frame = rows(LABELS, PREDICTED)
-    for name in metrics.BASELINES:
-        metrics.check_predictions(frame.assign(features=name), "good")
-        assert name in metrics.FEATURE_NAMES
