@@ -13,7 +13,7 @@ STEPS = {
     "draem": ("lib.draem.training", "lib.draem.checkpoints", "lib.synthetic.textures"),
     "maps": ("lib.draem.inference", "lib.anomaly_maps.cross_fitting"),
     "features": ("lib.features.embeddings",),
-    "predictions": ("lib.classification.cross_validation", "lib.classification.calibration"),
+    "predictions": ("lib.classification.cross_validation", "lib.datasets.splits"),
 }
 
 

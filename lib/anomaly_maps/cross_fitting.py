@@ -2,49 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from lib.anomaly_maps.detectors import FittedDetector
-from lib.datasets.splits import FoldError
+from lib.datasets.splits import N_INNER, TEST_ROW
 
-N_INNER = 2
-TEST_ROW = -1  # the half of a test image: none
 IMAGES_AT_ONCE = 256
-
-
-def make_inner_folds(
-    labels: np.ndarray, groups: np.ndarray | None, tested: np.ndarray, good: str, seed: int
-) -> np.ndarray:
-    """Deal the training images of a fold to two halves; returns the half of each image, `TESTED` for test images.
-
-    `labels` (N,), `groups` (N,) or None where they are unknown, `tested` (N,) bool. A group stays whole, and each
-    class is shared out as evenly as groups allow; a class too small for that lies in one half. Raises FoldError
-    where a half would hold no good image, as nothing could be fitted on it.
-    """
-    training = np.flatnonzero(~np.asarray(tested))
-    mine = np.asarray(labels)[training].astype(str)
-    units = training if groups is None else np.asarray(groups)[training].astype(str)
-    is_good = mine == good
-    halves = np.full(len(labels), TEST_ROW)
-    if len(np.unique(units[is_good])) >= N_INNER:
-        kind = StratifiedKFold if groups is None else StratifiedGroupKFold
-        splitter = kind(N_INNER, shuffle=True, random_state=seed % 2**32)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "The least populated class")  # it lies in one half: see above
-            for half, (_, chosen) in enumerate(splitter.split(mine, mine, None if groups is None else units)):
-                halves[training[chosen]] = half
-    if set(halves[training[is_good]]) != set(range(N_INNER)):
-        unit = "image(s)" if groups is None else "group(s)"
-        raise FoldError(
-            "cross-fitted maps need good images in both halves of each training fold, and the good images of one, "
-            f"{len(np.unique(units[is_good]))} {unit}, cannot be shared out so: choose more folds, or "
-            "map_source=draem with map_fit=in_sample, compare_map_fit=false and compare_map_source=false"
-        )
-    return halves
 
 
 def predict_maps(

@@ -11,10 +11,10 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from lib.anomaly_maps.cross_fitting import N_INNER
 from lib.anomaly_maps.patchcore import HELD_OUT
 from lib.classification.classifiers import fit_predict
 from lib.config import MapMethod, Study
+from lib.datasets.splits import N_INNER
 from lib.draem.training import TrainingSettings, train
 from lib.features.embeddings import image_features
 from lib.features.mutual_information import estimate_mutual_information, n_selected

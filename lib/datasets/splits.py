@@ -1,31 +1,55 @@
-"""Cross-validation folds: stratified as in the paper, or grouped so that no object stands on both sides."""
+"""Splits: outer folds for testing, and inner folds of their training parts; stratified, and grouped where known."""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+from numpy.typing import ArrayLike, NDArray
 
 SCHEMES = ("grouped", "stratified")
 # Random grouped splits, at most. The splitter places the most lopsided groups first, so that its random state
 # decides little but ties: on the magnetic tiles 100 states were equally even, and the first one does.
 TRIES = 50
+N_INNER = 2  # inner folds of cross-fitted maps
+TEST_ROW = -1  # the inner fold of a test image: none
 
 
 class FoldError(Exception):
     """Folds that these images do not allow; the message names the classes and how many folds they allow."""
 
 
+def stratified_parts(
+    labels: ArrayLike, groups: ArrayLike | None, n_parts: int, seed: int
+) -> NDArray[np.int64]:
+    """Return the part, 0 to n_parts - 1, of each row: every class shared out evenly, and no group (if given) split.
+
+    `labels` and `groups` (n,); `seed` below 2**32.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    kind = StratifiedKFold if groups is None else StratifiedGroupKFold
+    splitter = kind(n_parts, shuffle=True, random_state=seed)
+    part = np.zeros(np.shape(labels), dtype=np.int64)
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "The least populated class", UserWarning
+        )  # the callers check for it
+        for number, (_, rows) in enumerate(splitter.split(labels, labels, groups)):
+            part[rows] = number
+    return part
+
+
 def schemes_for(cv: str, grouped: bool) -> tuple[str, ...]:
     """Return the fold schemes that a study runs, the primary one first.
 
     `cv` is 'auto' (grouped where the groups are known, with stratified beside it as the leaking one),
-    'grouped' or 'stratified'. Raises FoldError for another word, and for 'grouped' without groups.
+    'grouped' or 'stratified'. Raises FoldError for 'grouped' without groups.
     """
     if cv == "auto":
         return SCHEMES if grouped else ("stratified",)
-    if cv not in SCHEMES:
-        raise FoldError(f"cv is {cv!r}: choose auto, grouped or stratified")
     if cv == "grouped" and not grouped:
         raise FoldError("cv is 'grouped', but no groups are known: name them with --groups or --group-regex")
     return (cv,)
@@ -40,15 +64,11 @@ def make_folds(index: pd.DataFrame, n_folds: int, seed: int, scheme: str) -> pd.
     share (`describe_folds` shows them). Raises FoldError, naming each class with too few images (grouped:
     groups) and the number of folds that is possible.
     """
-    if scheme not in SCHEMES:
-        raise FoldError(f"fold scheme {scheme!r} is unknown: choose grouped or stratified")
-    if n_folds < 2:
-        raise FoldError(f"{n_folds} folds: cross-validation needs at least 2")
     index = index.sort_values("id", ignore_index=True)
     codes = pd.factorize(index["label"], sort=True)[0]
     if scheme == "stratified":
         _check_counts(index["label"].value_counts(), n_folds, "images")
-        fold = _stratified(codes, n_folds, int(_states(seed, 1)[0]))
+        fold = stratified_parts(codes, None, n_folds, int(_states(seed, 1)[0]))
     else:
         if index["group"].isna().any():
             missing = index.loc[index["group"].isna(), "id"].iloc[0]
@@ -62,30 +82,69 @@ def make_folds(index: pd.DataFrame, n_folds: int, seed: int, scheme: str) -> pd.
 def describe_folds(index: pd.DataFrame, folds: pd.DataFrame) -> pd.DataFrame:
     """Count the test images per (scheme, fold) row and class column, zeros included."""
     table = folds.merge(index[["id", "label"]], on="id", validate="many_to_one")
-    if len(table) != len(folds):
-        raise ValueError(f"{len(folds) - len(table)} of {len(folds)} fold rows name images outside the index")
     return table.groupby(["scheme", "fold"])["label"].value_counts().unstack(fill_value=0).sort_index(axis=1)
+
+
+def inner_parts(
+    labels: ArrayLike, groups: ArrayLike | None, n_folds: int, *, seed: int
+) -> list[NDArray[np.intp]]:
+    """Split training rows into up to `n_folds` stratified parts, each to be predicted by a model of the others.
+
+    labels (n,); groups (n,), none of which is split, or None. Returns the rows of each part. A class of fewer images
+    (groups) than parts is absent from some, and one of a single image (group) from the training of its own (see
+    `missing_classes`). There are no more parts than groups, nor than the largest class has images; a single part
+    leaves nothing to train on.
+    """
+    labels = np.asarray(labels, dtype=str)
+    n_folds = min(n_folds, int(np.unique(labels, return_counts=True)[1].max()))
+    if groups is not None:
+        n_folds = min(n_folds, len(np.unique(np.asarray(groups))))
+    if n_folds < 2:
+        return [np.arange(len(labels))]
+    part = stratified_parts(labels, groups, n_folds, seed)
+    return [np.flatnonzero(part == number) for number in np.unique(part)]
+
+
+def missing_classes(labels: ArrayLike, train: ArrayLike, classes: Sequence[str]) -> list[str]:
+    """Name the classes of `labels` (n,) without a row in `train` (n,) bool: a model of it cannot predict them."""
+    labels, train = np.asarray(labels, dtype=str), np.asarray(train, dtype=bool)
+    return [name for name in classes if (labels == name).any() and not (labels[train] == name).any()]
+
+
+def make_inner_folds(
+    labels: np.ndarray, groups: np.ndarray | None, tested: np.ndarray, good: str, seed: int
+) -> np.ndarray:
+    """Return the inner fold, 0 or 1, of each training image of an outer fold, and `TEST_ROW` for its test images.
+
+    `labels` (N,), `groups` (N,) or None where they are unknown, `tested` (N,) bool. A group stays whole, and each
+    class is shared out as evenly as groups allow; a class too small for that lies in one inner fold. Raises FoldError
+    where an inner fold would hold no good image, as no detector could be fitted on it.
+    """
+    training = np.flatnonzero(~np.asarray(tested))
+    mine = np.asarray(labels)[training].astype(str)
+    units = training if groups is None else np.asarray(groups)[training].astype(str)
+    good_units = np.unique(units[mine == good])
+    inner = np.full(len(labels), TEST_ROW)
+    if len(good_units) >= N_INNER:
+        inner[training] = stratified_parts(mine, None if groups is None else units, N_INNER, seed % 2**32)
+    if set(inner[training[mine == good]]) != set(range(N_INNER)):
+        unit = "image(s)" if groups is None else "group(s)"
+        raise FoldError(
+            "cross-fitted maps need good images in both halves of each training fold, and the good images of one, "
+            f"{len(good_units)} {unit}, cannot be shared out so: choose more folds, or "
+            "map_source=draem with map_fit=in_sample, compare_map_fit=false and compare_map_source=false"
+        )
+    return inner
 
 
 def _states(seed: int, count: int) -> np.ndarray:
     return np.random.SeedSequence(seed).generate_state(count)
 
 
-def _stratified(codes: np.ndarray, n_folds: int, state: int) -> np.ndarray:
-    fold = np.full(len(codes), -1)
-    splitter = StratifiedKFold(n_folds, shuffle=True, random_state=state)
-    for number, (_, test) in enumerate(splitter.split(codes, codes)):
-        fold[test] = number
-    return fold
-
-
 def _grouped(codes: np.ndarray, groups: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
     best, best_score = np.empty(0, dtype=int), (np.inf, np.inf)
     for state in _states(seed, TRIES):
-        fold = np.full(len(codes), -1)
-        splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=int(state))
-        for number, (_, test) in enumerate(splitter.split(codes, codes, groups)):
-            fold[test] = number
+        fold = stratified_parts(codes, groups, n_folds, int(state))
         score = _unevenness(codes, fold, n_folds)
         if score < best_score:
             best, best_score = fold, score

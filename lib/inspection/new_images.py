@@ -16,10 +16,11 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from lib.anomaly_maps.cross_fitting import TEST_ROW, predict_cross_fitted_maps, predict_maps
+from lib.anomaly_maps.cross_fitting import predict_cross_fitted_maps, predict_maps
 from lib.anomaly_maps.map_statistics import map_statistics
 from lib.classification.feature_sets import COLUMN_BLOCKS
 from lib.datasets.images import load_stack
+from lib.datasets.splits import TEST_ROW
 from lib.features.embeddings import image_features, map_features
 from lib.features.map_guided_pooling import Pooling, ReferenceMean, pool
 from lib.inspection.out_of_distribution import brightness_contrast

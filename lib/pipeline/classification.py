@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from lib.artifacts import fingerprint
-from lib.classification.calibration import inner_parts, missing_classes
 from lib.classification.cross_validation import FIT_DIAGNOSTICS, FoldResult, evaluate_fold, subsample_defects
 from lib.classification.feature_sets import (
     BASELINES,
@@ -23,7 +22,7 @@ from lib.classification.feature_sets import (
     MAIN,
 )
 from lib.config import MapMethod
-from lib.datasets.splits import FoldError
+from lib.datasets.splits import FoldError, inner_parts, missing_classes
 from lib.execution.parallel import cores, run_tasks
 from lib.execution.progress import step_bar
 from lib.pipeline.dataset import in_test_fold, index, splits
@@ -249,7 +248,7 @@ def _inputs(run: Run, stage: str, split: str) -> dict[str, Any]:
     """Return what a split's predictions depend on; its features must have been made."""
     sets, files = feature_sets(run, split, stage), source_files(run, stage, split)
     inputs = {
-        "code": code_digest("lib.classification.cross_validation", "lib.classification.calibration"),
+        "code": code_digest("lib.classification.cross_validation", "lib.datasets.splits"),
         "tested": fingerprint({"rows": np.flatnonzero(in_test_fold(run, split)).tolist()}),
         "index": run.store.digest("index.parquet"),
         "files": {source: run.store.digest(name) for source, name in files.items()},

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lib.anomaly_maps.cross_fitting import N_INNER
 from lib.artifacts import fingerprint, listing_digest
 from lib.config import MapMethod
+from lib.datasets.splits import N_INNER
 from lib.draem.checkpoints import import_official
 from lib.draem.inference import Draem, anomaly_maps
 from lib.draem.training import LOSSES, Trained, TrainingSettings, panel, read_checkpoint, train

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from lib.anomaly_maps.cross_fitting import N_INNER, make_inner_folds
 from lib.config import MapMethod
+from lib.datasets.splits import N_INNER, make_inner_folds
 from lib.pipeline.dataset import in_test_fold, index, splits
 from lib.pipeline.run import Run
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lib.anomaly_maps.cross_fitting import N_INNER
 from lib.anomaly_maps.patchcore import PatchCore
 from lib.artifacts import fingerprint
+from lib.datasets.splits import N_INNER
 from lib.execution.progress import step_bar
 from lib.pipeline.models import INNER, all_models, good_rows
 from lib.pipeline.patches import patches, patches_name

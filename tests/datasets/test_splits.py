@@ -1,11 +1,22 @@
+import warnings
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from lib.datasets import splits as folds_module
+from lib.datasets import splits
 from lib.datasets.catalog import build_index
-from lib.datasets.splits import FoldError, describe_folds, make_folds, schemes_for
+from lib.datasets.splits import (
+    TEST_ROW,
+    FoldError,
+    describe_folds,
+    inner_parts,
+    make_folds,
+    make_inner_folds,
+    missing_classes,
+    schemes_for,
+)
 
 TILES = Path(__file__).parents[2] / ".." / "shared" / "data" / "magnetic_tile"
 
@@ -61,25 +72,15 @@ def test_a_group_across_classes_stays_whole():
     assert (table.groupby("group")["fold"].nunique() == 1).all()
 
 
-def test_too_few_images_are_named_with_what_is_possible():
+def test_too_few_images_or_groups_are_named_with_what_is_possible():
     index = an_index({"good": 9, "crack": 4, "dent": 3}, per_group=1)
-    with pytest.raises(FoldError) as caught:
+    said = r"5 folds need 5 images of every class: crack has 4, dent has 3; choose 3 folds or fewer \(--set folds=3\)"
+    with pytest.raises(FoldError, match=said):
         make_folds(index, 5, 0, "stratified")
-    assert (
-        str(caught.value)
-        == "5 folds need 5 images of every class: crack has 4, dent has 3; choose 3 folds or fewer "
-        "(--set folds=3)"
-    )
     make_folds(index, 3, 0, "stratified")
-
-
-def test_too_few_groups_are_named_even_with_many_images():
     with pytest.raises(FoldError, match=r"6 groups of every class: dent has 5; choose 5 folds or fewer"):
         make_folds(INDEX, 6, 0, "grouped")
     make_folds(INDEX, 6, 0, "stratified")
-
-
-def test_a_lone_group_makes_every_number_impossible():
     with pytest.raises(FoldError, match="no number of folds is possible: add groups to dent"):
         make_folds(an_index({"good": 5, "dent": 1}), 2, 0, "grouped")
 
@@ -98,7 +99,7 @@ def from_counts(table: list[list[int]]) -> pd.DataFrame:
 def test_further_draws_bring_every_class_into_every_test_fold(monkeypatch):
     index = from_counts([[2, 0], [1, 1], [1, 1], [2, 2]])
     assert (describe_folds(index, make_folds(index, 3, 0, "grouped")) > 0).all(axis=None)
-    monkeypatch.setattr(folds_module, "TRIES", 1)
+    monkeypatch.setattr(splits, "TRIES", 1)
     assert not (describe_folds(index, make_folds(index, 3, 0, "grouped")) > 0).all(axis=None)
 
 
@@ -113,17 +114,11 @@ def test_a_class_that_no_training_part_would_hold_is_refused():
         make_folds(from_counts([[2, 0, 2], [1, 1, 1], [20, 20, 0]]), 2, 0, "grouped")
 
 
-def test_bad_requests_are_refused():
-    with pytest.raises(FoldError, match="at least 2"):
-        make_folds(INDEX, 1, 0, "stratified")
-    with pytest.raises(FoldError, match="'kfold' is unknown"):
-        make_folds(INDEX, 3, 0, "kfold")
+def test_grouped_folds_need_a_group_for_every_image():
     without = INDEX.copy()
     without.loc[4, "group"] = pd.NA
     with pytest.raises(FoldError, match=r"'good/1-1\.png' has none"):
         make_folds(without, 3, 0, "grouped")
-    with pytest.raises(ValueError, match="outside the index"):
-        describe_folds(INDEX.iloc[1:], make_folds(INDEX, 3, 0, "grouped"))
 
 
 def test_schemes():
@@ -133,8 +128,66 @@ def test_schemes():
     assert schemes_for("grouped", grouped=True) == ("grouped",)
     with pytest.raises(FoldError, match="--groups"):
         schemes_for("grouped", grouped=False)
-    with pytest.raises(FoldError, match="'groups': choose auto"):
-        schemes_for("groups", grouped=True)
+
+
+LABELS = np.repeat(["good", "big", "stripe"], [30, 12, 6])
+GROUPS = np.array([f"part {number // 3}" for number in range(48)])
+TESTED = np.arange(48) % 12 < 3  # every fourth group
+
+
+@pytest.mark.parametrize("groups", [None, GROUPS], ids=["images", "groups"])
+def test_inner_parts_hold_every_row_once_and_spread_the_classes(groups):
+    first, second = inner_parts(LABELS, groups, 2, seed=1)
+    assert sorted([*first, *second]) == list(range(48))
+    assert set(LABELS[first]) == set(LABELS[second]) == {"good", "big", "stripe"}
+    assert (not set(GROUPS[first]) & set(GROUPS[second])) == (groups is not None)
+    again, other = (inner_parts(LABELS, groups, 2, seed=seed)[0].tolist() for seed in (1, 2))
+    assert first.tolist() == again != other
+
+
+def test_a_class_of_one_group_is_absent_where_it_is_tested_and_named_there():
+    groups = np.where(LABELS == "stripe", "the one", GROUPS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        parts = inner_parts(LABELS, groups, 3, seed=1)
+    classes = ["good", "big", "stripe", "dent"]
+    missing = [missing_classes(LABELS, ~np.isin(np.arange(48), part), classes) for part in parts]
+    assert sorted(missing) == [[], [], ["stripe"]]
+    tested = next(part for part, names in zip(parts, missing, strict=True) if names)
+    assert (LABELS == "stripe")[tested].sum() == 6
+
+
+def test_no_more_inner_parts_than_images_of_the_largest_class_or_groups():
+    assert sorted(map(len, inner_parts(["good", "good", "big"], None, 5, seed=0))) == [1, 2]
+    assert [len(part) for part in inner_parts(LABELS, np.full(48, "all"), 3, seed=0)] == [48]
+
+
+@pytest.mark.parametrize("groups", [None, GROUPS], ids=["images", "groups"])
+def test_inner_folds_share_out_training_images_and_no_test_image(groups):
+    inner = make_inner_folds(LABELS, groups, TESTED, "good", 1)
+    assert (inner[TESTED] == TEST_ROW).all() and set(inner[~TESTED]) == {0, 1}
+    for name in np.unique(LABELS):
+        first, second = np.bincount(inner[(name == LABELS) & ~TESTED])
+        assert abs(first - second) <= (1 if groups is None else 3), name
+    split = [len(set(inner[group == GROUPS])) > 1 for group in np.unique(GROUPS)]
+    assert any(split) == (groups is None)
+    again, other = (make_inner_folds(LABELS, groups, TESTED, "good", seed) for seed in (1, 2))
+    assert np.array_equal(inner, again) and not np.array_equal(inner, other)
+
+
+def test_a_class_of_one_lies_in_one_inner_fold_without_a_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        inner = make_inner_folds(np.array(["good"] * 6 + ["dent"]), None, np.zeros(7, bool), "good", 0)
+    assert inner[6] in (0, 1)
+
+
+@pytest.mark.parametrize("groups", [None, np.array(["a", "a", "b", "b"])])
+def test_inner_folds_without_good_images_are_refused_with_a_way_out(groups):
+    labels = np.array(["good", "good", "dent", "dent"])
+    tested = np.zeros(4, bool) if groups is not None else np.array([False, True, False, False])
+    with pytest.raises(FoldError, match=r"1 (image|group)\(s\), cannot be shared out .*map_fit=in_sample"):
+        make_inner_folds(labels, groups, tested, "good", 0)
 
 
 @pytest.mark.skipif(not TILES.is_dir(), reason="the magnetic tile images are not at ../shared")

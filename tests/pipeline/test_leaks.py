@@ -16,8 +16,8 @@ import lib.pipeline.draem as draem
 import lib.pipeline.maps as anomaly
 import lib.pipeline.models as models
 import lib.pipeline.patchcore as memory
-from lib.anomaly_maps.cross_fitting import make_inner_folds
 from lib.anomaly_maps.patchcore import PatchCore
+from lib.datasets.splits import make_inner_folds
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.draem.training import Trained
 from lib.pipeline.dataset import images, in_test_fold, index
