@@ -42,7 +42,7 @@ from lib.execution.status import format_duration
 from lib.inspection.production_model import ProductionModelError, fitted_production_model, threshold_of
 from lib.pipeline.dataset import index, splits
 from lib.pipeline.run import NAMED, PROJECT, Run
-from lib.reporting.figures_inspection import VERDICTS
+from lib.reporting.figures_inspection import VERDICTS_FILE
 from lib.reporting.index_page import ESTIMATE, write_index
 from lib.synthetic.products import PRODUCTS
 
@@ -166,9 +166,9 @@ def inspect(options: argparse.Namespace) -> int:
             require_current(run)
             say(f"inspecting {pictures} by {run.store.root}")
             job.run(verbose=options.verbose)
-    counted = pd.read_csv(wanted.home / VERDICTS, usecols=["verdict"])["verdict"].value_counts()
+    counted = pd.read_csv(wanted.home / VERDICTS_FILE, usecols=["verdict"])["verdict"].value_counts()
     say(", ".join(f"{count} {verdict}" for verdict, count in counted.items()))
-    say(f"open {job.target.with_suffix('.html')}; all verdicts in {wanted.home / VERDICTS}")
+    say(f"open {job.target.with_suffix('.html')}; all verdicts in {wanted.home / VERDICTS_FILE}")
     return 0
 
 

@@ -226,7 +226,7 @@ def test_new_pictures_are_judged_and_the_page_says_on_what(standin, tmp_path):
                  "../../../../index.html", "labelled image marks"):  # fmt: skip
         assert part in page, part
     assert "<b>new" not in page
-    assert {p.suffix for p in (home / "figures").glob("see-first.*")} == {".png", ".svg"}
+    assert {p.suffix for p in (home / "figures").glob("see-first.*")} == {".png"}
     after = snapshot(study / "deco_cap-synthetic")
     assert {name: after[name] for name in before} == before, "nothing of the study is changed"
     assert "proven, nothing to do" in run_all(*command).stdout

@@ -1,22 +1,30 @@
-"""Figures of classification: recalls, confusions, how far probabilities can be trusted, which columns were chosen."""
+"""Figures of classification: recalls, confusions, how far probabilities can be trusted, which columns were selected."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from sklearn.metrics import brier_score_loss, confusion_matrix
 
+from lib.classification.intervals import clopper_pearson
 from lib.evaluation.metrics import defect_scores
-from lib.evaluation.significance import clopper_pearson
-from lib.reporting.style import HATCHES, MARKERS, NAMES, PALETTE, add_caption, escape_mathtext, named_legend
+from lib.reporting.style import (
+    HATCHES,
+    MARKERS,
+    NAMES,
+    PALETTE,
+    add_caption,
+    escape_mathtext,
+    named_legend,
+    side_legend,
+    subplots,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 MANY = 8  # classes: more need the width of a page
 
@@ -24,25 +32,23 @@ MANY = 8  # classes: more need the width of a page
 def recall_bars(recalls: pd.DataFrame, caption: str) -> Figure:
     """Draw Table 2: columns class, features, metric (class_recall, defect_recall), value.
 
-    The two recalls stand beside each other, or below each other where there are many classes.
+    The two recalls are drawn beside each other, or below each other where there are many classes.
     """
     titles = {"class_recall": "correct defect class recall", "defect_recall": "defect recall"}
-    part = recalls[recalls["features"].isin(PALETTE)]
-    order, found = list(dict.fromkeys(part["class"])), [n for n in PALETTE if n in set(part["features"])]
+    order, found = list(dict.fromkeys(recalls["class"])), _present(recalls)
     crowded = len(order) > 4 or max((len(name) for name in order), default=0) > 12
-    places = (1, 2) if len(order) <= MANY else (2, 1)
-    figure, grid = plt.subplots(*places, figsize=(9.6, 2.8 * places[0]), sharey=True, squeeze=False)
+    rows, columns = (1, 2) if len(order) <= MANY else (2, 1)
+    figure, grid = subplots(rows, columns, figsize=(9.6, 2.8 * rows), sharey=True, squeeze=False)
     for axes, (metric, title) in zip(grid.flat, titles.items(), strict=True):
-        values = part[part["metric"] == metric].set_index(["features", "class"])["value"]
+        values = recalls[recalls["metric"] == metric].set_index(["features", "class"])["value"]
         for place, name in enumerate(found):
             heights = values.reindex([(name, label) for label in order]).to_numpy()
             axes.bar(
                 np.arange(len(order)) + (place - (len(found) - 1) / 2) * 0.27, heights, 0.27, color=PALETTE[name],
                 hatch=HATCHES[name], edgecolor="0.2" if name != "image_map" else "0.75", linewidth=0.5, label=name,
             )  # fmt: skip
-        axes.set_xticks(range(len(order)), [escape_mathtext(label, 20) for label in order])
-        if crowded:
-            plt.setp(axes.get_xticklabels(), rotation=25, ha="right", rotation_mode="anchor")
+        slanted = {"rotation": 25, "ha": "right", "rotation_mode": "anchor"} if crowded else {}
+        axes.set_xticks(range(len(order)), [escape_mathtext(label, 20) for label in order], **slanted)
         axes.grid(False, axis="x")
         axes.set(title=title, ylim=(0, 1.02))
     for axes in grid[:, 0]:
@@ -56,14 +62,18 @@ def recall_bars(recalls: pd.DataFrame, caption: str) -> Figure:
 def confusions(predictions: pd.DataFrame, classes: Sequence[str], caption: str) -> Figure:
     """Draw one confusion matrix per feature set, in shares of the true class, counts written in.
 
-    The matrices stand beside each other, or below each other where there are many classes.
+    The matrices are drawn beside each other, or below each other where there are many classes.
     """
-    found = [name for name in PALETTE if name in set(predictions["features"])]
-    beside = len(found) if len(classes) <= MANY else 1
-    size, shown = 0.44 * len(classes) + 0.4, [escape_mathtext(label, 18) for label in classes]
-    figure, grid = plt.subplots(
-        -(-len(found) // beside), beside, squeeze=False, sharey=True, sharex=True, layout="constrained",
-        figsize=(size * beside + 1.0, (size + 0.3) * -(-len(found) // beside) + 0.7),
+    import seaborn as sns
+    from sklearn.metrics import confusion_matrix
+
+    found = _present(predictions)
+    columns = len(found) if len(classes) <= MANY else 1
+    rows = -(-len(found) // columns)
+    size, names = 0.44 * len(classes) + 0.4, [escape_mathtext(label, 18) for label in classes]
+    figure, grid = subplots(
+        rows, columns, squeeze=False, sharey=True, sharex=True, layout="constrained",
+        figsize=(size * columns + 1.0, (size + 0.3) * rows + 0.7),
     )  # fmt: skip
     for axes, name in zip(grid.flat, found, strict=True):
         part = predictions[predictions["features"] == name]
@@ -71,10 +81,10 @@ def confusions(predictions: pd.DataFrame, classes: Sequence[str], caption: str) 
         shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
         sns.heatmap(
             shares, annot=counts, fmt="d", cmap="Blues", vmin=0, vmax=1, cbar=False, square=True, ax=axes,
-            xticklabels=shown, yticklabels=shown, annot_kws={"fontsize": 8}, linewidths=0.5, linecolor="0.9",
+            xticklabels=names, yticklabels=names, annot_kws={"fontsize": 8}, linewidths=0.5, linecolor="0.9",
         )  # fmt: skip
         axes.set_title(NAMES[name], color=PALETTE[name], fontweight="bold")
-        plt.setp(axes.get_xticklabels(), rotation=40, ha="right", rotation_mode="anchor")
+        axes.set_xticks(axes.get_xticks(), names, rotation=40, ha="right", rotation_mode="anchor")
         axes.tick_params(axis="y", rotation=0)
     for axes in grid[-1]:
         axes.set_xlabel("predicted")
@@ -91,10 +101,10 @@ def reliability_bins(scores: np.ndarray, defective: np.ndarray, bins: int = 10) 
     scores stay together, so there may be fewer bins.
     """
     table = pd.DataFrame({"score": scores, "defective": defective})
-    quantiles = pd.qcut(table["score"], bins, duplicates="drop") if table["score"].nunique() > 1 else 0
-    found = table.groupby(quantiles, observed=True) if not isinstance(quantiles, int) else [(0, table)]
+    varied = table["score"].nunique() > 1
+    of_bin = pd.qcut(table["score"], bins, duplicates="drop") if varied else np.zeros(len(table))
     rows = []
-    for _, part in found:
+    for _, part in table.groupby(of_bin, observed=True):
         k, n = int(part["defective"].sum()), len(part)
         low, high = clopper_pearson(k, n)
         rows.append({"score": part["score"].mean(), "share": k / n, "low": low, "high": high, "n": n})
@@ -107,15 +117,15 @@ def reliability(predictions: pd.DataFrame, good: str, caption: str) -> Figure:
     1 - p(good) of the first repeat, in bins of equally many images, 95 % intervals; below, how the scores of good and
     defective images are spread. The Brier score is the mean squared error of the probability (0 is perfect).
     """
-    rows = predictions[predictions["repeat"] == predictions["repeat"].min()]
-    found = [name for name in PALETTE if name in set(rows["features"])]
-    figure, grid = plt.subplots(
+    from matplotlib.ticker import FixedLocator, FormatStrFormatter
+    from sklearn.metrics import brier_score_loss
+
+    found = _defect_probabilities(predictions, good)
+    figure, grid = subplots(
         2, len(found), figsize=(3.2 * len(found), 4.1), squeeze=False, sharex=True, sharey="row",
         gridspec_kw={"height_ratios": [3, 1]},
     )  # fmt: skip
-    for name, axes, below in zip(found, *grid, strict=True):
-        part = rows[rows["features"] == name]
-        defective, scores = (part["label"] != good).to_numpy(), defect_scores(part, good)
+    for (name, (scores, defective)), axes, below in zip(found.items(), *grid, strict=True):
         bins = reliability_bins(scores, defective)
         axes.plot([0, 1], [0, 1], color="0.6", lw=0.8, zorder=1)
         axes.errorbar(
@@ -123,18 +133,17 @@ def reliability(predictions: pd.DataFrame, good: str, caption: str) -> Figure:
             fmt=MARKERS[name], color=PALETTE[name], ms=5, mec="white", mew=0.5, elinewidth=1.2, capsize=2, ls="-",
             lw=0.8,
         )  # fmt: skip
-        brier = brier_score_loss(defective, np.clip(scores, 0, 1))
-        axes.set_title(f"{NAMES[name]}\nBrier score {brier:.3f}")
+        axes.set_title(f"{NAMES[name]}\nBrier score {brier_score_loss(defective, scores):.3f}")
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         edges = np.linspace(0, 1, 21)
         below.hist(scores[~defective], edges, color="0.82", label="good")
         below.hist(scores[defective], edges, fill=False, edgecolor=PALETTE[name], lw=1.2, label="defective")
         below.set(xlabel="1 - p(good)", yscale="symlog")
-        below.yaxis.set_major_locator(mpl.ticker.FixedLocator([1, 10, 100, 1000, 10000]))
-        below.yaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%d"))
+        below.yaxis.set_major_locator(FixedLocator([1, 10, 100, 1000, 10000]))
+        below.yaxis.set_major_formatter(FormatStrFormatter("%d"))
     grid[0][0].set_ylabel("share that is defective")
     grid[1][0].set_ylabel("images")
-    grid[1][-1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
+    side_legend(grid[1][-1], fontsize=8)
     figure.tight_layout()
     add_caption(figure, caption, "bins of equally many images, with 95 % intervals")
     return figure
@@ -142,28 +151,42 @@ def reliability(predictions: pd.DataFrame, good: str, caption: str) -> Figure:
 
 def brier_scores(predictions: pd.DataFrame, good: str) -> str:
     """Say each feature set's Brier score, and that of giving every image the share of defective ones."""
-    rows = predictions[predictions["repeat"] == predictions["repeat"].min()]
-    told = []
-    for name in (one for one in PALETTE if one in set(rows["features"])):
-        part = rows[rows["features"] == name]
-        defective = (part["label"] != good).to_numpy()
-        score = brier_score_loss(defective, np.clip(defect_scores(part, good), 0, 1))
-        told.append(f"{NAMES[name]} {score:.3f}")
-    share = float(defective.mean())
+    from sklearn.metrics import brier_score_loss
+
+    found = _defect_probabilities(predictions, good)
+    scores = [f"{NAMES[name]} {brier_score_loss(truth, score):.3f}" for name, (score, truth) in found.items()]
+    share = float(next(reversed(found.values()))[1].mean())
     constant = f"giving every image the share of defects, {share:.1%}, scores {share * (1 - share):.3f}"
-    return f"Brier score: {', '.join(told)}; {constant}."
+    return f"Brier score: {', '.join(scores)}; {constant}."
+
+
+def _defect_probabilities(predictions: pd.DataFrame, good: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return 1 - p(good) in [0, 1] (n,) and which images are defective (n,) by feature set, of the first repeat."""
+    rows = predictions[predictions["repeat"] == predictions["repeat"].min()]
+    parts = {name: rows[rows["features"] == name] for name in _present(rows)}
+    return {
+        name: (np.clip(defect_scores(part, good), 0, 1), (part["label"] != good).to_numpy())
+        for name, part in parts.items()
+    }
+
+
+def _present(rows: pd.DataFrame) -> list[str]:
+    """Return the paper's feature sets among the rows."""
+    return [name for name in PALETTE if name in set(rows["features"])]
 
 
 def selected_sources(diagnostics: pd.DataFrame, caption: str, by: str = "split") -> Figure:
-    """Draw where the selected columns of image + map come from, over `by` (split, or keep), and what they tell.
+    """Draw how many selected columns of image + map come from either, over `by` (split or keep), and their information.
 
     Left: how many of the K come from the image and from the map (the mean over the folds where `by` is keep). Right:
     the mutual information of the K best columns of either source alone; the line is what a column needed to be chosen.
     """
+    from matplotlib.ticker import MaxNLocator
+
     rows = diagnostics[diagnostics["task"] == "multiclass"]
     both = rows[rows["features"] == "image_map"]
     places = sorted(both[by].unique())
-    figure, (left, right) = plt.subplots(1, 2, figsize=(max(8.6, 0.9 * len(places)), 2.9))
+    figure, (left, right) = subplots(1, 2, figsize=(max(8.6, 0.9 * len(places)), 2.9))
     base = np.zeros(len(places))
     for source in ("image", "map"):
         counts = both.groupby(by)[f"k_{source}"].mean().reindex(places).to_numpy()
@@ -171,16 +194,44 @@ def selected_sources(diagnostics: pd.DataFrame, caption: str, by: str = "split")
         left.bar(range(len(places)), counts, 0.7, base, color=PALETTE[source], label=source, **edge)
         base += counts
     left.set_ylabel("columns of image + map" + (", mean" if by == "keep" else ""), fontsize=8.5)
-    left.yaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+    left.yaxis.set_major_locator(MaxNLocator(integer=True))
     _information(right, rows, by, places)
+    names = [f"{place:.0%}" if by == "keep" else str(place).rsplit("-", 1)[-1] for place in places]
     for axes in (left, right):
-        axes.set_xticks(range(len(places)), [_place(place, by) for place in places])
+        axes.set_xticks(range(len(places)), names)
         axes.set_xlabel("defective training images kept" if by == "keep" else "test fold")
         axes.grid(False, axis="x")
     figure.tight_layout()
     named_legend(figure, ("image", "map"), bars=True)
     add_caption(figure, caption, "boxes: the best columns of either source alone")
     return figure
+
+
+def _information(axes: Axes, rows: pd.DataFrame, by: str, places: Sequence[object]) -> None:
+    """Draw boxes of the mutual information of each source's best columns, and the least among the chosen ones."""
+
+    def values(features: str, source: str, place: object) -> list[float]:
+        fits = rows.loc[(rows["features"] == features) & (rows[by] == place), f"mi_{source}"]
+        return [value for one in fits for value in one]
+
+    axes.set_ylabel("mutual information (nats)", fontsize=8.5)
+    if not any(len(one) for source in ("image", "map") for one in rows[f"mi_{source}"]):
+        axes.text(0.5, 0.5, "every column is used: nothing was scored", ha="center", transform=axes.transAxes)
+        return
+    chosen = [values("image_map", "image", place) + values("image_map", "map", place) for place in places]
+    for at, (place, scores) in enumerate(zip(places, chosen, strict=True)):
+        for shift, source in ((-0.2, "image"), (0.2, "map")):
+            box = axes.boxplot(
+                values(source, source, place), positions=[at + shift], widths=0.32, patch_artist=True,
+                manage_ticks=False, flierprops={"markersize": 2}, medianprops={"color": "white", "linewidth": 1.5},
+            )  # fmt: skip
+            box["boxes"][0].set(facecolor=PALETTE[source], hatch=HATCHES[source], linewidth=0.5)
+        if scores:
+            label = "least of the chosen" if at == 0 else ""
+            axes.hlines(min(scores), at - 0.42, at + 0.42, color="0.1", lw=1.2, ls="--", label=label)
+    axes.set_ylim(bottom=0)
+    if any(chosen):
+        side_legend(axes, fontsize=8)
 
 
 def describe_selected(diagnostics: pd.DataFrame) -> str:
@@ -199,41 +250,3 @@ def describe_selected(diagnostics: pd.DataFrame) -> str:
 
 def _span(values: pd.Series) -> str:
     return str(values.min()) if values.min() == values.max() else f"{values.min()} to {values.max()}"
-
-
-def _place(place: object, by: str) -> str:
-    return f"{place:.0%}" if by == "keep" else str(place).rsplit("-", 1)[-1]
-
-
-def _information(axes: Axes, rows: pd.DataFrame, by: str, places: Sequence[object]) -> None:
-    """Draw boxes of the mutual information of each source's best columns, and the least among the chosen ones."""
-    axes.set_ylabel("mutual information (nats)", fontsize=8.5)
-    values = _pooled(rows, by)
-    if not any(len(found) for found in values.values()):
-        axes.text(0.5, 0.5, "every column is used: nothing was scored", ha="center", transform=axes.transAxes)
-        return
-    for shift, source in ((-0.2, "image"), (0.2, "map")):
-        for place, name in enumerate(places):
-            box = axes.boxplot(
-                values[(source, source, name)], positions=[place + shift], widths=0.32, patch_artist=True,
-                manage_ticks=False, flierprops={"markersize": 2}, medianprops={"color": "white", "linewidth": 1.5},
-            )  # fmt: skip
-            box["boxes"][0].set(facecolor=PALETTE[source], hatch=HATCHES[source], linewidth=0.5)
-    for place, name in enumerate(places):
-        chosen = values[("image_map", "image", name)] + values[("image_map", "map", name)]
-        if chosen:
-            label = "least of the chosen" if place == 0 else ""
-            axes.hlines(min(chosen), place - 0.42, place + 0.42, color="0.1", lw=1.2, ls="--", label=label)
-    axes.set_ylim(bottom=0)
-    if any(values[("image_map", source, name)] for source in ("image", "map") for name in places):
-        axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
-
-
-def _pooled(rows: pd.DataFrame, by: str) -> Mapping[tuple[str, str, object], list[float]]:
-    """Return the scores of selected columns by feature set, source and place of `by`; none where there are none."""
-    found = {
-        (str(features), source, place): [value for values in part[f"mi_{source}"] for value in values]
-        for (features, place), part in rows.groupby(["features", by])
-        for source in ("image", "map")
-    }
-    return defaultdict(list, found)

@@ -1,15 +1,19 @@
-"""What an inspection tells: the promise and its evidence, the verdicts counted, drift, and what to see first."""
+"""What an inspection reports: expected performance, decisions counted, drift, what to look at and to label first.
+
+Someone who sees the model's suggestion tends to agree with it, and its errors come back as labels. So the sheet of
+images to label and `labels-next.csv` say why an image was chosen, never which class is suspected; that is in
+`labels-next-model.csv`, to be opened when the labels are made.
+"""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from lib.artifacts import Store
 from lib.classification.feature_sets import FEATURE_SETS
@@ -21,81 +25,90 @@ from lib.inspection.new_images import maps_of, pictures_of
 from lib.inspection.production_model import ProductionModel
 from lib.inspection.threshold import Evidence, Threshold
 from lib.pipeline.run import Run
-from lib.reporting.galleries import overlaid
-from lib.reporting.style import OUTLINE, PALETTE, add_caption, escape_mathtext, hide_ticks
+from lib.reporting.figures_maps import overlay
+from lib.reporting.style import (
+    OUTLINE,
+    PALETTE,
+    add_caption,
+    escape_mathtext,
+    hide_ticks,
+    percent_ticks,
+    subplots,
+)
 
-VERDICTS = "verdicts.csv"
-SIDE = 128  # pixels of a picture on the sheet
-COLUMNS = 3  # pictures beside each other, each with its map
-SHOWN = 18
-COLOURS = {PASS: "#00473A", REJECT: OUTLINE, REVIEW: "#0072B2"}
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+VERDICTS_FILE = "verdicts.csv"
+TO_LABEL, SUSPECTED = "labels-next.csv", "labels-next-model.csv"
+SIDE = 128  # pixels of an image in the figure
+PAIRS = 3  # images beside each other, each with its map
+DRAWN = 18  # images at most
+COLUMNS = 6  # of images to label: large enough to judge, small enough for a page
+COLOURS = {PASS: PALETTE["image_map"], REJECT: OUTLINE, REVIEW: PALETTE["image"]}
+
+
+def keep_verdicts(table: pd.DataFrame, home: Path) -> Path:
+    """Write all decisions as CSV into the inspection's folder and return the file."""
+    return Store(home).keep_text(VERDICTS_FILE, table.to_csv(index=False, lineterminator="\n"))
 
 
 def count_decisions(table: pd.DataFrame) -> str:
-    """Say how many pictures got which verdict."""
-    n = {name: int((table["verdict"] == name).sum()) for name in (PASS, REJECT, REVIEW, REFUSED)}
-    why = {name: int((table["reason"] == name).sum()) for name in (OOD, UNCERTAIN)}
-    judged = n[PASS] + n[REJECT] + n[REVIEW]
-    seen = int((table["seen_in_training"].fillna("") != "").sum())
+    """Say how many images got which decision."""
+    n, why = table["verdict"].value_counts(), table["reason"].value_counts()
+    judged = sum(n.get(name, 0) for name in (PASS, REJECT, REVIEW))
     text = (
-        f"Of {judged + n[REFUSED]} files, {judged} were judged: {n[PASS]} pass, {n[REJECT]} are rejected, "
-        f"at {n[REVIEW]} a person should look ({why[OOD]} foreign, {why[UNCERTAIN]} uncertain). "
-        f"{n[REFUSED]} were refused."
+        f"Of {judged + n.get(REFUSED, 0)} files, {judged} were judged: {n.get(PASS, 0)} pass, "
+        f"{n.get(REJECT, 0)} are rejected, at {n.get(REVIEW, 0)} a person should look ({why.get(OOD, 0)} foreign, "
+        f"{why.get(UNCERTAIN, 0)} uncertain). {n.get(REFUSED, 0)} were refused."
     )
-    if seen:
+    known = int((table["seen_in_training"].fillna("") != "").sum())
+    if known:
         text += (
-            f" Labelled images of the study among them: {seen}, whose verdicts are no evidence of anything."
+            f" {known} of them are labelled images of the study, whose decisions are no evidence of anything."
         )
     return text
 
 
 def describe_expected_performance(threshold: Threshold, prevalence: float) -> list[str]:
-    """Say what the threshold promises to new products like the labelled ones, and on what evidence."""
+    """Say what to expect of the threshold on new products like the labelled ones, and on what evidence."""
     t = threshold
-    results = f"{t.n_defects} defective and {t.n_good} good labelled images"
-    if t.n_units < t.n_defects:
-        results += f" (the defective ones of {t.n_units} objects)"
-    found = [
+    grouped = t.n_units < t.n_defects
+    low, escapes, high = (
+        1e6 * prevalence * (1 - recall) for recall in (t.recall_high, t.recall, t.recall_low)
+    )
+    sentences = [
         f"Expected of new products of this kind at the threshold {t.value:.4g}: defect recall {t.recall:.1%} "
-        f"({t.recall_low:.1%}–{t.recall_high:.1%}), so {1e6 * prevalence * (1 - t.recall):,.0f} escapes "
-        f"({1e6 * prevalence * (1 - t.recall_high):,.0f}–{1e6 * prevalence * (1 - t.recall_low):,.0f}) per million "
+        f"({t.recall_low:.1%}–{t.recall_high:.1%}), so {escapes:,.0f} escapes ({low:,.0f}–{high:,.0f}) per million "
         f"products of which {prevalence:.2%} are defective; false rejects {t.false_rejects:.1%} "
         f"({t.false_rejects_low:.1%}–{t.false_rejects_high:.1%}), if whoever looks decides as the threshold would.",
-        f"Evidence: {results}, each scored by models that had not seen it. 95 % intervals: {t.how}. The models of the "
-        "folds stand for the one that judges here, which learned from more images.",
+        f"Evidence: {t.n_defects} defective and {t.n_good} good labelled images"
+        + (f" (the defective ones of {t.n_units} objects)" if grouped else "")
+        + f", each scored by models that had not seen it. 95 % intervals: {t.how}. The models of the folds stand for "
+        "the one that judges here, which learned from more images.",
     ]
     if not t.promised:
         needed = "no number of them would do" if t.needed == float("inf") else f"it takes {t.needed:.0f}"
-        what = "objects with a defect" if t.n_units < t.n_defects else "defective images"
-        found.insert(
+        what = "objects with a defect" if grouped else "defective images"
+        sentences.insert(
             0,
             f"A recall of {t.required:.1%} CANNOT be promised from {t.n_units} {what} ({needed}). The figures below "
             "are of the best threshold that this evidence allows.",
         )
-    return found
-
-
-def keep_verdicts(table: pd.DataFrame, home: Path) -> Path:
-    """Write all verdicts as CSV into the inspection's folder and return the file."""
-    return Store(home).keep_text(VERDICTS, table.to_csv(index=False, lineterminator="\n"))
+    return sentences
 
 
 def describe_model(run: Run, line: ProductionModel) -> str:
-    """Say what judges: features, how they were chosen, and that a stand-in is one."""
-    drawn = (
-        " The labelled images are drawn stand-ins: this shows how inspection works, not how well."
-        if run.synthetic
-        else ""
-    )
-    spoken = FEATURE_SETS[line.features].phrase
+    """Say which features the production model uses, why, and that a drawn stand-in is one."""
+    drawn = " The labelled images are drawn stand-ins: this shows how inspection works, not how well."
     return (
-        f"Judged from {spoken} ({line.features}; {line.why}), fitted on all {len(line.results.scores)} labelled "
-        f"images.{drawn}"
+        f"Judged from {FEATURE_SETS[line.features].phrase} ({line.features}; {line.why}), fitted on all "
+        f"{len(line.results.scores)} labelled images.{drawn if run.synthetic else ''}"
     )
 
 
 def labelled_verdicts(results: Evidence, threshold: Threshold) -> pd.DataFrame:
-    """Return the shares of good and of defective labelled images, scored out of fold, that get each verdict."""
+    """Return the shares of good and of defective labelled images, scored out of fold, that get each decision."""
     verdicts, _ = decide(results.scores, threshold, [()] * len(results.scores))
     truth = np.where(results.defective, "defective", "good")
     shares = pd.crosstab(truth, np.array(verdicts), normalize="index")
@@ -103,23 +116,21 @@ def labelled_verdicts(results: Evidence, threshold: Threshold) -> pd.DataFrame:
 
 
 def describe_drift(line: ProductionModel, table: pd.DataFrame) -> str:
-    """Say whether more new pictures lie far from the labelled ones than should."""
+    """Say whether more new images are far from the labelled ones than expected."""
     fresh = new_pictures(table)
     if fresh.empty:
-        return "No new picture: nothing to compare with the labelled ones."
+        return "No new image: nothing to compare with the labelled ones."
     far, n = int((fresh["distance"] > line.reference.limit).sum()), len(fresh)
     low, high = clopper_pearson(far, n)
     rate = line.reference.rate
-    text = (
-        f"{far} of {n} new pictures ({far / n:.1%}, 95 % interval {low:.1%}–{high:.1%}) lie farther from every "
+    return (
+        f"{far} of {n} new images ({far / n:.1%}, 95 % interval {low:.1%}–{high:.1%}) lie farther from every "
         f"labelled image than {1 - rate:.0%} of these do from those of other objects; {rate:.0%} would be no surprise. "
+    ) + (
+        "The images have changed (product, light, camera?): the expected performance may not hold; label some."
+        if low > rate
+        else "No sign that the images have changed."
     )
-    if low > rate:
-        return (
-            text
-            + "The pictures have changed (product, light, camera?): the promise may not hold; label some."
-        )
-    return text + "No sign that the pictures have changed."
 
 
 def new_pictures(table: pd.DataFrame) -> pd.DataFrame:
@@ -128,47 +139,45 @@ def new_pictures(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def labelable(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows worth a label: new pictures, each once, but foreign ones, which a person sees anyway."""
+    """Return the rows worth a label: new images, each once, but foreign ones, which a person sees anyway."""
     fresh = new_pictures(table)
     return fresh[(fresh["reason"] != OOD) & (fresh["same_as"].fillna("") == "")].reset_index(drop=True)
 
 
 def flagged(table: pd.DataFrame) -> pd.DataFrame:
-    """Return what a person should see or know of, with the reason in words."""
-    same = table["same_as"].fillna("").map(lambda name: f"same picture as {name}" if name else "")
-    seen = (
-        table["seen_in_training"]
-        .fillna("")
-        .map(lambda name: f"labelled image {name} of the study" if name else "")
-    )
+    """Return the files that a person should look at or know of (the index), with verdict and reason in words."""
+    words = {
+        "reason": "{}",
+        "details": "{}",
+        "same_as": "same picture as {}",
+        "seen_in_training": "labelled image {} of the study",
+    }
     reasons = [
-        "; ".join(filter(None, [why, details, again, known]))
-        for why, details, again, known in zip(
-            table["reason"].fillna(""), table["details"].fillna(""), same, seen, strict=True
-        )
+        "; ".join(text.format(value) for text, value in zip(words.values(), row, strict=True) if value)
+        for row in table[list(words)].fillna("").itertuples(index=False)
     ]
-    shown = pd.DataFrame(
-        {"file": table["file"].astype(str).map(printable), "verdict": table["verdict"], "why": reasons}
-    )
-    return shown[shown["why"] != ""].set_index("file")
+    files = table["file"].astype(str).map(printable)
+    found = pd.DataFrame({"file": files, "verdict": table["verdict"], "why": reasons})
+    return found[found["why"] != ""].set_index("file")
 
 
 def first_to_see(run: Run, folder: Folder, table: pd.DataFrame, caption: str) -> Figure:
-    """Draw the table's first pictures, each beside itself in grey under its map, with verdict and class."""
-    rows = table[table["verdict"] != REFUSED].head(SHOWN)
+    """Draw the table's first images, each beside itself in grey under its map, with decision and class."""
+    rows = table[table["verdict"] != REFUSED].head(DRAWN)
     pictures = pictures_of(run, folder.root, list(rows["file"]))
-    photos, maps = pictures(SIDE), maps_of(run, pictures)
-    bands = -(-len(rows) // COLUMNS)
-    figure, grid = plt.subplots(
-        bands, 2 * COLUMNS, figsize=(2 * COLUMNS * 1.3, bands * 1.75), squeeze=False, layout="constrained"
-    )
+    images, maps = pictures(SIDE), maps_of(run, pictures)
+    bands = -(-len(rows) // PAIRS)
+    size = (2 * PAIRS * 1.3, bands * 1.75)
+    figure, grid = subplots(bands, 2 * PAIRS, figsize=size, squeeze=False, layout="constrained")
     for axes in grid.flat:
         axes.set_axis_off()
-    for place, (row, photo, anomaly) in enumerate(zip(rows.to_dict("records"), photos, maps, strict=True)):
-        left, right = grid[place // COLUMNS, 2 * (place % COLUMNS) :][:2]
-        for axes, shown in ((left, photo), (right, overlaid(photo, anomaly))):
+    pairs = grid.reshape(-1, 2)
+    for (left, right), row, image, anomaly_map in zip(
+        pairs, rows.to_dict("records"), images, maps, strict=False
+    ):
+        for axes, drawn in ((left, image), (right, overlay(image, anomaly_map))):
             axes.set_axis_on()
-            axes.imshow(shown)
+            axes.imshow(drawn)
             hide_ticks(axes)
         left.set_title(
             f"{row['verdict']} {row['reason']}\n{escape_mathtext(printable(str(row['file'])), 22)}",
@@ -178,34 +187,86 @@ def first_to_see(run: Run, folder: Folder, table: pd.DataFrame, caption: str) ->
             f"{escape_mathtext(row['class'], 16)} {row['probability']:.2f}" if row["class"] else "not guessed"
         )
         right.set_title(f"score {row['score']:.3f}\n{called}", fontsize=6.5, loc="left")
-    add_caption(figure, caption, "right of each picture: itself in grey under its anomaly map")
+    add_caption(figure, caption, "right of each image: itself in grey under its anomaly map")
     return figure
 
 
 def drift(line: ProductionModel, table: pd.DataFrame, threshold: Threshold, caption: str) -> Figure:
-    """Draw how scores and distances of new pictures are spread, over those of the labelled ones."""
+    """Draw how scores and distances of new images are spread, over those of the labelled ones."""
     fresh, results = new_pictures(table), line.results
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3))
-    good, bad = results.scores[~results.defective], results.scores[results.defective]
-    curves: Sequence[tuple[np.ndarray, str, str, str]] = (
-        (good, "labelled good, out of fold", "0.55", "-"),
-        (bad, "labelled defective, out of fold", OUTLINE, "--"),
-        (fresh["score"].to_numpy(float), "new pictures", PALETTE["image"], "-"),
-    )
-    for values, name, colour, dash in curves:
-        if len(values):
-            left.ecdf(values, label=name, color=colour, ls=dash, lw=2 if name == "new pictures" else 1.3)
+    new = {"label": "new images", "color": PALETTE["image"], "lw": 2}
+    figure, (left, right) = subplots(1, 2, figsize=(9, 3))
+    left.ecdf(results.scores[~results.defective], label="labelled good, out of fold", color="0.55", lw=1.3)
+    left.ecdf(
+        results.scores[results.defective], label="labelled defective, out of fold", color=OUTLINE, ls="--", lw=1.3
+    )  # fmt: skip
+    if len(fresh):
+        left.ecdf(fresh["score"].to_numpy(float), **new)
     left.axvspan(threshold.low, threshold.high, color="0.85", zorder=0, label="uncertain: a person looks")
     left.axvline(threshold.value, color="0.2", lw=0.9, label="threshold")
     left.set(xlabel="score, 1 - p(good)", ylabel="share at or below", xlim=(-0.02, 1.02))
     right.ecdf(line.reference.distances, color="0.55", label="labelled, to another object")
     if len(fresh):
-        right.ecdf(fresh["distance"].to_numpy(float), color=PALETTE["image"], lw=2, label="new pictures")
+        right.ecdf(fresh["distance"].to_numpy(float), **new)
     right.axvline(line.reference.limit, color="0.2", lw=0.9, label="foreign beyond")
     right.set(xlabel="distance to the nearest labelled image")
     for axes in (left, right):
-        axes.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1.0, decimals=0))
+        percent_ticks(axes.yaxis)
         axes.legend(frameon=False, fontsize=7.5, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     figure.tight_layout()
     add_caption(figure, caption)
+    return figure
+
+
+def write_label_suggestions(chosen: pd.DataFrame, verdicts: pd.DataFrame, folder: Path) -> tuple[Path, Path]:
+    """Write both lists into `folder`, proven as artefacts of the verdicts, and return their paths.
+
+    `chosen` as `suggest_labels` gives it, its `row` counting in `verdicts`, which holds `file` and a
+    column `p:<class>` per class. The list to label by: rank, file, uncertainty, distance, reason. Apart: rank, file,
+    predicted, probability (of the predicted class). Raises ValueError where none was chosen.
+    """
+    if chosen.empty:
+        raise ValueError("no images were chosen: nothing to label")
+    about = verdicts.iloc[chosen["row"].to_numpy(int)]
+    listed = chosen.reset_index()[["rank", "uncertainty", "distance", "reason"]]
+    listed.insert(1, "file", about["file"].astype(str).to_numpy())
+    probabilities = about.filter(regex="^p:").rename(columns=lambda name: name.removeprefix("p:"))
+    suspected = listed[["rank", "file"]].assign(
+        predicted=probabilities.idxmax(axis=1).to_numpy(), probability=probabilities.max(axis=1).to_numpy()
+    )
+    first, second = (
+        Store(folder).keep_text(name, frame.to_csv(index=False, float_format="%.4f", lineterminator="\n"))
+        for name, frame in ((TO_LABEL, listed), (SUSPECTED, suspected))
+    )
+    return first, second
+
+
+def forget_label_lists(folder: Path) -> None:
+    """Remove the lists of an earlier inspection, where nothing is left to label."""
+    Store(folder).forget(TO_LABEL, SUSPECTED)
+    for name in (TO_LABEL, SUSPECTED):
+        (folder / name).unlink(missing_ok=True)
+
+
+def label_sheet(chosen: pd.DataFrame, images: np.ndarray, files: Sequence[str], caption: str) -> Figure:
+    """Draw the chosen images in their order: rank, file, uncertainty and distance, and the reason in words.
+
+    `chosen` (n rows, n > 0) as `suggest_labels` gives it, `images` uint8 (n, H, W, 3) and `files` (n,) those chosen.
+    Without anything drawn over the images: a map would point where the model looks.
+    """
+    columns = min(COLUMNS, len(chosen))
+    rows = -(-len(chosen) // columns)
+    figure, grid = subplots(rows, columns, figsize=(1.75 * columns + 0.2, 2.5 * rows), squeeze=False)
+    for axes in grid.flat[len(chosen) :]:
+        axes.set_axis_off()
+    for axes, image, file, (rank, row) in zip(grid.flat, images, files, chosen.iterrows(), strict=False):
+        axes.imshow(image)
+        hide_ticks(axes)
+        axes.set_title(f"{rank}   {escape_mathtext(Path(file).name, 20)}", fontsize=8, pad=3, loc="left")
+        distance = "–" if np.isnan(row["distance"]) else f"{row['distance']:.2f}"
+        numbers = f"uncertainty {row['uncertainty']:.2f} · distance {distance}"
+        axes.set_xlabel(f"{numbers}\n{textwrap.fill(row['reason'], 30)}", fontsize=6.5, loc="left")
+    figure.tight_layout(pad=0.4, h_pad=1.0)
+    key = "uncertainty 1: two classes equally likely · distance 1: as far apart as two random images"
+    add_caption(figure, caption, key)
     return figure

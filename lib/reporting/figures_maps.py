@@ -1,19 +1,96 @@
-"""Sheets of pictures: samples per class, image beside anomaly map, what was simulated and repaired."""
+"""Figures of images and their anomaly maps: samples, maps beside images, DRAEM's simulation, the surest errors."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
+import pandas as pd
+from PIL import Image
 
-from lib.reporting.style import MAP_COLOURS, OUTLINE, add_caption, escape_mathtext, hide_ticks
+from lib.pipeline.dataset import folds, index, load_images
+from lib.pipeline.maps import maps
+from lib.pipeline.run import Run
+from lib.reporting.style import (
+    MAP_COLOURS,
+    NAMES,
+    OUTLINE,
+    PALETTE,
+    add_caption,
+    escape_mathtext,
+    hide_ticks,
+    subplots,
+)
 
-WIDEST = 9  # pictures beside each other
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDEST = 9  # images beside each other
+PER_KIND = 5  # images of each kind of result: with five defect classes, one of each
+KINDS = {
+    "missed": "missed defects",
+    "rejected": "false rejects",
+    "confused": "wrong defect class",
+    "hit": "surest hits",
+}
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """An image uint8 (H, W, 3), its anomaly map in [0, 1] of any size, and its defect mask bool (H, W), if known."""
+
+    image: np.ndarray
+    anomaly_map: np.ndarray
+    mask: np.ndarray | None = None
+
+
+def read_thumbnails(run: Run, scheme: str, ids: Iterable[str], side: int = 128) -> dict[str, Thumbnail]:
+    """Return images by id, at `side` pixels, each with its mask and its map of the fold of `scheme` that tests it."""
+    table, layout = index(run), folds(run)
+    rows = np.flatnonzero(table["id"].isin(set(ids)))
+    images, masks = load_images(run, rows.tolist(), side)
+    names = table["id"].iloc[rows].to_numpy()
+    of_fold = layout[layout["scheme"] == scheme].set_index("id")["fold"]
+    stacks = {fold: maps(run, f"{scheme}-{fold}") for fold in set(of_fold[names])}
+    return {
+        name: Thumbnail(image, np.array(stacks[of_fold[name]][row]), mask)
+        for name, row, image, mask in zip(names, rows, images, masks, strict=True)
+    }
+
+
+def colour_map(anomaly_map: np.ndarray) -> np.ndarray:
+    """Return an anomaly map (H, W) in [0, 1] in colours, float64 (H, W, 3) in [0, 255]."""
+    from matplotlib import colormaps
+
+    return 255 * colormaps[MAP_COLOURS](np.clip(anomaly_map, 0, 1).astype(np.float32))[..., :3]
+
+
+def overlay(image: np.ndarray, anomaly_map: np.ndarray, opacity: float = 1.0) -> np.ndarray:
+    """Return the image (H, W, 3) in grey under its anomaly map, the more opaque the higher: uint8 (H, W, 3).
+
+    `opacity` in [0, 1] is that of the map where it is 1.
+    """
+    size = (image.shape[1], image.shape[0])
+    fine = Image.fromarray(anomaly_map.astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
+    heat = np.clip(np.asarray(fine), 0, 1)
+    grey = image.mean(axis=2, keepdims=True)
+    return (grey + opacity * heat[..., None] * (colour_map(heat) - grey)).round().astype(np.uint8)
+
+
+def outline(axes: Axes, mask: np.ndarray | None, colour: str = "white", style: str = "solid") -> None:
+    """Outline a defect mask (H, W) bool on the axes; one that is missing, empty or everywhere has no outline."""
+    from matplotlib.patheffects import withStroke
+
+    if mask is None or not mask.any() or mask.all():
+        return
+    height, width = mask.shape
+    drawn = axes.contour(mask, levels=[0.5], colors=[colour], linewidths=0.9, linestyles=style)
+    if colour == "white":
+        drawn.set(path_effects=[withStroke(linewidth=2, foreground="0.1")])
+    axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
 
 
 def samples(
@@ -21,7 +98,7 @@ def samples(
 ) -> Figure:
     """Draw samples per class, one row each, defect masks outlined: images per class uint8 (n, H, W, 3)."""
     columns = max(len(stack) for stack in images.values())
-    figure, grid = plt.subplots(
+    figure, grid = subplots(
         len(images), columns, figsize=(1.3 * columns + 0.3, 1.32 * len(images)), squeeze=False
     )
     for row, (label, stack) in zip(grid, images.items(), strict=True):
@@ -39,18 +116,20 @@ def samples(
 
 def image_and_map(
     images: np.ndarray,
-    maps: Mapping[str, np.ndarray],
+    anomaly_maps: Mapping[str, np.ndarray],
     labels: Sequence[str],
     masks: Sequence[np.ndarray | None],
     caption: str,
 ) -> Figure:
     """Draw image over anomaly map (Figure 4), all maps on one scale from 0 to 1, true outlines dashed.
 
-    `maps` holds the maps (n, H, W) of each way of making them, by name: a row each. More than nine images are drawn in
-    several bands, image over maps in each.
+    `anomaly_maps` holds the maps (n, H, W) of each way of making them, by name: a row each. More than nine images are
+    drawn in several bands, image over maps in each.
     """
+    import matplotlib.pyplot as plt
+
     bands = -(-len(images) // WIDEST)
-    columns, rows = -(-len(images) // bands), 1 + len(maps)
+    columns, rows = -(-len(images) // bands), 1 + len(anomaly_maps)
     side = 1.2 if columns > 6 else 1.5
     figure = plt.figure(figsize=(side * columns, (rows * side + 0.3) * bands))
     layout = figure.add_gridspec(
@@ -59,34 +138,31 @@ def image_and_map(
     )  # fmt: skip
     for k, (image, label, mask) in enumerate(zip(images, labels, masks, strict=True)):
         top, column = (rows + 1) * (k // columns), k % columns
-        axes = [figure.add_subplot(layout[top + row, column]) for row in range(rows)]
-        axes[0].imshow(image)
-        axes[0].set_title(escape_mathtext(label, 18), fontsize=8.5)
-        for below, (name, made) in zip(axes[1:], maps.items(), strict=True):
-            below.imshow(made[k].astype(np.float32), cmap=MAP_COLOURS, vmin=0, vmax=1)
-            outline(below, mask, "white", "dashed")
-            if column == 0 and len(maps) > 1:
-                below.set_ylabel(name, fontsize=8)
-        for one in axes:
-            hide_ticks(one)
+        first, *others = (figure.add_subplot(layout[top + row, column]) for row in range(rows))
+        first.imshow(image)
+        first.set_title(escape_mathtext(label, 18), fontsize=8.5)
+        for axes, (name, stack) in zip(others, anomaly_maps.items(), strict=True):
+            axes.imshow(stack[k].astype(np.float32), cmap=MAP_COLOURS, vmin=0, vmax=1)
+            outline(axes, mask, style="dashed")
+            if column == 0 and len(anomaly_maps) > 1:
+                axes.set_ylabel(name, fontsize=8)
+        for axes in (first, *others):
+            hide_ticks(axes)
     _map_scale(figure, "anomaly (0 to 1)")
     add_caption(figure, caption, "dashed: the true defect")
     return figure
 
 
 def simulation_panel(panel: Mapping[str, np.ndarray], caption: str) -> Figure:
-    """Draw what DRAEM was shown and answered: image, simulated, mask, reconstruction, map; one column each."""
+    """Draw DRAEM's input and output, one column per image: image, simulated, mask, reconstruction, map."""
     rows = ("image", "simulated", "mask", "reconstruction", "map")
     count = len(panel["image"])
-    figure, grid = plt.subplots(
-        len(rows), count, figsize=(1.25 * count + 0.3, 1.27 * len(rows)), squeeze=False
-    )
+    figure, grid = subplots(len(rows), count, figsize=(1.25 * count + 0.3, 1.27 * len(rows)), squeeze=False)
     for row, name in zip(grid, rows, strict=True):
-        for axes, picture in zip(row, panel[name], strict=True):
-            if picture.ndim == 3:
-                axes.imshow(np.clip(picture, 0, 1))
-            else:
-                axes.imshow(picture, cmap=MAP_COLOURS, vmin=0, vmax=1)
+        for axes, image in zip(row, panel[name], strict=True):
+            axes.imshow(
+                np.clip(image, 0, 1), cmap=MAP_COLOURS, vmin=0, vmax=1
+            )  # colours: of masks and maps only
             hide_ticks(axes)
         row[0].set_ylabel(name, fontsize=9)
     figure.tight_layout(pad=0.3)
@@ -95,22 +171,102 @@ def simulation_panel(panel: Mapping[str, np.ndarray], caption: str) -> Figure:
     return figure
 
 
-def outline(axes: Axes, mask: np.ndarray | None, colour: str, style: str = "solid") -> None:
-    """Outline a defect mask (H, W) bool on the axes; one that is missing, empty or everywhere has no outline."""
-    if mask is None or not mask.any() or mask.all():
-        return
-    height, width = mask.shape
-    drawn = axes.contour(mask, levels=[0.5], colors=[colour], linewidths=0.9, linestyles=style)
-    if colour == "white":
-        drawn.set(path_effects=[withStroke(linewidth=2, foreground="0.1")])
-    axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
-
-
 def _map_scale(figure: Figure, label: str) -> None:
     """Draw the colours of the maps beside the whole grid, in inches that do not depend on its size."""
-    scale = mpl.cm.ScalarMappable(mpl.colors.Normalize(0, 1), MAP_COLOURS)
-    height = min(0.9, 2.6 / figure.get_figheight())
-    bar = figure.add_axes(
-        (1 + 0.08 / figure.get_figwidth(), 0.5 - height / 2, 0.13 / figure.get_figwidth(), height)
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    width, height = 1 / figure.get_figwidth(), min(0.9, 2.6 / figure.get_figheight())
+    bar = figure.add_axes((1 + 0.08 * width, 0.5 - height / 2, 0.13 * width, height))
+    figure.colorbar(ScalarMappable(Normalize(0, 1), MAP_COLOURS), cax=bar, label=label)
+
+
+def _with_kinds(predictions: pd.DataFrame, good: str) -> pd.DataFrame:
+    """Return the first repeat's multiclass rows with their `kind` of result.
+
+    Missed, rejected, confused (a defect called another defect) or hit.
+    """
+    rows = predictions[predictions["task"] == "multiclass"]
+    rows = rows[rows["repeat"] == rows["repeat"].min()]
+    truth, predicted = rows["label"].astype(str), rows["predicted"].astype(str)
+    cases = [truth == predicted, predicted == good, truth == good]
+    return rows.assign(kind=np.select(cases, ["hit", "missed", "rejected"], default="confused"))
+
+
+def hits_and_misses(predictions: pd.DataFrame, good: str, per_kind: int = PER_KIND) -> pd.DataFrame:
+    """Choose for image, map and both the surest results of each kind, the true classes in turn.
+
+    `predictions` of one data set, scheme and keep; the first repeat's multiclass rows count. One row per image:
+    features, kind, id, fold, label, predicted, probability (of the predicted class), and for its kind `found` images
+    `among` those that could be of it (defective, good, or all), in falling probability, one of each class first.
+    """
+    rows = _with_kinds(predictions, good)
+    rows["probability"] = rows.filter(regex="^p:").max(axis=1)
+    chosen = []
+    for features in PALETTE:
+        mine = rows[rows["features"] == features]
+        n_good = int((mine["label"] == good).sum())
+        among = {"rejected": n_good, "hit": len(mine)}
+        for kind in KINDS:
+            part = mine[mine["kind"] == kind].sort_values(["probability", "id"], ascending=[False, True])
+            turn = part.groupby("label").cumcount()
+            picked = part.assign(turn=turn).sort_values("turn", kind="stable").head(per_kind)
+            chosen.append(picked.assign(found=len(part), among=among.get(kind, len(mine) - n_good)))
+    wanted = ["features", "kind", "id", "fold", "label", "predicted", "probability", "found", "among"]
+    return pd.concat(chosen, ignore_index=True)[wanted]
+
+
+def errors_in_common(predictions: pd.DataFrame, good: str) -> str:
+    """Say how many images any of image, map and both gets wrong, and how many of them all get wrong."""
+    rows = _with_kinds(predictions[predictions["features"].isin(PALETTE)], good)
+    sets = [name for name in PALETTE if name in set(rows["features"])]
+    wrong = (rows["kind"] != "hit").groupby(rows["id"]).sum()
+    any_wrong, all_wrong = int((wrong > 0).sum()), int((wrong == len(sets)).sum())
+    if len(sets) == 1:
+        return f"{any_wrong} of {len(wrong)} images are wrong."
+    return (
+        f"{any_wrong} of {len(wrong)} images are wrong for at least one of {', '.join(NAMES[name] for name in sets)}; "
+        f"{all_wrong} of them for all."
     )
-    figure.colorbar(scale, cax=bar, label=label)
+
+
+def gallery(chosen: pd.DataFrame, thumbnails: Mapping[str, Thumbnail], caption: str) -> Figure:
+    """Draw `hits_and_misses`: four kinds for each feature set, every image in grey under its map, defect outlined.
+
+    `thumbnails` by image id. Over each image its true class, the predicted one with its probability, and the fold
+    whose models and map did not see it. A kind without images says so.
+    """
+    import matplotlib.pyplot as plt
+
+    found = [name for name in PALETTE if name in set(chosen["features"])]
+    each = max(1, int(chosen.groupby(["features", "kind"]).size().max()))
+    figure = plt.figure(figsize=(2 * each + 0.6, 2.95 * len(found)))
+    grid = figure.add_gridspec(
+        2 * len(found), 2 * each + 1, width_ratios=[*[1] * each, 0.25, *[1] * each], wspace=0.06, hspace=0.75,
+        left=0.01, right=0.99, top=0.95, bottom=0.01,
+    )  # fmt: skip
+    for block, features in enumerate(found):
+        for place, (kind, name) in enumerate(KINDS.items()):
+            row, first = 2 * block + place // 2, (each + 1) * (place % 2)
+            cells = [figure.add_subplot(grid[row, first + k]) for k in range(each)]
+            part = chosen[(chosen["features"] == features) & (chosen["kind"] == kind)]
+            counted = f"{part['found'].iloc[0]} of {part['among'].iloc[0]}" if len(part) else "none"
+            cells[0].annotate(
+                f"{NAMES[features]} · {name}: {counted}", (0, 1), (0, 27), xycoords="axes fraction",
+                textcoords="offset points", fontsize=8.5, fontweight="bold", color=PALETTE[features],
+            )  # fmt: skip
+            for axes in cells[len(part) :]:
+                axes.set_axis_off()
+            for axes, result in zip(cells, part.to_dict("records"), strict=False):
+                thumbnail = thumbnails[str(result["id"])]
+                axes.imshow(overlay(thumbnail.image, thumbnail.anomaly_map))
+                hide_ticks(axes)
+                outline(axes, thumbnail.mask)
+                axes.set_title(
+                    f"{escape_mathtext(result['label'], 16)}\n→ {escape_mathtext(result['predicted'], 15)}\n"
+                    f"{result['probability']:.2f} · fold {result['fold']}",
+                    fontsize=6.5, pad=2, linespacing=1.0,
+                )  # fmt: skip
+    key = "outlined: the true defect; in colour: the map of the fold that tests the image"
+    add_caption(figure, caption, key)
+    return figure

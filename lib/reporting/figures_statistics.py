@@ -1,21 +1,39 @@
-"""Curves: recall against false rejects, measures over the share of defects kept, and what labels buy."""
+"""Figures of measures: recall against false rejects, curves over the share of defects kept, paired differences."""
 
 from __future__ import annotations
 
-import matplotlib as mpl
-import matplotlib.pyplot as plt
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from sklearn.metrics import roc_curve
 
 from lib.evaluation.metrics import ALL, FPR_LIMIT
 from lib.evaluation.operating_points import TRAINING
-from lib.reporting.economy import LabelEfficiency
-from lib.reporting.style import DASHES, LINES, MARKERS, NAMES, add_caption, escape_mathtext, named_legend
+from lib.evaluation.significance import by_measure, paired_folds
+from lib.reporting.style import (
+    DASHES,
+    LINES,
+    MARKERS,
+    NAMES,
+    PALETTE,
+    add_caption,
+    escape_mathtext,
+    named_legend,
+    percent_ticks,
+    subplots,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from lib.reporting.economy import LabelEfficiency
 
 BANDS = "bands: 95 % bootstrap intervals over test images, by group where groups are known"
+MEASURES = {"weighted_auc": "ROC AUC (weighted, one against the rest)", "defect_recall": "defect recall"}
+BASE = "image"  # what paired differences are taken from, and in which order they are drawn
+COMPARED = ("image_map", "map")
 
 
 def recall_against_false_rejects(
@@ -27,57 +45,58 @@ def recall_against_false_rejects(
     required recall reached on the test folds (`points` of `operating_numbers`, where there are any), a thin line from
     each to the recall that it was to reach.
     """
-    figure, grid = plt.subplots(1, 2, figsize=(9.6, 3.9), sharex=True)
-    chosen = _chosen(points)
+    from sklearn.metrics import roc_curve
+
+    figure, grid = subplots(1, 2, figsize=(9.6, 3.9), sharex=True)
+    chosen = pd.DataFrame(columns=["features", "required", "recall", "false_rejects"])
+    if points is not None:  # thresholds from training images, over all defects
+        wanted = (points["method"] == TRAINING) & (points["class"] == ALL) & points["caught"].notna()
+        chosen = points[wanted]
     found = [name for name in LINES if name in set(predictions["features"])]
     for name in found:
         part = predictions[predictions["features"] == name]
         defective, called = (part["label"] != good).to_numpy(), (part["predicted"] != good).to_numpy()
-        rate, hit, _ = roc_curve(defective, 1 - part[f"p:{good}"])
+        false_rejects, recall, _ = roc_curve(defective, 1 - part[f"p:{good}"])
         own = called[~defective].mean(), called[defective].mean()
-        mine, look = _chosen(points, name), {"color": LINES[name], "ms": 6.5}
+        mine, colour = chosen[chosen["features"] == name], LINES[name]
+        sign = {"marker": MARKERS[name], "ls": "", "color": colour, "ms": 6.5}
         for axes in grid:
-            axes.plot(rate, hit, color=LINES[name], label=NAMES[name], dashes=DASHES[name] or (None, None))
-            axes.plot(*own, MARKERS[name], mec="0.1", zorder=4, **look)
-            axes.vlines(mine["false_rejects"], mine["recall"], mine["required"], color=LINES[name], lw=1)
-            axes.plot(mine["false_rejects"], mine["recall"], MARKERS[name], mfc="white", zorder=3, **look)
+            axes.plot(false_rejects, recall, color=colour, label=NAMES[name], dashes=DASHES[name])
+            axes.plot(*own, mec="0.1", zorder=4, **sign)
+            axes.vlines(mine["false_rejects"], mine["recall"], mine["required"], color=colour, lw=1)
+            axes.plot(mine["false_rejects"], mine["recall"], mfc="white", zorder=3, **sign)
     lowest = min([0.9, *chosen["required"], *chosen["recall"]])
     grid[0].set(ylim=(0, 1.02), ylabel="defect recall", xlim=(-0.02, 1.02))
     grid[1].set(ylim=(lowest - 0.06, 1.01), title="the upper part")
     for axes in grid:
         axes.set_xlabel("false rejects (share of good images)")
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter(mpl.ticker.PercentFormatter(1.0))
+        percent_ticks(axes.xaxis, axes.yaxis, decimals=None)
     _required(grid[1], sorted(set(chosen["required"])))
-    told = "filled: the classifier's own decision"
+    note = "filled: the classifier's own decision"
     if len(chosen):
-        told += "\nhollow: a threshold from training images"
-    grid[0].text(0.98, 0.04, told, transform=grid[0].transAxes, ha="right", fontsize=8)
+        note += "\nhollow: a threshold from training images"
+    grid[0].text(0.98, 0.04, note, transform=grid[0].transAxes, ha="right", fontsize=8)
     figure.tight_layout()
     named_legend(figure, found)
     add_caption(figure, caption)
     return figure
 
 
-def _required(axes: Axes, recalls: list[float]) -> None:
-    """Draw the required recalls as lines, named in the right margin; those too close to be told apart share a name."""
+def _required(axes: Axes, recalls: Sequence[float]) -> None:
+    """Draw the required recalls as lines, named in the right margin; lines close to each other share a name."""
     low, high = axes.get_ylim()
-    rows: list[tuple[float, list[str]]] = []
+    names: dict[float, str] = {}  # by the height at which they are written
     for recall in recalls:
         axes.axhline(recall, color="0.45", lw=0.8, ls=":", zorder=1)
-        if rows and recall - rows[-1][0] < (high - low) / 18:
-            rows[-1][1].append(f"{100 * recall:g}")
-        else:
-            rows.append((recall, [f"{100 * recall:g}"]))
-    for recall, names in rows:
-        axes.annotate(
-            f"{', '.join(names)} %", (1, recall), (4, 0), xycoords=("axes fraction", "data"),
-            textcoords="offset points", fontsize=8, va="center", annotation_clip=False,
-        )  # fmt: skip
-    if rows:
-        axes.annotate(
-            "required", (1, 1), (4, 6), xycoords="axes fraction", textcoords="offset points", fontsize=8
-        )
+        near = [height for height in names if recall - height < (high - low) / 18]
+        height = near[0] if near else recall
+        names[height] = f"{names[height]}, {100 * recall:g}" if near else f"{100 * recall:g}"
+    beside: dict[str, Any] = {"textcoords": "offset points", "fontsize": 8, "annotation_clip": False}
+    for height, name in names.items():
+        place: dict[str, Any] = {"xytext": (4, 0), "xycoords": ("axes fraction", "data"), "va": "center"}
+        axes.annotate(f"{name} %", (1, height), **place, **beside)
+    if names:
+        axes.annotate("required", (1, 1), (4, 6), xycoords="axes fraction", **beside)
 
 
 def degradation(values: pd.DataFrame, caption: str, by: str = "class", measure: str = "") -> Figure:
@@ -87,49 +106,29 @@ def degradation(values: pd.DataFrame, caption: str, by: str = "class", measure: 
     each has its own, named by the panel's title.
     """
     values = values[values["features"].isin(LINES)]
-    panels = list(values[by].unique())
+    panels, values = list(values[by].unique()), values.sort_values("keep")
     rows = -(-len(panels) // 4)
     columns = -(-len(panels) // rows)
-    figure, grid = plt.subplots(
-        rows, columns, figsize=(max(3.6, 2.5 * columns) + 0.3, 2.4 * rows + 0.2), squeeze=False, sharey=bool(measure)
-    )  # fmt: skip
-    for axes in grid.flat[len(panels) :]:
-        axes.set_axis_off()
-    found = [name for name in LINES if name in set(values["features"])]
-    keeps = sorted(values["keep"].unique())
-    for axes, panel in zip(grid.flat, panels, strict=False):
-        part = values[values[by] == panel].sort_values("keep")
-        for name in found:
-            _banded(axes, part[part["features"] == name], "keep", "value", name)
-        axes.set(xticks=keeps)
-        axes.set_title(escape_mathtext(panel, 30), fontsize=9)
-        axes.xaxis.set_major_formatter(mpl.ticker.PercentFormatter(1.0, decimals=0))
+    size = (max(3.6, 2.5 * columns) + 0.3, 2.4 * rows + 0.2)
+    figure, grid = subplots(rows, columns, figsize=size, squeeze=False, sharey=bool(measure))
+    for place, axes in enumerate(grid.flat):
+        if place >= len(panels):
+            axes.set_axis_off()
+            continue
+        _curves(axes, values[values[by] == panels[place]], "keep", "value")
+        axes.set(xticks=sorted(values["keep"].unique()))
+        axes.set_title(escape_mathtext(panels[place], 30), fontsize=9)
+        percent_ticks(axes.xaxis)
         if measure:
             axes.set_ylim(0, 1.02)
+        if place + columns >= len(panels):
+            axes.set_xlabel("defects kept in training")
     for axes in grid[:, 0]:
         axes.set_ylabel(measure)
-    for k, axes in enumerate(grid.flat):
-        if k < len(panels) <= k + columns:
-            axes.set_xlabel("defects kept in training")
     figure.tight_layout()
-    named_legend(figure, found)
+    named_legend(figure, list(values["features"]))
     add_caption(figure, caption, BANDS if "low" in values else "")
     return figure
-
-
-def _banded(axes: Axes, part: pd.DataFrame, x: str, y: str, features: str) -> None:
-    """Draw one feature set's line over its band (columns low, high, where given), both edges of the band thin."""
-    colour = LINES[features]
-    if {"low", "high"} <= set(part):
-        axes.fill_between(part[x], part["low"], part["high"], color=colour, alpha=0.1, lw=0)
-        for edge in ("low", "high"):
-            axes.plot(
-                part[x], part[edge], color=colour, lw=0.6, alpha=0.7, dashes=DASHES[features] or (None, None)
-            )
-    axes.plot(
-        part[x], part[y], color=colour, marker=MARKERS[features], ms=5, mec="white", mew=0.5,
-        label=NAMES[features], dashes=DASHES[features] or (None, None),
-    )  # fmt: skip
 
 
 def learning_curves(economy: LabelEfficiency, caption: str) -> Figure:
@@ -137,22 +136,14 @@ def learning_curves(economy: LabelEfficiency, caption: str) -> Figure:
     datasets = list(dict.fromkeys(economy.curves["dataset"]))
     columns = min(3, len(datasets))
     rows = -(-len(datasets) // columns)
-    figure, grid = plt.subplots(
-        rows, columns, figsize=(max(5.0, 3.3 * columns), 3.0 * rows), squeeze=False, sharey=True
-    )
+    size = (max(5.0, 3.3 * columns), 3.0 * rows)
+    figure, grid = subplots(rows, columns, figsize=size, squeeze=False, sharey=True)
     for axes in grid.flat[len(datasets) :]:
         axes.set_axis_off()
     for axes, dataset in zip(grid.flat, datasets, strict=False):
-        for name in LINES:
-            part = economy.curves[
-                (economy.curves["dataset"] == dataset) & (economy.curves["features"] == name)
-            ]
-            if part.empty:
-                continue
-            _banded(axes, part, "labels", "recall", name)
-        axes.set(
-            title=escape_mathtext(dataset, 40), xlabel="labelled defects in a training fold", ylim=(0, 1.02)
-        )
+        _curves(axes, economy.curves[economy.curves["dataset"] == dataset], "labels", "recall")
+        axes.set(title=escape_mathtext(dataset, 40), xlabel="labelled defects in a training fold")
+        axes.set(ylim=(0, 1.02))
         axes.set_xlim(left=0)
     for axes in grid[:, 0]:
         axes.set_ylabel(f"defect recall at {FPR_LIMIT:.0%} false rejects")
@@ -162,9 +153,70 @@ def learning_curves(economy: LabelEfficiency, caption: str) -> Figure:
     return figure
 
 
-def _chosen(points: pd.DataFrame | None, features: str | None = None) -> pd.DataFrame:
-    """Return the points over all defects whose thresholds come from training images."""
-    if points is None:
-        return pd.DataFrame(columns=["required", "recall", "false_rejects"])
-    part = points[(points["method"] == TRAINING) & (points["class"] == ALL) & ~np.isnan(points["caught"])]
-    return part if features is None else part[part["features"] == features]
+def _curves(axes: Axes, values: pd.DataFrame, x: str, y: str) -> None:
+    """Draw each feature set's line over its band (columns low, high, where given), both edges of the band thin."""
+    for name in (one for one in LINES if one in set(values["features"])):
+        part = values[values["features"] == name]
+        look: dict[str, Any] = {"color": LINES[name], "dashes": DASHES[name]}
+        if {"low", "high"} <= set(part):
+            axes.fill_between(part[x], part["low"], part["high"], color=LINES[name], alpha=0.1, lw=0)
+            for edge in ("low", "high"):
+                axes.plot(part[x], part[edge], lw=0.6, alpha=0.7, **look)
+        sign: dict[str, Any] = {"marker": MARKERS[name], "ms": 5, "mec": "white", "mew": 0.5}
+        axes.plot(part[x], part[y], label=NAMES[name], **sign, **look)
+
+
+def paired_differences(measures: pd.DataFrame, compared: pd.DataFrame, caption: str) -> Figure:
+    """Draw both - image and map - image in every fold, one row of panels per data set, one column per measure.
+
+    `measures` is `summary` and `compared` is `compare` of the same predictions at one keep. Small dots: folds, each
+    joined by a line from one difference to the other. Large marker and bar: pooled over the test images, with the
+    bootstrap's 95 % interval.
+    """
+    datasets = list(dict.fromkeys(compared["dataset"]))
+    size = (9.6, 1.25 * len(datasets) + 0.5)
+    figure, grid = subplots(len(datasets), len(MEASURES), figsize=size, squeeze=False, sharex="col")
+    against = compared[(compared["class"] == ALL) & (compared["b"] == BASE)]
+    for row, dataset in zip(grid, datasets, strict=True):
+        known = by_measure(measures[measures["dataset"] == dataset])
+        here = against[against["dataset"] == dataset]
+        for axes, metric in zip(row, MEASURES, strict=True):
+            pooled = here[here["metric"] == metric].set_index("a")
+            folds = {
+                name: paired_folds(known, name, BASE, metric, ALL)
+                for name in COMPARED
+                if name in pooled.index
+            }
+            _differences(
+                axes, pd.DataFrame({name: one["a"] - one["b"] for name, one in folds.items()}), pooled
+            )
+        row[0].set_title(escape_mathtext(dataset, 40), loc="left")
+        row[1].set_yticklabels([])
+    for axes, title in zip(grid[-1], MEASURES.values(), strict=True):
+        axes.set_xlabel(f"difference in {title}")
+    figure.tight_layout()
+    add_caption(figure, caption, "small: single folds; large: all test images, with 95 % interval")
+    return figure
+
+
+def _differences(axes: Axes, steps: pd.DataFrame, pooled: pd.DataFrame) -> None:
+    """Draw differences by fold (rows) and feature set (columns), and the pooled ones with their intervals."""
+    heights = {name: -place for place, name in enumerate(COMPARED) if name in steps}
+    for _, fold in steps.iterrows():
+        axes.plot(fold, [height + 0.12 for height in heights.values()], color="0.7", lw=0.8, zorder=1)
+    for name, height in heights.items():
+        dots, value = steps[name].dropna(), pooled.loc[name]
+        axes.scatter(
+            dots, np.full(len(dots), height + 0.12), s=13, color=PALETTE[name], marker="o", zorder=2,
+            edgecolor="0.2", linewidth=0.4,
+        )  # fmt: skip
+        axes.errorbar(
+            value["difference"], height - 0.2,
+            xerr=[[value["difference"] - value["low"]], [value["high"] - value["difference"]]],
+            fmt=MARKERS[name], color=PALETTE[name], ms=7, mec="0.1", elinewidth=2.2, capsize=3, zorder=3,
+        )  # fmt: skip
+    axes.axvline(0, color="0.2", lw=1.2, zorder=1)
+    axes.locator_params(axis="x", nbins=7)
+    axes.set_yticks(list(heights.values()), [f"{NAMES[name]}\n- {BASE}" for name in heights], fontsize=8)
+    axes.set_ylim(-len(COMPARED) + 0.45, 0.45)
+    axes.grid(False, axis="y")

@@ -29,7 +29,7 @@ from lib.pipeline.draem import load_draem, train_fold
 from lib.pipeline.maps import map_all, maps
 from lib.pipeline.quality import map_quality
 from lib.pipeline.run import Run, open_run
-from lib.reporting.galleries import pictures_of
+from lib.reporting.figures_maps import read_thumbnails
 from lib.synthetic import textures
 from run_all import check_data
 from tests.pipeline.plates import draw_plates
@@ -172,10 +172,10 @@ def test_closeups_and_samples(run):
     assert all(mask.any() for mask in outlines)
 
 
-def test_pictures_of_errors_carry_the_map_of_the_fold_that_tests_them(run):
+def test_read_thumbnails_errors_carry_the_map_of_the_fold_that_tests_them(run):
     table, layout = index(run), folds(run).set_index("id")["fold"]
     wanted = [table["id"].iloc[row] for row in (0, 5, len(table) - 1)]
-    found = pictures_of(run, "stratified", wanted, side=48)
+    found = read_thumbnails(run, "stratified", wanted, side=48)
     assert list(found) == wanted
     for row, name in zip((0, 5, len(table) - 1), wanted, strict=True):
         expected, other = (maps(run, f"stratified-{fold}")[row] for fold in (layout[name], 1 - layout[name]))

@@ -1,23 +1,45 @@
-"""The gallery shows the surest verdicts of each kind, with the picture, map and outline that belong to them."""
+"""Images, maps and outlines belong together; the gallery holds the surest errors of each kind."""
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 
-from lib.reporting import style
-from lib.reporting.galleries import KINDS, Picture, errors_in_common, gallery, hits_and_misses, overlaid
+from lib.reporting import figures_maps, style
+from lib.reporting.figures_maps import KINDS, Thumbnail, errors_in_common, gallery, hits_and_misses, overlay
 from tests.evaluation.made_up import rows
+from tests.reporting.conftest import ODD
 
-ODD = ("good", "$x_1$ <b>", "d'é\"faut {x}" * 4)
+LONG = (*ODD[:2], ODD[2] * 4)
+pytestmark = pytest.mark.usefixtures("figures")
 
 
-@pytest.fixture(autouse=True)
-def close():
-    plt.switch_backend("agg")
-    style.set_style()
-    yield
-    plt.close("all")
+def test_masks_are_outlined_where_there_are_any():
+    stack = np.zeros((2, 16, 16, 3), np.uint8)
+    mask = np.zeros((16, 16), bool)
+    mask[4:8, 4:8] = True
+    figure = figures_maps.samples(
+        {"good": stack, "bad": stack}, {"good": [None, None], "bad": [mask, ~mask & False]}, "c"
+    )
+    assert [len(axes.collections) for axes in figure.axes] == [0, 0, 1, 0]
+
+
+def test_maps_share_one_scale_and_stand_below_their_images():
+    maps = np.linspace(0, 1, 20)[:, None, None] * np.ones((1, 8, 8))
+    photos = np.arange(20, dtype=np.uint8)[:, None, None, None] * np.ones((1, 8, 8, 3), np.uint8)
+    both = {"DRAEM": maps, "PatchCore": maps[::-1]}
+    figure = figures_maps.image_and_map(photos, both, [str(k) for k in range(20)], [None] * 20, "c")
+    above, below, lowest = (figure.axes[row:60:3] for row in range(3))
+    assert {axes.get_images()[0].get_clim() for axes in (*below, *lowest)} == {(0, 1)}
+    for k, axes in enumerate(lowest):
+        assert axes.get_images()[0].get_array()[0, 0] == pytest.approx(maps[19 - k, 0, 0])
+    assert [axes.get_ylabel() for axes in (below[0], lowest[0])] == list(both)
+    for k, (one, other) in enumerate(zip(above, below, strict=True)):
+        assert one.get_images()[0].get_array()[0, 0, 0] == k
+        assert other.get_images()[0].get_array()[0, 0] == pytest.approx(maps[k, 0, 0])
+        assert one.get_position().x0 == pytest.approx(other.get_position().x0, abs=1e-6)
+        assert 0 < one.get_position().y0 - other.get_position().y1 < 0.05
+    assert len({round(axes.get_position().x0, 4) for axes in above}) <= figures_maps.WIDEST
 
 
 def verdicts(pairs, sure, features="image", classes=("good", "a", "b")):
@@ -29,6 +51,8 @@ def verdicts(pairs, sure, features="image", classes=("good", "a", "b")):
 
 
 PAIRS = [("a", "good"), ("a", "good"), ("a", "good"), ("b", "good"), ("good", "b"), ("a", "b"), ("b", "b")]
+
+
 SURE = [0.9, 0.99, 0.95, 0.6, 0.7, 0.8, 0.85]
 
 
@@ -60,27 +84,26 @@ def test_errors_in_common_are_counted_image_by_image():
     assert errors_in_common(other, "good") == "1 of 7 images are wrong."
 
 
-def shown(ids, side=24):
+def thumbnails(ids, side=24):
     mask = np.zeros((side, side), bool)
     mask[4:9, 4:9] = True
-    return {
-        name: Picture(
-            np.full((side, side, 3), 10 * k, np.uint8), np.full((8, 8), 0.1 * k), mask if k else None
-        )
-        for k, name in enumerate(sorted(set(ids)))
-    }
+    found = {}
+    for k, name in enumerate(sorted(set(ids))):
+        image = np.full((side, side, 3), 10 * k, np.uint8)
+        found[name] = Thumbnail(image, np.full((8, 8), 0.1 * k), mask if k else None)
+    return found
 
 
-def test_each_picture_stands_under_its_title_with_its_outline():
+def test_each_image_is_under_its_title_with_its_outline():
     frame = pd.concat([verdicts(PAIRS, SURE), verdicts(PAIRS, SURE, "image_map")], ignore_index=True)
     chosen = hits_and_misses(frame, "good")
-    pictures = shown(chosen["id"])
-    figure = gallery(chosen, pictures, "c")
+    images = thumbnails(chosen["id"])
+    figure = gallery(chosen, images, "c")
     drawn = [axes for axes in figure.axes if axes.get_images()]
     assert len(drawn) == len(chosen) == 14
     titles = {axes.get_title(): axes for axes in drawn}
     axes = titles["b\n→ good\n0.60 · fold 0"]
-    expected = overlaid(pictures["0003"].image, pictures["0003"].anomaly_map)
+    expected = overlay(images["0003"].image, images["0003"].anomaly_map)
     assert np.array_equal(axes.get_images()[0].get_array(), expected)
     assert len(axes.collections) == 1
     assert not titles["a\n→ good\n0.90 · fold 0"].collections  # id 0000 has no mask
@@ -90,11 +113,10 @@ def test_each_picture_stands_under_its_title_with_its_outline():
 
 
 def test_no_errors_at_all_are_said_and_odd_names_shown():
-    pairs = [(name, name) for name in ODD]
-    chosen = hits_and_misses(verdicts(pairs, [0.9, 0.8, 0.7], classes=ODD), "good")
+    pairs = [(name, name) for name in LONG]
+    chosen = hits_and_misses(verdicts(pairs, [0.9, 0.8, 0.7], classes=LONG), "good")
     assert set(chosen["kind"]) == {"hit"}
-    figure = gallery(chosen, shown(chosen["id"]), "c")
-    figure.canvas.draw()
+    figure = gallery(chosen, thumbnails(chosen["id"]), "c")
     headings = [text.get_text() for axes in figure.axes for text in axes.texts]
     assert headings == [
         "image · missed defects: none",
@@ -104,14 +126,14 @@ def test_no_errors_at_all_are_said_and_odd_names_shown():
     ]
     titles = "".join(axes.get_title() for axes in figure.axes)
     assert style.escape_mathtext(ODD[1]) in titles
-    assert style.escape_mathtext(ODD[2], 16) in titles
+    assert style.escape_mathtext(LONG[2], 16) in titles
 
 
-def test_the_map_colours_the_picture_by_its_height_only():
+def test_the_map_colours_the_image_by_its_height_only():
     image = np.full((10, 10, 3), (30, 60, 90), np.uint8)
     half = np.zeros((5, 5))
     half[:, 3:] = 1.0
-    drawn = overlaid(image, half)
+    drawn = overlay(image, half)
     assert (drawn[:, 0] == 60).all()  # grey where the map is 0
     assert (drawn[:, -1] == np.round(255 * np.array(plt.colormaps["inferno"](1.0)[:3]))).all()
-    assert np.array_equal(overlaid(image, None), np.full((10, 10, 3), 60, np.uint8))
+    assert np.array_equal(overlay(image, half, 0), np.full((10, 10, 3), 60, np.uint8))

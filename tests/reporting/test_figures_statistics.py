@@ -1,0 +1,105 @@
+"""Curves and paired differences hold the measures that they are given, with their intervals."""
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib.evaluation.metrics import summary
+from lib.evaluation.operating_points import operating_numbers
+from lib.evaluation.significance import compare
+from lib.reporting import figures_statistics, style
+from lib.reporting.economy import label_efficiency
+from tests.evaluation.made_up import by_fold, study
+from tests.reporting.conftest import ODD
+
+SKILL = {"image": 1.0, "map": 0.5, "image_map": 2.0}
+pytestmark = pytest.mark.usefixtures("figures")
+
+
+def test_bands_are_explained_where_there_are_any():
+    rows = [(1.0, "image", 0.5, "a")]
+    frame = pd.DataFrame(rows, columns=["keep", "features", "value", "class"])
+    assert figures_statistics.degradation(frame, "c").get_label() == "c"
+    assert (
+        figures_statistics.degradation(frame.assign(low=0.4, high=0.6), "c").get_label()
+        == f"{figures_statistics.BANDS} · c"
+    )
+
+
+def test_feature_sets_keep_their_colours(predictions):
+    figure = figures_statistics.recall_against_false_rejects(predictions, "good", "c")
+    lines = {line.get_label(): line.get_color() for line in figure.axes[0].get_lines()}
+    for name, colour in style.PALETTE.items():
+        assert lines[style.NAMES[name]] == colour
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [style.NAMES[name] for name in style.PALETTE]
+
+
+def test_degradation_draws_a_panel_each_with_its_band():
+    rows = [(k, s, 0.5 + k / 10, 0.4, 0.8, c) for k in (0.5, 1.0) for s in style.LINES for c in ODD]
+    columns = ["keep", "features", "value", "low", "high", "class"]
+    figure = figures_statistics.degradation(pd.DataFrame(rows, columns=columns), "c", measure="defect recall")
+    assert [axes.get_title() for axes in figure.axes[:3]] == [style.escape_mathtext(name) for name in ODD]
+    assert len(figure.legends) == 1
+    for axes in figure.axes:
+        (extent,) = {tuple(band.get_datalim(axes.transData).intervaly) for band in axes.collections}
+        assert extent == (0.4, 0.8)
+        drawn = {line.get_label(): line for line in axes.get_lines()}
+        assert set(style.NAMES.values()) <= set(drawn)
+        line = drawn[style.NAMES["map"]]
+        assert line.get_ydata().tolist() == [0.55, 0.6]
+        assert axes.get_xlabel()
+    assert figure.axes[0].get_ylabel() == "defect recall"
+
+
+def test_operating_points_are_marked_with_what_they_were_to_reach():
+    frame, known = study(SKILL, n=300), study(SKILL, n=300, calibrated=True)
+    points = operating_numbers(frame, known, "good", required=(0.9, 0.95))
+    figure = figures_statistics.recall_against_false_rejects(frame, "good", "c", points)
+    chosen = points[(points["method"] == "training scores") & (points["class"] == "(all)")]
+    for axes in figure.axes[:2]:
+        hollow = [line for line in axes.get_lines() if line.get_markerfacecolor() == "white"]
+        drawn = {point for line in hollow for point in zip(*line.get_data(), strict=True)}
+        assert drawn == set(zip(chosen["false_rejects"], chosen["recall"], strict=True))
+        assert len(drawn) == 6
+        stems = [tuple(segment[:, 1]) for lines in axes.collections for segment in lines.get_segments()]
+        assert set(stems) == set(zip(chosen["recall"], chosen["required"], strict=True))
+    assert {"90 %", "95 %"} <= {text.get_text() for text in figure.axes[1].texts}
+    assert "hollow" in figure.axes[0].texts[0].get_text()
+    bare = figures_statistics.recall_against_false_rejects(frame, "good", "c")
+    assert "hollow" not in bare.axes[0].texts[0].get_text()
+
+
+def test_learning_curves_draw_a_panel_per_data_set_with_the_house_colours():
+    frame = study({"image": 1.0, "image_map": 2.0, "image_map_all": 2.0}, n=90, keep=(0.5, 1.0))
+    both = pd.concat([frame, frame.assign(dataset="$odd_name")])
+    figure = figures_statistics.learning_curves(label_efficiency(both, "good", seed=0, n=20), "c")
+    assert [axes.get_title() for axes in figure.axes] == ["toy", style.escape_mathtext("$odd_name")]
+    assert {line.get_color() for line in figure.axes[0].get_lines()} == {
+        style.PALETTE["image"],
+        style.PALETTE["image_map"],
+    }
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["image", "image + anomaly map"]
+
+
+def test_paired_differences_are_those_of_the_folds_joined_fold_by_fold():
+    frame = by_fold({"image": (3, 1, 0), "map": (1, 1, 4), "image_map": (0, 1, 2)})
+    measures = summary(frame, "good")
+    compared = compare(frame, "good", seed=0, n_bootstrap=100, measures=measures)
+    figure = figures_statistics.paired_differences(measures, compared, "c")
+    axes = figure.axes[1]  # defect recall: misses of the image less those of the other, of 10 in each fold
+    drawn = {tuple(dots.get_facecolor()[0][:3]): np.round(dots.get_offsets()[:, 0].data, 6).tolist()
+             for dots in axes.collections if len(dots.get_offsets()) == 3}  # fmt: skip
+    assert drawn[mpl.colors.to_rgb(style.PALETTE["image_map"])] == [0.3, 0.0, -0.2]
+    assert drawn[mpl.colors.to_rgb(style.PALETTE["map"])] == [0.2, 0.0, -0.4]
+    joined = {tuple(np.round(line.get_xdata(), 6)) for line in axes.get_lines() if line.get_color() == "0.7"}
+    assert joined == {(0.3, 0.2), (0.0, 0.0), (-0.2, -0.4)}
+    row = compared.query(
+        "a == 'map' and b == 'image' and metric == 'defect_recall' and `class` == '(all)'"
+    ).iloc[0]
+    bars = [c.get_segments()[0][:, 0] for c in axes.collections if hasattr(c, "get_segments")]
+    assert any(np.allclose(bar, (row["low"], row["high"])) for bar in bars)
+    one_fold = by_fold({"image": (3,), "image_map": (0,)})
+    single = compare(one_fold, "good", seed=0, n_bootstrap=20)
+    assert len(figures_statistics.paired_differences(summary(one_fold, "good"), single, "c").axes) == 2

@@ -1,0 +1,91 @@
+"""Colours and signs tell feature sets apart; saved figures are dateless, described, and the same each time."""
+
+import itertools
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from PIL import Image
+
+from lib.reporting import figures_classifier, figures_maps, style
+from tests.reporting.conftest import ODD
+
+pytestmark = pytest.mark.usefixtures("figures")
+
+
+def lab(colour):
+    """Return CIELAB (D65) of an sRGB colour, linear channels given."""
+    xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]) @ colour
+    f = np.cbrt(np.maximum(xyz / (0.9505, 1, 1.089), 0.008856))
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+def linear(colour):
+    value = np.array(mpl.colors.to_rgb(colour))
+    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+
+
+# Machado, Oliveira and Fernandes (2009), severity 1, on linear channels
+DEUTERANOPIA = np.array([[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]])
+
+
+def test_feature_sets_are_told_apart_in_grey_and_by_the_colour_blind():
+    for colours, lightness in ((style.PALETTE, 15), (style.LINES, 9)):
+        for a, b in itertools.combinations(colours.values(), 2):
+            one, other = linear(a), linear(b)
+            assert abs(lab(one)[0] - lab(other)[0]) > lightness
+            assert np.linalg.norm(lab(DEUTERANOPIA @ one) - lab(DEUTERANOPIA @ other)) > 25
+    for signs in (style.DASHES, style.MARKERS):
+        assert len(set(signs.values())) == len(style.LINES)
+    assert len(set(style.HATCHES.values())) == len(style.PALETTE)
+
+
+def test_classes_differ_in_lightness_and_the_good_one_stands_apart():
+    colours = style.class_colours(["good", "a", "b", "c", "d", "e"])
+    assert max(colours["good"]) == min(colours["good"])
+    lightness = [lab(linear(colours[name]))[0] for name in "abcde"]
+    assert min(np.diff(lightness)) > 8
+    assert style.class_colours(["good"]) == {"good": colours["good"]}
+
+
+def test_a_figure_is_saved_twice_the_same_with_its_description(tmp_path, predictions):
+    photograph = np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8)
+    for name in ("a", "b"):
+        drawn = figures_classifier.confusions(predictions, ODD, "caption $1")
+        style.save_figure(drawn, tmp_path, name, "what it shows")
+        sheet = figures_maps.samples({"ä$": photograph[None]}, {"ä$": [None]}, "c")
+        style.save_figure(sheet, tmp_path, f"sheet-{name}", "ein Prüfbild, → gut")
+    for name in ("{}.png", "{}.svg", "sheet-{}.png"):
+        assert len({(tmp_path / name.format(one)).read_bytes() for one in "ab"}) == 1
+    assert Image.open(tmp_path / "a.png").info["Description"] == "what it shows"
+    assert Image.open(tmp_path / "sheet-a.png").info["Description"] == "ein Prüfbild, → gut"
+    assert len(list(tmp_path.iterdir())) == 6, "no SVG of photographs"
+
+
+def test_the_caption_is_below_everything_else():
+    figure, axes = style.subplots()
+    axes.set_xlabel("below the axes")
+    style.add_caption(figure, "a caption")
+    figure.canvas.draw()
+    (text,) = figure.texts
+    label = axes.xaxis.label.get_window_extent()
+    assert text.get_window_extent().y1 <= label.y0
+
+
+def test_key_and_caption_are_the_figures_label_as_they_were_given():
+    long, figure = "$x_1$ <b> & more · " * 20, plt.figure()
+    style.add_caption(figure, long)
+    assert figure.get_label() == long
+    style.add_caption(figure, long, "dashed: ä")
+    assert figure.get_label() == f"dashed: ä · {long}"
+
+
+def test_odd_and_long_names_are_shown_as_they_are(predictions):
+    figure = figures_classifier.confusions(predictions, ODD, "c")
+    names = [style.escape_mathtext(name) for name in ODD]
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == names
+    assert style.escape_mathtext("a$b") == r"a\$b"
+    assert style.escape_mathtext("a" * 30, 10) == "a" * 9 + "…"
+    assert style.escape_mathtext("aaaa$aaaa", 5) == "aaaa…"  # cut before it is escaped
+    assert style.escape_mathtext("$" * 9, 9) == r"\$" * 9
