@@ -19,12 +19,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 import lib
+
+if TYPE_CHECKING:
+    import numpy as np
 
 MANIFEST = ".manifest.json"
 HOST = re.sub(r"\W+", "-", socket.gethostname())[:40]
@@ -37,24 +39,14 @@ def fingerprint(inputs: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(inputs, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 
 
-_HASHES: dict[tuple[str | int, ...], str] = {}
-_SEALED: dict[tuple[str | int, ...], bool] = {}  # manifests whose seal was checked
-
-
 def file_sha256(path: Path) -> str:
     """Return a file's SHA-256, remembered in this process for as long as the file is not written or replaced."""
-    key = _identity(path)
-    if key not in _HASHES:
-        _HASHES[key] = _read_sha256(path)
-    return _HASHES[key]
-
-
-def _identity(path: Path) -> tuple[str | int, ...]:
     stat = path.stat()
-    return (str(path), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+    return _sha256_of(path, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
 
 
-def _read_sha256(path: Path) -> str:
+@cache
+def _sha256_of(path: Path, *identity: int) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -62,34 +54,15 @@ def _read_sha256(path: Path) -> str:
 def listing_digest(folder: Path) -> str:
     """Return a digest of the names, sizes and modification times below `folder`: cheap, notices any change."""
     digest = hashlib.sha256()
-    found = _files(str(folder), "") if folder.is_dir() else ()
-    for name, stat in sorted(found, key=lambda file: file[0].split("/")):
-        line = f"{name}\x1f{stat.st_size}\x1f{stat.st_mtime_ns}\x1e"
+    for path in sorted(folder.rglob("*")):
+        try:
+            stat = path.stat()
+        except OSError:  # a link in a circle, or one that leads nowhere
+            stat = path.lstat()
+        about = "" if path.is_dir() else f"\x1f{stat.st_size}\x1f{stat.st_mtime_ns}"
+        line = f"{path.relative_to(folder).as_posix()}{about}\x1e"
         digest.update(line.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
-
-
-def _files(folder: str, before: str) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield every file below `folder` by its name from there; scandir, as each step of the study asks again.
-
-    A folder that may not be read and a link in a circle stand for themselves: who needs them says what is wrong.
-    """
-    try:
-        entries = os.scandir(folder)
-    except PermissionError:
-        yield before, os.stat(folder)  # noqa: PTH116 (as fast as scandir's own)
-        return
-    with entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                yield from _files(entry.path, f"{before}{entry.name}/")
-                continue
-            try:
-                known = entry.stat() if entry.is_file() else None
-            except OSError:
-                known = entry.stat(follow_symlinks=False)
-            if known:
-                yield before + entry.name, known
 
 
 @contextmanager
@@ -129,6 +102,8 @@ def is_full(error: OSError) -> bool:
 
 def new_array(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> np.memmap:
     """Create a .npy file on disk and return it memory-mapped, its space reserved: writing cannot meet a full disk."""
+    import numpy as np
+
     array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
     if hasattr(os, "posix_fallocate"):
         with path.open("rb+") as stream:
@@ -149,24 +124,22 @@ def remove_leftovers(folder: Path) -> list[Path]:
     left = []
     for path in folder.rglob(".*.partial*"):
         found = PARTIAL.match(path.name)
-        if found and path.is_file() and _abandoned(path, found["host"], int(found["pid"])):
+        if found and path.is_file() and _is_abandoned(path, found["host"], int(found["pid"])):
             path.unlink(missing_ok=True)
             left.append(path)
     return left
 
 
-def _abandoned(path: Path, host: str, pid: int) -> bool:
-    import psutil  # not for a line, which only writes
+def _is_abandoned(path: Path, host: str, pid: int) -> bool:
+    import psutil
 
     written = path.stat().st_mtime
     if host != HOST:
         return time.time() - written > FOREIGN_LEFTOVER
     try:
         return psutil.Process(pid).create_time() > written + 1
-    except psutil.NoSuchProcess:
-        return True
-    except psutil.Error:
-        return False
+    except psutil.Error as error:
+        return isinstance(error, psutil.NoSuchProcess)
 
 
 def peak_memory() -> int:
@@ -191,7 +164,7 @@ def write_bytes(path: Path, data: bytes | memoryview) -> None:
         partial.write_bytes(data)
 
 
-_LOOKING = False  # whether nothing may be made
+_READ_ONLY = False  # whether nothing may be made
 
 
 class StaleError(RuntimeError):
@@ -201,17 +174,17 @@ class StaleError(RuntimeError):
 @contextmanager
 def read_only() -> Iterator[None]:
     """Let `Store.make` raise `StaleError` meanwhile where it would make something; no task leaves this process."""
-    global _LOOKING
-    _LOOKING = True
+    global _READ_ONLY
+    _READ_ONLY = True
     try:
         yield
     finally:
-        _LOOKING = False
+        _READ_ONLY = False
 
 
-def looking() -> bool:
-    """Tell whether this is within `only_proven`."""
-    return _LOOKING
+def is_read_only() -> bool:
+    """Tell whether this is within `read_only`."""
+    return _READ_ONLY
 
 
 @dataclass(frozen=True)
@@ -226,17 +199,12 @@ class Store:
 
     def manifest(self, name: str) -> dict[str, Any] | None:
         """Return the artefact's manifest, or None where there is none, or one that is not as it was written."""
-        path = self.root / (name + MANIFEST)
         try:
-            key, record = _identity(path), json.loads(path.read_text(encoding="utf-8"))
+            record = json.loads((self.root / (name + MANIFEST)).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        if not isinstance(record, dict):
-            return None
-        seal = record.pop("seal", None)
-        if key not in _SEALED:
-            _SEALED[key] = seal == fingerprint(record)
-        return record if _SEALED[key] else None
+        seal = record.pop("seal", None) if isinstance(record, dict) else None
+        return record if seal and seal == fingerprint(record) else None
 
     def issue(self, name: str) -> str:
         """Say why the artefact does not count as it stands on disk, or return an empty text."""
@@ -258,61 +226,55 @@ class Store:
     def proven(self, name: str, inputs: Mapping[str, Any]) -> bool:
         """Tell whether the artefact exists unaltered and was made from exactly `inputs`."""
         record = self.manifest(name)
-        return (
-            record is not None and record.get("fingerprint") == self._print(inputs) and not self.issue(name)
-        )
+        made_from = record and record["fingerprint"]
+        return made_from == self._fingerprint(inputs) and not self.issue(name)
 
     def digest(self, name: str) -> str:
         """Return the SHA-256 of a written artefact, for the fingerprints of what is made from it."""
         record = self.manifest(name)
         if record is None:
-            raise FileNotFoundError(
-                f"{self.path(name)}: not there or not proven; run the notebook that writes it"
-            )
+            raise FileNotFoundError(f"{self.path(name)}: no proven artefact; run the notebook that makes it")
         return str(record["sha256"])
 
     def digest_or_none(self, name: str) -> str | None:
         """Return the SHA-256 of an artefact that stands unaltered on disk, else None."""
-        record = self.manifest(name)
-        return str(record["sha256"]) if record and not self.issue(name) else None
+        return None if self.issue(name) else self.digest(name)
 
     def make(
         self, name: str, inputs: Mapping[str, Any], write: Callable[[Path], Mapping[str, Any] | None]
     ) -> dict[str, Any]:
         """Return the proven artefact's manifest, calling `write(temporary path)` first where it is not proven.
 
-        Within `only_proven` raises `StaleError` instead of calling it. What `write` returns is kept in the
+        Within `read_only` raises `StaleError` instead of calling it. What `write` returns is kept in the
         manifest as its `summary`, with the seconds it took and the peak memory of the process in bytes; its
         entry `files`, paths of what was written besides, is proven with the artefact.
         """
-        if self.proven(name, inputs):
-            record = self.manifest(name)
-            assert record is not None
-            return record
-        if looking():
+        known = self.manifest(name)
+        if known and self.proven(name, inputs):
+            return known
+        if is_read_only():
             raise StaleError(f"{self.path(name)}: not as it would be made now")
         path, manifest = self.path(name), self.root / (name + MANIFEST)
         manifest.unlink(missing_ok=True)
         start = time.perf_counter()
         with atomic(path) as partial:
             summary = dict(write(partial) or {})
-            sha256 = _read_sha256(partial)
+            sha256 = file_sha256(partial)
+        summary |= {"seconds": round(time.perf_counter() - start, 3), "peak_bytes": peak_memory()}
         beside = [Path(file) for file in summary.pop("files", ())]
         record = {
             "artefact": name,
-            "fingerprint": self._print(inputs),
+            "fingerprint": self._fingerprint(inputs),
             "inputs": dict(inputs),
             "sha256": sha256,
             "bytes": path.stat().st_size,
-            "files": {os.path.relpath(file, path.parent): _read_sha256(file) for file in beside},
+            "files": {os.path.relpath(file, path.parent): file_sha256(file) for file in beside},
             "host": HOST,
-            "summary": summary
-            | {"seconds": round(time.perf_counter() - start, 3), "peak_bytes": peak_memory()},
+            "summary": summary,
         }
         record = json.loads(json.dumps(record, sort_keys=True))  # as it will be read: in the same order too
-        write_text(
-            manifest, json.dumps(record | {"seal": fingerprint(record)}, indent=1, sort_keys=True) + "\n"
-        )
+        sealed = record | {"seal": fingerprint(record)}
+        write_text(manifest, json.dumps(sealed, indent=1, sort_keys=True) + "\n")
         return record
 
     def keep_text(self, name: str, text: str) -> Path:
@@ -343,5 +305,5 @@ class Store:
         return shutil.disk_usage(self.root).free
 
     @staticmethod
-    def _print(inputs: Mapping[str, Any]) -> str:
+    def _fingerprint(inputs: Mapping[str, Any]) -> str:
         return fingerprint({"version": lib.__version__, **inputs})

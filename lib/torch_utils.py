@@ -1,11 +1,18 @@
-"""How torch computes meanwhile: with denormal floats or without, and how exactly on a CUDA card."""
+"""How exactly torch computes meanwhile, and files of tensors read without running any code that they may hold."""
 
 from __future__ import annotations
 
+import io
+import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import torch
+from safetensors.torch import load_file
+from torch import Tensor
 
 
 @contextmanager
@@ -37,3 +44,52 @@ def allow_tf32(allowed: bool) -> Iterator[None]:
     finally:
         for backend, value in zip(backends, before, strict=True):
             backend.fp32_precision = value
+
+
+def load_weights_only(path: Path, content: bytes | None = None) -> Any:
+    """Return what `torch.save` wrote, read with weights_only=True; raises ValueError for all that is not plain.
+
+    `content` is what was read of the file already, where that is not all of it.
+
+    Damaged bytes make torch's reader raise nearly anything (struct.error, AssertionError, ...), so all is caught.
+    Its own text on a refused file goes on to advise the unsafe reading, so only the blocked name is told.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is wrong is raised
+            return torch.load(
+                path if content is None else io.BytesIO(content), map_location="cpu", weights_only=True
+            )
+    except Exception as error:
+        if blocked := re.search(r"GLOBAL (\S+)", str(error)):
+            issue = f"refused, as it may run code: it holds {blocked[1]} beside tensors"
+            raise ValueError(f"{path}: {issue}; give plain tensors") from error
+        raise ValueError(
+            f"{path}: damaged or no file of tensors ({_first_line(error)}); restore it"
+        ) from error
+
+
+def load_state_dict(path: Path) -> dict[str, Tensor]:
+    """Return the tensors by name of a `.safetensors` file or of what `torch.save` wrote; raises ValueError."""
+    if path.suffix == ".safetensors":
+        try:
+            return load_file(path)
+        except Exception as error:  # safetensors' own errors, and whatever the system says of the file
+            raise ValueError(
+                f"{path}: damaged or no file of tensors ({_first_line(error)}); restore it"
+            ) from error
+    state = load_weights_only(path)
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
+    ):
+        issue = f"expected a state_dict (names to tensors), got {type(state).__name__} of other things"
+        raise ValueError(f"{path}: {issue}; save model.state_dict()")
+    for name, value in state.items():
+        if value.layout != torch.strided or value.is_quantized:
+            raise ValueError(f"{path}: {name} is sparse or quantized; save plain tensors")
+    return state
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__

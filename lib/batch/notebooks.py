@@ -17,10 +17,10 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from lib.artifacts import Store, file_sha256, write_text
+from lib.execution.source_code import library_digest
 from lib.pipeline.dataset import FINAL
 from lib.pipeline.run import PROJECT
 from lib.reporting.html_pages import notebook_html
-from lib.source import library_digest
 
 NOTEBOOKS = (
     "00_dataset",

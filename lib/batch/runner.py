@@ -13,11 +13,11 @@ from typing import Any, cast
 
 from lib.artifacts import Store
 from lib.batch.notebooks import WRITES, NotebookError, NotebookJob
+from lib.batch.provenance import write_provenance
 from lib.execution import status
 from lib.execution.parallel import BATCH, SHARE
 from lib.execution.process_control import exit_with_parent, stop_on_signals
 from lib.pipeline.run import Run
-from lib.provenance import write_provenance
 
 PATIENCE = 15.0  # seconds that a data set's process gets to stop its notebook
 

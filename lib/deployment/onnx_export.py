@@ -20,6 +20,7 @@ from lib.deployment.onnx_graph import Dense, DraemMaps, GuidedPooling, Nearest, 
 from lib.deployment.onnx_model import OUTPUTS, MapMaker, OnnxPipeline, Sides
 from lib.deployment.onnx_predict import FORMAT, LoadedPipeline, load_pipeline, verdicts
 from lib.draem.inference import Draem
+from lib.execution.source_code import library_digest
 from lib.features.map_guided_pooling import Pooling
 from lib.features.patch_embeddings import grid
 from lib.features.resnet import IMAGENET_SHA256, Backbone
@@ -34,7 +35,6 @@ from lib.pipeline.detectors import DETECTORS
 from lib.pipeline.models import models
 from lib.pipeline.patches import backbone, patches_name
 from lib.pipeline.run import Run
-from lib.source import library_digest
 
 COMPARED = 200  # labelled images, at most, on which the file is compared with the study's own code
 TOLERANCE = 1e-4  # of a probability

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lib.artifacts import write_bytes
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork, widths_of
-from lib.tensors import load_state_dict
+from lib.torch_utils import load_state_dict
 
 FORMAT = "draem-1"
 _PREFIXES = ("reconstructive.", "discriminative.")

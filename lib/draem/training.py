@@ -21,8 +21,7 @@ from lib.artifacts import write_bytes
 from lib.draem.losses import focal_loss, l2_loss, ssim_loss
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork, check_sides
 from lib.draem.simulation import resize_textures, simulate
-from lib.tensors import load_weights_only
-from lib.torch_utils import allow_tf32, flush_denormals
+from lib.torch_utils import allow_tf32, flush_denormals, load_weights_only
 
 HISTORY_ROWS = 200
 CHECKPOINT_SECONDS = 60.0  # a run that is killed loses no more than that

@@ -17,11 +17,11 @@ import psutil
 from joblib import Parallel, cpu_count, delayed, parallel_config
 from threadpoolctl import threadpool_limits
 
-from lib.artifacts import looking, write_text
+from lib.artifacts import is_read_only, write_text
 from lib.execution.process_control import exit_with_parent
 from lib.execution.progress import BATCH, progress
+from lib.execution.source_code import library_digest
 from lib.execution.status import WORTH_A_LINE, stage, steps_seen
-from lib.source import library_digest
 
 Result = TypeVar("Result")
 SHARE = "STUDY_CORES"  # set by run_all.py: the cores that a data set may keep busy
@@ -58,7 +58,7 @@ def run_tasks(
     if not arguments:
         return []
     calls = [(function, values, threads) for values in arguments]
-    at_once = 1 if looking() else min(processes, len(calls))
+    at_once = 1 if is_read_only() else min(processes, len(calls))
     where = "cluster" if scheduler else "processes" if at_once > 1 else "here"
     found: dict[int, Result] = {}
     with stage(shared_folder, label, len(calls)) as done, ExitStack() as stack:

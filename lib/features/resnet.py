@@ -21,7 +21,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 from lib.config import nearest
 from lib.features.embedded import FOLDER, embedded_files, load_embedded
-from lib.tensors import load_state_dict
+from lib.torch_utils import load_state_dict
 
 IMAGENET_URL: str = ResNet18_Weights.IMAGENET1K_V1.url
 IMAGENET_SHA256 = "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec"

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from lib.execution.source_code import code_digest
 from lib.inspection.production_model import ProductionModelError
 from lib.pipeline.run import Run
-from lib.source import code_digest
 from lib.synthetic.products import PRODUCTS, render
 
 EACH = 6  # pictures of a class

@@ -22,13 +22,13 @@ from lib.classification.feature_sets import FEATURE_SETS
 from lib.classification.operating_threshold import recall_at_fpr
 from lib.config import nearest
 from lib.datasets.groups import groups_of_rows
+from lib.execution.source_code import code_digest
 from lib.inspection.new_images import ImageFeatures, features_of_labelled, in_order
 from lib.inspection.out_of_distribution import TrainingReference, reference_of
 from lib.inspection.threshold import Evidence, Threshold, choose_threshold
 from lib.pipeline.classification import calibration, predictions
 from lib.pipeline.dataset import FINAL, index
 from lib.pipeline.run import Run
-from lib.source import code_digest
 
 RATE = 0.05  # false rejects at which feature sets are compared
 

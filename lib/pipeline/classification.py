@@ -25,11 +25,11 @@ from lib.config import MapMethod
 from lib.datasets.splits import FoldError, inner_parts, missing_classes
 from lib.execution.parallel import cores, run_tasks
 from lib.execution.progress import step_bar
+from lib.execution.source_code import code_digest
 from lib.pipeline.dataset import in_test_fold, index, splits
 from lib.pipeline.features import IMAGE, feature_all, guided_name, map_feature_name, map_stats_name
 from lib.pipeline.models import map_name, map_splits
 from lib.pipeline.run import Run
-from lib.source import code_digest
 
 CALIBRATION, CHECK, SOURCE_CHECK = "calibration", "compare_map_fit", "compare_map_source"
 CHECKS = (CHECK, SOURCE_CHECK)  # classification again with maps made otherwise, where the study asks for it

@@ -19,8 +19,8 @@ from lib.datasets.errors import SHOWN, DatasetError, as_table
 from lib.datasets.images import load_masks, load_stack
 from lib.datasets.splits import make_folds, schemes_for
 from lib.execution.progress import step_bar
+from lib.execution.source_code import code_digest
 from lib.pipeline.run import PROJECT, Run
-from lib.source import code_digest
 from lib.synthetic.products import MARKER, write_standin
 
 FINAL = "final-0"  # a split without test images, no part of `splits`: what new images are judged by is fitted in it

@@ -18,12 +18,12 @@ from lib.draem.inference import Draem, anomaly_maps
 from lib.draem.training import LOSSES, Trained, TrainingSettings, panel, read_checkpoint, train
 from lib.execution.parallel import report
 from lib.execution.progress import both, step_bar
+from lib.execution.source_code import code_digest
 from lib.execution.status import steps_of
 from lib.pipeline.dataset import images, in_test_fold
 from lib.pipeline.models import INNER, all_models, good_rows
 from lib.pipeline.run import Run, each_split
 from lib.pipeline.task_cost import training_cost
-from lib.source import code_digest
 from lib.synthetic.textures import TextureBank, load_texture_bank, texture_folder
 
 READINGS: tuple[MapMethod, ...] = ("in_sample", "cross_fitted")  # those that DRAEM makes

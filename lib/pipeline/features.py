@@ -11,6 +11,7 @@ from lib.artifacts import fingerprint
 from lib.config import MapMethod
 from lib.datasets.splits import FoldError
 from lib.execution.progress import step_bar
+from lib.execution.source_code import code_digest
 from lib.features.embeddings import image_features, map_features
 from lib.features.map_guided_pooling import Pooling, map_guided_features
 from lib.pipeline.dataset import FINAL, images, in_test_fold, index, splits
@@ -19,7 +20,6 @@ from lib.pipeline.models import map_name, map_splits
 from lib.pipeline.patches import backbone, patches, patches_name
 from lib.pipeline.run import Run, each_part, each_split
 from lib.pipeline.task_cost import feature_cost
-from lib.source import code_digest
 
 IMAGE = "features/image.npy"
 AT_ONCE = (

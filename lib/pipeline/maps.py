@@ -14,6 +14,7 @@ from lib.artifacts import fingerprint, new_array
 from lib.config import MapMethod
 from lib.draem.losses import image_score
 from lib.execution.progress import step_bar
+from lib.execution.source_code import code_digest
 from lib.pipeline.dataset import in_test_fold, index
 from lib.pipeline.detectors import DETECTORS
 from lib.pipeline.draem import train_all
@@ -21,7 +22,6 @@ from lib.pipeline.models import inner_folds, map_name, map_splits, models
 from lib.pipeline.patchcore import fit_all_patchcores
 from lib.pipeline.run import Run, each_split
 from lib.pipeline.task_cost import map_cost
-from lib.source import code_digest
 
 
 def map_fold(run: Run, map_method: MapMethod, split: str) -> None:

@@ -12,11 +12,11 @@ from lib.anomaly_maps.patchcore import PatchCore
 from lib.artifacts import fingerprint
 from lib.datasets.splits import N_INNER
 from lib.execution.progress import step_bar
+from lib.execution.source_code import code_digest
 from lib.pipeline.models import INNER, all_models, good_rows
 from lib.pipeline.patches import patches, patches_name
 from lib.pipeline.run import Run, each_split
 from lib.pipeline.task_cost import patchcore_cost
-from lib.source import code_digest
 
 
 def patchcore_file(name: str) -> str:

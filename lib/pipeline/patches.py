@@ -9,11 +9,11 @@ import numpy as np
 
 from lib.artifacts import new_array
 from lib.execution.progress import step_bar
+from lib.execution.source_code import code_digest
 from lib.features.patch_embeddings import N_CHANNELS, grid, patch_features
 from lib.features.resnet import Backbone, load_backbone
 from lib.pipeline.dataset import images
 from lib.pipeline.run import Run
-from lib.source import code_digest
 
 
 def backbone(run: Run) -> Backbone:

@@ -9,11 +9,11 @@ import pandas as pd
 
 from lib.anomaly_maps.localization_metrics import image_auroc, pixel_quality
 from lib.artifacts import file_sha256
+from lib.execution.source_code import code_digest
 from lib.pipeline.dataset import in_test_fold, index, masks
 from lib.pipeline.maps import map_all, maps
 from lib.pipeline.models import map_name, map_splits
 from lib.pipeline.run import Run
-from lib.source import code_digest
 
 NAME = "maps/quality.csv"
 

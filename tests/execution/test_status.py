@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 
 from lib.batch.notebooks import NotebookError
+from lib.batch.provenance import write_provenance
 from lib.batch.runner import DatasetRun, run_datasets, run_notebooks
 from lib.execution import console, status
 from lib.execution.console import Console
 from lib.execution.parallel import run_tasks
 from lib.pipeline.run import open_run
-from lib.provenance import write_provenance
 
 
 class FakeJob:

@@ -15,9 +15,9 @@ import psutil
 import lib
 from lib.artifacts import HOST, write_text
 from lib.config import Study
+from lib.execution.source_code import library_digest
 from lib.execution.status import timestamp
 from lib.pipeline.run import Run
-from lib.source import library_digest
 
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", "pyarrow", "pillow", "joblib",
             "distributed", "papermill", "nbconvert")  # fmt: skip

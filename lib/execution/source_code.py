@@ -7,25 +7,17 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-LIBRARY = Path(__file__).resolve().parent
-# How artefacts are kept, named and scheduled changes nothing in them.
-IGNORED_MODULES = (
-    "lib",
-    "lib.artifacts",
-    "lib.source",
-    "lib.execution.parallel",
-    "lib.execution.status",
-    "lib.config",
-    "lib.pipeline.run",
-)
+LIBRARY = Path(__file__).resolve().parents[1]
+# How artefacts are kept, named and scheduled changes nothing in them; nor does anything in `lib.execution`.
+IGNORED_MODULES = ("lib", "lib.artifacts", "lib.config", "lib.pipeline.run")
 
 
 @cache
 def code_digest(*modules: str, library: Path = LIBRARY) -> str:
     """Return a digest of modules such as `lib.draem.training` and of everything in `lib` that they import.
 
-    Comments, docstrings and layout do not count, nor do the modules of `PLUMBING`. Read once per process, as modules
-    are. Raises FileNotFoundError for a module that is not there.
+    Comments, docstrings and layout do not count, nor do the modules of `IGNORED_MODULES`. Read once per process, as
+    modules are. Raises FileNotFoundError for a module that is not there.
     """
     digest = hashlib.sha256()
     for name in sorted(imported_modules(modules, library)):
@@ -44,12 +36,13 @@ def library_digest(library: Path = LIBRARY) -> str:
 
 
 def imported_modules(modules: tuple[str, ...], library: Path = LIBRARY) -> set[str]:
-    """Return the modules themselves and all of `lib` that they import, at any remove, `PLUMBING` aside."""
+    """Return the modules themselves and all of `lib` that they import, at any remove, `IGNORED_MODULES` aside."""
     found: set[str] = set()
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
-        if name in found or (name in IGNORED_MODULES and name not in modules):
+        ignored = name in IGNORED_MODULES or name.startswith("lib.execution")
+        if name in found or (ignored and name not in modules):
             continue
         found.add(name)
         for wanted in _parsed(_file(name, library))[1]:

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from lib import source
-from lib.source import LIBRARY, code_digest, imported_modules, library_digest
+from lib.execution import source_code
+from lib.execution.source_code import LIBRARY, code_digest, imported_modules, library_digest
 
 STEPS = {
     "draem": ("lib.draem.training", "lib.draem.checkpoints", "lib.synthetic.textures"),
     "maps": ("lib.draem.inference", "lib.anomaly_maps.cross_fitting"),
     "features": ("lib.features.embeddings",),
-    "predictions": ("lib.classification.cross_validation", "lib.datasets.splits"),
+    "predictions": ("lib.classification.cross_validation",),
 }
 
 
@@ -25,7 +25,7 @@ def library(tmp_path):
 
 
 def versions(library):
-    source._parsed.cache_clear()
+    source_code._parsed.cache_clear()
     code_digest.cache_clear()
     return {step: code_digest(*modules, library=library) for step, modules in STEPS.items()}
 
@@ -33,14 +33,14 @@ def versions(library):
 @pytest.mark.parametrize(
     ("file", "redone"),
     [
-        ("draem/simulate.py", {"draem"}),
+        ("draem/simulation.py", {"draem"}),
         ("draem/networks.py", {"draem", "maps"}),
         ("draem/losses.py", {"draem", "maps"}),
-        ("data/textures_fields.py", {"draem"}),
-        ("classify/backbone.py", {"features"}),
-        ("classify/mlp.py", {"predictions"}),
-        ("report/tables.py", set()),
-        ("store.py", set()),
+        ("synthetic/noise.py", {"draem"}),
+        ("features/resnet.py", {"features"}),
+        ("classification/classifiers.py", {"predictions"}),
+        ("reporting/paper_tables.py", set()),
+        ("artifacts.py", set()),
     ],
 )
 def test_a_change_redoes_what_it_makes_and_nothing_else(library, file, redone):
@@ -62,8 +62,10 @@ def test_comments_docstrings_and_layout_redo_nothing(library):
 
 def test_draem_reaches_what_it_is_made_of_and_no_report():
     found = imported_modules(STEPS["draem"])
-    assert {"lib.draem.losses", "lib.draem.perlin", "lib.synthetic.noise"} <= found
-    assert not {name for name in found if name.startswith(("lib.report", "lib.classify", "lib.artifacts"))}
+    assert {"lib.draem.losses", "lib.draem.simulation", "lib.synthetic.noise"} <= found
+    assert not {
+        name for name in found if name.startswith(("lib.reporting", "lib.classification", "lib.artifacts"))
+    }
 
 
 def test_an_unknown_module_is_named():
