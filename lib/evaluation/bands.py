@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 
 from lib.classification.feature_sets import MAIN
-from lib.evaluation.bootstrap import samples
+from lib.evaluation.bootstrap import quantile_ends, samples
 from lib.evaluation.metrics import (
     ALL,
     RECALL_AT_5_FPR,
@@ -52,14 +51,8 @@ def bands(
             part = binary_predictions(cell, binary) if metric in _DECIDED else binary_predictions(cell)
             for label in defect_classes(cell, name) if by_class else [ALL]:
                 for features, sampled in samples(part, metric, present, name, seed, n, label).items():
-                    low, high = _ends(sampled[1:])
+                    low, high = quantile_ends(sampled[1:])
                     found = {"value": sampled[0], "low": low, "high": high}
                     rows.append(where | {"features": features, "metric": metric, "class": label} | found)
     columns = ["dataset", "scheme", "keep", "features", "metric", "class", "value", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
-
-
-def _ends(sampled: np.ndarray) -> tuple[float, float]:
-    known = sampled[~np.isnan(sampled)]
-    low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (np.nan, np.nan)
-    return float(low), float(high)

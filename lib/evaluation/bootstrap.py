@@ -203,9 +203,24 @@ def _sampled_recall_at(
     return found
 
 
+def quantile_ends(
+    values: np.ndarray, level: float = 0.95, methods: tuple[str, str] = ("linear", "linear")
+) -> tuple[float, float]:
+    """Return the two quantiles that hold the middle `level` of the values, NaN left out; NaN where all are.
+
+    `methods` are NumPy's, of the lower and the upper end: ("lower", "higher") where values may be infinite.
+    """
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return float("nan"), float("nan")
+    tail = (1 - level) / 2
+    low, high = (
+        np.quantile(known, q, method=m)  # type: ignore[call-overload]
+        for q, m in zip((tail, 1 - tail), methods, strict=True)
+    )
+    return float(low), float(high)
+
+
 def _interval(a: np.ndarray, b: np.ndarray, level: float) -> Interval:
     differences = a - b
-    tail = (1 - level) / 2
-    defined = differences[1:][~np.isnan(differences[1:])]
-    low, high = np.quantile(defined, [tail, 1 - tail]) if len(defined) else (np.nan, np.nan)
-    return Interval(float(differences[0]), float(low), float(high))
+    return Interval(float(differences[0]), *quantile_ends(differences[1:], level))

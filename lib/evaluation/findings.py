@@ -6,19 +6,17 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
-from IPython.display import Markdown
 
 from lib.classification.feature_sets import BASELINES, FEATURE_SETS, LINEAR_GUIDED, MAIN
 from lib.evaluation.bootstrap import Interval, bootstrap_difference
 from lib.evaluation.guides import describe_guided, describe_source_comparison
+from lib.evaluation.label_efficiency import describe_need
+from lib.evaluation.map_fit import AS_WRITTEN, READINGS, choose_map_fit
 from lib.evaluation.metrics import ALL, FPR_LIMIT, POOLED, RECALL_AT_5_FPR
 from lib.evaluation.operating_points import CONFORMAL, TRAINING
-from lib.evaluation.published_results import display_name, is_synthetic
+from lib.evaluation.published_results import is_synthetic
 from lib.evaluation.results import StudyResults
-from lib.reporting.comparisons import shown_p
-from lib.reporting.display import escaped
-from lib.reporting.economy import shown_need
-from lib.reporting.map_fit import AS_WRITTEN, READINGS, choose_map_fit
+from lib.evaluation.significance import format_p
 
 HELP = "Does the map help?"
 FOLDS = "Which folds are to be believed?"
@@ -50,17 +48,6 @@ def findings(results: StudyResults) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["dataset", "question", "answer"])
 
 
-def page(table: pd.DataFrame) -> Markdown:
-    """Return `conclusions` as a page to display; what comes from the data is shown as it is, not as markup."""
-    parts = []
-    for dataset, rows in table.groupby("dataset", sort=False):
-        parts.append(f"### {escaped(display_name(str(dataset)))}")
-        parts += [
-            f"**{escaped(row['question'])}** {escaped(row['answer'])}" for row in rows.to_dict("records")
-        ]
-    return Markdown("\n\n".join(parts))
-
-
 def _help(results: StudyResults, dataset: str) -> Iterator[str]:
     table = results.compared[results.compared["dataset"] == dataset]
     area = _row(table, "weighted_auc", "image_map", "image")
@@ -76,9 +63,9 @@ def _help(results: StudyResults, dataset: str) -> Iterator[str]:
         f"of {_signed(area['difference'])} (95 % interval {_span(area)})."
     )
     yield (
-        f"Over {area['n']} folds Wilcoxon's test gives p = {shown_p(area['p'])} (Holm "
-        f"{shown_p(area['p_holm'])}), the corrected "
-        f"t-test p = {shown_p(area['p_corrected'])}."
+        f"Over {area['n']} folds Wilcoxon's test gives p = {format_p(area['p'])} (Holm "
+        f"{format_p(area['p_holm'])}), the corrected "
+        f"t-test p = {format_p(area['p_corrected'])}."
     )
     yield _verdict(area, alpha)
     part = results.basis[results.basis["dataset"] == dataset]
@@ -108,7 +95,7 @@ def _help(results: StudyResults, dataset: str) -> Iterator[str]:
     if alone is not None:
         yield (
             f"The map alone has an AUC of {alone['value_a']:.3f}, {_signed(alone['difference'])} against the image "
-            f"(p = {shown_p(alone['p'])})."
+            f"(p = {format_p(alone['p'])})."
         )
 
 
@@ -126,7 +113,7 @@ def _verdict(row: pd.Series, alpha: float) -> str:
     else:
         rule = (
             f"The stated rule (p < {alpha:g}) could not be met: {row['n_nonzero']} folds that differ give "
-            f"p = {shown_p(row['smallest_p'])} at best"
+            f"p = {format_p(row['smallest_p'])} at best"
         )
     if clear:
         side = "a gain" if better else "a loss"
@@ -239,7 +226,7 @@ def _simpler(results: StudyResults, dataset: str) -> Iterator[str]:
         if chosen.any():
             listed = "; ".join(
                 f"{FEATURE_SETS[row['a']].phrase} (AUC {row['value_a']:.3f}, {_signed(row['difference'])}, "
-                f"interval {_span(row)}, p = {shown_p(row['p'])}, {row['false_rejects_a']:.1%} false rejects)"
+                f"interval {_span(row)}, p = {format_p(row['p'])}, {row['false_rejects_a']:.1%} false rejects)"
                 for _, row in areas[chosen].iterrows()
             )
             yield f"{kind} (AUC {areas['value_b'].iloc[0]:.3f}): {listed}."
@@ -312,7 +299,7 @@ def _labels(results: StudyResults, dataset: str) -> Iterator[str]:
         f"{FPR_LIMIT:.0%} false rejects."
     )
     for row in full.to_dict("records"):
-        yield f"Labelled defects for the same with {FEATURE_SETS[row['features']].phrase}: {shown_need(row)}."
+        yield f"Labelled defects for the same with {FEATURE_SETS[row['features']].phrase}: {describe_need(row)}."
 
 
 def _row(table: pd.DataFrame, metric: str, a: str, b: str) -> pd.Series | None:

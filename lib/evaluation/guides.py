@@ -8,9 +8,9 @@ import pandas as pd
 
 from lib.classification.feature_sets import COMBINED_DETECTORS, FEATURE_SETS, GUIDED
 from lib.evaluation.bootstrap import Interval, bootstrap_difference
+from lib.evaluation.map_fit import MAKERS
 from lib.evaluation.metrics import ALL, FPR_LIMIT, POOLED, RECALL_AT_5_FPR, binary_predictions, summary
 from lib.evaluation.results import StudyResults
-from lib.reporting.names import MAKERS
 
 
 def describe_guided(results: StudyResults, dataset: str) -> Iterator[str]:

@@ -23,7 +23,9 @@ METRICS = (
     "aql",
     RECALL_AT_5_FPR,
 )
+Good = str | Mapping[str, str]  # the good class's name, or one per data set
 ALL = "(all)"
+MISSING = "–"  # in sentences and tables
 POOLED, MEAN = "pooled", "mean"
 KEYS = ["dataset", "scheme", "keep", "features"]
 _COLUMNS = (
@@ -51,7 +53,7 @@ class Auc:
     missing: tuple[str, ...] = ()
 
 
-def good_class(good: str | Mapping[str, str], dataset: str) -> str:
+def good_class(good: Good, dataset: str) -> str:
     """Return the name of the good class of `dataset`; raises `KeyError` where a mapping does not know it."""
     if isinstance(good, str):
         return good
@@ -62,7 +64,7 @@ def good_class(good: str | Mapping[str, str], dataset: str) -> str:
     return good[dataset]
 
 
-def check_predictions(predictions: pd.DataFrame, good: str | Mapping[str, str]) -> None:
+def check_predictions(predictions: pd.DataFrame, good: Good) -> None:
     """Refuse predictions that cannot be counted.
 
     Raises `ValueError` for missing columns, no rows, an unknown feature set, rows given twice, a class named
@@ -213,7 +215,7 @@ def thresholds(frame: pd.DataFrame, good: str, required: Sequence[float]) -> pd.
 
 def summary(
     predictions: pd.DataFrame,
-    good: str | Mapping[str, str],
+    good: Good,
     binary: str = "collapsed",
     metrics: Sequence[str] = METRICS,
 ) -> pd.DataFrame:
@@ -311,3 +313,11 @@ def require_probabilities(frame: pd.DataFrame, scores: pd.DataFrame, classes: Se
     if gaps:
         folds = sorted(set(frame.loc[scores.reindex(columns=gaps).isna().any(axis=1), "fold"]))
         raise ValueError(f"no probability (column p:{gaps[0]}) for the class(es) {gaps} in fold(s) {folds}")
+
+
+def at_keep(predictions: pd.DataFrame, keep: float) -> pd.DataFrame:
+    """Return the predictions at one share of kept defects; raises `ValueError` where there are none."""
+    part = predictions[predictions["keep"] == keep]
+    if part.empty:
+        raise ValueError(f"no predictions at keep {keep}; there are {sorted(set(predictions['keep']))}")
+    return part

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from lib.classification.intervals import clopper_pearson
 from lib.classification.operating_threshold import conformal_threshold, defects_needed, empirical_threshold
 from lib.evaluation.metrics import (
     ALL,
+    Good,
+    at_keep,
     binary_predictions,
     check_predictions,
     defect_classes,
@@ -18,8 +21,6 @@ from lib.evaluation.metrics import (
     good_class,
     thresholds,
 )
-from lib.evaluation.significance import clopper_pearson
-from lib.reporting.cells import Good, at_keep
 
 TRAINING, CONFORMAL, OPTIMISTIC = "training scores", "conformal", "test folds themselves"
 METHODS = {TRAINING: empirical_threshold, CONFORMAL: conformal_threshold}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from lib.classification.feature_sets import MAIN
+from lib.classification.intervals import clopper_pearson
 from lib.evaluation.published_results import (
     ALPHA,
     COUNTS,
@@ -18,7 +19,7 @@ from lib.evaluation.published_results import (
     table1_paper,
     table3_paper,
 )
-from lib.evaluation.significance import clopper_pearson, smallest_attainable_p
+from lib.evaluation.significance import smallest_attainable_p
 
 
 def checks() -> pd.DataFrame:

@@ -2,49 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import pandas as pd
 
 from lib.classification.feature_sets import FEATURE_SETS, MAIN
 from lib.evaluation.metrics import ALL, POOLED, summary
 from lib.evaluation.significance import by_measure, paired_folds, wilcoxon_paired
-from lib.pipeline.classification import predictions
-from lib.pipeline.dataset import index
-from lib.pipeline.run import Run, open_run
-from lib.reporting.display import caption
-
-
-def open_runs(
-    datasets: Sequence[str],
-    preset: str,
-    data_dir: str,
-    output_dir: str,
-    overrides: Mapping[str, Any] | None = None,
-    scheduler: str = "",
-) -> list[Run]:
-    """Return the runs of a study's data sets."""
-    return [open_run(name, preset, data_dir, output_dir, overrides, scheduler) for name in datasets]
-
-
-def load_predictions(runs: Sequence[Run]) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, str]]:
-    """Return predictions and index tables of all data sets, and the good class's name of each."""
-    found = pd.concat([predictions(run, "imbalance")[0] for run in runs], ignore_index=True)
-    tables = [index(run) for run in runs]
-    pictures = [t.assign(dataset=run.name) for run, t in zip(runs, tables, strict=True)]
-    good = {run.name: str(t.attrs["good"]) for run, t in zip(runs, tables, strict=True)}
-    for table in pictures:
-        table.attrs = {}
-    return found, pd.concat(pictures, ignore_index=True), good
-
-
-def caption_all(runs: Sequence[Run]) -> str:
-    """Return the caption of what covers several data sets; what they share is said once."""
-    parts = [caption(run).split(" · ") for run in runs]
-    shared = [part for part in parts[0] if all(part in other for other in parts)]
-    own = [" · ".join(part for part in other if part not in shared) for other in parts]
-    return " · ".join(filter(None, ["; ".join(filter(None, own)), *shared]))
 
 
 def pooled(found: pd.DataFrame, good: str, binary: str) -> pd.DataFrame:

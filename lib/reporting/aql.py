@@ -8,11 +8,9 @@ from typing import Any
 import pandas as pd
 
 from lib.classification.feature_sets import FEATURE_SETS, MAIN
-from lib.evaluation.metrics import ALL, POOLED, aql
+from lib.evaluation.metrics import ALL, POOLED, Good, aql, at_keep
 from lib.evaluation.published_results import display_name
 from lib.reporting.cells import (
-    Good,
-    at_keep,
     read_cells,
     scheme_name,
     synthetic_notes,

@@ -8,21 +8,18 @@ from typing import Any
 import pandas as pd
 
 from lib.classification.feature_sets import BASELINES, FEATURE_SETS, GUIDED, MAIN
-from lib.evaluation.metrics import ALL, FPR_LIMIT, POOLED, RECALL_AT_5_FPR
+from lib.evaluation.metrics import ALL, FPR_LIMIT, POOLED, RECALL_AT_5_FPR, Good, at_keep
 from lib.evaluation.published_results import display_name
-from lib.evaluation.significance import compare
+from lib.evaluation.significance import METHOD, format_p
 from lib.reporting.cells import (
     IN_BRACKETS,
     TITLES,
-    Good,
-    at_keep,
     binary_title,
     read_cells,
     synthetic_notes,
     wide_frame,
     with_intervals,
 )
-from lib.reporting.comparisons import shown_p
 from lib.reporting.table import Table, display_frame
 
 TITLES_OF = {
@@ -30,37 +27,8 @@ TITLES_OF = {
     True: ("Guided", "The map as a guide to the image's own features, pooled over all test folds"),
 }
 OTHER_TABLE = {False: "the table of map-guided features", True: "the table of baselines"}
-METHOD = "image_map"  # the paper's proposal, which the baselines are to beat
 _METRICS = ("defect_recall", "false_reject_rate", "weighted_auc", "binary_auc", RECALL_AT_5_FPR)
 _AGAINST = f"AUC (Multiclass) against {FEATURE_SETS[METHOD].title}"
-
-
-def against_method(
-    predictions: pd.DataFrame,
-    good: Good,
-    *,
-    seed: int,
-    alpha: float = 0.005,
-    binary: str = "collapsed",
-    n: int = 2000,
-    measures: pd.DataFrame | None = None,
-) -> pd.DataFrame:
-    """Return `compare` of every other feature set against image + map: AUC, recall at 5 %.
-
-    `measures` is `summary` of the predictions, where already computed.
-    """
-    pairs = [(name, METHOD) for name in (*MAIN, *BASELINES, *GUIDED) if name != METHOD]
-    return compare(
-        predictions,
-        good,
-        seed=seed,
-        alpha=alpha,
-        binary=binary,
-        n_bootstrap=n,
-        measures=measures,
-        pairs=pairs,
-        metrics=("weighted_auc", RECALL_AT_5_FPR),
-    )
 
 
 def baseline_table(
@@ -102,7 +70,7 @@ def baseline_table(
     formats |= dict.fromkeys(
         [(_AGAINST, "Difference"), (_AGAINST, "Low"), (_AGAINST, "High")], "{:+z.4f}".format
     )
-    formats |= dict.fromkeys([(_AGAINST, "p (Wilcoxon)"), (_AGAINST, "p (Holm)")], shown_p)
+    formats |= dict.fromkeys([(_AGAINST, "p (Wilcoxon)"), (_AGAINST, "p (Holm)")], format_p)
     numbers, frame = with_intervals(numbers, display_frame(numbers, formats), ends, ".1%")
     shown = [name for name in sets if name in set(simple["features"])]
     notes = (

@@ -9,19 +9,27 @@ from typing import Any
 import pandas as pd
 
 from lib.classification.feature_sets import MAIN
-from lib.evaluation.metrics import ALL, FPR_LIMIT, MEAN, POOLED, RECALL_AT_5_FPR, check_predictions, summary
+from lib.classification.intervals import clopper_pearson
+from lib.evaluation.metrics import (
+    ALL,
+    FPR_LIMIT,
+    MEAN,
+    POOLED,
+    RECALL_AT_5_FPR,
+    Good,
+    check_predictions,
+    summary,
+)
 from lib.evaluation.published_results import display_name, is_synthetic
 from lib.evaluation.significance import (
     Wilcoxon,
     by_measure,
-    clopper_pearson,
     paired_folds,
     smallest_attainable_p,
     wilcoxon_paired,
 )
 from lib.reporting.table import MISSING
 
-Good = str | Mapping[str, str]
 TITLES = {
     "class_recall": "Correct defect class recall",
     "defect_recall": "Defect recall",
@@ -95,14 +103,6 @@ class BoldTests:
         self.done.append((cell, test))
         ahead = values[ranked[0]] > values[ranked[1]] and (folds["a"] - folds["b"]).mean() > 0
         return ranked[0] if ahead and test.p < self.alpha else None
-
-
-def at_keep(predictions: pd.DataFrame, keep: float) -> pd.DataFrame:
-    """Return the predictions at one share of kept defects; raises `ValueError` where there are none."""
-    part = predictions[predictions["keep"] == keep]
-    if part.empty:
-        raise ValueError(f"no predictions at keep {keep}; there are {sorted(set(predictions['keep']))}")
-    return part
 
 
 def read_cells(

@@ -7,8 +7,9 @@ import pandas as pd
 from lib.classification.feature_sets import FEATURE_SETS
 from lib.evaluation.metrics import ALL, MEAN, POOLED
 from lib.evaluation.published_results import display_name
+from lib.evaluation.significance import format_p
 from lib.reporting.cells import TITLES, synthetic_notes
-from lib.reporting.table import MISSING, Table
+from lib.reporting.table import Table
 
 
 def comparison_table(
@@ -37,10 +38,10 @@ def comparison_table(
             f"{row.difference:+z.3f} ({row.low:+z.3f} to {row.high:+z.3f})" for row in part.itertuples()
         ],
         "Folds that differ": [f"{row.n_nonzero} of {row.n}" for row in part.itertuples()],
-        "Smallest p in reach": part["smallest_p"].map(shown_p),
-        "p (Wilcoxon)": part["p"].map(shown_p),
-        "p (Holm)": part["p_holm"].map(shown_p),
-        "p (corrected t)": part["p_corrected"].map(shown_p),
+        "Smallest p in reach": part["smallest_p"].map(format_p),
+        "p (Wilcoxon)": part["p"].map(format_p),
+        "p (Holm)": part["p_holm"].map(format_p),
+        "p (corrected t)": part["p_corrected"].map(format_p),
         "Effect": part["effect"].map("{:+z.2f}".format),
     }
     frame = pd.DataFrame(columns).astype(str)
@@ -77,11 +78,6 @@ def pooled_and_mean(measures: pd.DataFrame) -> pd.DataFrame:
     spread = single.agg(sd="std", least="min", most="max", folds="count")
     both = part[part["fold"].isin([POOLED, MEAN])].pivot(index=keys, columns="fold", values="value")
     return both[[POOLED, MEAN]].join(spread).reindex(spread.index).reset_index()
-
-
-def shown_p(p: float) -> str:
-    """Return a p-value as readers see it."""
-    return MISSING if pd.isna(p) else f"{p:.3g}" if p >= 1e-4 else "< 0.0001"
 
 
 def _pair(part: pd.DataFrame, name: str, form: str) -> list[str]:

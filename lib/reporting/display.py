@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from lib.artifacts import write_text
 from lib.config import Study
+from lib.evaluation.published_results import display_name
 from lib.pipeline.run import Run
 from lib.reporting.html_pages import accessible
 from lib.reporting.names import maps_of
@@ -121,3 +122,22 @@ def escaped(text: str) -> str:
     for sign in "\\`*_{}[]#|$~":
         shown = shown.replace(sign, "\\" + sign)
     return shown
+
+
+def caption_all(runs: Sequence[Run]) -> str:
+    """Return the caption of what covers several data sets; what they share is said once."""
+    parts = [caption(run).split(" · ") for run in runs]
+    shared = [part for part in parts[0] if all(part in other for other in parts)]
+    own = [" · ".join(part for part in other if part not in shared) for other in parts]
+    return " · ".join(filter(None, ["; ".join(filter(None, own)), *shared]))
+
+
+def show_findings(table: pd.DataFrame) -> Markdown:
+    """Return `findings` as a page to display; what comes from the data is shown as it is, not as markup."""
+    parts = []
+    for dataset, rows in table.groupby("dataset", sort=False):
+        parts.append(f"### {escaped(display_name(str(dataset)))}")
+        parts += [
+            f"**{escaped(row['question'])}** {escaped(row['answer'])}" for row in rows.to_dict("records")
+        ]
+    return Markdown("\n\n".join(parts))

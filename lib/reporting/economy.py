@@ -2,113 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from lib.classification.cross_validation import subsample_defects
 from lib.classification.feature_sets import FEATURE_SETS
-from lib.evaluation.bootstrap import samples
+from lib.evaluation.label_efficiency import LabelEfficiency, describe_need
 from lib.evaluation.metrics import (
     FPR_LIMIT,
-    RECALL_AT_5_FPR,
-    binary_predictions,
-    check_predictions,
-    good_class,
 )
 from lib.evaluation.published_results import display_name
-from lib.reporting.cells import Good, synthetic_notes, wide_frame
+from lib.reporting.cells import synthetic_notes, wide_frame
 from lib.reporting.table import MISSING, Table
 
-REFERENCE = "image"
 _TITLE = f"Defect recall at {FPR_LIMIT:.0%} false rejects"
-
-
-@dataclass(frozen=True)
-class LabelEfficiency:
-    """Learning curves and needs as tidy tables.
-
-    curves: dataset, scheme, features, keep, labels (labelled defects of a training fold, mean over folds), recall at
-    5 % false rejects and its 95 % interval low, high. needs: dataset, scheme, features, reference (labels that the
-    image has), target (recall that it reaches with them), labels (that the feature set needs for the same recall) and
-    their interval low, high; infinite is not reached; `least` the fewest labels studied.
-    """
-
-    curves: pd.DataFrame
-    needs: pd.DataFrame
-
-
-def label_efficiency(
-    predictions: pd.DataFrame, good: Good, *, seed: int, binary: str = "collapsed", n: int = 2000
-) -> LabelEfficiency:
-    """Return learning curves and needed labels per data set and scheme, with n bootstrap samples of test images.
-
-    Feature sets with a single keep have no curve. Intervals are clustered by group where known; they leave out which
-    defects were kept and how the networks started. Raises `ValueError` for predictions that cannot be counted or
-    paired.
-    """
-    check_predictions(predictions, good)
-    curves: list[dict[str, Any]] = []
-    needs: list[dict[str, Any]] = []
-    for (dataset, scheme), rows in binary_predictions(predictions, binary).groupby(
-        ["dataset", "scheme"], sort=False
-    ):
-        where, name = {"dataset": dataset, "scheme": scheme}, good_class(good, str(dataset))
-        kept = {features: set(part["keep"]) for features, part in rows.groupby("features")}
-        keeps = sorted(set(rows["keep"]))
-        studied = [features for features in FEATURE_SETS if kept.get(features) == set(keeps)]
-        if len(keeps) < 2 or not studied:
-            continue
-        labels = np.array([labels_kept(rows, name, keep) for keep in keeps])
-        levels = [
-            samples(rows[rows["keep"] == keep], RECALL_AT_5_FPR, studied, name, seed, n) for keep in keeps
-        ]
-        recalls = {features: np.array([level[features] for level in levels]) for features in studied}
-        for features, values in recalls.items():
-            for keep, count, sampled in zip(keeps, labels, values, strict=True):
-                low, high = _ends(sampled[1:])
-                measured = {"recall": sampled[0], "low": low, "high": high}
-                curves.append(where | {"features": features, "keep": keep, "labels": count} | measured)
-        for count, target in zip(labels, recalls.get(REFERENCE, []), strict=False):
-            for features in studied:
-                if features != REFERENCE:
-                    needed = labels_for_recall(labels, recalls[features], target)
-                    low, high = _ends(needed[1:])
-                    found = {"labels": needed[0], "low": low, "high": high, "least": labels[0]}
-                    needs.append(
-                        where | {"features": features, "reference": count, "target": target[0]} | found
-                    )
-    columns = ["dataset", "scheme", "features", "keep", "labels", "recall", "low", "high"]
-    asked = ["dataset", "scheme", "features", "reference", "target", "labels", "low", "high", "least"]
-    return LabelEfficiency(pd.DataFrame(curves, columns=columns), pd.DataFrame(needs, columns=asked))
-
-
-def labels_kept(rows: pd.DataFrame, good: str, keep: float) -> float:
-    """Return the labelled defects of a training fold at `keep`, the mean over the folds."""
-    images = rows.drop_duplicates("id")
-    labels, folds = images["label"].to_numpy(dtype=str), images["fold"].to_numpy()
-    kept = [
-        subsample_defects(labels, folds != fold, good=good, keep=keep, seed=0) for fold in np.unique(folds)
-    ]
-    return float(np.mean([(labels[mask] != good).sum() for mask in kept]))
-
-
-def labels_for_recall(labels: np.ndarray, recalls: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Return where each sample's learning curve first reaches its target, straight between the levels.
-
-    labels (levels,), ascending; recalls (levels, samples); target (samples,). The fewest labels where they already
-    suffice, infinite where no level does, NaN where a target is.
-    """
-    reached = recalls >= target - 1e-12
-    after = reached.argmax(axis=0)
-    before, each = np.maximum(after - 1, 0), np.arange(len(target))
-    rise = recalls[after, each] - recalls[before, each]
-    share = np.divide(target - recalls[before, each], rise, out=np.zeros(len(target)), where=rise > 0)
-    needed = labels[before] + share * (labels[after] - labels[before])
-    needed = np.where(reached.any(axis=0), needed, np.inf)
-    return np.where(np.isnan(target), np.nan, needed)
 
 
 def learning_table(economy: LabelEfficiency, context: str = "") -> Table | None:
@@ -153,7 +60,7 @@ def needs_table(economy: LabelEfficiency, context: str = "") -> Table | None:
         for name in _shown(economy.needs):
             cell = of_features.get(name)
             row[("Labelled defects needed for the same", FEATURE_SETS[name].title)] = (
-                shown_need(cell) if cell else MISSING
+                describe_need(cell) if cell else MISSING
             )
         rows.append(row)
     notes = (
@@ -166,28 +73,5 @@ def needs_table(economy: LabelEfficiency, context: str = "") -> Table | None:
     return Table("Label economy", title, context, wide_frame(rows), economy.needs, notes, headers=2)
 
 
-def shown_need(need: Any) -> str:
-    """Return a row of `Economy.needs` as readers see it; the interval where its ends differ."""
-    if need["labels"] != need["labels"]:
-        return MISSING
-    low, high = (_label(need[end], need["least"]) for end in ("low", "high"))
-    return _label(need["labels"], need["least"]) + (f" ({low} to {high})" if low != high else "")
-
-
-def _label(count: float, least: float) -> str:
-    if np.isinf(count):
-        return "not reached"
-    return f"at most {count:.0f}" if count <= least else f"{count:.0f}"
-
-
 def _shown(table: pd.DataFrame) -> list[str]:
     return [name for name in FEATURE_SETS if name in set(table["features"])]
-
-
-def _ends(values: np.ndarray) -> tuple[float, float]:
-    """Return the 2.5 % and 97.5 % points, widened to the next value: infinite ones have no middle."""
-    defined = values[~np.isnan(values)]
-    if not len(defined):
-        return float("nan"), float("nan")
-    low = np.quantile(defined, 0.025, method="lower")
-    return float(low), float(np.quantile(defined, 0.975, method="higher"))

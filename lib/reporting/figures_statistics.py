@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from lib.reporting.economy import LabelEfficiency
+    from lib.evaluation.label_efficiency import LabelEfficiency
 
 BANDS = "bands: 95 % bootstrap intervals over test images, by group where groups are known"
 MEASURES = {"weighted_auc": "ROC AUC (weighted, one against the rest)", "defect_recall": "defect recall"}

@@ -8,14 +8,14 @@ from typing import Any
 import pandas as pd
 
 from lib.classification.feature_sets import COMBINED_DETECTORS, FEATURE_SETS
-from lib.evaluation.metrics import ALL, POOLED, RECALL_AT_5_FPR
+from lib.evaluation.map_fit import MAKERS
+from lib.evaluation.metrics import ALL, POOLED, RECALL_AT_5_FPR, Good
 from lib.evaluation.published_results import display_name
 from lib.evaluation.results import StudyResults
 from lib.pipeline.quality import map_quality
 from lib.pipeline.run import Run
 from lib.reporting.cells import (
     IN_BRACKETS,
-    Good,
     binary_title,
     read_cells,
     synthetic_notes,
@@ -23,7 +23,6 @@ from lib.reporting.cells import (
     with_intervals,
 )
 from lib.reporting.map_fit import map_fit_table
-from lib.reporting.names import MAKERS
 from lib.reporting.table import Table, display_frame
 
 METRICS = ("defect_recall", "false_reject_rate", RECALL_AT_5_FPR, "weighted_auc", "binary_auc")

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from lib.config import MapMethod, Study
-
-MAKERS: dict[MapMethod, str] = {
-    "in_sample": "DRAEM",
-    "cross_fitted": "DRAEM, cross-fitted",
-    "patchcore": "PatchCore",
-}
+from lib.config import Study
 
 
 def maps_of(study: Study) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from lib.classification.feature_sets import FEATURE_SETS, MAIN
-from lib.evaluation.metrics import ALL, POOLED
+from lib.evaluation.metrics import ALL, POOLED, Good, at_keep
 from lib.evaluation.published_results import display_name, product_of, table1_paper
 from lib.reporting.aql import aql_table
 from lib.reporting.beside import table2_beside_paper, table3_beside_paper
@@ -16,8 +16,6 @@ from lib.reporting.cells import (
     ESTIMATES,
     TITLES,
     BoldTests,
-    Good,
-    at_keep,
     binary_title,
     notes_of,
     read_cells,

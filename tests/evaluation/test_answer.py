@@ -12,7 +12,7 @@ NONE = pd.DataFrame()
 
 def answer(skill, keep=(0.25, 1.0), n=300):
     found = study(skill, n=n, folds=5, keep=keep)
-    table = headlines(compute_results(found, {"toy": "good"}, Study.of("quick"), NONE, NONE, n=100))
+    table = headlines(compute_results(found, {"toy": "good"}, Study.of("quick"), NONE, NONE, NONE, n=100))
     assert table["dataset"].tolist() == ["toy"]
     return table["answer"].iloc[0]
 

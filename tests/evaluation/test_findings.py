@@ -10,18 +10,14 @@ import pytest
 
 from lib.config import Study
 from lib.evaluation import findings as c
+from lib.evaluation.map_fit import choose_map_fit, excess_rejects, primary_predictions, side_by_side
 from lib.evaluation.metrics import ALL, summary
 from lib.evaluation.results import compute_results
-from lib.evaluation.significance import compare
-from lib.reporting.baselines import against_method, baseline_table
+from lib.evaluation.significance import against_method, compare
+from lib.reporting.baselines import baseline_table
 from lib.reporting.comparisons import comparison_table, pooled_and_mean
-from lib.reporting.map_fit import (
-    choose_map_fit,
-    excess_rejects,
-    map_fit_table,
-    primary_predictions,
-    side_by_side,
-)
+from lib.reporting.display import show_findings
+from lib.reporting.map_fit import map_fit_table
 from tests.evaluation.made_up import study
 
 GOOD = {"toy": "good"}
@@ -60,7 +56,7 @@ def test_a_map_that_helps_one_that_harms_and_one_that_does_nothing():
 
 def test_stand_ins_are_said_to_be_stand_ins():
     frame = study({"image": 1.0, "map": 1.0, "image_map": 1.0}, dataset="shaft-synthetic")
-    results = compute_results(frame, {"shaft-synthetic": "good"}, Study.of("quick"), NONE, NONE, n=20)
+    results = compute_results(frame, {"shaft-synthetic": "good"}, Study.of("quick"), NONE, NONE, NONE, n=20)
     assert "nothing about the paper's products" in c.findings(results)["answer"].iloc[0]
 
 
@@ -188,7 +184,7 @@ def test_the_page_shows_odd_names_as_text():
     table = pd.DataFrame(
         [("a_b*<script>", c.HELP, "no [link](x) $x$")], columns=["dataset", "question", "answer"]
     )
-    text = c.page(table).data
+    text = show_findings(table).data
     assert "<script>" not in text and r"a\_b\*" in text and r"\[link\]" in text
 
 

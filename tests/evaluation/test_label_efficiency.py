@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lib.evaluation import label_efficiency as economy
 from lib.evaluation.metrics import recall_at_fpr
-from lib.reporting import economy
+from lib.reporting.economy import learning_table, needs_table
 from tests.evaluation.made_up import study
 
 LABELS = np.array([10.0, 20.0, 40.0])
@@ -51,7 +52,7 @@ def test_a_better_feature_set_needs_fewer_labels_and_a_worse_one_never_gets_ther
     assert full.loc["image_map", "labels"] < full.loc["image_map", "reference"]
     assert full.loc["image_map", "high"] < full.loc["image_map", "reference"]
     assert np.isinf(full.loc["map", "labels"])
-    table = economy.needs_table(economy.label_efficiency(frame, "good", seed=1, n=200))
+    table = needs_table(economy.label_efficiency(frame, "good", seed=1, n=200))
     assert table is not None
     assert table.frame.iloc[-1][("Labelled defects needed for the same", "Anom. map")] == "not reached"
 
@@ -76,13 +77,13 @@ def test_groups_widen_the_bands():
 def test_one_level_or_feature_sets_with_gaps_have_no_curve():
     alone = economy.label_efficiency(study({"image": 1.0, "image_map": 1.5}), "good", seed=1, n=20)
     assert alone.curves.empty and alone.needs.empty
-    assert economy.learning_table(alone) is None and economy.needs_table(alone) is None
+    assert learning_table(alone) is None and needs_table(alone) is None
     frame = pd.concat(
         [study({"image": 1.0, "image_map": 2.0}, keep=(0.5, 1.0)), study({"image_map_all": 2.0})]
     )
     found = economy.label_efficiency(frame, "good", seed=1, n=20)
     assert set(found.curves["features"]) == {"image", "image_map"}
-    table = economy.learning_table(found, "ctx")
+    table = learning_table(found, "ctx")
     assert table is not None and len(table.frame) == 2 and table.caption == "ctx"
 
 

@@ -6,6 +6,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
+from lib.classification.intervals import clopper_pearson
 from lib.evaluation import bootstrap, metrics, significance
 from lib.evaluation.metrics import ALL
 from tests.evaluation.made_up import CLASSES, by_fold, rows, study
@@ -88,14 +89,14 @@ def test_nadeau_bengio_by_hand():
 
 
 def test_clopper_pearson():
-    assert significance.clopper_pearson(0, 198, level=0.9)[1] == pytest.approx(1 - 0.05 ** (1 / 198))
-    assert significance.clopper_pearson(0, 198)[0] == 0
-    assert significance.clopper_pearson(198, 198)[1] == 1
-    low, high = significance.clopper_pearson(8, 10)
+    assert clopper_pearson(0, 198, level=0.9)[1] == pytest.approx(1 - 0.05 ** (1 / 198))
+    assert clopper_pearson(0, 198)[0] == 0
+    assert clopper_pearson(198, 198)[1] == 1
+    low, high = clopper_pearson(8, 10)
     assert stats.binom.sf(7, 10, low) == pytest.approx(0.025)
     assert stats.binom.cdf(8, 10, high) == pytest.approx(0.025)
     with pytest.raises(ValueError, match="3 in 2"):
-        significance.clopper_pearson(3, 2)
+        clopper_pearson(3, 2)
 
 
 def noisy(seed: int, strength: float, features: str, n: int = 60) -> pd.DataFrame:
@@ -115,7 +116,7 @@ def test_bootstrap_point_is_the_pooled_difference():
     frame = pd.concat([noisy(1, 0.2, "image"), noisy(2, 0.6, "image_map")])
     known = significance.by_measure(metrics.summary(frame, "good"))
     for metric, label in [("class_recall", "a"), ("defect_recall", ALL), ("weighted_auc", ALL)]:
-        found = significance.bootstrap_difference(
+        found = bootstrap.bootstrap_difference(
             frame, metric, "image_map", "image", "good", seed=3, n=50, label=label
         )
         expected = known["image_map", metric, label, "pooled"] - known["image", metric, label, "pooled"]
@@ -154,9 +155,7 @@ def test_groups_are_drawn_whole_and_widen_the_interval():
     grouped = alone.assign(group="g" + alone["fold"].astype(str))
     spans = []
     for frame in (alone, grouped):
-        found = significance.bootstrap_difference(
-            frame, "defect_recall", "image_map", "image", "good", seed=0
-        )
+        found = bootstrap.bootstrap_difference(frame, "defect_recall", "image_map", "image", "good", seed=0)
         assert found.difference == pytest.approx(0.4)
         spans.append(found.high - found.low)
     assert spans[1] > 2 * spans[0]
@@ -165,7 +164,7 @@ def test_groups_are_drawn_whole_and_widen_the_interval():
 def test_bootstrap_is_repeatable_and_differs_by_seed():
     frame = pd.concat([noisy(1, 0.2, "image"), noisy(2, 0.6, "image_map")])
     ends = [
-        significance.bootstrap_difference(
+        bootstrap.bootstrap_difference(
             frame, "weighted_auc", "image_map", "image", "good", seed=seed, n=60
         ).low
         for seed in (1, 1, 2)
@@ -176,13 +175,11 @@ def test_bootstrap_is_repeatable_and_differs_by_seed():
 def test_bootstrap_refuses_other_images_and_unknown_metrics():
     frame = by_fold({"image": [1, 1], "image_map": [0, 0]})
     with pytest.raises(ValueError, match="different images"):
-        significance.bootstrap_difference(
-            frame.iloc[:-1], "defect_recall", "image_map", "image", "good", seed=0
-        )
+        bootstrap.bootstrap_difference(frame.iloc[:-1], "defect_recall", "image_map", "image", "good", seed=0)
     with pytest.raises(ValueError, match="f1"):
-        significance.bootstrap_difference(frame, "f1", "image_map", "image", "good", seed=0)
+        bootstrap.bootstrap_difference(frame, "f1", "image_map", "image", "good", seed=0)
     with pytest.raises(ValueError, match="'map'"):
-        significance.bootstrap_difference(frame, "defect_recall", "map", "image", "good", seed=0)
+        bootstrap.bootstrap_difference(frame, "defect_recall", "map", "image", "good", seed=0)
 
 
 def cell(table: pd.DataFrame, metric: str, a: str, b: str, label: str = ALL) -> pd.Series:

@@ -5,11 +5,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lib.evaluation.label_efficiency import label_efficiency
 from lib.evaluation.metrics import summary
 from lib.evaluation.operating_points import operating_numbers
 from lib.evaluation.significance import compare
 from lib.reporting import figures_statistics, style
-from lib.reporting.economy import label_efficiency
 from tests.evaluation.made_up import by_fold, study
 from tests.reporting.conftest import ODD
 
