@@ -30,8 +30,8 @@ def test_rows_are_the_sources_own(run):
         ("Anom. map", "PatchCore"),
         ("Image + Anom. map", "DRAEM"),
         ("Image + Anom. map", "PatchCore"),
-        ("Image + both map sources", "image_map"),
-        ("The same with both map sources, logistic", "image_map"),
+        ("Image + both map sources", "both"),
+        ("The same with both map sources, logistic", "both"),
     ]
     recalls = table.numbers[("Defect recall (Binary)", "")].tolist()
     for place, frame, name in (
