@@ -17,9 +17,26 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     import pandas as pd
 
-MapMethod = Literal[
-    "in_sample", "cross_fitted", "patchcore"
-]  # how maps are made: DRAEM in two ways, PatchCore
+MapMethod = (
+    str  # how maps are made: DRAEM's in_sample or cross_fitted, or another map source, always cross-fitted
+)
+
+
+@dataclass(frozen=True)
+class MapSource:
+    """What can make anomaly maps: its name in tables, what it does, and the module whose `DETECTOR` does it."""
+
+    title: str
+    help: str
+    module: str
+
+
+MAP_SOURCES = {
+    "draem": MapSource("DRAEM", "trained", "lib.draem.detector"),
+    "patchcore": MapSource(
+        "PatchCore", "distances to patches of good images (minutes on a CPU)", "lib.anomaly_maps.patchcore"
+    ),
+}
 
 PRESETS: dict[str, dict[str, Any]] = {
     # Tests: every code path in seconds; the figures mean nothing. At a lower rate four steps leave constant maps.
@@ -56,6 +73,17 @@ RENAMED = {
 }  # fmt: skip
 
 
+def map_source_of(map_method: MapMethod) -> str:
+    """Return the map source that makes maps in this way."""
+    return "draem" if map_method in ("in_sample", "cross_fitted") else map_method
+
+
+def map_method_title(map_method: MapMethod) -> str:
+    """Return what maps made in this way are called in tables."""
+    cross = ", cross-fitted" if map_method == "cross_fitted" else ""
+    return MAP_SOURCES[map_source_of(map_method)].title + cross
+
+
 class StudyError(ValueError):
     """A preset or setting that cannot be used; the message lists every fault."""
 
@@ -70,6 +98,8 @@ def setting(
 
 def choices(name: str) -> tuple[str, ...]:
     """Return the allowed values of a setting, none where any value of its type will do."""
+    if name == "map_source":
+        return tuple(MAP_SOURCES)
     kind = typing.get_type_hints(Study)[name]
     return typing.get_args(kind) if typing.get_origin(kind) is Literal else ()
 
@@ -123,9 +153,9 @@ class Study:
     )
     draem_checkpoint: str = setting("", "folder with official DRAEM checkpoints to use instead of training")
     # maps and features
-    map_source: Literal["draem", "patchcore"] = setting(
+    map_source: str = setting(
         "draem",
-        "what makes the maps: draem, trained; patchcore, distances to patches of good images (minutes on a CPU)",
+        "what makes the maps: " + "; ".join(f"{name}, {source.help}" for name, source in MAP_SOURCES.items()),
     )
     compare_map_source: bool = setting(False, "the other source's maps too: primary folds, all defects")
     coreset_size: int = setting(1000, "patches that a PatchCore keeps of all good ones", ge=1)
@@ -225,7 +255,7 @@ class Study:
             (self.groups and self.group_regex, "groups and group_regex contradict each other: give one"),
             (self.cv == "stratified" and (self.groups or self.group_regex),
              "cv=stratified ignores groups: leave out groups/group_regex, or cv=auto"),
-            (self.map_source == "patchcore" and self.compare_map_fit,
+            (self.map_source != "draem" and self.compare_map_fit,
              "compare_map_fit compares two fits of DRAEM's maps: leave it out, or map_source=draem"),
             (trained_once and "cross_fitted" in self.map_methods,
              "draem_checkpoint is one DRAEM trained elsewhere, and cross-fitted maps need two trained here: "
@@ -243,7 +273,7 @@ class Study:
     @property
     def map_method(self) -> MapMethod:
         """How the maps are made that the results rest on."""
-        return "patchcore" if self.map_source == "patchcore" else self.map_fit
+        return self.map_fit if self.map_source == "draem" else self.map_source
 
     @property
     def alternative_map_fit(self) -> MapMethod:
@@ -252,8 +282,8 @@ class Study:
 
     @property
     def alternative_map_source(self) -> MapMethod:
-        """How the other map source makes its maps, which `compare_map_source` compares with."""
-        return self.map_fit if self.map_source == "patchcore" else "patchcore"
+        """How the map source that `compare_map_source` compares with makes maps: PatchCore beside DRAEM, else DRAEM."""
+        return "patchcore" if self.map_source == "draem" else self.map_fit
 
     @property
     def map_methods(self) -> tuple[MapMethod, ...]:

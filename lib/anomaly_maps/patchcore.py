@@ -21,7 +21,9 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor
 from torch.nn import functional as F
 
+from lib.anomaly_maps.detectors import Detector, FitTask
 from lib.artifacts import write_bytes
+from lib.config import Study
 
 FORMAT = "patch-memory-1"
 POOL = 30_000  # patches, drawn at random, that the coreset is chosen from
@@ -31,6 +33,8 @@ HELD_OUT = 100  # good images, at most, that the scale is set on
 RARE = 0.995  # share of held-out good patches that lie nearer than the distance shown as 0.5
 MIDDLE = 0.1  # how the distance of the middle one of them is shown
 STEEPEST = 50.0  # of the scale, where good patches all lie equally far
+ARITHMETIC = 3e10  # operations per second of one core in a product of matrices
+MEMORY_BOUND = 5e9  # and of a matrix and a vector
 
 Progress = Callable[[int, int], object]
 
@@ -163,3 +167,48 @@ def _projected(points: Tensor, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     directions = torch.randn(points.shape[1], PROJECTED, generator=generator) / PROJECTED**0.5
     return points @ directions
+
+
+def _fit(task: FitTask) -> tuple[PatchCore, dict[str, Any]]:
+    study = task.study
+    memory = PatchCore.fit(
+        task.inputs,
+        task.good,
+        task.held_out,
+        size=study.coreset_size,
+        side=study.image_size,
+        seed=task.seed,
+        device=task.device,
+        progress=task.progress,
+    )
+    offered = len(task.good) * int(np.prod(task.inputs.shape[1:3]))
+    kept = {"images": len(task.good), "offered": offered, "kept": len(memory.patches)}
+    return memory, kept | {"held out": len(task.held_out), "rare": round(memory.rare, 6)}
+
+
+def _map_seconds(study: Study) -> float:
+    """Return the seconds in which the patches of one image are compared with those in memory, on one core."""
+    from lib.features.patch_embeddings import N_CHANNELS, grid
+
+    return 2 * grid(study.patch_size) ** 2 * N_CHANNELS * study.coreset_size / ARITHMETIC
+
+
+def _fit_cost(study: Study, n_good: int, sharing: int) -> tuple[float, float]:
+    """Return the seconds of the coreset and of its scale on held-out images, and the bytes."""
+    coreset = 2 * POOL * PROJECTED * study.coreset_size / MEMORY_BOUND
+    return coreset + HELD_OUT * _map_seconds(study), 0.5e9
+
+
+DETECTOR = Detector(
+    inputs="patches",
+    fit=_fit,
+    load=PatchCore.load,
+    depends_on=lambda task: {"seed": task.seed, **task.study.values(("coreset_size", "image_size"))},
+    seed="memory",
+    fit_cost=_fit_cost,
+    map_seconds=_map_seconds,
+    caption=lambda study: (
+        f"maps: PatchCore of {study.coreset_size} patches at {study.patch_size} px, cross-fitted, "
+        f"shown at {study.image_size} px"
+    ),
+)

@@ -11,22 +11,19 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from lib.anomaly_maps.patchcore import HELD_OUT
+from lib.anomaly_maps.detectors import detector
 from lib.classification.classifiers import fit_predict
-from lib.config import MapMethod, Study
+from lib.config import MapMethod, Study, map_source_of
 from lib.datasets.splits import N_INNER
 from lib.draem.training import TrainingSettings, train
 from lib.features.embeddings import image_features
 from lib.features.mutual_information import estimate_mutual_information, n_selected
 from lib.features.patch_embeddings import N_CHANNELS, grid
 from lib.features.resnet import load_backbone
-from lib.pipeline.task_cost import compared_seconds, coreset_seconds
 from lib.synthetic.textures import procedural_textures
 
 TEXTURES = 400  # pictures of the bank that DRAEM's anomalies are cut from
 PROCESS_BYTES = 350_000_000  # Python with PyTorch and what else a kernel imports
-# models per split
-MODELS: dict[MapMethod, int] = {"in_sample": 1, "cross_fitted": N_INNER, "patchcore": N_INNER}
 SECONDS_PER_NOTEBOOK = 5.0  # a kernel's start, imports, figures, HTML
 # Fits of `image` that the baselines cost, from tests/benchmarks: `stats` alone is four, as few columns learn slowly.
 BASELINE_FITS, CHEAP_FITS, GUIDED_FITS = 7.0, 0.2, 2.0
@@ -106,11 +103,11 @@ def estimate(study: Study, size: Size, speed: Speed, tasks: int = 1) -> dict[str
     memories = compared_images = 0.0
     patches = size.images * speed.resnet * PATCHES_SHARE * (study.patch_size / study.feature_size) ** 2
     for map_method, folds in made.items():
-        shares = MODELS[map_method]
+        shares, source = _models(map_method), map_source_of(map_method)
         images = folds * size.images * (1 + (shares - 1) / study.folds)
-        if map_method == "patchcore":
-            memories += folds * shares * (coreset_seconds(study) + HELD_OUT * compared_seconds(study))
-            compared_images += images * compared_seconds(study)
+        if source != "draem":
+            memories += folds * shares * detector(source).fit_cost(study, trained // shares, shares)[0]
+            compared_images += images * detector(source).map_seconds(study)
         else:
             steps += folds * shares * study.steps_for(trained // shares, shares)
             maps += images
@@ -131,6 +128,11 @@ def estimate(study: Study, size: Size, speed: Speed, tasks: int = 1) -> dict[str
     return {name: value / at_once[name] + SECONDS_PER_NOTEBOOK for name, value in seconds.items()}
 
 
+def _models(map_method: MapMethod) -> int:
+    """Return how many models make the maps of a split."""
+    return 1 if map_method == "in_sample" else N_INNER
+
+
 def map_splits(study: Study, size: Size) -> dict[MapMethod, int]:
     """Return the number of splits that get maps of each reading; the one beside it is made for one scheme only."""
     return {one: size.map_splits if one == study.map_method else study.folds for one in study.map_methods}
@@ -140,11 +142,13 @@ def disk(study: Study, size: Size) -> dict[str, int]:
     """Return the bytes that the artefacts of each notebook of one data set take."""
     made = map_splits(study, size)
     networks = (
-        4 * _weights(study) * sum(count * MODELS[one] for one, count in made.items() if one != "patchcore")
+        4
+        * _weights(study)
+        * sum(count * _models(one) for one, count in made.items() if map_source_of(one) == "draem")
     )
     sides = {study.image_size, study.feature_size}
     patches = 0
-    if study.guided or "patchcore" in made:
+    if study.guided or any(detector(map_source_of(one)).inputs == "patches" for one in made):
         sides.add(study.patch_size)
         patches = size.images * grid(study.patch_size) ** 2 * N_CHANNELS * 2
     return {

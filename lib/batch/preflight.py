@@ -23,8 +23,8 @@ from lib.execution.resources import memory_free
 from lib.features.resnet import WeightsError, check_weights
 from lib.pipeline.classification import check_training_parts
 from lib.pipeline.dataset import folds, index
+from lib.pipeline.detectors import good_rows, map_splits, models
 from lib.pipeline.features import check_guides
-from lib.pipeline.models import all_models, good_rows
 from lib.pipeline.run import Run
 from lib.synthetic.products import PRODUCTS
 from lib.synthetic.textures import load_texture_bank
@@ -85,8 +85,9 @@ def _pictures(run: Run, fits: bool) -> None:
             raise ValueError(
                 f"the good class is called {DEFECTIVE!r}; rename its folder, or choose another (--good)"
             )
-        for name in all_models(run, *run.study.map_methods):
-            good_rows(run, name)
+        for one in run.study.map_methods:
+            for name in [name for split in map_splits(run, one) for name in models(split, one)]:
+                good_rows(run, name)
         if fits:
             check_training_parts(run)
             check_guides(run)

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 
 import lib
+from lib.anomaly_maps.detectors import detector
 from lib.anomaly_maps.patchcore import PatchCore
 from lib.artifacts import atomic
 from lib.classification.cross_validation import BINARY, MULTICLASS
-from lib.config import Study
+from lib.config import MAP_SOURCES, Study
 from lib.datasets.image_io import CONVERSION_RULE, RESIZE_RULES, read_rgb
 from lib.deployment.onnx_file import exported, write_onnx
 from lib.deployment.onnx_graph import Dense, DraemMaps, GuidedPooling, Nearest, PatchCoreMaps
@@ -31,9 +32,8 @@ from lib.inspection.out_of_distribution import ood_reasons
 from lib.inspection.production_model import ProductionModel
 from lib.inspection.threshold import Threshold
 from lib.pipeline.dataset import FINAL, index
-from lib.pipeline.detectors import DETECTORS
-from lib.pipeline.models import models
-from lib.pipeline.patches import backbone, patches_name
+from lib.pipeline.detectors import load_model, model_file, models
+from lib.pipeline.patches import backbone
 from lib.pipeline.run import Run
 
 COMPARED = 200  # labelled images, at most, on which the file is compared with the study's own code
@@ -115,18 +115,17 @@ def build_pipeline(run: Run, line: ProductionModel) -> OnnxPipeline:
 
 
 def _maker(run: Run) -> MapMaker:
-    map_method = run.study.map_method
-    source = DETECTORS[map_method]
+    source = run.study.map_source
     parts: list[torch.nn.Module] = []
-    for name in models(FINAL, map_method):
-        fitted = source.load(run, name)
+    for name in models(FINAL, run.study.map_method):
+        fitted = load_model(run, source, name)
         if isinstance(fitted, Draem):
             parts.append(DraemMaps(fitted.reconstructive, fitted.discriminative))
         elif isinstance(fitted, PatchCore):
             parts.append(PatchCoreMaps(fitted, grid(run.study.patch_size)))
         else:
-            raise ExportError(f"map source {source.title}: there is no way yet to export it")
-    return MapMaker(parts, "patches" if source.seen_name(run) == patches_name(run) else "pixels")
+            raise ExportError(f"map_source={source}: there is no way yet to export it")
+    return MapMaker(parts, "patches" if detector(source).inputs == "patches" else "pixels")
 
 
 def _pooling(run: Run) -> GuidedPooling:
@@ -158,7 +157,7 @@ def metadata(run: Run, line: ProductionModel, threshold: Threshold) -> dict[str,
         "preset": study.preset,
         "good": line.good,
         "features": line.features,
-        "map_source": DETECTORS[study.map_method].title,
+        "map_source": MAP_SOURCES[study.map_source].title,
         "backbone": net.name,
         "backbone_sha256": net.sha256,
         "licence": licence(run, net),
@@ -183,8 +182,8 @@ def licence(run: Run, net: Backbone) -> str:
         told = "backbone: torchvision's, BSD 3-Clause, trained on ImageNet, whose terms ask for research use"
     else:
         told = f"backbone: {net.name}, whose licence this project does not know"
-    if run.study.map_method != "patchcore":
-        file = DETECTORS[run.study.map_method].file(models(FINAL, run.study.map_method)[0])
+    if run.study.map_source == "draem":
+        file = model_file("draem", models(FINAL, run.study.map_method)[0])
         summary = (run.store.manifest(file) or {}).get("summary", {})
         if summary.get("origin") == "trained":
             told += f"; DRAEM: trained on the product's own pictures with textures: {summary['textures']}"

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pandas as pd
 
 from lib.classification.feature_sets import COMBINED_DETECTORS, FEATURE_SETS, GUIDED
+from lib.config import map_method_title
 from lib.evaluation.bootstrap import Interval, bootstrap_difference
-from lib.evaluation.map_fit import MAKERS
 from lib.evaluation.metrics import ALL, FPR_LIMIT, POOLED, RECALL_AT_5_FPR, binary_predictions, summary
 from lib.evaluation.results import StudyResults
 
@@ -36,7 +36,7 @@ def describe_source_comparison(results: StudyResults, dataset: str) -> Iterator[
     other = results.sources
     other = other[other["dataset"] == dataset] if len(other) else other
     study, good = results.study, results.good[dataset]
-    mine, theirs = MAKERS[study.map_method], MAKERS[study.alternative_map_source]
+    mine, theirs = map_method_title(study.map_method), map_method_title(study.alternative_map_source)
     if other.empty:
         yield f"The maps are by {mine}; {theirs} was not run beside it (compare_map_source)."
         return

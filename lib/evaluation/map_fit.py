@@ -7,17 +7,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from lib.config import MapMethod
 from lib.evaluation.bootstrap import Interval, bootstrap_difference
 from lib.evaluation.metrics import Good, binary_auc, binary_predictions, good_class
 
 AS_WRITTEN, CROSS_FITTED = "in_sample", "cross_fitted"
 READINGS = {AS_WRITTEN: "as written", CROSS_FITTED: "cross-fitted"}
-MAKERS: dict[MapMethod, str] = {
-    "in_sample": "DRAEM",
-    "cross_fitted": "DRAEM, cross-fitted",
-    "patchcore": "PatchCore",
-}
 
 
 def side_by_side(main: pd.DataFrame, other: pd.DataFrame, map_fit: str) -> pd.DataFrame:

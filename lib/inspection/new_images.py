@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from lib.anomaly_maps.cross_fitting import predict_cross_fitted_maps, predict_maps
+from lib.anomaly_maps.detectors import detector
 from lib.anomaly_maps.map_statistics import map_statistics
 from lib.classification.feature_sets import COLUMN_BLOCKS
 from lib.datasets.images import load_stack
@@ -25,15 +26,14 @@ from lib.features.embeddings import image_features, map_features
 from lib.features.map_guided_pooling import Pooling, ReferenceMean, pool
 from lib.inspection.out_of_distribution import brightness_contrast
 from lib.pipeline.dataset import FINAL, images, index
-from lib.pipeline.detectors import DETECTORS as MAP_SOURCES
-from lib.pipeline.detectors import Pictures
+from lib.pipeline.detectors import inputs_of, load_model, models
 from lib.pipeline.features import guided_table, image_feature_table, map_feature_table, map_stats_table
 from lib.pipeline.maps import score_maps, scores
-from lib.pipeline.models import models
-from lib.pipeline.patches import backbone, patches, patches_name, patches_of
+from lib.pipeline.patches import backbone, patches, patches_of
 from lib.pipeline.run import Run, each_part
 from lib.pipeline.task_cost import feature_cost, map_cost
 
+Pictures = Callable[[int], np.ndarray]  # some images, (n, side, side, 3) uint8, at the side asked for
 AT_ONCE = 128  # pictures per task
 
 
@@ -113,11 +113,10 @@ def _measured(
     study, net, pictures = run.study, backbone(run), pictures_of(run, folder, names)
     seen = pictures(study.feature_size)
     embeddings = image_features(net, seen, study.feature_size, device=run.device)
-    source = MAP_SOURCES[study.map_method]
-    under = source.see(run, pictures)
+    under = inputs_of(run, study.map_source, pictures)
     maps = _mapped(run, under)
     verdicts = score_maps(maps)
-    guides = under if source.seen_name(run) == patches_name(run) else None
+    guides = under if detector(study.map_source).inputs == "patches" else None
     made: dict[str, Callable[[], np.ndarray]] = {
         "image": lambda: embeddings,
         "map": lambda: map_features(net, maps, study.feature_size, study.map_encoding, device=run.device),
@@ -169,13 +168,13 @@ def maps_of(run: Run, pictures: Pictures) -> NDArray[np.float16]:
 
     Returns float16 (n, side, side) in [0, 1].
     """
-    return _mapped(run, MAP_SOURCES[run.study.map_method].see(run, pictures))
+    return _mapped(run, inputs_of(run, run.study.map_source, pictures))
 
 
 def _mapped(run: Run, seen: np.ndarray) -> NDArray[np.float16]:
     """Map what the study's map source sees of pictures."""
     map_method, side = run.study.map_method, run.study.image_size
-    fitted = [MAP_SOURCES[map_method].load(run, name) for name in models(FINAL, map_method)]
+    fitted = [load_model(run, run.study.map_source, name) for name in models(FINAL, map_method)]
     out = np.empty((len(seen), side, side), np.float16)
     if len(fitted) == 1:
         return predict_maps(fitted[0], seen, out)

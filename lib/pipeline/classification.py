@@ -27,8 +27,8 @@ from lib.execution.parallel import cores, run_tasks
 from lib.execution.progress import step_bar
 from lib.execution.source_code import code_digest
 from lib.pipeline.dataset import in_test_fold, index, splits
+from lib.pipeline.detectors import map_name, map_splits
 from lib.pipeline.features import IMAGE, feature_all, guided_name, map_feature_name, map_stats_name
-from lib.pipeline.models import map_name, map_splits
 from lib.pipeline.run import Run
 
 CALIBRATION, CHECK, SOURCE_CHECK = "calibration", "compare_map_fit", "compare_map_source"

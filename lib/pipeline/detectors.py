@@ -1,60 +1,216 @@
-"""The map sources that a study can choose, and what each must tell (CONTRIBUTING.md has what a third would need)."""
+"""Notebook 01: the models that make maps: which a split needs, which images each may see, how they are fitted and kept.
+
+A model has a name: `grouped-0` is fitted on all good training images of that split, `grouped-0-inner-0` on one half of
+them, for cross-fitted maps.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
-from lib.anomaly_maps.detectors import FittedDetector
-from lib.config import MapMethod
-from lib.pipeline.dataset import images
-from lib.pipeline.draem import draem_file, load_draem, train_fold
-from lib.pipeline.patchcore import fit_patchcore, load_patchcore, patchcore_file
+from lib.anomaly_maps.detectors import FitTask, FittedDetector, detector
+from lib.artifacts import fingerprint
+from lib.config import MAP_SOURCES, MapMethod, map_source_of
+from lib.datasets.splits import N_INNER, make_inner_folds
+from lib.execution.progress import both, step_bar
+from lib.execution.source_code import code_digest
+from lib.execution.status import steps_of
+from lib.pipeline.dataset import images, in_test_fold, index, splits
 from lib.pipeline.patches import patches, patches_name, patches_of
-from lib.pipeline.run import Run
+from lib.pipeline.run import Run, each_split
+from lib.pipeline.task_cost import fit_cost
 
-Pictures = Callable[[int], np.ndarray]  # some pictures, (n, side, side, 3) uint8, at the side asked for
+if TYPE_CHECKING:
+    from lib.draem.inference import Draem
 
-
-@dataclass(frozen=True)
-class Detector:
-    """A map source in the study: what it sees, where its models live, how they come about."""
-
-    title: str
-    code: str  # the module that makes maps
-    fit: Callable[[Run, str], dict[str, Any]]  # makes the model of a name where it is not proven
-    load: Callable[[Run, str], FittedDetector]
-    file: Callable[[str], str]  # the artefact with the model of a name
-    seen: Callable[[Run], np.ndarray]  # what it sees of the study's pictures (N, ...)
-    seen_name: Callable[[Run], str]  # the artefact with it
-    see: Callable[[Run, Pictures], np.ndarray]  # the same of other pictures
+INNER = "-inner-"
+SUFFIXES = {
+    "in_sample": "",
+    "cross_fitted": "-crossfitted",
+}  # of DRAEM's maps; others have their source's name
 
 
-DRAEM = Detector(
-    "DRAEM",
-    "lib.draem.inference",
-    train_fold,
-    load_draem,
-    draem_file,
-    lambda run: images(run, run.study.image_size),
-    lambda run: f"images/{run.study.image_size}.npy",
-    lambda run, pictures: pictures(run.study.image_size),
-)
-PATCHCORE = Detector(
-    "PatchCore",
-    "lib.anomaly_maps.patchcore",
-    fit_patchcore,
-    load_patchcore,
-    patchcore_file,
-    patches,
-    patches_name,
-    lambda run, pictures: patches_of(run, pictures(run.study.patch_size)),
-)
-DETECTORS: dict[MapMethod, Detector] = {
-    "in_sample": DRAEM,
-    "cross_fitted": DRAEM,
-    "patchcore": PATCHCORE,
-}
+def map_splits(run: Run, map_method: MapMethod) -> list[str]:
+    """Return the splits that get maps made in this way; those made for comparison, the primary scheme's."""
+    names = splits(run, with_maps=True)
+    primary = names[0].rsplit("-", 1)[0]
+    return [name for name in names if map_method == run.study.map_method or name.rsplit("-", 1)[0] == primary]
+
+
+def models(split: str, map_method: MapMethod) -> list[str]:
+    """Return the names of the models that make the split's maps: one, or one for each half."""
+    return [split] if map_method == "in_sample" else [f"{split}{INNER}{half}" for half in range(N_INNER)]
+
+
+def all_models(run: Run, source: str) -> list[str]:
+    """Return the names of all models of a map source that the study asks for, those of its own maps first."""
+    asked = [one for one in run.study.map_methods if map_source_of(one) == source]
+    return [name for one in asked for split in map_splits(run, one) for name in models(split, one)]
+
+
+def map_name(split: str, map_method: MapMethod) -> str:
+    """Return what the split's maps are called in `maps/NAME.npy`, `maps/NAME-scores.npy`, `features/map-NAME.npy`."""
+    return split + SUFFIXES.get(map_method, f"-{map_method}")
+
+
+def inner_folds(run: Run, split: str) -> np.ndarray:
+    """Return the half (0 or 1) of each training image of the split, -1 for test images; by group where known."""
+    table = index(run)
+    groups = table["group"].to_numpy() if table.attrs["grouped"] else None
+    labels, tested = table["label"].to_numpy(), in_test_fold(run, split)
+    return make_inner_folds(labels, groups, tested, table.attrs["good"], run.seed("inner", split))
+
+
+def good_rows(run: Run, name: str) -> np.ndarray:
+    """Return the index positions of the good images that the model `name` is fitted on."""
+    split, _, half = name.partition(INNER)
+    table = index(run)
+    training = inner_folds(run, split) == int(half) if half else ~in_test_fold(run, split)
+    return np.flatnonzero((table["label"] == table.attrs["good"]).to_numpy() & training)
+
+
+def model_file(source: str, name: str) -> str:
+    """Return the artefact with the model `name` of a map source."""
+    return f"{source}/{name}.safetensors"
+
+
+def inputs(run: Run, source: str) -> np.ndarray:
+    """Return what a map source reads of all images (N, ...), memory-mapped."""
+    return images(run, run.study.image_size) if detector(source).inputs == "images" else patches(run)
+
+
+def inputs_name(run: Run, source: str) -> str:
+    """Return the artefact with what a map source reads of all images."""
+    return f"images/{run.study.image_size}.npy" if detector(source).inputs == "images" else patches_name(run)
+
+
+def inputs_of(run: Run, source: str, at_side: Callable[[int], np.ndarray]) -> np.ndarray:
+    """Return what a map source reads of other images, which `at_side` returns (n, side, side, 3) uint8 at any side."""
+    if detector(source).inputs == "images":
+        return at_side(run.study.image_size)
+    return patches_of(run, at_side(run.study.patch_size))
+
+
+def _task(run: Run, source: str, name: str) -> FitTask:
+    split, _, half = name.partition(INNER)
+    others = [f"{split}{INNER}{other}" for other in range(N_INNER) if half and other != int(half)]
+    return FitTask(
+        run.study,
+        inputs(run, source),
+        good_rows(run, name),
+        np.concatenate([good_rows(run, other) for other in others]) if others else np.empty(0, int),
+        sharing=N_INNER if half else 1,
+        seed=run.seed(detector(source).seed or source, name),
+        device=run.device,
+    )
+
+
+def fit_model(run: Run, source: str, name: str) -> dict[str, Any]:
+    """Fit the model `name` of a map source where it is not proven; returns its summary."""
+    task, maker = _task(run, source, name), detector(source)
+    made_from = {
+        "code": code_digest(MAP_SOURCES[source].module),
+        "inputs": run.store.digest(inputs_name(run, source)),
+        "rows": fingerprint({"rows": task.good.tolist(), "held out": task.held_out.tolist()}),
+        **maker.depends_on(task),
+    }
+
+    def write(path: Path) -> dict[str, Any]:
+        checkpoint = run.store.path(f"{source}/{name}.{fingerprint(made_from)[:12]}.resume.pt")
+        for left in checkpoint.parent.glob(f"{name}.*.resume.pt"):  # by other settings, images or code
+            if left != checkpoint:
+                left.unlink(missing_ok=True)
+        with steps_of(run.store.root, name) as note:
+            progress = both(note, step_bar(f"{name}, steps"))
+            fitted, summary = maker.fit(replace(task, checkpoint=checkpoint, progress=progress))
+        origin = {"dataset": run.name, "model": name, "preset": run.study.preset}
+        fitted.save(path, origin)
+        checkpoint.unlink(missing_ok=True)
+        return summary
+
+    return run.store.make(model_file(source, name), made_from, write)["summary"]
+
+
+def load_model(run: Run, source: str, name: str) -> FittedDetector:
+    """Return the model `name` of a map source, fitted where it is not proven."""
+    fit_model(run, source, name)
+    return detector(source).load(run.store.path(model_file(source, name)), run.device)
+
+
+def fit_models(run: Run, source: str) -> pd.DataFrame:
+    """Fit all models of a map source that the study asks for; returns their summaries by name.
+
+    No rows where it asks for none. DRAEM's columns: origin, steps, textures, history (rows of `training_history`).
+    PatchCore's: images (good ones it was filled from), offered and kept (patches), held out (good images that its scale
+    was set on), rare (the distance that one of 200 of their patches exceeds).
+    """
+    names = all_models(run, source)
+    if not names:
+        return pd.DataFrame()
+    inputs(run, source)
+    sharing = N_INNER if all(INNER in name for name in names) else 1
+    cost = fit_cost(run, source, len(good_rows(run, names[0])), sharing)
+    summaries = each_split(run, fit_model, names, MAP_SOURCES[source].title, source, **cost)
+    found = pd.DataFrame(summaries, index=pd.Index(names, name="model"))
+    return found.drop(columns=["seconds", "peak_bytes"])
+
+
+def training_history(run: Run) -> pd.DataFrame:
+    """Return the losses of all DRAEMs, fitted where need be (split: the DRAEM's name; step, l2, ssim, focal, loss, lr).
+
+    No rows where the study asks for no DRAEM, or its DRAEM was trained elsewhere.
+    """
+    found = fit_models(run, "draem")
+    parts = [
+        pd.DataFrame(rows, columns=["step", "l2", "ssim", "focal", "loss", "lr"]).assign(split=str(name))
+        for name, rows in found.get("history", {}).items()
+        if rows
+    ]
+    history = (
+        pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["split", "step", "loss"])
+    )
+    digests = {name: run.store.digest(model_file("draem", name)) for name in found.index}
+    if digests:
+        run.store.make(
+            "draem/history.csv", {"draem": digests}, lambda path: history.to_csv(path, index=False)
+        )
+    return history
+
+
+def first_and_last_scores(run: Run, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the test images' scores by the DRAEM `name` after its very first step, and after its last."""
+    from lib.draem.detector import texture_bank, training_settings
+    from lib.draem.inference import anomaly_maps
+    from lib.draem.training import TrainingSettings, train
+
+    task = _task(run, "draem", name)
+    settings = TrainingSettings(**training_settings(task) | {"steps": 1})
+    begun = train(task.inputs[task.good], texture_bank(run.study).images, settings, device=run.device)
+    tested = task.inputs[in_test_fold(run, name.partition(INNER)[0])]
+    out = np.empty(tested.shape[:3], dtype=np.float16)
+    before = anomaly_maps(begun.reconstructive, begun.discriminative, tested, out, device=run.device)
+    now = _draem(run, name)
+    return before, anomaly_maps(now.reconstructive, now.discriminative, tested, out, device=run.device)
+
+
+def simulated_examples(run: Run, name: str, count: int) -> dict[str, np.ndarray]:
+    """Return good training images, simulated defects on them, and the trained DRAEM's answer (see `panel`)."""
+    from lib.draem.detector import texture_bank, training_settings
+    from lib.draem.training import Trained, TrainingSettings, panel
+
+    task, draem = _task(run, "draem", name), _draem(run, name)
+    networks = draem.reconstructive.to(run.device), draem.discriminative.to(run.device)
+    trained = Trained(*networks, pd.DataFrame(), TrainingSettings(**training_settings(task)))
+    good, bank = task.inputs[task.good], texture_bank(run.study)
+    return panel(trained, good, bank.images, run.seed("panel", name), count)
+
+
+def _draem(run: Run, name: str) -> Draem:
+    found: Any = load_model(run, "draem", name)
+    return found

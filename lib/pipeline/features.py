@@ -15,8 +15,8 @@ from lib.execution.source_code import code_digest
 from lib.features.embeddings import image_features, map_features
 from lib.features.map_guided_pooling import Pooling, map_guided_features
 from lib.pipeline.dataset import FINAL, images, in_test_fold, index, splits
+from lib.pipeline.detectors import map_name, map_splits
 from lib.pipeline.maps import map_all, maps
-from lib.pipeline.models import map_name, map_splits
 from lib.pipeline.patches import backbone, patches, patches_name
 from lib.pipeline.run import Run, each_part, each_split
 from lib.pipeline.task_cost import feature_cost

@@ -11,44 +11,52 @@ import torch
 
 from lib.anomaly_maps.cross_fitting import predict_cross_fitted_maps, predict_maps
 from lib.artifacts import fingerprint, new_array
-from lib.config import MapMethod
+from lib.config import MAP_SOURCES, MapMethod, map_source_of
 from lib.draem.losses import image_score
 from lib.execution.progress import step_bar
 from lib.execution.source_code import code_digest
 from lib.pipeline.dataset import in_test_fold, index
-from lib.pipeline.detectors import DETECTORS
-from lib.pipeline.draem import train_all
-from lib.pipeline.models import inner_folds, map_name, map_splits, models
-from lib.pipeline.patchcore import fit_all_patchcores
+from lib.pipeline.detectors import (
+    fit_model,
+    fit_models,
+    inner_folds,
+    inputs,
+    inputs_name,
+    load_model,
+    map_name,
+    map_splits,
+    model_file,
+    models,
+)
 from lib.pipeline.run import Run, each_split
 from lib.pipeline.task_cost import map_cost
 
 
 def map_fold(run: Run, map_method: MapMethod, split: str) -> None:
     """Write the split's map of every image, float16 (N, side, side), and their image scores, float32 (N,)."""
-    source, names = DETECTORS[map_method], models(split, map_method)
+    source, names = map_source_of(map_method), models(split, map_method)
     artefact, side = map_name(split, map_method), run.study.image_size
     for name in names:
-        source.fit(run, name)
-    seen = source.seen(run)
+        fit_model(run, source, name)
+    seen = inputs(run, source)
     inner = None if map_method == "in_sample" else inner_folds(run, split)
-    inputs: dict[str, Any] = {
-        "code": code_digest(source.code, "lib.anomaly_maps.cross_fitting"),
-        "seen": run.store.digest(source.seen_name(run)),
-        "models": [run.store.digest(source.file(name)) for name in names],
+    made_from: dict[str, Any] = {
+        "code": code_digest(MAP_SOURCES[source].module, "lib.anomaly_maps.cross_fitting"),
+        "inputs": run.store.digest(inputs_name(run, source)),
+        "models": [run.store.digest(model_file(source, name)) for name in names],
         "halves": fingerprint({"halves": None if inner is None else inner.tolist()}),
     }
 
     def write(path: Path) -> None:
         out = new_array(path, np.float16, (len(seen), side, side))
-        report, fitted = step_bar(f"{split}, images"), [source.load(run, name) for name in names]
+        report, fitted = step_bar(f"{split}, images"), [load_model(run, source, name) for name in names]
         if inner is None:
             predict_maps(fitted[0], seen, out, report)
         else:
             predict_cross_fitted_maps(fitted, seen, inner, out, report)
         out.flush()
 
-    run.store.make(f"maps/{artefact}.npy", inputs, write)
+    run.store.make(f"maps/{artefact}.npy", made_from, write)
     maps = np.load(run.store.path(f"maps/{artefact}.npy"), mmap_mode="r")
     run.store.make(
         f"maps/{artefact}-scores.npy",
@@ -65,8 +73,8 @@ def score_maps(maps: np.ndarray) -> np.ndarray:
 
 def map_all(run: Run) -> pd.DataFrame:
     """Make all maps; returns the image scores: reading (the study's own first), split, id, label, tested, score."""
-    train_all(run)
-    fit_all_patchcores(run)
+    for source in dict.fromkeys(map(map_source_of, run.study.map_methods)):
+        fit_models(run, source)
     table = index(run)[["id", "label"]]
     parts = []
     for map_method in run.study.map_methods:

@@ -11,8 +11,8 @@ from lib.anomaly_maps.localization_metrics import image_auroc, pixel_quality
 from lib.artifacts import file_sha256
 from lib.execution.source_code import code_digest
 from lib.pipeline.dataset import in_test_fold, index, masks
+from lib.pipeline.detectors import map_name, map_splits
 from lib.pipeline.maps import map_all, maps
-from lib.pipeline.models import map_name, map_splits
 from lib.pipeline.run import Run
 
 NAME = "maps/quality.csv"

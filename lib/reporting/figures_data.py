@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from lib.pipeline.models import INNER
+from lib.pipeline.detectors import INNER
 from lib.reporting.style import (
     CLASS_MARKERS,
     NAMES,

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from lib.classification.feature_sets import COMBINED_DETECTORS, FEATURE_SETS
-from lib.evaluation.map_fit import MAKERS
+from lib.config import map_method_title
 from lib.evaluation.metrics import ALL, POOLED, RECALL_AT_5_FPR, Good
 from lib.evaluation.published_results import display_name
 from lib.evaluation.results import StudyResults
@@ -42,7 +42,10 @@ def quality_table(runs: Sequence[Run], context: str = "") -> Table:
     for run in runs:
         found = map_quality(run)
         for place in found.reset_index().to_dict("records"):
-            line: dict[Any, Any] = {("Dataset", ""): run.name, ("Maps", ""): MAKERS[place["map_method"]]}
+            line: dict[Any, Any] = {
+                ("Dataset", ""): run.name,
+                ("Maps", ""): map_method_title(place["map_method"]),
+            }
             line |= {("Class", ""): place["class"]}
             rows.append(
                 line | {(title, ""): place.get(name, float("nan")) for name, title in _QUALITY.items()}
@@ -87,7 +90,13 @@ def source_table(
             for name in FEATURE_SETS:
                 if pd.isna(cell.value(name, "defect_recall", ALL)):
                     continue
-                made = "–" if name == "image" else "both" if name in COMBINED_DETECTORS else MAKERS[maker]
+                made = (
+                    "–"
+                    if name == "image"
+                    else "both"
+                    if name in COMBINED_DETECTORS
+                    else map_method_title(maker)
+                )
                 line: dict[Any, Any] = {("Dataset", ""): cell.dataset, ("Folds", ""): cell.scheme}
                 line |= {("Features", ""): FEATURE_SETS[name].title, ("Maps", ""): made}
                 for metric in METRICS:

@@ -19,9 +19,10 @@ import torch
 from lib.anomaly_maps.localization_metrics import image_auroc, pixel_quality
 from lib.artifacts import write_text
 from lib.config import parse_settings
+from lib.draem.detector import texture_bank
 from lib.pipeline import dataset as data_steps
-from lib.pipeline import draem
 from lib.pipeline import maps as map_steps
+from lib.pipeline.detectors import fit_model
 from lib.pipeline.run import PROJECT, open_run
 
 
@@ -30,9 +31,9 @@ def measure(dataset: str, preset: str, data: str, study_dir: Path, settings: dic
     run = open_run(dataset, preset, data, str(study_dir), settings)
     split = data_steps.splits(run, with_maps=True)[0]
     data_steps.images(run, run.study.image_size)
-    draem.texture_bank(run)
+    texture_bank(run.study)
     start = time.process_time()
-    summary = draem.train_fold(run, split)
+    summary = fit_model(run, "draem", split)
     trained = time.process_time() - start
     maps, scores = map_steps.maps(run, split), map_steps.scores(run, split)
     table = data_steps.index(run)

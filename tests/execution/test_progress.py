@@ -1,16 +1,15 @@
 """Progress bars: the true counts of splits and steps, from where a run resumes, and none where nothing is done."""
 
 import time
-from dataclasses import replace
 
 import pytest
 
 from lib.config import Study
+from lib.draem import detector
 from lib.execution.parallel import run_tasks
 from lib.execution.progress import BATCH, progress, step_bar
 from lib.execution.status import steps_of, steps_seen
-from lib.pipeline import draem
-from lib.pipeline.draem import train_all
+from lib.pipeline.detectors import training_history
 from lib.pipeline.maps import map_all
 from lib.pipeline.run import Run
 from tests.pipeline.plates import draw_plates
@@ -166,8 +165,8 @@ def study_of(plates, folder, **settings):
 
 def test_training_reports_its_true_steps_and_goes_on_where_it_was_killed(plates, tmp_path, bars, monkeypatch):
     run = study_of(plates, tmp_path)
-    settings = draem.training_settings
-    monkeypatch.setattr(draem, "training_settings", lambda *a: replace(settings(*a), checkpoint_every=2))
+    settings = detector.training_settings
+    monkeypatch.setattr(detector, "training_settings", lambda task: settings(task) | {"checkpoint_every": 2})
     real = Bar.update
 
     def kill(bar, more):
@@ -177,19 +176,19 @@ def test_training_reports_its_true_steps_and_goes_on_where_it_was_killed(plates,
 
     monkeypatch.setattr(Bar, "update", kill)
     with pytest.raises(KeyboardInterrupt):
-        train_all(run)
+        training_history(run)
     steps = [seen for seen in bars[1].seen if seen[0].endswith("-0, steps")]
     assert [n for *_, n in steps] == [1, 2, 3, 4, 5, 6]
     assert {total for _, total, _ in steps} == {6}
     bars.clear()
     monkeypatch.setattr(Bar, "update", real)
-    train_all(run)
+    training_history(run)
     whole, steps = bars
     assert whole.initial == 1, "one of the two was trained before"
     assert steps.initial == 5, "saved after step 4, so the first report is of step 5"
     assert [n for *_, n in steps.seen][:2] == [5, 6]
     bars.clear()
-    train_all(run)
+    training_history(run)
     assert bars == []
 
 

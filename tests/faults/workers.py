@@ -16,7 +16,7 @@ import psutil
 
 from lib.draem.training import read_checkpoint
 from lib.execution.cluster import local_cluster
-from lib.pipeline.draem import train_all
+from lib.pipeline.detectors import training_history
 from lib.pipeline.run import Run, open_run
 from tests.faults.study import PROJECT, differences, digests, run
 
@@ -93,13 +93,13 @@ def kill_in_mid_fold(made: Run, victims: list[int]) -> tuple[threading.Thread, d
 def lost_workers(folder: Path) -> list[tuple[str, str, str]]:
     """Kill a worker in mid-fold on a LocalCluster and on a scheduler with workers of their own."""
     alone = long_folds(folder / "alone")
-    train_all(alone)
+    training_history(alone)
     expected, rows = weights(alone), []
 
     def lose(name: str, scheduler: str, victims: list[int]) -> None:
         made = long_folds(folder / name, scheduler)
         thread, happened = kill_in_mid_fold(made, victims)
-        train_all(made)
+        training_history(made)
         thread.join()
         assert happened.get("pid"), "no worker was killed"
         wrong = differences(expected, weights(made))

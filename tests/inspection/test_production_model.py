@@ -26,7 +26,7 @@ from lib.inspection.production_model import (
 from lib.inspection.verdicts import LOOK, judge
 from lib.pipeline.classification import predictions
 from lib.pipeline.dataset import FINAL, data_root, in_test_fold, index, splits
-from lib.pipeline.models import good_rows
+from lib.pipeline.detectors import good_rows
 from lib.pipeline.run import open_run
 from tests.inspection.lines import RUNS, line_run
 

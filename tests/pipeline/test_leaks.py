@@ -12,18 +12,16 @@ import pandas as pd
 import pytest
 import torch
 
-import lib.pipeline.draem as draem
+import lib.pipeline.detectors as detectors
 import lib.pipeline.maps as anomaly
-import lib.pipeline.models as models
-import lib.pipeline.patchcore as memory
 from lib.anomaly_maps.patchcore import PatchCore
 from lib.datasets.splits import make_inner_folds
+from lib.draem import training
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.draem.training import Trained
 from lib.pipeline.dataset import images, in_test_fold, index
-from lib.pipeline.draem import all_draems, load_draem
+from lib.pipeline.detectors import all_models, good_rows, load_model, map_splits, models
 from lib.pipeline.maps import map_all, maps
-from lib.pipeline.models import good_rows, map_splits
 from lib.pipeline.patches import patches
 from lib.pipeline.run import open_run
 from tests.pipeline.plates import draw_plates
@@ -69,9 +67,9 @@ def made_maps(run, monkeypatch):
         history = pd.DataFrame({"step": [1], "loss": [0.0]})
         return Trained(*(network.eval() for network in networks), history, settings)
 
-    monkeypatch.setattr(draem, "train", spy)
+    monkeypatch.setattr(training, "train", spy)
     map_all(run)
-    assert set(received) == set(all_draems(run))
+    assert set(received) == set(all_models(run, "draem"))
     return received
 
 
@@ -81,7 +79,7 @@ def leaks(run, received):
     groups, good = table["group"].to_numpy(), (table["label"] == table.attrs["good"]).to_numpy()
     for fit in run.study.map_methods:
         for split in map_splits(run, fit):
-            tested, names = np.flatnonzero(in_test_fold(run, split)), models.models(split, fit)
+            tested, names = np.flatnonzero(in_test_fold(run, split)), models(split, fit)
             seen = [sorted(received[name]) for name in names]
             for name, rows in zip(names, seen, strict=True):
                 found |= {f"{name} saw a test image"} if set(rows) & set(tested) else set()
@@ -96,7 +94,7 @@ def leaks(run, received):
 
 def cross_fit_leaks(run, split, names, seen, tested, groups):
     stack, stored = np.asarray(images(run, run.study.image_size)), maps(run, split, "cross_fitted")
-    made = [load_draem(run, name).maps(stack).astype(float) for name in names]
+    made = [load_model(run, "draem", name).maps(stack).astype(float) for name in names]
     assert np.abs(made[0] - made[1]).max(axis=(1, 2)).min() > 0.01, "the two DRAEMs must be told apart"
     found = set()
     for row, picture in enumerate(stored):
@@ -115,7 +113,7 @@ def cross_fit_leaks(run, split, names, seen, tested, groups):
 def test_nothing_leaks(run, monkeypatch):
     received = made_maps(run, monkeypatch)
     assert leaks(run, received) == set()
-    halves = [received[name] for name in models.models("grouped-0", "cross_fitted")]
+    halves = [received[name] for name in models("grouped-0", "cross_fitted")]
     assert min(map(len, halves)) > 0
     assert halves[0] | halves[1] == received["grouped-0"]
     assert not halves[0] & halves[1]
@@ -126,7 +124,7 @@ def test_test_goods_given_to_draem_are_caught(run, monkeypatch, leaking):
     table = index(run)
     all_good = np.flatnonzero(table["label"] == "good")
     monkeypatch.setattr(
-        draem, "good_rows", lambda run, name: all_good if name == leaking else good_rows(run, name)
+        detectors, "good_rows", lambda run, name: all_good if name == leaking else good_rows(run, name)
     )
     found = leaks(run, made_maps(run, monkeypatch))
     assert f"{leaking} saw a test image" in found
@@ -136,14 +134,16 @@ def test_test_goods_given_to_draem_are_caught(run, monkeypatch, leaking):
 
 
 def test_maps_from_the_draem_of_the_own_half_are_caught(run, monkeypatch):
-    real = anomaly.cross_fitted
-    monkeypatch.setattr(anomaly, "cross_fitted", lambda mappers, *a, **k: real(mappers[::-1], *a, **k))
+    real = anomaly.predict_cross_fitted_maps
+    monkeypatch.setattr(
+        anomaly, "predict_cross_fitted_maps", lambda mappers, *a, **k: real(mappers[::-1], *a, **k)
+    )
     assert "grouped-0: mapped by a DRAEM that saw it" in leaks(run, made_maps(run, monkeypatch))
 
 
 def test_halves_that_split_a_group_are_caught(run, monkeypatch):
     monkeypatch.setattr(
-        models, "inner_halves", lambda labels, groups, *rest: make_inner_folds(labels, None, *rest)
+        detectors, "make_inner_folds", lambda labels, groups, *rest: make_inner_folds(labels, None, *rest)
     )
     found = leaks(run, made_maps(run, monkeypatch))
     assert "grouped-0: mapped by a DRAEM that saw its group" in found
@@ -164,10 +164,10 @@ def test_no_patchcore_sees_a_test_image_a_defect_or_its_own_half(run, monkeypatc
     map_all(run)
     table = index(run)
     groups, good = table["group"].to_numpy(), (table["label"] == table.attrs["good"]).to_numpy()
-    names = models.all_models(run, "patchcore")
+    names = all_models(run, "patchcore")
     assert len(given) == len(names)
     for name, (filled, scaled) in zip(names, given, strict=True):
-        tested = in_test_fold(run, name.partition(models.INNER)[0])
+        tested = in_test_fold(run, name.partition(detectors.INNER)[0])
         rows = sorted(filled | scaled)
         assert good[rows].all()
         assert not set(groups[rows]) & set(groups[tested])
@@ -175,7 +175,7 @@ def test_no_patchcore_sees_a_test_image_a_defect_or_its_own_half(run, monkeypatc
     for number, split in enumerate(map_splits(run, "patchcore")):
         stored, pair = maps(run, split), given[2 * number : 2 * number + 2]
         made = [
-            memory.load_patchcore(run, name).maps(patches(run)).astype(float)
+            load_model(run, "patchcore", name).maps(patches(run)).astype(float)
             for name in names[2 * number :][:2]
         ]
         for row, picture in enumerate(stored):

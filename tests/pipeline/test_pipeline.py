@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 import lib.pipeline.classification as stage
-import lib.pipeline.draem as draem
 from lib.classification.cross_validation import evaluate_fold
 from lib.cli import UsageError, parser, plan
 from lib.config import Study
+from lib.draem import detector, training
 from lib.draem.checkpoints import export_official
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.pipeline.classification import calibration, predictions
@@ -25,7 +25,7 @@ from lib.pipeline.dataset import (
     sample_rows_per_class,
     splits,
 )
-from lib.pipeline.draem import load_draem, train_fold
+from lib.pipeline.detectors import fit_model, load_model
 from lib.pipeline.maps import map_all, maps
 from lib.pipeline.quality import map_quality
 from lib.pipeline.run import Run, open_run
@@ -68,15 +68,15 @@ def test_draem_sees_good_training_images_only(run, monkeypatch):
         seen["pictures"] = np.array(pictures)
         raise InterruptedError
 
-    monkeypatch.setattr(draem, "train", spy)
+    monkeypatch.setattr(training, "train", spy)
     run.store.forget("draem/stratified-0")
     with pytest.raises(InterruptedError):
-        train_fold(run, "stratified-0")
+        fit_model(run, "draem", "stratified-0")
     allowed = (table["label"] == "good").to_numpy() & ~in_test_fold(run, "stratified-0")
     assert np.array_equal(seen["pictures"], stack[allowed])
     assert 0 < allowed.sum() < (table["label"] == "good").sum()
     monkeypatch.undo()
-    train_fold(run, "stratified-0")
+    fit_model(run, "draem", "stratified-0")
 
 
 def test_a_mask_that_is_drawn_anew_changes_the_maps_quality(tmp_path):
@@ -139,11 +139,11 @@ def test_textures_that_come_to_be_are_noticed(run, tmp_path, monkeypatch):
         Image.new("RGB", (32, 32), (grey, 90, 90)).save(folder / f"{grey}.png")
     shutil.copytree(run.study_dir, tmp_path / "study")
     other = replace(run, study_dir=str(tmp_path / "study"))
-    assert train_fold(other, "stratified-0")["textures"].startswith("procedural")
+    assert fit_model(other, "draem", "stratified-0")["textures"].startswith("procedural")
     monkeypatch.setattr(textures, "DTD_ROOT", folder.parent)
-    draem._texture_bank.cache_clear()
-    assert train_fold(other, "stratified-0")["textures"] == "DTD folder (2 images)"
-    draem._texture_bank.cache_clear()
+    detector._texture_bank.cache_clear()
+    assert fit_model(other, "draem", "stratified-0")["textures"] == "DTD folder (2 images)"
+    detector._texture_bank.cache_clear()
 
 
 def test_image_scores_cover_every_split(run):
@@ -158,8 +158,8 @@ def test_official_checkpoints_replace_training(run, tmp_path):
     other = replace(
         run, study=replace(run.study, draem_checkpoint=str(tmp_path)), study_dir=str(tmp_path / "s")
     )
-    assert train_fold(other, "stratified-0")["origin"] == "official checkpoint"
-    mine = load_draem(other, "stratified-0").reconstructive.state_dict()
+    assert fit_model(other, "draem", "stratified-0")["origin"] == "official checkpoint"
+    mine = load_model(other, "draem", "stratified-0").reconstructive.state_dict()
     expected = ReconstructiveNetwork(8, seed=1).state_dict()
     assert all((mine[key] == expected[key]).all() for key in expected)
 
@@ -211,7 +211,7 @@ def test_diagnostics_that_lack_a_column_are_made_again(run, monkeypatch):
     monkeypatch.setattr(stage, "evaluate_fold", lambda *a, **k: made.append(1) or evaluate_fold(*a, **k))
     predictions(run, "classification")
     assert not made
-    monkeypatch.setattr(stage, "DIAGNOSTICS", (*stage.DIAGNOSTICS, "another"))
+    monkeypatch.setattr(stage, "FIT_DIAGNOSTICS", (*stage.FIT_DIAGNOSTICS, "another"))
     predictions(run, "classification")
     assert len(made) == len(splits(run))
 

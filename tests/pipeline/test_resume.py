@@ -8,12 +8,12 @@ import pytest
 from lib.config import Study
 from lib.draem import training
 from lib.execution.cluster import local_cluster
-from lib.pipeline import draem, task_cost
+from lib.pipeline import detectors, task_cost
 from lib.pipeline.dataset import images
-from lib.pipeline.draem import all_draems, train_fold
+from lib.pipeline.detectors import all_models, fit_model
 from lib.pipeline.features import feature_all
 from lib.pipeline.run import open_run
-from lib.pipeline.task_cost import feature_cost, map_cost, patchcore_cost, training_cost
+from lib.pipeline.task_cost import feature_cost, fit_cost, map_cost
 
 SETTINGS = {"weights": "random-init", "draem_steps": 6, "leak_check": "none"}
 
@@ -36,12 +36,12 @@ def killed(tmp_path, monkeypatch):
     """A study whose first DRAEM was killed at step 4 of 6, saved at step 3; its name and where it was saved."""
     run = open_run("deco_cap", "smoke", "", str(tmp_path / "killed"), SETTINGS)
     images(run, run.study.image_size)
-    name = all_draems(run)[0]
+    name = all_models(run, "draem")[0]
     with monkeypatch.context() as patch:
         patch.setattr(training, "CHECKPOINT_SECONDS", -1)
-        patch.setattr(draem, "steps_of", killing)
+        patch.setattr(detectors, "steps_of", killing)
         with pytest.raises(Killed):
-            train_fold(run, name)
+            fit_model(run, "draem", name)
     (saved,) = run.store.path("draem").glob("*.resume.pt")
     return run, name, saved
 
@@ -50,8 +50,8 @@ def killed(tmp_path, monkeypatch):
 def expected(tmp_path):
     run = open_run("deco_cap", "smoke", "", str(tmp_path / "left-alone"), SETTINGS)
     images(run, run.study.image_size)
-    name = all_draems(run)[0]
-    train_fold(run, name)
+    name = all_models(run, "draem")[0]
+    fit_model(run, "draem", name)
     return run.store.digest(f"draem/{name}.safetensors")
 
 
@@ -66,7 +66,7 @@ def test_a_killed_training_ends_with_the_same_bits(killed, expected, harm, capsy
     loaded = []
     load = training._Run.load
     monkeypatch.setattr(training._Run, "load", lambda *args: loaded.append(1) or load(*args))
-    train_fold(run, name)
+    fit_model(run, "draem", name)
     assert run.store.digest(f"draem/{name}.safetensors") == expected
     assert bool(loaded) == (harm == "none")
     assert ("done anew" in capsys.readouterr().out) == (harm != "none")
@@ -76,7 +76,7 @@ def test_a_killed_training_ends_with_the_same_bits(killed, expected, harm, capsy
 def test_other_settings_start_anew_and_clear_away(killed):
     run, name, saved = killed
     other = replace(run, study=Study.of("smoke", SETTINGS | {"draem_lr": 0.02}))
-    train_fold(other, name)
+    fit_model(other, "draem", name)
     assert run.store.issue(f"draem/{name}.safetensors") == ""
     assert not saved.exists()
 
@@ -107,12 +107,15 @@ def test_effort_grows_with_what_costs(tmp_path):
         return open_run("deco_cap", "smoke", "", str(tmp_path), {"draem_steps": 100, **settings})
 
     small, wide, large = run(), run(reconstructive_width=8), run(image_size=64)
-    assert training_cost(wide, 20, 1)["seconds"] == 4 * training_cost(small, 20, 1)["seconds"]
-    assert training_cost(large, 20, 1)["seconds"] == 4 * training_cost(small, 20, 1)["seconds"]
-    assert training_cost(small, 20, 2)["seconds"] == training_cost(small, 20, 1)["seconds"] / 2
-    assert task_cost.PROCESS < training_cost(small, 20, 1)["memory"] < training_cost(large, 20, 1)["memory"]
+    base, less = fit_cost(small, "draem", 20, 1), fit_cost(large, "draem", 20, 1)
+    assert fit_cost(wide, "draem", 20, 1)["seconds"] == 4 * base["seconds"] == less["seconds"]
+    assert fit_cost(small, "draem", 20, 2)["seconds"] == base["seconds"] / 2
+    assert task_cost.PROCESS < base["memory"] < less["memory"]
     assert map_cost(small, 200, "in_sample")["seconds"] == 2 * map_cost(small, 100, "in_sample")["seconds"]
     more = run(coreset_size=100)
-    for effort_of in (lambda one: map_cost(one, 100, "patchcore"), patchcore_cost):
+    for effort_of in (
+        lambda one: map_cost(one, 100, "patchcore"),
+        lambda one: fit_cost(one, "patchcore", 20, 2),
+    ):
         assert effort_of(more)["seconds"] == pytest.approx(2 * effort_of(small)["seconds"])
     assert feature_cost(run(feature_size=64), 100)["seconds"] == 4 * feature_cost(small, 100)["seconds"]

@@ -1,0 +1,119 @@
+"""DRAEM as a map source: trained in the study, or imported."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lib.anomaly_maps.detectors import Detector, FitTask
+from lib.artifacts import listing_digest
+from lib.execution.parallel import report
+
+if TYPE_CHECKING:
+    from lib.config import Study
+    from lib.draem.inference import Draem
+    from lib.synthetic.textures import TextureBank
+
+PER_ACTIVATION = 250.0  # bytes per pixel of a batch and channel of the first block, measured at 64 and 128 px
+
+
+def texture_bank(study: Study) -> TextureBank:
+    """Return the anomaly textures at DRAEM's size."""
+    return _texture_bank(study.textures, study.image_size, study.seed_for("textures"))
+
+
+@lru_cache(maxsize=1)  # every fold asks for the same ones
+def _texture_bank(textures: str, side: int, seed: int) -> TextureBank:
+    from lib.synthetic.textures import load_texture_bank
+
+    return load_texture_bank(textures, side, seed)
+
+
+def training_settings(task: FitTask) -> dict[str, Any]:
+    """Return the fields of `lib.draem.training.TrainingSettings`; models that share a fold share its steps."""
+    study = task.study
+    return {
+        "reconstructive_width": study.reconstructive_width,
+        "discriminative_width": study.discriminative_width,
+        "steps": study.steps_for(len(task.good), task.sharing),
+        "batch": study.draem_batch,
+        "lr": study.draem_lr,
+        "seed": task.seed,
+        "warmup": study.draem_warmup,
+        "precision": study.draem_precision,
+        "compile": study.draem_compile,
+    }
+
+
+def _depends_on(task: FitTask) -> dict[str, Any]:
+    from lib.synthetic.textures import texture_folder
+
+    if task.study.draem_checkpoint:
+        return {"imported": listing_digest(Path(task.study.draem_checkpoint))}
+    folder = texture_folder(task.study.textures)
+    return {"textures": listing_digest(folder) if folder else "", **training_settings(task)}
+
+
+def _fit(task: FitTask) -> tuple[Draem, dict[str, Any]]:
+    from lib.draem.checkpoints import import_official
+    from lib.draem.inference import Draem
+    from lib.draem.training import TrainingSettings, read_checkpoint, train
+
+    if task.study.draem_checkpoint:
+        imported = Draem(*import_official(Path(task.study.draem_checkpoint)))
+        return imported, {"origin": "official checkpoint", "textures": "unknown", "history": []}
+    if task.checkpoint and task.checkpoint.exists():
+        try:
+            read_checkpoint(task.checkpoint)
+        except ValueError as error:
+            report(f"{error}: done anew")
+            task.checkpoint.unlink()
+    bank, settings = texture_bank(task.study), TrainingSettings(**training_settings(task))
+    trained = train(
+        task.inputs[task.good],
+        bank.images,
+        settings,
+        device=task.device,
+        checkpoint=task.checkpoint,
+        progress=task.progress,
+    )
+    history = trained.history.round(6).to_dict("records")
+    summary = {"origin": "trained", "steps": settings.steps, "textures": bank.name, "history": history}
+    return Draem(trained.reconstructive, trained.discriminative), summary
+
+
+def _load(path: Path, device: str) -> Draem:
+    from lib.draem.inference import Draem
+
+    return Draem.load(path, device)
+
+
+def _training_image(study: Study) -> float:
+    """Return the seconds of a training image, from the tables in docs/draem.md; a map takes 0.3 of that."""
+    return 0.02 * (study.image_size / 64) ** 2 * (study.reconstructive_width / 16) ** 2
+
+
+def _fit_cost(study: Study, n_good: int, sharing: int) -> tuple[float, float]:
+    steps = 0 if study.draem_checkpoint else study.steps_for(n_good, sharing)
+    activations = study.draem_batch * study.image_size**2 * study.reconstructive_width
+    networks = 4 * 98e6 * (study.reconstructive_width / 128) ** 2
+    return steps * study.draem_batch * _training_image(study), PER_ACTIVATION * activations + networks
+
+
+def _caption(study: Study) -> str:
+    length = f"{study.draem_epochs} epochs" if study.draem_epochs else f"{study.draem_steps} steps"
+    widths = f"{study.reconstructive_width}/{study.discriminative_width}"
+    kind = study.map_fit.replace("_", " ")
+    return f"DRAEM {study.image_size} px, widths {widths}, {length} · maps {kind}"
+
+
+DETECTOR = Detector(
+    inputs="images",
+    fit=_fit,
+    load=_load,
+    depends_on=_depends_on,
+    fit_cost=_fit_cost,
+    map_seconds=lambda study: 0.3 * _training_image(study),
+    caption=_caption,
+)
