@@ -70,6 +70,7 @@ RENAMED = {
     "standin_scale": "synthetic_scale", "standin_side": "synthetic_side", "map_fit_check": "compare_map_fit",
     "map_source_check": "compare_map_source", "memory_patches": "coreset_size", "guided_against": "guided_baseline",
     "map_fit=as_written": "map_fit=in_sample", "map_source=patch_memory": "map_source=patchcore",
+    "draem_precision=tf32": "draem_precision=auto",
 }  # fmt: skip
 
 
@@ -140,13 +141,9 @@ class Study:
     # Few steps want a higher rate than the paper's 1e-4: docs/draem.md has the evidence.
     draem_lr: float = setting(3e-4, "DRAEM's learning rate (x0.2 at 80 % and 90 % of the steps)", gt=0)
     draem_warmup: int = setting(0, "steps over which the learning rate rises; the paper has none", ge=0)
-    draem_precision: Literal["auto", "float32", "tf32", "bf16"] = setting(
+    draem_precision: Literal["auto", "float32", "bf16"] = setting(
         "auto",
-        "DRAEM's convolutions while training: float32; on CUDA also tf32, which auto takes there, or bf16",
-    )
-    draem_compile: bool = setting(
-        False,
-        "torch.compile DRAEM's networks: minutes at first, and no faster on the card measured (docs/draem.md)",
+        "DRAEM's convolutions while training on CUDA: TF32 (auto), float32 or bf16; a CPU takes float32",
     )
     textures: str = setting(
         "", "folder of anomaly textures in DTD's layout; empty: torchvision's, else drawn"
@@ -250,7 +247,7 @@ class Study:
             (not once, f"keep={self.keep}, required={self.required}: name each share once"),
             (1 in (self.alpha, self.prevalence),
              f"alpha={self.alpha}, prevalence={self.prevalence}: must be below 1"),
-            (self.device == "cpu" and self.draem_precision in ("tf32", "bf16"),
+            (self.device == "cpu" and self.draem_precision == "bf16",
              f"draem_precision={self.draem_precision} is for CUDA only, device=cpu: leave it at auto"),
             (self.groups and self.group_regex, "groups and group_regex contradict each other: give one"),
             (self.cv == "stratified" and (self.groups or self.group_regex),

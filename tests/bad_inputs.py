@@ -27,11 +27,11 @@ from lib.artifacts import Store
 from lib.batch import preflight
 from lib.datasets import download, image_io, images
 from lib.datasets.errors import printable
-from lib.draem.checkpoints import export_official
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.features import embedded
 from lib.features.resnet import load_backbone
 from lib.pipeline import dataset
+from tests.draem.official import export_official
 
 PARTS = {"good": 10, "crack": 4, "dent": 4}
 Prepare = Callable[[Path, pytest.MonkeyPatch], "Sequence[str | Path] | None"]

@@ -1,8 +1,6 @@
-"""The ten changes that DRAEM makes to a texture, batched: each image gets its own three, in its own order.
+"""The ten augmentations that DRAEM makes to a texture, for a batch: each image gets its own three, in its own order.
 
-Seven of the ten map each grey value to another (tone curves). They are composed as tables of 256 values, the
-histograms that autocontrast and equalize need are carried through the tables, and the pixels are looked up
-once, when a change that is no curve (or the end) comes.
+Seven of the ten map each grey value to another: they are written as tables of 256 values per channel (tone curves).
 """
 
 from __future__ import annotations
@@ -14,11 +12,11 @@ import torch
 from torch import Tensor
 
 LEVELS = 256
-DRAWS = 3  # uniform numbers that one change needs at most
+DRAWS = 3  # uniform numbers that one augmentation needs at most
 
 
 class Augmentation(IntEnum):
-    """The augmenters, in the order of the official list."""
+    """The augmentations, in the order of the official list."""
 
     GAMMA = 0
     BRIGHTNESS = 1
@@ -33,64 +31,35 @@ class Augmentation(IntEnum):
 
 
 def sample_augmentations(images: int, generator: torch.Generator, per_image: int = 3) -> Tensor:
-    """Return (images, per_image) indices of `Change`, drawn for each image without replacement."""
+    """Return (images, per_image) indices of `Augmentation`, drawn for each image without replacement."""
     return torch.rand(images, len(Augmentation), generator=generator).argsort(dim=1)[:, :per_image]
 
 
-def augment(textures: Tensor, changes: Tensor, draws: Tensor) -> Tensor:
-    """Return uint8 textures (B,3,H,W), each changed by its row of `changes` (B,K), from left to right.
+def augment(textures: Tensor, chosen: Tensor, draws: Tensor) -> Tensor:
+    """Return uint8 textures (B,3,H,W), each changed by its row of `chosen` (B,K), from left to right.
 
-    `changes` holds indices of `Change` on the CPU, `draws` (B,K,3) uniform numbers in [0,1) that become the
-    changes' parameters, on the textures' device. No data comes back to the CPU.
+    `chosen` holds indices of `Augmentation` on the CPU, `draws` (B,K,3) uniform numbers in [0,1) that become their
+    parameters, on the textures' device. No data comes back to the CPU.
     """
-    device = textures.device
-    pixels = textures.flatten(2)
-    identity = torch.arange(LEVELS, device=device)
-    curves = identity.expand(*pixels.shape[:2], LEVELS).clone()
-    pending: set[int] = set()  # images whose curve is not yet applied
-    if changes.shape[0]:
-        pixels = pixels.clone()
-
-    def flush(images: list[int]) -> None:
-        due = torch.tensor([image for image in images if image in pending], device=device, dtype=torch.long)
-        if len(due):
-            tables = curves.index_select(0, due).to(torch.uint8)
-            _replace(pixels, due, tables.gather(2, pixels.index_select(0, due).long()))
-            curves[due] = identity
-            pending.difference_update(images)
-
-    for slot, column in enumerate(changes.T.tolist()):
-        for change in sorted(set(column)):
-            images = [image for image, drawn in enumerate(column) if drawn == change]
-            members = torch.tensor(images, device=device)
-            u = draws[members, slot]
-            if change in _SPATIAL:
-                flush(images)
-                chosen = pixels.index_select(0, members).unflatten(2, textures.shape[2:])
-                _replace(pixels, members, _to_bytes(_SPATIAL[change](chosen.float(), u)).flatten(2))
-                continue
-            before = curves.index_select(0, members)
-            if change in _CURVES:
-                curve = _CURVES[change](u)
+    images = textures.clone()
+    for slot, column in enumerate(chosen.T.tolist()):
+        for kind in sorted(set(column)):
+            rows = [row for row, drawn in enumerate(column) if drawn == kind]
+            members = torch.tensor(rows, device=images.device)
+            part, u = images.index_select(0, members), draws[members, slot]
+            if kind in _SPATIAL:
+                changed = _to_bytes(_SPATIAL[kind](part.float(), u))
             else:
-                curve = _BY_HISTOGRAM[change](histograms(pixels.index_select(0, members), before), u)
-            curves.index_copy_(0, members, _round(curve).long().expand(-1, 3, -1).gather(2, before))
-            pending.update(images)
-    flush(list(range(len(textures))))
-    return pixels.unflatten(2, textures.shape[2:])
-
-
-def histograms(pixels: Tensor, curves: Tensor) -> Tensor:
-    """Return histograms (B,C,256), float32 counts, of uint8 pixels (B,C,P) after tone curves (B,C,256)."""
-    images, channels, count = pixels.shape
-    zeros = torch.zeros(images, channels, LEVELS, dtype=torch.int32, device=pixels.device)
-    one = torch.ones((), dtype=torch.int32, device=pixels.device)
-    raw = zeros.scatter_add(2, pixels.long(), one.expand(images, channels, count))
-    return zeros.scatter_add(2, curves, raw).float()
+                pixels = part.flatten(2).long()
+                curve = _TONE[kind](u) if kind in _TONE else _BY_HISTOGRAM[kind](u, _histograms(pixels))
+                table = _to_bytes(curve).expand(-1, 3, -1)
+                changed = table.gather(2, pixels).view_as(part)
+            images[members] = changed
+    return images
 
 
 def rotate(images: Tensor, degrees: Tensor) -> Tensor:
-    """Return float images (B,C,H,W) turned by degrees (B,) about their centres; bilinear, zeros outside."""
+    """Return float images (B,C,H,W) rotated by degrees (B,) about their centres; bilinear, zeros outside."""
     height, width = images.shape[2:]
     angle = torch.deg2rad(degrees)[:, None]
     cosine, sine = angle.cos(), angle.sin()
@@ -104,18 +73,16 @@ def rotate(images: Tensor, degrees: Tensor) -> Tensor:
     return torch.nn.functional.grid_sample(images, grid, align_corners=False)
 
 
-def _replace(pixels: Tensor, images: Tensor, values: Tensor) -> None:
-    """Write uint8 values (K,C,P) over the chosen images of pixels (B,C,P): index_copy_ goes by element, so by eight."""
-    whole = torch.int64 if pixels.shape[2] % 8 == 0 else torch.uint8
-    pixels.view(whole).index_copy_(0, images, values.contiguous().view(whole))
+def _histograms(pixels: Tensor) -> Tensor:
+    """Return float32 counts (B,C,256) of the grey values (B,C,P) int64."""
+    counts = torch.zeros(*pixels.shape[:2], LEVELS, dtype=torch.int32, device=pixels.device)
+    one = torch.ones((), dtype=torch.int32, device=pixels.device)
+    return counts.scatter_add_(2, pixels, one.expand(pixels.shape)).float()
 
 
 def _centred(size: int, like: Tensor) -> Tensor:
+    """Return pixel centres as `grid_sample` counts them: (1,size) in (-1,1)."""
     return ((torch.arange(size, dtype=torch.float32, device=like.device) + 0.5) * (2 / size) - 1)[None]
-
-
-def _round(values: Tensor) -> Tensor:
-    return values.clamp(0, LEVELS - 1).add_(0.5).floor_()
 
 
 def _to_bytes(values: Tensor) -> Tensor:
@@ -157,15 +124,10 @@ def posterize_curve(u: Tensor) -> Tensor:
     return torch.floor(_levels(u) / step) * step
 
 
-def invert_curve(u: Tensor) -> Tensor:
-    """Turn black into white."""
-    return 255 - _levels(u)
+# Tone curves by histogram (B,3,256) too, as in Pillow's ImageOps.
 
 
-# Curves by histogram: histograms (B,3,256) and draws (B,3) to curves (B,3,256), as in Pillow's ImageOps.
-
-
-def autocontrast_curve(histogram: Tensor, u: Tensor) -> Tensor:
+def autocontrast_curve(u: Tensor, histogram: Tensor) -> Tensor:
     """Stretch each channel to the full range, the darkest and brightest 0..20 % (a whole number) cut off."""
     cut = torch.floor(histogram.sum(2, keepdim=True) * torch.floor(u[:, :1, None] * 21) / 100)
     low = (histogram.cumsum(2) <= cut).sum(2, keepdim=True).float()
@@ -175,7 +137,7 @@ def autocontrast_curve(histogram: Tensor, u: Tensor) -> Tensor:
     return torch.where(high > low, stretched, levels)
 
 
-def equalize_curve(histogram: Tensor, u: Tensor) -> Tensor:
+def equalize_curve(u: Tensor, histogram: Tensor) -> Tensor:
     """Make each channel's grey values equally frequent."""
     levels = _levels(u)
     brightest = ((histogram > 0) * levels).amax(2, keepdim=True).long()
@@ -220,17 +182,12 @@ def hue_and_saturation(images: Tensor, u: Tensor) -> Tensor:
     return torch.stack(channels, dim=1)
 
 
-def turn(images: Tensor, u: Tensor) -> Tensor:
-    """Rotate by U(-45, 45) degrees, black outside."""
-    return rotate(images, _scaled(u[:, 0], -45, 45))
-
-
-_CURVES: dict[int, Callable[[Tensor], Tensor]] = {
+_TONE: dict[int, Callable[[Tensor], Tensor]] = {
     Augmentation.GAMMA: gamma_curve,
     Augmentation.BRIGHTNESS: brightness_curve,
     Augmentation.SOLARIZE: solarize_curve,
     Augmentation.POSTERIZE: posterize_curve,
-    Augmentation.INVERT: invert_curve,
+    Augmentation.INVERT: lambda u: 255 - _levels(u),
 }
 _BY_HISTOGRAM: dict[int, Callable[[Tensor, Tensor], Tensor]] = {
     Augmentation.AUTOCONTRAST: autocontrast_curve,
@@ -239,5 +196,5 @@ _BY_HISTOGRAM: dict[int, Callable[[Tensor, Tensor], Tensor]] = {
 _SPATIAL: dict[int, Callable[[Tensor, Tensor], Tensor]] = {
     Augmentation.SHARPNESS: sharpness,
     Augmentation.HUE: hue_and_saturation,
-    Augmentation.ROTATE: turn,
+    Augmentation.ROTATE: lambda images, u: rotate(images, _scaled(u[:, 0], -45, 45)),  # black outside
 }

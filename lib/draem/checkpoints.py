@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +17,8 @@ from lib.torch_utils import load_state_dict
 
 FORMAT = "draem-1"
 _PREFIXES = ("reconstructive.", "discriminative.")
+# The reconstructive network's tensors with an axis of image channels.
+_IMAGE_AXES = {"encoder.block1.0.weight": 1, "decoder.fin_out.0.weight": 0, "decoder.fin_out.0.bias": 0}
 
 
 def save_draem(
@@ -80,28 +81,15 @@ def import_official(folder: Path) -> tuple[ReconstructiveNetwork, Discriminative
             f"{folder}: expected one *_seg.pckl and one other *.pckl, found {found}; keep one model per folder"
         )
     try:
-        reconstructive = _swap_reconstructive(load_state_dict(reconstructing[0]))
-        discriminative = _swap_discriminative(load_state_dict(segmenting[0]))
+        reconstructive = _swap_channels(load_state_dict(reconstructing[0]), _IMAGE_AXES)
+        discriminative = _swap_channels(
+            load_state_dict(segmenting[0]), {"encoder_segment.block1.0.weight": 1}
+        )
         return _networks(reconstructive, discriminative, str(folder))
-    except ValueError as error:
+    except (ValueError, IndexError) as error:
         raise ValueError(
             f"{error}; give an official pair of checkpoints, or train (no --draem-checkpoint)"
         ) from error
-
-
-def export_official(
-    folder: Path, name: str, reconstructive: ReconstructiveNetwork, discriminative: DiscriminativeNetwork
-) -> tuple[Path, Path]:
-    """Write `name.pckl` and `name_seg.pckl` for the official code (BGR input); return their paths."""
-    states = (
-        (f"{name}.pckl", _swap_reconstructive(reconstructive.state_dict())),
-        (f"{name}_seg.pckl", _swap_discriminative(discriminative.state_dict())),
-    )
-    for file, state in states:
-        buffer = io.BytesIO()
-        torch.save({key: value.detach().cpu().contiguous() for key, value in state.items()}, buffer)
-        write_bytes(folder / file, buffer.getvalue())
-    return folder / states[0][0], folder / states[1][0]
 
 
 def _networks(
@@ -113,32 +101,19 @@ def _networks(
         first.load_state_dict(reconstructive)
         second.load_state_dict(discriminative)
     except (KeyError, IndexError, RuntimeError) as error:
-        shown = " ".join(str(error).split())[:400]  # torch lists every key, some hundreds of them
-        raise ValueError(f"{source}: not the weights of DRAEM's two networks: {shown}") from error
+        reason = " ".join(str(error).split())[:400]  # torch lists every key, some hundreds of them
+        raise ValueError(f"{source}: not the weights of DRAEM's two networks: {reason}") from error
     for network in (first, second):
         if not all(torch.isfinite(value).all() for value in network.state_dict().values()):
             raise ValueError(f"{source}: holds values that are not finite")
     return first.eval(), second.eval()
 
 
-def _swap_reconstructive(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return _swapped(
-        state, {"encoder.block1.0.weight": 1, "decoder.fin_out.0.weight": 0, "decoder.fin_out.0.bias": 0}
-    )
-
-
-def _swap_discriminative(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return _swapped(state, {"encoder_segment.block1.0.weight": 1})
-
-
-def _swapped(state: Mapping[str, Tensor], axes: Mapping[str, int]) -> dict[str, Tensor]:
-    """Reverse each group of three channels along the named tensors' axes: RGB to BGR, or back."""
+def _swap_channels(state: Mapping[str, Tensor], axes: Mapping[str, int]) -> dict[str, Tensor]:
+    """Reverse each group of three channels along the named tensors' axes: BGR to RGB."""
     swapped = dict(state)
     for key, axis in axes.items():
-        if key not in state:
-            raise ValueError(f"not an official DRAEM state_dict: {key} is missing")
-        value = state[key]
-        if value.shape[axis] % 3:
-            raise ValueError(f"not an official DRAEM state_dict: {key} has shape {tuple(value.shape)}")
-        swapped[key] = value.unflatten(axis, (-1, 3)).flip(axis + 1).flatten(axis, axis + 1)
+        if key not in state or state[key].shape[axis] % 3:
+            raise ValueError(f"not an official DRAEM state_dict: {key} is missing or has another shape")
+        swapped[key] = state[key].unflatten(axis, (-1, 3)).flip(axis + 1).flatten(axis, axis + 1)
     return swapped

@@ -42,7 +42,6 @@ def training_settings(task: FitTask) -> dict[str, Any]:
         "seed": task.seed,
         "warmup": study.draem_warmup,
         "precision": study.draem_precision,
-        "compile": study.draem_compile,
     }
 
 

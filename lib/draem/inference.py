@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from lib.draem.checkpoints import load_draem, save_draem
 from lib.draem.losses import image_score
-from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork, check_sides
+from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.torch_utils import allow_tf32, flush_denormals
 
 # CPU: flat from here on (one thread, widths 16/8, 64 px: 12.5 ms per image at batch 1, 7.4 at 16, 7.9 at 64).
@@ -25,32 +24,32 @@ PIXELS_PER_BATCH = {"cpu": 16 * 64 * 64, "cuda": 32 * 256 * 256}
 
 @dataclass(frozen=True)
 class Draem:
-    """A trained DRAEM as a map source; it sees pictures (n,side,side,3) uint8."""
+    """A trained DRAEM as a fitted detector (see `lib.anomaly_maps.detectors`): its inputs are images as they are."""
 
     reconstructive: ReconstructiveNetwork
     discriminative: DiscriminativeNetwork
     device: str = "cpu"
 
-    def maps(self, seen: np.ndarray) -> np.ndarray:
-        """Return anomaly maps (n,side,side) float16 in [0,1] of pictures (n,side,side,3) uint8."""
-        out = np.empty(seen.shape[:3], dtype=np.float16)
-        anomaly_maps(self.reconstructive, self.discriminative, seen, out, device=self.device)
+    def maps(self, inputs: np.ndarray) -> np.ndarray:
+        """Return anomaly maps (n,side,side) float16 in [0,1] of images (n,side,side,3) uint8."""
+        out = np.empty(inputs.shape[:3], dtype=np.float16)
+        anomaly_maps(self.reconstructive, self.discriminative, inputs, out, device=self.device)
         return out
 
     def save(self, path: Path, header: dict[str, Any]) -> None:
         """Write both networks to one .safetensors file."""
-        told = {key: str(value) for key, value in header.items()}
-        save_draem(path, self.reconstructive, self.discriminative, told)
+        texts = {key: str(value) for key, value in header.items()}
+        save_draem(path, self.reconstructive, self.discriminative, texts)
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> Draem:
-        """Read what `save` wrote; FileNotFoundError where there is none, ValueError for a file that is none."""
+        """Return what `save` wrote; FileNotFoundError where there is none, ValueError for another file."""
         reconstructive, discriminative, _ = load_draem(path)
         return cls(reconstructive, discriminative, device)
 
 
 def fold_batchnorm(network: nn.Module) -> nn.Module:
-    """Return an eval-mode copy with each BatchNorm folded into the convolution before it: same outputs, faster."""
+    """Return a copy in eval mode, each BatchNorm folded into the convolution before it: same outputs, faster."""
     folded = copy.deepcopy(network).eval()
     for sequence in [layer for layer in folded.modules() if isinstance(layer, nn.Sequential)]:
         for index in range(1, len(sequence)):
@@ -69,57 +68,41 @@ def anomaly_maps(
     *,
     batch: int | None = None,
     device: str | torch.device = "cpu",
-    progress: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
     """Write anomaly maps in [0,1] to `out` (N,H,W) float16 and return image scores (N,) float32 in [0,1].
 
     `images` (N,H,W,3) uint8; both arrays may be memory-mapped, and are gone through once. The scores come
     from the float32 maps, by `lib.draem.losses.image_score`: the largest mean over a window of 21 px at a
     side of 256, in proportion at others. A GPU that runs out of memory gets half the batch; RuntimeError if
-    one image is too much. `progress(done, N)` after each batch. ValueError for shapes that do not fit.
+    one image is too much. ValueError unless sides are multiples of 32.
     """
     device = torch.device(device)
-    _check(images, out, batch)
     count, height, width = out.shape
-    default = PIXELS_PER_BATCH["cuda" if device.type == "cuda" else "cpu"] // (height * width)
-    batch = batch or max(1, default)
+    batch = batch or max(1, PIXELS_PER_BATCH["cuda" if device.type == "cuda" else "cpu"] // (height * width))
     first = fold_batchnorm(reconstructive).to(device).to(memory_format=torch.channels_last)
     second = fold_batchnorm(discriminative).to(device).to(memory_format=torch.channels_last)
     scores = np.empty(count, np.float32)
     done = 0
     with torch.inference_mode(), flush_denormals(), allow_tf32(False):
         while done < count:
-            chosen = slice(done, min(done + batch, count))
+            rows = slice(done, min(done + batch, count))
             try:
-                maps = _maps(first, second, torch.from_numpy(np.array(images[chosen])).to(device))
-                scores[chosen] = image_score(maps).cpu().numpy()
-                out[chosen] = maps.half().cpu().numpy()
+                maps = _maps(first, second, torch.from_numpy(np.array(images[rows])).to(device))
+                scores[rows] = image_score(maps).cpu().numpy()
+                out[rows] = maps.half().cpu().numpy()
+                done = rows.stop
             except torch.cuda.OutOfMemoryError as error:
-                if chosen.stop - done == 1:
+                if rows.stop - done == 1:
                     raise RuntimeError(
                         f"out of GPU memory for one image of {height}x{width} px: set a smaller image_size "
                         "or device='cpu'"
                     ) from error
-                batch = (chosen.stop - done) // 2
-            else:
-                done = chosen.stop
-                if progress is not None:
-                    progress(done, count)
+                batch = (rows.stop - done) // 2
     return scores
 
 
 def _maps(reconstructive: nn.Module, discriminative: nn.Module, images: Tensor) -> Tensor:
-    # (N,H,W,3) seen as (N,3,H,W) is channels_last already
+    # (N,H,W,3), its axes moved to (N,3,H,W), is channels_last already
     x = images.permute(0, 3, 1, 2).float().div_(255)
     logits = discriminative(torch.cat((reconstructive(x), x), dim=1))
     return logits.softmax(dim=1)[:, 1]
-
-
-def _check(images: np.ndarray, out: np.ndarray, batch: int | None) -> None:
-    if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
-        raise ValueError(f"images must be uint8 (N,H,W,3), got {images.dtype} {images.shape}")
-    check_sides(images.shape[1:3])
-    if out.shape != images.shape[:3] or out.dtype != np.float16:
-        raise ValueError(f"out must be float16 {images.shape[:3]}, got {out.dtype} {out.shape}")
-    if batch is not None and batch < 1:
-        raise ValueError(f"batch must be at least 1, got {batch}")

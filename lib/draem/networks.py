@@ -11,7 +11,7 @@ SIDE_MULTIPLE = 32  # five 2x2 poolings
 
 
 class ReconstructiveNetwork(nn.Module):
-    """Autoencoder without skips that paints anomalies over with what a good image would show.
+    """Autoencoder without skips that replaces anomalies by what a good image would have there.
 
     Maps images (N,3,H,W) in [0,1] to reconstructions (N,3,H,W), linear, so unbounded. H and W must be
     multiples of 32, else ValueError. `seed` is an integer or a CPU generator for the initial weights.
@@ -21,7 +21,8 @@ class ReconstructiveNetwork(nn.Module):
     def __init__(self, width: int = 128, *, seed: int | torch.Generator = 0) -> None:
         super().__init__()
         self.encoder = _Encoder(3, width, (1, 2, 4, 8, 8))
-        self.decoder = _ReconstructiveDecoder(width)
+        stages = {"1": (8, 8, 8, 8, 4), "2": (4, 4, 4, 4, 2), "3": (2, 2, 2, 2, 1), "4": (1, 1, 1, 1, 1)}
+        self.decoder = _Decoder(stages, width, outputs=3)
         initialise(self, seed)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -41,13 +42,15 @@ class DiscriminativeNetwork(nn.Module):
     def __init__(self, width: int = 64, *, seed: int | torch.Generator = 0) -> None:
         super().__init__()
         self.encoder_segment = _Encoder(6, width, (1, 2, 4, 8, 8, 8))
-        self.decoder_segment = _SegmentDecoder(width)
+        stages = {"1": (8, 4, 12, 4, 4), "2": (4, 2, 6, 2, 2), "3": (2, 1, 3, 1, 1), "4": (1, 1, 2, 1, 1)}
+        self.decoder_segment = _Decoder({"_b": (8, 8, 16, 8, 8), **stages}, width, outputs=2)
         initialise(self, seed)
 
     def forward(self, pairs: Tensor) -> Tensor:
         """Logits (N,2,H,W) of good and anomalous for pairs (N,6,H,W)."""
         check_sides(pairs.shape[-2:])
-        return self.decoder_segment(*self.encoder_segment(pairs))
+        *skips, innermost = self.encoder_segment(pairs)
+        return self.decoder_segment(innermost, skips)
 
 
 def check_sides(sides: Sequence[int]) -> None:
@@ -102,39 +105,27 @@ class _Encoder(nn.Module):
         return outputs
 
 
-class _ReconstructiveDecoder(nn.Module):
-    def __init__(self, w: int) -> None:
+class _Decoder(nn.Module):
+    """Upsampling and two convolutions per stage, with the encoder's output of that size beside where there are skips.
+
+    `stages` names each and gives its channels, in units of `width`: below, upsampled, joined, between, above.
+    """
+
+    def __init__(self, stages: dict[str, tuple[int, int, int, int, int]], width: int, outputs: int) -> None:
         super().__init__()
-        self.up1, self.db1 = _upsampled(8 * w, 8 * w), _double(8 * w, 8 * w, 4 * w)
-        self.up2, self.db2 = _upsampled(4 * w, 4 * w), _double(4 * w, 4 * w, 2 * w)
-        self.up3, self.db3 = _upsampled(2 * w, 2 * w), _double(2 * w, 2 * w, w)
-        self.up4, self.db4 = _upsampled(w, w), _double(w, w, w)
-        self.fin_out = nn.Sequential(_convolution(w, 3))
+        self.names = list(stages)
+        for name, channels in stages.items():
+            below, upsampled, joined, between, above = (width * factor for factor in channels)
+            upsample = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
+            self.add_module(f"up{name}", nn.Sequential(upsample, *_normalised(below, upsampled)))
+            self.add_module(f"db{name}", _double(joined, between, above))
+        self.fin_out = nn.Sequential(_convolution(width, outputs))
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.db1(self.up1(x))
-        x = self.db2(self.up2(x))
-        x = self.db3(self.up3(x))
-        x = self.db4(self.up4(x))
-        return self.fin_out(x)
-
-
-class _SegmentDecoder(nn.Module):
-    def __init__(self, v: int) -> None:
-        super().__init__()
-        self.up_b, self.db_b = _upsampled(8 * v, 8 * v), _double(16 * v, 8 * v, 8 * v)
-        self.up1, self.db1 = _upsampled(8 * v, 4 * v), _double(12 * v, 4 * v, 4 * v)
-        self.up2, self.db2 = _upsampled(4 * v, 2 * v), _double(6 * v, 2 * v, 2 * v)
-        self.up3, self.db3 = _upsampled(2 * v, v), _double(3 * v, v, v)
-        self.up4, self.db4 = _upsampled(v, v), _double(2 * v, v, v)
-        self.fin_out = nn.Sequential(_convolution(v, 2))
-
-    def forward(self, b1: Tensor, b2: Tensor, b3: Tensor, b4: Tensor, b5: Tensor, b6: Tensor) -> Tensor:
-        x = self.db_b(torch.cat((self.up_b(b6), b5), dim=1))
-        x = self.db1(torch.cat((self.up1(x), b4), dim=1))
-        x = self.db2(torch.cat((self.up2(x), b3), dim=1))
-        x = self.db3(torch.cat((self.up3(x), b2), dim=1))
-        x = self.db4(torch.cat((self.up4(x), b1), dim=1))
+    def forward(self, x: Tensor, skips: Sequence[Tensor] = ()) -> Tensor:
+        """Decode the innermost output; `skips` are the encoder's others, the smallest last."""
+        for number, name in enumerate(self.names, start=1):
+            x = self.get_submodule(f"up{name}")(x)
+            x = self.get_submodule(f"db{name}")(torch.cat((x, skips[-number]), dim=1) if skips else x)
         return self.fin_out(x)
 
 
@@ -149,8 +140,3 @@ def _normalised(inputs: int, outputs: int) -> list[nn.Module]:
 
 def _double(inputs: int, middle: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(*_normalised(inputs, middle), *_normalised(middle, outputs))
-
-
-def _upsampled(inputs: int, outputs: int) -> nn.Sequential:
-    upsample = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
-    return nn.Sequential(upsample, *_normalised(inputs, outputs))

@@ -1,23 +1,26 @@
-"""Simulated anomalies: textures blended into good images under Perlin masks, a whole batch at a time."""
+"""Simulated anomalies: textures blended into good images under Perlin noise, a whole batch at a time."""
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torchvision.transforms.v2 import functional as TF
+from torch.nn import functional as F
 
 from lib.draem.augmentation import DRAWS, augment, rotate, sample_augmentations
-from lib.draem.perlin import NODES, SCALES, perlin_batch
 
 ROTATED, ANOMALOUS = 0.3, 0.5  # probabilities
 LARGEST_BETA = 0.8
 NOISE_THRESHOLD = 0.5
+CELLS = (1, 2, 4, 8, 16, 32)  # of Perlin noise, per axis
+NODES = CELLS[-1] + 1
 
 
 class Simulated(NamedTuple):
-    """A training batch: what to reconstruct, what to show the networks, and where they differ."""
+    """A training batch: what to reconstruct, what the networks get, and where the two differ."""
 
     clean: Tensor  # (B,3,H,W) in [0,1]
     augmented: Tensor  # (B,3,H,W) in [0,1]
@@ -30,39 +33,35 @@ def simulate(images: Tensor, textures: Tensor, generator: torch.Generator) -> Si
     `images` (B,3,H,W) float in [0,1]; `textures` (M,3,H',W') uint8 on the same device, resized to H x W where
     they differ (have them resized beforehand: `resize_textures`). `generator` is a CPU generator: what is
     random is small and drawn there, so every device sees the same draws and nothing is waited for.
-    Raises ValueError for inputs of another shape, type or device.
     """
-    _check(images, textures, generator)
     count, _, height, width = images.shape
     device = images.device
     u = torch.rand(count, 8, generator=generator)
-    changes = sample_augmentations(count, generator)
-    draws = torch.rand(count, changes.shape[1], DRAWS, generator=generator)
+    chosen = sample_augmentations(count, generator)
+    draws = torch.rand(count, chosen.shape[1], DRAWS, generator=generator)
     angles = torch.rand(count, NODES, NODES, generator=generator) * (2 * torch.pi)
 
-    turned = (u[:, 0] < ROTATED).nonzero().flatten()
-    marred = (u[:, 1] < ANOMALOUS).nonzero().flatten()
+    rotated = (u[:, 0] < ROTATED).nonzero().flatten()
+    anomalous = (u[:, 1] < ANOMALOUS).nonzero().flatten()
     clean = images
-    if len(turned):
-        here = _to(turned, device)
-        rotated = rotate(images.index_select(0, here), _to(u[turned, 2] * 180 - 90, device))
-        clean = images.index_copy(0, here, rotated)
+    if len(rotated):
+        rows = _to(rotated, device)
+        clean = images.index_copy(0, rows, rotate(images[rows], _to(u[rotated, 2] * 180 - 90, device)))
     augmented, mask = clean.clone(), images.new_zeros(count, 1, height, width)
-    if len(marred):
-        here = _to(marred, device)
-        scales = (u[marred, 3:5] * len(SCALES)).long()
-        noise = perlin_batch(_to(angles[marred], device), _to(scales, device), (height, width))
-        noise = rotate(noise[:, None], _to(u[marred, 5] * 180 - 90, device))
+    if len(anomalous):
+        rows = _to(anomalous, device)
+        cells = (u[anomalous, 3:5] * len(CELLS)).long()
+        noise = perlin_noise(_to(angles[anomalous], device), _to(cells, device), (height, width))
+        noise = rotate(noise[:, None], _to(u[anomalous, 5] * 180 - 90, device))
         anomaly = (noise > NOISE_THRESHOLD).to(images.dtype)
-        chosen = textures.index_select(0, _to((u[marred, 6] * len(textures)).long(), device))
-        changed = augment(
-            resize_textures(chosen, (height, width)), changes[marred], _to(draws[marred], device)
+        source = textures[_to((u[anomalous, 6] * len(textures)).long(), device)]
+        texture = augment(
+            resize_textures(source, (height, width)), chosen[anomalous], _to(draws[anomalous], device)
         )
-        opacity = anomaly * _to(1 - LARGEST_BETA * u[marred, 7], device)[:, None, None, None]
-        good = clean.index_select(0, here)
-        blend = changed.to(images.dtype).div_(255).sub_(good).mul_(opacity).add_(good)  # exactly good outside
-        augmented.index_copy_(0, here, blend)
-        mask.index_copy_(0, here, anomaly)
+        opacity = anomaly * _to(1 - LARGEST_BETA * u[anomalous, 7], device)[:, None, None, None]
+        good = clean[rows]
+        blend = texture.to(images.dtype).div_(255).sub_(good).mul_(opacity).add_(good)  # exactly good outside
+        augmented[rows], mask[rows] = blend, anomaly
     return Simulated(clean, augmented, mask)
 
 
@@ -70,21 +69,40 @@ def resize_textures(textures: Tensor, shape: tuple[int, int]) -> Tensor:
     """Return uint8 textures (M,3,H,W) at `shape`, antialiased; the same tensor where they have it already."""
     if textures.shape[2:] == torch.Size(shape):
         return textures
-    return TF.resize(textures, list(shape), antialias=True)
+    # on the CPU, which alone resizes uint8
+    return F.interpolate(textures.cpu(), shape, mode="bilinear", antialias=True).to(textures.device)
+
+
+def perlin_noise(angles: Tensor, cells: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Return Perlin noise (B,H,W), about [-1,1], with its own number of cells for each image and axis.
+
+    `angles` (B,33,33) in radians: `angles[b, i, j]` stands at grid node (i, j) of image b, and its gradient
+    (cos, sin) multiplies (row offset, column offset); an image with r x c cells uses the first r+1 rows and c+1
+    columns. `cells` (B,2): places in `CELLS` for rows and columns. Quintic fade, times sqrt(2). H and W need not be
+    multiples of the number of cells.
+    """
+    # noise(y, x) = sum over nodes ij of weight_i(y) weight_j(x) [cos_ij (y - i) + sin_ij (x - j)]: each of the
+    # two terms is a row factor times a matrix of gradients times a column factor.
+    weight_y, offset_y = _node_weights(shape[0], angles.dtype, angles.device)[cells[:, 0]].unbind(1)
+    weight_x, offset_x = _node_weights(shape[1], angles.dtype, angles.device)[cells[:, 1]].unbind(1)
+    rows = torch.cat((offset_y @ angles.cos(), weight_y @ angles.sin()), dim=2)
+    columns = torch.cat((weight_x, offset_x), dim=2)
+    return math.sqrt(2) * (rows @ columns.mT)
+
+
+@lru_cache(maxsize=8)
+def _node_weights(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return for each of `CELLS` the nodes' weights along an axis, and weights times offsets: (6, 2, size, 33)."""
+    nodes = torch.arange(NODES, dtype=torch.float64, device=device)
+    scales = []
+    for cells in CELLS:
+        positions = torch.arange(size, dtype=torch.float64, device=device) * cells / size
+        offsets = positions[:, None] - nodes
+        near = (1 - offsets.abs()).clamp(min=0)
+        weights = near**3 * (near * (near * 6 - 15) + 10)  # fade(1 - t) = 1 - fade(t)
+        scales.append(torch.stack((weights, weights * offsets)).to(dtype))
+    return torch.stack(scales)
 
 
 def _to(values: Tensor, device: torch.device) -> Tensor:
     return values.to(device, non_blocking=True)
-
-
-def _check(images: Tensor, textures: Tensor, generator: torch.Generator) -> None:
-    if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
-        raise ValueError(f"images must be float (B,3,H,W) in [0,1], got {images.dtype} {tuple(images.shape)}")
-    if textures.ndim != 4 or textures.shape[1] != 3 or textures.dtype != torch.uint8 or not len(textures):
-        raise ValueError(f"textures must be uint8 (M,3,H,W), got {textures.dtype} {tuple(textures.shape)}")
-    if images.device != textures.device:
-        raise ValueError(
-            f"images are on {images.device}, textures on {textures.device}: move one to the other"
-        )
-    if generator.device.type != "cpu":
-        raise ValueError(f"the generator must be a CPU generator, got one on {generator.device}")

@@ -19,14 +19,13 @@ from torch import Tensor
 
 from lib.artifacts import write_bytes
 from lib.draem.losses import focal_loss, l2_loss, ssim_loss
-from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork, check_sides
+from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.draem.simulation import resize_textures, simulate
 from lib.torch_utils import allow_tf32, flush_denormals, load_weights_only
 
 HISTORY_ROWS = 200
 CHECKPOINT_SECONDS = 60.0  # a run that is killed loses no more than that
 LOSSES = ("l2", "ssim", "focal")
-PRECISIONS = ("auto", "float32", "tf32", "bf16")
 Progress = Callable[[int, int, dict[str, float]], None]
 
 
@@ -43,33 +42,18 @@ class TrainingSettings:
     warmup: int = 0  # steps over which the learning rate rises from nothing; the paper has none
     checkpoint_every: int = 500  # steps; changes no result
     precision: str = (
-        "auto"  # of the convolutions: float32; on CUDA also tf32, which auto takes there, and bf16
+        "auto"  # of convolutions on CUDA: TF32 (auto), float32 or bf16; a CPU computes in float32
     )
-    compile: bool = False  # torch.compile both networks
-    channels_last: bool = True  # memory layout of networks and batches
-    fused: bool = True  # Adam in one kernel
-
-    def __post_init__(self) -> None:
-        for name in ("reconstructive_width", "discriminative_width", "steps", "batch", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
-        for name in ("seed", "warmup"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        if not self.lr > 0:
-            raise ValueError(f"lr must be positive, got {self.lr}")
 
     def lr_at(self, step: int) -> float:
-        """Learning rate of step 0, 1, ...: warmed up, times 0.2 from 80 % of the steps on, and again from 90 %."""
+        """Return the rate of step 0, 1, ...: warmed up, times 0.2 from 80 % of the steps on, and again from 90 %."""
         passed = sum(step >= int(share * self.steps) for share in (0.8, 0.9))
         return self.lr * 0.2**passed * min(1.0, (step + 1) / max(1, self.warmup))
 
 
 @dataclass(frozen=True)
 class Trained:
-    """Both networks in eval mode, the course of the losses, and the settings they were trained with.
+    """Both networks in eval mode, and the course of the losses.
 
     `history` has the columns step, l2, ssim, focal, loss, lr and at most 200 rows, each the mean since the last.
     """
@@ -77,7 +61,6 @@ class Trained:
     reconstructive: ReconstructiveNetwork
     discriminative: DiscriminativeNetwork
     history: pd.DataFrame
-    settings: TrainingSettings
 
 
 def train(
@@ -94,16 +77,17 @@ def train(
     Sides must be multiples of 32. Images are drawn in shuffled epochs without replacement. With `checkpoint`
     the run saves itself there every `checkpoint_every` steps and goes on from there when called again with the
     same settings and data, on a CPU with as many threads to the same bits. `progress(step, steps, losses)` is
-    called after each window of the history. Raises ValueError for bad input or a checkpoint of another run,
-    RuntimeError when the GPU's memory is too small, FloatingPointError when the loss is no longer finite.
+    called after each window of the history. Raises ValueError for bf16 without CUDA and for a checkpoint of another
+    run, RuntimeError when the GPU's memory is too small, FloatingPointError when the loss is no longer finite.
     """
     device = torch.device(device)
-    _check(images, textures, settings, device)
-    run = _Run(images, textures, settings, device, fingerprint=checkpoint is not None)
+    if settings.precision == "bf16" and device.type != "cuda":
+        raise ValueError(f"precision='bf16' is for CUDA only, got device {device}: set precision='auto'")
+    run = _Run(images, textures, settings, device)
     if checkpoint is not None and checkpoint.exists():
         run.load(checkpoint)
     try:
-        with flush_denormals(), allow_tf32(settings.precision in ("auto", "tf32")):
+        with flush_denormals(), allow_tf32(settings.precision == "auto"):
             run.go(checkpoint, progress)
     except torch.cuda.OutOfMemoryError as error:
         raise RuntimeError(
@@ -114,24 +98,30 @@ def train(
     return run.trained()
 
 
-def panel(trained: Trained, images: np.ndarray, textures: Tensor, seed: int, n: int) -> dict[str, np.ndarray]:
+def panel(
+    reconstructive: ReconstructiveNetwork,
+    discriminative: DiscriminativeNetwork,
+    images: np.ndarray,
+    textures: Tensor,
+    seed: int,
+    n: int,
+) -> dict[str, np.ndarray]:
     """Return arrays of n simulated examples for a figure: image, simulated, reconstruction, mask, map.
 
     The first three are (n,H,W,3) float32 in [0,1], the others (n,H,W) float32 in [0,1]. Of 4n examples
     drawn from `images` (N,H,W,3) uint8 by `seed`, those that carry an anomaly come first.
     """
-    device = next(trained.reconstructive.parameters()).device
+    device = next(reconstructive.parameters()).device
     order = _epoch(seed, 0, len(images))[np.arange(4 * n) % len(images)]
     good = _as_batch(torch.from_numpy(np.ascontiguousarray(images[order])), device)
-    generator = torch.Generator().manual_seed(seed)
-    simulated = simulate(good, textures.to(device), generator)
-    shown = (simulated.mask.amax(dim=(1, 2, 3)) == 0).int().argsort(stable=True)[:n]
-    clean, augmented, mask = (part[shown] for part in simulated)
+    simulated = simulate(good, textures.to(device), torch.Generator().manual_seed(seed))
+    chosen = (simulated.mask.amax(dim=(1, 2, 3)) == 0).int().argsort(stable=True)[:n]
+    clean, augmented, mask = (part[chosen] for part in simulated)
     with torch.inference_mode():
-        reconstruction = trained.reconstructive(augmented)
-        logits = trained.discriminative(torch.cat((reconstruction, augmented), dim=1))
-    pictures = {"image": clean, "simulated": augmented, "reconstruction": reconstruction.clamp(0, 1)}
-    arrays = {name: value.permute(0, 2, 3, 1).cpu().numpy() for name, value in pictures.items()}
+        reconstruction = reconstructive(augmented)
+        logits = discriminative(torch.cat((reconstruction, augmented), dim=1))
+    rgb = {"image": clean, "simulated": augmented, "reconstruction": reconstruction.clamp(0, 1)}
+    arrays = {name: value.permute(0, 2, 3, 1).cpu().numpy() for name, value in rgb.items()}
     return arrays | {"mask": mask[:, 0].cpu().numpy(), "map": logits.softmax(dim=1)[:, 1].cpu().numpy()}
 
 
@@ -139,28 +129,21 @@ class _Run:
     """The state of one training run: everything that a checkpoint must hold."""
 
     def __init__(
-        self,
-        images: np.ndarray,
-        textures: Tensor,
-        settings: TrainingSettings,
-        device: torch.device,
-        fingerprint: bool,
+        self, images: np.ndarray, textures: Tensor, settings: TrainingSettings, device: torch.device
     ) -> None:
         self.settings, self.device = settings, device
-        self.fingerprint = _fingerprint(images, textures, settings) if fingerprint else ""
+        self.fingerprint = _fingerprint(images, textures, settings)
         self.textures = resize_textures(textures, images.shape[1:3]).to(device)
         self.images = _resident(torch.from_numpy(np.ascontiguousarray(images)), device)
         seeds = np.random.SeedSequence(settings.seed).generate_state(3, np.uint64) >> np.uint64(1)
         reconstructive = ReconstructiveNetwork(settings.reconstructive_width, seed=int(seeds[0]))
         discriminative = DiscriminativeNetwork(settings.discriminative_width, seed=int(seeds[1]))
-        self.layout = torch.channels_last if settings.channels_last else torch.contiguous_format
-        self.reconstructive = reconstructive.to(device).to(memory_format=self.layout)
-        self.discriminative = discriminative.to(device).to(memory_format=self.layout)
+        # 1.3 times as fast as the default layout, on a CPU and on a GPU
+        self.reconstructive = reconstructive.to(device).to(memory_format=torch.channels_last)
+        self.discriminative = discriminative.to(device).to(memory_format=torch.channels_last)
         self.generator = torch.Generator().manual_seed(int(seeds[2]))
         parameters = [*reconstructive.parameters(), *discriminative.parameters()]
-        self.optimiser = torch.optim.Adam(
-            parameters, lr=settings.lr, fused=settings.fused and device.type in ("cpu", "cuda")
-        )
+        self.optimiser = torch.optim.Adam(parameters, lr=settings.lr, fused=True)
         self.step = 0
         self.window = math.ceil(settings.steps / HISTORY_ROWS)
         self.sums = torch.zeros(len(LOSSES), device=device)
@@ -169,10 +152,6 @@ class _Run:
 
     def go(self, checkpoint: Path | None, progress: Progress | None) -> None:
         settings = self.settings
-        reconstruct: Callable[[Tensor], Tensor] = self.reconstructive
-        discriminate: Callable[[Tensor], Tensor] = self.discriminative
-        if settings.compile:
-            reconstruct, discriminate = torch.compile(reconstruct), torch.compile(discriminate)
         self.reconstructive.train()
         self.discriminative.train()
         since_window, saved = self.step % self.window, time.monotonic()
@@ -180,10 +159,10 @@ class _Run:
             for group in self.optimiser.param_groups:
                 group["lr"] = settings.lr_at(self.step)
             clean, augmented, mask = simulate(self._batch(), self.textures, self.generator)
-            augmented = augmented.contiguous(memory_format=self.layout)
+            augmented = augmented.contiguous(memory_format=torch.channels_last)
             with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=settings.precision == "bf16"):
-                reconstruction = reconstruct(augmented)
-                logits = discriminate(torch.cat((reconstruction, augmented), dim=1))
+                reconstruction = self.reconstructive(augmented)
+                logits = self.discriminative(torch.cat((reconstruction, augmented), dim=1))
             reconstruction, logits = reconstruction.float(), logits.float()
             losses = torch.stack(
                 (l2_loss(reconstruction, clean), ssim_loss(reconstruction, clean), focal_loss(logits, mask))
@@ -207,7 +186,7 @@ class _Run:
 
     def trained(self) -> Trained:
         history = pd.DataFrame(self.rows, columns=["step", *LOSSES, "loss", "lr"]).astype({"step": "int64"})
-        return Trained(self.reconstructive.eval(), self.discriminative.eval(), history, self.settings)
+        return Trained(self.reconstructive.eval(), self.discriminative.eval(), history)
 
     def save(self, path: Path) -> None:
         state = {
@@ -308,15 +287,3 @@ def _fingerprint(images: np.ndarray, textures: Tensor, settings: TrainingSetting
         digest.update(repr(array.shape).encode())
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
-
-
-def _check(images: np.ndarray, textures: Tensor, settings: TrainingSettings, device: torch.device) -> None:
-    if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8 or not len(images):
-        raise ValueError(f"images must be uint8 (N,H,W,3), got {images.dtype} {images.shape}")
-    check_sides(images.shape[1:3])
-    if textures.ndim != 4 or textures.shape[1] != 3 or textures.dtype != torch.uint8 or not len(textures):
-        raise ValueError(f"textures must be uint8 (M,3,H,W), got {textures.dtype} {tuple(textures.shape)}")
-    if settings.precision in ("tf32", "bf16") and device.type != "cuda":
-        raise ValueError(
-            f"precision={settings.precision!r} is for CUDA only, got device {device}: set precision='auto'"
-        )

@@ -201,14 +201,13 @@ def first_and_last_scores(run: Run, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 def simulated_examples(run: Run, name: str, count: int) -> dict[str, np.ndarray]:
     """Return good training images, simulated defects on them, and the trained DRAEM's answer (see `panel`)."""
-    from lib.draem.detector import texture_bank, training_settings
-    from lib.draem.training import Trained, TrainingSettings, panel
+    from lib.draem.detector import texture_bank
+    from lib.draem.training import panel
 
     task, draem = _task(run, "draem", name), _draem(run, name)
     networks = draem.reconstructive.to(run.device), draem.discriminative.to(run.device)
-    trained = Trained(*networks, pd.DataFrame(), TrainingSettings(**training_settings(task)))
     good, bank = task.inputs[task.good], texture_bank(run.study)
-    return panel(trained, good, bank.images, run.seed("panel", name), count)
+    return panel(*networks, good, bank.images, run.seed("panel", name), count)
 
 
 def _draem(run: Run, name: str) -> Draem:

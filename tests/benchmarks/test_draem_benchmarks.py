@@ -10,8 +10,6 @@ import platform
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +19,10 @@ import torch
 from PIL import Image
 
 from lib.draem import simulation as ours
-from lib.draem import training
 from lib.draem.inference import anomaly_maps
 from lib.draem.losses import focal_loss, ssim_loss
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.draem.training import TrainingSettings, train
-from lib.torch_utils import flush_denormals
 
 from . import naive_draem as naive
 
@@ -219,38 +215,6 @@ def _one_fold(folder: Path, size: tuple[int, int, int]) -> None:
         folder.mkdir(exist_ok=True)
         _prepared[folder] = both_loops(size, folder / str(os.getpid()))[1]
     _prepared[folder]()
-
-
-@pytest.mark.parametrize("threads", [1], indirect=True)
-@pytest.mark.parametrize("switch", ["channels_last", "fused", "flush_denormal", "compile"])
-def test_switches(rows, threads, switch, monkeypatch):
-    """What each way to be faster gains: without it against with it, at 64 px, widths 16/8."""
-    goods, textures = pictures(64, 64), as_bank(pictures(20, 64))
-    on = TrainingSettings(16, 8, steps=8, batch=8)
-    off = on
-    if switch == "compile":
-        on = replace(on, compile=True)
-    elif switch == "flush_denormal":
-        monkeypatch.setattr(training, "flushed_denormals", nullcontext)
-    else:
-        off = replace(on, **{switch: False})
-
-    def with_switch() -> None:
-        if switch == "flush_denormal":
-            with flush_denormals():
-                train(goods, textures, on)
-        else:
-            train(goods, textures, on)
-
-    compare(
-        rows,
-        f"training 64 px: {switch} off, on",
-        threads,
-        64,
-        4,
-        lambda: train(goods, textures, off),
-        with_switch,
-    )
 
 
 @pytest.mark.parametrize("threads", [os.cpu_count()], indirect=True)

@@ -25,11 +25,8 @@ pytestmark = [pytest.mark.benchmark, pytest.mark.gpu]
 TFLOP_PER_IMAGE = 1.19  # training, 256 px, widths 128/64
 VARIANTS = {
     "float32": {"precision": "float32"},
-    "tf32": {"precision": "tf32"},
-    "tf32, default layout": {"precision": "tf32", "channels_last": False},
-    "tf32, Adam not fused": {"precision": "tf32", "fused": False},
+    "tf32": {"precision": "auto"},
     "bf16": {"precision": "bf16"},
-    "bf16, compiled": {"precision": "bf16", "compile": True},
 }
 
 

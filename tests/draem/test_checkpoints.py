@@ -4,7 +4,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from lib.draem.checkpoints import export_official, import_official, load_draem, save_draem
+from lib.draem.checkpoints import import_official, load_draem, save_draem
+
+from .official import export_official
 
 
 def outputs(reconstructive, discriminative, images):

@@ -1,10 +1,6 @@
 import hashlib
 import io
-import os
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +10,7 @@ from lib.draem import training
 from lib.draem.losses import focal_loss, l2_loss, ssim_loss
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.draem.simulation import Simulated
-from lib.draem.training import TrainingSettings, panel, read_checkpoint, train
+from lib.draem.training import TrainingSettings, panel, train
 
 TINY = TrainingSettings(2, 2, steps=12, batch=4, lr=1e-2, seed=3, checkpoint_every=4)
 
@@ -68,39 +64,6 @@ def test_a_run_killed_in_the_middle_of_a_window_resumes_to_the_same_bits(
     assert expected.history.step.tolist() == [6, 12]
 
 
-def test_a_run_killed_by_the_system_resumes_to_the_same_bits(images, textures, whole, tmp_path):
-    np.savez(tmp_path / "data.npz", images=images, textures=textures.numpy())
-    script = f"""
-import time, numpy as np, torch
-from pathlib import Path
-from lib.draem.training import TrainingSettings, train
-def progress(step, steps, losses):
-    if step == 7:
-        print("seven", flush=True)
-        time.sleep(60)
-data = np.load({str(tmp_path / "data.npz")!r})
-torch.set_num_threads({torch.get_num_threads()})
-train(data["images"], torch.from_numpy(data["textures"]), {TINY!r}, checkpoint=Path({str(tmp_path / "run.pt")!r}),
-      progress=progress)
-"""
-    root = str(Path(__file__).parents[2])
-    child = subprocess.Popen(
-        [sys.executable, "-c", script],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": root},
-    )
-    try:
-        assert child.stdout.readline() == "seven\n"
-    finally:
-        child.kill()  # SIGKILL where there are signals
-        child.communicate()
-    assert read_checkpoint(tmp_path / "run.pt")["step"] == 4
-    assert not list(tmp_path.glob(".*.tmp"))
-    resumed = train(images, textures, TINY, checkpoint=tmp_path / "run.pt")
-    assert torch.equal(weights(resumed), weights(whole))
-
-
 def test_a_finished_checkpoint_trains_no_more(images, textures, whole, tmp_path, monkeypatch):
     train(images, textures, TINY, checkpoint=tmp_path / "run.pt")
     monkeypatch.setattr(training, "simulate", None)
@@ -127,25 +90,20 @@ def test_a_foreign_checkpoint_is_refused(images, textures, tmp_path):
 def test_a_damaged_checkpoint_is_refused(images, textures, tmp_path):
     checkpoint = tmp_path / "run.pt"
     train(images, textures, replace(TINY, steps=1), checkpoint=checkpoint)
-    checkpoint.write_bytes(checkpoint.read_bytes()[:5000])
-    with pytest.raises(ValueError, match=r"run\.pt is not a readable training checkpoint"):
-        train(images, textures, replace(TINY, steps=1), checkpoint=checkpoint)
+    written = checkpoint.read_bytes()
+    position = len(written) // 2  # PyTorch itself would go on from altered weights without a word
+    for damaged in (
+        written[:5000],
+        written[:position] + bytes([written[position] ^ 4]) + written[position + 1 :],
+    ):
+        checkpoint.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"run\.pt is not a readable training checkpoint"):
+            train(images, textures, replace(TINY, steps=1), checkpoint=checkpoint)
     sound = io.BytesIO()
     torch.save({"weights": torch.zeros(1)}, sound)
     checkpoint.write_bytes(hashlib.sha256(sound.getvalue()).digest() + sound.getvalue())
     with pytest.raises(ValueError, match="not a training checkpoint of DRAEM"):
         train(images, textures, replace(TINY, steps=1), checkpoint=checkpoint)
-
-
-def test_a_flipped_bit_in_a_checkpoint_is_noticed(images, textures, tmp_path):
-    """PyTorch itself would go on from altered weights without a word."""
-    checkpoint = tmp_path / "run.pt"
-    train(images, textures, replace(TINY, steps=1), checkpoint=checkpoint)
-    sound = checkpoint.read_bytes()
-    for position in range(0, len(sound), len(sound) // 9):
-        checkpoint.write_bytes(sound[:position] + bytes([sound[position] ^ 4]) + sound[position + 1 :])
-        with pytest.raises(ValueError, match="not those that were written"):
-            training.read_checkpoint(checkpoint)
 
 
 def test_a_run_saves_itself_after_a_minute_too(images, textures, tmp_path, monkeypatch):
@@ -170,9 +128,7 @@ def test_training_is_the_plain_loop(images, textures, monkeypatch):
         monkeypatch.setattr(
             training, name, lambda *a, c=network_class, **k: initial.append(c(*a, **k)) or initial[-1]
         )
-    run = training._Run(
-        images, textures, replace(TINY, steps=5, lr=1e-3), torch.device("cpu"), fingerprint=False
-    )
+    run = training._Run(images, textures, replace(TINY, steps=5, lr=1e-3), torch.device("cpu"))
     reconstructive = ReconstructiveNetwork(2).to(memory_format=torch.channels_last)
     discriminative = DiscriminativeNetwork(2).to(memory_format=torch.channels_last)
     shown = batch.augmented.contiguous(memory_format=torch.channels_last)
@@ -231,12 +187,6 @@ def test_the_seed_decides_the_weights_and_no_global_state_moves(images, textures
     assert not torch.equal(weights(train(images, textures, replace(TINY, seed=4))), weights(whole))
 
 
-def test_the_rate_falls_at_80_and_90_percent():
-    settings = TrainingSettings(steps=105)
-    rates = [settings.lr_at(step) for step in (0, 83, 84, 93, 94, 104)]
-    assert rates == pytest.approx([1e-4, 1e-4, 2e-5, 2e-5, 4e-6, 4e-6])
-
-
 def test_history_has_few_rows_and_their_sum(images, textures, whole, monkeypatch):
     assert whole.history.columns.tolist() == ["step", "l2", "ssim", "focal", "loss", "lr"]
     assert whole.history.loss.tolist() == pytest.approx(
@@ -252,7 +202,7 @@ def test_history_has_few_rows_and_their_sum(images, textures, whole, monkeypatch
 def test_oblong_images_train_and_make_a_panel(textures):
     images = np.random.default_rng(0).integers(0, 256, (3, 32, 64, 3), dtype=np.uint8)
     trained = train(images, textures, replace(TINY, steps=2))
-    arrays = panel(trained, images, textures, seed=5, n=4)
+    arrays = panel(trained.reconstructive, trained.discriminative, images, textures, seed=5, n=4)
     assert {name: array.shape for name, array in arrays.items()} == {
         "image": (4, 32, 64, 3),
         "simulated": (4, 32, 64, 3),
@@ -266,7 +216,7 @@ def test_oblong_images_train_and_make_a_panel(textures):
     assert arrays["mask"].any(axis=(1, 2)).all()  # the examples that show something come first
     outside = arrays["mask"] == 0
     assert (arrays["image"][outside] == arrays["simulated"][outside]).all()
-    again = panel(trained, images, textures, seed=5, n=4)
+    again = panel(trained.reconstructive, trained.discriminative, images, textures, seed=5, n=4)
     assert all((arrays[name] == again[name]).all() for name in arrays)
 
 
@@ -286,40 +236,9 @@ def test_a_loss_that_is_not_finite_stops_the_run(images, textures):
         train(images, textures, replace(TINY, lr=1e30))
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"batch": 0}, "batch must be at least 1, got 0"),
-        ({"precision": "fp16"}, "precision must be one of auto, float32, tf32, bf16, got 'fp16'"),
-        ({"lr": 0.0}, "lr must be positive"),
-        ({"seed": -1}, "seed must not be negative"),
-        ({"warmup": -1}, "warmup must not be negative"),
-    ],
-)
-def test_wrong_settings_are_named(change, message):
-    with pytest.raises(ValueError, match=message):
-        replace(TINY, **change)
-
-
-def test_wrong_inputs_are_named(images, textures):
-    with pytest.raises(ValueError, match="images must be uint8"):
-        train(images.astype(np.float32), textures, TINY)
-    with pytest.raises(ValueError, match="divisible by 32, got 31x32"):
-        train(images[:, 1:], textures, TINY)
-    with pytest.raises(ValueError, match="textures must be uint8"):
-        train(images, textures.float(), TINY)
+def test_bf16_is_for_cuda(images, textures):
     with pytest.raises(ValueError, match="bf16' is for CUDA only, got device cpu"):
         train(images, textures, replace(TINY, precision="bf16"))
-
-
-def test_layout_and_fusion_change_rounding_only(images, textures, whole):
-    plain = train(images, textures, replace(TINY, channels_last=False, fused=False))
-    assert plain.history.loss.tolist()[:2] == pytest.approx(whole.history.loss.tolist()[:2], rel=1e-3)
-    layouts = [
-        next(trained.discriminative.encoder_segment.block2.parameters()).is_contiguous()
-        for trained in (plain, whole)
-    ]
-    assert layouts == [True, False]
 
 
 def test_the_learning_rate_warms_up_and_then_falls_twice(images, textures):
@@ -327,17 +246,13 @@ def test_the_learning_rate_warms_up_and_then_falls_twice(images, textures):
     rates = [settings.lr_at(step) / settings.lr for step in range(20)]
     assert rates[:5] == pytest.approx([0.25, 0.5, 0.75, 1, 1])
     assert rates[15:] == pytest.approx([1, 0.2, 0.2, 0.04, 0.04])
-    assert rates[15] == replace(settings, warmup=0).lr_at(0) / settings.lr
-
-
-@pytest.mark.slow
-def test_compiled_training_is_close_to_eager(images, textures, whole):
-    compiled = train(images, textures, replace(TINY, compile=True))
-    assert compiled.history.loss.tolist()[:3] == pytest.approx(whole.history.loss.tolist()[:3], rel=1e-2)
+    assert [replace(settings, steps=105, warmup=0).lr_at(step) / settings.lr for step in (0, 83, 84, 94)] == (
+        pytest.approx([1, 1, 0.2, 0.04])
+    )
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize(("precision", "within"), [("float32", 2e-4), ("tf32", 2e-3), ("bf16", 3e-2)])
+@pytest.mark.parametrize(("precision", "within"), [("float32", 2e-4), ("auto", 2e-3), ("bf16", 3e-2)])
 def test_a_gpu_starts_with_the_losses_of_the_cpu(images, textures, whole, precision, within):
     there = train(images, textures, replace(TINY, precision=precision), device="cuda")
     assert there.history.loss.iloc[0] == pytest.approx(whole.history.loss.iloc[0], rel=within)

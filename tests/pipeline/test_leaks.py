@@ -65,7 +65,7 @@ def made_maps(run, monkeypatch):
         with torch.no_grad():
             networks[1].decoder_segment.fin_out[0].bias[1] += len(received) / 2 - 2
         history = pd.DataFrame({"step": [1], "loss": [0.0]})
-        return Trained(*(network.eval() for network in networks), history, settings)
+        return Trained(*(network.eval() for network in networks), history)
 
     monkeypatch.setattr(training, "train", spy)
     map_all(run)

@@ -12,11 +12,11 @@ from torchvision.models import resnet18
 
 from lib.classification import classifiers
 from lib.config import Study
-from lib.draem.checkpoints import export_official
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.pipeline.classification import CHECKS, calibration, classify_fold, predictions
 from lib.pipeline.features import image_feature_table
 from lib.pipeline.run import open_run
+from tests.draem.official import export_official
 from tests.pipeline.plates import draw_plates
 
 SETTINGS = {"weights": "random-init", "leak_check": "none", "keep": (0.5, 1.0), "folds": 2, "mlp": (4,)}
@@ -55,7 +55,6 @@ CHANGES = [
     ("draem_lr", 1e-3, OF_DRAEM),
     ("draem_warmup", 2, OF_DRAEM),
     ("draem_precision", "float32", ("draem/", "maps/")),  # on a CPU the same as auto, to the byte
-    ("draem_compile", True, ("draem/", "maps/")),  # compiling is left out here
     ("textures", "folder", OF_DRAEM),
     ("draem_checkpoint", "checkpoint", OF_DRAEM),
     ("map_encoding", "jet", ("features/map", "predictions/")),
@@ -88,7 +87,7 @@ CHANGES = [
     ("prevalence", 0.5, ()),
     ("required", (0.5,), ()),
 ]
-SAME_BYTES = {"skip_bad", "draem_precision", "draem_compile"}  # proven anew, but equal here; see above
+SAME_BYTES = {"skip_bad", "draem_precision"}  # proven anew, but equal here; see above
 STANDIN_CHANGES = [
     ("synthetic_scale", 0.05, ("synthetic", "index", "folds", "images/", "patches/", "features/", *OF_DRAEM)),
     ("synthetic_side", 96, ("synthetic", "index", "folds", "images/", "patches/", "features/", *OF_DRAEM)),
@@ -169,9 +168,8 @@ def check(run, settings, option, value, expected, folder):
 
 @pytest.mark.parametrize(("option", "value", "expected"), CHANGES, ids=[f"{o}-{v}" for o, v, _ in CHANGES])
 def test_an_option_changes_what_it_should_and_nothing_else(
-    plates, outside, option, value, expected, tmp_path, monkeypatch
+    plates, outside, option, value, expected, tmp_path
 ):
-    monkeypatch.setattr(torch, "compile", lambda network: network)
     given = str(outside / SOME[value]) if value in SOME else value
     check(plates, SETTINGS, option, given, expected, tmp_path / "study")
 

@@ -13,7 +13,6 @@ from lib.classification.cross_validation import evaluate_fold
 from lib.cli import UsageError, parser, plan
 from lib.config import Study
 from lib.draem import detector, training
-from lib.draem.checkpoints import export_official
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.pipeline.classification import calibration, predictions
 from lib.pipeline.dataset import (
@@ -32,6 +31,7 @@ from lib.pipeline.run import Run, open_run
 from lib.reporting.figures_maps import read_thumbnails
 from lib.synthetic import textures
 from run_all import check_data
+from tests.draem.official import export_official
 from tests.pipeline.plates import draw_plates
 
 SETTINGS = {"weights": "random-init", "leak_check": "none", "keep": (0.5, 1.0)}
