@@ -47,7 +47,7 @@ class TrainingSettings:
 
     def lr_at(self, step: int) -> float:
         """Return the rate of step 0, 1, ...: warmed up, times 0.2 from 80 % of the steps on, and again from 90 %."""
-        passed = sum(step >= int(share * self.steps) for share in (0.8, 0.9))
+        passed = sum(step >= max(1, int(share * self.steps)) for share in (0.8, 0.9))
         return self.lr * 0.2**passed * min(1.0, (step + 1) / max(1, self.warmup))
 
 

@@ -246,6 +246,7 @@ def test_the_learning_rate_warms_up_and_then_falls_twice(images, textures):
     rates = [settings.lr_at(step) / settings.lr for step in range(20)]
     assert rates[:5] == pytest.approx([0.25, 0.5, 0.75, 1, 1])
     assert rates[15:] == pytest.approx([1, 0.2, 0.2, 0.04, 0.04])
+    assert replace(settings, steps=1, warmup=0).lr_at(0) == settings.lr  # the first step of any training
     assert [replace(settings, steps=105, warmup=0).lr_at(step) / settings.lr for step in (0, 83, 84, 94)] == (
         pytest.approx([1, 1, 0.2, 0.04])
     )
