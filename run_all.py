@@ -25,14 +25,13 @@ from lib.artifacts import (
     write_text,
 )
 from lib.batch.cost import Size, calibrate, estimate
+from lib.batch.finished_study import export_request, inspection_request, require_current
 from lib.batch.forecast import presets, stages
 from lib.batch.notebooks import NOTEBOOKS, NotebookError, NotebookJob
 from lib.batch.preflight import check_inputs, check_resources
 from lib.batch.runner import DatasetRun, environment, run_datasets
-from lib.cli import EXTERNAL, Plan, UsageError, parser, plan
-from lib.cli_inspection import inspection, require_current
-from lib.config import PRESETS, Study, choices
-from lib.deploy import deployment
+from lib.cli import EXTERNAL, Plan, parser, plan
+from lib.config import PRESETS, Study, UsageError, choices
 from lib.execution.cluster import local_cluster
 from lib.execution.console import Console, say
 from lib.execution.lock import LockedError, study_lock
@@ -154,7 +153,7 @@ def execute(work: Plan) -> int:
 
 def inspect(options: argparse.Namespace) -> int:
     """Judge new pictures by a finished study; returns the exit status."""
-    wanted = inspection(options)
+    wanted = inspection_request(options, parser().parse_args([]))
     run, pictures = wanted.run, wanted.parameters["INSPECT_DIR"]
     with study_lock(Path(run.study_dir), command()):
         remove_leftovers(Path(run.study_dir))
@@ -179,7 +178,7 @@ def export(options: argparse.Namespace) -> int:
         export_model,
     )
 
-    wanted = deployment(options)
+    wanted = export_request(options, parser().parse_args([]))
     run = wanted.run
     with study_lock(Path(run.study_dir), command()):
         remove_leftovers(Path(run.study_dir))

@@ -65,6 +65,14 @@ def listing_digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def absolute(path: Path) -> Path:
+    """Return the path from the root, links followed; where they lead in a circle, as it was written."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):
+        return path.absolute()
+
+
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is flushed to disk and renamed, else removed.

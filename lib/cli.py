@@ -10,23 +10,25 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import torch
-
-from lib.artifacts import write_text
+from lib.artifacts import absolute, write_text
 from lib.batch.notebooks import NOTEBOOKS
-from lib.config import PRESETS, Study, StudyError, machine_settings, nearest, parse_settings
+from lib.config import (
+    PRESETS,
+    Study,
+    StudyError,
+    UsageError,
+    cuda_available,
+    machine_settings,
+    nearest,
+    parse_settings,
+)
 from lib.datasets.errors import printable
-from lib.features.resnet import WEIGHT_NAMES, WeightsError, resolve_weights
 from lib.pipeline.run import NAMED, Run, dataset_folder, open_run
 from lib.synthetic.products import PRODUCTS
 
 EXTERNAL = ("weights", "textures", "draem_checkpoint", "groups")  # settings that name files or folders
 FOLDERS = ("textures", "draem_checkpoint")  # those of them that are folders
 STUDY_FILES = ("figures", "notebooks", "tables", "index.html", "study.json")  # in the study's own folder
-
-
-class UsageError(ValueError):
-    """The command cannot be carried out; the message lists every reason."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -134,10 +136,12 @@ def plan(options: argparse.Namespace) -> Plan:
         issues += str(error).split("\n")
     else:
         overrides |= study.values(machine_settings(options.preset))
-        if study.device == "cuda" and not options.scheduler and not torch.cuda.is_available():
+        if study.device == "cuda" and not options.scheduler and not cuda_available():
             issues.append(
                 "device=cuda: PyTorch finds no CUDA device here; leave it at auto, or give a --scheduler"
             )
+        from lib.features.resnet import WEIGHT_NAMES, WeightsError, resolve_weights
+
         try:
             weights = resolve_weights(study.weights, offline=study.offline)
             overrides["weights"] = weights if weights in WEIGHT_NAMES else str(absolute(Path(weights)))
@@ -152,14 +156,6 @@ def plan(options: argparse.Namespace) -> Plan:
         for name in names
     )
     return Plan(runs, overrides, study_dir, notebooks, options)
-
-
-def absolute(path: Path) -> Path:
-    """Return the path from the root, links followed; where they lead in a circle, as it was written."""
-    try:
-        return path.resolve()
-    except (OSError, RuntimeError):
-        return path.absolute()
 
 
 def _is_folder(path: str | Path) -> bool:

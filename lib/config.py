@@ -89,6 +89,10 @@ class StudyError(ValueError):
     """A preset or setting that cannot be used; the message lists every fault."""
 
 
+class UsageError(ValueError):
+    """The command cannot be carried out; the message lists every reason."""
+
+
 def setting(
     default: Any, help_text: str, ge: float | None = None, gt: float | None = None, le: float | None = None
 ) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.artifacts import Store
-from lib.config import Study
+from lib.config import Study, cuda_available
 from lib.execution.parallel import max_parallel, run_tasks
 from lib.synthetic.products import PRODUCTS
 
@@ -46,9 +46,7 @@ class Run:
         """Where torch runs on the machine that asks."""
         if self.study.device != "auto":
             return self.study.device
-        import torch  # takes seconds: not for those that compute nothing
-
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        return "cuda" if cuda_available() else "cpu"
 
     def seed(self, *purpose: object) -> int:
         """Return a seed from (study seed, data set, purpose)."""

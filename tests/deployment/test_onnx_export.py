@@ -13,8 +13,9 @@ import onnx
 import pytest
 from PIL import Image
 
-from lib.cli import UsageError, parser
-from lib.deploy import deployment
+from lib.batch.finished_study import export_request
+from lib.cli import parser
+from lib.config import UsageError
 from lib.deployment import onnx_export
 from lib.deployment.onnx_export import TOLERANCE, ExportError, export_model
 from lib.deployment.onnx_file import write_onnx
@@ -225,14 +226,17 @@ def test_names_of_settings_files_are_kept_without_their_folders(made):
 def test_what_cannot_be_exported_is_refused_before_anything_starts(tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=message):
-        deployment(parser().parse_args([*arguments, "--output", str(tmp_path), "--study", "none"]))
+        export_request(
+            parser().parse_args([*arguments, "--output", str(tmp_path), "--study", "none"]),
+            parser().parse_args([]),
+        )
 
 
 def test_a_study_that_is_not_finished_is_refused(tmp_path):
     (tmp_path / "begun" / "plates").mkdir(parents=True)
     options = ["--export", str(tmp_path / "x.onnx"), "--output", str(tmp_path), "--study", "begun"]
     with pytest.raises(UsageError, match=r"not finished; first run python run_all\.py"):
-        deployment(parser().parse_args(options))
+        export_request(parser().parse_args(options), parser().parse_args([]))
 
 
 @pytest.mark.slow

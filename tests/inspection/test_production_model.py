@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from lib.batch.finished_study import require_current
 from lib.classification.feature_sets import FEATURE_SETS
-from lib.cli import UsageError
-from lib.cli_inspection import require_current
+from lib.config import UsageError
 from lib.inspection.folder import read_folder
 from lib.inspection.new_images import features_of_labelled
 from lib.inspection.production_model import (
@@ -100,7 +100,7 @@ def test_the_evidence_is_each_images_score_by_models_that_did_not_see_it(run):
 
 def test_features_that_were_not_evaluated_are_refused_by_name(run):
     with pytest.raises(ProductionModelError, match="did you mean 'image_map'"):
-        fitted_production_model(run, "boht")
+        fitted_production_model(run, "image_mpa")
 
 
 def test_a_file_that_is_no_line_is_refused(tmp_path):

@@ -10,8 +10,8 @@ from PIL import Image
 
 import lib.pipeline.classification as stage
 from lib.classification.cross_validation import evaluate_fold
-from lib.cli import UsageError, parser, plan
-from lib.config import Study
+from lib.cli import parser, plan
+from lib.config import Study, UsageError
 from lib.draem import detector, training
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.pipeline.classification import calibration, predictions

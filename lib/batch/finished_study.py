@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lib.artifacts import StaleError, Store, read_only
+from lib.artifacts import StaleError, Store, absolute, read_only
 from lib.batch.notebooks import NotebookJob
 from lib.classification.feature_sets import FEATURE_SETS
-from lib.cli import UsageError, absolute, parser
-from lib.config import nearest
+from lib.config import UsageError, nearest
 from lib.datasets.errors import DatasetError, printable
 from lib.datasets.splits import FoldError
 from lib.inspection.folder import read_folder
@@ -31,7 +30,7 @@ OWN = {"inspect", "export", "recall", "features", "study", "preset", "output", "
 
 
 @dataclass(frozen=True)
-class Inspection:
+class InspectionRequest:
     """What is to be inspected by which study: results go below `home`."""
 
     run: Run
@@ -43,9 +42,12 @@ class Inspection:
         return NotebookJob(NOTEBOOK, self.home, self.parameters, (self.run.store.root, self.home), external)
 
 
-def inspection(options: argparse.Namespace) -> Inspection:
-    """Check the command, the study and the pictures; raises `UsageError` with all faults at once."""
-    issues = option_issues(options)
+def inspection_request(options: argparse.Namespace, default: argparse.Namespace) -> InspectionRequest:
+    """Check the command, the study and the pictures; raises `UsageError` with all issues at once.
+
+    `default` holds what the options are where none is given.
+    """
+    issues = option_issues(options, default)
     study_dir = study_folder(options)
     folder = absolute(options.inspect)
     if not folder.is_dir():
@@ -65,7 +67,7 @@ def inspection(options: argparse.Namespace) -> Inspection:
     home = results_folder(run, folder)
     recall = DEFAULT_RECALL if options.recall is None else options.recall
     given |= {"OUTPUT_DIR": str(study_dir), "SCHEDULER": "", "INSPECT_DIR": str(folder)}
-    return Inspection(run, home, given | {"RECALL": recall, "FEATURES": options.features or ""})
+    return InspectionRequest(run, home, given | {"RECALL": recall, "FEATURES": options.features or ""})
 
 
 def results_folder(run: Run, folder: Path) -> Path:
@@ -113,9 +115,9 @@ def require_current(run: Run) -> None:
         ) from error
 
 
-def option_issues(options: argparse.Namespace) -> list[str]:
+def option_issues(options: argparse.Namespace, default: argparse.Namespace) -> list[str]:
     """Say what is wrong with the options of a command that uses a finished study."""
-    issues, default = [], parser().parse_args([])
+    issues = []
     for name, value in vars(options).items():
         if name not in OWN and value != getattr(default, name):
             shown = "from" if name == "start" else name.replace("_", "-")
@@ -178,3 +180,34 @@ def _command_of(study_dir: Path) -> str:
 
 def _shown(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """What is to be exported: a feature set ('' for the study's best) of a run, for a defect recall, to a file."""
+
+    run: Run
+    features: str
+    required: float
+    path: Path
+
+
+def export_request(options: argparse.Namespace, default: argparse.Namespace) -> ExportRequest:
+    """Check the command, the study and the file's place; raises `UsageError` with all issues at once.
+
+    `default` holds what the options are where none is given.
+    """
+    issues, study_dir, path = option_issues(options, default), study_folder(options), absolute(options.export)
+    if path.suffix != ".onnx":
+        issues.append(f"--export {options.export}: name a file that ends in .onnx")
+    if path.is_dir() or not path.parent.is_dir():
+        what = "is a folder" if path.is_dir() else "its folder does not exist"
+        issues.append(f"--export {options.export}: {what}; name a file in a folder that is there")
+    issues += [
+        f"--{name}: of no use to an export, which is always done; leave it out"
+        for name in ("force", "verbose")
+        if getattr(options, name)
+    ]
+    run, _ = finished_study(study_dir, options.dataset, issues)
+    recall = DEFAULT_RECALL if options.recall is None else options.recall
+    return ExportRequest(run, options.features or "", recall / 100, path)

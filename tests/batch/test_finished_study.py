@@ -11,11 +11,10 @@ import pytest
 from PIL import Image
 
 from lib.artifacts import Store
+from lib.batch.finished_study import DEFAULT_RECALL, export_request, inspection_request, results_folder
 from lib.batch.notebooks import snapshot
-from lib.cli import UsageError, parser, plan
-from lib.cli_inspection import DEFAULT_RECALL, inspection, results_folder
-from lib.config import Study
-from lib.deploy import deployment
+from lib.cli import parser, plan
+from lib.config import Study, UsageError
 from lib.reporting.index_page import _notebooks
 from lib.synthetic.products import render
 from tests.whole import run_all
@@ -46,7 +45,7 @@ def pretend(study, name, dataset, *, data="", predictions=True):
 
 def asked(tmp_path, pictures, *more):
     options = ["--inspect", str(pictures), "--study", "line", "--output", str(tmp_path / "out"), *more]
-    return inspection(parser().parse_args(options))
+    return inspection_request(parser().parse_args(options), parser().parse_args([]))
 
 
 def refused(tmp_path, pictures, *more):
@@ -102,7 +101,7 @@ def test_a_recall_out_of_range_is_refused(tmp_path, pictures, recall):
 
 
 def test_all_faults_are_told_at_once(tmp_path):
-    told = refused(tmp_path, tmp_path / "none", "--recall", "0.99", "--features", "boht", "--set", "folds=4",
+    told = refused(tmp_path, tmp_path / "none", "--recall", "0.99", "--features", "image_mpa", "--set", "folds=4",
                    "--from", "04", "--dry-run")  # fmt: skip
     for part in ("none: no such folder", "did you mean 99?", "did you mean 'image_map'", "--set: this takes",
                  "--from: this takes", "--dry-run: this takes", "no such study"):  # fmt: skip
@@ -166,11 +165,11 @@ def test_a_study_means_the_same_on_a_machine_with_a_gpu_and_on_one_without(tmp_p
     options = ("--preset", "standard", "--set", "folds=4", "--output", str(tmp_path), "--offline")
     known = {}
     for there in (True, False):
-        monkeypatch.setattr("torch.cuda.is_available", lambda there=there: there)
+        monkeypatch.setattr("lib.config.cuda_available", lambda there=there: there)
         known[there] = plan(parser().parse_args(options))
     assert known[True].study.image_size == 256 != known[False].study.image_size
     for there, work in known.items():
-        monkeypatch.setattr("torch.cuda.is_available", lambda there=there: not there)
+        monkeypatch.setattr("lib.config.cuda_available", lambda there=there: not there)
         assert Study.of("standard", work.overrides) == work.study
 
 
@@ -186,7 +185,7 @@ def test_an_export_takes_no_option_that_would_do_nothing(tmp_path):
         "--force",
     ]
     with pytest.raises(UsageError, match="--force: of no use to an export"):
-        deployment(parser().parse_args(options))
+        export_request(parser().parse_args(options), parser().parse_args([]))
 
 
 def test_the_index_page_links_a_data_sets_inspections(tmp_path):
