@@ -25,7 +25,7 @@ import run_all
 from lib import cli
 from lib.artifacts import Store
 from lib.batch import preflight
-from lib.datasets import download, image_io, images
+from lib.datasets import download, image_io
 from lib.datasets.errors import printable
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.features import embedded
@@ -299,7 +299,7 @@ def _(at, patch):
         return read(path)
 
     if os.geteuid() == 0:  # nothing is forbidden to root
-        for module in (image_io, images):
+        for module in (image_io, image_io):
             patch.setattr(module, "read_bytes", forbidden)
     (at / "parts/good/1.png").chmod(0)
 

@@ -15,6 +15,8 @@ import zipfile
 import zlib
 from pathlib import Path
 
+from lib.datasets.errors import first_few
+
 COMMIT = "cc4eb530b57b9cb7225bf76023873043ffd50655"
 URL = (
     f"https://github.com/abin24/Magnetic-tile-defect-datasets./archive/{COMMIT}.zip"  # the dot is in the name
@@ -23,7 +25,6 @@ MANIFEST = Path(__file__).with_name("magnetic_tile.sha256")
 TIMEOUT = (
     10.0  # seconds until the server must answer, name resolution included, and for each pause after that
 )
-LISTED = 10  # files named in a message
 REMEDY = "download the images by hand and name their folder with --data DIR"
 
 
@@ -136,8 +137,7 @@ def _differing(folder: Path, manifest: dict[str, str]) -> str:
             problems.append(f"{name} is missing")
         elif _sha256(folder / name) != digest:
             problems.append(f"{name} has another SHA-256")
-    more = [f"{len(problems) - LISTED:,} more"] if len(problems) > LISTED else []
-    return ", ".join(problems[:LISTED] + more)
+    return first_few(problems, most=10)
 
 
 def _sha256(path: Path) -> str:

@@ -1,16 +1,16 @@
-"""What can be wrong with somebody's images: every fault is collected first and told in one go."""
+"""What can be wrong with a user's images: all issues are collected first and reported together."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pandas as pd
 
-WIDEST = 70  # characters that columns are filled up to: one long name shall not push all others aside
-SHOWN = 50  # faults printed in full; the rest is counted, and stands in `DatasetError.faults`
+WIDEST = 70  # characters that columns are filled up to, so that one long name does not push all others aside
+SHOWN = 50  # issues printed in full; the rest is counted
 
 
 @dataclass(frozen=True, order=True)
@@ -23,24 +23,29 @@ class Issue:
 
 
 class DatasetError(Exception):
-    """Images that cannot be used as they are; `issues` holds every fault, the message the first 50.
+    """Images that cannot be used as they are; `issues` holds every issue, the message the first 50.
 
-    `listed` names a file in which all of them stand, where somebody wrote one.
+    `heading` says what was read; `listed` names a file that lists all issues, where there is one.
     """
 
     def __init__(self, issues: Iterable[Issue], heading: str = "", listed: str = "") -> None:
-        self.issues = tuple(issues)
-        if not self.issues:
-            raise ValueError("a DatasetError needs at least one fault")
-        self.heading, self.listed = heading, listed
-        super().__init__(heading)
-
-    def __reduce__(self) -> tuple[type[DatasetError], tuple[tuple[Issue, ...], str, str]]:
-        # Exceptions pickle by `args`; a DatasetError must come back whole from a worker process.
-        return type(self), (self.issues, self.heading, self.listed)
+        self.issues, self.heading, self.listed = tuple(issues), heading, listed
+        super().__init__(self.issues, heading, listed)  # what a worker process sends back
 
     def __str__(self) -> str:
-        return describe(self.issues, self.heading, self.listed)
+        heading = printable(self.heading)
+        rows = [tuple(printable(cell) for cell in astuple(issue)) for issue in self.issues]
+        if len(rows) == 1 and not heading:
+            return "{}: {} ({})".format(*rows[0])
+        title = f"{len(rows):,} {'issue' if len(rows) == 1 else 'issues'}"
+        shown = [("file", "issue", "what to do"), *rows[:SHOWN]]
+        widths = [min(WIDEST, max(len(row[column]) for row in shown)) for column in range(2)]
+        lines = [f"{heading}: {title}" if heading else title]
+        lines += [f"  {file:<{widths[0]}}  {issue:<{widths[1]}}  {remedy}" for file, issue, remedy in shown]
+        if len(rows) > SHOWN:
+            more = f"  ... and {len(rows) - SHOWN:,} more"
+            lines.append(f"{more}; all are listed in {self.listed}" if self.listed else more)
+        return "\n".join(lines)
 
     def _render_traceback_(self, *_: object) -> list[str]:
         # What Jupyter shows: the table alone, as no line of the program is at fault.
@@ -52,29 +57,15 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
-def describe(issues: Iterable[Issue], heading: str = "", listed: str = "") -> str:
-    """Return the faults as text: one line if there is one, else a table of the first 50 and a count.
-
-    `listed` names the file in which all of them stand.
-    """
-    heading = printable(heading)
-    rows = [tuple(printable(cell) for cell in astuple(issue)) for issue in issues]
-    if len(rows) == 1 and not heading:
-        file, issue, remedy = rows[0]
-        return f"{file}: {issue} ({remedy})"
-    title = f"{len(rows):,} {'issue' if len(rows) == 1 else 'issues'}"
-    shown = [("file", "issue", "what to do"), *rows[:SHOWN]]
-    widths = [min(WIDEST, max(len(row[column]) for row in shown)) for column in range(2)]
-    lines = [f"{heading}: {title}" if heading else title]
-    lines += [f"  {file:<{widths[0]}}  {issue:<{widths[1]}}  {remedy}" for file, issue, remedy in shown]
-    if len(rows) > SHOWN:
-        lines.append(f"  ... and {len(rows) - SHOWN:,} more" + (f"; all stand in {listed}" if listed else ""))
-    return "\n".join(lines)
+def first_few(names: Sequence[str], most: int = 5) -> str:
+    """Return the first names, with commas, and how many more there are."""
+    more = [f"{len(names) - most:,} more"] if len(names) > most else []
+    return ", ".join([*names[:most], *more])
 
 
 def as_table(issues: Iterable[Issue]) -> pd.DataFrame:
-    """Return a DataFrame with the string columns file, fault, way_out, one row per fault (none is fine)."""
-    import pandas as pd  # not for a line, which reads images without it
+    """Return a DataFrame with the string columns file, issue, remedy, one row per issue (there may be none)."""
+    import pandas as pd  # not needed where a deployed model reads images
 
     rows = [[printable(cell) for cell in astuple(issue)] for issue in issues]
     return pd.DataFrame(rows, columns=["file", "issue", "remedy"], dtype="string")

@@ -14,9 +14,7 @@ from numpy.typing import NDArray
 from lib.datasets.errors import Issue
 from lib.datasets.layouts import TILE_NAME
 
-TILE_GAP = (
-    150  # magnetic tiles: shots of one tile are numbered closer than this (210 groups, on the safe side)
-)
+TILE_GAP = 150  # shots of one magnetic tile are numbered closer than this (210 groups, on the safe side)
 
 
 def groups_of_rows(table: pd.DataFrame) -> NDArray[np.int64]:
@@ -31,60 +29,53 @@ def groups_of_rows(table: pd.DataFrame) -> NDArray[np.int64]:
 def groups_from_file(
     path: Path, ids: Sequence[str], found: Iterable[str] = ()
 ) -> tuple[dict[str, str], list[Issue]]:
-    """Read a CSV with the columns id and group; return each of `ids`' group, and every fault.
+    """Return the group of each of `ids` by a CSV with the columns id and group, and every issue.
 
     `id` is an image's relative path, or its file name where that is unique. Each of `ids` must be listed
     once; `found` names further images (bad ones) that may be.
     """
+    form = "write a UTF-8 CSV with columns id,group"
     try:
         table = pd.read_csv(path, dtype=str, na_filter=False, encoding="utf-8")
     except (OSError, ValueError) as error:  # pandas' parser and decoding errors are ValueErrors
-        return {}, [Issue(str(path), f"cannot be read ({error})", "write a UTF-8 CSV with columns id,group")]
+        return {}, [Issue(str(path), f"cannot be read ({error})", form)]
     if missing := {"id", "group"} - set(table.columns):
-        issue = f"without the column {' and '.join(sorted(missing))}"
-        return {}, [Issue(str(path), issue, "write a UTF-8 CSV with columns id,group")]
+        return {}, [Issue(str(path), f"without the column {' and '.join(sorted(missing))}", form)]
     known = {*ids, *found}
     by_name = defaultdict(list)
-    for image in sorted(known):
+    for image in known:
         by_name[PurePosixPath(image).name].append(image)
     groups: dict[str, str] = {}
     issues = []
-    listed: set[str] = set()
     for given, group in zip(table["id"], table["group"], strict=True):
         images = [given] if given in known else by_name.get(given, [])
         if len(images) != 1:
             what = f"fits {len(images)} images" if images else "fits no image"
             issues.append(Issue(str(path), f"id {given!r} {what}", "write the path below the data folder"))
-            continue
-        if images[0] in listed:
+        elif images[0] in groups:
             issues.append(Issue(str(path), f"id {given!r} is listed twice", "list each image once"))
-        elif not group.strip():
-            issues.append(Issue(str(path), f"id {given!r} has an empty group", "name its group"))
         else:
             groups[images[0]] = group
-        listed.add(images[0])
-    for image in ids:
-        if image not in listed:
-            issues.append(Issue(image, f"not listed in {path.name}", "add a row with its id and group"))
-    return {image: groups[image] for image in ids if image in groups}, issues
+            if not group.strip():
+                issues.append(Issue(str(path), f"id {given!r} has an empty group", "name its group"))
+    unlisted = [image for image in ids if image not in groups]
+    issues += [Issue(i, f"not listed in {path.name}", "add a row with its id and group") for i in unlisted]
+    return {image: group for image in ids if (group := groups.get(image, "")).strip()}, issues
 
 
 def groups_from_regex(pattern: str, ids: Sequence[str]) -> tuple[dict[str, str], list[Issue]]:
-    """Search `pattern` in each id; the group is its first capture group, or else the whole match."""
+    """Return what `pattern` finds in each id, its first capture group or else the whole match, and every issue."""
     try:
         regex = re.compile(pattern)
     except re.error as error:
         return {}, [Issue(f"--group-regex {pattern}", f"no regular expression ({error})", "correct it")]
-    groups: dict[str, str] = {}
-    issues = []
-    for image in ids:
-        match = regex.search(image)
-        if group := match and match.group(1 if regex.groups else 0):
-            groups[image] = group
-        else:
-            remedy = "widen the expression, or list the groups in a file"
-            issues.append(Issue(image, f"--group-regex {pattern} finds no group in it", remedy))
-    return groups, issues
+    matches = {image: regex.search(image) for image in ids}
+    groups = {i: group for i, match in matches.items() if (group := match and match[min(regex.groups, 1)])}
+    issue, remedy = (
+        f"--group-regex {pattern} finds no group in it",
+        "widen the expression, or list the groups in a file",
+    )
+    return groups, [Issue(image, issue, remedy) for image in ids if image not in groups]
 
 
 def tile_groups(ids: Iterable[str]) -> dict[str, str]:

@@ -1,17 +1,26 @@
-"""Image files to pixels by one stated rule, with Pillow and NumPy alone: what a line needs of this library too."""
+"""Image and mask files to arrays by stated rules, one by one and in stacks; with Pillow and NumPy alone."""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import struct
 import zlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from lib.datasets.errors import DatasetError, Issue
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+T = TypeVar("T")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
 FOREIGN_SUFFIXES = frozenset({".gif", ".webp", ".heic", ".heif", ".avif", ".jp2", ".tga", ".pgm", ".ppm"})
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF")
@@ -21,7 +30,7 @@ LARGEST_AREA = 89_478_485  # pixels: Pillow's own limit against decompression bo
 CONVERSION_RULE = (
     "Every image becomes 8-bit RGB: the EXIF orientation is applied; 1-bit becomes 0 and 255; grey is "
     "repeated in three channels; a palette is expanded; alpha is composited on black; 16-bit grey is divided "
-    "by 257 and rounded, 16-bit colour keeps its high byte; of a JPEG with further pictures (MPO) the first "
+    "by 257 and rounded, 16-bit colour keeps its high byte; of a JPEG with further images (MPO) the first "
     "counts. CMYK, Lab, HSV, floating point, 32-bit integers, and files of several pages are refused by name."
 )
 RESIZE_RULES: dict[str, str] = {
@@ -30,19 +39,17 @@ RESIZE_RULES: dict[str, str] = {
     "crop": "The short side is scaled to the square and the middle is cut out; what lies outside is lost.",
 }
 
+MASK_RULE = (
+    "A mask pixel is defective where it is brighter than 127 of 255 in any channel; in a mask that holds "
+    "only 0 and 1, where it is 1."
+)
+READERS = 8  # threads: decoding and hashing release the interpreter lock
+
 _PLAIN_MODES = frozenset({"1", "L", "P", "RGB", "LA", "PA", "RGBA"})
 _DEEP_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
-DECODER_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    LookupError,
-    EOFError,
-    ArithmeticError,
-    struct.error,
-    zlib.error,
-)  # what Pillow's readers are seen to raise on damaged files
+# What Pillow's readers are seen to raise on damaged files; zlib.error and struct.error have no common base.
+DECODER_ERRORS = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, ArithmeticError,
+                  struct.error, zlib.error)  # fmt: skip
 
 
 def read_rgb(path: Path) -> np.ndarray:
@@ -52,9 +59,9 @@ def read_rgb(path: Path) -> np.ndarray:
 
 def resize_rgb(rgb: np.ndarray, side: int, how: str = "squash") -> np.ndarray:
     """Resize uint8 (H, W, 3) to (side, side, 3) by `RESIZE_RULES[how]`."""
-    height, width = scaled_size(rgb.shape[0], rgb.shape[1], side, how)
+    height, width = _scaled_size(rgb.shape[0], rgb.shape[1], side, how)
     scaled = np.asarray(Image.fromarray(rgb).resize((width, height), Image.Resampling.BILINEAR))
-    return np.ascontiguousarray(fit(scaled, side, "edge"))
+    return _fit(scaled, side, "edge")
 
 
 def refused(path: Path, issue: str, remedy: str) -> DatasetError:
@@ -65,11 +72,10 @@ def refused(path: Path, issue: str, remedy: str) -> DatasetError:
 def read_bytes(path: Path) -> bytes:
     """Return a file's bytes; raise DatasetError where it cannot be read or has none."""
     try:
-        data = Path(path).read_bytes()
-    except PermissionError:
-        raise refused(path, "no permission to read it", "give yourself read permission") from None
+        data = path.read_bytes()
     except OSError as error:
-        raise refused(path, f"cannot be read ({error.strerror})", "restore or remove it") from error
+        remedy = "restore it, or give yourself read permission"
+        raise refused(path, f"cannot be read ({error.strerror})", remedy) from error
     if not data:
         raise refused(path, "empty file (0 bytes)", "restore or remove it")
     return data
@@ -95,22 +101,13 @@ def decode(data: bytes, path: Path) -> Image.Image:
 
 def _check_header(image: Image.Image, path: Path) -> None:
     width, height = image.size
+    size = f"{width} x {height} pixels"
     if width * height > LARGEST_AREA:
-        raise refused(
-            path,
-            f"decompression bomb of {width} x {height} pixels",
-            f"scale it below {LARGEST_AREA:,} pixels",
-        )
+        raise refused(path, f"decompression bomb of {size}", f"scale it below {LARGEST_AREA:,} pixels")
     if min(width, height) < SMALLEST_SIDE or max(width, height) > LARGEST_SIDE:
-        raise refused(
-            path,
-            f"{width} x {height} pixels",
-            f"each side must have {SMALLEST_SIDE} to {LARGEST_SIDE:,} pixels",
-        )
+        raise refused(path, size, f"each side must have {SMALLEST_SIDE} to {LARGEST_SIDE:,} pixels")
     if max(width, height) > LARGEST_ASPECT * min(width, height):
-        raise refused(
-            path, f"{width} x {height} pixels", f"the long side may be {LARGEST_ASPECT} times the short one"
-        )
+        raise refused(path, size, f"the long side may be {LARGEST_ASPECT} times the short one")
     deep = image.mode in _DEEP_MODES and not image.has_transparency_data
     if not deep and image.mode not in _PLAIN_MODES:
         raise refused(path, f"colour mode {image.mode}", "convert it to 8-bit grey or RGB")
@@ -130,19 +127,15 @@ def to_rgb(image: Image.Image) -> np.ndarray:
     return np.array(image.convert("RGB"))
 
 
-def scaled_size(height: int, width: int, side: int, how: str) -> tuple[int, int]:
-    """Return the size after scaling, before padding or cropping: rows and columns in pixels."""
-    if how not in RESIZE_RULES:
-        raise ValueError(f"resize rule {how!r} is unknown: choose one of {', '.join(RESIZE_RULES)}")
-    if side < 1:
-        raise ValueError(f"side is {side}: images need at least 1 pixel")
+def _scaled_size(height: int, width: int, side: int, how: str) -> tuple[int, int]:
+    """Return the rows and columns after scaling, before padding or cropping."""
     if how == "squash":
         return side, side
     reference = max(height, width) if how == "pad" else min(height, width)
     return max(1, round(height * side / reference)), max(1, round(width * side / reference))
 
 
-def fit(array: np.ndarray, side: int, padding: str) -> np.ndarray:
+def _fit(array: np.ndarray, side: int, padding: str) -> np.ndarray:
     """Cut or pad the first two axes, centred, to `side`; `padding` is NumPy's mode for what is added."""
     for axis in (0, 1):
         excess = array.shape[axis] - side
@@ -150,7 +143,123 @@ def fit(array: np.ndarray, side: int, padding: str) -> np.ndarray:
             array = np.take(array, range(excess // 2, excess // 2 + side), axis=axis)
         elif excess < 0:
             widths = [(0, 0)] * array.ndim
-            before = -excess // 2
-            widths[axis] = (before, -excess - before)
+            widths[axis] = (-excess // 2, -excess - -excess // 2)
             array = np.pad(array, widths, mode=padding)  # type: ignore[call-overload]
-    return array
+    return np.ascontiguousarray(array)
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A file that was decoded completely."""
+
+    sha256: str  # of the file
+    width: int  # upright, in pixels
+    height: int
+    pixels: str  # a digest, equal for files of the same image, whatever their formats, names and metadata
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """Read a mask file as bool (H, W) by `MASK_RULE`; raise DatasetError if it cannot be used."""
+    image = decode(read_bytes(path), path)
+    plain = image.mode == "L" and not image.has_transparency_data  # spares three copies of the usual mask
+    grey = np.asarray(image) if plain else to_rgb(image).max(axis=2)
+    brightest = int(grey.max())
+    if 1 < brightest <= 127:
+        issue = f"mask whose brightest value is {brightest} of 255"
+        raise refused(path, issue, "write defects as 255 (or all masks as 0 and 1)")
+    return grey > (0 if brightest == 1 else 127)
+
+
+def examine(path: Path) -> Examined:
+    """Read a file once, hash it and decode every pixel; raise DatasetError if it cannot be used."""
+    data = read_bytes(path)
+    image = decode(data, path)
+    rgb = to_rgb(image)
+    digest = hashlib.sha256(str(rgb.shape).encode())
+    digest.update(rgb.tobytes())
+    return Examined(hashlib.sha256(data).hexdigest(), *image.size, digest.hexdigest())
+
+
+def resize_mask(mask: np.ndarray, side: int, how: str = "squash") -> np.ndarray:
+    """Resize bool (H, W) to (side, side) as `resize_rgb` does its image.
+
+    A resized pixel is defective where at least half of its area is; a connected defect too small for that keeps its
+    best covered pixel, so that scaling loses none. Padding is never defective.
+    """
+    from scipy import ndimage
+
+    height, width = _scaled_size(mask.shape[0], mask.shape[1], side, how)
+    if not mask.any():
+        return np.zeros((side, side), dtype=bool)
+    scale = Image.fromarray(mask.astype(np.float32)).resize
+    area = np.asarray(scale((width, height), Image.Resampling.BOX))  # defective share of each new pixel
+    scaled = area >= 0.5
+    defects, count = ndimage.label(mask, structure=np.ones((3, 3)))
+    rows, columns = (  # the new pixel into which the centre of each old one falls
+        ((np.arange(old) + 0.5) * new / old).astype(int)
+        for old, new in zip(mask.shape, area.shape, strict=True)
+    )
+    here = np.ix_(rows, columns)
+    lost = np.setdiff1d(np.arange(1, count + 1), defects[scaled[here]])
+    if lost.size:
+        for row, column in ndimage.maximum_position(area[here], defects, lost):
+            scaled[rows[row], columns[column]] = True
+    return _fit(scaled, side, "constant")
+
+
+def map_files(
+    root: Path,
+    names: Sequence[str],
+    read: Callable[[Path], T],
+    progress: Callable[[int], object] | None = None,
+) -> tuple[dict[str, T], dict[str, Issue]]:
+    """Apply `read` to all files in parallel; return the results and the issues, both by name.
+
+    `progress` is called with 1 after each file (`tqdm.update` fits).
+    """
+
+    def attempt(name: str) -> T | Issue:
+        try:
+            return read(root / name)
+        except DatasetError as error:
+            return replace(error.issues[0], file=name)
+
+    results, issues = {}, {}
+    with ThreadPoolExecutor(READERS) as pool:
+        for name, outcome in zip(names, pool.map(attempt, names), strict=True):
+            if isinstance(outcome, Issue):
+                issues[name] = outcome
+            else:
+                results[name] = outcome
+            if progress is not None:
+                progress(1)
+    return results, issues
+
+
+def load_stack(
+    root: Path,
+    index: pd.DataFrame,
+    side: int,
+    how: str,
+    out: np.ndarray,
+    progress: Callable[[int], object] | None = None,
+) -> np.ndarray:
+    """Read and resize all images of `index` into `out`, uint8 (N, side, side, 3) or a memmap, and return it.
+
+    `progress` is called with 1 after each image. Raises DatasetError with every file that could not be read.
+    """
+    row_of = {root / path: row for row, path in enumerate(index["path"])}
+
+    def load(path: Path) -> None:
+        out[row_of[path]] = resize_rgb(read_rgb(path), side, how)
+
+    _, issues = map_files(root, list(index["path"]), load, progress)
+    if issues:
+        raise DatasetError(issues.values(), f"{root}: images that could be read before cannot be read now")
+    return out
+
+
+def load_masks(root: Path, index: pd.DataFrame, side: int, how: str) -> Iterator[np.ndarray | None]:
+    """Yield, in the order of `index`, each image's mask as bool (side, side), or None where it has none."""
+    for mask in index["mask"]:
+        yield resize_mask(read_mask(root / mask), side, how) if isinstance(mask, str) else None

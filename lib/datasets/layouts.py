@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -35,7 +36,7 @@ class Entry:
 
 @dataclass
 class Listing:
-    """What stands in a data folder; `issues` are of single files and may be skipped, `structural` not."""
+    """What a data folder holds; `issues` are of single files and may be skipped, `structural` ones not."""
 
     root: Path
     layout: str = ""
@@ -48,60 +49,56 @@ class Listing:
 
 
 def read_layout(root: Path, dataset: str = "") -> Listing:
-    """Walk `root` and assign its files by the layout found there (a named `dataset` may demand its own).
+    """Return the files below `root`, assigned by the layout found there (a named `dataset` may demand its own).
 
-    Nothing is opened. Nothing is raised either: faults come back in the listing, all of them.
+    No file is opened, and nothing is raised: all issues are in the listing.
     """
     listing = walk(root)
     tops = {name for name in listing.folders if "/" not in name}
     holding = {image.split("/")[0] for image in listing.images if "/" in image} - {GROUND_TRUTH}
     if dataset == "magnetic_tile" or any(re.fullmatch(r"MT_\w+/Imgs", name) for name in listing.folders):
         listing.layout = "magnetic_tile"
-        _assign_tiles(listing)
+        listing.images = [name for name in listing.images if name != "dataset.jpg"]  # an overview of the set
+        _assign(listing, "MT_<Class>/Imgs/exp<E>_num_<N>.jpg or .png", _tile_class, _is_tile_mask)
     elif {"train", "test"} <= tops:
         listing.layout = "mvtec"
-        _assign_mvtec(listing)
+        _assign(listing, "train/<class> and test/<class>", _mvtec_class, _in_ground_truth)
     elif holding:
         listing.layout = "class_folders"
-        _assign_class_folders(listing)
+        _assign(
+            listing, "a class folder", lambda name: name.rpartition("/")[0].split("/")[0], _in_ground_truth
+        )
         if empty := sorted(tops - holding - {GROUND_TRUTH}):
             listing.notes.append(f"folders without images are no classes: {', '.join(empty)}")
     if not listing.entries and not listing.structural:
-        known = "; ".join(LAYOUTS.values())
-        listing.structural.append(
-            Issue(str(root), "no known layout", f"arrange the images as one of: {known}")
-        )
+        remedy = f"arrange the images as one of: {'; '.join(LAYOUTS.values())}"
+        listing.structural.append(Issue(str(root), "no known layout", remedy))
     return listing
 
 
 def walk(root: Path) -> Listing:
-    """List the image files below `root` by name, and what cannot be read: hidden files and folders do not count."""
+    """List the image files below `root` by name, and what cannot be read; hidden files and folders are left out."""
     listing = Listing(root)
     others: Counter[str] = Counter()
     real_root = root.resolve()
-    pending = [root]
-    while pending:
-        folder = pending.pop()
-        try:
-            for child in sorted(folder.iterdir()):
-                if child.name.startswith(".") or child.name in SILENT_FOLDERS:
-                    continue
-                name, suffix, is_folder = _name(child, root), child.suffix.lower(), child.is_dir()
-                relevant = is_folder or suffix in SUFFIXES | FOREIGN_SUFFIXES or not child.exists()
-                if not relevant:
-                    if not SILENT_NAMES.fullmatch(child.name):
-                        others[suffix or "no suffix"] += 1
-                elif issue := _fault_of(child, name, real_root):
-                    (listing.structural if is_folder else listing.issues).append(issue)
-                elif is_folder:
-                    listing.folders.append(name)
-                    pending.append(child)
-                else:
-                    listing.images.append(name)
-        except OSError as error:
-            what = f"folder cannot be read ({error.strerror})"
-            named = str(root) if folder == root else _name(folder, root)
-            listing.structural.append(Issue(named, what, "give yourself permission to read it"))
+
+    def unreadable(error: OSError) -> None:
+        name = Path(error.filename).relative_to(root).as_posix()
+        issue = f"folder cannot be read ({error.strerror})"
+        remedy = "give yourself permission to read it"
+        listing.structural.append(Issue(str(root) if name == "." else name, issue, remedy))
+
+    for folder, inner, files in os.walk(root, onerror=unreadable):
+        inner[:] = sorted(name for name in inner if name[0] != "." and name not in SILENT_FOLDERS)
+        for child in [Path(folder, name) for name in (*inner, *files) if name[0] != "."]:
+            name, suffix, is_folder = child.relative_to(root).as_posix(), child.suffix.lower(), child.is_dir()
+            if not is_folder and suffix not in SUFFIXES | FOREIGN_SUFFIXES and child.exists():
+                if not SILENT_NAMES.fullmatch(child.name):
+                    others[suffix or "no suffix"] += 1
+            elif issue := _issue_of(child, name, real_root):
+                (listing.structural if is_folder else listing.issues).append(issue)
+            else:
+                (listing.folders if is_folder else listing.images).append(name)
     listing.images.sort()
     if others:
         kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
@@ -109,11 +106,7 @@ def walk(root: Path) -> Listing:
     return listing
 
 
-def _name(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix()
-
-
-def _fault_of(path: Path, name: str, real_root: Path) -> Issue | None:
+def _issue_of(path: Path, name: str, real_root: Path) -> Issue | None:
     """Return what is wrong with a folder or an image file before anything in it is read."""
     try:
         name.encode()
@@ -128,87 +121,72 @@ def _fault_of(path: Path, name: str, real_root: Path) -> Issue | None:
             return Issue(name, "symbolic link that leaves the data folder", "put the real file in its place")
         if target.is_dir():
             return Issue(name, "symbolic link to a folder", "put the real folder in its place")
-    if not path.is_dir():
-        if not path.is_file():
-            return Issue(name, "not a regular file", "remove it")
-        if path.suffix.lower() in FOREIGN_SUFFIXES:
-            return Issue(name, f"{path.suffix} images are not read", "convert it to PNG")
+    if path.is_dir():
+        return None
+    if not path.is_file():
+        return Issue(name, "not a regular file", "remove it")
+    if path.suffix.lower() in FOREIGN_SUFFIXES:
+        return Issue(name, f"{path.suffix} images are not read", "convert it to PNG")
     return None
 
 
-def _assign_class_folders(listing: Listing) -> None:
-    masks, labels = [], {}
-    for image in listing.images:
-        parts = image.split("/")
-        if len(parts) == 1:
-            listing.issues.append(_outside(image, "a class folder"))
-        elif parts[0] == GROUND_TRUTH:
-            masks.append(image)
-        else:
-            labels[image] = parts[0]
-    _pair_with_masks(listing, labels, masks, _stem)
+def _in_ground_truth(name: str) -> bool:
+    return name.startswith(GROUND_TRUTH + "/")
 
 
-def _assign_mvtec(listing: Listing) -> None:
-    masks, labels = [], {}
-    for image in listing.images:
-        parts = image.split("/")
-        if parts[0] == GROUND_TRUTH:
-            masks.append(image)
-        elif parts[0] in ("train", "test") and len(parts) > 2:
-            labels[image] = parts[1]
-        else:
-            listing.issues.append(_outside(image, "train/<class> and test/<class>"))
-    # Names repeat in train and test; MVTec AD's masks belong to the test images.
-    _pair_with_masks(listing, labels, masks, lambda i: _stem(i[5:]) if i.startswith("test/") else None)
+def _mvtec_class(name: str) -> str:
+    match = re.match(r"(train|test)/([^/]+)/", name)
+    return match[2] if match else ""
 
 
-def _pair_with_masks(
-    listing: Listing, labels: dict[str, str], masks: Iterable[str], key_of: Callable[[str], str | None]
+def _tile_class(name: str) -> str:
+    match = TILE_NAME.fullmatch(name)
+    return match["label"].lower() if match else ""
+
+
+def _is_tile_mask(name: str) -> bool:
+    return name.endswith(".png") and TILE_NAME.fullmatch(name) is not None
+
+
+def _assign(
+    listing: Listing, place: str, class_of: Callable[[str], str], is_mask: Callable[[str], bool]
 ) -> None:
-    """Fill `listing.entries`; `key_of` names, without its ending, the mask that an image id would have."""
-    owners: dict[str | None, list[str]] = defaultdict(list)
-    for image in labels:
-        owners[key_of(image)].append(image)
+    """Fill `listing.entries`: each image's class ("" for an image outside `place`), and the mask of its name."""
+    owners: dict[str, list[str]] = defaultdict(
+        list
+    )  # images by the name, without ending, that a mask would have
+    labels: dict[str, str] = {}
     mask_of: dict[str, str] = {}
+    masks = []
+    for image in listing.images:
+        if is_mask(image):
+            masks.append(image)
+        elif label := class_of(image):
+            labels[image] = label
+            if listing.layout != "mvtec":
+                owners[_stem(image)].append(image)
+            elif image.startswith("test/"):  # names repeat in train and test; masks belong to test images
+                owners[_stem(image.removeprefix("test/"))].append(image)
+        else:
+            remedy = "move it to its class or remove it"
+            listing.issues.append(Issue(image, f"image outside {place}", remedy))
     for mask in masks:
         key = _stem(mask.removeprefix(GROUND_TRUTH + "/"))
         images = owners.get(key.removesuffix("_mask")) or owners.get(key) or []
         if not images:
-            listing.issues.append(_orphan(mask))
+            issue, remedy = "mask that fits no image", "name it after its image or remove it"
         elif len(images) > 1:
             issue = f"mask that fits several images ({', '.join(images)})"
-            listing.issues.append(Issue(mask, issue, "give images of a class different names"))
+            remedy = "give images of a class different names"
         elif images[0] in mask_of:
             issue = f"second mask of {images[0]}, besides {mask_of[images[0]]}"
-            listing.issues.append(Issue(mask, issue, "keep one mask per image"))
+            remedy = "keep one mask per image"
         else:
             mask_of[images[0]] = mask
-    listing.entries = [Entry(image, label, mask_of.get(image)) for image, label in sorted(labels.items())]
-
-
-def _assign_tiles(listing: Listing) -> None:
-    files = set(listing.images)
-    for image in listing.images:
-        match = TILE_NAME.fullmatch(image)
-        if image == "dataset.jpg":  # the overview picture of the published repository
             continue
-        if match is None:
-            listing.issues.append(_outside(image, "MT_<Class>/Imgs/exp<E>_num_<N>.jpg or .png"))
-        elif image.endswith(".jpg"):
-            mask = _stem(image) + ".png"
-            listing.entries.append(Entry(image, match["label"].lower(), mask if mask in files else None))
-        elif _stem(image) + ".jpg" not in files:
-            listing.issues.append(_orphan(image))
+        listing.issues.append(Issue(mask, issue, remedy))
+    listing.entries = [Entry(image, label, mask_of.get(image)) for image, label in sorted(labels.items())]
 
 
 def _stem(name: str) -> str:
     return PurePosixPath(name).with_suffix("").as_posix()
-
-
-def _outside(image: str, place: str) -> Issue:
-    return Issue(image, f"image outside {place}", "move it to its class or remove it")
-
-
-def _orphan(mask: str) -> Issue:
-    return Issue(mask, "mask that fits no image", "name it after its image or remove it")

@@ -68,7 +68,7 @@ def make_folds(index: pd.DataFrame, n_folds: int, seed: int, scheme: str) -> pd.
     codes = pd.factorize(index["label"], sort=True)[0]
     if scheme == "stratified":
         _check_counts(index["label"].value_counts(), n_folds, "images")
-        fold = stratified_parts(codes, None, n_folds, int(_states(seed, 1)[0]))
+        fold = stratified_parts(codes, None, n_folds, int(np.random.SeedSequence(seed).generate_state(1)[0]))
     else:
         if index["group"].isna().any():
             missing = index.loc[index["group"].isna(), "id"].iloc[0]
@@ -137,13 +137,9 @@ def make_inner_folds(
     return inner
 
 
-def _states(seed: int, count: int) -> np.ndarray:
-    return np.random.SeedSequence(seed).generate_state(count)
-
-
 def _grouped(codes: np.ndarray, groups: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
     best, best_score = np.empty(0, dtype=int), (np.inf, np.inf)
-    for state in _states(seed, TRIES):
+    for state in np.random.SeedSequence(seed).generate_state(TRIES):
         fold = stratified_parts(codes, groups, n_folds, int(state))
         score = _unevenness(codes, fold, n_folds)
         if score < best_score:
@@ -162,18 +158,15 @@ def _unevenness(codes: np.ndarray, fold: np.ndarray, n_folds: int) -> tuple[floa
 
 
 def _check_counts(counts: pd.Series, n_folds: int, unit: str) -> None:
-    if int(counts.min()) >= n_folds:
+    possible = int(counts.min())
+    if possible >= n_folds:
         return
     few = ", ".join(f"{name} has {n}" for name, n in counts.sort_index().items() if n < n_folds)
-    raise FoldError(f"{n_folds} folds need {n_folds} {unit} of every class: {few}; {_proposal(counts, unit)}")
-
-
-def _proposal(counts: pd.Series, unit: str) -> str:
-    possible = int(counts.min())
-    if possible >= 2:
-        return f"choose {possible} folds or fewer (--set folds={possible})"
-    lone = ", ".join(str(name) for name, n in counts.sort_index().items() if n < 2)
-    return f"no number of folds is possible: add {unit} to {lone}, or leave the class out"
+    remedy = f"choose {possible} folds or fewer (--set folds={possible})"
+    if possible < 2:
+        lone = ", ".join(str(name) for name, n in counts.sort_index().items() if n < 2)
+        remedy = f"no number of folds is possible: add {unit} to {lone}, or leave the class out"
+    raise FoldError(f"{n_folds} folds need {n_folds} {unit} of every class: {few}; {remedy}")
 
 
 def _check_training_parts(labels: pd.Series, fold: np.ndarray, n_folds: int) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lib.datasets.catalog import map_files
 from lib.datasets.errors import DatasetError, Issue, as_table
-from lib.datasets.images import examine
+from lib.datasets.image_io import examine
 from lib.datasets.layouts import GROUND_TRUTH, walk
 
 
@@ -33,7 +33,7 @@ class Folder:
 
 
 def read_folder(root: Path) -> Folder:
-    """Find and fully decode all pictures below `root`, by the rules of `lib.datasets.images`.
+    """Find and fully decode all pictures below `root`, by the rules of `lib.datasets.image_io`.
 
     A bad file is listed and the rest goes on. Raises DatasetError with every fault where no picture can be used.
     """

@@ -20,7 +20,7 @@ from lib.anomaly_maps.cross_fitting import predict_cross_fitted_maps, predict_ma
 from lib.anomaly_maps.detectors import detector
 from lib.anomaly_maps.map_statistics import map_statistics
 from lib.classification.feature_sets import COLUMN_BLOCKS
-from lib.datasets.images import load_stack
+from lib.datasets.image_io import load_stack
 from lib.datasets.splits import TEST_ROW
 from lib.features.embeddings import image_features, map_features
 from lib.features.map_guided_pooling import Pooling, ReferenceMean, pool

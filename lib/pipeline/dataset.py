@@ -16,7 +16,7 @@ from lib.config import Study
 from lib.datasets.catalog import build_index
 from lib.datasets.download import fetch_magnetic_tile
 from lib.datasets.errors import SHOWN, DatasetError, as_table
-from lib.datasets.images import load_masks, load_stack
+from lib.datasets.image_io import load_masks, load_stack
 from lib.datasets.splits import make_folds, schemes_for
 from lib.execution.progress import step_bar
 from lib.execution.source_code import code_digest
@@ -85,7 +85,7 @@ def index(run: Run) -> pd.DataFrame:
         listed = run.store.path("faults.csv")
         listed.unlink(missing_ok=True)
         try:
-            found = build_index(
+            table = build_index(
                 root,
                 dataset=run.dataset,
                 good=run.study.good,
@@ -98,17 +98,8 @@ def index(run: Run) -> pd.DataFrame:
                 raise
             write_text(listed, as_table(error.issues).to_csv(index=False))
             raise DatasetError(error.issues, error.heading, str(listed)) from None
-        table = found.index.reset_index(drop=True)
-        table.attrs = {
-            "good": found.good,
-            "classes": list(found.classes),
-            "grouped": found.grouped,
-            "layout": found.layout,
-            "note": found.note,
-            "skipped": found.skipped.astype(str).to_dict("records"),
-        }
         table.to_parquet(path, index=False)
-        return {"images": len(table), "skipped": len(found.skipped)}
+        return {"images": len(table), "skipped": len(table.attrs["skipped"])}
 
     table = _table(run.store.path("index.parquet"), run.store.make("index.parquet", inputs, write)["sha256"])
     table.attrs["root"] = str(root)
@@ -167,7 +158,7 @@ def images(run: Run, side: int) -> np.ndarray:
     table = index(run)
     name = f"images/{side}.npy"
     inputs = {
-        "code": code_digest("lib.datasets.images"),
+        "code": code_digest("lib.datasets.image_io"),
         "pictures": fingerprint({"sha256": table["sha256"].tolist()}),  # whatever their labels and groups
         "side": side,
         **run.study.values(("resize",)),

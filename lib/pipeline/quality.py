@@ -29,7 +29,7 @@ def map_quality(run: Run) -> pd.DataFrame:
     primary = {one: _primary(run, map_splits(run, one)) for one in run.study.map_methods}
     made = [f"maps/{map_name(name, one)}.npy" for one, names in primary.items() for name in names]
     inputs = {
-        "code": code_digest("lib.anomaly_maps.localization_metrics", "lib.datasets.images"),
+        "code": code_digest("lib.anomaly_maps.localization_metrics", "lib.datasets.image_io"),
         "maps": {name: run.store.digest(name) for name in made},
         "scores": {name: run.store.digest(name.replace(".npy", "-scores.npy")) for name in made},
         "index": run.store.digest("index.parquet"),

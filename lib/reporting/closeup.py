@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from scipy import ndimage
 
-from lib.datasets.images import load_masks, load_stack
+from lib.datasets.image_io import load_masks, load_stack
 from lib.pipeline.dataset import index
 from lib.pipeline.maps import maps
 from lib.pipeline.run import Run

@@ -21,7 +21,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from lib.classification.intervals import clopper_pearson
 from lib.config import parse_settings
-from lib.datasets.catalog import DatasetIndex, build_index
+from lib.datasets.catalog import build_index
 from lib.inspection.decisions import OOD, PASS, REJECT, REVIEW
 from lib.inspection.folder import read_folder
 from lib.inspection.new_images import features_of_new
@@ -31,28 +31,28 @@ from lib.pipeline.run import open_run
 from lib.synthetic.products import PRODUCTS, write_standin
 
 
-def held_out(known: DatasetIndex, parts: int, seed: int) -> list[np.ndarray]:
+def held_out(known: pd.DataFrame, parts: int, seed: int) -> list[np.ndarray]:
     """The rows of each part, stratified by class, no group in two parts."""
-    labels, groups = known.index["label"].to_numpy(dtype=str), known.index["group"]
-    kind = StratifiedGroupKFold if known.grouped else StratifiedKFold
+    labels, groups = known["label"].to_numpy(dtype=str), known["group"]
+    kind = StratifiedGroupKFold if known.attrs["grouped"] else StratifiedKFold
     splitter = kind(parts, shuffle=True, random_state=seed)
-    units = groups.to_numpy(dtype=str) if known.grouped else None
+    units = groups.to_numpy(dtype=str) if known.attrs["grouped"] else None
     return [rows for _, rows in splitter.split(labels, labels, units)]
 
 
-def lay_out(known: DatasetIndex, rows: np.ndarray, folder: Path) -> tuple[Path, Path, pd.Series]:
+def lay_out(known: pd.DataFrame, rows: np.ndarray, folder: Path) -> tuple[Path, Path, pd.Series]:
     """Copy the labelled part, with masks and groups, and the held-out one under names that say nothing.
 
     Returns both folders and the held-out pictures' classes by name.
     """
     labelled, new = folder / "labelled", folder / "new"
     new.mkdir(parents=True)
-    out = known.index.iloc[rows]
-    rest = known.index.drop(index=known.index.index[rows])
+    out = known.iloc[rows]
+    rest = known.drop(index=known.index[rows])
     for name in [*rest["path"], *rest["mask"].dropna()]:
         (labelled / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(known.root / name, labelled / name)
-    if known.grouped:
+    if known.attrs["grouped"]:
         rest[["id", "group"]].to_csv(labelled / "groups.csv", index=False)
     names = []
     for number, path in enumerate(out["path"]):
@@ -61,13 +61,13 @@ def lay_out(known: DatasetIndex, rows: np.ndarray, folder: Path) -> tuple[Path, 
     return labelled, new, pd.Series(out["label"].to_numpy(dtype=str), index=names)
 
 
-def compare(options: argparse.Namespace, known: DatasetIndex, rows: np.ndarray, folder: Path) -> list[dict]:
+def compare(options: argparse.Namespace, known: pd.DataFrame, rows: np.ndarray, folder: Path) -> list[dict]:
     """Run the study on what is not held out, judge what is; a row per required recall."""
     labelled, new, truth = lay_out(known, rows, folder)
     settings = parse_settings(options.set) | {
         "weights": options.weights,
         "leak_check": "none",
-        "good": known.good,
+        "good": known.attrs["good"],
     }
     settings |= {"textures": str(options.textures)} if options.textures else {}
     # a data set's own name may bring a layout and groups of its own
@@ -76,7 +76,7 @@ def compare(options: argparse.Namespace, known: DatasetIndex, rows: np.ndarray, 
     line = fitted_production_model(run, options.features)
     pictures = read_folder(new)
     measured = features_of_new(run, new, pictures.names, line.sources)
-    bad = truth[list(pictures.names)].to_numpy() != known.good
+    bad = truth[list(pictures.names)].to_numpy() != known.attrs["good"]
     found = []
     for recall in options.recall:
         threshold = threshold_of(run, line, recall / 100)
@@ -150,9 +150,9 @@ def main() -> None:
             root, dataset=options.dataset, groups=groups, group_regex=options.group_regex, skip_bad=True
         )
         print(
-            f"{root.name}{' (drawn stand-in)' if options.standin else ''}: {len(known.index)} images, "
-            f"{known.index['label'].value_counts().to_dict()}, "
-            + (f"{known.index['group'].nunique()} groups" if known.grouped else "no groups known")
+            f"{root.name}{' (drawn stand-in)' if options.standin else ''}: {len(known)} images, "
+            f"{known['label'].value_counts().to_dict()}, "
+            + (f"{known['group'].nunique()} groups" if known.attrs["grouped"] else "no groups known")
             + f"; preset {options.preset}, {options.set}, weights {Path(options.weights).name}"
         )
         every = []

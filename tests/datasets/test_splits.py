@@ -192,7 +192,7 @@ def test_inner_folds_without_good_images_are_refused_with_a_way_out(groups):
 
 @pytest.mark.skipif(not TILES.is_dir(), reason="the magnetic tile images are not at ../shared")
 def test_magnetic_tiles_allow_five_grouped_folds_and_not_ten():
-    index = build_index(TILES).index
+    index = build_index(TILES)
     counts = describe_folds(index, make_folds(index, 5, 744, "grouped"))
     assert (counts > 0).all(axis=None) and counts.to_numpy().sum() == 1344
     with pytest.raises(FoldError, match="fray has 8; choose 8 folds or fewer"):

@@ -1,5 +1,7 @@
 import io
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 from PIL import Image
 
 from lib.datasets.errors import DatasetError
-from lib.datasets.images import (
+from lib.datasets.image_io import (
     CONVERSION_RULE,
     RESIZE_RULES,
     examine,
@@ -31,33 +33,20 @@ def save(path: Path, image: Image.Image, **options) -> Path:
     return path
 
 
-@pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "PNG"])
-def test_rgb_comes_back_as_it_was(tmp_path, suffix):
-    path = save(tmp_path / f"a.{suffix}", Image.fromarray(RGB))
-    np.testing.assert_array_equal(read_rgb(path), RGB)
-    assert read_rgb(path).dtype == np.uint8
-
-
-def test_jpeg_is_decoded_as_pillow_does(tmp_path):
-    path = save(tmp_path / "a.jpg", Image.fromarray(RGB), quality=90)
-    np.testing.assert_array_equal(read_rgb(path), np.asarray(Image.open(path)))
-
-
-def test_grey_is_repeated(tmp_path):
-    rgb = read_rgb(save(tmp_path / "a.png", Image.fromarray(GREY)))
-    np.testing.assert_array_equal(rgb, np.stack([GREY] * 3, axis=2))
-
-
-def test_palette_is_expanded(tmp_path):
+def test_plain_images_come_back_as_they_were(tmp_path):
+    for suffix in ("png", "bmp", "tif", "PNG"):
+        np.testing.assert_array_equal(read_rgb(save(tmp_path / f"a.{suffix}", Image.fromarray(RGB))), RGB)
+    jpeg = save(tmp_path / "a.jpg", Image.fromarray(RGB), quality=90)
+    np.testing.assert_array_equal(read_rgb(jpeg), np.asarray(Image.open(jpeg)))
     palette = Image.fromarray(RGB).quantize(16)
-    np.testing.assert_array_equal(
-        read_rgb(save(tmp_path / "a.png", palette)), np.asarray(palette.convert("RGB"))
-    )
-
-
-def test_one_bit_becomes_black_and_white(tmp_path):
-    rgb = read_rgb(save(tmp_path / "a.png", Image.fromarray(GREY > 100)))
-    np.testing.assert_array_equal(rgb[:, :, 1], np.where(GREY > 100, 255, 0))
+    for image, expected in (
+        (Image.fromarray(GREY), np.stack([GREY] * 3, axis=2)),
+        (palette, np.asarray(palette.convert("RGB"))),
+        (Image.fromarray(GREY > 100), np.stack([np.where(GREY > 100, 255, 0)] * 3, axis=2)),
+    ):
+        rgb = read_rgb(save(tmp_path / "a.png", image))
+        assert rgb.dtype == np.uint8
+        np.testing.assert_array_equal(rgb, expected)
 
 
 def test_alpha_is_composited_on_black(tmp_path):
@@ -137,23 +126,11 @@ def refusal(path: Path) -> str:
     return issue.issue
 
 
-@pytest.mark.parametrize(
-    ("image", "suffix", "named"),
-    [
-        (Image.new("CMYK", (10, 10)), "jpg", "CMYK"),
-        (Image.new("F", (10, 10)), "tif", "mode F"),
-        (Image.new("I", (10, 10)), "tif", "mode I"),
-        (Image.new("LAB", (10, 10)), "tif", "LAB"),
-    ],
-)
-def test_other_colour_modes_are_refused_by_name(tmp_path, image, suffix, named):
-    assert named in refusal(save(tmp_path / f"a.{suffix}", image))
-
-
-def test_several_pages_are_refused(tmp_path):
+def test_other_colour_modes_and_several_pages_are_refused_by_name(tmp_path):
+    for mode, suffix in (("CMYK", "jpg"), ("F", "tif"), ("I", "tif"), ("LAB", "tif")):
+        assert f"mode {mode}" in refusal(save(tmp_path / f"a.{suffix}", Image.new(mode, (10, 10))))
     page = Image.fromarray(RGB)
-    path = save(tmp_path / "a.tif", page, save_all=True, append_images=[page, page])
-    assert "3 pages" in refusal(path)
+    assert "3 pages" in refusal(save(tmp_path / "b.tif", page, save_all=True, append_images=[page, page]))
 
 
 def encoded(suffix: str) -> bytes:
@@ -163,34 +140,24 @@ def encoded(suffix: str) -> bytes:
 
 
 @pytest.mark.parametrize("suffix", ["jpeg", "png", "bmp", "tiff"])
-@pytest.mark.parametrize("share", [0.3, 0.9])
-def test_a_truncated_file_is_refused(tmp_path, suffix, share):
-    data = encoded(suffix)
-    path = tmp_path / f"a.{suffix}"
-    path.write_bytes(data[: int(len(data) * share)])
-    assert refusal(path)
+def test_a_truncated_file_is_refused(tmp_path, suffix):
+    data, path = encoded(suffix), tmp_path / f"a.{suffix}"
+    for share in (0.3, 0.9):
+        path.write_bytes(data[: int(len(data) * share)])
+        assert ("truncated" in refusal(path)) >= (suffix == "jpeg")
 
 
-def test_truncation_is_called_so(tmp_path):
-    (tmp_path / "a.jpg").write_bytes(encoded("jpeg")[:-900])
-    assert "truncated" in refusal(tmp_path / "a.jpg")
-
-
-def test_a_png_without_its_end_is_noticed_though_its_pixels_can_be_read(tmp_path):
-    path = tmp_path / "a.png"
-    path.write_bytes(encoded("png")[:-16])
+def test_damage_to_a_png_is_noticed_though_its_pixels_can_be_read(tmp_path):
+    path, data = tmp_path / "a.png", bytearray(encoded("png"))
+    path.write_bytes(data[:-16])  # its end is gone
     np.asarray(Image.open(path))
+    assert "damaged" in refusal(path)
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(data)
     assert "damaged" in refusal(path)
 
 
-def test_a_flipped_byte_in_a_png_is_noticed(tmp_path):
-    data = bytearray(encoded("png"))
-    data[len(data) // 2] ^= 0xFF
-    (tmp_path / "a.png").write_bytes(data)
-    assert "damaged" in refusal(tmp_path / "a.png")
-
-
-def test_empty_foreign_and_forbidden_files(tmp_path, monkeypatch):
+def test_empty_foreign_absent_and_forbidden_files(tmp_path, monkeypatch):
     (tmp_path / "empty.png").write_bytes(b"")
     (tmp_path / "text.jpg").write_text("not an image")
     Image.fromarray(RGB).save(tmp_path / "gif.png", "GIF")
@@ -203,18 +170,13 @@ def test_empty_foreign_and_forbidden_files(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "read_bytes", forbidden)
-    assert "permission" in refusal(tmp_path / "text.jpg")
+    assert "cannot be read (Permission denied)" in refusal(tmp_path / "text.jpg")
 
 
-@pytest.mark.parametrize(
-    ("size", "named"),
-    [((7, 100), "7 x 100"), ((100, 7), "100 x 7"), ((8, 161), "8 x 161"), ((20_001, 1001), "20001 x 1001")],
-)
-def test_absurd_sizes_are_refused(tmp_path, size, named):
-    assert named in refusal(save(tmp_path / "a.png", Image.new("1", size)))
-
-
-def test_the_limits_themselves_pass(tmp_path):
+def test_absurd_sizes_are_refused_and_the_limits_themselves_pass(tmp_path):
+    for width, height in ((7, 100), (100, 7), (8, 161), (20_001, 1001)):
+        path = save(tmp_path / "a.png", Image.new("1", (width, height)))
+        assert refusal(path) == f"{width} x {height} pixels"
     assert examine(save(tmp_path / "a.png", Image.new("1", (8, 160)))).height == 160
 
 
@@ -228,46 +190,34 @@ def test_a_decompression_bomb_is_refused_before_it_is_unpacked(tmp_path, size):
     assert "decompression bomb" in refusal(path)
 
 
-def test_masks_are_cut_at_half_of_white(tmp_path):
+def test_masks_are_cut_at_half_of_white_or_hold_zero_and_one_in_grey_colour_or_bits(tmp_path):
     values = np.zeros((10, 10), np.uint8)
     values[0, :3] = [127, 128, 255]
     mask = read_mask(save(tmp_path / "a.png", Image.fromarray(values)))
     assert mask.dtype == bool and mask.sum() == 2 and mask[0, :3].tolist() == [False, True, True]
-
-
-def test_masks_of_zero_and_one_colours_and_bits(tmp_path):
     drawn = np.zeros((10, 10), bool)
     drawn[3, 4] = True
     red = np.zeros((10, 10, 3), np.uint8)
     red[drawn] = (255, 0, 0)
-    for image in (Image.fromarray(drawn), Image.fromarray(drawn.astype(np.uint8)), Image.fromarray(red)):
-        np.testing.assert_array_equal(read_mask(save(tmp_path / "a.png", image)), drawn)
-
-
-def test_a_mask_of_class_numbers_is_refused_not_read_as_empty(tmp_path):
-    with pytest.raises(DatasetError, match="brightest value is 5"):
+    for image in (drawn, drawn.astype(np.uint8), red):
+        np.testing.assert_array_equal(read_mask(save(tmp_path / "a.png", Image.fromarray(image))), drawn)
+    with pytest.raises(DatasetError, match="brightest value is 5"):  # class numbers are not read as empty
         read_mask(save(tmp_path / "a.png", Image.fromarray(np.full((10, 10), 5, np.uint8))))
 
 
-def test_squash_stretches_and_averages():
-    rgb = np.zeros((8, 32, 3), np.uint8)
-    rgb[:, ::2] = 200
-    small = resize_rgb(rgb, 8)
+def test_squash_averages_pad_repeats_the_edge_and_crop_takes_the_middle():
+    stripes = np.zeros((8, 32, 3), np.uint8)
+    stripes[:, ::2] = 200
+    small = resize_rgb(stripes, 8)
     assert small.shape == (8, 8, 3) and small.dtype == np.uint8
     assert small.min() >= 80 and small.max() <= 120  # without antialiasing the stripes would stay 0 or 200
-
-
-def test_pad_keeps_proportions_and_repeats_the_edge():
     rgb = np.zeros((10, 20, 3), np.uint8)
     rgb[0], rgb[-1] = 50, 250
     padded = resize_rgb(rgb, 20, "pad")
     assert (padded[:6] == 50).all() and (padded[6:14] == 0).all() and (padded[14:] == 250).all()
-
-
-def test_crop_takes_the_middle():
-    rgb = np.zeros((10, 30, 3), np.uint8)
-    rgb[:, 10:20] = 250
-    assert (resize_rgb(rgb, 10, "crop") == 250).all()
+    wide = np.zeros((10, 30, 3), np.uint8)
+    wide[:, 10:20] = 250
+    assert (resize_rgb(wide, 10, "crop") == 250).all()
 
 
 @pytest.mark.parametrize("how", RESIZE_RULES)
@@ -312,13 +262,6 @@ def test_an_empty_mask_stays_empty_and_padding_is_never_defective():
     assert full[5:15].all() and not full[:5].any() and not full[15:].any()
 
 
-def test_unknown_rules_and_sides_are_refused():
-    with pytest.raises(ValueError, match="'stretch' is unknown: choose one of squash, pad, crop"):
-        resize_rgb(RGB, 8, "stretch")
-    with pytest.raises(ValueError, match="side is 0"):
-        resize_mask(GREY > 1, 0)
-
-
 @pytest.fixture
 def folder(tmp_path):
     Image.fromarray(RGB).save(tmp_path / "b.png")
@@ -340,17 +283,13 @@ def test_load_stack_fills_rows_in_order_and_counts(folder, tmp_path):
     assert ticks == [1, 1]
 
 
-def test_load_stack_refuses_a_wrong_array_and_names_every_lost_file(folder):
+def test_load_stack_names_every_lost_file(folder):
     root, index = folder
-    with pytest.raises(ValueError, match=r"\(2, 8, 8, 3\)"):
-        load_stack(root, index, 8, "squash", np.zeros((2, 8, 8), np.uint8))
-    with pytest.raises(ValueError, match="float32"):
-        load_stack(root, index, 8, "squash", np.zeros((2, 8, 8, 3), np.float32))
     for name in ("a.png", "b.png"):
         (root / name).unlink()
-    with pytest.raises(DatasetError) as caught:
+    with pytest.raises(DatasetError, match="could be read before") as caught:
         load_stack(root, index, 8, "squash", np.zeros((2, 8, 8, 3), np.uint8))
-    assert [Path(issue.file).name for issue in caught.value.issues] == ["b.png", "a.png"]
+    assert [issue.file for issue in caught.value.issues] == ["b.png", "a.png"]
 
 
 def test_load_masks_yields_none_without_a_mask(folder):
@@ -360,6 +299,9 @@ def test_load_masks_yields_none_without_a_mask(folder):
     np.testing.assert_array_equal(mask, np.array([[1, 1, 0, 0]] * 2 + [[0] * 4] * 2, bool))
 
 
-def test_the_rule_is_told():
+def test_the_rule_is_stated_and_a_deployed_model_needs_neither_pandas_nor_torch():
     for word in ("EXIF", "palette", "alpha", "257", "CMYK"):
         assert word in CONVERSION_RULE
+    heavy = "{'torch', 'pandas', 'scipy', 'sklearn', 'matplotlib'}"
+    code = f"import sys, lib.datasets.image_io; sys.exit(', '.join({heavy} & set(sys.modules)) or 0)"
+    subprocess.run([sys.executable, "-c", code], check=True)
