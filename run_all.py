@@ -27,7 +27,7 @@ from lib.artifacts import (
 from lib.batch.cost import Size, calibrate, estimate
 from lib.batch.finished_study import export_request, inspection_request, require_current
 from lib.batch.forecast import presets, stages
-from lib.batch.notebooks import NOTEBOOKS, NotebookError, NotebookJob
+from lib.batch.notebooks import NotebookError, NotebookJob
 from lib.batch.preflight import check_inputs, check_resources
 from lib.batch.runner import DatasetRun, environment, run_datasets
 from lib.cli import EXTERNAL, Plan, parser, plan
@@ -42,6 +42,7 @@ from lib.inspection.production_model import ProductionModelError, fitted_product
 from lib.pipeline.dataset import index, splits
 from lib.pipeline.run import NAMED, PROJECT, Run
 from lib.reporting.figures_inspection import VERDICTS_FILE
+from lib.reporting.html_pages import NOTEBOOKS
 from lib.reporting.index_page import ESTIMATE, write_index
 from lib.synthetic.products import PRODUCTS
 
@@ -146,7 +147,7 @@ def execute(work: Plan) -> int:
         print("\nFAILED\n" + "\n".join(failures), file=sys.stderr)
         return 1
     if NOTEBOOKS[-1] in work.notebooks:
-        page = write_index(work.runs, work.study_dir, command(), NOTEBOOKS)
+        page = write_index(work.runs, work.study_dir, command())
         say(f"{format_duration(time.perf_counter() - began)} in all; open {page}")
     return 0
 

@@ -11,7 +11,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from lib.artifacts import absolute, write_text
-from lib.batch.notebooks import NOTEBOOKS
 from lib.config import (
     PRESETS,
     Study,
@@ -24,6 +23,7 @@ from lib.config import (
 )
 from lib.datasets.errors import printable
 from lib.pipeline.run import NAMED, Run, dataset_folder, open_run
+from lib.reporting.html_pages import NOTEBOOKS
 from lib.synthetic.products import PRODUCTS
 
 EXTERNAL = ("weights", "textures", "draem_checkpoint", "groups")  # settings that name files or folders

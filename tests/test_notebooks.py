@@ -8,7 +8,7 @@ import pandas as pd
 from PIL import Image
 
 from lib.artifacts import Store
-from lib.batch.notebooks import NOTEBOOKS
+from lib.reporting.html_pages import NOTEBOOKS
 from tests.whole import run_all
 
 

@@ -20,17 +20,8 @@ from lib.artifacts import Store, file_sha256, write_text
 from lib.execution.source_code import library_digest
 from lib.pipeline.dataset import FINAL
 from lib.pipeline.run import PROJECT
-from lib.reporting.html_pages import notebook_html
+from lib.reporting.html_pages import NOTEBOOKS, notebook_html
 
-NOTEBOOKS = (
-    "00_dataset",
-    "01_draem_training",
-    "02_anomaly_maps",
-    "03_features",
-    "04_classification",
-    "05_imbalance_study",
-    "06_statistics",
-)
 WRITES: dict[str, tuple[str, ...]] = {  # what `--force` makes a notebook's step do again
     "00_dataset": ("index.parquet", "folds.parquet", "images/"),
     "01_draem_training": ("draem/", "patchcore/"),
@@ -108,10 +99,8 @@ class NotebookJob:
 
         def write(path: Path) -> dict[str, Any]:
             execute(self.source, path, self.parameters, failed, verbose=verbose)
-            write_text(
-                self.target.with_suffix(".html"),
-                notebook_html(path, self.notebook, self.folder.name, NOTEBOOKS),
-            )
+            page = notebook_html(path, self.notebook, self.folder.name)
+            write_text(self.target.with_suffix(".html"), page)
             return {
                 "files": [
                     file

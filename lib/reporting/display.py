@@ -1,4 +1,4 @@
-"""What notebooks use to show things: captions that say what was run, figures saved and displayed, tables."""
+"""What notebooks use to show results: captions that say what was run, figures saved and displayed, tables."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import base64
 import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import matplotlib.pyplot as plt
 import pandas as pd
-from IPython.display import HTML, Markdown, display
-from matplotlib.figure import Figure
 
 from lib.artifacts import write_text
 from lib.config import Study
@@ -21,11 +19,15 @@ from lib.reporting.names import maps_of
 from lib.reporting.style import save_figure
 from lib.reporting.table import Table
 
+if TYPE_CHECKING:
+    from IPython.display import HTML, Markdown
+    from matplotlib.figure import Figure
+
 
 def caption(run: Run, through: int = 3) -> str:
     """Say what a figure or table rests on: data set, preset, folds, DRAEM, maps, textures, backbone.
 
-    `through` is the number of the last notebook whose results it shows; textures come with 01, the backbone with 03,
+    `through` is the number of the last notebook whose results it has; textures come with 01, the backbone with 03,
     and are not named before, whether or not they are known by then.
     """
     study, store = run.study, run.store
@@ -36,27 +38,36 @@ def caption(run: Run, through: int = 3) -> str:
         f"{study.folds} folds",
         *maps_of(study).split(" · "),
     ]
-    drawn = [
-        store.manifest(name) for name in store.names() if name.startswith("draem/") and "history" not in name
-    ]
     if through >= 1:
-        parts += sorted({f"textures: {m['summary']['textures']}" for m in drawn if m})
+        fitted = [name for name in store.names() if name.startswith("draem/") and "history" not in name]
+        summaries = [manifest["summary"] for manifest in map(store.manifest, fitted) if manifest]
+        parts += sorted({f"textures: {summary['textures']}" for summary in summaries})
     features = store.manifest("features/image.npy")
     if through >= 3 and features:
         summary = features["summary"]
-        parts.append(
-            f"{summary['backbone']}, sha256 {summary['backbone_sha256'][:12]}, {study.feature_size} px"
-        )
+        weights = f"{summary['backbone']}, sha256 {summary['backbone_sha256'][:12]}"
+        parts.append(f"{weights}, {study.feature_size} px")
     return " · ".join(parts)
 
 
+def caption_all(runs: Sequence[Run]) -> str:
+    """Return the caption of what covers several data sets; what they share is said once."""
+    parts = [caption(run).split(" · ") for run in runs]
+    shared = [part for part in parts[0] if all(part in other for other in parts)]
+    own = [" · ".join(part for part in other if part not in shared) for other in parts]
+    return " · ".join(filter(None, ["; ".join(filter(None, own)), *shared]))
+
+
 def save_and_display(figure: Figure, folder: Path, name: str, alt: str) -> None:
-    """Save the figure as PNG and SVG and display the PNG with alternative text, caption and the files' place."""
+    """Save the figure and display its PNG with alternative text, caption and the files' place."""
+    import matplotlib.pyplot as plt
+    from IPython.display import display
+
     save_figure(figure, folder, name, alt)
     plt.close(figure)
-    picture = base64.b64encode((folder / f"{name}.png").read_bytes()).decode()
-    told = {"alt": alt, "caption": figure.get_label(), "file": f"../{folder.name}/{name}"}
-    display({"image/png": picture, "text/plain": alt}, raw=True, metadata=told)
+    png = base64.b64encode((folder / f"{name}.png").read_bytes()).decode()
+    metadata = {"alt": alt, "caption": figure.get_label(), "file": f"../{folder.name}/{name}"}
+    display({"image/png": png, "text/plain": alt}, raw=True, metadata=metadata)
 
 
 def save_table(table: Table, folder: Path, stem: str) -> Table:
@@ -69,12 +80,14 @@ def save_table(table: Table, folder: Path, stem: str) -> Table:
 
 def save_tables(tables: Mapping[str, Table | None], folder: Path, otherwise: str = "") -> None:
     """Write and display tables by their stem; for those that are None, remove old files and say `otherwise` once."""
-    for stem, shown in tables.items():
-        if shown is None:
-            for suffix in (".csv", ".md", ".html"):
-                (folder / (stem + suffix)).unlink(missing_ok=True)
-        else:
-            display(save_table(shown, folder, stem))
+    from IPython.display import display
+
+    for stem, one in tables.items():
+        if one is not None:
+            display(save_table(one, folder, stem))
+            continue
+        for suffix in (".csv", ".md", ".html"):
+            (folder / (stem + suffix)).unlink(missing_ok=True)
     if None in tables.values():
         display(show_markdown(otherwise))
 
@@ -87,53 +100,52 @@ def save_frame(frame: pd.DataFrame, folder: Path, stem: str, title: str, digits:
 
 def describe_settings(study: Study) -> HTML:
     """Return what a study's preset and overrides come to: what differs from the preset, and every setting folded."""
+    from IPython.display import HTML
+
     settings = study.describe()
     changed = settings[(settings["changed from"] != "") & (settings.index != "preset")]
-    told = ", ".join(f"{name} = {value}" for name, value in changed["value"].items())
-    shown = f"Preset {study.preset}" + (f", with {told}." if told else ", as it is.")
+    overrides = ", ".join(f"{name} = {value}" for name, value in changed["value"].items())
+    sentence = f"Preset {study.preset}" + (f", with {overrides}." if overrides else ", as it is.")
     every = table(settings, f"The resolved study: {len(settings)} settings").data
     folded = f'<details class="more"><summary>Every setting of this study</summary>{every}</details>'
-    return HTML(f"<p>{html.escape(shown)}</p>{folded}")
+    return HTML(f"<p>{html.escape(sentence)}</p>{folded}")
 
 
 def table(frame: pd.DataFrame, title: str = "", digits: int = 3) -> HTML:
     """Return a table to display, everything in it escaped, numbers rounded to `digits`."""
+    from IPython.display import HTML
+
     wordy = any(frame[name].map(lambda cell: isinstance(cell, str) and " " in cell).any() for name in frame)
-    shown = frame.to_html(
+    rendered = frame.to_html(
         border=0,
         float_format=lambda x: f"{x:.{digits}f}",
         na_rep="–",
         index_names=isinstance(frame.index, pd.MultiIndex),
         classes="wide-text" if wordy else None,
     )
-    heading = f"<caption>{html.escape(title)}</caption>"
-    first, rest = accessible(shown).split(">", 1)
-    return HTML(f"{first}>{heading if title else ''}{rest}")
+    heading = f"<caption>{html.escape(title)}</caption>" if title else ""
+    return HTML(accessible(rendered).replace(">", f">{heading}", 1))
 
 
 def show_markdown(*sentences: str) -> Markdown:
-    """Return computed sentences as a paragraph; what comes from the data is shown as it is, not as markup."""
+    """Return computed sentences as a paragraph; what comes from the data is kept as text, not as markup."""
+    from IPython.display import Markdown
+
     return Markdown(escaped(" ".join(sentences)))
 
 
 def escaped(text: str) -> str:
-    """Return text so that Markdown, its HTML and its formulas show it as it is."""
-    shown = html.escape(text, quote=False)
+    """Return text so that Markdown, its HTML and its formulas leave it as it is."""
+    plain = html.escape(text, quote=False)
     for sign in "\\`*_{}[]#|$~":
-        shown = shown.replace(sign, "\\" + sign)
-    return shown
-
-
-def caption_all(runs: Sequence[Run]) -> str:
-    """Return the caption of what covers several data sets; what they share is said once."""
-    parts = [caption(run).split(" · ") for run in runs]
-    shared = [part for part in parts[0] if all(part in other for other in parts)]
-    own = [" · ".join(part for part in other if part not in shared) for other in parts]
-    return " · ".join(filter(None, ["; ".join(filter(None, own)), *shared]))
+        plain = plain.replace(sign, "\\" + sign)
+    return plain
 
 
 def show_findings(table: pd.DataFrame) -> Markdown:
-    """Return `findings` as a page to display; what comes from the data is shown as it is, not as markup."""
+    """Return `findings` as a page to display; what comes from the data is kept as text, not as markup."""
+    from IPython.display import Markdown
+
     parts = []
     for dataset, rows in table.groupby("dataset", sort=False):
         parts.append(f"### {escaped(display_name(str(dataset)))}")

@@ -1,130 +1,81 @@
-"""Pages for readers: an executed notebook as HTML, and the study's index page; nothing is fetched from elsewhere."""
+"""Executed notebooks as HTML pages that hold all they need: nothing is fetched from elsewhere, no script runs."""
 
 from __future__ import annotations
 
-import base64
-import html
 import json
-import platform
 import re
-from collections.abc import Sequence
-from importlib.metadata import version
-from itertools import count
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote
 
-import nbformat
-import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from nbconvert import HTMLExporter
-from nbconvert.preprocessors import TagRemovePreprocessor
-from nbconvert.preprocessors.coalescestreams import CoalesceStreamsPreprocessor
-from traitlets.config import Config
-
-TEMPLATES = Path(__file__).parent / "templates"
-CONTENTS = "<!-- contents -->"  # the template's place for the list of headings
-PACKAGES = (
-    "torch",
-    "torchvision",
-    "scikit-learn",
-    "scipy",
-    "statsmodels",
-    "pandas",
-    "numpy",
-    "seaborn",
-    "papermill",
+NOTEBOOKS = (
+    "00_dataset",
+    "01_draem_training",
+    "02_anomaly_maps",
+    "03_features",
+    "04_classification",
+    "05_imbalance_study",
+    "06_statistics",
 )
+TEMPLATES = Path(__file__).parent / "templates"
 
 
-def versions() -> pd.DataFrame:
-    """Return the versions of Python, the system and the packages that the figures depend on."""
-    rows = [("Python", platform.python_version()), ("system", f"{platform.system()} {platform.machine()}")]
-    rows += [(name, version(name)) for name in PACKAGES]
-    return pd.DataFrame(rows, columns=["software", "version"]).set_index("software")
-
-
-def notebook_html(path: Path, name: str, where: str, series: Sequence[str], *, embed: bool = True) -> str:
+def notebook_html(path: Path, name: str, where: str, *, embed: bool = True) -> str:
     """Return an executed notebook as one HTML page; `where` is the data set (or study) in its title.
 
-    `series` names all notebooks in order; the last one stands in the study's own folder, and one that is none of them
-    below the data set's, in `inspection/NAME/`. What the notebook ran with
-    (papermill's record of it) stands at the page's top, code is folded, and no script runs on the page. Without
-    `embed` pictures are linked where their files are there.
+    Of `NOTEBOOKS`, the last one is in the study's own folder, the others in the data set's; a notebook that is none of
+    them is below the data set's, in `inspection/NAME/`. What the notebook ran with (papermill's record of it) is at the
+    page's top, code is folded. Without `embed` images are linked where their files are there.
     """
+    import nbformat
+    from nbconvert import HTMLExporter
+    from nbconvert.preprocessors import TagRemovePreprocessor
+    from nbconvert.preprocessors.coalescestreams import CoalesceStreamsPreprocessor
+
     notebook = nbformat.read(path, as_version=4)
-    heading = re.search(r"^# (.+)$", notebook.cells[0].source, re.MULTILINE)
-    exporter = HTMLExporter(
-        config=Config({"TagRemovePreprocessor": {"remove_cell_tags": ["remove-cell"], "enabled": True}}),
-        extra_template_basedirs=[str(TEMPLATES)],
-        template_name="study",
-        anchor_link_text="#",
-        preprocessors=[TagRemovePreprocessor, CoalesceStreamsPreprocessor],
-    )
     for output in (one for cell in notebook.cells for one in cell.get("outputs", []) if "metadata" in one):
         file = output.metadata.get("file")
         kinds = [kind for kind in ("png", "svg") if file and (path.parent / f"{file}.{kind}").is_file()]
         output.metadata["files"] = {kind: f"{file}.{kind}" for kind in kinds}
-    given = notebook.metadata.get("papermill", {}).get("parameters", {})
+    texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    title = re.search(r"^# (.+)$", texts[0], re.MULTILINE) if texts else None
+    parts = [heading for text in texts for heading in re.findall(r"^## (.+)$", text, re.MULTILINE)]
+    parameters = notebook.metadata.get("papermill", {}).get("parameters", {})
+    links = _links(name)
+    here = next(number for number, link in enumerate(links) if link["here"])
     page = {
-        "title": f"{heading.group(1) if heading else name} · {where}",
+        "title": f"{title[1] if title else name} · {where}",
         "where": where,
         "embed": embed,
         "css": (TEMPLATES / "page.css").read_text(encoding="utf-8"),
-        "links": _links(name, series),
-        "around": _around(name, series),
-        "parameters": [(key, json.dumps(value, ensure_ascii=False)) for key, value in given.items()],
+        "links": links,
+        "before": links[here - 1],
+        "after": links[(here + 1) % len(links)],
+        "contents": [(part, quote(part.replace(" ", "-"), safe="?/:@!$&'()*+,;=")) for part in parts],
+        "parameters": [(key, json.dumps(value, ensure_ascii=False)) for key, value in parameters.items()],
     }
+    removed = TagRemovePreprocessor(remove_cell_tags=["remove-cell"], enabled=True)
+    exporter = HTMLExporter(
+        extra_template_basedirs=[str(TEMPLATES)],
+        template_name="study",
+        anchor_link_text="#",
+        preprocessors=[removed, CoalesceStreamsPreprocessor],
+    )
     rendered, _ = exporter.from_notebook_node(notebook, resources={"page": page})
-    return _with_contents(str(rendered))
+    return str(rendered)
 
 
-def _with_contents(page: str) -> str:
-    """Return the page with plain, unique heading anchors, and a list of its parts in the place for it."""
-    taken: set[str] = set()
-    parts: list[str] = []
-
-    def anchored(match: re.Match[str]) -> str:
-        level, old, text = match.groups()
-        plain = re.sub(r"\W+", "-", unquote(html.unescape(old)).lower()).strip("-") or "part"
-        anchor = next(name for n in count(1) if (name := plain if n == 1 else f"{plain}-{n}") not in taken)
-        taken.add(anchor)
-        if level == "2":
-            parts.append(f'<li><a href="#{anchor}">{text}</a></li>')
-        return f'<h{level} id="{anchor}">{text}<a class="anchor-link" href="#{anchor}"'
-
-    page = re.sub(r'<h([1-6]) id="([^"]*)">(.*?)<a class="anchor-link" href="[^"]*"', anchored, page)
-    return page.replace(CONTENTS, "".join(parts), 1)
-
-
-def _links(name: str, series: Sequence[str]) -> list[dict[str, Any]]:
-    """Link the study's index and the notebooks of the same folder, or of the data set that an inspection is by."""
-    if name not in series:
-        links = [{"href": "../../../../index.html", "text": "Index", "here": False}]
-        links += [
-            {"href": f"../../../notebooks/{item}.html", "text": item.replace("_", " "), "here": False}
-            for item in series[:-1]
-        ]
-        return [*links, {"href": f"{name}.html", "text": name.replace("_", " "), "here": True}]
-    of_study = name == series[-1]
-    up = "../" if of_study else "../../"
-    here = [name] if of_study else list(series[:-1])
-    links = [{"href": up + "index.html", "text": "Index", "here": False}]
-    links += [{"href": f"{item}.html", "text": item.replace("_", " "), "here": item == name} for item in here]
-    if not of_study:
-        text = series[-1].replace("_", " ")
-        links.append({"href": f"{up}notebooks/{series[-1]}.html", "text": text, "here": False})
-    return links
-
-
-def _around(name: str, series: Sequence[str]) -> list[dict[str, str]]:
-    """Link the notebook before and after, and the index where there is none."""
-    links = _links(name, series)
-    place = next(number for number, link in enumerate(links) if link["here"])
-    before, after = links[place - 1], links[(place + 1) % len(links)]
+def _links(name: str) -> list[dict[str, Any]]:
+    """Return links to the study's index and the notebooks of the same data set (or study), in order."""
+    up = "../" if name == NOTEBOOKS[-1] else "../../" if name in NOTEBOOKS else "../../../../"
+    pages = {"Index": f"{up}index.html"}
+    if name != NOTEBOOKS[-1]:
+        folder = "" if name in NOTEBOOKS else "../../../notebooks/"
+        pages |= {other: f"{folder}{other}.html" for other in NOTEBOOKS[:-1]}
+    last = NOTEBOOKS[-1] if name in NOTEBOOKS else name
+    pages[last] = f"{up}notebooks/{last}.html" if last != name else f"{name}.html"
     return [
-        {"href": link["href"], "text": f"{arrow[0]}{link['text']}{arrow[1]}"}
-        for link, arrow in ((before, ("← ", "")), (after, ("", " →")))
+        {"href": href, "text": page.replace("_", " "), "here": page == name} for page, href in pages.items()
     ]
 
 
@@ -133,15 +84,3 @@ def accessible(table: str) -> str:
     head, body = table.split("</thead>", 1)
     head = head.replace("<th></th>", "<td></td>").replace("<th>", '<th scope="col">')
     return head + "</thead>" + re.sub(r"<th(?=[ >])", '<th scope="row"', body)
-
-
-def embedded(picture: bytes, kind: str = "png") -> str:
-    """Return a picture file's bytes as an address that holds the picture itself."""
-    return f"data:image/{kind};base64," + base64.b64encode(picture).decode()
-
-
-def render_index(**parts: Any) -> str:
-    """Return the study's index page from plain values; everything but the tables' own HTML is escaped here."""
-    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
-    css = (TEMPLATES / "page.css").read_text(encoding="utf-8")
-    return environment.get_template("index.html.j2").render(css=css, **parts)

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
+import platform
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from PIL import Image
 
 from lib.artifacts import write_text
-from lib.pipeline.dataset import in_test_fold, index, load_images, splits
-from lib.pipeline.maps import maps, scores
+from lib.pipeline.dataset import in_test_fold, index, splits
+from lib.pipeline.maps import scores
 from lib.pipeline.run import Run
 from lib.reporting.display import caption
-from lib.reporting.html_pages import accessible, embedded, render_index, versions
-from lib.reporting.style import MAP_COLOURS
+from lib.reporting.figures_maps import colour_map, read_thumbnails
+from lib.reporting.html_pages import NOTEBOOKS, TEMPLATES, accessible
 
-SHOWN = ("samples", "recalls", "recall-and-false-rejects", "degradation-by-class", "hits-and-misses")
-SHOWN_OVER_ALL = ("degradation", "label-economy")
+FIGURES = ("samples", "recalls", "recall-and-false-rejects", "degradation-by-class", "hits-and-misses")
+FIGURES_OVER_ALL = ("degradation", "label-economy")
 MAIN_TABLES = {"table2": "Table 2: recalls and AUC", "table3": "Table 3: fewer and fewer defects"}
 TABLES = {
     "table1": "Table 1: data",
@@ -43,26 +45,41 @@ TABLES = {
     "table2-beside-paper": "Table 2 beside the paper's",
     "table3-beside-paper": "Table 3 beside the paper's",
 }
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "scikit-learn",
+    "scipy",
+    "statsmodels",
+    "pandas",
+    "numpy",
+    "seaborn",
+    "papermill",
+)
 ESTIMATE = "estimate.json"  # seconds that run_all.py expected of each notebook, by data set
-SIDE = 144  # pixels of a picture in the strip
+SIDE = 144  # pixels of an image in the strip
 
 
-def write_index(
-    runs: Sequence[Run], home: Path, command: str, series: Sequence[str], *, embed: bool = True
-) -> Path:
+def write_index(runs: Sequence[Run], home: Path, command: str, *, embed: bool = True) -> Path:
     """Write the study's index page and return its path.
 
     `home` holds the tables, figures and pages that the notebooks wrote (the study's folder, or a copy) and gets the
-    page; `series` names the notebooks in order. With `embed` pictures are in the page, so that it can be read alone.
+    page. With `embed` images are in the page, so that it can be read alone.
     """
-    said = pd.read_csv(home / "tables" / "conclusions.csv", keep_default_na=False)
-    short = pd.read_csv(home / "tables" / "answer.csv", keep_default_na=False)
-    answers = dict(zip(short["dataset"], short["answer"], strict=True))
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    findings = pd.read_csv(home / "tables" / "conclusions.csv", keep_default_na=False)
+    answers = pd.read_csv(home / "tables" / "answer.csv", keep_default_na=False).set_index("dataset")[
+        "answer"
+    ]
     study, name = runs[0].study, Path(runs[0].study_dir).name
     software = versions()
-    statistics = f"notebooks/{series[-1]}.html"
-    page = render_index(
+    statistics = f"notebooks/{NOTEBOOKS[-1]}.html"
+    # Autoescaping leaves only the tables' own HTML and our CSS as they are, which the template marks as safe.
+    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
+    page = environment.get_template("index.html.j2").render(
         title=f"Image, anomaly map, or both? Study {name}",
+        css=(TEMPLATES / "page.css").read_text(encoding="utf-8"),
         badges=[
             f"study {name}",
             f"preset {study.preset}",
@@ -79,20 +96,20 @@ def write_index(
                 "anchor": f"dataset-{number}",
                 "caption": caption(run),
                 "answer": answers[run.name],
-                "answers": said[said["dataset"] == run.name].to_dict("records"),
+                "answers": findings[findings["dataset"] == run.name].to_dict("records"),
                 "strip": strip(run),
-                "figures": _figures(home, home / run.name / "figures", SHOWN, embed),
+                "figures": _figures(home, home / run.name / "figures", FIGURES, embed),
                 "more": _figures(home, home / run.name / "figures"),
-                "notebooks": _notebooks(home, run.name, series[:-1]),
+                "notebooks": _notebooks(home, run.name),
             }
             for number, run in enumerate(runs)
         ],
         main_tables=_tables(home, MAIN_TABLES),
         tables=_tables(home, TABLES),
-        figures=_figures(home, home / "figures", SHOWN_OVER_ALL, embed),
-        settings=accessible(study.describe().to_html(border=0, index_names=False, classes="wide-text")),
-        times=accessible(times(runs, series).to_html(border=0, index_names=False, na_rep="–")),
-        versions=accessible(software.to_html(border=0, index_names=False)),
+        figures=_figures(home, home / "figures", FIGURES_OVER_ALL, embed),
+        settings=_html(study.describe(), classes="wide-text"),
+        times=_html(times(runs), na_rep="–"),
+        versions=_html(software),
         command=command,
         statistics=statistics if (home / statistics).exists() else "",
         finished=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -101,53 +118,73 @@ def write_index(
     return home / "index.html"
 
 
+def versions() -> pd.DataFrame:
+    """Return the versions of Python, the system and the packages that the figures depend on."""
+    rows = {"Python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}"}
+    rows |= {name: version(name) for name in PACKAGES}
+    return pd.DataFrame({"version": rows}).rename_axis("software")
+
+
 def strip(run: Run) -> list[dict[str, str]]:
-    """Return for each class, good first, one test image and its map as embedded pictures: label, image, map.
+    """Return for each class, good first, one test image and its map as embedded images: label, image, map.
 
     Of each class it is the image in the middle by anomaly score, so neither the best nor the worst map.
     """
     table = index(run)
-    first = splits(run, with_maps=True)[0].rsplit("-", 1)[0]
-    split = np.full(len(table), "", dtype=object)
-    score = np.zeros(len(table), dtype=np.float32)
-    for name in splits(run, with_maps=True):
-        if name.rsplit("-", 1)[0] == first:
+    with_maps = splits(run, with_maps=True)
+    scheme = with_maps[0].rsplit("-", 1)[0]
+    score = np.full(len(table), np.nan, dtype=np.float32)
+    for name in with_maps:
+        if name.rsplit("-", 1)[0] == scheme:
             tested = in_test_fold(run, name)
-            split[tested], score[tested] = name, scores(run, name)[tested]
-    pairs = []
-    for label in table.attrs["classes"]:
-        rows = np.flatnonzero((table["label"] == label).to_numpy() & (split != ""))
-        if len(rows):
-            row = int(rows[np.argsort(score[rows], kind="stable")[(len(rows) - 1) // 2]])
-            photo = load_images(run, [row], SIDE)[0][0]
-            anomaly = np.asarray(maps(run, str(split[row]))[row], dtype=np.float32)
-            coloured = mpl.colormaps[MAP_COLOURS](np.clip(anomaly, 0, 1), bytes=True)[..., :3]
-            pairs.append({"label": str(label), "image": _jpeg(photo), "map": _jpeg(coloured)})
-    return pairs
+            score[tested] = scores(run, name)[tested]
+    ranked = table.assign(score=score).dropna(subset="score").sort_values("score", kind="stable")
+    middle = {
+        label: part["id"].iloc[(len(part) - 1) // 2]
+        for label in table.attrs["classes"]
+        if len(part := ranked[ranked["label"] == label])
+    }
+    found = read_thumbnails(run, scheme, middle.values(), SIDE)
+    return [
+        {
+            "label": str(label),
+            "image": _jpeg(found[name].image),
+            "map": _jpeg(colour_map(found[name].anomaly_map).round().astype(np.uint8)),
+        }
+        for label, name in middle.items()
+    ]
 
 
-def times(runs: Sequence[Run], series: Sequence[str]) -> pd.DataFrame:
+def times(runs: Sequence[Run]) -> pd.DataFrame:
     """Return each notebook's seconds per data set: as estimated before the run, and as it took.
 
     A notebook that was executed again for what had changed took as long as that; the estimate is of the whole.
     """
     path = Path(runs[0].study_dir) / ESTIMATE
-    planned = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    columns: dict[str, pd.Series] = {}
+    estimated = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    columns: dict[str, dict[str, float]] = {}
     for run in runs:
-        taken = {name: run.store.manifest(f"notebooks/{name}.ipynb") for name in series[:-1]}
-        if run.name in planned:
-            columns[f"{run.name}, estimated"] = pd.Series(planned[run.name])
-        columns[f"{run.name}, taken"] = pd.Series(
-            {name: record["summary"]["seconds"] for name, record in taken.items() if record}
-        )
-    return pd.DataFrame(columns).reindex(list(series[:-1])).rename_axis("seconds").round(1)
+        manifests = {name: run.store.manifest(f"notebooks/{name}.ipynb") for name in NOTEBOOKS[:-1]}
+        if run.name in estimated:
+            columns[f"{run.name}, estimated"] = estimated[run.name]
+        columns[f"{run.name}, taken"] = {
+            name: one["summary"]["seconds"] for name, one in manifests.items() if one
+        }
+    return pd.DataFrame(columns).reindex(list(NOTEBOOKS[:-1])).rename_axis("seconds").round(1)
 
 
-def _jpeg(picture: np.ndarray) -> str:
+def _html(frame: pd.DataFrame, **options: Any) -> str:
+    return accessible(frame.to_html(border=0, index_names=False, **options))
+
+
+def _data_url(content: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64," + base64.b64encode(content).decode()
+
+
+def _jpeg(image: np.ndarray) -> str:
     buffer = io.BytesIO()
-    Image.fromarray(picture).resize((SIDE, SIDE), Image.Resampling.BILINEAR).save(buffer, "JPEG", quality=88)
-    return embedded(buffer.getvalue(), "jpeg")
+    Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BILINEAR).save(buffer, "JPEG", quality=88)
+    return _data_url(buffer.getvalue(), "jpeg")
 
 
 def _backbone(run: Run) -> str:
@@ -157,6 +194,7 @@ def _backbone(run: Run) -> str:
 def _warnings(runs: Sequence[Run]) -> list[str]:
     """Return what a reader must know before the figures."""
     drawn = [run.name for run in runs if run.synthetic]
+    backbones = sorted({_backbone(run) for run in runs})
     found = []
     if drawn:
         found.append(
@@ -168,26 +206,25 @@ def _warnings(runs: Sequence[Run]) -> list[str]:
             f"Preset {runs[0].study.preset}: smaller networks, fewer steps and folds than the paper's. "
             "Preset paper has its settings."
         )
-    if any("IMAGENET1K_V1" not in _backbone(run) for run in runs):
+    if any("IMAGENET1K_V1" not in name for name in backbones):
         found.append(
-            f"Features come from {', '.join(sorted({_backbone(run) for run in runs}))}, not from torchvision's "
+            f"Features come from {', '.join(backbones)}, not from torchvision's "
             "ImageNet weights, which the paper used (--weights FILE)."
         )
     return found
 
 
-def _notebooks(home: Path, folder: str, names: Sequence[str]) -> list[dict[str, str]]:
+def _notebooks(home: Path, dataset: str) -> list[dict[str, str]]:
     """Return links to the data set's pages that exist, inspections by it last."""
-    notebooks = home / folder / "notebooks"
-    pages = [(name.replace("_", " "), notebooks / f"{name}.html") for name in names]
-    inspected = sorted((home / folder / "inspection").glob("*/notebooks/*.html"))
-    pages += [(f"inspection of {page.parents[1].name}", page) for page in inspected]
-    found = []
-    for text, path in pages:
-        if path.exists():
-            href = quote(path.relative_to(home).as_posix())
-            found.append({"text": text, "href": href, "source": href.removesuffix("html") + "ipynb"})
-    return found
+    folder = home / dataset
+    pages = {name.replace("_", " "): folder / "notebooks" / f"{name}.html" for name in NOTEBOOKS[:-1]}
+    for page in sorted((folder / "inspection").glob("*/notebooks/*.html")):
+        pages[f"inspection of {page.parents[1].name}"] = page
+    hrefs = {text: quote(page.relative_to(home).as_posix()) for text, page in pages.items() if page.exists()}
+    return [
+        {"text": text, "href": href, "source": f"{href.removesuffix('html')}ipynb"}
+        for text, href in hrefs.items()
+    ]
 
 
 def _tables(home: Path, titles: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -206,20 +243,20 @@ def _tables(home: Path, titles: Mapping[str, str]) -> list[dict[str, Any]]:
 def _figures(
     home: Path, folder: Path, names: Sequence[str] | None = None, embed: bool = True
 ) -> list[dict[str, Any]]:
-    """Return the figures that exist, all or those named; alternative text and caption stand in the PNG itself."""
+    """Return the figures that exist, all or those named; alternative text and caption are in the PNG itself."""
     entries = []
     for path in (folder / f"{name}.png" for name in names or sorted(p.stem for p in folder.glob("*.png"))):
         if not path.exists():
             continue
-        with Image.open(path) as picture:
-            told = dict(picture.info)
+        with Image.open(path) as image:
+            texts = dict(image.info)
         kinds = [kind for kind in ("png", "svg") if path.with_suffix(f".{kind}").exists()]
         stem = quote(path.with_suffix("").relative_to(home).as_posix())
         entries.append(
             {
-                "alt": str(told.get("Description", path.stem)),
-                "caption": str(told.get("Comment", "")),
-                "source": embedded(path.read_bytes()) if embed and names else f"{stem}.png",
+                "alt": str(texts.get("Description", path.stem)),
+                "caption": str(texts.get("Comment", "")),
+                "source": _data_url(path.read_bytes(), "png") if embed and names else f"{stem}.png",
                 "files": {kind: f"{stem}.{kind}" for kind in kinds},
             }
         )

@@ -8,7 +8,8 @@ import nbformat
 import pytest
 
 from lib.artifacts import Store
-from lib.batch.notebooks import NOTEBOOKS, WRITES, NotebookError, NotebookJob, check_parameters, execute
+from lib.batch.notebooks import WRITES, NotebookError, NotebookJob, check_parameters, execute
+from lib.reporting.html_pages import NOTEBOOKS
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 ALL = sorted(FOLDER.glob("*.ipynb"))

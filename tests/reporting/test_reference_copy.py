@@ -13,8 +13,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from lib.artifacts import file_sha256
-from lib.batch.notebooks import NOTEBOOKS
-from lib.reporting.reference_copy import HOME, copy_study, smaller, without_paths
+from lib.reporting.html_pages import NOTEBOOKS
+from lib.reporting.reference_copy import HOME, copy_study, fewer_colours, without_paths
 
 ROOT = Path(__file__).parents[2]
 MACHINE = re.compile(r"(?<![\w./-])/(?:home|root|tmp|work|usr|mnt|private|Users)/")
@@ -104,7 +104,7 @@ def test_a_picture_gets_smaller_and_keeps_its_texts():
     texts, buffer = PngInfo(), io.BytesIO()
     texts.add_itxt("Description", "what it shows")
     picture.save(buffer, "PNG", pnginfo=texts)
-    small = smaller(buffer.getvalue())
+    small = fewer_colours(buffer.getvalue())
     assert len(small) < 0.6 * len(buffer.getvalue())
     opened = Image.open(io.BytesIO(small))
     assert opened.info["Description"] == "what it shows"
