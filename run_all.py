@@ -24,48 +24,35 @@ from lib.artifacts import (
     remove_leftovers,
     write_text,
 )
-from lib.batch.cost import Size, calibrate, estimate
+from lib.batch.calibration import GUESSES, Machine, calibrate, guess, stored_calibration
 from lib.batch.finished_study import export_request, inspection_request, require_current
-from lib.batch.forecast import presets, stages
-from lib.batch.notebooks import NotebookError, NotebookJob
+from lib.batch.forecast import describe, estimate, size_of
+from lib.batch.notebooks import DatasetRun, NotebookError, NotebookJob, environment, run_datasets
 from lib.batch.preflight import check_inputs, check_resources
-from lib.batch.runner import DatasetRun, environment, run_datasets
 from lib.cli import EXTERNAL, Plan, parser, plan
 from lib.config import PRESETS, Study, UsageError, choices
-from lib.execution.cluster import local_cluster
-from lib.execution.console import Console, say
+from lib.execution.console import Console
 from lib.execution.lock import LockedError, study_lock
-from lib.execution.parallel import EngineError, cores
-from lib.execution.process_control import RunInterrupted, stop_on_signals
-from lib.execution.status import format_duration
+from lib.execution.parallel import EngineError, RunInterrupted, local_cluster, stop_on_signals
+from lib.execution.progress import format_duration, say
+from lib.execution.resources import cores
 from lib.inspection.production_model import ProductionModelError, fitted_production_model, threshold_of
-from lib.pipeline.dataset import index, splits
 from lib.pipeline.run import NAMED, PROJECT, Run
 from lib.reporting.figures_inspection import VERDICTS_FILE
 from lib.reporting.html_pages import NOTEBOOKS
 from lib.reporting.index_page import ESTIMATE, write_index
-from lib.synthetic.products import PRODUCTS
 
 
-def check_data(work: Plan) -> None:
-    """Read all input at the door, and see that disk and memory suffice; raises `UsageError` with all faults."""
-    issues = check_inputs(work)
+def check_data(work: Plan, device: str) -> None:
+    """Read all input, and see that disk and memory suffice; raises `UsageError` with all faults."""
+    options = work.options
+    issues = check_inputs(work.runs, scheduler=options.scheduler or "", fits=work.notebooks[-1] >= "04")
     if not issues:
         sizes = {run.name: size_of(run) for run in work.runs}
-        issues = check_resources(work, sizes, jobs_here(work))
+        how = {"side_by_side": jobs_here(work, device), "workers": options.workers}
+        issues = check_resources(work.runs, sizes, cpu=device == "cpu", **how)
     if issues:
         raise UsageError("\n\n".join(issues))
-
-
-def size_of(run: Run) -> Size:
-    """Return how large a data set is (a stand-in's size is known before it is drawn)."""
-    study = run.study
-    if run.synthetic:
-        counts = PRODUCTS[run.dataset].scaled(study.synthetic_scale)
-        return Size(sum(counts.values()), counts["good"], study.folds, study.folds)
-    table = index(run)
-    good = int((table["label"] == table.attrs["good"]).sum())
-    return Size(len(table), good, len(splits(run)), len(splits(run, with_maps=True)))
 
 
 def jobs_of(work: Plan, run: Run, scheduler: str) -> list[NotebookJob]:
@@ -115,13 +102,11 @@ def external(run: Run) -> str:
 
 def execute(work: Plan) -> int:
     """Run the notebooks of every data set, then 06 and the index page; returns the exit status."""
-    options, began, side_by_side = work.options, time.perf_counter(), jobs_here(work)
+    options, began, machine = work.options, time.perf_counter(), measured(work)
+    side_by_side = jobs_here(work, machine.device)
     mine, at_work = max(1, cores() // side_by_side), min(side_by_side, cores())
     environment(mine, work.study.threads)
-    speed = calibrate(work.study, work.runs[0].device)
-    on_cpu = work.runs[0].device == "cpu"
-    tasks = options.workers or (mine // work.study.threads if on_cpu else 1)
-    expected = {run.name: estimate(work.study, size_of(run), speed, tasks) for run in work.runs}
+    expected = forecast(work, machine)
     write_text(work.study_dir / ESTIMATE, json.dumps(expected, indent=1) + "\n")
     planned = sum(sum(v for k, v in part.items() if k in work.notebooks) for part in expected.values())
     say(
@@ -135,7 +120,7 @@ def execute(work: Plan) -> int:
             DatasetRun(r.store.root, tuple(jobs_of(work, r, scheduler)), expected[r.name], r)
             for r in work.runs
         ]
-        waiting = [(part.root, part.seconds) for part in parts]
+        waiting = {part.root.name: part.seconds for part in parts}
         how = {"force": options.force, "verbose": options.verbose}
         with Console(work.study_dir, command(), waiting, width=at_work, verbose=options.verbose) as console:
             failures = run_datasets(parts, side_by_side, **how)
@@ -208,7 +193,7 @@ def command() -> str:
     return "python run_all.py " + shlex.join(sys.argv[1:])
 
 
-def jobs_here(work: Plan) -> int:
+def jobs_here(work: Plan, device: str) -> int:
     """Return how many data sets to run side by side: what was asked for, else what keeps the cores busy.
 
     On a CPU one thread per data set beats all threads on one (small networks share out badly), and one more than
@@ -217,9 +202,28 @@ def jobs_here(work: Plan) -> int:
     options = work.options
     if options.jobs:
         return min(int(options.jobs), len(work.runs))
-    if work.runs[0].device != "cpu" or options.workers or options.scheduler:
+    if device != "cpu" or options.workers or options.scheduler:
         return 1
     return min(len(work.runs), cores() + 1)
+
+
+def measured(work: Plan) -> Machine:
+    """Return how fast this machine is: as stored, else measured now if there is anything to do, else roughly."""
+    device, found = work.runs[0].device, stored_calibration(work.study)
+    if found is not None and found.device == device:
+        return found
+    jobs = [job for run in work.runs for job in jobs_of(work, run, "")]
+    if not work.options.force and all(job.done() for job in jobs):
+        return GUESSES[device]
+    say("measuring this machine, once")
+    return calibrate(work.study, device)
+
+
+def forecast(work: Plan, machine: Machine) -> dict[str, dict[str, float]]:
+    """Return the seconds that each notebook may take, by data set."""
+    mine = max(1, cores() // jobs_here(work, machine.device))
+    tasks = work.options.workers or (mine // work.study.threads if machine.device == "cpu" else 1)
+    return {run.name: estimate(run, size_of(run), machine, tasks) for run in work.runs}
 
 
 def show_lists() -> None:
@@ -239,26 +243,22 @@ def show_lists() -> None:
         )
 
 
-def show_costs(work: Plan) -> None:
-    """Print what would run, what it would cost on this machine, and which preset fits."""
-    side_by_side = jobs_here(work)
-    tasks = work.options.workers or max(1, cores() // side_by_side) // work.study.threads
-    speed, total = calibrate(work.study, work.runs[0].device), 0.0
-    sizes = {run.name: size_of(run) for run in work.runs}
-    print("time, memory of one task, and disk, on this machine:")
-    for run in work.runs:
-        seconds = estimate(work.study, sizes[run.name], speed, tasks)
+def show_costs(work: Plan, stored: Machine | None) -> None:
+    """Print what would run, and what time, memory and disk it would take on this machine."""
+    machine, total = stored or guess(work.study), 0.0
+    print(f"time, memory of one task, and disk, on this machine ({machine.device}, {cores()} core(s)):")
+    for run, seconds in zip(work.runs, forecast(work, machine).values(), strict=True):
         chosen = {name: value for name, value in seconds.items() if name in work.notebooks}
         done = {job.notebook for job in jobs_of(work, run, "") if not work.options.force and job.done()}
-        print("\n".join(stages(run, sizes[run.name], chosen, done)))
+        print("\n".join(describe(run, size_of(run), chosen, machine.device == "cpu", done)))
         total += sum(value for name, value in chosen.items() if name not in done)
+    side_by_side = jobs_here(work, machine.device)
     print(
         f"about {format_duration(total / side_by_side)} in all, {side_by_side} data set(s) at a time; nothing was run"
     )
-    print(f"\nthe presets, one data set after another ({work.runs[0].device}, {cores()} core(s)):")
-    known, free = {work.options.preset: speed}, Store(work.study_dir).disk_free()
-    for line in presets(work.runs, sizes, work.overrides, free, max(1, cores() // work.study.threads), known):
-        print(line, flush=True)
+    if stored is None:
+        how = "the first run measures this machine, and so does `python -m lib.batch.calibration`"
+        print(f"the time is a rough guess, from constants: {how}")
 
 
 def verify(study_dir: Path) -> int:
@@ -292,12 +292,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return export(options)
         work = plan(options)
         if options.dry_run:
-            check_data(work)
-            show_costs(work)
+            stored = stored_calibration(work.study)
+            check_data(work, (stored or guess(work.study)).device)
+            show_costs(work, stored)
             return 0
         with study_lock(work.study_dir, command()):
             remove_leftovers(work.study_dir)
-            check_data(work)
+            check_data(work, work.runs[0].device)
             record = {"command": sys.argv[1:], "settings": work.study.values([f.name for f in fields(Study)])}
             write_text(work.study_dir / "study.json", json.dumps(record, indent=1) + "\n")
             return execute(work)

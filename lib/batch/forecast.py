@@ -1,102 +1,165 @@
-"""What a study would take on this machine, stage by stage, and which preset fits: `run_all.py --dry-run`."""
+"""What a study will take on this machine, by notebook: seconds, memory of one task, disk."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 
-from lib.batch.cost import Size, Speed, calibrate, disk, disk_bytes, estimate, memory, memory_bytes
-from lib.config import PRESETS, Study, StudyError
-from lib.execution.resources import memory_free
-from lib.execution.status import format_duration
+from lib.anomaly_maps.detectors import detector
+from lib.batch.calibration import Machine
+from lib.config import MapMethod, map_source_of
+from lib.datasets.splits import N_INNER
+from lib.draem.detector import network_bytes
+from lib.execution.progress import format_duration
+from lib.pipeline.dataset import index, splits
 from lib.pipeline.run import Run
+from lib.pipeline.task_cost import (
+    FIT,
+    INFORMATION,
+    PROCESS,
+    classifier_cost,
+    feature_cost,
+    fit_cost,
+    map_cost,
+)
 from lib.synthetic.products import PRODUCTS
 
-NIGHT = 12 * 3600.0  # seconds; what is called within a night
+SECONDS_PER_NOTEBOOK = 5.0  # a kernel's start, imports, figures, HTML
+# Fits of `image` that the baselines cost, from tests/benchmarks: `stats` alone is four, as few columns learn slowly.
+BASELINE_FITS, CHEAP_FITS, GUIDED_FITS = 7.0, 0.2, 2.0
+PATCHES_SHARE = 0.8  # of a ResNet-18's work that its first three stages are
+PATCH_SIDE, PATCH_BYTES = 8, 768  # pixels and bytes of a patch, as in lib.features.patch_embeddings
 
 
 @dataclass(frozen=True)
-class Need:
-    """What a preset would take: seconds in all, bytes of memory at one time, bytes of disk."""
+class Size:
+    """How large a data set is: images in all, good ones, splits, splits with maps."""
 
-    seconds: float
-    memory: int
-    disk: int
+    images: int
+    good: int
+    splits: int
+    map_splits: int
 
 
-def stages(run: Run, size: Size, seconds: Mapping[str, float], done: Collection[str] = ()) -> Iterator[str]:
+def size_of(run: Run) -> Size:
+    """Return how large a data set is (a stand-in's size is known before it is drawn)."""
+    study = run.study
+    if run.synthetic:
+        counts = PRODUCTS[run.dataset].scaled(study.synthetic_scale)
+        return Size(sum(counts.values()), counts["good"], study.folds, study.folds)
+    table = index(run)
+    good = int((table["label"] == table.attrs["good"]).sum())
+    return Size(len(table), good, len(splits(run)), len(splits(run, with_maps=True)))
+
+
+def estimate(run: Run, size: Size, machine: Machine, tasks: int = 1) -> dict[str, float]:
+    """Return the seconds of each notebook of one data set (06, once per study, aside), `tasks` folds at a time."""
+    study, made = run.study, map_splits(run, size)
+    images = feature_cost(run, size.images)["seconds"]
+    patches = images * PATCHES_SHARE * (study.patch_size / study.feature_size) ** 2
+    trained = max(1, round(size.good * (1 - 1 / study.folds)))
+    training = maps = 0.0
+    for map_method, folds in made.items():
+        count = _models(map_method)
+        mapped = round(folds * size.images * (1 + (count - 1) / study.folds))  # two maps of each test image
+        maps += map_cost(run, mapped, map_method)["seconds"]
+        cost = fit_cost(run, map_source_of(map_method), trained // count, count)
+        training += folds * count * cost["seconds"]
+    fit = (
+        classifier_cost(run, size.images)["seconds"]
+        * study.repeats
+        * (2 if study.binary == "separate" else 1)
+    )
+    level = (3 + INFORMATION / FIT) * size.splits + GUIDED_FITS * study.guided * size.map_splits
+    cheap = fit * (level + CHEAP_FITS * study.baselines * size.map_splits)
+    whole = fit * (level + BASELINE_FITS * study.baselines * size.map_splits)
+    compared = (sum(made.values()) - size.map_splits) / size.splits
+    first = _reads_patches(made)  # or patches are for map-guided pooling only
+    networks = {
+        "01_draem_training": training + patches * first,
+        "02_anomaly_maps": maps,
+        "03_features": (1 + sum(made.values())) * images + patches * (study.guided and not first),
+    }
+    classifiers = {
+        "04_classification": whole * (1 + compared) + cheap * (study.inner_folds - 1),
+        "05_imbalance_study": cheap * sum(share for share in study.keep if share < 1),
+    }
+    seconds = {name: value * machine.networks for name, value in networks.items()}
+    seconds |= {name: value * machine.classifiers for name, value in classifiers.items()}
+    at_once = max(1, min(tasks, size.splits))
+    seconds = {"00_dataset": size.images * 0.01 * at_once} | seconds
+    return {name: value / at_once + SECONDS_PER_NOTEBOOK for name, value in seconds.items()}
+
+
+def map_splits(run: Run, size: Size) -> dict[MapMethod, int]:
+    """Return the number of splits that get maps of each kind; those for comparison are made for one scheme only."""
+    study = run.study
+    return {one: size.map_splits if one == study.map_method else study.folds for one in study.map_methods}
+
+
+def disk(run: Run, size: Size) -> dict[str, int]:
+    """Return the bytes that the artefacts of each notebook of one data set take."""
+    study, made = run.study, map_splits(run, size)
+    networks = sum(count * _models(one) for one, count in made.items() if map_source_of(one) == "draem")
+    sides, patches = {study.image_size, study.feature_size}, 0
+    if study.guided or _reads_patches(made):
+        sides.add(study.patch_size)
+        patches = size.images * (-(-study.patch_size // PATCH_SIDE)) ** 2 * PATCH_BYTES
+    return {
+        "00_dataset": size.images * 3 * sum(side**2 for side in sides),
+        "01_draem_training": int(network_bytes(study) * networks),
+        "02_anomaly_maps": sum(made.values()) * size.images * 2 * study.image_size**2,
+        "03_features": (1 + sum(made.values())) * size.images * 512 * 4 + patches,
+    }
+
+
+def _models(map_method: MapMethod) -> int:
+    """Return how many models make the maps of a split."""
+    return 1 if map_method == "in_sample" else N_INNER
+
+
+def _reads_patches(methods: Collection[MapMethod]) -> bool:
+    return any(detector(map_source_of(one)).inputs == "patches" for one in methods)
+
+
+def memory(run: Run, size: Size, cpu: bool) -> dict[str, int]:
+    """Return the bytes of memory that one task of each notebook takes, at the least; mapped files aside.
+
+    On a GPU, DRAEM's images are here and its networks there.
+    """
+    n_good = round(size.good * (1 - 1 / run.study.folds))
+    fit = classifier_cost(run, size.images)["memory"]
+    training = (
+        fit_cost(run, "draem", n_good, 1)["memory"] if cpu else PROCESS + n_good * 3 * run.study.image_size**2
+    )
+    needed = {
+        "01_draem_training": training,
+        "03_features": feature_cost(run, size.images)["memory"] if cpu else PROCESS,
+        "04_classification": fit,
+        "05_imbalance_study": fit,
+    }
+    return {name: int(count) for name, count in needed.items()}
+
+
+def memory_at_once(run: Run, size: Size, cpu: bool, side_by_side: int = 1, workers: int = 0) -> int:
+    """Return the bytes of memory that one data set takes at its largest stage, at the least; mapped files aside.
+
+    `side_by_side` data sets have a process each beside their kernels; `workers` Dask processes carry the stages of
+    whichever data set runs.
+    """
+    stage = max(memory(run, size, cpu).values())
+    return stage * max(1, workers) + PROCESS * ((side_by_side > 1) + (workers > 0))
+
+
+def describe(
+    run: Run, size: Size, seconds: Mapping[str, float], cpu: bool, done: Collection[str] = ()
+) -> Iterator[str]:
     """Yield lines for one data set: what each notebook of `seconds` would take, of time, memory of a task, disk."""
-    needed, kept = memory(run.study, size, run.device == "cpu"), disk(run.study, size)
+    needed, kept = memory(run, size, cpu), disk(run, size)
     yield f"{run.name}: {size.images} images ({size.good} good), {size.splits} splits"
     for name, value in seconds.items():
         time = "proven, nothing to do" if name in done else f"about {format_duration(value)}"
         yield f"  {name:<20} {time:<22} {_bytes(needed.get(name)):>8} {_bytes(kept.get(name)):>8}".rstrip()
-
-
-def presets(
-    runs: Sequence[Run],
-    sizes: Mapping[str, Size],
-    overrides: Mapping[str, object],
-    free_disk: int,
-    tasks: int,
-    known: Mapping[str, Speed] | None = None,
-) -> Iterator[str]:
-    """Yield lines on what each preset would take for these data sets, and whether it fits on this machine.
-
-    `tasks` folds run at one time. `known` holds speeds measured already, by preset; the others are measured here.
-    """
-    free, best = memory_free(), ""
-    for preset in PRESETS:
-        if preset == "smoke":
-            continue
-        try:
-            study = Study.of(preset, overrides)
-        except StudyError:
-            continue  # the overrides were meant for another preset
-        speed = (known or {}).get(preset) or calibrate(study, runs[0].device)
-        need = needed(study, runs, sizes, speed, tasks)
-        issues = []
-        if free is not None and need.memory > free:
-            issues.append(f"{need.memory / 1e9:.1f} GB of memory, {free / 1e9:.1f} free")
-        if need.disk > free_disk:
-            issues.append(f"{need.disk / 1e9:.1f} GB of disk, {free_disk / 1e9:.1f} free")
-        within = need.seconds <= NIGHT
-        best = preset if within and not issues else best
-        verdict = (
-            f"does not fit: {'; '.join(issues)}"
-            if issues
-            else "fits"
-            if within
-            else "fits, but no night is so long"
-        )
-        sizes_shown = f"{_bytes(need.memory):>8} {_bytes(need.disk):>8}"
-        yield f"  {preset:<9} about {format_duration(need.seconds):<10} {sizes_shown}  {verdict}"
-    yield f"the largest preset that fits in a night here: {best or 'none; a GPU, a cluster or fewer images would help'}"
-
-
-def needed(
-    study: Study, runs: Sequence[Run], sizes: Mapping[str, Size], speed: Speed, tasks: int = 1
-) -> Need:
-    """Return what these data sets would take with another study."""
-    cpu, seconds, held, kept = runs[0].device == "cpu", 0.0, 0, 0
-    for run in runs:
-        size = _size(run, sizes[run.name], study)
-        seconds += sum(estimate(study, size, speed, tasks).values())
-        held = max(held, memory_bytes(study, size, cpu))
-        kept += disk_bytes(study, size)
-    return Need(seconds, held, kept)
-
-
-def _size(run: Run, size: Size, study: Study) -> Size:
-    """Return the data set's size with another study: as many schemes of folds, stand-ins drawn at its scale."""
-    splits = size.splits // run.study.folds * study.folds
-    mapped = size.map_splits // run.study.folds * study.folds
-    if study.leak_check == "all":
-        mapped = splits
-    if run.synthetic:
-        counts = PRODUCTS[run.dataset].scaled(study.synthetic_scale)
-        size = replace(size, images=sum(counts.values()), good=counts["good"])
-    return replace(size, splits=splits, map_splits=mapped)
 
 
 def _bytes(count: int | None) -> str:

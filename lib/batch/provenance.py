@@ -15,8 +15,8 @@ import psutil
 import lib
 from lib.artifacts import HOST, write_text
 from lib.config import Study
+from lib.execution.progress import timestamp
 from lib.execution.source_code import library_digest
-from lib.execution.status import timestamp
 from lib.pipeline.run import Run
 
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", "pyarrow", "pillow", "joblib",

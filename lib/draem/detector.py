@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from lib.anomaly_maps.detectors import Detector, FitTask
 from lib.artifacts import listing_digest
-from lib.execution.parallel import report
+from lib.execution.progress import say
 
 if TYPE_CHECKING:
     from lib.config import Study
     from lib.draem.inference import Draem
     from lib.synthetic.textures import TextureBank
 
-PER_ACTIVATION = 250.0  # bytes per pixel of a batch and channel of the first block, measured at 64 and 128 px
+N_TEXTURES = 400  # images of the bank that anomalies are cut from
 
 
 def texture_bank(study: Study) -> TextureBank:
@@ -66,7 +66,7 @@ def _fit(task: FitTask) -> tuple[Draem, dict[str, Any]]:
         try:
             read_checkpoint(task.checkpoint)
         except ValueError as error:
-            report(f"{error}: done anew")
+            say(f"{error}: done anew")
             task.checkpoint.unlink()
     bank, settings = texture_bank(task.study), TrainingSettings(**training_settings(task))
     trained = train(
@@ -88,16 +88,31 @@ def _load(path: Path, device: str) -> Draem:
     return Draem.load(path, device)
 
 
-def _training_image(study: Study) -> float:
+def training_image(study: Study) -> float:
     """Return the seconds of a training image, from the tables in docs/draem.md; a map takes 0.3 of that."""
-    return 0.02 * (study.image_size / 64) ** 2 * (study.reconstructive_width / 16) ** 2
+    widths = 0.81 * (study.reconstructive_width / 16) ** 2 + 0.19 * (study.discriminative_width / 8) ** 2
+    return 0.02 * (study.image_size / 64) ** 2 * widths
+
+
+def network_bytes(study: Study) -> float:
+    """Return the bytes of both networks' weights, nearly: they grow with the squares of the widths."""
+    reconstructive = 69.05e6 * (study.reconstructive_width / 128) ** 2
+    return 4 * (reconstructive + 28.37e6 * (study.discriminative_width / 64) ** 2)
 
 
 def _fit_cost(study: Study, n_good: int, sharing: int) -> tuple[float, float]:
-    steps = 0 if study.draem_checkpoint else study.steps_for(n_good, sharing)
-    activations = study.draem_batch * study.image_size**2 * study.reconstructive_width
-    networks = 4 * 98e6 * (study.reconstructive_width / 128) ** 2
-    return steps * study.draem_batch * _training_image(study), PER_ACTIVATION * activations + networks
+    """Return the seconds, and the bytes of images, weights, gradients, Adam's moments and of what backward needs."""
+    if study.draem_checkpoint:
+        return 0.0, n_good * 3 * study.image_size**2
+    steps = study.steps_for(n_good, sharing)
+    per_pixel = 1000 + 80 * (
+        study.reconstructive_width + study.discriminative_width
+    )  # 10 to 20 % more were measured
+    memory = (n_good + N_TEXTURES) * 3 * study.image_size**2 + 4 * network_bytes(study)
+    return (
+        steps * study.draem_batch * training_image(study),
+        memory + study.draem_batch * study.image_size**2 * per_pixel,
+    )
 
 
 def _caption(study: Study) -> str:
@@ -113,6 +128,6 @@ DETECTOR = Detector(
     load=_load,
     depends_on=_depends_on,
     fit_cost=_fit_cost,
-    map_seconds=lambda study: 0.3 * _training_image(study),
+    map_seconds=lambda study: 0.3 * training_image(study),
     caption=_caption,
 )

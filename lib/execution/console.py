@@ -2,51 +2,48 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from lib.execution import status
+from lib.execution.progress import FOLDER, EventReader, format_duration, say, seconds_left, timestamp
 
 LOOK_EVERY = 0.5
 
 
 class Console:
-    """Watches the status files of a study from a thread of its own, prints what ended, writes `status.json`.
+    """Follows the event logs of a study in a thread of its own, prints what ended, writes `status.json`.
 
-    Stages get lines unless `CI` is set; the live line needs a terminal as well, and no `--verbose`.
+    `expected` has the seconds that each data set may take, by name; `width` data sets run at one time. Stages get lines
+    unless `CI` is set; the live line needs a terminal as well, and no `--verbose`.
     """
 
     def __init__(
-        self,
-        study_dir: Path,
-        command: str,
-        expected: Sequence[tuple[Path, float]],
-        *,
-        width: int,
-        verbose: bool,
+        self, study_dir: Path, command: str, expected: Mapping[str, float], *, width: int, verbose: bool
     ) -> None:
-        self.study_dir, self.width = study_dir, width
-        self.began, self.printed = time.time(), dict[str, int]()
+        self.study_dir, self.width, self.began = study_dir, width, time.time()
         self.stages = not os.environ.get("CI")
         self.live = self.stages and not verbose and sys.stdout.isatty()
         self.head: dict[str, Any] = {
-            "state": "running", "reason": "", "pid": os.getpid(), "command": command, "started": status.timestamp()
+            "state": "running", "reason": "", "pid": os.getpid(), "command": command, "started": timestamp()
         }  # fmt: skip
-        self._ended = threading.Event()
-        self._turn = threading.Lock()
+        self._ended, self._turn = threading.Event(), threading.Lock()
         self._thread = threading.Thread(target=self._watch, daemon=True, name="console")
-        folder = study_dir / status.FOLDER
-        shutil.rmtree(folder, ignore_errors=True)
-        (folder / status.STEPS).mkdir(parents=True, exist_ok=True)
-        for root, seconds in expected:
-            status.write(status.file_of(root), {"state": "waiting", "left_after": round(seconds, 1)})
+        self._folder = study_dir / FOLDER
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.mkdir(parents=True)
+        self._reader, self._printed = EventReader(self._folder), dict[str, int]()
+        for name, seconds in expected.items():
+            waiting = {"state": "waiting", "left_after": round(seconds, 1)}
+            self._reader.datasets[name] = {"tasks": {}, "ended": [], **waiting}
 
     def __enter__(self) -> Console:
         self._thread.start()
@@ -55,90 +52,85 @@ class Console:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None and self.head["state"] == "running":
+        if self.head["state"] == "running":
             stopped = isinstance(error, KeyboardInterrupt)
-            self.head["state"] = "stopped" if stopped else "failed"
-            self.head["reason"] = str(error) or ("Ctrl-C" if stopped else type(error).__name__)
-        elif error is None and self.head["state"] == "running":
-            self.head["state"] = "done"
+            self.head["state"] = "stopped" if stopped else "failed" if error else "done"
+            if error:
+                self.head["reason"] = str(error) or ("Ctrl-C" if stopped else type(error).__name__)
         self._ended.set()
         self._thread.join()
-        self.look()
-        shutil.rmtree(self.study_dir / status.FOLDER, ignore_errors=True)
+        self.refresh()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def fail(self, reasons: Sequence[str]) -> None:
         """Say in the status that the run failed, and why."""
         self.head |= {"state": "failed", "reason": "\n".join(reasons)}
 
-    def look(self) -> None:
-        """Print what ended since the last look, and write the status."""
+    def refresh(self) -> None:
+        """Print what ended since the last time, and write the status."""
         with self._turn:
-            found = status.merged(self.study_dir)
-            self._show(None)
-            for name, record in found.items():
-                events = record.pop("events", [])
-                for item in events[self.printed.get(name, 0) :]:
-                    if item.get("stage") is None:
-                        say(f"{name:<24} {item['notebook']:<20} {item['text']}")
-                    elif self.stages:
-                        label = item["stage"] + (
-                            f": {item['done']} of {item['of']}" if item["of"] > 1 else ""
-                        )
-                        say(f"{name:<24} {item['notebook']:<20} {item['seconds']:7.1f} s   {label}")
-                self.printed[name] = len(events)
-                record["ended"] = [item for item in events if item.get("stage") is None]
             over = self.head["state"] != "running"
-            lefts = [record["left_seconds"] for record in found.values()]
+            found = self._reader.update()
+            self._show_live("")
+            for name, record in found.items():
+                for item in record["ended"][self._printed.get(name, 0) :]:
+                    self._print(name, item)
+                self._printed[name] = len(record["ended"])
+                if over and record.get("state") == "running":
+                    record["state"] = self.head["state"]
+            lefts = [seconds_left(record) for record in found.values()]
             left = 0.0 if over else max([sum(lefts) / max(1, self.width), *lefts])
-            if over:
-                for record in found.values():
-                    if record.get("state") == "running":
-                        record["state"] = self.head["state"]
-            status.write(
-                self.study_dir / "status.json",
-                self.head
-                | {
-                    "updated": status.timestamp(),
-                    "seconds": round(time.time() - self.began, 1),
-                    "left_seconds": round(left, 1),
-                    "datasets": found,
-                },
-            )
+            self._write(found, lefts, left)
             if not over:
-                self._show(_line(found, left))
+                self._show_live(_live_line(found, left))
+
+    def _print(self, name: str, item: Mapping[str, Any]) -> None:
+        """Print a line on a notebook or a stage that ended."""
+        text = item.get("text")
+        if text is None and self.stages:
+            counted = f": {item['done']} of {item['of']}" if item["of"] > 1 else ""
+            text = f"{item['seconds']:7.1f} s   {item['stage']}{counted}"
+        if text is not None:
+            say(f"{name:<24} {item['notebook']:<20} {text}")
+
+    def _write(self, found: Mapping[str, dict[str, Any]], lefts: Sequence[float], left: float) -> None:
+        """Replace `status.json` in one go, where the disk has room; it need not survive a power cut."""
+        datasets = {
+            name: record
+            | {
+                "tasks": {task: f"{done} of {total}" for task, (done, total) in record["tasks"].items()},
+                "ended": [item for item in record["ended"] if "stage" not in item],
+                "left_seconds": seconds,
+            }
+            for (name, record), seconds in zip(found.items(), lefts, strict=True)
+        }
+        now = {"updated": timestamp(), "seconds": round(time.time() - self.began, 1)}
+        status = self.head | now | {"left_seconds": round(left, 1), "datasets": datasets}
+        partial = self.study_dir / f".status.json.{os.getpid()}"
+        try:
+            partial.write_text(json.dumps(status, indent=1) + "\n", encoding="utf-8")
+            partial.replace(self.study_dir / "status.json")
+        except OSError:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
 
     def _watch(self) -> None:
         while not self._ended.wait(LOOK_EVERY):
-            self.look()
+            self.refresh()
 
-    def _show(self, text: str | None) -> None:
+    def _show_live(self, text: str) -> None:
         """Replace the live line on a terminal."""
         if self.live:
-            columns = shutil.get_terminal_size().columns - 1
-            _put("\r\x1b[2K" + (text or "")[:columns])
+            say("\r\x1b[2K" + text[: shutil.get_terminal_size().columns - 1], end="")
 
 
-def _line(found: dict[str, dict[str, Any]], left: float) -> str:
+def _live_line(found: Mapping[str, Mapping[str, Any]], left: float) -> str:
+    """Return what is being done for each data set at work, and the time that seems left; empty where nothing is."""
     parts = []
     for name, record in found.items():
         if record.get("state") == "running":
             now = record.get("stage") or {}
-            tasks = f" {now['stage']} {now['done']}/{now['of']}" if now else ""
-            training = ", ".join(record["training"].values())
-            parts.append(
-                f"{name} {record.get('notebook', '')[:2]}{tasks}{f' ({training})' if training else ''}"
-            )
-    return " · ".join([*parts, f"about {status.format_duration(left)} left"]) if parts else ""
-
-
-def say(line: str) -> None:
-    """Print a line at once."""
-    _put(line + "\n")
-
-
-def _put(text: str) -> None:
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except (OSError, ValueError):  # the terminal was closed
-        pass
+            stage = f" {now['stage']} {now['done']}/{now['of']}" if now else ""
+            steps = ", ".join(f"{task} {done} of {total}" for task, (done, total) in record["tasks"].items())
+            parts.append(f"{name} {record.get('notebook', '')[:2]}{stage}{f' ({steps})' if steps else ''}")
+    return " · ".join([*parts, f"about {format_duration(left)} left"]) if parts else ""

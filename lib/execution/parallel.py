@@ -1,41 +1,47 @@
-"""Runs a function over folds: in this process, in several on this machine, or on a Dask cluster.
+"""Runs a function side by side: in this process, in several on this machine, or on a Dask cluster.
 
-Whichever it is, each call has the same number of threads, so that its results are the same bits.
+Whichever it is, each call has the same number of threads, so that its results are the same bits. Processes end with
+the one that started them; signals end a run in an orderly way.
 """
 
 from __future__ import annotations
 
+import logging
 import os
-import sys
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any, TypeVar
 
-import psutil
 from joblib import Parallel, cpu_count, delayed, parallel_config
 from threadpoolctl import threadpool_limits
 
 from lib.artifacts import is_read_only, write_text
-from lib.execution.process_control import exit_with_parent
-from lib.execution.progress import BATCH, progress
+from lib.execution.progress import BATCH, WORTH_A_LINE, progress, say, stage, task_of, tasks_under_way
+from lib.execution.resources import cores, memory_free
 from lib.execution.source_code import library_digest
-from lib.execution.status import WORTH_A_LINE, stage, steps_seen
 
 Result = TypeVar("Result")
-SHARE = "STUDY_CORES"  # set by run_all.py: the cores that a data set may keep busy
 WORTH_PROCESSES = 15.0  # seconds of work in all: less is done before processes have started
 RETRIES = 2  # of a task that failed on a cluster; what a lost worker did is done again besides, three times
+PARENT_EVERY = 0.5  # seconds between two looks whether the parent process is still there
+ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 class EngineError(RuntimeError):
     """The cluster cannot be used; the message says what to check."""
 
 
-def report(line: str) -> None:
-    """Print one line of progress at once."""
-    print(line, file=sys.stdout, flush=True)
+class RunInterrupted(KeyboardInterrupt):
+    """A signal asked the run to stop; handled wherever Ctrl-C is."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
 
 
 def run_tasks(
@@ -57,31 +63,31 @@ def run_tasks(
     """
     if not arguments:
         return []
-    calls = [(function, values, threads) for values in arguments]
+    calls = [(function, values, threads, shared_folder) for values in arguments]
     at_once = 1 if is_read_only() else min(processes, len(calls))
-    where = "cluster" if scheduler else "processes" if at_once > 1 else "here"
     found: dict[int, Result] = {}
     with stage(shared_folder, label, len(calls)) as done, ExitStack() as stack:
         start = time.perf_counter()
         results: Found[Result]
-        if where == "cluster":
+        if scheduler:
             results = _on_cluster(calls, shared_folder, scheduler, gpu)
-        elif where == "processes":
-            seen = stack.enter_context(steps_seen(shared_folder))
-            results = progress(_side_by_side(calls, at_once, threads), label, len(calls), seen)
+        elif at_once > 1:
+            under_way = stack.enter_context(tasks_under_way(shared_folder))
+            results = progress(_side_by_side(calls, at_once, threads), label, len(calls), under_way)
         else:
-            results = progress(_in_turn(calls), label, len(calls))
+            in_turn = (_called(number, call) for number, call in enumerate(calls))
+            results = progress(in_turn, label, len(calls))
         for number, result, seconds in results:
             found[number] = result
             done(len(found))
-            if where == "cluster" or (os.environ.get(BATCH) and seconds > WORTH_A_LINE):
-                after = "" if where == "here" else f", after {time.perf_counter() - start:.1f} s"
+            if scheduler or (os.environ.get(BATCH) and seconds > WORTH_A_LINE):
+                after = f", after {time.perf_counter() - start:.1f} s" if scheduler or at_once > 1 else ""
                 name = arguments[number][-1]
-                report(f"{label} {name}: {seconds:.1f} s{after} ({len(found)} of {len(calls)})")
+                say(f"{label} {name}: {seconds:.1f} s{after} ({len(found)} of {len(calls)})")
     return [found[number] for number in range(len(calls))]
 
 
-Call = tuple[Callable[..., Result], tuple[Any, ...], int]  # function, its arguments, threads
+Call = tuple[Callable[..., Result], tuple[Any, ...], int, Path]  # function, arguments, threads, shared folder
 Found = Iterable[tuple[int, Result, float]]  # number of the call, what it returned, seconds
 
 
@@ -93,18 +99,8 @@ def max_parallel(seconds: float, count: int, memory: float, threads: int = 1) ->
     if seconds * count < WORTH_PROCESSES:
         return 1
     mine = cores()
-    room = 0.8 * psutil.virtual_memory().available * min(1.0, mine / int(cpu_count()))
+    room = 0.8 * memory_free() * min(1.0, mine / int(cpu_count()))
     return max(1, min(count, mine // threads, int(room // max(1.0, memory))))
-
-
-def cores() -> int:
-    """Return how many cores this process may keep busy.
-
-    That is the share of the data set (STUDY_CORES, set by run_all.py), else OMP_NUM_THREADS, else all that the system
-    grants.
-    """
-    granted = (os.environ.get(SHARE) or os.environ.get("OMP_NUM_THREADS", "")).split(",")[0]
-    return max(1, int(granted)) if granted.isdigit() else int(cpu_count())
 
 
 @contextmanager
@@ -125,15 +121,11 @@ def _called(number: int, call: Call[Result], parent: int = 0) -> tuple[int, Resu
     """Carry out a call wherever it landed; a process of joblib's ends with the `parent` that started it."""
     if parent:
         exit_with_parent(parent)
-    function, values, threads = call
-    with limit_threads(threads):
+    function, values, threads, shared_folder = call
+    with limit_threads(threads), task_of(shared_folder):
         start = time.perf_counter()
         result = function(*values)
         return number, result, time.perf_counter() - start
-
-
-def _in_turn(calls: Sequence[Call[Result]]) -> Found[Result]:
-    return (_called(number, call) for number, call in enumerate(calls))
 
 
 def _side_by_side(calls: Sequence[Call[Result]], processes: int, threads: int) -> Found[Result]:
@@ -141,6 +133,40 @@ def _side_by_side(calls: Sequence[Call[Result]], processes: int, threads: int) -
     with parallel_config(backend="loky", n_jobs=processes, inner_max_num_threads=threads):
         tasks = (delayed(_called)(number, call, os.getpid()) for number, call in enumerate(calls))
         yield from Parallel(return_as="generator_unordered")(tasks)
+
+
+@contextmanager
+def local_cluster(workers: int) -> Iterator[str]:
+    """Start a Dask cluster with `workers` processes on this machine and yield its address; none for 0 workers.
+
+    Memory is shared out evenly; each worker takes one task at a time. Where there are GPUs, as many workers as there
+    are hold one each, and tasks for a GPU go to those.
+    """
+    if not workers:
+        yield ""
+        return
+    import torch
+    from distributed import LocalCluster
+    from distributed.system import MEMORY_LIMIT
+
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    gpus = seen.split(",") if seen else [str(number) for number in range(torch.cuda.device_count())]
+
+    class Workers(LocalCluster):  # the first ones with a GPU each
+        def new_worker_spec(self) -> dict[Any, Any]:
+            ((number, spec),) = super().new_worker_spec().items()
+            if number < torch.cuda.device_count():
+                own = {"env": {"CUDA_VISIBLE_DEVICES": gpus[number]}, "resources": {"GPU": 1}}
+                spec = spec | {"options": spec["options"] | own}
+            return {number: spec}
+
+    with Workers(
+        n_workers=0, threads_per_worker=1, host="127.0.0.1", dashboard_address=None,
+        memory_limit=MEMORY_LIMIT // workers, silence_logs=logging.WARNING,
+    ) as cluster:  # fmt: skip
+        cluster.scale(workers)
+        cluster.wait_for_workers(workers)
+        yield str(cluster.scheduler_address)
 
 
 def _on_cluster(calls: Sequence[Call[Result]], folder: Path, scheduler: str, gpu: bool) -> Found[Result]:
@@ -214,3 +240,35 @@ def _software() -> str:
     import torch
 
     return f"{library_digest()} {torch.__version__}"
+
+
+def stop_on_signals() -> None:
+    """Raise `RunInterrupted` in the main thread on SIGTERM and SIGHUP, unless they are ignored (nohup)."""
+    for number in ENDING:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _stop)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_IGN)  # once is enough
+    raise RunInterrupted(number)
+
+
+_watching: set[int] = set()  # this process, if it watches its parent; a fork of it does not
+
+
+def exit_with_parent(parent: int) -> None:
+    """End this process soon after its parent `parent` has gone, however that went.
+
+    Looks every half second, as Linux's own signal comes when the parent's *thread* ends.
+    """
+    if os.getpid() in _watching or parent == os.getpid():
+        return
+    _watching.add(os.getpid())
+    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(PARENT_EVERY)
+    os._exit(1)

@@ -1,149 +1,250 @@
-"""Progress bars for JupyterLab and terminals: one over the splits, one over the steps of the split at work.
+"""How far the tasks of a data set are: progress bars in JupyterLab and terminals, an event log in batch.
 
-Both appear when there is work: where everything is proven there are none, and none in batch or on a cluster's workers.
+`run_tasks` reports its tasks, and a task its steps by `step_bar`, in whichever process it runs. While run_all.py is at
+work the study's folder holds `.status/DATASET/HOST.jsonl`: a line of JSON per event, appended by the process where it
+happened (one file per host, as lines appended over a network may be lost). `EventReader` reads them. Nothing here may
+stop a run: what cannot be written is left out.
 """
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import Any
 
+from lib.artifacts import HOST
+
 BATCH = "STUDY_BATCH"  # set by run_all.py: plain lines instead of progress bars
-EVERY = 1.0  # seconds between two looks at what other processes do
-WHOLE = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} so far, {remaining} left"
+FOLDER = ".status"
+EVERY = 1.0  # seconds between two notes on a task's steps, and between two looks at those of other processes
+WORTH_A_LINE = 0.5  # seconds; a stage that took less was proven already
+FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} so far, {remaining} left{postfix}"
 
 Report = Callable[..., None]  # called with (done, all, ...) after some steps
 
 
-class Bars:
-    """The bars of one loop over splits."""
+class Bar:
+    """A bar over the tasks of a loop, with the steps of the task at work behind it; it appears when it first moves."""
 
     def __init__(self, label: str, total: int) -> None:
-        self.label, self.total, self.finished = label, total, 0
-        self.whole: Any = None
-        self.steps: Any = None
-        self.at_work = ""
-        self.lock = Lock()
+        self.label, self.total, self.finished, self.lock = label, total, 0, Lock()
+        self.bar: Any = None
 
-    def show(self) -> None:
-        """Show the bar over the splits, if it is not there yet."""
-        if self.whole is None:
-            self.whole = _bar(desc=self.label, total=self.total, bar_format=WHOLE, initial=self.finished)
-
-    def step(self, label: str, done: int, total: int) -> None:
-        """Move both bars: `done` of `total` steps of the split at work; what was done before counts for no estimate."""
-        if total == 1:
-            pass  # the bar over the splits says it all
-        elif self.steps is None:
-            self.steps = _bar(desc=label, total=total, initial=done)
-        elif label != self.at_work:
-            self.steps.set_description(label, refresh=False)
-            self.steps.reset(total)
-            self.steps.initial = self.steps.n = self.steps.last_print_n = done
-            self.steps.refresh()
-        else:
-            self.steps.update(done - self.steps.n)
-        self.at_work = label
-        self._move(self.finished + done / total)
-
-    def finish_one(self) -> None:
-        """Count one more split as finished."""
-        self.finished += 1
-        self._move(self.finished)
-
-    def under_way(self, share: float) -> None:
-        """Move the bar to the finished splits and the `share` of those at work elsewhere."""
-        self._move(self.finished + share)
+    def move(self, under_way: float = 0.0, steps: str = "") -> None:
+        """Move it to the finished tasks and the share of those under way; its estimate counts from the first move."""
+        with self.lock:
+            at = min(self.finished + under_way, self.total)
+            if self.bar is None:
+                self.bar = _tqdm(desc=self.label, total=self.total, initial=at, bar_format=FORMAT)
+            self.bar.set_postfix_str(steps, refresh=False)
+            self.bar.update(at - self.bar.n)
 
     def close(self) -> None:
-        """Leave the bars as they are."""
-        for bar in (self.steps, self.whole):
-            if bar is not None:
-                bar.refresh()
-                bar.close()
-
-    def _move(self, to: float) -> None:
-        with self.lock:
-            if self.whole is not None:
-                self.whole.update(min(to, self.total) - self.whole.n)
+        """Leave it as it is."""
+        if self.bar is not None:
+            self.bar.refresh()
+            self.bar.close()
 
 
-_at_work: list[Bars] = []  # the loop at work in this process, if any
+_loop: Bar | None = None  # the bar of the loop at work in this process
+_root: Path | None = None  # the artefacts of the data set that the task at work in this process belongs to
 
 
 def progress(
     items: Iterable[Any], label: str, total: int, elsewhere: Callable[[], float] | None = None
-) -> Iterable[Any]:
-    """Return the `total` items, with a bar as soon as `step_bar` is called within one of them; in batch, as they are.
+) -> Iterator[Any]:
+    """Yield the `total` items, with a bar as soon as `step_bar`'s report is called within one; in batch without.
 
-    Items that are made in other processes have their bar from the start; `elsewhere` tells how much of them is under
+    Items that are made in other processes have their bar from the start; `elsewhere` returns how much of them is under
     way there, in items, and the bar follows it.
     """
-    return items if os.environ.get(BATCH) else _watched(items, label, total, elsewhere)
-
-
-def step_bar(label: str, *, alone: bool = False) -> Report:
-    """Show the bar of the loop at work and return what moves the bar of its steps: `report(done, all, ...)`.
-
-    To be called when there is work. Without a loop in this process nothing is shown, unless the work stands `alone`:
-    it belongs to no loop, and its bar appears with the first report.
-    """
-    within = _at_work[-1] if _at_work and not alone else None
-    if os.environ.get(BATCH) or not (within or alone):
-        return _nothing
-    bars = within or Bars(label, 1)
-    if within:
-        within.show()
-
-    def report(done: int, total: int, *_: Any) -> None:
-        bars.step(label, done, total)
-        if not within and done == total:
-            bars.close()
-
-    return report
-
-
-def both(*reports: Report) -> Report:
-    """Return what calls each of `reports` with what it is called with."""
-
-    def report(*at: Any) -> None:
-        for each in reports:
-            each(*at)
-
-    return report
-
-
-def _watched(
-    items: Iterable[Any], label: str, total: int, elsewhere: Callable[[], float] | None
-) -> Iterator[Any]:
-    bars, ended = Bars(label, total), Event()
+    global _loop
+    if os.environ.get(BATCH):
+        yield from items
+        return
+    bar, ended = Bar(label, total), Event()
     if elsewhere is not None:
-        bars.show()
-        Thread(target=_follow, args=(bars, elsewhere, ended), daemon=True).start()
-    _at_work[:] = [bars]
+        bar.move()
+        Thread(target=_follow, args=(bar, elsewhere, ended), daemon=True).start()
+    _loop = bar
     try:
         for item in items:
             yield item
-            bars.finish_one()
+            bar.finished += 1
+            if bar.bar is not None:
+                bar.move()
     finally:
         ended.set()
-        if bars in _at_work:  # no later loop has begun
-            _at_work.clear()
-        bars.close()
+        if _loop is bar:  # no later loop has begun
+            _loop = None
+        bar.close()
 
 
-def _follow(bars: Bars, elsewhere: Callable[[], float], ended: Event) -> None:
+def _follow(bar: Bar, elsewhere: Callable[[], float], ended: Event) -> None:
     while not ended.wait(EVERY):
-        bars.under_way(elsewhere())
+        bar.move(elsewhere())
 
 
-def _bar(**settings: Any) -> Any:
+def step_bar(label: str, *, alone: bool = False) -> Report:
+    """Return what reports the steps of the task at work, `report(done, all, ...)`: on its loop's bar, and in the log.
+
+    Without a loop in this process no bar is shown, unless the work stands `alone`: it belongs to no loop.
+    """
+    root, last = _root, 0.0
+    bar = None if os.environ.get(BATCH) else Bar(label, 1) if alone else _loop
+
+    def report(done: int, total: int, *_: Any) -> None:
+        nonlocal last
+        if bar is not None:
+            bar.move(done / total, f"{label} {done} of {total}" if total > 1 else "")
+            if alone and done == total:
+                bar.close()
+        if root is not None and total > 1 and (done == total or time.monotonic() - last >= EVERY):
+            last = time.monotonic()
+            log(root, task=label, done=done, of=total)
+
+    return report
+
+
+@contextmanager
+def task_of(root: Path) -> Iterator[None]:
+    """Let `step_bar` log the steps meanwhile, for the data set whose artefacts live below `root`."""
+    global _root
+    before, _root = _root, root
+    try:
+        yield
+    finally:
+        _root = before
+
+
+def log(root: Path, **event: Any) -> None:
+    """Append an event to the log of the data set whose artefacts live below `root`, if there is one to read it."""
+    folder = root.parent / FOLDER
+    if folder.is_dir():
+        with suppress(OSError):
+            (folder / root.name).mkdir(exist_ok=True)
+            with (folder / root.name / f"{HOST}.jsonl").open("a", encoding="utf-8") as stream:
+                stream.write(
+                    f"\n{json.dumps(event)}\n"
+                )  # on a line of its own, whatever was cut short before
+
+
+@contextmanager
+def stage(root: Path, label: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Yield a function that logs how many of the stage's tasks are done; at the end the stage becomes an event."""
+    began = time.time()
+
+    def note(done: int) -> None:
+        log(root, stage={"stage": label, "done": done, "of": total, "since": began})
+
+    note(0)
+    yield note
+    seconds = round(time.time() - began, 1)
+    ended = {"stage": label, "done": total, "of": total, "seconds": seconds}
+    log(root, stage=None, ended=ended if seconds > WORTH_A_LINE else None)
+
+
+@contextmanager
+def tasks_under_way(root: Path) -> Iterator[Callable[[], float]]:
+    """Yield a function that returns how much of the tasks at work is done, in tasks: 1.5 is one and a half.
+
+    Tasks in other processes log their steps meanwhile, also where no run_all.py is at work.
+    """
+    folder = root.parent / FOLDER
+    ours = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    reader = EventReader(folder)
+
+    def under_way() -> float:
+        tasks = reader.update().get(root.name, {}).get("tasks", {})
+        return sum(done / total for done, total in tasks.values())
+
+    try:
+        yield under_way
+    finally:
+        if ours:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+class EventReader:
+    """The state of each data set by the event logs below `folder`.
+
+    `datasets` has by name what was logged last of state, notebook, since, expected, left_after and stage, the `tasks`
+    under way as (steps done, steps), and what has `ended`: notebooks and stages, in order.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self._offsets = folder, dict[Path, int]()
+        self.datasets: dict[str, dict[str, Any]] = {}
+
+    def update(self) -> dict[str, dict[str, Any]]:
+        """Read what was logged since the last time; returns `datasets`."""
+        for path in sorted(self.folder.glob("*/*.jsonl")):
+            with suppress(OSError), path.open("rb") as stream:
+                offset = stream.seek(self._offsets.get(path, 0))
+                lines = stream.read().rpartition(b"\n")[0]
+                self._offsets[path] = offset + len(lines)
+                for line in lines.splitlines():
+                    with suppress(ValueError, TypeError):  # cut short on a full disk
+                        self._take(path.parent.name, **json.loads(line))
+        return self.datasets
+
+    def _take(self, name: str, task: str = "", ended: Mapping[str, Any] | None = None, **event: Any) -> None:
+        record = self.datasets.setdefault(name, {"tasks": {}, "ended": []})
+        if task and event["done"] < event["of"]:
+            record["tasks"][task] = (event["done"], event["of"])
+        elif task:
+            record["tasks"].pop(task, None)
+        else:
+            if "stage" in event and event["stage"] is None:
+                record["tasks"].clear()
+            record.update(event)
+        if ended:
+            record["ended"].append({"notebook": record.get("notebook", ""), **ended})
+
+
+def seconds_left(record: Mapping[str, Any]) -> float:
+    """Estimate what remains of a data set: the stage at its present pace, then the notebooks as calibrated."""
+    after, stage_now = float(record.get("left_after", 0)), record.get("stage")
+    if record.get("state") != "running":
+        return after if record.get("state") == "waiting" else 0.0
+    now = time.time()
+    rest = float(record.get("expected", 0)) - (now - record.get("since", now))
+    if stage_now and stage_now["done"]:
+        elapsed = now - stage_now["since"]
+        rest = max(rest, elapsed / stage_now["done"] * stage_now["of"] - elapsed)
+    return round(after + max(0.0, rest), 1)
+
+
+def format_duration(seconds: float) -> str:
+    """Return a duration in words: 42 s, 7 min, 3.1 h, 2.4 days, 3 years."""
+    for limit, divisor, unit in ((100, 1, "s"), (5400, 60, "min"), (48 * 3600, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds / divisor:.0f} {unit}" if divisor < 3600 else f"{seconds / divisor:.1f} {unit}"
+    days = seconds / 86400
+    return f"{days:.1f} days" if days < 365 else f"{days / 365:.0f} years"
+
+
+def timestamp() -> str:
+    """Return the time of day with its date and zone."""
+    return datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+def say(text: str, end: str = "\n") -> None:
+    """Print at once; nothing where the terminal was closed."""
+    with suppress(OSError, ValueError):
+        print(text, end=end, file=sys.stdout, flush=True)
+
+
+def _tqdm(**settings: Any) -> Any:
     from tqdm.auto import tqdm
 
     return tqdm(**settings)
-
-
-def _nothing(*_: Any) -> None:
-    pass

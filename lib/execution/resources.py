@@ -1,60 +1,45 @@
-"""What this machine still has to give: memory, as Linux tells it for the machine and for the process's group."""
+"""What this machine has to give: cores and memory."""
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
+import os
+from pathlib import Path
 
+import psutil
+from joblib import cpu_count
+
+SHARE = "STUDY_CORES"  # set by run_all.py: the cores that a data set may keep busy
 PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 
 
-def memory_free(proc: Path = PROC, cgroups: Path = CGROUPS) -> int | None:
-    """Return the bytes that a new process may take without pushing others out, None where the system does not tell.
+def cores() -> int:
+    """Return how many cores this process may keep busy.
 
-    The least of what the machine has free (with what it can drop from its caches) and of what each control group that
-    the process is in leaves below its limit, so that a container's limit counts.
+    That is the share of the data set (STUDY_CORES, set by run_all.py), else OMP_NUM_THREADS, else all that the system
+    grants.
     """
-    try:
-        meminfo = dict(line.split(":", 1) for line in (proc / "meminfo").read_text().splitlines())
-        free = [int(meminfo["MemAvailable"].split()[0]) * 1024]
-    except (OSError, KeyError, ValueError):
-        return None
-    for folder in _groups(proc, cgroups):
-        limit = _number(folder / "memory.max", folder / "memory.limit_in_bytes")
-        used = _number(folder / "memory.current", folder / "memory.usage_in_bytes")
-        if limit is not None and used is not None:
-            free.append(max(0, limit - used + _droppable(folder / "memory.stat")))
-    return min(free)
+    granted = (os.environ.get(SHARE) or os.environ.get("OMP_NUM_THREADS", "")).split(",")[0]
+    return max(1, int(granted)) if granted.isdigit() else int(cpu_count())
 
 
-def _groups(proc: Path, cgroups: Path) -> list[Path]:
-    """Return the folders of the process's memory control groups, of either version, up to the root."""
+def memory_free(proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
+    """Return the bytes that a new process may take without pushing others out.
+
+    The least of what the machine has and of what each control group (version 2) that the process is in leaves below
+    its limit, so that a container's limit counts. What can be dropped from caches is free.
+    """
+    free = [int(psutil.virtual_memory().available)]
     try:
-        lines = (proc / "self" / "cgroup").read_text().splitlines()
+        inside = (proc / "self" / "cgroup").read_text().partition("0::/")[2].strip()
     except OSError:
-        return []
-    folders = []
-    for _, controllers, path in (line.split(":", 2) for line in lines if line.count(":") >= 2):
-        if controllers and "memory" not in controllers.split(","):
-            continue
-        root = cgroups / "memory" if controllers else cgroups
-        inside = PurePosixPath(path.lstrip("/"))
-        folders += [root / part for part in (inside, *inside.parents)]
-    return folders
-
-
-def _number(*files: Path) -> int | None:
-    for file in files:
+        return free[0]
+    for folder in [cgroups / inside, *(cgroups / part for part in Path(inside).parents)]:
         try:
-            return int(file.read_text())
-        except (OSError, ValueError):  # not there, or "max"
+            limit, used = (int((folder / name).read_text()) for name in ("memory.max", "memory.current"))
+            stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        except (OSError, ValueError):  # not there, or no limit ("max")
             continue
-    return None
-
-
-def _droppable(stat: Path) -> int:
-    """Return the bytes of files in memory that the group counts as used and the system can drop."""
-    try:
-        entries = dict(line.split() for line in stat.read_text().splitlines())
-        return int(entries.get("inactive_file", 0)) + int(entries.get("active_file", 0))
-    except (OSError, ValueError):
-        return 0
+        free.append(
+            max(0, limit - used + sum(int(stat.get(f"{kind}_file", 0)) for kind in ("inactive", "active")))
+        )
+    return min(free)

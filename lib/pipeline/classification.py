@@ -23,18 +23,18 @@ from lib.classification.feature_sets import (
 )
 from lib.config import MapMethod
 from lib.datasets.splits import FoldError, inner_parts, missing_classes
-from lib.execution.parallel import cores, run_tasks
+from lib.execution.parallel import max_parallel, run_tasks
 from lib.execution.progress import step_bar
 from lib.execution.source_code import code_digest
 from lib.pipeline.dataset import in_test_fold, index, splits
 from lib.pipeline.detectors import map_name, map_splits
 from lib.pipeline.features import IMAGE, feature_all, guided_name, map_feature_name, map_stats_name
 from lib.pipeline.run import Run
+from lib.pipeline.task_cost import classifier_cost
 
 CALIBRATION, CHECK, SOURCE_CHECK = "calibration", "compare_map_fit", "compare_map_source"
 CHECKS = (CHECK, SOURCE_CHECK)  # classification again with maps made otherwise, where the study asks for it
 FEW_IMAGES = 200  # above this every part holds several images of some class
-WORTH_PROCESSES = 20_000  # rows to fit on, all fits together: fewer are done before processes have started
 
 
 def feature_sets(run: Run, split: str, stage: str) -> tuple[str, ...]:
@@ -215,15 +215,16 @@ def _all_splits(
     todo = [name for name in names if not run.store.proven(_name(stage, name), _inputs(run, stage, name))]
     parts = run.study.inner_folds if stage == CALIBRATION else 1
     fits = sum(len(feature_sets(run, name, stage)) for name in todo) * len(levels(run, stage)) * parts
-    worth = fits * run.study.repeats * len(index(run)) >= WORTH_PROCESSES
     if todo:
+        cost = classifier_cost(run, len(index(run)))
+        seconds = cost["seconds"] * fits * run.study.repeats / len(todo)
         run_tasks(
             step,
             [(run, *before, name) for name in todo],
             label=stage,
             shared_folder=run.store.root,
             scheduler=run.scheduler,
-            processes=max(1, cores() // run.study.threads) if worth else 1,
+            processes=max_parallel(seconds, len(todo), cost["memory"], run.study.threads),
             threads=run.study.threads,
         )
     tables = [pd.read_parquet(run.store.path(_name(stage, name))) for name in names]

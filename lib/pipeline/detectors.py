@@ -18,9 +18,8 @@ from lib.anomaly_maps.detectors import FitTask, FittedDetector, detector
 from lib.artifacts import fingerprint
 from lib.config import MAP_SOURCES, MapMethod, map_source_of
 from lib.datasets.splits import N_INNER, make_inner_folds
-from lib.execution.progress import both, step_bar
+from lib.execution.progress import step_bar
 from lib.execution.source_code import code_digest
-from lib.execution.status import steps_of
 from lib.pipeline.dataset import images, in_test_fold, index, splits
 from lib.pipeline.patches import patches, patches_name, patches_of
 from lib.pipeline.run import Run, each_split
@@ -126,9 +125,8 @@ def fit_model(run: Run, source: str, name: str) -> dict[str, Any]:
         for left in checkpoint.parent.glob(f"{name}.*.resume.pt"):  # by other settings, images or code
             if left != checkpoint:
                 left.unlink(missing_ok=True)
-        with steps_of(run.store.root, name) as note:
-            progress = both(note, step_bar(f"{name}, steps"))
-            fitted, summary = maker.fit(replace(task, checkpoint=checkpoint, progress=progress))
+        progress = step_bar(f"{name}, steps")
+        fitted, summary = maker.fit(replace(task, checkpoint=checkpoint, progress=progress))
         origin = {"dataset": run.name, "model": name, "preset": run.study.preset}
         fitted.save(path, origin)
         checkpoint.unlink(missing_ok=True)

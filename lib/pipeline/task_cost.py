@@ -1,15 +1,20 @@
-"""Roughly what a fold's task costs on one core: whether processes pay, and how many fit into the memory.
+"""What the tasks of a study cost: seconds on one core of the machine in docs/draem.md, and bytes of memory.
 
-A ResNet-18 image of 96 px takes 6 ms; what models and maps take, their detectors say.
+It decides whether processes pay and how many fit into the memory; forecasts multiply the seconds by what this machine
+was measured to take (`lib.batch.calibration`). What models and maps take, their detectors say.
 """
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 from lib.anomaly_maps.detectors import detector
 from lib.config import MapMethod, map_source_of
 from lib.pipeline.run import Run
 
-PROCESS = 0.8e9  # bytes of a process with its libraries
+PROCESS = 350_000_000  # bytes of Python with PyTorch and what else a kernel imports
+RESNET_IMAGE = 0.006  # seconds at 96 px
+FIT, INFORMATION = 0.3, 0.1  # seconds for 400 rows: an MLP's fit, mutual information of 1,024 columns
 
 
 def fit_cost(run: Run, source: str, n_good: int, sharing: int) -> dict[str, float]:
@@ -25,5 +30,13 @@ def map_cost(run: Run, images: int, map_method: MapMethod) -> dict[str, float]:
 
 
 def feature_cost(run: Run, images: int) -> dict[str, float]:
-    """Return seconds and bytes of the features of so many pictures or maps."""
-    return {"seconds": 0.006 * images * (run.study.feature_size / 96) ** 2, "memory": PROCESS + 0.7e9}
+    """Return seconds and bytes of the ResNet-18 features of so many images or maps."""
+    side = run.study.feature_size
+    return {"seconds": RESNET_IMAGE * images * (side / 96) ** 2, "memory": PROCESS + 64 * side**2 * 150}
+
+
+def classifier_cost(run: Run, images: int) -> dict[str, float]:
+    """Return seconds and bytes of one classifier's fit on the training part of so many images."""
+    layers = sum(above * below for above, below in pairwise((1024, *run.study.mlp)))
+    rows = images * (1 - 1 / run.study.folds)
+    return {"seconds": FIT * rows / 400, "memory": PROCESS + 4 * images * 512 * 4 + 4 * 4 * layers}

@@ -1,60 +1,103 @@
-"""What --dry-run tells: each stage's time, memory and disk, and the largest preset that fits in a night."""
+"""The forecast grows with what it should, and says it for each notebook."""
 
-from lib.batch import forecast
-from lib.batch.cost import Size, Speed, disk, disk_bytes, memory, memory_bytes
-from lib.config import Study
+import pytest
+
+from lib.batch.calibration import Machine
+from lib.batch.forecast import Size, describe, disk, estimate, memory_at_once, size_of
 from lib.pipeline.run import open_run
+from lib.pipeline.task_cost import PROCESS
 
-FAST = Speed(draem_training=1e-5, draem_map=1e-5, resnet=1e-4, fit=0.01, information=0.01)
-SLOW = Speed(draem_training=2.0, draem_map=0.005, resnet=0.005, fit=0.5, information=0.1)
-SIZE = Size(images=89, good=30, splits=3, map_splits=3)
-
-
-def lines(speed, *, memory_left=None, disk_left=10**12, monkeypatch, overrides=None):
-    monkeypatch.setattr(forecast, "memory_free", lambda: memory_left)
-    run = open_run("deco_cap", "quick", overrides={"device": "cpu"})
-    known = dict.fromkeys(("quick", "standard", "paper"), speed)
-    told = forecast.presets(
-        [run], {run.name: SIZE}, {"device": "cpu", **(overrides or {})}, disk_left, 1, known
-    )
-    return list(told)
+CPU = Machine("cpu", networks=0.5, classifiers=2.0)
+SIZE = Size(images=600, good=200, splits=3, map_splits=3)
+STEP = 8 * 0.02 * 0.5  # seconds of eight images at 64 px and width 16, on this machine
+TRAINING = "01_draem_training"
 
 
-def test_the_largest_preset_that_fits_is_named(monkeypatch):
-    assert lines(FAST, monkeypatch=monkeypatch)[-1].endswith("here: paper")
-    slow = lines(SLOW, monkeypatch=monkeypatch)
-    assert slow[-1].endswith("here: quick")
-    assert "no night is so long" in next(line for line in slow if "paper" in line)
+def seconds(size=SIZE, machine=CPU, **settings):
+    return estimate(open_run("deco_cap", "quick", overrides=settings), size, machine)
 
 
-def test_what_has_no_room_does_not_fit(monkeypatch):
-    small = lines(FAST, memory_left=2 * 10**9, monkeypatch=monkeypatch)
-    assert "does not fit: " in next(line for line in small if "paper" in line)
-    assert small[-1].endswith("here: standard")
-    full = lines(FAST, disk_left=1000, monkeypatch=monkeypatch)
-    assert "GB of disk" in full[0]
-    assert "none" in full[-1]
+def test_training_grows_with_steps_and_splits_with_maps():
+    shorter, longer = seconds(draem_steps=300), seconds(draem_steps=600)
+    assert longer[TRAINING] - shorter[TRAINING] == pytest.approx(3 * 300 * STEP)
+    more = seconds(Size(600, 200, 6, 3), draem_steps=300)
+    assert more[TRAINING] == shorter[TRAINING]
+    assert more["04_classification"] > shorter["04_classification"]
 
 
-def test_presets_that_the_overrides_contradict_are_passed_over(monkeypatch):
-    assert len(lines(FAST, monkeypatch=monkeypatch)) == 4
-    study = Study.of("paper", {"folds": 4})
+def test_cross_fitting_costs_one_training_per_fold_and_the_comparison_one_more():
+    written, fitted, both = seconds(), seconds(map_fit="cross_fitted"), seconds(compare_map_fit=True)
+    assert fitted[TRAINING] == written[TRAINING]
+    assert both[TRAINING] - written[TRAINING] == pytest.approx(3 * 250 * STEP)
+    assert fitted["02_anomaly_maps"] > written["02_anomaly_maps"], "test images get two maps"
+    assert all(both[n] > written[n] for n in ("02_anomaly_maps", "03_features", "04_classification"))
+    assert both["05_imbalance_study"] == written["05_imbalance_study"]
+    leaking = Size(600, 200, 6, 6)  # stratified folds with maps too: the comparison leaves them out
+    more = seconds(leaking, compare_map_fit=True)[TRAINING] - seconds(leaking)[TRAINING]
+    assert more == pytest.approx(3 * 250 * STEP)
+    epochs = {"draem_epochs": 12}
+    shared = seconds(**epochs, map_fit="cross_fitted")[TRAINING] / seconds(**epochs)[TRAINING]
+    assert shared == pytest.approx(1, abs=0.03), "the halves share the epochs' steps"
+
+
+def test_official_checkpoints_cost_no_training():
+    assert seconds(draem_checkpoint="x")[TRAINING] < 10
+
+
+def test_baselines_and_inner_folds_cost_in_04():
+    bare, full, finer = seconds(baselines=False), seconds(), seconds(inner_folds=5)
+    assert bare["04_classification"] < full["04_classification"] < finer["04_classification"]
+    assert bare["05_imbalance_study"] < full["05_imbalance_study"] == finer["05_imbalance_study"]
+    assert bare["03_features"] == full["03_features"]
+
+
+def test_the_machine_scales_what_it_was_measured_by_and_tasks_share_the_time():
+    slow = seconds(machine=Machine("cpu", networks=5, classifiers=2))
+    usual = seconds()
+    assert slow[TRAINING] - 5 == pytest.approx(10 * (usual[TRAINING] - 5))
+    assert slow["04_classification"] == usual["04_classification"]
+    shared = estimate(open_run("deco_cap", "quick"), SIZE, CPU, tasks=8)
+    assert shared[TRAINING] - 5 == pytest.approx((usual[TRAINING] - 5) / 3), "there are three folds"
+    assert shared["00_dataset"] == usual["00_dataset"]
+
+
+def test_disk_counts_maps_per_split():
+    def kept(size=SIZE, **settings):
+        return sum(disk(open_run("deco_cap", "quick", overrides=settings), size).values())
+
+    assert kept(Size(600, 200, 3, 4)) - kept() > 600 * 64 * 64 * 2
+    assert kept(compare_map_fit=True) - kept() > 3 * 600 * 64 * 64 * 2
+
+
+def test_memory_grows_with_what_is_held_at_one_time():
+    def needed(cpu=True, side_by_side=1, workers=0, size=SIZE, **settings):
+        run = open_run("deco_cap", "quick", overrides=settings)
+        return memory_at_once(run, size, cpu, side_by_side, workers)
+
+    quick = needed()
+    assert PROCESS < quick < 2e9
+    assert needed(image_size=256, draem_batch=16) - needed(image_size=256) == 8 * 256**2 * (1000 + 80 * 24)
+    assert needed(cpu=False, image_size=256) < needed(image_size=256)
+    assert needed(workers=4) == 4 * quick + PROCESS
+    assert needed(side_by_side=3) == quick + PROCESS
+    many, few = (needed(size=Size(9000, good, 3, 3), image_size=256) for good in (6000, 3000))
+    assert many - few == 2000 * 3 * 256**2
+    assert needed(image_size=256, draem_checkpoint="x") < needed(image_size=256)
+
+
+def test_the_largest_product_is_known_to_pass_in_4_gib():
+    """The settings of tests/pipeline/test_memory.py, which a run has passed: the estimate must not refuse them."""
+    settings = {"image_size": 256, "folds": 10, "reconstructive_width": 1, "discriminative_width": 1,
+                "feature_size": 32}  # fmt: skip
+    run = open_run("shaft", "quick", overrides=settings)
+    assert memory_at_once(run, Size(4249, 528, 10, 10), True) < 2.8 * 2**30
+
+
+def test_lines_on_each_notebook():
     run = open_run("deco_cap", "quick")
-    assert forecast._size(run, SIZE, study).splits == 4
-    assert forecast._size(run, SIZE, study).images == 592
-
-
-def test_stages_show_memory_and_disk_of_each_notebook():
-    run = open_run("deco_cap", "quick", overrides={"device": "cpu"})
-    told = list(
-        forecast.stages(run, SIZE, {"01_draem_training": 42.0, "02_anomaly_maps": 9.0}, {"02_anomaly_maps"})
+    lines = list(
+        describe(run, size_of(run), {TRAINING: 42.0, "02_anomaly_maps": 9.0}, True, {"02_anomaly_maps"})
     )
-    assert len(told) == 3
-    assert "42 s" in told[1] and "GB" in told[1] and "MB" in told[1]
-    assert "proven" in told[2]
-
-
-def test_the_parts_make_up_the_whole():
-    study = Study.of("standard")
-    assert disk_bytes(study, SIZE) == sum(disk(study, SIZE).values())
-    assert memory_bytes(study, SIZE, True) == max(memory(study, SIZE, True).values())
+    assert lines[0] == "deco_cap-synthetic: 89 images (30 good), 3 splits"
+    assert "42 s" in lines[1] and "GB" in lines[1] and "MB" in lines[1]
+    assert "proven" in lines[2] and len(lines) == 3

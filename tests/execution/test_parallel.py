@@ -1,15 +1,44 @@
-"""Folds in this process, in several, and on a Dask cluster give the same results in the same order."""
+"""Tasks here, in processes and on a Dask cluster give the same results in the same order; how processes end."""
 
 import os
+import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 import torch
 from threadpoolctl import threadpool_info
 
-from lib.execution.cluster import local_cluster
-from lib.execution.parallel import BATCH, EngineError, cores, max_parallel, run_tasks
+from lib.execution.parallel import EngineError, local_cluster, max_parallel, run_tasks
+from lib.execution.progress import BATCH
+
+PROJECT = Path(__file__).parents[2]
+CHILD = """
+import sys, time
+from lib.execution.parallel import exit_with_parent
+exit_with_parent(int(sys.argv[1]))
+time.sleep(60)
+"""
+PARENT = f"""
+import os, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", {CHILD!r}, str(os.getpid())], start_new_session=True)
+print(child.pid, flush=True)
+time.sleep(60)
+"""
+STOPPED = """
+import sys, time
+from lib.execution.parallel import RunInterrupted, stop_on_signals
+stop_on_signals()
+try:
+    print("ready", flush=True)
+    time.sleep(60)
+except KeyboardInterrupt as stop:
+    print(type(stop).__name__, stop, flush=True)
+    sys.exit(128 + stop.number if isinstance(stop, RunInterrupted) else 1)
+"""
 
 
 def slow_first(folder, number):
@@ -18,26 +47,17 @@ def slow_first(folder, number):
 
 
 @pytest.mark.parametrize("batch", [True, False])
-def test_in_process_keeps_order_and_reports(tmp_path, capsys, monkeypatch, batch):
+@pytest.mark.parametrize("processes", [1, 2])
+def test_here_and_in_processes_keeps_order_and_reports(tmp_path, capsys, monkeypatch, batch, processes):
     monkeypatch.setattr("lib.execution.parallel.WORTH_A_LINE", 0.1)
     monkeypatch.setenv(BATCH, "1") if batch else monkeypatch.delenv(BATCH, raising=False)
-    results = run_tasks(slow_first, [("f", 0), ("f", 1)], label="fold", shared_folder=tmp_path)
-    assert results == [(0, os.getpid()), (1, os.getpid())]
+    calls = [("f", 0), ("f", 1), ("f", 2)]
+    results = run_tasks(slow_first, calls, label="fold", shared_folder=tmp_path, processes=processes)
+    assert [number for number, _ in results] == [0, 1, 2]
+    assert (os.getpid() in {pid for _, pid in results}) == (processes == 1)
     printed = capsys.readouterr().out
     assert ("fold 0:" in printed) == batch
     assert "fold 1:" not in printed, "what took no time was proven already: no line"
-
-
-@pytest.mark.parametrize("batch", [True, False])
-def test_in_several_processes_keeps_order_and_reports(tmp_path, capsys, monkeypatch, batch):
-    monkeypatch.setattr("lib.execution.parallel.WORTH_A_LINE", -1)
-    monkeypatch.setenv(BATCH, "1") if batch else monkeypatch.delenv(BATCH, raising=False)
-    results = run_tasks(
-        slow_first, [("f", 0), ("f", 1), ("f", 2)], label="fold", shared_folder=tmp_path, processes=2
-    )
-    assert [number for number, _ in results] == [0, 1, 2]
-    assert os.getpid() not in {pid for _, pid in results}
-    assert ("(3 of 3)" in capsys.readouterr().out) == batch
 
 
 def one_thread_each(folder, number):
@@ -52,11 +72,9 @@ def test_processes_share_the_cores_out(tmp_path):
     assert len({pid for _, pid in found}) <= 2
 
 
-def test_one_task_or_one_process_stays_here(tmp_path):
-    for processes, count in ((1, 2), (2, 1)):
-        arguments = [("f", number) for number in range(count)]
-        results = run_tasks(slow_first, arguments, label="", shared_folder=tmp_path, processes=processes)
-        assert {pid for _, pid in results} == {os.getpid()}
+def test_one_task_stays_here(tmp_path):
+    (result,) = run_tasks(slow_first, [("f", 0)], label="", shared_folder=tmp_path, processes=2)
+    assert result == (0, os.getpid())
 
 
 def refuse(folder, number):
@@ -66,17 +84,6 @@ def refuse(folder, number):
 def test_what_a_process_raises_arrives_as_it_was(tmp_path):
     with pytest.raises(FileNotFoundError, match="lacks its features"):
         run_tasks(refuse, [("f", 0), ("f", 1)], label="fold", shared_folder=tmp_path, processes=2)
-
-
-@pytest.mark.parametrize(("granted", "count"), [("1", 1), ("3", 3), ("4,2", 4)])
-def test_cores_are_those_that_the_variable_grants(monkeypatch, granted, count):
-    monkeypatch.setenv("OMP_NUM_THREADS", granted)
-    assert cores() == count
-
-
-def test_without_the_variable_the_cores_are_the_machines(monkeypatch):
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    assert 1 <= cores() <= os.cpu_count()
 
 
 @pytest.fixture(scope="module")
@@ -97,11 +104,6 @@ def test_on_a_cluster_keeps_order_and_uses_workers(tmp_path, capsys, cluster):
     assert len({pid for _, pid in results}) == 2
     assert "(3 of 3)" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
-
-
-def test_no_workers_asked_for_starts_none():
-    with local_cluster(0) as address:
-        assert address == ""
 
 
 def test_a_silent_scheduler_is_named(tmp_path):
@@ -132,8 +134,7 @@ def test_a_task_has_the_same_threads_whatever_the_engine(tmp_path, engine, clust
 def test_as_many_tasks_at_once_as_cores_and_memory_allow(monkeypatch):
     monkeypatch.setenv("STUDY_CORES", "8")
     monkeypatch.setattr("lib.execution.parallel.cpu_count", lambda: 16)
-    free = psutil.virtual_memory()._replace(available=100e9)
-    monkeypatch.setattr("lib.execution.parallel.psutil.virtual_memory", lambda: free)
+    monkeypatch.setattr("lib.execution.parallel.memory_free", lambda: 100e9)
     assert max_parallel(60, 5, 1e9) == 5
     assert max_parallel(60, 20, 1e9) == 8
     assert max_parallel(60, 20, 1e9, threads=3) == 2
@@ -162,3 +163,43 @@ def test_a_gpu_is_one_workers_and_tasks_for_it_go_there(tmp_path, cluster):
 
 def visible(folder, number):
     return os.environ["CUDA_VISIBLE_DEVICES"]
+
+
+def start(source, before=None):
+    return subprocess.Popen(
+        [sys.executable, "-c", source],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        preexec_fn=before,
+    )
+
+
+def test_a_process_ends_with_its_parent():
+    parent = start(PARENT)
+    child = psutil.Process(int(parent.stdout.readline()))
+    time.sleep(1)
+    assert child.is_running(), "it must live as long as the parent does"
+    parent.kill()
+    parent.wait()
+    assert psutil.wait_procs([child], timeout=15)[0]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_a_run_as_ctrl_c_does(number):
+    process = start(STOPPED, lambda: signal.signal(number, signal.SIG_DFL))  # whatever these tests run under
+    process.stdout.readline()
+    process.send_signal(number)
+    said, _ = process.communicate(timeout=60)
+    assert said == f"RunInterrupted {number.name}\n"
+    assert process.returncode == 128 + number
+
+
+def test_nohup_keeps_a_run_going():
+    process = start(STOPPED, lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    process.stdout.readline()
+    process.send_signal(signal.SIGHUP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.5)
+    process.kill()
+    process.communicate()

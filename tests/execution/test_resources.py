@@ -1,60 +1,62 @@
-"""Memory that is left: the machine's own word, and every limit that the process's control groups set."""
+"""Cores granted, and memory that is left: the machine's own word, and every limit of the process's control groups."""
 
-import sys
+import os
 
+import psutil
 import pytest
 
-from lib.execution.resources import memory_free
+from lib.execution.resources import cores, memory_free
 
 GIB = 2**30
 
 
+@pytest.mark.parametrize(("granted", "count"), [("1", 1), ("3", 3), ("4,2", 4)])
+def test_cores_are_those_that_the_variables_grant(monkeypatch, granted, count):
+    monkeypatch.delenv("STUDY_CORES", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", granted)
+    assert cores() == count
+    monkeypatch.setenv("STUDY_CORES", "7")
+    assert cores() == 7
+
+
+def test_without_the_variables_the_cores_are_the_machines(monkeypatch):
+    monkeypatch.delenv("STUDY_CORES", raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert 1 <= cores() <= os.cpu_count()
+
+
 @pytest.fixture
-def system(tmp_path):
-    """Make a /proc and a /sys/fs/cgroup with 8 GiB available; returns a function that adds files below them."""
+def free(tmp_path, monkeypatch):
+    """Return a function: the memory free on a machine with 8 GiB available, given the files of its control groups."""
+    monkeypatch.setattr(psutil, "virtual_memory", Memory)
 
-    def write(name, text):
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+    def find(group=None, **limits):
+        proc, groups = tmp_path / "proc/self", tmp_path / "groups"
+        proc.mkdir(parents=True, exist_ok=True)
+        if group:
+            (proc / "cgroup").write_text(f"9:cpu:/\n0::{group}\n")
+        for folder, (limit, used, cached) in limits.items():
+            place = groups / folder.replace("_", "/")
+            place.mkdir(parents=True, exist_ok=True)
+            (place / "memory.max").write_text(f"{limit}\n")
+            (place / "memory.current").write_text(f"{used}\n")
+            (place / "memory.stat").write_text(f"anon 7\ninactive_file {cached}\nactive_file {cached}\n")
+        return memory_free(tmp_path / "proc", groups)
 
-    write("proc/meminfo", f"MemTotal: {16 * 2**20} kB\nMemAvailable: {8 * 2**20} kB\n")
-    return write
-
-
-def free(tmp_path):
-    return memory_free(tmp_path / "proc", tmp_path / "groups")
-
-
-def test_without_limits_it_is_what_the_machine_has(system, tmp_path):
-    assert free(tmp_path) == 8 * GIB
-    system("proc/self/cgroup", "0::/\n")
-    system("groups/memory.max", "max\n")
-    system("groups/memory.current", "5\n")
-    assert free(tmp_path) == 8 * GIB
+    return find
 
 
-def test_the_limit_of_an_outer_group_counts_and_its_caches_are_free(system, tmp_path):
-    system("proc/self/cgroup", "0::/box/inner\n")
-    system("groups/box/inner/memory.max", "max\n")
-    system("groups/box/memory.max", f"{4 * GIB}\n")
-    system("groups/box/memory.current", f"{3 * GIB}\n")
-    assert free(tmp_path) == GIB
-    system("groups/box/memory.stat", f"anon 7\ninactive_file {GIB}\nactive_file {GIB}\n")
-    assert free(tmp_path) == 3 * GIB
+class Memory:
+    available = 8 * GIB
 
 
-def test_the_older_groups(system, tmp_path):
-    system("proc/self/cgroup", "9:cpu:/\n4:memory:/box\n0::/\n")
-    system("groups/memory/box/memory.limit_in_bytes", f"{2 * GIB}\n")
-    system("groups/memory/box/memory.usage_in_bytes", f"{GIB}\n")
-    assert free(tmp_path) == GIB
+def test_memory_without_limits_is_what_the_machine_has(free):
+    assert free() == 8 * GIB, "a system without control groups"
+    assert free("/box", box=("max", 5, 0)) == 8 * GIB
 
 
-def test_a_system_that_does_not_tell(tmp_path):
-    assert free(tmp_path) is None
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells")
-def test_this_machine_has_some():
-    assert memory_free() > 2**20
+def test_the_limit_of_an_outer_group_counts_and_its_caches_are_free(free):
+    limits = {"box_inner": ("max", 5, 0), "box": (4 * GIB, 3 * GIB, 0)}
+    assert free("/box/inner", **limits) == GIB
+    assert free("/box/inner", box=(4 * GIB, 3 * GIB, GIB // 2)) == 2 * GIB
+    assert free("/box/inner", box=(4 * GIB, 5 * GIB, 0)) == 0

@@ -7,7 +7,7 @@ import signal
 import time
 from pathlib import Path
 
-from lib.execution.lock import NAME
+from lib.execution.lock import RECORD
 from tests.faults.study import differences, digests, family, finish, gone, kernel, reached, start
 
 NOTEBOOKS = 7
@@ -78,7 +78,7 @@ def stopped(output: Path, expected: dict[str, str], seed: int) -> list[tuple[str
         seconds = time.monotonic() - began
         assert status == code and "run the same command again" in said and "Traceback" not in said, said
         gone(children)
-        assert (output / "smoke" / NAME).read_text() == ""
+        assert not (output / "smoke" / RECORD).exists()
         about = (output / "smoke" / "status.json").read_text()
         assert '"state": "stopped"' in about, about
         rows.append(

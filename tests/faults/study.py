@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -11,8 +12,6 @@ import time
 from pathlib import Path
 
 import psutil
-
-from lib.execution.status import read
 
 PROJECT = Path(__file__).parents[2]
 COMMAND = ("--preset", "smoke", "--weights", "random-init", "--offline")
@@ -99,7 +98,10 @@ def gone(processes: list[psutil.Process], patience: float = 15.0) -> float:
 def reached(process: subprocess.Popen[str], output: Path, notebook: int) -> str:
     """Wait until the run is at work on the notebook with that number, or a later one; returns its name."""
     while process.poll() is None:
-        about = read(output / "smoke" / "status.json")
+        try:
+            about = json.loads((output / "smoke" / "status.json").read_text())
+        except (OSError, ValueError):
+            about = {}
         if about.get("pid") == process.pid and about.get("state") == "running":
             at_work = [item for item in about["datasets"].values() if item.get("state") == "running"]
             names = [item["notebook"] for item in at_work if item.get("notebook")]

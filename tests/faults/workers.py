@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from lib.draem.training import read_checkpoint
-from lib.execution.cluster import local_cluster
+from lib.execution.parallel import local_cluster
 from lib.pipeline.detectors import training_history
 from lib.pipeline.run import Run, open_run
 from tests.faults.study import PROJECT, differences, digests, run

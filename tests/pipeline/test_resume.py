@@ -1,19 +1,18 @@
 """A DRAEM's training goes on where it was, starts anew where that cannot be, and is the same bits on every engine."""
 
-from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 
 from lib.config import Study
 from lib.draem import training
-from lib.execution.cluster import local_cluster
+from lib.execution.parallel import local_cluster
 from lib.pipeline import detectors, task_cost
 from lib.pipeline.dataset import images
 from lib.pipeline.detectors import all_models, fit_model
 from lib.pipeline.features import feature_all
 from lib.pipeline.run import open_run
-from lib.pipeline.task_cost import feature_cost, fit_cost, map_cost
+from lib.pipeline.task_cost import classifier_cost, feature_cost, fit_cost, map_cost
 
 SETTINGS = {"weights": "random-init", "draem_steps": 6, "leak_check": "none"}
 
@@ -22,13 +21,12 @@ class Killed(Exception):
     pass
 
 
-@contextmanager
-def killing(root, name):
-    def note(step, steps, losses):
+def killing(label):
+    def report(step, steps, losses):
         if step == 4:
             raise Killed
 
-    yield note
+    return report
 
 
 @pytest.fixture
@@ -39,7 +37,7 @@ def killed(tmp_path, monkeypatch):
     name = all_models(run, "draem")[0]
     with monkeypatch.context() as patch:
         patch.setattr(training, "CHECKPOINT_SECONDS", -1)
-        patch.setattr(detectors, "steps_of", killing)
+        patch.setattr(detectors, "step_bar", killing)
         with pytest.raises(Killed):
             fit_model(run, "draem", name)
     (saved,) = run.store.path("draem").glob("*.resume.pt")
@@ -106,12 +104,15 @@ def test_effort_grows_with_what_costs(tmp_path):
     def run(**settings):
         return open_run("deco_cap", "smoke", "", str(tmp_path), {"draem_steps": 100, **settings})
 
-    small, wide, large = run(), run(reconstructive_width=8), run(image_size=64)
+    wide = run(reconstructive_width=8, discriminative_width=8)
+    small, large = run(), run(image_size=64)
     base, less = fit_cost(small, "draem", 20, 1), fit_cost(large, "draem", 20, 1)
     assert fit_cost(wide, "draem", 20, 1)["seconds"] == 4 * base["seconds"] == less["seconds"]
     assert fit_cost(small, "draem", 20, 2)["seconds"] == base["seconds"] / 2
     assert task_cost.PROCESS < base["memory"] < less["memory"]
     assert map_cost(small, 200, "in_sample")["seconds"] == 2 * map_cost(small, 100, "in_sample")["seconds"]
+    fits = classifier_cost(small, 100)["seconds"]
+    assert classifier_cost(small, 200)["seconds"] == 2 * fits
     more = run(coreset_size=100)
     for effort_of in (
         lambda one: map_cost(one, 100, "patchcore"),

@@ -1,0 +1,113 @@
+"""How fast this machine is, measured once and kept in the user's cache folder: `python -m lib.batch.calibration`."""
+
+from __future__ import annotations
+
+import json
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from platformdirs import user_cache_path
+
+from lib.artifacts import HOST, write_text
+from lib.config import Study
+from lib.execution.parallel import limit_threads
+from lib.pipeline.task_cost import FIT
+
+
+@dataclass(frozen=True)
+class Machine:
+    """How many times the seconds of `lib.pipeline.task_cost` a machine takes: networks on its device, classifiers."""
+
+    device: str
+    networks: float = 1.0
+    classifiers: float = 1.0
+
+
+GUESSES = {"cpu": Machine("cpu"), "cuda": Machine("cuda", networks=5e-4)}  # as in docs/draem.md; an H200
+
+
+def stored_calibration(study: Study) -> Machine | None:
+    """Return what was measured with this host, PyTorch, number of threads and device; None where nothing was."""
+    try:
+        return Machine(**_stored()[_key(study)])
+    except (KeyError, TypeError):
+        return None
+
+
+def guess(study: Study) -> Machine:
+    """Return a machine as docs/draem.md has it; without torch, whose answer on GPUs may differ."""
+    here = "cuda" if Path("/proc/driver/nvidia/version").exists() else "cpu"
+    return GUESSES[here if study.device == "auto" else study.device]
+
+
+def calibrate(study: Study, device: str) -> Machine:
+    """Measure this machine for some seconds, at the sizes of quick or, on a GPU, of standard; store the result."""
+    from lib.classification.classifiers import fit_predict
+    from lib.draem.detector import training_image
+    from lib.draem.training import TrainingSettings, train
+    from lib.synthetic.textures import procedural_textures
+
+    large = {"image_size": 256, "reconstructive_width": 128, "discriminative_width": 64}
+    sizes = Study.of("quick", large if device == "cuda" else {})
+    rng, side = np.random.default_rng(0), sizes.image_size
+    images, textures = (
+        rng.integers(0, 255, (16, side, side, 3), dtype=np.uint8),
+        procedural_textures(8, side, 0),
+    )
+    columns = rng.normal(size=(400, 20)).astype(np.float32)
+    labels = np.where(columns[:, 0] > 0, "a", "b")
+
+    def steps(count: int) -> float:
+        widths = sizes.reconstructive_width, sizes.discriminative_width
+        settings = TrainingSettings(*widths, steps=count, batch=8, seed=0)
+        return _seconds(lambda: train(images, textures, settings, device=device))
+
+    with limit_threads(study.threads), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        steps(1)
+        step = max(steps(5) - steps(1), 1e-3) / 4
+        fit = _seconds(lambda: fit_predict(columns, labels, columns[:9], ("a", "b"), hidden=sizes.mlp))
+    found = Machine(device, step / (8 * training_image(sizes)), fit / FIT)
+    with suppress(OSError):  # without a home it is measured again the next time
+        _file().parent.mkdir(parents=True, exist_ok=True)
+        write_text(_file(), json.dumps(_stored() | {_key(study): asdict(found)}, indent=1) + "\n")
+    return found
+
+
+def _file() -> Path:
+    return user_cache_path("anomaly-map-study") / "calibration.json"
+
+
+def _stored() -> dict[str, Any]:
+    try:
+        found = json.loads(_file().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _key(study: Study) -> str:
+    return f"{HOST}, torch {version('torch')}, {study.threads} thread(s), device {study.device}"
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    import torch
+
+    start = time.perf_counter()
+    work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    from lib.pipeline.run import Run
+
+    print(calibrate(Study.of("quick"), Run("", Study.of("quick"), "").device))
