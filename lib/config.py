@@ -70,7 +70,8 @@ RENAMED = {
     "standin_scale": "synthetic_scale", "standin_side": "synthetic_side", "map_fit_check": "compare_map_fit",
     "map_source_check": "compare_map_source", "memory_patches": "coreset_size", "guided_against": "guided_baseline",
     "map_fit=as_written": "map_fit=in_sample", "map_source=patch_memory": "map_source=patchcore",
-    "draem_precision=tf32": "draem_precision=auto",
+    "draem_precision=tf32": "draem_precision=auto", "guided_baseline=good": "guided_baseline=good_mean",
+    "guided_baseline=rest": "guided_baseline=own_background", "guided_baseline=nothing": "guided_baseline=none",
 }  # fmt: skip
 
 
@@ -177,12 +178,9 @@ class Study:
     guided_patches: tuple[int, ...] = setting(
         (3, 12, 48), "how many of an image's most anomalous patches are averaged, for each number", ge=1
     )
-    guided_weights: Literal["hard", "soft"] = setting(
-        "hard", "hard: these patches alike; soft: every patch, by the softmax of the map"
-    )
-    guided_baseline: Literal["good", "rest", "nothing"] = setting(
-        "good",
-        "pooled features less: good training images at the same place, the rest of the image, or nothing",
+    guided_baseline: Literal["good_mean", "own_background", "none"] = setting(
+        "good_mean",
+        "taken off pooled features: good training images' mean at the place, the image's other patches'",
     )
     # classifier
     selection: Literal["sqrt_n", "per_source", "none"] = setting(

@@ -28,7 +28,7 @@ from lib.batch import preflight
 from lib.datasets import download, image_io
 from lib.datasets.errors import printable
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
-from lib.features import embedded
+from lib.features import resnet
 from lib.features.resnet import load_backbone
 from lib.pipeline import dataset
 from tests.draem.official import export_official
@@ -751,8 +751,7 @@ def _(at, patch):
     folder = at / "weights"
     folder.mkdir()
     (folder / "resnet18-formula-1-of-1.safetensors").write_text("version https://git-lfs.github.com/spec/v1")
-    patch.setattr(embedded.load_embedded, "__defaults__", (folder,))
-    patch.setattr(embedded.embedded_files, "__defaults__", (folder,))
+    patch.setattr(resnet, "EMBEDDED_FOLDER", folder)
     return ["--weights", "embedded"]
 
 

@@ -54,9 +54,9 @@ def check_inputs(runs: Sequence[Run], *, scheduler: str = "", fits: bool = True)
 
 
 def _check_weights(weights: str) -> None:
-    from lib.features.resnet import check_weights
+    from lib.features.resnet import load_backbone
 
-    check_weights(weights)
+    load_backbone(weights, offline=True)
 
 
 def _check_checkpoint(folder: str) -> None:

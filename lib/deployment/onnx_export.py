@@ -130,8 +130,8 @@ def _maker(run: Run) -> MapMaker:
 
 def _pooling(run: Run) -> GuidedPooling:
     study = run.study
-    pooling = Pooling(study.guided_patches, study.guided_weights, study.guided_baseline)
-    usual = usual_patches(run) if pooling.against == "good" else None
+    pooling = Pooling(study.guided_patches, study.guided_baseline)
+    usual = usual_patches(run) if pooling.baseline == "good_mean" else None
     return GuidedPooling(study.image_size, grid(study.patch_size), usual, pooling)
 
 

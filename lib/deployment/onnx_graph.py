@@ -18,7 +18,7 @@ from lib.anomaly_maps.patchcore import PatchCore
 from lib.classification.classifiers import Fitted
 from lib.draem.inference import fold_batchnorm
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
-from lib.features.map_guided_pooling import TEMPERATURE, Pooling, round_to_grid
+from lib.features.map_guided_pooling import Pooling, round_to_grid
 
 
 def as_stored(values: Tensor) -> Tensor:
@@ -152,15 +152,13 @@ class GuidedPooling(nn.Module):
             flat = flat - self.usual
         weights = self._weights(anomaly)
         pooled = weights @ flat
-        if self.pooling.against == "rest":
+        if self.pooling.baseline == "own_background":
             others = (1 - weights / weights.amax(dim=2, keepdim=True)).clamp(min=0)
             pooled = round_to_grid(pooled - (others / others.sum(dim=2, keepdim=True).clamp(min=1)) @ flat)
         return pooled.flatten(1)
 
     def _weights(self, anomaly: Tensor) -> Tensor:
         """Return the weights (n, averages, places) of anomaly (n, places)."""
-        if self.pooling.weights == "soft":
-            return (anomaly / TEMPERATURE).softmax(dim=1)[:, None]
         # of equals the first: so ONNX defines it, while torch's own takes any
         if torch.onnx.is_in_onnx_export():
             order = anomaly.topk(max(self.counts), dim=1).indices

@@ -135,8 +135,8 @@ def _measured(
 def _guided(run: Run, seen: np.ndarray, maps: NDArray[np.float16]) -> NDArray[np.float32]:
     """Pool the patches of new pictures where their maps point, compared with all good labelled images."""
     study = run.study
-    pooling = Pooling(study.guided_patches, study.guided_weights, study.guided_baseline)
-    usual = usual_patches(run) if pooling.against == "good" else None
+    pooling = Pooling(study.guided_patches, study.guided_baseline)
+    usual = usual_patches(run) if pooling.baseline == "good_mean" else None
     here = torch.from_numpy(seen.astype(np.float32))
     return pool(here, torch.from_numpy(maps.astype(np.float32)), usual, pooling).numpy()
 

@@ -92,13 +92,13 @@ def guided_fold(run: Run, map_method: MapMethod, split: str) -> None:
     """Write the features pooled where the split's maps of a reading point, float32 (N, averages x 384)."""
     guide, seen, study = maps(run, split, map_method), patches(run), run.study
     good, units = compared_with(run, split)
-    pooling = Pooling(study.guided_patches, study.guided_weights, study.guided_baseline)
+    pooling = Pooling(study.guided_patches, study.guided_baseline)
     inputs = {
         "code": code_digest("lib.features.map_guided_pooling"),
         "maps": run.store.digest(f"maps/{map_name(split, map_method)}.npy"),
         "patches": run.store.digest(patches_name(run)),
         "good": fingerprint({"rows": np.flatnonzero(good).tolist(), "units": units.tolist()}),
-        **study.values(("guided_patches", "guided_weights", "guided_baseline")),
+        **study.values(("guided_patches", "guided_baseline")),
     }
 
     def write(path: Path) -> None:
@@ -123,14 +123,14 @@ def compared_with(run: Run, split: str) -> tuple[np.ndarray, np.ndarray]:
 def check_guides(run: Run) -> None:
     """Raise `FoldError` for a fold whose good training images all show one object, where patches need another."""
     study = run.study
-    if not study.guided or study.guided_baseline != "good":
+    if not study.guided or study.guided_baseline != "good_mean":
         return
     for split in splits(run, with_maps=True):
         good, units = compared_with(run, split)
         if len(set(units[good])) < 2:
             raise FoldError(
                 f"the good training images of {split} show one object, and map-guided features compare an image with "
-                "good ones of other objects: label good images of more objects, or guided_baseline=rest, "
+                "good ones of other objects: label good images of more objects, or guided_baseline=own_background, "
                 "or guided=false"
             )
 

@@ -29,9 +29,10 @@ from torchvision.models.feature_extraction import create_feature_extractor
 from torchvision.transforms.v2 import Normalize
 
 from lib.artifacts import write_bytes
-from lib.features.embedded import FOLDER, save_embedded
+from lib.features.resnet import EMBEDDED_FOLDER as FOLDER
 from lib.features.resnet import IMAGENET_MEAN, IMAGENET_STD
 from lib.pretraining.defects import KINDS
+from lib.pretraining.embedded import save_embedded
 from lib.pretraining.images import PretrainSettings, Source
 from lib.torch_utils import flush_denormals
 

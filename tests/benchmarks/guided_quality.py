@@ -39,9 +39,11 @@ WAYS: dict[str, tuple[str, Pooling | None]] = {
     "all, logistic, 48 patches against good": ("guided_logistic", Pooling((48,))),
     "all, logistic, 3 + 12 + 48 patches against good": ("guided_logistic", Pooling()),
     "all, logistic, every patch against good: no guide": ("guided_logistic", Pooling((10**9,))),
-    "all, logistic, soft weights against good": ("guided_logistic", Pooling(weights="soft")),
-    "all, logistic, 3 + 12 + 48 patches against the rest": ("guided_logistic", Pooling(against="rest")),
-    "all, logistic, 3 + 12 + 48 patches as they are": ("guided_logistic", Pooling(against="nothing")),
+    "all, logistic, 3 + 12 + 48 patches against the rest": (
+        "guided_logistic",
+        Pooling(baseline="own_background"),
+    ),
+    "all, logistic, 3 + 12 + 48 patches as they are": ("guided_logistic", Pooling(baseline="none")),
 }
 CHOSEN = "chosen on training folds"
 

@@ -61,7 +61,7 @@ def chain_of(source: str, columns: tuple[str, ...], sides: Sides) -> OnnxPipelin
     rng, places = np.random.default_rng(0), grid(sides.patch)
     pooling = Pooling()
     guided = GuidedPooling(sides.image, places, torch.rand(places, places, N_CHANNELS), pooling)
-    count = sum(WIDTHS.get(name, pooling.averages * N_CHANNELS) for name in columns)
+    count = sum(WIDTHS.get(name, len(pooling.patches) * N_CHANNELS) for name in columns)
     values, labels = rng.normal(size=(60, count)).astype(np.float32), rng.choice(["good", "a", "b"], 60)
     if source == "memory":
         size = 1000 if sides.patch < 200 else 2000

@@ -244,7 +244,7 @@ def test_a_study_that_is_not_finished_is_refused(tmp_path):
     ("settings", "features"),
     [
         (MEMORY, "guided_all"),
-        (MEMORY | {"guided_weights": "soft", "guided_baseline": "rest", "feature_size": 48}, "guided"),
+        (MEMORY | {"guided_baseline": "own_background", "feature_size": 48}, "guided"),
         (DRAEM | {"map_fit": "cross_fitted", "binary": "separate", "map_encoding": "jet"}, "image_map_stats"),
         (DRAEM | {"image_size": 64, "patch_size": 96}, "image_map_logistic"),
     ],

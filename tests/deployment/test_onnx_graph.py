@@ -17,7 +17,7 @@ from lib.deployment.onnx_graph import (
     PatchCoreMaps,
     Resize,
 )
-from lib.features.embeddings import _jet
+from lib.features.embeddings import jet
 from lib.features.map_guided_pooling import Pooling, ReferenceMean, pool
 from lib.inspection.out_of_distribution import reference_of
 
@@ -47,7 +47,7 @@ def test_pictures_of_maps_are_the_studys(encoding, new):
     if encoding == "raw":
         shown = floats(MAPS)[:, None].expand(-1, 3, -1, -1)
     else:
-        shown = torch.from_numpy(_jet(MAPS.astype(np.float32))).permute(0, 3, 1, 2)
+        shown = torch.from_numpy(jet(MAPS.astype(np.float32))).permute(0, 3, 1, 2)
     wanted = F.interpolate(shown, (new, new), mode="bilinear", antialias=True, align_corners=False)
     torch.testing.assert_close(MapPicture(64, new, encoding)(floats(MAPS)), wanted, atol=1e-6, rtol=0)
 
@@ -66,11 +66,12 @@ def test_maps_of_a_memory_are_the_studys():
     np.testing.assert_allclose(found, wanted, atol=1e-3)  # one step of half precision
 
 
-@pytest.mark.parametrize("against", ["good", "rest", "nothing"])
-@pytest.mark.parametrize("weights", ["hard", "soft"])
-def test_pooling_is_the_studys_wherever_the_map_does_not_tell_patches_apart(weights, against):
-    pooling = Pooling((3, 12, 48, 999), weights, against)
-    usual = ReferenceMean.of(PATCHES, np.ones(6, bool)).without(PATCHES[:0]) if against == "good" else None
+@pytest.mark.parametrize("baseline", ["good_mean", "own_background", "none"])
+def test_pooling_is_the_studys_wherever_the_map_does_not_tell_patches_apart(baseline):
+    pooling = Pooling((3, 12, 48, 999), baseline)
+    usual = (
+        ReferenceMean.of(PATCHES, np.ones(6, bool)).without(PATCHES[:0]) if baseline == "good_mean" else None
+    )
     wanted = pool(floats(PATCHES), floats(MAPS), usual, pooling)
     found = GuidedPooling(64, PLACES, usual, pooling)(channels_first(PATCHES), floats(MAPS))
     assert torch.isfinite(wanted).all()
@@ -78,7 +79,7 @@ def test_pooling_is_the_studys_wherever_the_map_does_not_tell_patches_apart(weig
 
 
 def test_of_patches_alike_the_first_count():
-    found = pool(floats(PATCHES), floats(MAPS), None, Pooling((12,), "hard", "nothing"))
+    found = pool(floats(PATCHES), floats(MAPS), None, Pooling((12,), "none"))
     first = floats(PATCHES).reshape(6, -1, 384)[:, :12].mean(dim=1)
     torch.testing.assert_close(found[1:3], first[1:3])
 

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -70,20 +68,6 @@ def test_batches_do_not_show_and_progress_tells_them(backbone: Backbone) -> None
     assert np.abs(whole[0] - whole[1]).max() > 1e-3
 
 
-def test_reads_a_memory_map(backbone: Backbone, tmp_path: Path) -> None:
-    images = pictures(3, 32, 32)
-    np.save(tmp_path / "images.npy", images)
-    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
-    np.testing.assert_array_equal(image_features(backbone, mapped, 32), image_features(backbone, images, 32))
-
-
-def test_side_matters(backbone: Backbone) -> None:
-    images = pictures(2, 64, 64)
-    assert not np.allclose(
-        image_features(backbone, images, 64), image_features(backbone, images, 32), rtol=1e-2
-    )
-
-
 def test_raw_map_is_a_grey_image(backbone: Backbone) -> None:
     grey = pictures(2, 40, 40)[..., :1].repeat(3, axis=3)
     maps = (grey[..., 0] / 255).astype(np.float32)
@@ -121,27 +105,3 @@ def test_jet_colours_come_before_the_resizing() -> None:
     halves = np.zeros((1, 8, 8), np.float16)
     halves[0, :, 4:] = 1
     assert shown(halves, 1, "jet")[0, 1].item() < 0.05
-
-
-@pytest.mark.parametrize(
-    ("maps", "encoding", "message"),
-    [
-        (np.zeros((2, 4, 4), np.float16), "viridis", "map_encoding='viridis' is unknown"),
-        (np.zeros((2, 4, 4), np.uint8), "raw", r"must be \(N, H, W\) floats, not \(2, 4, 4\) uint8"),
-        (np.zeros((4, 4), np.float16), "raw", r"must be \(N, H, W\) floats"),
-        (np.stack([np.zeros((4, 4)), np.full((4, 4), 1.5)]), "raw", r"map 1: .* lie in \[0, 1\]"),
-        (np.stack([np.zeros((4, 4)), np.full((4, 4), np.nan)]), "jet", "map 1: .* finite"),
-    ],
-)
-def test_refuses_maps(maps: np.ndarray, encoding: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        map_features(SHOWN, maps, 4, encoding)
-
-
-def test_refuses_images() -> None:
-    with pytest.raises(ValueError, match=r"must be \(N, H, W, 3\) uint8, not \(2, 4, 4\) uint8"):
-        image_features(SHOWN, np.zeros((2, 4, 4), np.uint8), 4)
-    with pytest.raises(ValueError, match="float32"):
-        image_features(SHOWN, np.zeros((2, 4, 4, 3), np.float32), 4)
-    with pytest.raises(ValueError, match="batch=0"):
-        image_features(SHOWN, np.zeros((2, 4, 4, 3), np.uint8), 4, batch=0)

@@ -102,9 +102,9 @@ def test_good_images_of_one_object_are_refused_where_guides_need_another(tmp_pat
     rows.loc[~good, "group"] = rows.loc[~good, "id"]
     rows.to_csv(data / "groups.csv", index=False)
     command = command_of(data, tmp_path / "out")
-    with pytest.raises(UsageError, match=r"show one object.*guided_baseline=rest"):
+    with pytest.raises(UsageError, match=r"show one object.*guided_baseline=own_background"):
         check_data(plan(parser().parse_args(command)))
-    check_data(plan(parser().parse_args([*command, "--set", "guided_baseline=rest"])))
+    check_data(plan(parser().parse_args([*command, "--set", "guided_baseline=own_background"])))
 
 
 def test_each_image_is_tested_once_per_scheme(run):
