@@ -802,7 +802,7 @@ def _(at, patch):
     return ["--textures", at / "dtd"]
 
 
-@bad("textures that cannot be read", "banded/2.jpg", "texture that cannot be read", "restore or remove it")
+@bad("textures that cannot be read", "banded/2.jpg", "not a JPEG, PNG", "restore, convert or remove it")
 def _(at, patch):
     draw(at / "dtd/banded/1.png")
     (at / "dtd/banded/2.jpg").write_text("no picture")

@@ -10,8 +10,8 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from lib.datasets.errors import DatasetError, Issue
-from lib.datasets.image_io import DECODER_ERRORS
+from lib.datasets.errors import DatasetError
+from lib.datasets.image_io import map_files, read_rgb
 from lib.synthetic.noise import Draws, fractal, grid
 from lib.synthetic.texture_families import HEIGHTS
 
@@ -170,18 +170,12 @@ def _texture_files(root: Path) -> list[Path]:
 
 def _read(files: Sequence[Path], side: int, root: Path) -> Tensor:
     """The files as RGB, cropped to the centred square and resized, uint8 (len(files), 3, side, side)."""
-    images = np.empty((len(files), side, side, 3), np.uint8)
-    issues = []
-    for image, file in zip(images, files, strict=True):
-        try:
-            with Image.open(file) as picture:
-                image[:] = np.asarray(
-                    ImageOps.fit(picture.convert("RGB"), (side, side), Image.Resampling.BILINEAR)
-                )
-        except (*DECODER_ERRORS, Image.DecompressionBombError) as error:
-            what = "not an image" if isinstance(error, Image.UnidentifiedImageError) else str(error)
-            issue = f"texture that cannot be read ({what})"
-            issues.append(Issue(file.relative_to(root).as_posix(), issue, "restore or remove it"))
+
+    def read(path: Path) -> np.ndarray:
+        square = ImageOps.fit(Image.fromarray(read_rgb(path)), (side, side), Image.Resampling.BILINEAR)
+        return np.asarray(square)
+
+    images, issues = map_files(root, [file.relative_to(root).as_posix() for file in files], read)
     if issues:
-        raise DatasetError(issues, str(root))
-    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+        raise DatasetError(issues.values(), f"{root}: textures")
+    return torch.from_numpy(np.stack(list(images.values()))).permute(0, 3, 1, 2).contiguous()
