@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -21,7 +20,7 @@ from lib.datasets.splits import make_folds, schemes_for
 from lib.execution.progress import step_bar
 from lib.execution.source_code import code_digest
 from lib.pipeline.run import PROJECT, Run
-from lib.synthetic.products import MARKER, write_standin
+from lib.synthetic.products import write_product
 
 FINAL = "final-0"  # a split without test images, no part of `splits`: what new images are judged by is fitted in it
 
@@ -46,9 +45,7 @@ def _standin(store: Store, product: str, study: Study) -> Path:
     folder = store.path("synthetic")
 
     def write(path: Path) -> dict[str, Any]:
-        if (folder / MARKER).is_file():
-            shutil.rmtree(folder)
-        write_standin(
+        write_product(
             product,
             folder,
             scale=study.synthetic_scale,

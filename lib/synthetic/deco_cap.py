@@ -3,24 +3,21 @@
 import numpy as np
 from numpy.random import Generator
 
-from lib.synthetic.printing import emblem
+from lib.synthetic.noise import noise_field, smoothstep
 from lib.synthetic.rendering import (
     Array,
     Canvas,
     Lamp,
     bell,
     blot,
-    bowl,
+    dent,
     dusted,
-    grown,
+    emblem,
     look_up,
     mould_grain,
     reflected,
-    slopes,
-    smoothstep,
     stroke,
 )
-from lib.synthetic.textures import noise_field
 
 RADII = np.linspace(0.0, 2.0, 2048)  # in cap radii
 HUB, FACE, RIM = 0.40, 0.875, 0.93  # radii where hub, metallic face and chamfer begin to end
@@ -34,12 +31,14 @@ def deco_cap(canvas: Canvas, label: str, scene: Generator, flaw: Generator) -> t
     r = np.hypot(u, v)
 
     flake = 0.2 * noise_field(scene, canvas.side, 0.3)
-    bump, tone, coverage = _defect(label, canvas, u, v, r, flaw)
-    slope_x, slope_y = slopes(bump, canvas.pixel / radius)
-    steep = look_up(_slope_table(canvas.pixel / radius), r, 0.0, 2.0) / np.maximum(r, 1e-6)
-    face = look_up(
-        smoothstep(HUB + 0.02, HUB + 0.03, RADII) * smoothstep(FACE, FACE - 0.01, RADII), r, 0.0, 2.0
-    )
+    bump = tone = coverage = np.zeros((canvas.side, canvas.side))
+    if label == "flowlines":
+        bump, tone, coverage = _flowlines(canvas, u, v, r, flaw)
+    elif label == "marks":
+        bump, tone, coverage = _marks(canvas, u, v, flaw)
+    slope_y, slope_x = np.gradient(bump, canvas.pixel / radius)
+    steep = _around(_slope_table(canvas.pixel / radius), r) / np.maximum(r, 1e-6)
+    face = _around(smoothstep(HUB + 0.02, HUB + 0.03, RADII) * smoothstep(FACE, FACE - 0.01, RADII), r)
     nx = steep * u + slope_x + 0.05 * flake * face
     ny = steep * v + slope_y + 0.04 * flake * face
 
@@ -53,6 +52,11 @@ def deco_cap(canvas: Canvas, label: str, scene: Generator, flaw: Generator) -> t
     nest = _nest(canvas, scene, r, u, v)
     light = nest[..., None] * np.array([0.95, 1.0, 1.06]) + cap[..., None] * (light - nest[..., None])
     return dusted(light, canvas, scene, 5.0, 0.04), coverage * cap
+
+
+def _around(table: Array, r: Array) -> Array:
+    """A table over `RADII` at the distances r from the centre."""
+    return look_up(table, r, 0.0, 2.0)
 
 
 def _slope_table(pixel: float) -> Array:
@@ -97,27 +101,13 @@ def _nest(canvas: Canvas, scene: Generator, r: Array, u: Array, v: Array) -> Arr
     """The matt holder around the cap: a bore with a contact shadow, and a cast surface out of focus."""
     surface = mould_grain(scene, canvas)
     light = scene.uniform(0.064, 0.076) * (1.0 - 0.35 * (u + v) / 2.0) * (1.0 + 0.06 * surface)
-    bore = look_up(
-        1.0 - 0.6 * smoothstep(1.105, 1.085, RADII) - 0.38 * smoothstep(1.16, 1.0, RADII), r, 0.0, 2.0
-    )
-    edge = look_up(bell(RADII, 1.11, 0.012), r, 0.0, 2.0)
+    bore = _around(1.0 - 0.6 * smoothstep(1.105, 1.085, RADII) - 0.38 * smoothstep(1.16, 1.0, RADII), r)
+    edge = _around(bell(RADII, 1.11, 0.012), r)
     return np.maximum(light * bore + 0.09 * edge * np.clip(-(u + v) / 2.0 + 0.35, 0.0, 1.0), 0.002)
 
 
-def _defect(
-    label: str, canvas: Canvas, u: Array, v: Array, r: Array, flaw: Generator
-) -> tuple[Array, Array, Array]:
-    """Height, relative tone and coverage of a defect, each (side, side); all zero on a good cap."""
-    if label == "flowlines":
-        return _flowlines(canvas, u, v, r, flaw)
-    if label == "marks":
-        return _marks(canvas, u, v, flaw)
-    nothing = np.zeros((canvas.side, canvas.side))
-    return nothing, nothing, nothing
-
-
 def _flowlines(canvas: Canvas, u: Array, v: Array, r: Array, flaw: Generator) -> tuple[Array, Array, Array]:
-    """Wavy lines where the melt's front stalled, at growing distances from the gate."""
+    """Wavy lines where the melt's front stalled: height, relative tone and coverage, each (side, side)."""
     angle, reach = flaw.uniform(0.0, 2 * np.pi), flaw.uniform(0.35, 0.95)
     gate_u, gate_v = reach * np.cos(angle), reach * np.sin(angle)
     warp = flaw.uniform(0.015, 0.05) * noise_field(flaw, canvas.side, 3.0, 2.0)
@@ -130,11 +120,9 @@ def _flowlines(canvas: Canvas, u: Array, v: Array, r: Array, flaw: Generator) ->
     heading = angle + np.pi + flaw.normal(0.0, 0.6)
     facing = ((u - gate_u) * np.cos(heading) + (v - gate_v) * np.sin(heading)) / (front + 0.2)
     fade = smoothstep(flaw.uniform(-1.4, 0.0), 0.6, facing) * np.clip(
-        0.8 + 0.4 * grown(flaw, canvas), 0.0, 1.0
+        0.8 + 0.4 * noise_field(flaw, canvas.side, 2.0, 3.0), 0.0, 1.0
     )
-    zone = look_up(
-        smoothstep(HUB + 0.02, HUB + 0.06, RADII) * smoothstep(FACE, FACE - 0.04, RADII), r, 0.0, 2.0
-    )
+    zone = _around(smoothstep(HUB + 0.02, HUB + 0.06, RADII) * smoothstep(FACE, FACE - 0.04, RADII), r)
     coverage = np.clip(lines, 0.0, 1.0) * fade * zone
     strength = flaw.beta(2.0, 1.3)
     height = (0.0004 + 0.003 * strength) * coverage
@@ -142,7 +130,7 @@ def _flowlines(canvas: Canvas, u: Array, v: Array, r: Array, flaw: Generator) ->
 
 
 def _marks(canvas: Canvas, u: Array, v: Array, flaw: Generator) -> tuple[Array, Array, Array]:
-    """Scratches, dents or dark specks somewhere on the cap."""
+    """Scratches, dents or dark specks somewhere on the cap: height, relative tone and coverage."""
     kind = flaw.choice(["scratch", "dent", "speck"], p=[0.5, 0.25, 0.25])
     angle, reach, strength = flaw.uniform(0.0, 2 * np.pi), 0.9 * flaw.uniform() ** 0.5, flaw.beta(1.8, 1.2)
     du, dv = u - reach * np.cos(angle), v - reach * np.sin(angle)
@@ -161,9 +149,7 @@ def _marks(canvas: Canvas, u: Array, v: Array, flaw: Generator) -> tuple[Array, 
     radius = flaw.uniform(0.07, 0.22)
     if kind == "dent":
         squeeze = flaw.uniform(0.6, 1.6)
-        coverage = bowl(du * squeeze, dv / squeeze, radius)
-        dented = coverage * (1.0 + 0.05 * grown(flaw, canvas, 2.2, 6.0))
-        extent = coverage**0.25  # its mask reaches to the rim
+        coverage, dented, extent = dent(du * squeeze, dv / squeeze, radius, canvas, flaw)
         return -(0.12 + 0.3 * strength) * radius * dented, -0.15 * strength * coverage, extent
-    coverage = blot(du, dv, radius, 0.16, grown(flaw, canvas), 0.45)
+    coverage = blot(du, dv, radius, 0.16, noise_field(flaw, canvas.side, 2.0, 3.0), 0.45)
     return 0.002 * coverage, -(0.45 + 0.5 * strength) * coverage, coverage

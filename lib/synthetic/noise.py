@@ -1,13 +1,15 @@
-"""The building blocks of procedural surfaces: random draws, noise, cells and edges, batched in torch."""
+"""The building blocks of procedural surfaces: random draws, noise, cells and edges, batched in PyTorch."""
 
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+A = TypeVar("A", np.ndarray, Tensor)
 CELL_TABLE = 16  # random values per axis that jittered cells repeat after
 
 
@@ -68,9 +70,9 @@ def turned_grid(draws: Draws, straight: float = 0.0) -> tuple[Tensor, Tensor]:
     return cos * x + sin * y, cos * y - sin * x
 
 
-def smoothstep(low: Tensor | float, high: Tensor | float, value: Tensor) -> Tensor:
-    """The cubic step from 0 at `low` to 1 at `high`; `low` may lie above `high`."""
-    t = ((value - low) / (high - low)).clamp(0.0, 1.0)
+def smoothstep(low: Any, high: Any, value: A) -> A:
+    """The cubic step from 0 at `low` to 1 at `high`, numbers or arrays; `low` may lie above `high`."""
+    t = ((value - low) / (high - low)).clip(0.0, 1.0)
     return t * t * (3.0 - 2.0 * t)
 
 
@@ -102,14 +104,23 @@ def fractal(draws: Draws, exponent: Tensor | float, coarsest: Tensor | float = 1
     return _shaped(draws, (fx * fx + fy * fy + coarsest * coarsest + fx * 0 + fy * 0).pow(-0.5 * exponent))
 
 
+def noise_field(
+    generator: np.random.Generator, side: int, exponent: float, coarsest: float = 1.0
+) -> np.ndarray:
+    """Fractal noise of mean 0 and deviation 1, float64 (side, side).
+
+    Drawn by a child of `generator`, so that what the caller draws next does not depend on the side.
+    """
+    return fractal(Draws(generator.spawn(1), side, dtype=torch.float64), exponent, coarsest)[0].numpy()
+
+
 def streaks(draws: Draws, angle: Tensor, along: Tensor | float, across: Tensor | float) -> Tensor:
     """Noise smoothed to `along` and `across` (lengths as shares of the side) in a direction; deviation 1."""
     fx, fy = _frequencies(draws.side, draws.device, draws.dtype)
     cos, sin = angle.cos(), angle.sin()
     f_along, f_across = cos * fx + sin * fy, cos * fy - sin * fx
-    return _shaped(
-        draws, torch.exp(-2.0 * ((math.pi * along * f_along) ** 2 + (math.pi * across * f_across) ** 2))
-    )
+    spread = (math.pi * along * f_along) ** 2 + (math.pi * across * f_across) ** 2
+    return _shaped(draws, torch.exp(-2.0 * spread))
 
 
 def _cell_index(column: Tensor, row: Tensor) -> Tensor:

@@ -6,21 +6,20 @@ import numpy as np
 from numpy.random import Generator
 from scipy import ndimage
 
+from lib.synthetic.noise import noise_field, smoothstep
 from lib.synthetic.rendering import (
     Array,
     Canvas,
     Lamp,
     bell,
     blot,
-    bowl,
+    dent,
     dusted,
-    grown,
     look_up,
     mould_grain,
     reflected,
-    smoothstep,
 )
-from lib.synthetic.textures import height_field
+from lib.synthetic.texture_families import height_field
 
 REACH = 1.7  # half the length of the tables along the axis
 STATIONS = np.linspace(-REACH, REACH, 4096)
@@ -37,7 +36,7 @@ def shaft(canvas: Canvas, label: str, scene: Generator, flaw: Generator) -> tupl
     size = scene.uniform(0.985, 1.015)
     outline, softened = _profile()
     radius_table = size * outline
-    radius = look_up(radius_table, along, -REACH, REACH)
+    radius = _along(radius_table, along)
     t = across / radius  # -1 at the upper and 1 at the lower outline
 
     bump, tone, stain, coverage = _defect(label, canvas, along, across, radius_table, flaw)
@@ -60,15 +59,20 @@ def _profile() -> tuple[Array, Array]:
     return radius, ndimage.gaussian_filter1d(radius, 0.09 / (STATIONS[1] - STATIONS[0]))
 
 
+def _along(table: Array, along: Array) -> Array:
+    """A table over `STATIONS` at the places along the pin."""
+    return look_up(table, along, -REACH, REACH)
+
+
 def _metal(
     canvas: Canvas, scene: Generator, along: Array, t: Array, radius_table: Array, bump: Array
 ) -> Array:
     """The turned surface: strip lights stretched along the pin, turning marks, dark and bright chamfers."""
     marks = 0.6 * scene.standard_normal(len(STATIONS)) + 0.4 * np.repeat(scene.standard_normal(512), 8)
     brushed = height_field("brushed", scene, 64)
-    chamfer = look_up(np.gradient(radius_table, STATIONS), along, -REACH, REACH)
-    turned = look_up(marks, along, -REACH, REACH)
-    worn = look_up(brushed.ravel() - 0.5, along, -REACH, REACH)
+    chamfer = _along(np.gradient(radius_table, STATIONS), along)
+    turned = _along(marks, along)
+    worn = _along(brushed.ravel() - 0.5, along)
     down, right = np.gradient(bump, canvas.pixel)
     ny = np.clip(t, -1.0, 1.0) + 0.012 * turned + down
     nx = -0.28 * chamfer + 0.04 * along + right + 0.05 * worn
@@ -93,19 +97,12 @@ def _plate(canvas: Canvas, scene: Generator, along: Array, across: Array, outlin
     surface = mould_grain(scene, canvas)
     hue = np.array([0.92, 1.0, 1.1]) * scene.uniform(0.99, 1.01, 3)
     tone = scene.uniform(0.12, 0.14) * (1.0 - 0.18 * canvas.y + 0.1 * canvas.x) * (1.0 + 0.05 * surface)
-    gap = np.abs(across) - look_up(outline, along, -REACH, REACH)
+    gap = np.abs(across) - _along(outline, along)
     lower = across > 0
     shadow = np.where(
         lower, 0.75 * np.exp(-np.maximum(gap, 0) / 0.16), 0.45 * np.exp(-np.maximum(gap, 0) / 0.05)
     )
     return (tone * (1.0 - shadow))[..., None] * hue
-
-
-def _spot(flaw: Generator, radius_table: Array) -> tuple[float, float]:
-    """A place on the visible side of the pin: station and height."""
-    at = flaw.uniform(-0.88, 0.88)
-    radius = float(look_up(radius_table, np.array(at), -REACH, REACH))
-    return at, flaw.uniform(-0.75, 0.75) * radius
 
 
 def _defect(
@@ -115,7 +112,8 @@ def _defect(
     nothing = np.zeros((canvas.side, canvas.side))
     if label == "good":
         return nothing, nothing, nothing, nothing
-    at, height = _spot(flaw, radius_table)
+    at = flaw.uniform(-0.88, 0.88)  # on the visible side of the pin
+    height = flaw.uniform(-0.75, 0.75) * float(_along(radius_table, np.array(at)))
     if label == "stripe":
         return _stripe(along - 0.6 * at, across, height, flaw)
     size = flaw.uniform(0.095, 0.28) if label == "big" else flaw.uniform(0.03, 0.08)
@@ -123,16 +121,15 @@ def _defect(
     stretch = flaw.uniform(0.7, 2.0) if label == "big" else flaw.uniform(0.8, 1.4)
     kind = flaw.choice(["residue", "dent", "wear"])
     if kind == "dent":
-        coverage = bowl((along - at) / stretch, across - height, 1.25 * size)
-        dented = coverage * (1.0 + 0.05 * grown(flaw, canvas, 2.2, 6.0))
-        extent = coverage**0.25  # its mask reaches to the rim
+        u, v = (along - at) / stretch, across - height
+        coverage, dented, extent = dent(u, v, 1.25 * size, canvas, flaw)
         return -(0.10 + 0.26 * strength) * size * dented, -0.15 * strength * coverage, nothing, extent
-    rough = grown(flaw, canvas, 1.7, 4.0)
+    rough = noise_field(flaw, canvas.side, 1.7, 4.0)
     coverage = blot((along - at) / stretch, across - height, size, 0.22, rough, 0.25)
     if kind == "residue":
         patchy = np.clip(0.8 + 0.25 * rough, 0.3, 1.0)
         return nothing, nothing, (0.35 + 0.6 * strength) * coverage * patchy, coverage
-    grainy = np.clip(0.6 + 0.6 * grown(flaw, canvas, 0.6), 0.0, 1.5)
+    grainy = np.clip(0.6 + 0.6 * noise_field(flaw, canvas.side, 0.6, 3.0), 0.0, 1.5)
     return nothing, flaw.choice([-0.6, 0.8]) * (0.4 + 0.7 * strength) * coverage * grainy, nothing, coverage
 
 

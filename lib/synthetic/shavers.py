@@ -5,19 +5,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.random import Generator
 
-from lib.synthetic.printing import wordmark
-from lib.synthetic.rendering import (
-    Array,
-    Canvas,
-    Lamp,
-    bell,
-    dusted,
-    grown,
-    mould_grain,
-    reflected,
-    smoothstep,
-)
-from lib.synthetic.textures import height_field
+from lib.synthetic.noise import noise_field, smoothstep
+from lib.synthetic.rendering import Array, Canvas, Lamp, bell, dusted, mould_grain, reflected, wordmark
+from lib.synthetic.texture_families import height_field
 
 HEIGHT = 0.25  # of a glyph, in half sides of the picture
 STROKE = 0.028  # half a stroke's width
@@ -92,7 +82,7 @@ def _interrupted(canvas: Canvas, once: Array, u: Array, v: Array, flaw: Generato
     pick = flaw.integers(len(rows))
     centre_u, centre_v = u[rows[pick], columns[pick]], v[rows[pick], columns[pick]]
     du, dv = u - centre_u, v - centre_v
-    rough = grown(flaw, canvas, 1.6, 4.0)
+    rough = noise_field(flaw, canvas.side, 1.6, 4.0)
     strength = 0.4 + 0.6 * flaw.beta(2.0, 0.9)
     if flaw.uniform() < 0.55:
         way = flaw.uniform(0.0, np.pi)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,16 +21,9 @@ from lib.synthetic.noise import (
 
 # The strokes that a printed sign is made of, as end points in a cell three wide and four high.
 STROKES = (
-    ((0, 0), (2, 0)),
-    ((0, 0), (0, 2)),
-    ((2, 0), (2, 2)),
-    ((0, 2), (2, 2)),
-    ((0, 2), (0, 4)),
-    ((2, 2), (2, 4)),
-    ((0, 4), (2, 4)),
-    ((0, 2), (2, 0)),
-    ((0, 2), (2, 4)),
-)
+    ((0, 0), (2, 0)), ((0, 0), (0, 2)), ((2, 0), (2, 2)), ((0, 2), (2, 2)), ((0, 2), (0, 4)),
+    ((2, 2), (2, 4)), ((0, 4), (2, 4)), ((0, 2), (2, 0)), ((0, 2), (2, 4)),
+)  # fmt: skip
 
 
 def brushed(draws: Draws) -> Tensor:
@@ -205,20 +199,15 @@ def dotted(draws: Draws) -> Tensor:
 HEIGHTS: dict[str, Callable[[Draws], Tensor]] = {
     function.__name__: function
     for function in (
-        brushed,
-        cast,
-        woven,
-        glyphs,
-        grained,
-        speckled,
-        waved,
-        tiled,
-        glossy,
-        cellular,
-        cracked,
-        clouded,
-        marbled,
-        banded,
-        dotted,
+        brushed, cast, woven, glyphs, grained, speckled, waved, tiled, glossy, cellular, cracked, clouded,
+        marbled, banded, dotted,
     )
-}
+}  # fmt: skip
+
+
+def height_field(family: str, generator: np.random.Generator, side: int) -> np.ndarray:
+    """One surface of a family as heights in [0, 1], float64 (side, side): the base of drawn products.
+
+    Drawn by a child of `generator`, so that what the caller draws next does not depend on the side.
+    """
+    return HEIGHTS[family](Draws(generator.spawn(1), side, dtype=torch.float64))[0].numpy()

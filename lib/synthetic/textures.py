@@ -1,7 +1,6 @@
-"""Surfaces: procedural textures, and the bank of textures that DRAEM's simulated anomalies are cut from."""
+"""Textures: coloured procedural surfaces, and the bank that DRAEM's simulated anomalies are cut from."""
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from lib.datasets.errors import DatasetError
 from lib.datasets.image_io import map_files, read_rgb
-from lib.synthetic.noise import Draws, fractal, grid
+from lib.synthetic.noise import Draws, grid
 from lib.synthetic.texture_families import HEIGHTS
 
 FAMILIES: tuple[str, ...] = tuple(HEIGHTS)
@@ -29,45 +28,18 @@ class TextureBank:
     name: str
 
 
-def height_field(family: str, generator: np.random.Generator, side: int) -> np.ndarray:
-    """One surface of a family as heights in [0, 1], float64 (side, side): the base of drawn objects.
+def procedural_textures(count: int, side: int, seed: int) -> Tensor:
+    """Coloured and grey surfaces, uint8 (count, 3, side, side).
 
-    Drawn by a child of `generator`, so that what the caller draws next does not depend on the side.
+    Texture i is of family `FAMILIES[i % len(FAMILIES)]` and depends on (seed, i, side) alone: a longer run begins
+    with the shorter one.
     """
-    return _heights(family)(Draws(generator.spawn(1), side, dtype=torch.float64))[0].numpy()
-
-
-def noise_field(
-    generator: np.random.Generator, side: int, exponent: float, coarsest: float = 1.0
-) -> np.ndarray:
-    """Fractal noise of mean 0 and deviation 1, float64 (side, side); the smoother, the larger the exponent.
-
-    Drawn by a child of `generator`, like `height_field`.
-    """
-    return fractal(Draws(generator.spawn(1), side, dtype=torch.float64), exponent, coarsest)[0].numpy()
-
-
-def procedural_textures(
-    count: int, side: int, seed: int, device: torch.device | str = "cpu", family: str | None = None
-) -> Tensor:
-    """Coloured and grey surfaces, uint8 (count, 3, side, side) on `device`.
-
-    Texture i is of family `FAMILIES[i % len(FAMILIES)]`, or of `family`, and depends on (seed, i, family, side)
-    alone: a longer run begins with the shorter one.
-
-    Raises:
-        ValueError: an unknown family, a negative count or a side below 8 pixels.
-    """
-    if count < 0 or side < 8:
-        raise ValueError(f"procedural textures: count={count}, side={side}; need count >= 0 and side >= 8")
-    chosen = FAMILIES if family is None else (family,)
-    images = torch.empty((count, 3, side, side), dtype=torch.uint8, device=device)
-    for position, name in enumerate(chosen):
-        heights, key = _heights(name), FAMILIES.index(name)
-        indices = range(position, count, len(chosen))
+    images = torch.empty((count, 3, side, side), dtype=torch.uint8)
+    for number, heights in enumerate(HEIGHTS.values()):
+        indices = range(number, count, len(FAMILIES))
         for start in range(0, len(indices), BATCH):
             batch = indices[start : start + BATCH]
-            draws = Draws([np.random.default_rng((seed, key, i)) for i in batch], side, device)
+            draws = Draws([np.random.default_rng((seed, number, i)) for i in batch], side)
             images[list(batch)] = coloured(heights(draws), draws)
     return images
 
@@ -78,24 +50,27 @@ def load_texture_bank(source: str, side: int, seed: int, count: int = 400) -> Te
     `source` is a folder of class folders with jpg or png files (or a folder that holds torchvision's
     `dtd/dtd/images`). Empty: torchvision's copy of DTD under `data/dtd` of the project if it is there
     (nothing is ever downloaded), else `count` procedural textures. From more than `count` files, `seed` draws.
-
-    Raises:
-        FileNotFoundError: `source` is missing, or holds no image.
-        ValueError: `count` is below 1.
-        DatasetError: images cannot be read; all of them are named.
+    Images are cropped to the centred square. Raises FileNotFoundError where `source` is missing or holds no image,
+    and DatasetError with every image that cannot be read.
     """
-    if count < 1:
-        raise ValueError(f"texture bank: count={count}; need at least one texture")
     root = texture_folder(source)
     if root is None:
-        return TextureBank(
-            procedural_textures(count, side, seed), f"procedural textures ({count}, seed {seed})"
-        )
+        images = procedural_textures(count, side, seed)
+        return TextureBank(images, f"procedural textures ({count}, seed {seed})")
     files = _texture_files(root)
     if len(files) > count:
         keep = np.random.default_rng(seed).choice(len(files), count, replace=False)
         files = [files[i] for i in sorted(keep)]
-    return TextureBank(_read(files, side, root), f"DTD folder ({len(files)} images)")
+
+    def read(path: Path) -> np.ndarray:
+        square = ImageOps.fit(Image.fromarray(read_rgb(path)), (side, side), Image.Resampling.BILINEAR)
+        return np.asarray(square)
+
+    squares, issues = map_files(root, files, read)
+    if issues:
+        raise DatasetError(issues.values(), f"{root}: textures")
+    stack = torch.from_numpy(np.stack(list(squares.values()))).permute(0, 3, 1, 2).contiguous()
+    return TextureBank(stack, f"DTD folder ({len(files)} images)")
 
 
 def texture_folder(source: str) -> Path | None:
@@ -103,12 +78,6 @@ def texture_folder(source: str) -> Path | None:
     if source:
         return Path(source)
     return DTD_ROOT if DTD_ROOT.is_dir() else None
-
-
-def _heights(family: str) -> Callable[[Draws], Tensor]:
-    if family not in HEIGHTS:
-        raise ValueError(f"unknown texture family {family!r}; choose one of {', '.join(FAMILIES)}")
-    return HEIGHTS[family]
 
 
 def coloured(height: Tensor, draws: Draws) -> Tensor:
@@ -119,7 +88,8 @@ def coloured(height: Tensor, draws: Draws) -> Tensor:
     colour = stops[:, 0] + sum(  # piecewise linear through the four stops
         (stops[:, k + 1] - stops[:, k]) * (position - k).clamp(0.0, 1.0) for k in range(3)
     )
-    light = _relief(height, draws) + _falloff(draws)
+    relief, (x, y) = _relief(height, draws), grid(draws)
+    light = relief + (draws.uniform(-0.5, 0.5) * x + draws.uniform(-0.5, 0.5) * y)  # uneven from side to side
     colour = colour * (1.0 + light).unsqueeze(1)
     grain = (draws.uniform(-0.03, 0.04).clamp_min(0.0) * draws.white()).unsqueeze(1)
     return ((colour + grain).clamp(0.0, 1.0) * 255.0).round().to(torch.uint8)
@@ -144,38 +114,19 @@ def _relief(height: Tensor, draws: Draws) -> Tensor:
     return (strength * (angle.cos() * slope_x + angle.sin() * slope_y)).clamp(-0.6, 0.6)
 
 
-def _falloff(draws: Draws) -> Tensor:
-    """An uneven illumination from one side to the other, (B, side, side)."""
-    x, y = grid(draws)
-    return draws.uniform(-0.5, 0.5) * x + draws.uniform(-0.5, 0.5) * y
-
-
-def _texture_files(root: Path) -> list[Path]:
-    """The images below a DTD folder, sorted by path."""
+def _texture_files(root: Path) -> list[str]:
+    """The images below a DTD folder, sorted, as paths below `root`."""
     if not root.is_dir():
         raise FileNotFoundError(
             f"{root}: no such texture folder; give a folder of class folders, or '' for none"
         )
     inner = [root / "dtd" / "dtd" / "images", root / "dtd" / "images", root / "images", root]
     images = next(folder for folder in inner if folder.is_dir())
-    files = sorted(
-        f for f in images.rglob("*") if f.suffix.lower() in SUFFIXES and f.is_file() and f.name[0] != "."
+    found = (
+        file for file in sorted(images.rglob("*")) if file.suffix.lower() in SUFFIXES and file.name[0] != "."
     )
+    files = [file.relative_to(root).as_posix() for file in found if file.is_file()]
     if not files:
-        raise FileNotFoundError(
-            f"{images}: no texture in it; expected class folders with {', '.join(SUFFIXES)} files"
-        )
+        expected = f"class folders with {', '.join(SUFFIXES)} files"
+        raise FileNotFoundError(f"{images}: no texture in it; expected {expected}")
     return files
-
-
-def _read(files: Sequence[Path], side: int, root: Path) -> Tensor:
-    """The files as RGB, cropped to the centred square and resized, uint8 (len(files), 3, side, side)."""
-
-    def read(path: Path) -> np.ndarray:
-        square = ImageOps.fit(Image.fromarray(read_rgb(path)), (side, side), Image.Resampling.BILINEAR)
-        return np.asarray(square)
-
-    images, issues = map_files(root, [file.relative_to(root).as_posix() for file in files], read)
-    if issues:
-        raise DatasetError(issues.values(), f"{root}: textures")
-    return torch.from_numpy(np.stack(list(images.values()))).permute(0, 3, 1, 2).contiguous()

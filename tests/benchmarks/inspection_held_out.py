@@ -28,7 +28,7 @@ from lib.inspection.new_images import features_of_new
 from lib.inspection.production_model import fitted_production_model, threshold_of
 from lib.inspection.verdicts import tabulate
 from lib.pipeline.run import open_run
-from lib.synthetic.products import PRODUCTS, write_standin
+from lib.synthetic.products import PRODUCTS, write_product
 
 
 def held_out(known: pd.DataFrame, parts: int, seed: int) -> list[np.ndarray]:
@@ -142,7 +142,7 @@ def main() -> None:
         home = options.keep.resolve() if options.keep else Path(temporary)
         root = options.data.resolve() if options.data else home / "drawn"
         if options.standin:
-            write_standin(options.standin, root, scale=options.scale, side=options.side)
+            write_product(options.standin, root, scale=options.scale, side=options.side)
         if options.data and not options.dataset:
             options.dataset = root.name
         groups = options.groups.resolve() if options.groups else None

@@ -1,6 +1,6 @@
-"""Stand-ins for the paper's products."""
-
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,41 +8,22 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from lib.synthetic import products
-from lib.synthetic.products import FEWEST, MARKER, PRODUCTS, render, write_standin
+from lib.synthetic.products import FEWEST, MARKER, PRODUCTS, render, write_product
 
 DEFECTS = [(p, label) for p, spec in PRODUCTS.items() for label in spec.counts if label != "good"]
 
-# Mask pixels and the grey means of 8x8 blocks of picture 3 of a class, side 32, seed 744.
+# Mask pixels and the grey means of 8x8 blocks of image 3 of a class, side 32, seed 744.
 GOLDEN = {
-    ("deco_cap", "flowlines"): (
-        59,
-        [
-            [84.82, 103.46, 90.46, 72.72],
-            [111.45, 128.09, 115.29, 88.61],
-            [91.47, 108.19, 111.19, 91.3],
-            [70.76, 73.16, 72.58, 60.04],
-        ],
-    ),
-    ("shaft", "big"): (
-        16,
-        [
-            [101.54, 105.92, 108.57, 107.92],
-            [146.77, 147.3, 138.7, 137.55],
-            [99.98, 101.33, 100.86, 97.87],
-            [85.96, 90.69, 93.42, 94.49],
-        ],
-    ),
-    ("shavers", "interrupted"): (
-        36,
-        [
-            [105.4, 64.7, 61.53, 77.19],
-            [110.62, 73.86, 76.52, 84.31],
-            [109.12, 66.07, 63.71, 81.45],
-            [108.92, 82.36, 68.67, 82.04],
-        ],
-    ),
-}
+    ("deco_cap", "flowlines"): (59, """
+        84.82 103.46 90.46 72.72  111.45 128.09 115.29 88.61
+        91.47 108.19 111.19 91.3  70.76 73.16 72.58 60.04"""),
+    ("shaft", "big"): (16, """
+        101.54 105.92 108.57 107.92  146.77 147.3 138.7 137.55
+        99.98 101.33 100.86 97.87  85.96 90.69 93.42 94.49"""),
+    ("shavers", "interrupted"): (36, """
+        105.4 64.7 61.53 77.19  110.62 73.86 76.52 84.31
+        109.12 66.07 63.71 81.45  108.92 82.36 68.67 82.04"""),
+}  # fmt: skip
 
 
 def test_classes_and_counts_are_the_papers() -> None:
@@ -55,37 +36,43 @@ def test_classes_and_counts_are_the_papers() -> None:
     assert set(PRODUCTS["deco_cap"].scaled(0.001).values()) == {FEWEST}
 
 
+def test_counts_are_known_without_loading_what_draws() -> None:
+    code = "import sys, lib.synthetic.products; sys.exit(str({'torch', 'scipy', 'PIL'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr == "set()\n"
+
+
 @pytest.mark.parametrize(("product", "label"), GOLDEN)
-def test_pictures_are_the_same_on_every_machine(product: str, label: str) -> None:
-    picture, mask = render(product, label, 3, 32, 744)
+def test_images_are_the_same_on_every_machine(product: str, label: str) -> None:
+    image, mask = render(product, label, 3, 32, 744)
     pixels, blocks = GOLDEN[product, label]
     assert mask.sum() == pixels
-    np.testing.assert_allclose(picture.mean(-1).reshape(4, 8, 4, 8).mean((1, 3)), blocks, atol=0.05)
+    means = image.mean(-1).reshape(4, 8, 4, 8).mean((1, 3)).ravel()
+    np.testing.assert_allclose(means, [float(mean) for mean in blocks.split()], atol=0.05)
 
 
 @pytest.mark.parametrize("product", PRODUCTS)
-def test_a_picture_depends_on_its_arguments_alone(product: str) -> None:
+def test_an_image_depends_on_its_arguments_alone(product: str) -> None:
     labels = list(PRODUCTS[product].counts)
     first = {(label, i): render(product, label, i, 32, 7) for label in labels for i in range(3)}
     np.random.default_rng(0).random(5)
-    for (label, i), (picture, mask) in reversed(first.items()):
+    for (label, i), (image, mask) in reversed(first.items()):
         again, mask_again = render(product, label, i, 32, 7)
-        assert np.array_equal(picture, again) and np.array_equal(mask, mask_again)
-    assert len({picture.tobytes() for picture, _ in first.values()}) == len(first)
+        assert np.array_equal(image, again) and np.array_equal(mask, mask_again)
+    assert len({image.tobytes() for image, _ in first.values()}) == len(first)
     assert not np.array_equal(first[labels[0], 0][0], render(product, labels[0], 0, 32, 8)[0])
 
 
 @pytest.mark.parametrize("product", PRODUCTS)
-def test_good_pictures_have_no_mask_and_look_photographed(product: str) -> None:
+def test_good_images_have_no_mask_and_look_photographed(product: str) -> None:
     for index in range(4):
-        picture, mask = render(product, "good", index, 48, 744)
-        assert picture.shape == (48, 48, 3) and picture.dtype == np.uint8
+        image, mask = render(product, "good", index, 48, 744)
+        assert image.shape == (48, 48, 3) and image.dtype == np.uint8
         assert mask.shape == (48, 48) and mask.dtype == bool and not mask.any()
-        assert picture.std() > 15 and np.percentile(picture, 1) > 5 and (picture == 255).mean() < 0.05
+        assert image.std() > 15 and np.percentile(image, 1) > 5 and (image == 255).mean() < 0.05
 
 
 @pytest.mark.parametrize(("product", "label"), DEFECTS)
-def test_a_defect_changes_the_picture_inside_its_mask_only(product: str, label: str) -> None:
+def test_a_defect_changes_the_image_inside_its_mask_only(product: str, label: str) -> None:
     seen = []
     for index in range(10):
         flawed, mask = render(product, label, index, 64, 744)
@@ -117,46 +104,24 @@ def test_every_side_shows_the_same_scene(product: str) -> None:
     assert np.corrcoef(small.ravel(), shrunk.ravel())[0, 1] > 0.97
 
 
-def test_unknown_names_and_sizes_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="unknown product 'kettle'; choose one of deco_cap"):
-        render("kettle", "good", 0, 32, 0)
-    with pytest.raises(ValueError, match="shaft has no class 'double'; choose one of good, big"):
-        render("shaft", "double", 0, 32, 0)
-    with pytest.raises(ValueError, match="side=16"):
-        render("shaft", "good", 0, 16, 0)
-    with pytest.raises(ValueError, match="scale=0"):
-        write_standin("shaft", tmp_path / "never", scale=0)
-    with pytest.raises(ValueError, match="side=8"):
-        write_standin("shaft", tmp_path / "never", side=8)
-    assert not list(tmp_path.iterdir())
-
-
-def test_write_standin_writes_classes_masks_and_the_marker(tmp_path: Path) -> None:
+def test_a_product_is_written_as_classes_masks_and_a_marker(tmp_path: Path) -> None:
     folder, steps = tmp_path / "sets" / "shavers", []
-    write_standin("shavers", folder, scale=0.01, side=32, seed=5, progress=lambda *step: steps.append(step))
+    write_product("shavers", folder, scale=0.01, side=32, seed=5, progress=lambda *step: steps.append(step))
     counts = {"good": 27, "double": 8, "interrupted": 8}
     assert steps == [(i + 1, 43) for i in range(43)]
-    settings = json.loads((folder / MARKER).read_text())
-    assert settings == {
-        "product": "shavers",
-        "scale": 0.01,
-        "side": 32,
-        "seed": 5,
-        "counts": counts,
-        "version": products.VERSION,
-    }
+    about = {"product": "shavers", "scale": 0.01, "side": 32, "seed": 5, "counts": counts}
+    assert json.loads((folder / MARKER).read_text()) == about
     assert {label: len(list((folder / label).glob("*.png"))) for label in counts} == counts
     assert not (folder / "ground_truth" / "good").exists()
-    picture, mask = render("shavers", "double", 6, 32, 5)
-    assert np.array_equal(np.asarray(Image.open(folder / "double" / "double_00006.png")), picture)
+    image, mask = render("shavers", "double", 6, 32, 5)
+    assert np.array_equal(np.asarray(Image.open(folder / "double" / "double_00006.png")), image)
     with Image.open(folder / "ground_truth" / "double" / "double_00006_mask.png") as stored:
         assert stored.mode == "L" and np.array_equal(np.asarray(stored), mask * np.uint8(255))
     for label in ("double", "interrupted"):
-        masks = sorted((folder / "ground_truth" / label).glob("*.png"))
-        assert len(masks) == 8 and all(np.asarray(Image.open(m)).any() for m in masks)
+        assert len(list((folder / "ground_truth" / label).glob("*.png"))) == 8
 
 
-def test_an_interrupted_run_leaves_no_marker_and_is_made_good(tmp_path: Path) -> None:
+def test_a_folder_is_whole_or_not_there_and_replaces_an_earlier_one(tmp_path: Path) -> None:
     folder = tmp_path / "cap"
 
     def stop(done: int, total: int) -> None:
@@ -164,24 +129,16 @@ def test_an_interrupted_run_leaves_no_marker_and_is_made_good(tmp_path: Path) ->
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_standin("deco_cap", folder, scale=0.01, side=32, progress=stop)
+        write_product("deco_cap", folder, scale=0.01, side=32, progress=stop)
     assert not list(tmp_path.rglob(MARKER)) and not folder.exists()
-    write_standin("deco_cap", folder, scale=0.01, side=32)
-    assert (folder / MARKER).is_file() and [p.name for p in tmp_path.iterdir()] == ["cap"]
-
-
-def test_a_standin_is_kept_or_replaced_by_its_settings(tmp_path: Path) -> None:
-    folder = tmp_path / "cap"
-    write_standin("deco_cap", folder, scale=0.06, side=32)
-    stamp = (folder / "good" / "good_00000.png").stat().st_mtime_ns
-    write_standin("deco_cap", folder, scale=0.06, side=32)
-    assert (folder / "good" / "good_00000.png").stat().st_mtime_ns == stamp
-    write_standin("deco_cap", folder, scale=0.01, side=32)
-    assert len(list((folder / "good").iterdir())) == FEWEST
+    for scale, count in ((0.06, 12), (0.01, FEWEST)):
+        write_product("deco_cap", folder, scale=scale, side=32)
+        assert (folder / MARKER).is_file() and [p.name for p in tmp_path.iterdir()] == ["cap"]
+        assert len(list((folder / "good").iterdir())) == count
 
 
 def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.png").write_bytes(b"precious")
-    with pytest.raises(FileExistsError, match="holds no stand-in"):
-        write_standin("deco_cap", tmp_path, scale=0.01, side=32)
+    with pytest.raises(FileExistsError, match="holds no synthetic product"):
+        write_product("deco_cap", tmp_path, scale=0.01, side=32)
     assert (tmp_path / "mine.png").read_bytes() == b"precious"
