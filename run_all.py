@@ -13,8 +13,6 @@ from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 
-import pandas as pd
-
 from lib.artifacts import (
     Store,
     file_sha256,
@@ -36,6 +34,7 @@ from lib.execution.lock import LockedError, study_lock
 from lib.execution.parallel import EngineError, RunInterrupted, local_cluster, stop_on_signals
 from lib.execution.progress import format_duration, say
 from lib.execution.resources import cores
+from lib.inspection.new_images import read_verdicts
 from lib.inspection.production_model import ProductionModelError, fitted_production_model, threshold_of
 from lib.pipeline.run import NAMED, PROJECT, Run
 from lib.reporting.figures_inspection import VERDICTS_FILE
@@ -151,7 +150,7 @@ def inspect(options: argparse.Namespace) -> int:
             require_current(run)
             say(f"inspecting {pictures} by {run.store.root}")
             job.run(verbose=options.verbose)
-    counted = pd.read_csv(wanted.home / VERDICTS_FILE, usecols=["verdict"])["verdict"].value_counts()
+    counted = read_verdicts(wanted.home / VERDICTS_FILE)["verdict"].value_counts()
     say(", ".join(f"{count} {verdict}" for verdict, count in counted.items()))
     say(f"open {job.target.with_suffix('.html')}; all verdicts in {wanted.home / VERDICTS_FILE}")
     return 0
@@ -172,10 +171,10 @@ def export(options: argparse.Namespace) -> int:
         require_current(run)
         say(f"fitting {run.store.root} on all labelled images, where that is not done")
         try:
-            line = fitted_production_model(run, wanted.features)
-            threshold = threshold_of(run, line, wanted.required)
-            say(f"exporting features {line.features} ({line.why})")
-            found = export_model(run, line, threshold, wanted.path)
+            model = fitted_production_model(run, wanted.features)
+            threshold = threshold_of(run, model, wanted.required)
+            say(f"exporting features {model.features} ({model.why})")
+            found = export_model(run, model, threshold, wanted.path)
         except (ProductionModelError, ExportError) as error:
             print(f"\nFAILED\n{error}", file=sys.stderr)
             return 1

@@ -17,7 +17,7 @@ from lib.classification.feature_sets import FEATURE_SETS
 from lib.config import UsageError, nearest
 from lib.datasets.errors import DatasetError, printable
 from lib.datasets.splits import FoldError
-from lib.inspection.folder import read_folder
+from lib.inspection.new_images import read_folder
 from lib.pipeline.classification import predictions
 from lib.pipeline.run import Run, open_run
 

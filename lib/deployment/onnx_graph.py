@@ -6,7 +6,8 @@ A second way to the same numbers, on purpose: `lib.deployment.onnx_export` compa
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import matplotlib
 import torch
@@ -16,8 +17,7 @@ from torch.nn import functional as F
 from lib.anomaly_maps.map_statistics import AREA_THRESHOLDS, PERCENTILES
 from lib.anomaly_maps.patchcore import PatchCore
 from lib.classification.classifiers import Fitted
-from lib.draem.inference import fold_batchnorm
-from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
+from lib.draem.inference import Draem, fold_batchnorm
 from lib.features.map_guided_pooling import Pooling, round_to_grid
 
 
@@ -50,9 +50,9 @@ class Resize(nn.Module):
 class DraemMaps(nn.Module):
     """A DRAEM from pictures (n, 3, side, side) in [0, 1] to maps (n, side, side), BatchNorm folded in."""
 
-    def __init__(self, reconstructive: ReconstructiveNetwork, discriminative: DiscriminativeNetwork) -> None:
+    def __init__(self, draem: Draem, _places: int = 0) -> None:
         super().__init__()
-        self.first, self.second = fold_batchnorm(reconstructive), fold_batchnorm(discriminative)
+        self.first, self.second = fold_batchnorm(draem.reconstructive), fold_batchnorm(draem.discriminative)
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Reconstruct, compare, and return the anomalous class's probability at each pixel."""
@@ -82,6 +82,10 @@ class PatchCoreMaps(nn.Module):
         powered = (nearest / self.rare) ** self.steepness
         shown = (powered / (1 + powered)).reshape(-1, 1, self.places, self.places)
         return as_stored(self.resize(shown)[:, 0].clamp(0, 1))
+
+
+# by map source: what makes its maps, of a fitted detector and the number of patches along a side
+MAP_MODULES: dict[str, Callable[[Any, int], nn.Module]] = {"draem": DraemMaps, "patchcore": PatchCoreMaps}
 
 
 class MapPicture(nn.Module):

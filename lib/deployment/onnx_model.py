@@ -39,7 +39,7 @@ class MapMaker(nn.Module):
     def __init__(self, models: Sequence[nn.Module], sees: str) -> None:
         super().__init__()
         self.models = nn.ModuleList(models)
-        self.sees = sees  # pixels or patches
+        self.sees = sees  # images or patches
 
     def forward(self, seen: Tensor) -> Tensor:
         """Return maps (n, side, side) of what the source sees."""
@@ -88,7 +88,7 @@ class OnnxPipeline(nn.Module):
         wanted = {self.sides.feature}
         if self.needs_patches:
             wanted.add(self.sides.patch)
-        if self.maker.sees == "pixels":
+        if self.maker.sees == "images":
             wanted.add(self.sides.image)
         return tuple(sorted(wanted))
 
@@ -99,7 +99,7 @@ class OnnxPipeline(nn.Module):
             for side, given in zip(self.inputs, pictures, strict=True)
         }
         embedding = self.backbone(self._normalised(pixels[self.sides.feature]))
-        seen = {"pixels": pixels.get(self.sides.image)}
+        seen = {"images": pixels.get(self.sides.image)}
         if self.extractor is not None:
             seen["patches"] = as_stored(self.extractor(self._normalised(pixels[self.sides.patch])))
         maps = self.maker(seen[self.maker.sees])

@@ -1,69 +1,73 @@
-"""The rule of verdicts, for the notebook and for a line that runs without it: NumPy alone."""
+"""The rule of verdicts on new images: pass, reject, or review by a person. NumPy alone."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-PASS, REJECT, REVIEW, REFUSED = "pass", "reject", "look", "refused"
-VERDICTS = (PASS, REJECT, REVIEW, REFUSED)
-OOD, UNCERTAIN = "foreign", "uncertain"  # why a person should look
-RULE = (
-    "A picture is rejected where 1 - p(good) reaches the threshold's upper end and passes below its lower end. Between "
-    "them, where labelled images do not settle the threshold, and where a picture is foreign, a person should look."
+from lib.inspection.out_of_distribution import Limits, ood_reasons
+
+PASS, REJECT, REVIEW, REFUSED = "pass", "reject", "review", "refused"
+OOD, UNCERTAIN = "out of distribution", "uncertain"  # reasons for a review
+FORMER_NAMES = {"look": REVIEW, "foreign": OOD}  # in tables of version 0.1; 0.3 need not read them
+DECISION_RULE = (
+    "An image is rejected where 1 - p(good) reaches the upper end of the threshold's interval, and passes below the "
+    "lower end. Between them, where labelled images do not settle the threshold, and where an image is out of "
+    "distribution, a person should review it."
 )
 
 
-class Uncertain(Protocol):
-    """A threshold between whose ends labelled images do not settle it."""
-
-    @property
-    def low(self) -> float:
-        """At or above it a picture does not simply pass."""
-
-    @property
-    def high(self) -> float:
-        """At or above it a picture is rejected."""
-
-
-@dataclass(frozen=True)
-class ThresholdRange:
-    """The ends of a threshold, where nothing else is known of it."""
-
-    low: float
-    high: float
-
-
 def decide(
-    scores: NDArray[np.floating], threshold: Uncertain, foreign: Sequence[Sequence[str]]
+    scores: NDArray[np.floating], low: float, high: float, ood: Sequence[Sequence[str]] | None = None
 ) -> tuple[list[str], list[str]]:
-    """Return verdict and reason to look ('' where there is none) of scores (n,); `foreign` as `foreign_reasons`."""
+    """Return verdict and reason for a review ('' without) of scores (n,), by the ends of the threshold's interval.
+
+    `ood` as `ood_reasons` gives it; left out, no image is out of distribution.
+    """
     verdicts, reasons = [], []
-    for score, strange in zip(scores, foreign, strict=True):
-        unsure = threshold.low <= score < threshold.high
-        verdicts.append(REVIEW if strange or unsure else REJECT if score >= threshold.high else PASS)
-        reasons.append(OOD if strange else UNCERTAIN if unsure else "")
+    for score, unlike in zip(scores, ood or [()] * len(scores), strict=True):
+        uncertain = low <= score < high
+        verdicts.append(REVIEW if unlike or uncertain else REJECT if score >= high else PASS)
+        reasons.append(OOD if unlike else UNCERTAIN if uncertain else "")
     return verdicts, reasons
 
 
-def predicted_class(chances: NDArray[np.floating], verdicts: Sequence[str]) -> NDArray[np.intp]:
-    """Return the class called (n,): good where a picture passes, else the likeliest defect; chances (n, classes)."""
-    return np.where(np.array(verdicts) == PASS, 0, 1 + chances[:, 1:].argmax(axis=1))
+def verdict_columns(
+    outputs: Mapping[str, NDArray[np.floating]],
+    sizes: NDArray[np.integer],
+    exposure: NDArray[np.float64],
+    *,
+    classes: Sequence[str],
+    low: float,
+    high: float,
+    limits: Limits,
+) -> dict[str, Any]:
+    """Return the columns of a table of verdicts on n images, (n,) each, by name.
 
-
-def describe_reason(
-    scores: NDArray[np.floating],
-    threshold: Uncertain,
-    reasons: Sequence[str],
-    foreign: Sequence[Sequence[str]],
-) -> list[str]:
-    """Return what there is to say of each picture's reason to look, '' where there is none."""
-    return [
-        "; ".join(strange)
-        or (f"score {score:.3g} within {threshold.low:.3g} to {threshold.high:.3g}" if reason else "")
-        for strange, score, reason in zip(foreign, scores, reasons, strict=True)
-    ]
+    outputs: `probabilities` (n, classes), the good class first, `score`, `map_score` and `distance` (n,); sizes and
+    exposure (n, 2) as `ood_reasons` takes them. `details` has the reason for a review in words. `class` is good where
+    an image passes, else the likeliest defect, and `probability` is its own; '' and NaN out of distribution.
+    """
+    scores, probabilities = outputs["score"], outputs["probabilities"]
+    ood = ood_reasons(limits, sizes, exposure, outputs["distance"])
+    verdicts, reasons = decide(scores, low, high, ood)
+    predicted = np.where(np.array(verdicts) == PASS, 0, 1 + probabilities[:, 1:].argmax(axis=1))
+    unknown = np.array(reasons) == OOD
+    return {
+        "verdict": verdicts,
+        "reason": reasons,
+        "details": [
+            "; ".join(unlike) or (f"score {score:.3g} within {low:.3g} to {high:.3g}" if reason else "")
+            for unlike, score, reason in zip(ood, scores, reasons, strict=True)
+        ],
+        "score": scores,
+        "class": np.where(unknown, "", np.array(classes, dtype=object)[predicted]),
+        "probability": np.where(unknown, np.nan, probabilities[np.arange(len(scores)), predicted]),
+        **{f"p:{name}": probabilities[:, place] for place, name in enumerate(classes)},
+        **{name: outputs[name] for name in ("map_score", "distance")},
+        **dict(zip(("width", "height"), np.transpose(sizes), strict=True)),
+        **dict(zip(("brightness", "contrast"), exposure.T, strict=True)),
+    }

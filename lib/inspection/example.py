@@ -1,4 +1,4 @@
-"""New pictures of a stand-in, which its study has not seen: so that inspection can be shown without any."""
+"""New images of a drawn product, which its study has not seen: inspection can be tried without any of one's own."""
 
 from __future__ import annotations
 
@@ -13,35 +13,33 @@ from lib.inspection.production_model import ProductionModelError
 from lib.pipeline.run import Run
 from lib.synthetic.products import PRODUCTS, render
 
-EACH = 6  # pictures of a class
+PER_CLASS = 6
 
 
-def unseen_pictures(run: Run, each: int = EACH) -> Path:
-    """Draw new pictures of a stand-in and return their folder; names say nothing of the class.
+def unseen_images(run: Run) -> Path:
+    """Return a folder of newly drawn images of a drawn product; their names say nothing of the class.
 
-    Their scenes are numbered on from the study's own. `unseen.csv` beside the folder has the truth. Raises `LineError`
-    for real images.
+    Their scenes are numbered on from the study's own. `unseen.csv` beside the folder has the truth. Raises
+    ProductionModelError for real images.
     """
     if not run.synthetic:
-        raise ProductionModelError("no pictures to inspect: set INSPECT_DIR, or run_all.py --inspect DIR")
+        raise ProductionModelError("no images to inspect: set INSPECT_DIR, or run_all.py --inspect DIR")
     study, folder = run.study, run.store.path("unseen")
     counts = PRODUCTS[run.dataset].scaled(study.synthetic_scale)
-    wanted = [(label, counts[label] + place) for label in counts for place in range(each)]
+    wanted = [(label, counts[label] + place) for label in counts for place in range(PER_CLASS)]
     order = np.random.default_rng(run.seed("unseen")).permutation(len(wanted))
 
     def write(path: Path) -> dict[str, Any]:
         folder.mkdir(parents=True, exist_ok=True)
-        lines, files = ["file,label"], []
-        for number, place in enumerate(order):
-            label, scene = wanted[place]
-            picture, _ = render(run.dataset, label, scene, study.synthetic_side, study.seed)
-            files.append(folder / f"{number:04d}.png")
-            Image.fromarray(picture).save(files[-1])
-            lines.append(f"{files[-1].name},{label}")
+        lines = ["file,label"]
+        for number, (label, scene) in enumerate(wanted[place] for place in order):
+            image, _ = render(run.dataset, label, scene, study.synthetic_side, study.seed)
+            lines.append(f"{number:04d}.png,{label}")
+            Image.fromarray(image).save(folder / f"{number:04d}.png")
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        return {"files": files}
+        return {"files": [folder / f"{number:04d}.png" for number in range(len(wanted))]}
 
     settings = study.values(("synthetic_scale", "synthetic_side", "seed"))
-    inputs = {"product": run.dataset, "each": each, "code": code_digest("lib.synthetic.products"), **settings}
-    run.store.make("unseen.csv", inputs, write)
+    code = code_digest("lib.synthetic.products")
+    run.store.make("unseen.csv", {"product": run.dataset, "each": PER_CLASS, "code": code, **settings}, write)
     return folder

@@ -1,29 +1,33 @@
-"""The columns that a feature set is made of: of the labelled images, and of new pictures by the same steps.
+"""A folder of new images: which can be used, their features by the study's own steps, and the table of verdicts.
 
-Whatever was fitted before the classifier, such as the map source, is of the split `FINAL`: of all labelled images.
+Whatever is fitted before the classifier, such as the detector of the maps, is of the split `FINAL`: of all labelled
+images.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 
 from lib.anomaly_maps.cross_fitting import predict_cross_fitted_maps, predict_maps
 from lib.anomaly_maps.detectors import detector
 from lib.anomaly_maps.map_statistics import map_statistics
 from lib.classification.feature_sets import COLUMN_BLOCKS
-from lib.datasets.image_io import load_stack
+from lib.datasets.errors import DatasetError, Issue, as_table
+from lib.datasets.image_io import examine, load_stack, map_files
+from lib.datasets.layouts import GROUND_TRUTH, walk
 from lib.datasets.splits import TEST_ROW
 from lib.features.embeddings import image_features, map_features
 from lib.features.map_guided_pooling import Pooling, ReferenceMean, pool
+from lib.inspection.decisions import FORMER_NAMES, OOD, PASS, REFUSED, UNCERTAIN, verdict_columns
 from lib.inspection.out_of_distribution import brightness_contrast
 from lib.pipeline.dataset import FINAL, images, index
 from lib.pipeline.detectors import inputs_of, load_model, models
@@ -33,154 +37,248 @@ from lib.pipeline.patches import backbone, patches, patches_of
 from lib.pipeline.run import Run, each_part
 from lib.pipeline.task_cost import feature_cost, map_cost
 
-Pictures = Callable[[int], np.ndarray]  # some images, (n, side, side, 3) uint8, at the side asked for
-AT_ONCE = 128  # pictures per task
+if TYPE_CHECKING:
+    import torch
+
+    from lib.inspection.production_model import ProductionModel
+    from lib.inspection.threshold import Threshold
+
+AT_ONCE = 128  # images per task
+ImageLoader = Callable[[int], np.ndarray]  # some images (n, side, side, 3) uint8 at the side asked for
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Images below `root`.
+
+    names: of the usable ones, POSIX paths below the root, sorted; sizes (n, 2), upright width and height in pixels;
+    pixels: digests, equal where files show the same image. refused: file, issue, remedy of those that cannot be
+    used. notes: what else was left out, in sentences.
+    """
+
+    root: Path
+    names: tuple[str, ...]
+    sizes: NDArray[np.int64]
+    pixels: tuple[str, ...]
+    refused: pd.DataFrame = field(default_factory=lambda: as_table([]))
+    notes: tuple[str, ...] = ()
+
+
+def read_folder(root: Path) -> Folder:
+    """Return all images below `root`, each decoded completely by the rules of `lib.datasets.image_io`.
+
+    A bad file is listed and the rest goes on. Raises DatasetError with every issue where no image can be used.
+    """
+    listing = walk(root)
+    masks = [name for name in listing.images if GROUND_TRUTH in name.split("/")[:-1]]
+    found, bad = map_files(root, [name for name in listing.images if name not in set(masks)], examine)
+    issues = sorted([*listing.structural, *listing.issues, *bad.values()])
+    if not found:
+        nothing = Issue(str(root), "no usable picture in it", "name a folder with jpg, png, bmp or tif files")
+        raise DatasetError([nothing, *issues])
+    names = tuple(sorted(found))
+    notes = [f"{note[:1].upper()}{note[1:]}." for note in listing.notes]
+    if masks:
+        notes.append(f"Masks, in folders called {GROUND_TRUTH}, were left out: {len(masks)}.")
+    return Folder(
+        root=root,
+        names=names,
+        sizes=np.array([(found[name].width, found[name].height) for name in names], dtype=np.int64),
+        pixels=tuple(found[name].pixels for name in names),
+        refused=as_table(issues),
+        notes=tuple(notes),
+    )
 
 
 @dataclass(frozen=True)
 class ImageFeatures:
-    """What is known of n pictures before any is judged.
+    """What is computed of n images before a classifier sees them.
 
-    columns (n, d) float32, the sources one after the other, `widths` columns of each; embeddings (n, 512) float32,
-    the backbone's features of the picture; brightness and contrast (n,), mean and standard deviation of the grey
-    values in [0, 1]; map_scores (n,); digests (n,), equal where two pictures are the same at the backbone's size.
+    blocks (n, d) float32 each, by the names in `COLUMN_BLOCKS`: always `image`, the backbone's embedding of the image,
+    and `score`, that of its map; exposure (n, 2), brightness and contrast in [0, 1]; digests (n,), equal where two
+    images are the same at the backbone's size.
     """
 
-    columns: NDArray[np.float32]
-    widths: tuple[int, ...]
-    embeddings: NDArray[np.float32]
-    brightness: NDArray[np.float64]
-    contrast: NDArray[np.float64]
-    map_scores: NDArray[np.float32]
-    digests: tuple[str, ...]
+    blocks: Mapping[str, NDArray[np.float32]]
+    exposure: NDArray[np.float64]
+    digests: NDArray[np.str_]
 
-    @staticmethod
-    def joined(parts: Sequence[ImageFeatures]) -> ImageFeatures:
-        """Return the parts one after the other."""
-        names = ("columns", "embeddings", "brightness", "contrast", "map_scores")
-        arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
-        digests = tuple(digest for part in parts for digest in part.digests)
-        return ImageFeatures(**arrays, widths=parts[0].widths, digests=digests)
+    def columns(self, names: Sequence[str]) -> NDArray[np.float32]:
+        """Return the named blocks beside each other, (n, sum of d)."""
+        return np.concatenate([self.blocks[name] for name in names], axis=1)
 
 
-def in_order(sources: Sequence[str]) -> tuple[str, ...]:
-    """Return the sources of a feature set in the order in which their columns are counted."""
-    return tuple(name for name in COLUMN_BLOCKS if name in sources)
+def features_of_labelled(run: Run, blocks: Sequence[str]) -> ImageFeatures:
+    """Return the features of the labelled images, having fitted what comes before the classifier on all of them.
 
-
-def features_of_labelled(run: Run, sources: Sequence[str]) -> ImageFeatures:
-    """Return what is known of the labelled images, having fitted what comes before the classifier on all of them.
-
-    Where that is cross-fitted, each image's map is by the half that did not see it.
+    Where maps are cross-fitted, each image's map is by the half that did not see it.
     """
-    return each_part(run, _labelled, [(run, tuple(sources), FINAL)], "fitted on all labelled images")[0]
+    return each_part(run, _labelled, [(run, tuple(blocks), FINAL)], "fitted on all labelled images")[0]
 
 
-def _labelled(run: Run, sources: Sequence[str], split: str) -> ImageFeatures:
-    tables: dict[str, Callable[[], np.ndarray]] = {
+def _labelled(run: Run, blocks: Sequence[str], split: str) -> ImageFeatures:
+    compute: dict[str, Callable[[], np.ndarray]] = {
         "image": lambda: image_feature_table(run),
         "map": lambda: map_feature_table(run, split),
         "stats": lambda: map_stats_table(run, split),
         "score": lambda: scores(run, split)[:, None],
         "guided": lambda: guided_table(run, split),
     }
-    found = [np.asarray(tables[name](), dtype=np.float32) for name in in_order(sources)]
-    stack = images(run, run.study.feature_size)
-    return ImageFeatures(
-        *_side_by_side(found),
-        image_feature_table(run),
-        *brightness_contrast(stack),
-        scores(run, split),
-        digests(stack),
-    )
+    return _features(blocks, compute, images(run, run.study.feature_size))
 
 
-def features_of_new(run: Run, folder: Path, names: Sequence[str], sources: Sequence[str]) -> ImageFeatures:
-    """Return the same of new pictures, files below `folder`, some at a time and side by side where that pays."""
+def features_of_new(run: Run, folder: Path, names: Sequence[str], blocks: Sequence[str]) -> ImageFeatures:
+    """Return the same of new images, files below `folder`, some at a time and side by side where that pays."""
     calls = [
-        (run, folder, tuple(sources), tuple(names[start : start + AT_ONCE]), f"from {start + 1}")
+        (run, folder, tuple(blocks), tuple(names[start : start + AT_ONCE]), f"from {start + 1}")
         for start in range(0, len(names), AT_ONCE)
     ]
     features, maps = feature_cost(run, AT_ONCE), map_cost(run, AT_ONCE, run.study.map_method)
     seconds = 2 * features["seconds"] + maps["seconds"]
-    parts = each_part(run, _measured, calls, "new images", seconds=seconds, memory=maps["memory"])
-    return ImageFeatures.joined(parts)
-
-
-def _measured(
-    run: Run, folder: Path, sources: Sequence[str], names: Sequence[str], _label: str
-) -> ImageFeatures:
-    study, net, pictures = run.study, backbone(run), pictures_of(run, folder, names)
-    seen = pictures(study.feature_size)
-    embeddings = image_features(net, seen, study.feature_size, device=run.device)
-    under = inputs_of(run, study.map_source, pictures)
-    maps = _mapped(run, under)
-    verdicts = score_maps(maps)
-    guides = under if detector(study.map_source).inputs == "patches" else None
-    made: dict[str, Callable[[], np.ndarray]] = {
-        "image": lambda: embeddings,
-        "map": lambda: map_features(net, maps, study.feature_size, study.map_encoding, device=run.device),
-        "stats": lambda: map_statistics(maps),
-        "score": lambda: verdicts[:, None],
-        "guided": lambda: _guided(
-            run, patches_of(run, pictures(study.patch_size)) if guides is None else guides, maps
-        ),
-    }
-    found = [np.asarray(made[name](), dtype=np.float32) for name in in_order(sources)]
+    parts = each_part(run, _new, calls, "new images", seconds=seconds, memory=maps["memory"])
     return ImageFeatures(
-        *_side_by_side(found), embeddings, *brightness_contrast(seen), verdicts, digests(seen)
+        {name: np.concatenate([part.blocks[name] for part in parts]) for name in parts[0].blocks},
+        np.concatenate([part.exposure for part in parts]),
+        np.concatenate([part.digests for part in parts]),
     )
 
 
-def _guided(run: Run, seen: np.ndarray, maps: NDArray[np.float16]) -> NDArray[np.float32]:
-    """Pool the patches of new pictures where their maps point, compared with all good labelled images."""
+def _new(run: Run, folder: Path, blocks: Sequence[str], names: Sequence[str], _part: str) -> ImageFeatures:
+    study, net, load = run.study, backbone(run), image_loader(run, folder, names)
+    stack, inputs = load(study.feature_size), inputs_of(run, study.map_source, load)
+    maps = _predict_maps(run, inputs)
+
+    def guided() -> np.ndarray:
+        has_patches = detector(study.map_source).inputs == "patches"
+        return _guided(run, inputs if has_patches else patches_of(run, load(study.patch_size)), maps)
+
+    compute: dict[str, Callable[[], np.ndarray]] = {
+        "image": lambda: image_features(net, stack, study.feature_size, device=run.device),
+        "map": lambda: map_features(net, maps, study.feature_size, study.map_encoding, device=run.device),
+        "stats": lambda: map_statistics(maps),
+        "score": lambda: score_maps(maps)[:, None],
+        "guided": guided,
+    }
+    return _features(blocks, compute, stack)
+
+
+def _features(
+    blocks: Sequence[str], compute: Mapping[str, Callable[[], np.ndarray]], stack: NDArray[np.uint8]
+) -> ImageFeatures:
+    found = {name: compute[name]() for name in COLUMN_BLOCKS if name in {*blocks, "image", "score"}}
+    as_float = {name: np.asarray(columns, dtype=np.float32) for name, columns in found.items()}
+    return ImageFeatures(as_float, brightness_contrast(stack), digests(stack))
+
+
+def _guided(run: Run, new_patches: np.ndarray, maps: NDArray[np.float16]) -> NDArray[np.float32]:
+    """Pool the patches of new images where their maps are highest, compared with all good labelled images."""
+    import torch
+
     study = run.study
     pooling = Pooling(study.guided_patches, study.guided_baseline)
-    usual = usual_patches(run) if pooling.baseline == "good_mean" else None
-    here = torch.from_numpy(seen.astype(np.float32))
-    return pool(here, torch.from_numpy(maps.astype(np.float32)), usual, pooling).numpy()
+    mean = good_patch_mean(run) if pooling.baseline == "good_mean" else None
+    here = torch.from_numpy(new_patches.astype(np.float32))
+    return pool(here, torch.from_numpy(maps.astype(np.float32)), mean, pooling).numpy()
 
 
 @lru_cache(maxsize=1)
-def usual_patches(run: Run) -> torch.Tensor:
+def good_patch_mean(run: Run) -> torch.Tensor:
     """Return the mean of all good labelled images' patches at each place, float32 (h, w, C)."""
-    table, seen = index(run), patches(run)
-    return ReferenceMean.of(seen, (table["label"] == table.attrs["good"]).to_numpy()).without(seen[:0])
+    table, known = index(run), patches(run)
+    return ReferenceMean.of(known, (table["label"] == table.attrs["good"]).to_numpy()).without(known[:0])
 
 
-def _side_by_side(found: Sequence[np.ndarray]) -> tuple[NDArray[np.float32], tuple[int, ...]]:
-    return np.concatenate(found, axis=1), tuple(part.shape[1] for part in found)
-
-
-def pictures_of(run: Run, folder: Path, names: Sequence[str]) -> Pictures:
-    """Return a function from a side to the pictures at that side, resized as the study resizes its own, read once."""
+def image_loader(run: Run, folder: Path, names: Sequence[str]) -> ImageLoader:
+    """Return a function from a side to the images at that side, resized as the study resizes its own, read once."""
 
     @cache
-    def pictures(side: int) -> np.ndarray:
+    def load(side: int) -> np.ndarray:
         out = np.empty((len(names), side, side, 3), dtype=np.uint8)
         return load_stack(folder, pd.DataFrame({"path": list(names)}), side, run.study.resize, out)
 
-    return pictures
+    return load
 
 
-def maps_of(run: Run, pictures: Pictures) -> NDArray[np.float16]:
-    """Map pictures that no map source has seen, as test images are, by the mean of the split's sources.
-
-    Returns float16 (n, side, side) in [0, 1].
-    """
-    return _mapped(run, inputs_of(run, run.study.map_source, pictures))
+def maps_of_new(run: Run, load: ImageLoader) -> NDArray[np.float16]:
+    """Return new images' anomaly maps (n, side, side) in [0, 1]: as of test images, the mean of the split's models."""
+    return _predict_maps(run, inputs_of(run, run.study.map_source, load))
 
 
-def _mapped(run: Run, seen: np.ndarray) -> NDArray[np.float16]:
-    """Map what the study's map source sees of pictures."""
+def _predict_maps(run: Run, inputs: np.ndarray) -> NDArray[np.float16]:
     map_method, side = run.study.map_method, run.study.image_size
     fitted = [load_model(run, run.study.map_source, name) for name in models(FINAL, map_method)]
-    out = np.empty((len(seen), side, side), np.float16)
+    out = np.empty((len(inputs), side, side), np.float16)
     if len(fitted) == 1:
-        return predict_maps(fitted[0], seen, out)
-    return predict_cross_fitted_maps(fitted, seen, np.full(len(seen), TEST_ROW), out)
+        return predict_maps(fitted[0], inputs, out)
+    return predict_cross_fitted_maps(fitted, inputs, np.full(len(inputs), TEST_ROW), out)
 
 
-def digests(stack: np.ndarray) -> tuple[str, ...]:
-    """Return a digest of each picture's pixels."""
-    return tuple(hashlib.sha256(np.ascontiguousarray(picture).tobytes()).hexdigest() for picture in stack)
+def digests(stack: NDArray[np.uint8]) -> NDArray[np.str_]:
+    """Return a digest of each image's pixels."""
+    return np.array([hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest() for image in stack])
+
+
+def judge(
+    run: Run,
+    model: ProductionModel,
+    threshold: Threshold,
+    folder: Folder,
+    features: ImageFeatures | None = None,
+) -> pd.DataFrame:
+    """Return the verdicts on all files of a folder, one row each, what a person should see first on top.
+
+    `features` are `features_of_new` for the model's blocks, where they are at hand. Columns: file; those of
+    `verdict_columns`, where a file that cannot be used is `refused`, its reason the issue, its details the remedy;
+    `nearest`, the labelled image that `distance` is to; seen_in_training, the labelled image that is the same image;
+    same_as, the file that is.
+    """
+    if features is None:
+        features = features_of_new(run, folder.root, folder.names, model.blocks)
+    table, ids = tabulate(model, threshold, folder, features), index(run)["id"].to_numpy(dtype=str)
+    table["nearest"] = ids[table["nearest"]]
+    known = dict(zip(digests(images(run, run.study.feature_size)), ids, strict=True))
+    table["seen_in_training"] = [known.get(digest, "") for digest in features.digests]
+    refused = folder.refused.rename(columns={"issue": "reason", "remedy": "details"}).astype(str)
+    every = [by_urgency(table, threshold), refused.assign(verdict=REFUSED)]
+    return pd.concat(every, ignore_index=True).astype({"width": "Int64", "height": "Int64"})
+
+
+def tabulate(
+    model: ProductionModel, threshold: Threshold, folder: Folder, features: ImageFeatures
+) -> pd.DataFrame:
+    """Return the verdicts on the usable images in the folder's order, `nearest` as a row among the labelled images."""
+    distances, nearest = model.reference.nearest(features.blocks["image"])
+    outputs: dict[str, NDArray[Any]] = {
+        "probabilities": model.probabilities(features),
+        "score": model.scores(features),
+        "map_score": features.blocks["score"][:, 0],
+        "distance": distances,
+    }
+    found = verdict_columns(
+        outputs,
+        folder.sizes,
+        features.exposure,
+        classes=model.classes,
+        low=threshold.low,
+        high=threshold.high,
+        limits=model.reference,
+    )
+    table = pd.DataFrame({"file": list(folder.names)} | found)
+    table.insert(list(table.columns).index("width"), "nearest", nearest)
+    first = table.groupby(list(folder.pixels), sort=False)["file"].transform("first")
+    return table.assign(same_as=first.where(first != table["file"], ""))
+
+
+def by_urgency(table: pd.DataFrame, threshold: Threshold) -> pd.DataFrame:
+    """Sort what `tabulate` gives: out of distribution by distance, uncertain by how near the threshold they are, then
+    rejects and passes by score, the highest first."""
+    rank = table["reason"].map({OOD: 0, UNCERTAIN: 1, "": 2}) + (table["verdict"] == PASS)
+    away = np.abs(table["score"] - threshold.value)
+    within = np.select([rank == 0, rank == 1], [-table["distance"], away], -table["score"])
+    order = pd.DataFrame({"rank": rank, "within": within, "file": table["file"]})
+    return table.loc[order.sort_values(["rank", "within", "file"]).index]
+
+
+def read_verdicts(path: Path) -> pd.DataFrame:
+    """Return a table of verdicts from its CSV file, former names of verdicts and reasons by today's."""
+    return pd.read_csv(path, keep_default_na=False).replace({"verdict": FORMER_NAMES, "reason": FORMER_NAMES})

@@ -1,4 +1,4 @@
-"""Which pictures are unlike anything in training: by size, shape, exposure, and distance of their embedding."""
+"""Which images are out of distribution: unlike the labelled ones in size, shape, exposure or embedding. NumPy alone."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-RATE = 0.01  # share of images like the labelled ones that lie beyond the limit too
-SIZE, ASPECT = 2.0, 1.25  # factors beyond the labelled images' own range
-BRIGHTNESS, CONTRAST = 0.03, 1.5  # at least so much (of 1) beyond their range; a factor beyond it
-SHARE = 0.25  # or this share of their range
+OOD_RATE = 0.01  # share of images like the labelled ones that lie beyond the limit too
+SIZE, ASPECT, CONTRAST = 2.0, 1.25, 1.5  # factors beyond the labelled images' own range
+BRIGHTNESS, SHARE = 0.03, 0.25  # at least so much (of 1), or this share of their range, outside it
 ROWS = 256  # at a time
-RULE = (
-    f"A picture is foreign where its size (root of width times height) lies beyond {SIZE:g} times, its shape beyond "
-    f"{ASPECT:g} times, its contrast beyond {CONTRAST:g} times the labelled images' range, its mean brightness more "
-    f"than {BRIGHTNESS:g} (or a quarter of the range) outside it, or the distance of its backbone features to the "
-    f"nearest labelled image above what {1 - RATE:.0%} of the labelled images show to the nearest of another group."
+OOD_RULE = (
+    "An image is out of distribution where its size (root of width times height) lies beyond "
+    f"{SIZE:g} times, its shape beyond {ASPECT:g} times, its contrast beyond {CONTRAST:g} times the labelled images' "
+    f"range, its mean brightness more than {BRIGHTNESS:g} (or a quarter of the range) outside it, or the distance of "
+    f"its backbone features to the nearest labelled image above what {1 - OOD_RATE:.0%} of the labelled images show to "
+    "the nearest of another group."
 )
 
 
 @dataclass(frozen=True)
 class Limits:
-    """`limit`, the distance beyond which a picture is foreign; `ranges`, by kind the least and the most that is not."""
+    """`limit`: the largest distance, `ranges`: by kind the least and largest values that are in distribution."""
 
     limit: float
     ranges: Mapping[str, tuple[float, float]]
@@ -34,8 +34,8 @@ class Limits:
 class TrainingReference(Limits):
     """What the labelled images look like, beside the limits.
 
-    embeddings (n, d) float32, scaled by centre and spread (d,); distances (n,), of each labelled image to the nearest
-    of another group.
+    embeddings (n, d) float32, standardised by centre and spread (d,); distances (n,), of each labelled image to the
+    nearest of another group.
     """
 
     embeddings: NDArray[np.float32]
@@ -46,21 +46,20 @@ class TrainingReference(Limits):
     @property
     def rate(self) -> float:
         """The share of images like the labelled ones that lie beyond the limit: 1 %, or more where these are few."""
-        return max(RATE, 1 / (len(self.distances) + 1))
+        return max(OOD_RATE, 1 / (len(self.distances) + 1))
 
     def nearest(self, embeddings: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-        """Return each picture's distance to the nearest labelled image, and which one; embeddings (m, d)."""
+        """Return each image's distance to the nearest labelled image, and which one; embeddings (m, d)."""
         return _nearest((embeddings - self.centre) / self.spread, self.embeddings)
 
 
-def reference_of(
+def training_reference(
     embeddings: NDArray[np.float32],
     groups: ArrayLike,
     sizes: NDArray[np.integer],
-    brightness: NDArray[np.float64],
-    contrast: NDArray[np.float64],
+    exposure: NDArray[np.float64],
 ) -> TrainingReference:
-    """Describe labelled images: embeddings (n, d), groups (n,), sizes (n, 2) as width and height, exposure (n,) each.
+    """Return limits and reference of labelled images: embeddings (n, d), groups (n,), others as in `ood_reasons`.
 
     Raises ValueError where all are of one group, as nothing then says how far apart two groups lie.
     """
@@ -71,8 +70,12 @@ def reference_of(
     spread = np.maximum(spread, max(0.05 * float(spread.mean()), 1e-6)).astype(np.float32)
     scaled = ((embeddings - centre) / spread).astype(np.float32)
     distances, _ = _nearest(scaled, scaled, groups)
-    rank = min(len(distances), math.ceil((len(distances) + 1) * (1 - RATE) - 1e-9))
-    size, aspect = shape_of(sizes)
+    rank = min(len(distances), math.ceil((len(distances) + 1) * (1 - OOD_RATE) - 1e-9))
+    measures = _measures(sizes, exposure)
+    factors = {"size": SIZE, "aspect": ASPECT, "contrast": CONTRAST}
+    ranges = {kind: (float(x.min()), float(x.max())) for kind, x in measures.items()}
+    low, high = ranges["brightness"]
+    margin = max(BRIGHTNESS, SHARE * (high - low))
     return TrainingReference(
         embeddings=scaled,
         centre=centre.astype(np.float32),
@@ -80,30 +83,29 @@ def reference_of(
         distances=distances,
         limit=float(np.sort(distances)[rank - 1]),
         ranges={
-            "size": _times(size, SIZE),
-            "aspect": _times(aspect, ASPECT),
-            "brightness": _plus(brightness, BRIGHTNESS),
-            "contrast": _times(contrast, CONTRAST),
-        },
+            kind: (ranges[kind][0] / factor, ranges[kind][1] * factor) for kind, factor in factors.items()
+        }
+        | {"brightness": (low - margin, high + margin)},
     )
 
 
 def ood_reasons(
     limits: Limits,
     sizes: NDArray[np.integer],
-    brightness: NDArray[np.float64],
-    contrast: NDArray[np.float64],
-    distances: NDArray[np.float64],
+    exposure: NDArray[np.float64],
+    distances: NDArray[np.floating],
 ) -> list[tuple[str, ...]]:
-    """Say of each picture why it is foreign, nothing where it is not; other arguments as in `reference_of`."""
-    size, aspect = shape_of(sizes)
-    measured = {"size": size, "aspect": aspect, "brightness": brightness, "contrast": contrast}
+    """Return why each of n images is out of distribution, an empty tuple where it is not.
+
+    sizes (n, 2): width and height in pixels; exposure (n, 2): brightness and contrast in [0, 1]; distances (n,).
+    """
+    measures = _measures(sizes, exposure)
     names = {"size": "size in pixels", "aspect": "width by height"}
     found = []
-    for row, distance in enumerate(distances):
+    for row, distance in enumerate(map(float, distances)):
         reasons = []
         for kind, (low, high) in limits.ranges.items():
-            value = float(measured[kind][row])
+            value = float(measures[kind][row])
             if not low <= value <= high:
                 reasons.append(f"{names.get(kind, kind)} {value:.3g} outside {low:.3g} to {high:.3g}")
         if distance > limits.limit:
@@ -112,26 +114,21 @@ def ood_reasons(
     return found
 
 
-def brightness_contrast(stack: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean and standard deviation of each picture's grey values, in [0, 1]; stack (n, side, side, 3)."""
-    greys = [np.asarray(picture, dtype=np.float64).mean(axis=2) / 255 for picture in stack]
-    return np.array([grey.mean() for grey in greys]), np.array([grey.std() for grey in greys])
+def brightness_contrast(stack: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return mean and standard deviation of each image's grey values, (n, 2) in [0, 1]; stack (n, side, side, 3)."""
+    greys = [np.asarray(image, dtype=np.float64).mean(axis=2) / 255 for image in stack]
+    return np.array([(grey.mean(), grey.std()) for grey in greys])
 
 
-def shape_of(sizes: NDArray[np.integer]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return size (root of width times height, in pixels) and aspect (width by height) of sizes (n, 2)."""
+def _measures(sizes: NDArray[np.integer], exposure: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
     width, height = np.asarray(sizes, dtype=np.float64).T
-    return np.sqrt(width * height), width / height
-
-
-def _times(values: NDArray[np.float64], factor: float) -> tuple[float, float]:
-    return float(values.min() / factor), float(values.max() * factor)
-
-
-def _plus(values: NDArray[np.float64], least: float) -> tuple[float, float]:
-    low, high = float(values.min()), float(values.max())
-    margin = max(least, SHARE * (high - low))
-    return low - margin, high + margin
+    brightness, contrast = np.asarray(exposure).T
+    return {
+        "size": np.sqrt(width * height),
+        "aspect": width / height,
+        "brightness": brightness,
+        "contrast": contrast,
+    }
 
 
 def _nearest(

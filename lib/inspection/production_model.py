@@ -1,11 +1,11 @@
-"""The fitted line: a feature set's classifier fitted on all labelled images, as one artefact of plain arrays."""
+"""The production model: a feature set's classifier fitted on all labelled images, as one artefact of plain arrays."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,28 +18,27 @@ from safetensors.numpy import save_file
 from lib.artifacts import write_text
 from lib.classification.classifiers import LOGISTIC_REGRESSION, Fitted, fit
 from lib.classification.cross_validation import BINARY, DEFECTIVE, MULTICLASS, score_columns, used_columns
-from lib.classification.feature_sets import FEATURE_SETS
+from lib.classification.feature_sets import COLUMN_BLOCKS, FEATURE_SETS
 from lib.classification.operating_threshold import recall_at_fpr
 from lib.config import nearest
 from lib.datasets.groups import groups_of_rows
+from lib.evaluation.metrics import FPR_LIMIT
 from lib.execution.source_code import code_digest
-from lib.inspection.new_images import ImageFeatures, features_of_labelled, in_order
-from lib.inspection.out_of_distribution import TrainingReference, reference_of
-from lib.inspection.threshold import Evidence, Threshold, choose_threshold
+from lib.inspection.new_images import ImageFeatures, features_of_labelled
+from lib.inspection.out_of_distribution import TrainingReference, training_reference
+from lib.inspection.threshold import OutOfFoldScores, Threshold, choose_threshold
 from lib.pipeline.classification import calibration, predictions
 from lib.pipeline.dataset import FINAL, index
 from lib.pipeline.run import Run
 
-RATE = 0.05  # false rejects at which feature sets are compared
-
 
 class ProductionModelError(ValueError):
-    """The study cannot give the line that was asked for; the message says why and what to do."""
+    """The study cannot give the model that was asked for; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
-class Model:
-    """A task's classifier and the columns that it uses, counted in the line's sources one after the other."""
+class TaskModel:
+    """A task's classifier and the columns that it uses, counted in the model's blocks one after the other."""
 
     columns: NDArray[np.int64]
     fitted: Fitted
@@ -47,58 +46,62 @@ class Model:
 
 @dataclass(frozen=True)
 class ProductionModel:
-    """Everything that judges a new picture once its columns are known.
+    """Everything that judges a new image once its features are known.
 
-    `sources` and `widths` say what the columns are; `classes` the good one first; `models` by task, of which `binary`
-    says which one decides; `reference` what labelled images look like; `results` their out-of-fold scores. `why` says
-    how the feature set was chosen.
+    `why` says how the feature set was chosen; `classes` the good one first; `models` by task, of which `binary` says
+    which one decides; `reference` what labelled images look like; `out_of_fold` their scores.
     """
 
     features: str
     why: str
-    sources: tuple[str, ...]
-    widths: tuple[int, ...]
     classes: tuple[str, ...]
     binary: str
-    models: Mapping[str, Model]
+    models: Mapping[str, TaskModel]
     reference: TrainingReference
-    results: Evidence
+    out_of_fold: OutOfFoldScores
 
     @property
     def good(self) -> str:
         """The good class."""
         return self.classes[0]
 
-    def probabilities(self, columns: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return every class's probability (n, classes) of columns (n, sum of widths)."""
-        return self._of(MULTICLASS, columns)
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """The blocks of columns that it takes, in their order."""
+        return column_blocks(self.features)
 
-    def scores(self, columns: NDArray[np.float32]) -> NDArray[np.float64]:
+    def probabilities(self, features: ImageFeatures) -> NDArray[np.float64]:
+        """Return every class's probability (n, classes)."""
+        return self._of(MULTICLASS, features)
+
+    def scores(self, features: ImageFeatures) -> NDArray[np.float64]:
         """Return 1 - p(good) (n,) by the model that decides, in [0, 1]."""
-        return 1 - self._of(MULTICLASS if self.binary == "collapsed" else BINARY, columns)[:, 0]
+        return 1 - self._of(MULTICLASS if self.binary == "collapsed" else BINARY, features)[:, 0]
 
-    def _of(self, task: str, columns: NDArray[np.float32]) -> NDArray[np.float64]:
+    def _of(self, task: str, features: ImageFeatures) -> NDArray[np.float64]:
         model = self.models[task]
-        if columns.ndim != 2 or columns.shape[1] != sum(self.widths):
-            raise ValueError(f"columns {columns.shape} must be (n, {sum(self.widths)})")
-        return model.fitted.probabilities(columns[:, model.columns])
+        return model.fitted.probabilities(features.columns(self.blocks)[:, model.columns])
+
+
+def column_blocks(features: str) -> tuple[str, ...]:
+    """Return the blocks of columns of a feature set in their order."""
+    return tuple(name for name in COLUMN_BLOCKS if name in FEATURE_SETS[features].blocks)
 
 
 def fitted_production_model(run: Run, features: str = "") -> ProductionModel:
-    """Return the line of a finished study for a feature set, the one that the study favours by default.
+    """Return the model of a finished study for a feature set, by default for the one that `choose_features` prefers.
 
-    Fits on all labelled images, where that is not done. Raises `LineError` for a set that the study did not evaluate.
+    Fits on all labelled images, where that is not done. Raises ProductionModelError for a set that the study did not
+    evaluate.
     """
     found, _ = predictions(run, "classification")
-    known = deciding(run, found)
-    features, why = chosen_features(run, known, features)
-    measured = features_of_labelled(run, in_order(FEATURE_SETS[features].blocks))
-    name = model_name(features)
-    table = index(run)
+    tested = deciding(run, found)
+    features, why = choose_features(run, tested, features)
+    known = features_of_labelled(run, column_blocks(features))
     inputs = {
         "code": code_digest("lib.inspection.production_model"),
-        "columns": hashlib.sha256(np.ascontiguousarray(measured.columns).tobytes()).hexdigest(),
-        "embeddings": hashlib.sha256(np.ascontiguousarray(measured.embeddings).tobytes()).hexdigest(),
+        "columns": _digest(known.columns(column_blocks(features))),
+        "embeddings": _digest(known.blocks["image"]),
         "index": run.store.digest("index.parquet"),
         "predictions": run.store.digest("predictions/classification.parquet"),
         "features": features,
@@ -108,216 +111,168 @@ def fitted_production_model(run: Run, features: str = "") -> ProductionModel:
     }
 
     def write(path: Path) -> dict[str, Any]:
-        line = fit_production_model(run, table, features, why, measured, known[known["features"] == features])
-        save_production_model(path, line)
+        model = fit_production_model(run, features, why, known, tested[tested["features"] == features])
+        save_production_model(path, model)
         return {
-            task: {
-                "columns": len(model.columns),
-                "loss": model.fitted.loss,
-                "converged": model.fitted.converged,
-            }
-            for task, model in line.models.items()
+            task: {"columns": len(part.columns), "loss": part.fitted.loss, "converged": part.fitted.converged}
+            for task, part in model.models.items()
         }
 
-    run.store.make(name, inputs, write)
-    return load_production_model(run.store.path(name))
+    run.store.make(model_name(features), inputs, write)
+    return load_production_model(run.store.path(model_name(features)))
+
+
+def _digest(array: NDArray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
 def model_name(features: str) -> str:
-    """Return the artefact of a feature set's line."""
+    """Return the artefact of a feature set's model."""
     return f"production_model/{features}.safetensors"
 
 
-def threshold_of(run: Run, line: ProductionModel, required: float) -> Threshold:
-    """Return the line's threshold for a defect recall in (0, 1], written beside it as JSON with its evidence."""
-    name = f"production_model/{line.features}-at-{100 * required:g}.json"
-    seed = run.seed("threshold", line.features)
+def threshold_of(run: Run, model: ProductionModel, required: float) -> Threshold:
+    """Return the model's threshold for a defect recall in (0, 1], written beside it as JSON with its evidence."""
+    name = f"production_model/{model.features}-at-{100 * required:g}.json"
+    seed = run.seed("threshold", model.features)
     inputs = {
         "code": code_digest("lib.inspection.threshold"),
-        "line": run.store.digest(model_name(line.features)),
+        "model": run.store.digest(model_name(model.features)),
         "required": required,
         "seed": seed,
     }
 
     def write(path: Path) -> None:
-        found = vars(choose_threshold(line.results, required, seed))
-        known = {key: None if value == float("inf") else value for key, value in found.items()}
-        write_text(path, json.dumps(known, indent=1) + "\n")
+        write_text(
+            path, json.dumps(vars(choose_threshold(model.out_of_fold, required, seed)), indent=1) + "\n"
+        )
 
     run.store.make(name, inputs, write)
-    known = json.loads(run.store.path(name).read_text(encoding="utf-8"))
-    return Threshold(**known | {"needed": float("inf") if known["needed"] is None else known["needed"]})
+    return Threshold(**json.loads(run.store.path(name).read_text(encoding="utf-8")))
 
 
 def deciding(run: Run, found: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of predictions that decide good or defective: scheme to believe, all defects, first repeat."""
-    task = MULTICLASS if run.study.binary == "collapsed" else BINARY
     good = index(run).attrs["good"]
     rows = found[
         (found["scheme"] == found["scheme"].iloc[0])
         & (found["keep"] == 1.0)
         & (found["repeat"] == found["repeat"].min())
-        & (found["task"] == task)
+        & (found["task"] == (MULTICLASS if run.study.binary == "collapsed" else BINARY))
     ]
     return rows.assign(score=1 - rows[f"p:{good}"], defective=rows["label"] != good)
 
 
-def chosen_features(run: Run, known: pd.DataFrame, wanted: str = "") -> tuple[str, str]:
-    """Return the feature set of the line and how it was chosen; `known` are the deciding test-fold predictions.
+def choose_features(run: Run, tested: pd.DataFrame, wanted: str = "") -> tuple[str, str]:
+    """Return the feature set of the model and how it was chosen; `tested` are the deciding test-fold predictions.
 
     By default the one of the highest defect recall at 5 % false rejects: on training images' out-of-fold scores where
-    maps are cross-fitted, else on the test folds', as maps of a source that saw the training images flatter there.
+    maps are cross-fitted, else on the test folds', as maps of a detector that saw the training images flatter there.
     Training images are scored for the sets that a threshold is chosen for (`lib.pipeline.classification.calibration`);
-    there the others do not compete, and are named.
-    Raises `LineError` for one that the study did not evaluate.
+    there the others do not compete, and are named. Raises ProductionModelError for one that the study did not evaluate.
     """
-    evaluated = [name for name in FEATURE_SETS if name in set(known["features"])]
+    evaluated = [name for name in FEATURE_SETS if name in set(tested["features"])]
     if wanted and wanted not in evaluated:
-        near = nearest(wanted, evaluated)
         raise ProductionModelError(
-            f"no feature set {wanted!r} in this study{near}; there are: {', '.join(evaluated)}"
+            f"no feature set {wanted!r} in this study{nearest(wanted, evaluated)}; there are: {', '.join(evaluated)}"
         )
     if wanted:
         return wanted, "as asked for"
     place = "on the test folds' scores, of which the threshold comes too, so that its false rejects flatter a little"
     if run.study.map_method != "in_sample":
-        known, place = deciding(run, calibration(run)), "on training images' out-of-fold scores"
+        tested, place = deciding(run, calibration(run)), "on training images' out-of-fold scores"
     recalls = {
-        name: recall_at_fpr(rows["score"].to_numpy(), rows["defective"].to_numpy(), RATE)
+        name: recall_at_fpr(rows["score"].to_numpy(), rows["defective"].to_numpy(), FPR_LIMIT)
         for name in evaluated
-        if len(rows := known[known["features"] == name])
+        if len(rows := tested[tested["features"] == name])
     }
     absent = [name for name in evaluated if name not in recalls]
     if absent:
         place += f" (not scored there, so only if asked for: {', '.join(absent)})"
     best = max(recalls, key=lambda name: recalls[name])  # of equals the first
     return best, (
-        f"of {len(recalls)} feature sets the highest defect recall at {RATE:.0%} false rejects {place}, "
+        f"of {len(recalls)} feature sets the highest defect recall at {FPR_LIMIT:.0%} false rejects {place}, "
         f"{recalls[best]:.1%}"
     )
 
 
 def fit_production_model(
-    run: Run, table: pd.DataFrame, features: str, why: str, measured: ImageFeatures, known: pd.DataFrame
+    run: Run, features: str, why: str, known: ImageFeatures, tested: pd.DataFrame
 ) -> ProductionModel:
-    """Select columns, fit and gather the evidence; `table` is the index, `known` the set's deciding predictions."""
-    sources, study = in_order(FEATURE_SETS[features].blocks), run.study
+    """Select columns and fit on the labelled images' features; `tested` are the set's deciding predictions."""
+    table, study, feature_set = index(run), run.study, FEATURE_SETS[features]
     classes, labels = tuple(table.attrs["classes"]), table["label"].to_numpy(dtype=str)
-    feature_set, rows, seed = FEATURE_SETS[features], np.arange(len(table)), run.seed("classify", FINAL, 0)
-    widths = measured.widths
-    origin = np.repeat(sources, widths)
-    contested = np.flatnonzero(np.isin(origin, feature_set.selected_columns))
+    blocks = column_blocks(features)
+    rows, seed, columns = np.arange(len(table)), run.seed("classify", FINAL, 0), known.columns(blocks)
+    origin = np.repeat(blocks, [known.blocks[name].shape[1] for name in blocks])
+    candidates = np.flatnonzero(np.isin(origin, feature_set.selected_columns))
     models = {}
     for task in (MULTICLASS, BINARY) if study.binary == "separate" else (MULTICLASS,):
         names = classes if task == MULTICLASS else (classes[0], DEFECTIVE)
         target = labels if task == MULTICLASS else np.where(labels == classes[0], *names)
-        scores = score_columns(measured.columns, contested, rows, target, study.selection, seed)
+        scores = score_columns(columns, candidates, rows, target, study.selection, seed)
         used, _ = used_columns(feature_set, scores, origin, len(rows), study.selection)
         hidden = LOGISTIC_REGRESSION if feature_set.model == "logistic" else study.mlp
-        fitted = fit(measured.columns[:, used], target, names, hidden=hidden, seed=seed, scale=study.scale)
-        models[task] = Model(used, fitted)
-    groups = groups_of_rows(table)
-    sizes = table[["width", "height"]].to_numpy()
-    out_of_fold = known.set_index("id").loc[table["id"]]
+        fitted = fit(columns[:, used], target, names, hidden=hidden, seed=seed, scale=study.scale)
+        models[task] = TaskModel(used, fitted)
+    groups, sizes = groups_of_rows(table), table[["width", "height"]].to_numpy()
+    scored = tested.set_index("id").loc[table["id"]]
     return ProductionModel(
-        features=features,
-        why=why,
-        sources=sources,
-        widths=widths,
-        classes=classes,
-        binary=study.binary,
-        models=models,
-        reference=reference_of(measured.embeddings, groups, sizes, measured.brightness, measured.contrast),
-        results=Evidence(
-            scores=out_of_fold["score"].to_numpy(float),
-            defective=out_of_fold["defective"].to_numpy(bool),
-            groups=groups,
-            grouped=bool(table.attrs["grouped"]),
+        features,
+        why,
+        classes,
+        study.binary,
+        models,
+        training_reference(known.blocks["image"], groups, sizes, known.exposure),
+        OutOfFoldScores(
+            scored["score"].to_numpy(float),
+            scored["defective"].to_numpy(bool),
+            groups,
+            bool(table.attrs["grouped"]),
         ),
     )
 
 
-def save_production_model(path: Path, line: ProductionModel) -> None:
-    """Write a line as safetensors: its arrays by name, the rest as JSON in the metadata's entry `line`."""
-    arrays: dict[str, np.ndarray] = {}
-    tasks = {}
-    for task, model in line.models.items():
-        fitted = model.fitted
-        arrays[f"{task}.columns"] = model.columns.astype(np.int64)
-        if fitted.mean is not None and fitted.scale is not None:
-            arrays |= {f"{task}.mean": fitted.mean, f"{task}.scale": fitted.scale}
-        for layer, (weights, bias) in enumerate(zip(fitted.weights, fitted.biases, strict=True)):
-            arrays |= {f"{task}.weights.{layer}": weights, f"{task}.biases.{layer}": bias}
-        tasks[task] = {
-            "classes": fitted.classes,
-            "learnt": fitted.learnt,
-            "layers": len(fitted.weights),
-            "iterations": fitted.iterations,
-            "loss": fitted.loss,
-            "converged": fitted.converged,
-        }
-    reference, results = line.reference, line.results
-    for name in ("embeddings", "centre", "spread", "distances"):
-        arrays[f"reference.{name}"] = getattr(reference, name)
-    for name in ("scores", "defective", "groups"):
-        arrays[f"evidence.{name}"] = getattr(results, name)
-    about = {
-        **{
-            name: getattr(line, name)
-            for name in ("features", "why", "sources", "widths", "classes", "binary")
-        },
-        "tasks": tasks,
-        "limit": reference.limit,
-        "ranges": reference.ranges,
-        "grouped": results.grouped,
-    }
-    plain = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    save_file(plain, path, metadata={"line": json.dumps(about, sort_keys=True)})
+def save_production_model(path: Path, model: ProductionModel) -> None:
+    """Write a model as safetensors: the rest as JSON in the metadata's entry `model`, with each array's name in it.
+
+    The order of an array in memory is kept, since the last bits of a matrix product depend on it.
+    """
+    arrays: dict[str, NDArray] = {}
+
+    def keep(array: NDArray) -> dict[str, str]:
+        name = f"{len(arrays):02d}"
+        arrays[name] = np.ascontiguousarray(array)
+        return {"array": name, "order": "C" if array.flags.c_contiguous else "F"}
+
+    about = json.dumps(asdict(model), default=keep, sort_keys=True)
+    save_file(arrays, path, metadata={"model": about})
 
 
 def load_production_model(path: Path) -> ProductionModel:
-    """Read what `save_line` wrote; nothing in the file is run. Raises LineError for another file."""
+    """Return what `save_production_model` wrote; nothing in the file is executed.
+
+    Raises ProductionModelError for another file.
+    """
     try:
         with safe_open(path, framework="numpy") as file:
-            about = json.loads((file.metadata() or {})["line"])
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+
+            def restore(found: dict[str, Any]) -> Any:
+                named = "array" in found
+                return np.asarray(file.get_tensor(found["array"]), order=found["order"]) if named else found
+
+            about = json.loads((file.metadata() or {})["model"], object_hook=restore)
     except (OSError, KeyError, ValueError, SafetensorError) as error:
-        raise ProductionModelError(f"{path}: no fitted line ({error}); make it anew") from error
-    models = {task: _model(task, told, arrays) for task, told in about["tasks"].items()}
-    reference = {
-        name: arrays[f"reference.{name}"] for name in ("embeddings", "centre", "spread", "distances")
+        raise ProductionModelError(
+            f"{path}: no production model ({error}); delete it and fit again"
+        ) from error
+    parts = {
+        "classes": tuple(about["classes"]),
+        "models": {
+            task: TaskModel(part["columns"], Fitted(**part["fitted"]))
+            for task, part in about["models"].items()
+        },
+        "reference": TrainingReference(**about["reference"]),
+        "out_of_fold": OutOfFoldScores(**about["out_of_fold"]),
     }
-    ranges = {kind: (low, high) for kind, (low, high) in about["ranges"].items()}
-    results = {name: arrays[f"evidence.{name}"] for name in ("scores", "defective", "groups")}
-    return ProductionModel(
-        features=about["features"],
-        why=about["why"],
-        sources=tuple(about["sources"]),
-        widths=tuple(about["widths"]),
-        classes=tuple(about["classes"]),
-        binary=about["binary"],
-        models=models,
-        reference=TrainingReference(**reference, limit=about["limit"], ranges=ranges),
-        results=Evidence(**results, grouped=about["grouped"]),
-    )
-
-
-def _model(task: str, told: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Model:
-    layers = range(told["layers"])
-    weights = tuple(arrays[f"{task}.weights.{layer}"] for layer in layers)
-    if (
-        len(weights) == 1
-    ):  # a logistic regression's product was taken in this order of memory, hence its last bits
-        weights = (np.asfortranarray(weights[0]),)
-    fitted = Fitted(
-        classes=tuple(told["classes"]),
-        learnt=tuple(told["learnt"]),
-        mean=arrays.get(f"{task}.mean"),
-        scale=arrays.get(f"{task}.scale"),
-        weights=weights,
-        biases=tuple(arrays[f"{task}.biases.{layer}"] for layer in layers),
-        iterations=told["iterations"],
-        loss=told["loss"],
-        converged=told["converged"],
-    )
-    return Model(arrays[f"{task}.columns"], fitted)
+    return ProductionModel(**about | parts)

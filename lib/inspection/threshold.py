@@ -1,4 +1,4 @@
-"""The threshold for a required recall, from scores by models that had not seen the images, and what it promises."""
+"""The threshold for a required recall, from scores by models that had not seen the images, and what to expect of it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ LEVEL = 0.95
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """Out-of-fold scores of the labelled images: scores (n,) in [0, 1], defective (n,) bool, groups (n,) numbers.
+class OutOfFoldScores:
+    """Scores of the labelled images by models that had not seen them, (n,) in [0, 1], and whether each is defective.
 
-    Where no groups are known, each image is its own (`grouped` False).
+    groups (n,) number the objects shown. Where none are known, each image is its own (`grouped` False).
     """
 
     scores: NDArray[np.float64]
@@ -29,17 +29,16 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Threshold:
-    """A threshold on the score, its own 95 % interval, and what it is expected to do to new products of this kind.
+    """A threshold on the score, its own 95 % interval, and what to expect of it on new products of this kind.
 
-    At or above `value` a product is rejected; between `low` and `high` chance decides, and a person should look.
-    `promised`: there are defects enough (of enough groups, where these are known) for the required recall, `needed`;
-    without a rank that promises it, `value` is the lowest defect score. Shares in [0, 1] with 95 % intervals; `how`
-    says what these are. `n_units` counts the defective images, or the groups that hold one.
+    At or above `value` a product is rejected; between `low` and `high` chance decides, and a person should review it.
+    `promised`: there are defects enough (of enough groups, where these are known) for the required recall; without a
+    rank that promises it, `value` is the lowest defect score. Shares in [0, 1] with 95 % intervals; `how` says what
+    these are. `n_units` counts the defective images, or the groups that hold one.
     """
 
     required: float
     promised: bool
-    needed: float
     value: float
     low: float
     high: float
@@ -54,9 +53,14 @@ class Threshold:
     n_units: int
     how: str
 
+    @property
+    def needed(self) -> float:
+        """How many defects (or groups with one) it takes to promise the required recall; infinite for a recall of 1."""
+        return defects_needed(self.required)
 
-def choose_threshold(results: Evidence, required: float, seed: int) -> Threshold:
-    """Choose the highest threshold that promises the required recall in (0, 1], by the split-conformal rank.
+
+def choose_threshold(known: OutOfFoldScores, required: float, seed: int) -> Threshold:
+    """Return the highest threshold that promises the required recall in (0, 1], by the split-conformal rank.
 
     The recall to expect is that of the rank, (n + 1 - rank) / (n + 1), its interval exact (Beta); that of false rejects
     is Clopper-Pearson's. Both take images as independent: where groups are known, each end gives way to the percentile
@@ -64,38 +68,38 @@ def choose_threshold(results: Evidence, required: float, seed: int) -> Threshold
     further out. The threshold's own interval are percentiles over the same draws (of images without groups). Raises
     ValueError without good or defective images, and for a recall outside (0, 1].
     """
-    bad = results.defective
+    bad = known.defective
     if bad.all() or not bad.any():
         raise ValueError("a threshold needs scores of good and of defective images")
-    defects, goods = np.sort(results.scores[bad]), results.scores[~bad]
-    n, rank = len(defects), conformal_rank(int(bad.sum()), required)
+    defects, goods = np.sort(known.scores[bad]), known.scores[~bad]
+    n, rank = len(defects), conformal_rank(len(defects), required)
     value = float(defects[max(rank, 1) - 1])
-    units = len(np.unique(results.groups[bad]))
+    units = len(np.unique(known.groups[bad]))
     rejected = int((goods >= value).sum())
-    thresholds, recalls, rejects = _draws(results, required, seed)
-    expected, *ends = recall_at_rank(max(rank, 1), n, LEVEL)
-    of_recall, of_rejects = (ends[0], ends[1]), clopper_pearson(rejected, len(goods), LEVEL)
-    how = "exact, images taken as independent"
-    if results.grouped:
-        of_recall, of_rejects = _wider(of_recall, _ends(recalls)), _wider(of_rejects, _ends(rejects))
+    (low, high), *by_draws = map(_percentile_interval, _bootstrap(known, required, seed).T)
+    expected, *exact = recall_at_rank(max(rank, 1), n, LEVEL)
+    ends, how = (
+        [tuple(exact), clopper_pearson(rejected, len(goods), LEVEL)],
+        "exact, images taken as independent",
+    )
+    if known.grouped:
+        ends = [(min(a[0], b[0]), max(a[1], b[1])) for a, b in zip(ends, by_draws, strict=True)]
         how = (
             f"exact for independent images, or where wider from {DRAWS:,} draws of groups, with thresholds chosen on "
             "those drawn and counted on those left out"
         )
-    low, high = _ends(thresholds)
     return Threshold(
         required=required,
         promised=rank > 0 and units >= defects_needed(required),
-        needed=defects_needed(required),
         value=value,
         low=min(low, value),
         high=max(high, value),
         recall=expected,
-        recall_low=of_recall[0],
-        recall_high=of_recall[1],
+        recall_low=ends[0][0],
+        recall_high=ends[0][1],
         false_rejects=rejected / len(goods),
-        false_rejects_low=of_rejects[0],
-        false_rejects_high=of_rejects[1],
+        false_rejects_low=ends[1][0],
+        false_rejects_high=ends[1][1],
         n_defects=n,
         n_good=len(goods),
         n_units=units,
@@ -103,12 +107,13 @@ def choose_threshold(results: Evidence, required: float, seed: int) -> Threshold
     )
 
 
-def _draws(results: Evidence, required: float, seed: int) -> tuple[NDArray, NDArray, NDArray]:
-    """Draw groups with replacement; return the thresholds chosen on them, and recalls and false rejects on the rest."""
-    numbers, place = np.unique(results.groups, return_inverse=True)
+def _bootstrap(known: OutOfFoldScores, required: float, seed: int) -> NDArray[np.float64]:
+    """Return (draws, 3) over groups drawn with replacement: the threshold chosen on them, and recall and false rejects
+    of the groups left out, NaN where there is nothing to choose or count."""
+    numbers, place = np.unique(known.groups, return_inverse=True)
     generator = np.random.default_rng(seed)
-    order = np.argsort(results.scores, kind="stable")
-    scores, bad, place = results.scores[order], results.defective[order], place[order]
+    order = np.argsort(known.scores, kind="stable")
+    scores, bad, place = known.scores[order], known.defective[order], place[order]
     found = np.full((DRAWS, 3), np.nan)
     for draw in range(DRAWS):
         drawn = generator.multinomial(len(numbers), np.full(len(numbers), 1 / len(numbers)))[place]
@@ -117,23 +122,19 @@ def _draws(results: Evidence, required: float, seed: int) -> tuple[NDArray, NDAr
             continue
         rank = max(conformal_rank(int(among[-1]), required), 1)
         chosen = scores[bad][np.searchsorted(among, rank)]
-        rest = drawn == 0
         found[draw, 0] = chosen
         for column, kind in ((1, bad), (2, ~bad)):
-            if (rest & kind).any():
-                found[draw, column] = (scores[rest & kind] >= chosen).mean()
-    return found[:, 0], found[:, 1], found[:, 2]
+            left_out = scores[(drawn == 0) & kind]
+            if len(left_out):
+                found[draw, column] = (left_out >= chosen).mean()
+    return found
 
 
-def _wider(a: tuple[float, float], b: tuple[float, float]) -> tuple[float, float]:
-    return min(a[0], b[0]), max(a[1], b[1])
-
-
-def _ends(values: NDArray[np.float64]) -> tuple[float, float]:
-    tail = 100 * (1 - LEVEL) / 2
+def _percentile_interval(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the ends of the values' middle 95 %, of the values themselves: no draw chose a threshold between two."""
     known = values[~np.isnan(values)]
     if not len(known):
         return 0.0, 1.0
-    # of the values themselves: between two scores lies no threshold that any draw chose
+    tail = 100 * (1 - LEVEL) / 2
     low, high = np.percentile(known, [tail, 100 - tail], method="inverted_cdf")
     return float(low), float(high)

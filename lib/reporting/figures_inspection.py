@@ -20,10 +20,9 @@ from lib.classification.feature_sets import FEATURE_SETS
 from lib.classification.intervals import clopper_pearson
 from lib.datasets.errors import printable
 from lib.inspection.decisions import OOD, PASS, REFUSED, REJECT, REVIEW, UNCERTAIN, decide
-from lib.inspection.folder import Folder
-from lib.inspection.new_images import maps_of, pictures_of
+from lib.inspection.new_images import Folder, image_loader, maps_of_new
 from lib.inspection.production_model import ProductionModel
-from lib.inspection.threshold import Evidence, Threshold
+from lib.inspection.threshold import OutOfFoldScores, Threshold
 from lib.pipeline.run import Run
 from lib.reporting.figures_maps import overlay
 from lib.reporting.style import (
@@ -59,8 +58,8 @@ def count_decisions(table: pd.DataFrame) -> str:
     judged = sum(n.get(name, 0) for name in (PASS, REJECT, REVIEW))
     text = (
         f"Of {judged + n.get(REFUSED, 0)} files, {judged} were judged: {n.get(PASS, 0)} pass, "
-        f"{n.get(REJECT, 0)} are rejected, at {n.get(REVIEW, 0)} a person should look ({why.get(OOD, 0)} foreign, "
-        f"{why.get(UNCERTAIN, 0)} uncertain). {n.get(REFUSED, 0)} were refused."
+        f"{n.get(REJECT, 0)} are rejected, {n.get(REVIEW, 0)} are for a person's review ({why.get(OOD, 0)} out of "
+        f"distribution, {why.get(UNCERTAIN, 0)} uncertain). {n.get(REFUSED, 0)} were refused."
     )
     known = int((table["seen_in_training"].fillna("") != "").sum())
     if known:
@@ -98,31 +97,31 @@ def describe_expected_performance(threshold: Threshold, prevalence: float) -> li
     return sentences
 
 
-def describe_model(run: Run, line: ProductionModel) -> str:
+def describe_model(run: Run, model: ProductionModel) -> str:
     """Say which features the production model uses, why, and that a drawn stand-in is one."""
     drawn = " The labelled images are drawn stand-ins: this shows how inspection works, not how well."
     return (
-        f"Judged from {FEATURE_SETS[line.features].phrase} ({line.features}; {line.why}), fitted on all "
-        f"{len(line.results.scores)} labelled images.{drawn if run.synthetic else ''}"
+        f"Judged from {FEATURE_SETS[model.features].phrase} ({model.features}; {model.why}), fitted on all "
+        f"{len(model.out_of_fold.scores)} labelled images.{drawn if run.synthetic else ''}"
     )
 
 
-def labelled_verdicts(results: Evidence, threshold: Threshold) -> pd.DataFrame:
+def labelled_verdicts(known: OutOfFoldScores, threshold: Threshold) -> pd.DataFrame:
     """Return the shares of good and of defective labelled images, scored out of fold, that get each decision."""
-    verdicts, _ = decide(results.scores, threshold, [()] * len(results.scores))
-    truth = np.where(results.defective, "defective", "good")
+    verdicts, _ = decide(known.scores, threshold.low, threshold.high)
+    truth = np.where(known.defective, "defective", "good")
     shares = pd.crosstab(truth, np.array(verdicts), normalize="index")
     return shares.reindex(index=["good", "defective"], columns=[PASS, REVIEW, REJECT], fill_value=0.0)
 
 
-def describe_drift(line: ProductionModel, table: pd.DataFrame) -> str:
+def describe_drift(model: ProductionModel, table: pd.DataFrame) -> str:
     """Say whether more new images are far from the labelled ones than expected."""
     fresh = new_pictures(table)
     if fresh.empty:
         return "No new image: nothing to compare with the labelled ones."
-    far, n = int((fresh["distance"] > line.reference.limit).sum()), len(fresh)
+    far, n = int((fresh["distance"] > model.reference.limit).sum()), len(fresh)
     low, high = clopper_pearson(far, n)
-    rate = line.reference.rate
+    rate = model.reference.rate
     return (
         f"{far} of {n} new images ({far / n:.1%}, 95 % interval {low:.1%}–{high:.1%}) lie farther from every "
         f"labelled image than {1 - rate:.0%} of these do from those of other objects; {rate:.0%} would be no surprise. "
@@ -139,7 +138,7 @@ def new_pictures(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def labelable(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows worth a label: new images, each once, but foreign ones, which a person sees anyway."""
+    """Return the rows worth a label: new images, each once, but those out of distribution, which are reviewed."""
     fresh = new_pictures(table)
     return fresh[(fresh["reason"] != OOD) & (fresh["same_as"].fillna("") == "")].reset_index(drop=True)
 
@@ -164,8 +163,8 @@ def flagged(table: pd.DataFrame) -> pd.DataFrame:
 def first_to_see(run: Run, folder: Folder, table: pd.DataFrame, caption: str) -> Figure:
     """Draw the table's first images, each beside itself in grey under its map, with decision and class."""
     rows = table[table["verdict"] != REFUSED].head(DRAWN)
-    pictures = pictures_of(run, folder.root, list(rows["file"]))
-    images, maps = pictures(SIDE), maps_of(run, pictures)
+    load = image_loader(run, folder.root, list(rows["file"]))
+    images, maps = load(SIDE), maps_of_new(run, load)
     bands = -(-len(rows) // PAIRS)
     size = (2 * PAIRS * 1.3, bands * 1.75)
     figure, grid = subplots(bands, 2 * PAIRS, figsize=size, squeeze=False, layout="constrained")
@@ -191,24 +190,24 @@ def first_to_see(run: Run, folder: Folder, table: pd.DataFrame, caption: str) ->
     return figure
 
 
-def drift(line: ProductionModel, table: pd.DataFrame, threshold: Threshold, caption: str) -> Figure:
+def drift(model: ProductionModel, table: pd.DataFrame, threshold: Threshold, caption: str) -> Figure:
     """Draw how scores and distances of new images are spread, over those of the labelled ones."""
-    fresh, results = new_pictures(table), line.results
+    fresh, known = new_pictures(table), model.out_of_fold
     new = {"label": "new images", "color": PALETTE["image"], "lw": 2}
     figure, (left, right) = subplots(1, 2, figsize=(9, 3))
-    left.ecdf(results.scores[~results.defective], label="labelled good, out of fold", color="0.55", lw=1.3)
+    left.ecdf(known.scores[~known.defective], label="labelled good, out of fold", color="0.55", lw=1.3)
     left.ecdf(
-        results.scores[results.defective], label="labelled defective, out of fold", color=OUTLINE, ls="--", lw=1.3
+        known.scores[known.defective], label="labelled defective, out of fold", color=OUTLINE, ls="--", lw=1.3
     )  # fmt: skip
     if len(fresh):
         left.ecdf(fresh["score"].to_numpy(float), **new)
-    left.axvspan(threshold.low, threshold.high, color="0.85", zorder=0, label="uncertain: a person looks")
+    left.axvspan(threshold.low, threshold.high, color="0.85", zorder=0, label="uncertain: for review")
     left.axvline(threshold.value, color="0.2", lw=0.9, label="threshold")
     left.set(xlabel="score, 1 - p(good)", ylabel="share at or below", xlim=(-0.02, 1.02))
-    right.ecdf(line.reference.distances, color="0.55", label="labelled, to another object")
+    right.ecdf(model.reference.distances, color="0.55", label="labelled, to another object")
     if len(fresh):
         right.ecdf(fresh["distance"].to_numpy(float), **new)
-    right.axvline(line.reference.limit, color="0.2", lw=0.9, label="foreign beyond")
+    right.axvline(model.reference.limit, color="0.2", lw=0.9, label="out of distribution beyond")
     right.set(xlabel="distance to the nearest labelled image")
     for axes in (left, right):
         percent_ticks(axes.yaxis)

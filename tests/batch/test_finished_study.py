@@ -216,7 +216,7 @@ def test_new_pictures_are_judged_and_the_page_says_on_what(standin, tmp_path):
     found = pd.read_csv(home / "verdicts.csv", keep_default_na=False).set_index("file")
     assert set(found.index) == {"deep/0 $x$.png", "deep/1 $x$.png", "deep/2 $x$.png", "black.png", "known.png",
                                 "broken.png", "\\udcff.png"}  # fmt: skip
-    assert found.loc["black.png", "reason"] == "foreign"
+    assert found.loc["black.png", "reason"] == "out of distribution"
     assert found.loc["known.png", "seen_in_training"] == f"marks/{known.name}"
     assert set(found.index[found["verdict"] == "refused"]) == {"broken.png", "\\udcff.png"}
     assert "2 refused" in done.stdout

@@ -7,7 +7,7 @@ Where groups are known, the parts share none. A row per held-out part and requir
 rejects with 95 % intervals, and the held-out part's own, counted at the threshold, with Clopper-Pearson intervals (too
 narrow where objects repeat); `agree` tells whether their difference is no more than both intervals allow (Newcombe's
 95 % interval of a difference holds zero). Then what the three verdicts do to good and defective products, and how many
-pictures were called foreign.
+pictures were out of distribution.
 """
 
 import argparse
@@ -23,10 +23,8 @@ from lib.classification.intervals import clopper_pearson
 from lib.config import parse_settings
 from lib.datasets.catalog import build_index
 from lib.inspection.decisions import OOD, PASS, REJECT, REVIEW
-from lib.inspection.folder import read_folder
-from lib.inspection.new_images import features_of_new
+from lib.inspection.new_images import features_of_new, read_folder, tabulate
 from lib.inspection.production_model import fitted_production_model, threshold_of
-from lib.inspection.verdicts import tabulate
 from lib.pipeline.run import open_run
 from lib.synthetic.products import PRODUCTS, write_product
 
@@ -73,18 +71,18 @@ def compare(options: argparse.Namespace, known: pd.DataFrame, rows: np.ndarray, 
     # a data set's own name may bring a layout and groups of its own
     name = options.dataset if options.data else "held-out"
     run = open_run(name, options.preset, str(labelled), str(folder / "study"), settings)
-    line = fitted_production_model(run, options.features)
+    model = fitted_production_model(run, options.features)
     pictures = read_folder(new)
-    measured = features_of_new(run, new, pictures.names, line.sources)
+    measured = features_of_new(run, new, pictures.names, model.blocks)
     bad = truth[list(pictures.names)].to_numpy() != known.attrs["good"]
     found = []
     for recall in options.recall:
-        threshold = threshold_of(run, line, recall / 100)
-        table = tabulate(line, threshold, pictures, measured)
+        threshold = threshold_of(run, model, recall / 100)
+        table = tabulate(model, threshold, pictures, measured)
         over, verdict = table["score"].to_numpy() >= threshold.value, table["verdict"].to_numpy()
         caught, rejected = int(over[bad].sum()), int(over[~bad].sum())
         row = {
-            "features": line.features,
+            "features": model.features,
             "required": f"{recall:g} %" + ("" if threshold.promised else " (not promised)"),
             "threshold": f"{threshold.value:.3g} ({threshold.low:.3g}–{threshold.high:.3g})",
         }
@@ -99,8 +97,8 @@ def compare(options: argparse.Namespace, known: pd.DataFrame, rows: np.ndarray, 
             row[f"{what}: agree"] = "yes" if agree(promised, came) else "NO"
         for kind, among in (("defective", bad), ("good", ~bad)):
             shares = [f"{(verdict[among] == name).mean():.1%}" for name in (PASS, REVIEW, REJECT)]
-            row[f"{kind}: pass/look/reject"] = " / ".join(shares)
-        row["foreign"] = f"{int((table['reason'] == OOD).sum())} of {len(table)}"
+            row[f"{kind}: pass/review/reject"] = " / ".join(shares)
+        row["out of distribution"] = f"{int((table['reason'] == OOD).sum())} of {len(table)}"
         found.append(row)
     return found
 

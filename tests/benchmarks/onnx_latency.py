@@ -25,10 +25,11 @@ from PIL import Image
 from lib.anomaly_maps.patchcore import PatchCore
 from lib.classification.classifiers import fit
 from lib.datasets.image_io import decode, resize_rgb, to_rgb
-from lib.deployment.onnx_file import exported, write_onnx
+from lib.deployment.onnx_export import export_onnx, write_onnx
 from lib.deployment.onnx_graph import Dense, DraemMaps, GuidedPooling, Nearest, PatchCoreMaps
 from lib.deployment.onnx_model import MapMaker, OnnxPipeline, Sides
 from lib.deployment.onnx_predict import INPUT
+from lib.draem.inference import Draem
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.features.map_guided_pooling import Pooling
 from lib.features.patch_embeddings import N_CHANNELS, grid
@@ -70,7 +71,7 @@ def chain_of(source: str, columns: tuple[str, ...], sides: Sides) -> OnnxPipelin
     else:
         width = sides.image // 4
         nets = ReconstructiveNetwork(width, seed=1), DiscriminativeNetwork(width // 2, seed=2)
-        maker = MapMaker([DraemMaps(*nets)], "pixels")
+        maker = MapMaker([DraemMaps(Draem(*nets))], "images")
     known = torch.randn(LABELLED, 512)
     return OnnxPipeline(
         load_backbone("embedded"),
@@ -102,7 +103,7 @@ def measured(
 ) -> list[dict[str, object]]:
     """Time one chain in torch and exported; returns a row per number of threads and batch."""
     path, rng, rows = folder / "chain.onnx", np.random.default_rng(0), []
-    write_onnx(exported(chain), path, {})
+    write_onnx(export_onnx(chain), path, {})
     for count in threads:
         torch.set_num_threads(count)
         options = onnxruntime.SessionOptions()

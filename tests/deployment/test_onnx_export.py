@@ -1,4 +1,4 @@
-"""The exported chain: it says what the study says, without torch, whatever is done to files."""
+"""The exported model: it says what the study says, without torch, whatever is done to files."""
 
 import csv
 import json
@@ -17,16 +17,13 @@ from lib.batch.finished_study import export_request
 from lib.cli import parser
 from lib.config import UsageError
 from lib.deployment import onnx_export
-from lib.deployment.onnx_export import TOLERANCE, ExportError, export_model
-from lib.deployment.onnx_file import write_onnx
-from lib.deployment.onnx_predict import ModelFileError, load_pipeline, main, verdicts
-from lib.inspection.folder import read_folder
-from lib.inspection.new_images import features_of_new
+from lib.deployment.onnx_export import TOLERANCE, ExportError, export_model, write_onnx
+from lib.deployment.onnx_predict import ModelFileError, load_pipeline, main
+from lib.inspection.new_images import features_of_new, read_folder, tabulate
 from lib.inspection.production_model import fitted_production_model, threshold_of
-from lib.inspection.verdicts import tabulate
 from lib.pipeline.dataset import index
 from lib.pipeline.run import PROJECT, open_run
-from tests.inspection.lines import SETTINGS
+from tests.inspection.studies import SETTINGS
 from tests.pipeline.plates import draw_plates
 
 FEATURES = "image_map_stats"
@@ -52,66 +49,65 @@ def new_pictures(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Return the run, its line and threshold, the file that they were exported to, and how that compared."""
-    folder = tmp_path_factory.mktemp("chain")
+    """Return the run, its model and threshold, the file that they were exported to, and how that compared."""
+    folder = tmp_path_factory.mktemp("exported")
     path, data = folder / "plates.onnx", draw_plates(folder / "plates")
     run = open_run("plates", "smoke", str(data), str(folder / "study"), SETTINGS | MEMORY)
-    line = fitted_production_model(run, FEATURES)
-    threshold = threshold_of(run, line, 0.9)
-    return run, line, threshold, path, export_model(run, line, threshold, path)
+    model = fitted_production_model(run, FEATURES)
+    threshold = threshold_of(run, model, 0.9)
+    return run, model, threshold, path, export_model(run, model, threshold, path)
 
 
-def stacks(chain, folder, names):
+def stacks(folder, names):
     return [np.asarray(Image.open(folder / name).convert("RGB")) for name in names]
 
 
-def agree(run, line, threshold, path, folder):
-    """Return the largest difference of a probability, and whether all verdicts are the same, on new pictures."""
-    chain, pictures = load_pipeline(path), read_folder(folder)
-    measured = features_of_new(run, folder, pictures.names, line.sources)
-    wanted = tabulate(line, threshold, pictures, measured)
-    scored = chain.score(stacks(chain, folder, pictures.names))
-    rows = verdicts(chain, pictures.names, scored)
-    apart = np.abs(scored.outputs["probabilities"] - line.probabilities(measured.columns)).max()
+def agree(run, model, threshold, path, folder):
+    """Return the largest difference of a probability, having compared the verdicts, on new images."""
+    exported, images = load_pipeline(path), read_folder(folder)
+    features = features_of_new(run, folder, images.names, model.blocks)
+    wanted = tabulate(model, threshold, images, features)
+    scored = exported.score(stacks(folder, images.names))
+    rows = exported.verdicts(images.names, scored)
     for column in ("verdict", "reason", "class", "width", "height"):
         assert [row[column] for row in rows] == wanted[column].tolist(), column
     np.testing.assert_allclose([row["distance"] for row in rows], wanted["distance"], rtol=1e-3)
-    assert {"pass", "look"} <= set(wanted["verdict"])
-    return apart
+    assert {"pass", "review"} <= set(wanted["verdict"])
+    return np.abs(scored["probabilities"] - model.probabilities(features)).max()
 
 
 def test_two_hundred_new_pictures_get_the_studys_probabilities_and_verdicts(made, new_pictures):
-    run, line, threshold, path, parity = made
-    assert agree(run, line, threshold, path, new_pictures) < TOLERANCE
-    assert (parity.images, parity.beyond, parity.turned) == (48, 0, 0)
+    run, model, threshold, path, parity = made
+    assert agree(run, model, threshold, path, new_pictures) < TOLERANCE
+    assert (parity.images, parity.above_tolerance, parity.changed_verdicts) == (48, 0, 0)
     assert 0 < parity.largest < TOLERANCE
 
 
 def test_one_picture_at_a_time_gives_what_many_give(made, new_pictures):
-    chain = load_pipeline(made[3])
-    pictures = stacks(chain, new_pictures, [f"{number:03d}.png" for number in range(9)])
-    together = chain.score(pictures).outputs
+    exported = load_pipeline(made[3])
+    pictures = stacks(new_pictures, [f"{number:03d}.png" for number in range(9)])
+    together = exported.score(pictures)
     for row, picture in enumerate(pictures):
-        for name, value in chain.score([picture]).outputs.items():
+        for name, value in exported.score([picture]).items():
             np.testing.assert_allclose(value[0], together[name][row], atol=1e-3 if "map" in name else 1e-4)
 
 
 def test_the_file_asks_for_bytes_at_its_own_sides(made):
-    chain = load_pipeline(made[3])
-    assert chain.sides == (32,)
-    assert {given.type for given in chain.session.get_inputs()} == {"tensor(uint8)"}
+    exported = load_pipeline(made[3])
+    assert exported.sides == (32,)
+    assert {given.type for given in exported.session.get_inputs()} == {"tensor(uint8)"}
     for wrong in (np.zeros((1, 32, 32, 3), np.float32), np.zeros((1, 64, 64, 3), np.uint8)):
         with pytest.raises(Exception, match=r"(?i)unexpected input data type|invalid dimensions"):
-            chain.run({32: wrong})
+            exported.run({32: wrong})
 
 
 def test_its_metadata_say_what_it_is_and_nothing_of_this_machine(made, tmp_path):
-    run, line, threshold, path, _ = made
+    run, model, threshold, path, _ = made
     about = load_pipeline(path).about
     assert about["classes"] == ["good", "dent", "hole"]
     assert about["threshold"]["value"] == threshold.value
     assert about["threshold"]["required"] == 0.9
-    assert about["foreign"]["limit"] == line.reference.limit
+    assert about["out_of_distribution"]["limit"] == model.reference.limit
     assert about["settings"]["image_size"] == 32
     assert (about["dataset"], about["preset"], about["features"]) == ("plates", "smoke", FEATURES)
     assert "embedded" in about["backbone"]
@@ -137,7 +133,7 @@ def test_scoring_imports_nothing_but_pillow_numpy_and_onnxruntime(made, new_pict
     )
     assert done.returncode == 0, done.stderr
     assert "imported: []" in done.stdout
-    assert f"{NEW} pictures: " in done.stdout
+    assert f"{NEW} images: " in done.stdout
     with (tmp_path / "out.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == NEW
@@ -163,9 +159,9 @@ def test_bad_files_are_refused_by_name_and_the_rest_is_judged(made, new_pictures
         for line in lines
         if ".png" in line[8:] or ".gif" in line[8:]
     }
-    assert verdict.pop("a b=1") in ("pass", "reject", "look")
+    assert verdict.pop("a b=1") in ("pass", "reject", "review")
     assert verdict == {"cut": "refused", "text": "refused", "gone": "refused", "moving": "refused"}
-    assert any(line.startswith("5 pictures: 4 refused") for line in lines)
+    assert any(line.startswith("5 images: 4 refused") for line in lines)
     assert main([str(made[3]), str(tmp_path / "text.png")]) == 2
     assert main([str(made[3]), str(tmp_path / ".hidden" / "none")]) == 2
 
@@ -186,7 +182,7 @@ def test_a_damaged_file_is_refused_with_the_way_out(made, tmp_path, content, mes
 def test_another_onnx_file_is_refused(made, tmp_path):
     model = onnx.load(made[3])
     write_onnx(model, tmp_path / "bare.onnx", {})
-    with pytest.raises(ModelFileError, match="no chain of this kind"):
+    with pytest.raises(ModelFileError, match="no exported study"):
         load_pipeline(tmp_path / "bare.onnx")
     write_onnx(model, tmp_path / "less.onnx", {"format": "inspection-chain-1", "study": "x"})
     with pytest.raises(ModelFileError, match="lack classes, dataset"):
@@ -194,21 +190,23 @@ def test_another_onnx_file_is_refused(made, tmp_path):
 
 
 def test_a_chain_that_says_something_else_is_not_written(made, tmp_path, monkeypatch):
-    run, line, threshold, path, _ = made
-    model = onnx.load(path)
-    bias = next(item for item in model.graph.initializer if item.name.startswith("multiclass.layers.4.bias"))
+    run, model, threshold, path, _ = made
+    exported = onnx.load(path)
+    bias = next(
+        item for item in exported.graph.initializer if item.name.startswith("multiclass.layers.4.bias")
+    )
     moved = onnx.numpy_helper.to_array(bias) + np.array([4, 0, 0], np.float32)
     bias.CopyFrom(onnx.numpy_helper.from_array(moved, bias.name))
-    monkeypatch.setattr(onnx_export, "exported", lambda chain: model)
+    monkeypatch.setattr(onnx_export, "export_onnx", lambda pipeline: exported)
     with pytest.raises(ExportError, match="not written, as it would not say what the study says"):
-        export_model(run, line, threshold, tmp_path / "moved.onnx")
+        export_model(run, model, threshold, tmp_path / "moved.onnx")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_names_of_settings_files_are_kept_without_their_folders(made):
-    run, line, threshold, *_ = made
+    run, model, threshold, *_ = made
     elsewhere = replace(run, study=replace(run.study, groups="/some/where/groups.csv"))
-    settings = json.loads(onnx_export.metadata(elsewhere, line, threshold)["settings"])
+    settings = json.loads(onnx_export.metadata(elsewhere, model, threshold)["settings"])
     assert settings["groups"] == "groups.csv"
 
 
@@ -252,8 +250,8 @@ def test_a_study_that_is_not_finished_is_refused(tmp_path):
 def test_every_kind_of_chain_says_what_its_study_says(tmp_path, new_pictures, settings, features):
     data = draw_plates(tmp_path / "plates")
     run = open_run("plates", "smoke", str(data), str(tmp_path / "study"), SETTINGS | settings)
-    line = fitted_production_model(run, features)
-    threshold = threshold_of(run, line, 0.9)
-    export_model(run, line, threshold, tmp_path / "x.onnx")
-    assert agree(run, line, threshold, tmp_path / "x.onnx", new_pictures) < 10 * TOLERANCE
+    model = fitted_production_model(run, features)
+    threshold = threshold_of(run, model, 0.9)
+    export_model(run, model, threshold, tmp_path / "x.onnx")
+    assert agree(run, model, threshold, tmp_path / "x.onnx", new_pictures) < 10 * TOLERANCE
     assert len(index(run)) == 48

@@ -19,7 +19,7 @@ from lib.deployment.onnx_graph import (
 )
 from lib.features.embeddings import jet
 from lib.features.map_guided_pooling import Pooling, ReferenceMean, pool
-from lib.inspection.out_of_distribution import reference_of
+from lib.inspection.out_of_distribution import training_reference
 
 RNG = np.random.default_rng(0)
 PLACES = 12
@@ -98,8 +98,7 @@ def test_classifiers_are_the_studys(classes, hidden):
 
 def test_distances_are_the_studys_and_a_labelled_image_has_none():
     known = RNG.normal(3, 1, (20, 512)).astype(np.float32)
-    exposure = np.full(20, 0.5)
-    reference = reference_of(known, np.arange(20), np.full((20, 2), 64), exposure, exposure)
+    reference = training_reference(known, np.arange(20), np.full((20, 2), 64), np.full((20, 2), 0.5))
     new = np.concatenate([known[:3], RNG.normal(3, 1, (5, 512)).astype(np.float32)])
     module = Nearest(*map(torch.from_numpy, (reference.embeddings, reference.centre, reference.spread)))
     found, (wanted, _) = module(torch.from_numpy(new)).numpy(), reference.nearest(new)

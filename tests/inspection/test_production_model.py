@@ -1,4 +1,4 @@
-"""A line on a small study: its fit, the same bits again, its choice of features, and verdicts on good and bad files."""
+"""The production model of a small study: its fit, the same bits again, its features, verdicts on all files."""
 
 import os
 import shutil
@@ -12,28 +12,28 @@ from PIL import Image
 from lib.batch.finished_study import require_current
 from lib.classification.feature_sets import FEATURE_SETS
 from lib.config import UsageError
-from lib.inspection.folder import read_folder
-from lib.inspection.new_images import features_of_labelled
+from lib.inspection.decisions import OOD, REVIEW
+from lib.inspection.new_images import features_of_labelled, judge, read_folder
 from lib.inspection.production_model import (
     ProductionModelError,
-    chosen_features,
+    choose_features,
     fitted_production_model,
     load_production_model,
     model_name,
     save_production_model,
     threshold_of,
 )
-from lib.inspection.verdicts import LOOK, judge
 from lib.pipeline.classification import predictions
 from lib.pipeline.dataset import FINAL, data_root, in_test_fold, index, splits
 from lib.pipeline.detectors import good_rows
 from lib.pipeline.run import open_run
-from tests.inspection.lines import RUNS, line_run
+from tests.inspection import made_up
+from tests.inspection.studies import RUNS, study_run
 
 
 @pytest.fixture(scope="module", params=RUNS)
 def run(request, tmp_path_factory):
-    return line_run(tmp_path_factory, request.param)
+    return study_run(tmp_path_factory, request.param)
 
 
 def test_the_final_split_tests_nothing_and_is_no_split_of_the_study(run):
@@ -44,20 +44,33 @@ def test_the_final_split_tests_nothing_and_is_no_split_of_the_study(run):
     assert good_rows(run, FINAL).tolist() == sorted(halves[0] + halves[1]) == good.tolist()
 
 
-def test_a_line_from_its_file_answers_as_the_one_that_was_fitted(run, tmp_path):
+def test_the_model_is_fitted_on_all_labelled_images(run):
     for features in ("image_map", "image_map_logistic"):
-        line = fitted_production_model(run, features)
-        measured = features_of_labelled(run, line.sources)
-        assert measured.columns.shape == (len(index(run)), sum(line.widths))
-        save_production_model(tmp_path / "line.safetensors", line)
-        again = load_production_model(tmp_path / "line.safetensors")
-        np.testing.assert_array_equal(
-            line.probabilities(measured.columns), again.probabilities(measured.columns)
-        )
-        np.testing.assert_array_equal(line.scores(measured.columns), again.scores(measured.columns))
-        assert (again.features, again.classes, again.good) == (features, ("good", "dent", "hole"), "good")
-        known = np.array(again.classes)[again.probabilities(measured.columns).argmax(axis=1)]
-        assert np.mean(known == index(run)["label"]) > 0.8, "fitted on these very images"
+        model = fitted_production_model(run, features)
+        assert (model.features, model.classes, model.good) == (features, ("good", "dent", "hole"), "good")
+        probabilities = model.probabilities(features_of_labelled(run, model.blocks))
+        assert np.mean(np.array(model.classes)[probabilities.argmax(axis=1)] == index(run)["label"]) > 0.8
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_model_from_its_file_gives_the_same_bits(tmp_path, order):
+    """The last bits of a product depend on the order of the weights in memory."""
+    rng, model = np.random.default_rng(0), made_up.model()
+    weights = (np.asarray(rng.normal(size=(3, 3)).astype(np.float32), order=order),)
+    task = replace(
+        model.models["multiclass"], fitted=replace(model.models["multiclass"].fitted, weights=weights)
+    )
+    model = replace(model, models={"multiclass": task})
+    save_production_model(tmp_path / "model.safetensors", model)
+    again = load_production_model(tmp_path / "model.safetensors")
+    features = made_up.features(rng.dirichlet(np.ones(3), 99))
+    np.testing.assert_array_equal(again.scores(features), model.scores(features))
+    loaded = again.models["multiclass"].fitted
+    assert loaded.weights[0].flags[f"{order}_CONTIGUOUS"]
+    assert loaded.mean is None
+    assert again.reference.ranges.keys() == model.reference.ranges.keys()
+    np.testing.assert_array_equal(again.reference.embeddings, model.reference.embeddings)
+    np.testing.assert_array_equal(again.out_of_fold.defective, model.out_of_fold.defective)
 
 
 def test_a_study_is_never_done_again_for_an_inspection(run):
@@ -78,24 +91,24 @@ def test_a_study_is_never_done_again_for_an_inspection(run):
 
 
 def test_a_refit_gives_the_same_bytes(run):
-    line = fitted_production_model(run, "image_map")
+    model = fitted_production_model(run, "image_map")
     path = run.store.path(model_name("image_map"))
     before = path.read_bytes()
     run.store.forget("production_model/")
     again = fitted_production_model(run, "image_map")
     assert path.read_bytes() == before
-    np.testing.assert_array_equal(line.results.scores, again.results.scores)
+    np.testing.assert_array_equal(model.out_of_fold.scores, again.out_of_fold.scores)
 
 
 def test_the_evidence_is_each_images_score_by_models_that_did_not_see_it(run):
-    line = fitted_production_model(run, "image_map")
+    model = fitted_production_model(run, "image_map")
     found, _ = predictions(run, "classification")
     task = "binary" if run.study.binary == "separate" else "multiclass"
     rows = found[(found["features"] == "image_map") & (found["task"] == task)].set_index("id")
     table = index(run)
-    np.testing.assert_allclose(line.results.scores, 1 - rows.loc[table["id"], "p:good"])
-    np.testing.assert_array_equal(line.results.defective, table["label"] != "good")
-    assert len(np.unique(line.results.groups)) == table["group"].nunique()
+    np.testing.assert_allclose(model.out_of_fold.scores, 1 - rows.loc[table["id"], "p:good"])
+    np.testing.assert_array_equal(model.out_of_fold.defective, table["label"] != "good")
+    assert len(np.unique(model.out_of_fold.groups)) == table["group"].nunique()
 
 
 def test_features_that_were_not_evaluated_are_refused_by_name(run):
@@ -103,9 +116,9 @@ def test_features_that_were_not_evaluated_are_refused_by_name(run):
         fitted_production_model(run, "image_mpa")
 
 
-def test_a_file_that_is_no_line_is_refused(tmp_path):
+def test_a_file_that_is_no_model_is_refused(tmp_path):
     (tmp_path / "x.safetensors").write_bytes(b"no")
-    with pytest.raises(ProductionModelError, match=r"x\.safetensors: no fitted line"):
+    with pytest.raises(ProductionModelError, match=r"x\.safetensors: no production model"):
         load_production_model(tmp_path / "x.safetensors")
 
 
@@ -115,7 +128,7 @@ def test_the_set_with_the_highest_recall_is_chosen_the_first_of_equals_and_the_p
             for score, bad in [(0.5, False), *((score, True) for score in scores)]]  # fmt: skip
     known = pd.DataFrame(rows, columns=["features", "score", "defective"])
     plain = open_run("plates", "smoke", "", "out")
-    name, why = chosen_features(plain, known)
+    name, why = choose_features(plain, known)
     assert name == "map"
     assert "100.0%" in why
     assert "test folds" in why
@@ -123,18 +136,18 @@ def test_the_set_with_the_highest_recall_is_chosen_the_first_of_equals_and_the_p
     inner = known.assign(score=known["score"].where(known["features"] != "map", 0.2))
     monkeypatch.setattr("lib.inspection.production_model.calibration", lambda run: None)
     monkeypatch.setattr("lib.inspection.production_model.deciding", lambda run, found: inner)
-    name, why = chosen_features(crossed, known)
+    name, why = choose_features(crossed, known)
     assert name == "image_map"
     assert "training images" in why
-    _, why = chosen_features(crossed, pd.concat([known, known.assign(features="guided")]))
+    _, why = choose_features(crossed, pd.concat([known, known.assign(features="guided")]))
     assert "not scored there, so only if asked for: guided" in why
-    assert chosen_features(crossed, known, "image") == ("image", "as asked for")
+    assert choose_features(crossed, known, "image") == ("image", "as asked for")
     assert {"image", "map", "image_map"} <= set(FEATURE_SETS)
 
 
 @pytest.fixture(scope="module")
 def inspected(run, tmp_path_factory):
-    """Judge a folder of good and bad files; returns folder, line and verdicts by file."""
+    """Judge a folder of good and bad files; returns folder, model and verdicts by file."""
     root, known = tmp_path_factory.mktemp("new") / "ü $x", data_root(run)
     (root / "deep" / "er").mkdir(parents=True)
     (root / "ground_truth").mkdir()
@@ -158,11 +171,11 @@ def inspected(run, tmp_path_factory):
     Image.new("CMYK", (40, 40)).save(root / "cmyk.tif")
     (root / "x.gif").write_bytes(b"GIF89a")
     shutil.copy(root / "plain.png", os.fsencode(root) + b"/bad\xff.png")
-    line = fitted_production_model(run, "guided_all")
+    model = fitted_production_model(run, "guided_all")
     folder = read_folder(root)
-    threshold = threshold_of(run, line, 0.9)
+    threshold = threshold_of(run, model, 0.9)
     before = {name: run.store.digest(name) for name in run.store.names()}
-    return folder, line, judge(run, line, threshold, folder).set_index("file"), before
+    return folder, model, judge(run, model, threshold, folder).set_index("file"), before
 
 
 def test_every_file_is_judged_or_refused_by_name(inspected):
@@ -179,15 +192,15 @@ def test_every_file_is_judged_or_refused_by_name(inspected):
     assert any("ground_truth" in note for note in folder.notes)
 
 
-def test_each_kind_of_foreign_picture_is_flagged(inspected):
+def test_each_kind_of_picture_out_of_distribution_is_flagged(inspected):
     _, _, found, _ = inspected
     for name, why in (("dark.png", "brightness"), ("flat.png", "contrast"), ("large.png", "size"),
                       ("long.png", "width by height")):  # fmt: skip
-        assert found.loc[name, "verdict"] == LOOK
-        assert found.loc[name, "reason"] == "foreign"
+        assert found.loc[name, "verdict"] == REVIEW
+        assert found.loc[name, "reason"] == OOD
         assert why in found.loc[name, "details"]
         assert found.loc[name, "class"] == ""
-    assert found.loc["plain.png", "reason"] != "foreign"
+    assert found.loc["plain.png", "reason"] != OOD
 
 
 def test_a_labelled_image_is_known_again_whatever_its_name_and_format(inspected):
@@ -205,22 +218,22 @@ def test_a_labelled_image_is_known_again_whatever_its_name_and_format(inspected)
 
 def test_labelled_pictures_get_the_labelled_images_own_columns(run):
     """From their files, by the steps for new pictures, where no map is among the columns."""
-    line = fitted_production_model(run, "image")
-    again = judge(run, line, threshold_of(run, line, 0.9), read_folder(data_root(run))).set_index("file")
-    own = line.scores(features_of_labelled(run, line.sources).columns)
+    model = fitted_production_model(run, "image")
+    again = judge(run, model, threshold_of(run, model, 0.9), read_folder(data_root(run))).set_index("file")
+    own = model.scores(features_of_labelled(run, model.blocks))
     np.testing.assert_allclose(again.loc[index(run)["id"], "score"], own, atol=1e-4)
     assert (again["seen_in_training"] == again.index).all()
 
 
 def test_pictures_that_are_inspected_change_no_fit(run, inspected):
-    line = fitted_production_model(run, "guided_all")
+    model = fitted_production_model(run, "guided_all")
     assert {name: run.store.digest(name) for name in inspected[3]} == inspected[3]
-    np.testing.assert_array_equal(line.reference.embeddings, inspected[1].reference.embeddings)
+    np.testing.assert_array_equal(model.reference.embeddings, inspected[1].reference.embeddings)
 
 
 def test_one_picture_is_judged_alike_alone_and_among_others(run, inspected, tmp_path):
-    folder, line, found, _ = inspected
+    folder, model, found, _ = inspected
     shutil.copy(folder.root / "plain.png", tmp_path / "plain.png")
-    alone = judge(run, line, threshold_of(run, line, 0.9), read_folder(tmp_path)).set_index("file")
+    alone = judge(run, model, threshold_of(run, model, 0.9), read_folder(tmp_path)).set_index("file")
     assert alone.loc["plain.png", "score"] == pytest.approx(found.loc["plain.png", "score"], abs=1e-4)
     assert alone.loc["plain.png", "distance"] == pytest.approx(found.loc["plain.png", "distance"], abs=1e-4)
