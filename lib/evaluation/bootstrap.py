@@ -1,4 +1,4 @@
-"""Bootstrap intervals of a difference between two feature sets: paired, by group of images, on pooled test folds."""
+"""Bootstrap intervals of measures and differences, pooled over folds: test images are drawn, by group where known."""
 
 from __future__ import annotations
 
@@ -9,27 +9,49 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
+from lib.classification.feature_sets import MAIN
 from lib.datasets.groups import groups_of_rows
 from lib.evaluation.metrics import (
     ALL,
     FPR_LIMIT,
     RECALL_AT_5_FPR,
+    Good,
+    binary_predictions,
+    check_predictions,
     class_probabilities,
     defect_classes,
     defect_scores,
+    good_class,
     require_probabilities,
 )
 
 _CHUNK = 250  # samples held in memory at once
+_DECIDED = (
+    "defect_recall",
+    "false_reject_rate",
+    "binary_auc",
+    RECALL_AT_5_FPR,
+)  # by the study's binary decision
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A pooled difference a - b with its bootstrap interval."""
+    """A pooled difference a - b with its 95 % bootstrap interval."""
 
     difference: float
     low: float
     high: float
+
+    @property
+    def side(self) -> int:
+        """1 where the interval lies above zero, -1 where below, 0 where it holds zero or is not defined."""
+        return int(self.low > 0) - int(self.high < 0)
+
+    def span(self, points: bool = False) -> str:
+        """Return the difference with its interval in words; of shares in percentage points."""
+        scale, form = (100, "+z.1f") if points else (1, "+z.3f")
+        difference, low, high = (f"{scale * x:{form}}" for x in (self.difference, self.low, self.high))
+        return f"{difference}{' points' if points else ''}, 95 % interval {low} to {high}"
 
 
 def bootstrap_difference(
@@ -41,9 +63,8 @@ def bootstrap_difference(
     seed: int,
     n: int = 2000,
     label: str = ALL,
-    level: float = 0.95,
 ) -> Interval:
-    """Return the pooled difference between feature sets a and b with a percentile interval.
+    """Return the pooled difference between feature sets a and b with a 95 % percentile interval.
 
     `frame` holds the predictions of one data set, scheme and keep (rows of the task that `metric` needs). Groups are
     drawn with replacement where known, else images, and both feature sets see the same draw. `metric` is
@@ -51,7 +72,7 @@ def bootstrap_difference(
     `ValueError` for another metric and where a and b were tested on different images.
     """
     sampled = samples(frame, metric, (a, b), good, seed, n, label)
-    return _interval(sampled[a], sampled[b], level)
+    return _interval(sampled[a], sampled[b])
 
 
 def samples(
@@ -70,6 +91,39 @@ def samples(
     return {name: _resampled(rows[name], metric, good, label, cluster, draws) for name in features}
 
 
+def bands(
+    predictions: pd.DataFrame,
+    good: Good,
+    metrics: Sequence[str],
+    *,
+    seed: int,
+    binary: str = "collapsed",
+    by_class: bool = False,
+    n: int = 400,
+) -> pd.DataFrame:
+    """Return image, map and both pooled over the test folds, with 95 % intervals from n bootstrap samples of images.
+
+    Groups of images are drawn together where known. One row per dataset, scheme, keep, features, metric and class:
+    value, low, high. Over all classes, or `by_class` for each defect class (class_recall, defect_recall only). Raises
+    `ValueError` for predictions that cannot be counted or paired.
+    """
+    check_predictions(predictions, good)
+    rows = []
+    main = predictions[predictions["features"].isin(MAIN)]
+    for (dataset, scheme, keep), cell in main.groupby(["dataset", "scheme", "keep"], sort=False):
+        name, present = good_class(good, str(dataset)), [one for one in MAIN if one in set(cell["features"])]
+        where = {"dataset": dataset, "scheme": scheme, "keep": keep}
+        for metric in metrics:
+            part = binary_predictions(cell, binary) if metric in _DECIDED else binary_predictions(cell)
+            for label in defect_classes(cell, name) if by_class else [ALL]:
+                for features, sampled in samples(part, metric, present, name, seed, n, label).items():
+                    low, high = quantile_ends(sampled[1:])
+                    found = {"value": sampled[0], "low": low, "high": high}
+                    rows.append(where | {"features": features, "metric": metric, "class": label} | found)
+    columns = ["dataset", "scheme", "keep", "features", "metric", "class", "value", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
 def all_intervals(
     frames: Mapping[str, pd.DataFrame], good: str, pairs: Sequence[tuple[str, str]], seed: int, n: int
 ) -> dict[tuple[str, str, str, str], Interval]:
@@ -77,26 +131,11 @@ def all_intervals(
     found: dict[tuple[str, str, str, str], Interval] = {}
     used = sorted({name for pair in pairs for name in pair})
     for metric, frame in frames.items() if used else ():
-        rows = {name: _ordered(frame, name) for name in used}
-        for a, b in pairs:
-            _refuse_unpaired(rows[a], rows[b], a, b)
-        cluster = groups_of_rows(rows[used[0]])
-        draws = _draws(int(cluster.max()) + 1, n, seed)
-        for label in _labels(metric, defect_classes(frame, good)):
-            sampled = {name: _resampled(rows[name], metric, good, label, cluster, draws) for name in used}
-            for a, b in pairs:
-                found[(metric, label, a, b)] = _interval(sampled[a], sampled[b], 0.95)
+        defects = defect_classes(frame, good)
+        for label in {"class_recall": defects, "defect_recall": [*defects, ALL]}.get(metric, [ALL]):
+            sampled = samples(frame, metric, used, good, seed, n, label)
+            found |= {(metric, label, a, b): _interval(sampled[a], sampled[b]) for a, b in pairs}
     return found
-
-
-def _labels(metric: str, defects: list[str]) -> list[str]:
-    labels = {
-        "class_recall": defects,
-        "defect_recall": [*defects, ALL],
-        "weighted_auc": [ALL],
-        RECALL_AT_5_FPR: [ALL],
-    }
-    return labels[metric]
 
 
 def _ordered(frame: pd.DataFrame, features: str) -> pd.DataFrame:
@@ -203,24 +242,22 @@ def _sampled_recall_at(
     return found
 
 
-def quantile_ends(
-    values: np.ndarray, level: float = 0.95, methods: tuple[str, str] = ("linear", "linear")
-) -> tuple[float, float]:
-    """Return the two quantiles that hold the middle `level` of the values, NaN left out; NaN where all are.
+def quantile_ends(values: np.ndarray, methods: tuple[str, str] = ("linear", "linear")) -> tuple[float, float]:
+    """Return the quantiles that hold the middle 95 % of the values, NaN left out; NaN where all are.
 
-    `methods` are NumPy's, of the lower and the upper end: ("lower", "higher") where values may be infinite.
+    `methods` are NumPy's, of the lower and of the upper end: ("lower", "higher") where values may be infinite.
     """
     known = values[~np.isnan(values)]
     if not len(known):
         return float("nan"), float("nan")
-    tail = (1 - level) / 2
+    tail = (1 - 0.95) / 2
     low, high = (
-        np.quantile(known, q, method=m)  # type: ignore[call-overload]
-        for q, m in zip((tail, 1 - tail), methods, strict=True)
+        np.quantile(known, share, method=method)  # type: ignore[call-overload]
+        for share, method in zip((tail, 1 - tail), methods, strict=True)
     )
     return float(low), float(high)
 
 
-def _interval(a: np.ndarray, b: np.ndarray, level: float) -> Interval:
+def _interval(a: np.ndarray, b: np.ndarray) -> Interval:
     differences = a - b
-    return Interval(float(differences[0]), *quantile_ends(differences[1:], level))
+    return Interval(float(differences[0]), *quantile_ends(differences[1:]))

@@ -1,4 +1,4 @@
-"""One page of conclusions per data set: questions, and answers computed from the evidence."""
+"""The conclusions of notebook 06: questions, and answers computed from a study's results."""
 
 from __future__ import annotations
 
@@ -7,16 +7,23 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from lib.classification.feature_sets import BASELINES, FEATURE_SETS, LINEAR_GUIDED, MAIN
-from lib.evaluation.bootstrap import Interval, bootstrap_difference
-from lib.evaluation.guides import describe_guided, describe_source_comparison
+from lib.classification.feature_sets import (
+    BASELINES,
+    COMBINED_DETECTORS,
+    FEATURE_SETS,
+    GUIDED,
+    LINEAR_GUIDED,
+    MAIN,
+)
+from lib.config import map_method_title
+from lib.evaluation.bootstrap import bootstrap_difference
 from lib.evaluation.label_efficiency import describe_need
 from lib.evaluation.map_fit import AS_WRITTEN, READINGS, choose_map_fit
-from lib.evaluation.metrics import ALL, FPR_LIMIT, POOLED, RECALL_AT_5_FPR
+from lib.evaluation.metrics import ALL, FPR_LIMIT, POOLED, RECALL_AT_5_FPR, binary_predictions, summary
 from lib.evaluation.operating_points import CONFORMAL, TRAINING
 from lib.evaluation.published_results import is_synthetic
-from lib.evaluation.results import StudyResults
-from lib.evaluation.significance import format_p
+from lib.evaluation.results import StudyResults, pooled_measures
+from lib.evaluation.significance import HELPS, METHOD, Comparison, format_p
 
 HELP = "Does the map help?"
 FOLDS = "Which folds are to be believed?"
@@ -26,101 +33,68 @@ GUIDE = "Does the map do better as a guide?"
 SIMPLER = "Would something simpler do as well?"
 COST = "What does a required recall cost?"
 LABELS = "How many labelled defects does it take?"
+AUC = "weighted_auc"
+AT_RATE = f"at {FPR_LIMIT:.0%} false rejects"
 
 
 def findings(results: StudyResults) -> pd.DataFrame:
     """Return the conclusions: columns dataset, question, answer (sentences)."""
-    rows = []
-    for dataset in dict.fromkeys(results.mine["dataset"]):
-        mine = results.mine[results.mine["dataset"] == dataset]
-        scheme = str(mine["scheme"].iloc[0])
-        answers = {
-            HELP: _help(results, dataset),
-            FOLDS: _folds(results, dataset),
-            MAPS: _maps(results, dataset, scheme),
-            SOURCE: describe_source_comparison(results, dataset),
-            GUIDE: describe_guided(results, dataset),
-            SIMPLER: _simpler(results, dataset),
-            COST: _cost(results, dataset),
-            LABELS: _labels(results, dataset),
-        }
-        rows += [(dataset, question, " ".join(answer)) for question, answer in answers.items()]
+    answers = {
+        HELP: _help,
+        FOLDS: _folds,
+        MAPS: _maps,
+        SOURCE: _sources,
+        GUIDE: _guided,
+        SIMPLER: _simpler,
+        COST: _cost,
+        LABELS: _labels,
+    }
+    rows = [
+        (dataset, question, " ".join(answer(results, dataset)))
+        for dataset in dict.fromkeys(results.mine["dataset"])
+        for question, answer in answers.items()
+    ]
     return pd.DataFrame(rows, columns=["dataset", "question", "answer"])
 
 
 def _help(results: StudyResults, dataset: str) -> Iterator[str]:
-    table = results.compared[results.compared["dataset"] == dataset]
-    area = _row(table, "weighted_auc", "image_map", "image")
+    table, alpha = results.compared, results.study.alpha
+    area = Comparison.find(table, AUC, METHOD, "image", alpha, dataset=dataset)
     if area is None:
         yield "Not asked: this study has no anomaly maps beside the images."
         return
     if is_synthetic(dataset):
         yield "These are drawn stand-ins: what follows says nothing about the paper's products."
-    alpha = results.study.alpha
     yield (
-        f"Image and map together have an AUC of {area['value_a']:.3f}, the image alone {area['value_b']:.3f}: "
-        "a difference "
-        f"of {_signed(area['difference'])} (95 % interval {_span(area)})."
+        f"Image and map together have an AUC of {area.value_a:.3f}, the image alone {area.value_b:.3f} "
+        f"({area.span()}): {area.verdict(*HELPS)}."
     )
     yield (
-        f"Over {area['n']} folds Wilcoxon's test gives p = {format_p(area['p'])} (Holm "
-        f"{format_p(area['p_holm'])}), the corrected "
-        f"t-test p = {format_p(area['p_corrected'])}."
+        f"Over {area.n} folds Wilcoxon's test gives p = {format_p(area.p)}, adjusted for all comparisons (Holm) "
+        f"{format_p(area.p_holm)}, the corrected t-test p = {format_p(area.p_corrected)}."
     )
-    yield _verdict(area, alpha)
-    part = results.basis[results.basis["dataset"] == dataset]
-    good, binary = results.good[dataset], results.study.binary
-    values = results.measures[results.measures["dataset"] == dataset]
-    values = values[(values["fold"] == POOLED) & (values["class"] == ALL)]
-    known = values.set_index(["features", "metric"])["value"]
-    present = [name for name in MAIN if name in set(part["features"])]
+    known = pooled_measures(results.measures[results.measures["dataset"] == dataset])
     yield (
         "At the classifiers' own thresholds: "
         + "; ".join(
-            f"{FEATURE_SETS[name].phrase}, {known[name, 'defect_recall']:.1%} of the defects with "
-            f"{known[name, 'false_reject_rate']:.1%} false rejects"
-            for name in present
+            f"{FEATURE_SETS[str(name)].phrase}, {values['defect_recall']:.1%} of the defects with "
+            f"{values['false_reject_rate']:.1%} false rejects"
+            for name, values in known.iterrows()
         )
         + "."
     )
-    deciding = part[part["task"] == ("multiclass" if binary == "collapsed" else "binary")]
-    gain = bootstrap_difference(deciding, RECALL_AT_5_FPR, "image_map", "image", good, results.study.seed)
-    yield (
-        f"At the same {FPR_LIMIT:.0%} false rejects: {known['image_map', RECALL_AT_5_FPR]:.1%} with the map, "
-        f"{known['image', RECALL_AT_5_FPR]:.1%} "
-        f"without, {100 * gain.difference:+z.1f} points (95 % interval {100 * gain.low:+z.1f} to "
-        f"{100 * gain.high:+z.1f})."
-    )
-    alone = _row(table, "weighted_auc", "map", "image")
+    gain = Comparison.find(results.versus, RECALL_AT_5_FPR, METHOD, "image", alpha, dataset=dataset)
+    if gain is not None:
+        yield (
+            f"At the same {FPR_LIMIT:.0%} false rejects: {gain.value_a:.1%} with the map, {gain.value_b:.1%} without "
+            f"({gain.span(points=True)})."
+        )
+    alone = Comparison.find(table, AUC, "map", "image", alpha, dataset=dataset)
     if alone is not None:
         yield (
-            f"The map alone has an AUC of {alone['value_a']:.3f}, {_signed(alone['difference'])} against the image "
-            f"(p = {format_p(alone['p'])})."
+            f"The map alone has an AUC of {alone.value_a:.3f} against the image's {alone.value_b:.3f} "
+            f"({alone.span()}): {alone.verdict()}."
         )
-
-
-def _verdict(row: pd.Series, alpha: float) -> str:
-    clear = row["low"] > 0 or row["high"] < 0
-    better = row["difference"] > 0
-    if row["significant"]:
-        holm = "also" if row["significant_holm"] else "not any more"
-        return (
-            f"By the stated rule (p < {alpha:g}) the map {'helps' if better else 'harms'}; {holm} when adjusted for "
-            "all comparisons."
-        )
-    if row["in_reach"]:
-        rule = f"The stated rule (p < {alpha:g}) is not met"
-    else:
-        rule = (
-            f"The stated rule (p < {alpha:g}) could not be met: {row['n_nonzero']} folds that differ give "
-            f"p = {format_p(row['smallest_p'])} at best"
-        )
-    if clear:
-        side = "a gain" if better else "a loss"
-        return (
-            f"{rule}; the interval is clear of zero, which speaks for {side} without proving it by that rule."
-        )
-    return f"{rule}, and the interval holds zero: no difference is shown."
 
 
 def _folds(results: StudyResults, dataset: str) -> Iterator[str]:
@@ -133,51 +107,40 @@ def _folds(results: StudyResults, dataset: str) -> Iterator[str]:
         )
         return
     if schemes != {"grouped", "stratified"}:
-        only = ", ".join(sorted(schemes))
-        warn = (
-            " They leak: images of one object stand in training and test." if "grouped" not in schemes else ""
-        )
-        yield f"Only {only} folds were run, so the two cannot be compared.{warn}"
+        leaks = " They leak: images of one object stand in training and test."
+        warning = "" if "grouped" in schemes else leaks
+        yield f"Only {', '.join(sorted(schemes))} folds were run, so the two cannot be compared.{warning}"
         return
     rows = found[found["task"] == "multiclass"]
     inflated = False
-    for features in MAIN:
-        both = rows[rows["features"] == features]
+    for name in MAIN:
+        both = rows[rows["features"] == name]
         if set(both["scheme"]) != schemes:
             continue
         pair = both.assign(features=both["scheme"], fold=0)
-        gap = bootstrap_difference(
-            pair, "weighted_auc", "stratified", "grouped", results.good[dataset], results.study.seed
-        )
-        inflated |= gap.low > 0
+        gap = _interval(results, pair, AUC, "stratified", "grouped", dataset)
+        inflated |= gap.side > 0
         yield (
-            f"With {FEATURE_SETS[features].phrase} the AUC of stratified folds minus that of grouped folds is "
-            f"{_signed(gap.difference)} (95 % interval {_span(gap)})."
+            f"With {FEATURE_SETS[name].phrase} the AUC of stratified folds minus that of grouped folds is {gap.span()}."
         )
-    if inflated:
-        yield (
-            "Stratified folds flatter: images of one object stand on both sides. Believe the grouped folds; "
-            "all other "
-            "conclusions here rest on them."
-        )
-    else:
-        yield (
-            "No flattery is shown, but grouped folds are right by construction: all other conclusions here "
-            "rest on them."
-        )
+    flattery = (
+        "Stratified folds flatter: images of one object stand on both sides. Believe the grouped folds;"
+    )
+    calm = "No flattery is shown, but grouped folds are right by construction:"
+    yield f"{flattery if inflated else calm} all other conclusions here rest on them."
 
 
-def _maps(results: StudyResults, dataset: str, scheme: str) -> Iterator[str]:
+def _maps(results: StudyResults, dataset: str) -> Iterator[str]:
     study = results.study
+    scheme = str(results.mine.loc[results.mine["dataset"] == dataset, "scheme"].iloc[0])
     mine = {place[2]: gap for place, gap in results.excess.items() if place[:2] == (dataset, scheme)}
     if not mine and study.map_method == "patchcore":
         yield "The maps come from PatchCore models, always cross-fitted: no image was judged by a memory that holds it."
         return
     if not mine:
         yield (
-            f"Maps of training images are {READINGS[study.map_fit]}; the other reading was not run "
-            "(compare_map_fit), so what "
-            "it would change is not known."
+            f"Maps of training images are {READINGS[study.map_fit]}; the other reading was not run (compare_map_fit), "
+            "so what it would change is not known."
         )
         if study.map_fit == AS_WRITTEN:
             yield (
@@ -185,15 +148,13 @@ def _maps(results: StudyResults, dataset: str, scheme: str) -> Iterator[str]:
                 "with that in mind."
             )
         return
-    for features, gap in mine.items():
-        if features in MAIN or gap.trap:
-            rejects = gap.rejects
+    for name, gap in mine.items():
+        if name in MAIN or gap.trap:
             yield (
-                f"With {FEATURE_SETS[features].phrase}, as written minus cross-fitted: false rejects "
-                f"{100 * rejects.difference:+z.1f} points (95 % interval "
-                f"{100 * rejects.low:+z.1f} to {100 * rejects.high:+z.1f}), AUC {gap.auc:+z.3f}."
+                f"With {FEATURE_SETS[name].phrase}, as written minus cross-fitted: false rejects "
+                f"{gap.rejects.span(points=True)}, AUC {gap.auc:+z.3f}."
             )
-    map_method = choose_map_fit(results.excess, dataset, scheme, study.map_fit)
+    chosen = choose_map_fit(results.excess, dataset, scheme, study.map_fit)
     if any(gap.trap for gap in mine.values()):
         yield (
             "So as written the classifier takes good images that the map source has not seen for defective, and ranks "
@@ -202,44 +163,89 @@ def _maps(results: StudyResults, dataset: str, scheme: str) -> Iterator[str]:
     else:
         yield (
             "No feature set rejects more good images as written without ranking better, so the comparisons rest on the "
-            f"study's own reading, {READINGS[map_method]}."
+            f"study's own reading, {READINGS[chosen]}."
         )
-    if map_method != study.map_fit:
+    if chosen != study.map_fit:
         yield (
             "Tables 2 and 3, operating points and label economy are the study's own reading, "
             f"{READINGS[study.map_fit]}."
         )
 
 
+def _sources(results: StudyResults, dataset: str) -> Iterator[str]:
+    """Say which of the two map sources serves the classifiers better, and whether both do better than one."""
+    study, other = results.study, results.sources
+    other = other[other["dataset"] == dataset] if len(other) else other
+    mine, theirs = map_method_title(study.map_method), map_method_title(study.alternative_map_source)
+    if other.empty:
+        yield f"The maps are by {mine}; {theirs} was not run beside it (compare_map_source)."
+        return
+    main = results.mine[(results.mine["dataset"] == dataset) & (results.mine["keep"] == 1.0)]
+    at = [_recalls(results, rows, dataset) for rows in (main, other)]
+    main, other = (binary_predictions(rows, study.binary) for rows in (main, other))
+    for name in ("map", "image_map", *GUIDED):
+        if name in at[0] and name in at[1]:
+            both = [rows[rows["features"] == name] for rows in (main, other)]
+            pair = pd.concat([both[0].assign(features=mine), both[1].assign(features=theirs)])
+            gap = _interval(results, pair, RECALL_AT_5_FPR, theirs, mine, dataset)
+            yield (
+                f"With {FEATURE_SETS[name].phrase}: {at[0][name]:.1%} of the defects {AT_RATE} with maps by {mine}, "
+                f"{at[1][name]:.1%} by {theirs} ({gap.span(points=True)}): {gap.verdict()}."
+            )
+    for together, alone in COMBINED_DETECTORS.items():
+        if together in at[1] and alone in at[0]:
+            pair = pd.concat([other[other["features"] == together], main[main["features"] == alone]])
+            gap = _interval(results, pair, RECALL_AT_5_FPR, together, alone, dataset)
+            yield (
+                f"With {FEATURE_SETS[together].phrase}, {at[1][together]:.1%}; with {mine} alone in the same way "
+                f"{at[0][alone]:.1%} ({gap.span(points=True)}): {gap.verdict()}."
+            )
+
+
+def _guided(results: StudyResults, dataset: str) -> Iterator[str]:
+    """Say what the image's own features where the map points gain against image and map as the paper combines them."""
+    alpha, asked = results.study.alpha, False
+    for name in GUIDED:
+        gap = Comparison.find(results.versus, RECALL_AT_5_FPR, name, METHOD, alpha, dataset=dataset)
+        if gap is not None:
+            asked = True
+            yield (
+                f"With {FEATURE_SETS[name].phrase}, {gap.value_a:.1%} of the defects {AT_RATE}; image and map as the "
+                f"paper combines them, {gap.value_b:.1%} ({gap.span(points=True)}): {gap.verdict()}."
+            )
+    if not asked:
+        yield "Not asked: no map-guided features were made (setting guided)."
+
+
 def _simpler(results: StudyResults, dataset: str) -> Iterator[str]:
-    table = results.versus[results.versus["dataset"] == dataset]
-    areas = table[(table["metric"] == "weighted_auc") & table["a"].isin(BASELINES)]
-    if areas.empty:
+    alpha = results.study.alpha
+    found = [
+        (name, Comparison.find(results.versus, AUC, name, METHOD, alpha, dataset=dataset))
+        for name in BASELINES
+    ]
+    gaps = {name: gap for name, gap in found if gap is not None}
+    if not gaps:
         yield "No baselines were run beside image and map together, so this stays open."
         return
-    kinds = {
-        "Better than image and map together": areas["low"] > 0,
-        "Not told apart from them": (areas["low"] <= 0) & (areas["high"] >= 0),
-        "Worse": areas["high"] < 0,
-    }
-    for kind, chosen in kinds.items():
-        if chosen.any():
-            listed = "; ".join(
-                f"{FEATURE_SETS[row['a']].phrase} (AUC {row['value_a']:.3f}, {_signed(row['difference'])}, "
-                f"interval {_span(row)}, p = {format_p(row['p'])}, {row['false_rejects_a']:.1%} false rejects)"
-                for _, row in areas[chosen].iterrows()
-            )
-            yield f"{kind} (AUC {areas['value_b'].iloc[0]:.3f}): {listed}."
-    as_well = areas[areas["high"] >= 0]
-    if as_well.empty:
-        yield "So nothing simpler that was tried does as well."
-    else:
-        best = as_well.sort_values("value_a").iloc[-1]
-        at = table[(table["metric"] == RECALL_AT_5_FPR) & (table["a"] == best["a"])].iloc[0]
-        yield (
-            f"So yes, as far as the AUC shows: {FEATURE_SETS[best['a']].phrase}. At {FPR_LIMIT:.0%} false rejects the "
-            f"defect recall is then {at['value_a']:.1%} against {at['value_b']:.1%}."
+    kinds = {1: "Better than image and map together", 0: "Not told apart from them", -1: "Worse"}
+    for side, kind in kinds.items():
+        listed = "; ".join(
+            f"{FEATURE_SETS[name].phrase} (AUC {gap.value_a:.3f}, {gap.span()}, p = {format_p(gap.p)}, "
+            f"{gap.false_rejects_a:.1%} false rejects)"
+            for name, gap in gaps.items()
+            if gap.side == side
         )
+        if listed:
+            yield f"{kind} (AUC {next(iter(gaps.values())).value_b:.3f}): {listed}."
+    as_well = [name for name, gap in gaps.items() if gap.side >= 0]
+    if not as_well:
+        yield "So nothing simpler that was tried does as well."
+        return
+    best = max(as_well, key=lambda name: gaps[name].value_a)
+    yield f"So yes, as far as the AUC shows: {FEATURE_SETS[best].phrase}."
+    at = Comparison.find(results.versus, RECALL_AT_5_FPR, best, METHOD, alpha, dataset=dataset)
+    if at is not None:
+        yield f"{AT_RATE.capitalize()} the defect recall is then {at.value_a:.1%} against {at.value_b:.1%}."
 
 
 def _cost(results: StudyResults, dataset: str) -> Iterator[str]:
@@ -255,32 +261,25 @@ def _cost(results: StudyResults, dataset: str) -> Iterator[str]:
     yield "Thresholds were chosen on training images and checked on the test folds."
     for required, rows in chosen.groupby("required"):
         listed = "; ".join(
-            f"{FEATURE_SETS[row['features']].phrase} {row['false_rejects']:.1%} false rejects "
-            f"(reached {row['recall']:.1%}, {row['escapes']:,.0f} escapes per million)"
+            f"{FEATURE_SETS[row['features']].phrase} {row['false_rejects']:.1%} false rejects (reached "
+            f"{row['recall']:.1%}, {row['escapes']:,.0f} escapes per million)"
             for row in rows.to_dict("records")
         )
         yield f"For {required:.1%} of the defects: {listed}."
     missed = chosen[chosen["recall_high"] < chosen["required"]]
     if len(missed):
         yield (
-            f"In {len(missed)} of {len(chosen)} cases the test folds show a recall below the required one, "
-            "its interval "
-            "and all: such a threshold does not carry over."
+            f"In {len(missed)} of {len(chosen)} cases the test folds show a recall below the required one, its "
+            "interval and all: such a threshold does not carry over."
         )
     bounds = points[points["method"] == CONFORMAL]
-    refused = bounds[bounds["caught"].isna()]
-    if len(refused):
-        listed = ", ".join(
-            f"{required:.1%} ({rows['n_calibration'].min():.0f} calibration defects, "
-            + (
-                "no number suffices"
-                if np.isinf(rows["n_needed"].iloc[0])
-                else f"{rows['n_needed'].iloc[0]:.0f} needed"
-            )
-            + ")"
-            for required, rows in refused.groupby("required")
-        )
-        yield f"The conformal bound refuses for {listed}."
+    refused = []
+    for required, rows in bounds[bounds["caught"].isna()].groupby("required"):
+        needed = rows["n_needed"].iloc[0]
+        enough = "no number suffices" if np.isinf(needed) else f"{needed:.0f} needed"
+        refused.append(f"{required:.1%} ({rows['n_calibration'].min():.0f} calibration defects, {enough})")
+    if refused:
+        yield f"The conformal bound refuses for {', '.join(refused)}."
     elif len(bounds):
         yield "There are enough calibration defects for a conformal bound on every required recall."
 
@@ -292,27 +291,24 @@ def _labels(results: StudyResults, dataset: str) -> Iterator[str]:
         return
     full = needs[needs["reference"] == needs["reference"].max()]
     full = full[full["features"].isin((*MAIN, *LINEAR_GUIDED))]
-    count = full["reference"].iloc[0]
     yield (
-        f"With {count:.0f} labelled defects in training the image finds {full['target'].iloc[0]:.1%} of the "
-        "defects at "
-        f"{FPR_LIMIT:.0%} false rejects."
+        f"With {full['reference'].iloc[0]:.0f} labelled defects in training the image finds "
+        f"{full['target'].iloc[0]:.1%} of the defects {AT_RATE}."
     )
     for row in full.to_dict("records"):
         yield f"Labelled defects for the same with {FEATURE_SETS[row['features']].phrase}: {describe_need(row)}."
 
 
-def _row(table: pd.DataFrame, metric: str, a: str, b: str) -> pd.Series | None:
-    found = table[
-        (table["metric"] == metric) & (table["class"] == ALL) & (table["a"] == a) & (table["b"] == b)
-    ]
-    return found.iloc[0] if len(found) else None
+def _interval(
+    results: StudyResults, rows: pd.DataFrame, metric: str, a: str, b: str, dataset: str
+) -> Comparison:
+    """Return a against b, by the interval alone: `features` of `rows` may name any two ways to predict the images."""
+    good = results.good[dataset]
+    return Comparison(**vars(bootstrap_difference(rows, metric, a, b, good, results.study.seed, results.n)))
 
 
-def _signed(value: float) -> str:
-    return f"{value:+z.3f}"
-
-
-def _span(row: pd.Series | Interval) -> str:
-    low, high = (row.low, row.high) if isinstance(row, Interval) else (row["low"], row["high"])
-    return f"{_signed(low)} to {_signed(high)}"
+def _recalls(results: StudyResults, rows: pd.DataFrame, dataset: str) -> dict[str, float]:
+    """Return the pooled recall at 5 % false rejects of each feature set."""
+    found = summary(rows, results.good[dataset], results.study.binary, (RECALL_AT_5_FPR,))
+    found = found[(found["fold"] == POOLED) & (found["metric"] == RECALL_AT_5_FPR)]
+    return dict(zip(found["features"], found["value"].astype(float), strict=True))

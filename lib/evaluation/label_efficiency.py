@@ -21,6 +21,7 @@ from lib.evaluation.metrics import (
 )
 
 REFERENCE = "image"
+_ENDS = ("lower", "higher")  # of intervals, widened to the next value: infinite ones have no middle
 
 
 @dataclass(frozen=True)
@@ -65,14 +66,14 @@ def label_efficiency(
         recalls = {features: np.array([level[features] for level in levels]) for features in studied}
         for features, values in recalls.items():
             for keep, count, sampled in zip(keeps, labels, values, strict=True):
-                low, high = quantile_ends(sampled[1:])
+                low, high = quantile_ends(sampled[1:], _ENDS)
                 measured = {"recall": sampled[0], "low": low, "high": high}
                 curves.append(where | {"features": features, "keep": keep, "labels": count} | measured)
         for count, target in zip(labels, recalls.get(REFERENCE, []), strict=False):
             for features in studied:
                 if features != REFERENCE:
                     needed = labels_for_recall(labels, recalls[features], target)
-                    low, high = quantile_ends(needed[1:], methods=("lower", "higher"))
+                    low, high = quantile_ends(needed[1:], _ENDS)
                     found = {"labels": needed[0], "low": low, "high": high, "least": labels[0]}
                     needs.append(
                         where | {"features": features, "reference": count, "target": target[0]} | found

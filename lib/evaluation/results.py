@@ -8,10 +8,11 @@ from typing import Any
 
 import pandas as pd
 
+from lib.classification.feature_sets import MAIN
 from lib.config import Study
 from lib.evaluation.label_efficiency import LabelEfficiency, label_efficiency
 from lib.evaluation.map_fit import ByPlace, excess_rejects, primary_predictions, side_by_side
-from lib.evaluation.metrics import summary
+from lib.evaluation.metrics import ALL, POOLED, Good, good_class, summary
 from lib.evaluation.operating_points import operating_numbers
 from lib.evaluation.significance import against_method, compare
 
@@ -20,12 +21,12 @@ from lib.evaluation.significance import against_method, compare
 class StudyResults:
     """What conclusions are drawn from, over all data sets of a study.
 
-    found: predictions of all schemes and keeps; mine: those of each data set's first scheme, which the study believes;
-    sources: the predictions with the other map source's maps (no rows where sources are not compared);
-    readings, excess: both readings of map_fit side by side (no rows where there is no check), and the good images that
-    the as-written one rejects in excess; basis: the predictions at keep 1 that the comparisons rest on, measures:
-    `summary` and compared: `compare` of it; versus: the baselines against image + map; points: operating points;
-    economy: label economy.
+    found: predictions of all schemes and keeps; mine: those of each data set's first scheme, which the study reports;
+    sources: predictions with the maps of the other detector (no rows where they are not compared); map_methods, excess:
+    in-sample and cross-fitted maps side by side (no rows where they are not compared), and the good images that the
+    in-sample ones reject in excess; basis: the predictions at keep 1 that the comparisons rest on, measures: `summary`
+    and compared: `compare` of it; versus: all other feature sets against image + map; points: operating points;
+    economy: label efficiency; n: bootstrap samples.
     """
 
     study: Study
@@ -41,6 +42,7 @@ class StudyResults:
     versus: pd.DataFrame
     points: pd.DataFrame
     economy: LabelEfficiency
+    n: int
 
 
 def compute_results(
@@ -52,19 +54,20 @@ def compute_results(
     other_source: pd.DataFrame,
     n: int = 2000,
 ) -> StudyResults:
-    """Return the evidence in predictions of all schemes and keeps, intervals from n bootstrap samples.
+    """Return the results of predictions of all schemes and keeps, intervals from n bootstrap samples.
 
-    `calibration`: out-of-fold predictions of training images; `other_fit`: predictions of the other map fit;
-    `other_source`: with maps by the other detector. Any of them may have no rows. Raises `ValueError` for predictions
-    that cannot be counted or paired.
+    `calibration`: out-of-fold predictions of training images; `other_fit`: predictions with the maps of the other map
+    fit; `other_source`: with the maps of the other detector. Any of them may have no rows. Raises `ValueError` for
+    predictions that cannot be counted or paired.
     """
-    seed, alpha, binary = study.seed, study.alpha, study.binary
+    seed, binary = study.seed, study.binary
     mine = first_scheme(found)
     map_methods = side_by_side(mine, other_fit, study.map_fit)
     excess = excess_rejects(map_methods, good, seed=seed, binary=binary, n=n)
-    whole = primary_predictions(mine, map_methods, excess, study.map_fit)
-    measures = summary(whole, good, binary)
-    settings: dict[str, Any] = {"seed": seed, "alpha": alpha, "binary": binary, "measures": measures}
+    basis = primary_predictions(mine, map_methods, excess, study.map_fit)
+    measures = summary(basis, good, binary)
+    tests: dict[str, Any] = {"alpha": study.alpha, "measures": measures}
+    tests |= {"seed": seed, "binary": binary, "n_bootstrap": n}
     return StudyResults(
         study=study,
         good=good,
@@ -73,22 +76,37 @@ def compute_results(
         sources=other_source,
         map_methods=map_methods,
         excess=excess,
-        basis=whole,
+        basis=basis,
         measures=measures,
-        compared=compare(whole, good, n_bootstrap=n, **settings),
-        versus=against_method(whole, good, n=n, **settings),
+        compared=compare(basis, good, **tests),
+        versus=against_method(basis, good, **tests),
         points=operating_numbers(
-            mine,
-            calibration,
-            good,
-            required=study.required,
-            prevalence=study.prevalence,
-            binary=binary,
+            mine, calibration, good, required=study.required, prevalence=study.prevalence, binary=binary
         ),
         economy=label_efficiency(mine, good, seed=seed, binary=binary, n=n),
+        n=n,
     )
 
 
 def first_scheme(found: pd.DataFrame) -> pd.DataFrame:
     """Return the predictions of each data set's first scheme of folds: grouped where groups are known."""
     return found[found["scheme"] == found.groupby("dataset")["scheme"].transform("first")]
+
+
+def pooled_measures(measures: pd.DataFrame) -> pd.DataFrame:
+    """Return the pooled figures over all classes of a `summary` of one place: rows feature sets, columns metrics."""
+    values = measures[(measures["fold"] == POOLED) & (measures["class"] == ALL)]
+    return values.pivot_table("value", "features", "metric").reindex(MAIN).dropna(how="all")
+
+
+def leak(found: pd.DataFrame, good: Good, binary: str = "collapsed") -> pd.DataFrame:
+    """Return pooled measures on grouped folds beside those on stratified folds, of the data sets that have both."""
+    columns = ["dataset", "folds", "features", "weighted_auc", "binary_auc", "defect_recall"]
+    columns.append("false_reject_rate")
+    both = found[found["keep"] == 1.0].groupby("dataset").filter(lambda part: part["scheme"].nunique() > 1)
+    rows = []
+    for (dataset, scheme), part in both.groupby(["dataset", "scheme"]):
+        table = pooled_measures(summary(part, good_class(good, str(dataset)), binary)).reset_index()
+        folds = f"{scheme} (leaking)" if scheme == "stratified" else str(scheme)
+        rows.append(table.assign(dataset=str(dataset), folds=folds).reindex(columns=columns))
+    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=columns)

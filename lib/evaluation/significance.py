@@ -1,17 +1,16 @@
-"""Is a difference between two feature sets more than chance? Tests over folds, intervals over images."""
+"""Tests of the differences between two feature sets over folds, and what a comparison shows, in words."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 from lib.classification.feature_sets import BASELINES, GUIDED, MAIN
-from lib.evaluation.bootstrap import all_intervals
+from lib.evaluation.bootstrap import Interval, all_intervals
 from lib.evaluation.metrics import (
     ALL,
     MEAN,
@@ -27,14 +26,74 @@ from lib.evaluation.metrics import (
 
 PAIRS = (("image_map", "image"), ("image_map", "map"), ("map", "image"))
 COMPARED = ("class_recall", "defect_recall", "weighted_auc")
+METHOD = "image_map"  # the paper's proposal, which the baselines are to beat
+HELPS = ("the map helps", "the map harms")  # verdicts on image + map against the image
 _COLUMNS = [
     *("dataset", "scheme", "keep", "metric", "class", "a", "b"),
     *("value_a", "value_b", "false_rejects_a", "false_rejects_b"),
     *("n", "n_nonzero", "smallest_p", "p", "p_corrected", "effect"),
     *("mean_difference", "difference", "low", "high"),
 ]
-METHOD = "image_map"  # the paper's proposal, which the baselines are to beat
 _EXACT_UP_TO = 16  # non-zero differences whose 2**n signs are enumerated when magnitudes tie
+
+
+@dataclass(frozen=True)
+class Comparison(Interval):
+    """The difference a - b of two feature sets: pooled values with their interval, and Wilcoxon's test over the folds.
+
+    `p` is NaN where no test was made; `smallest_p` is the smallest in reach with `n_nonzero` folds that differ.
+    """
+
+    alpha: float = float("nan")
+    value_a: float = float("nan")
+    value_b: float = float("nan")
+    n: int = 0
+    n_nonzero: int = 0
+    smallest_p: float = 1.0
+    p: float = float("nan")
+    p_holm: float = float("nan")
+    p_corrected: float = float("nan")
+    false_rejects_a: float = float("nan")
+
+    @classmethod
+    def find(
+        cls, table: pd.DataFrame, metric: str, a: str, b: str, alpha: float, **where: object
+    ) -> Comparison | None:
+        """Return a against b from a table of `compare`, also where that holds b against a; None where neither."""
+        part = table[(table["metric"] == metric) & (table["class"] == ALL)]
+        for name, value in where.items():
+            part = part[part[name] == value]
+        for first, second in ((a, b), (b, a)):
+            found = part[(part["a"] == first) & (part["b"] == second)].to_dict("records")
+            if found:
+                row = {f.name: found[0][f.name] for f in fields(cls) if f.name in found[0]}
+                mine = cls(**{str(name): value for name, value in row.items()}, alpha=alpha)
+                return mine if first == a else mine.reversed()
+        return None
+
+    def reversed(self) -> Comparison:
+        """Return b against a."""
+        ends: dict[str, Any] = {"difference": -self.difference, "low": -self.high, "high": -self.low}
+        return replace(self, value_a=self.value_b, value_b=self.value_a, false_rejects_a=float("nan"), **ends)
+
+    def verdict(self, better: str = "a gain", worse: str = "a loss") -> str:
+        """Return what is shown, in words: a difference by the stated rule, by the interval alone, or none.
+
+        `better` and `worse` say what a difference above and below zero means. That none is shown does not say that
+        there is none: give the interval (`span`) beside it.
+        """
+        side = better if self.difference > 0 else worse
+        if self.p < self.alpha:
+            return f"{side} by the stated rule (p = {format_p(self.p)}, below {self.alpha:g})"
+        by_interval = (
+            f"{side} by the interval, which is clear of zero" if self.side else "no difference is shown"
+        )
+        if pd.isna(self.p):
+            return by_interval
+        if self.smallest_p < self.alpha:
+            return f"{by_interval}; the stated rule (p < {self.alpha:g}) is not met"
+        best = f"{self.n_nonzero} folds that differ give p = {format_p(self.smallest_p)} at best"
+        return f"{by_interval}; the stated rule (p < {self.alpha:g}) could not be met: {best}"
 
 
 @dataclass(frozen=True)
@@ -48,21 +107,14 @@ class Wilcoxon:
     smallest_p: float
 
 
-@dataclass(frozen=True)
-class CorrectedT:
-    """Outcome of a corrected resampled t-test over n folds."""
-
-    n: int
-    statistic: float
-    p: float
-
-
 def wilcoxon_paired(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray) -> Wilcoxon:
     """Test a - b = 0 over folds: Wilcoxon's signed-rank test, two-sided, exact, zero differences dropped.
 
     With tied magnitudes all 2**n sign patterns are enumerated up to 16 differing pairs; beyond that SciPy samples
     65,536 of them with a fixed seed. Raises `ValueError` for unequal lengths and missing values.
     """
+    from scipy import stats
+
     differences = _differences(a, b)
     nonzero = differences[differences != 0]
     smallest = smallest_attainable_p(len(nonzero))
@@ -91,6 +143,8 @@ def smallest_attainable_p(n: int) -> float:
 
 def holm(ps: Sequence[float] | np.ndarray) -> np.ndarray:
     """Return Holm's adjusted p-values in the order given; NaN (no test) stays NaN and does not count."""
+    from statsmodels.stats.multitest import multipletests
+
     values = np.asarray(ps, dtype=float)
     adjusted, tested = np.full(len(values), np.nan), ~np.isnan(values)
     if tested.any():
@@ -100,33 +154,34 @@ def holm(ps: Sequence[float] | np.ndarray) -> np.ndarray:
 
 def rank_biserial(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray) -> float:
     """Return the matched-pairs rank-biserial correlation in [-1, 1]: (W+ - W-) / (W+ + W-); 0 where all are equal."""
+    from scipy.stats import rankdata
+
     differences = _differences(a, b)
     nonzero = differences[differences != 0]
     if len(nonzero) == 0:
         return 0.0
-    ranks = stats.rankdata(np.abs(nonzero))
+    ranks = rankdata(np.abs(nonzero))
     return float((ranks * np.sign(nonzero)).sum() / ranks.sum())
 
 
 def nadeau_bengio(
     a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray, n_train: float, n_test: float
-) -> CorrectedT:
-    """Test a - b = 0 with the t-test whose variance is corrected for overlapping training folds.
+) -> float:
+    """Return the p-value of a - b = 0 by the t-test whose variance is corrected for overlapping training folds.
 
     `n_train` and `n_test` are the images of a training and of a test fold. Two-sided, k - 1 degrees of freedom
-    (Nadeau and Bengio, Inference for the Generalization Error, 2003). Raises `ValueError` for fewer than two folds.
+    (Nadeau and Bengio, Inference for the Generalization Error, 2003). NaN for fewer than two folds, or no images.
     """
+    from scipy.stats import t
+
     differences = _differences(a, b)
     k = len(differences)
     if k < 2 or n_train <= 0 or n_test <= 0:
-        raise ValueError(
-            f"need two folds and images in both parts, got {k} folds, {n_train} and {n_test} images"
-        )
+        return float("nan")
     mean, variance = differences.mean(), (1 / k + n_test / n_train) * differences.var(ddof=1)
-    if mean == 0:
-        return CorrectedT(k, 0.0, 1.0)
-    statistic = float(mean / np.sqrt(variance)) if variance > 0 else float(np.copysign(np.inf, mean))
-    return CorrectedT(k, statistic, float(2 * stats.t.sf(abs(statistic), k - 1)))
+    if mean == 0 or variance == 0:
+        return 1.0 if mean == 0 else 0.0
+    return float(2 * t.sf(abs(float(mean / np.sqrt(variance))), k - 1))
 
 
 def compare(
@@ -201,8 +256,8 @@ def _compared(
     known: pd.Series, metric: str, label: str, a: str, b: str, sizes: tuple[float, float]
 ) -> dict[str, object]:
     folds = paired_folds(known, a, b, metric, label)
-    enough = len(folds) >= 2 and sizes[0] > 0
-    test = wilcoxon_paired(folds["a"].to_numpy(), folds["b"].to_numpy())
+    first, second = folds["a"].to_numpy(), folds["b"].to_numpy()
+    test = wilcoxon_paired(first, second)
     value = {name: known.loc[(name, metric, label, POOLED)] for name in (a, b)}
     return {
         "value_a": value[a],
@@ -213,10 +268,8 @@ def _compared(
         "n_nonzero": test.n_nonzero,
         "smallest_p": test.smallest_p,
         "p": test.p if test.n else float("nan"),
-        "p_corrected": nadeau_bengio(folds["a"].to_numpy(), folds["b"].to_numpy(), *sizes).p
-        if enough
-        else float("nan"),
-        "effect": rank_biserial(folds["a"].to_numpy(), folds["b"].to_numpy()),
+        "p_corrected": nadeau_bengio(first, second, *sizes),
+        "effect": rank_biserial(first, second),
         "mean_difference": float((folds["a"] - folds["b"]).mean()),
         "difference": value[a] - value[b],
     }
@@ -235,32 +288,13 @@ def _cell(frame: pd.DataFrame, dataset: str, scheme: str, keep: float) -> pd.Dat
     return frame[(frame["dataset"] == dataset) & (frame["scheme"] == scheme) & (frame["keep"] == keep)]
 
 
-def against_method(
-    predictions: pd.DataFrame,
-    good: Good,
-    *,
-    seed: int,
-    alpha: float = 0.005,
-    binary: str = "collapsed",
-    n: int = 2000,
-    measures: pd.DataFrame | None = None,
-) -> pd.DataFrame:
-    """Return `compare` of every other feature set against image + map: AUC, recall at 5 %.
+def against_method(predictions: pd.DataFrame, good: Good, **settings: Any) -> pd.DataFrame:
+    """Return `compare` of every other feature set against image + map, in AUC and recall at 5 % false rejects.
 
-    `measures` is `summary` of the predictions, where already computed.
+    `settings` are those of `compare`.
     """
     pairs = [(name, METHOD) for name in (*MAIN, *BASELINES, *GUIDED) if name != METHOD]
-    return compare(
-        predictions,
-        good,
-        seed=seed,
-        alpha=alpha,
-        binary=binary,
-        n_bootstrap=n,
-        measures=measures,
-        pairs=pairs,
-        metrics=("weighted_auc", RECALL_AT_5_FPR),
-    )
+    return compare(predictions, good, pairs=pairs, metrics=("weighted_auc", RECALL_AT_5_FPR), **settings)
 
 
 def format_p(p: float) -> str:

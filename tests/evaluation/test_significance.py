@@ -4,12 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-from sklearn.metrics import roc_auc_score
 
-from lib.classification.intervals import clopper_pearson
-from lib.evaluation import bootstrap, metrics, significance
+from lib.evaluation import significance
 from lib.evaluation.metrics import ALL
-from tests.evaluation.made_up import CLASSES, by_fold, rows, study
+from lib.evaluation.significance import Comparison
+from tests.evaluation.made_up import CLASSES, by_fold, study
 
 
 def enumerated_p(differences):
@@ -79,107 +78,11 @@ def test_rank_biserial():
 
 
 def test_nadeau_bengio_by_hand():
-    result = significance.nadeau_bengio([3, 1, 2, 2], [0, 0, 0, 0], n_train=75, n_test=25)
-    assert result.statistic == pytest.approx(2 / np.sqrt((1 / 4 + 1 / 3) * 2 / 3))
-    assert result.p == pytest.approx(2 * stats.t.sf(result.statistic, 3))
-    assert significance.nadeau_bengio([1, 1], [1, 1], 9, 1).p == 1
-    assert significance.nadeau_bengio([2, 2], [1, 1], 9, 1).p == 0
-    with pytest.raises(ValueError, match="two folds"):
-        significance.nadeau_bengio([1], [0], 9, 1)
-
-
-def test_clopper_pearson():
-    assert clopper_pearson(0, 198, level=0.9)[1] == pytest.approx(1 - 0.05 ** (1 / 198))
-    assert clopper_pearson(0, 198)[0] == 0
-    assert clopper_pearson(198, 198)[1] == 1
-    low, high = clopper_pearson(8, 10)
-    assert stats.binom.sf(7, 10, low) == pytest.approx(0.025)
-    assert stats.binom.cdf(8, 10, high) == pytest.approx(0.025)
-    with pytest.raises(ValueError, match="3 in 2"):
-        clopper_pearson(3, 2)
-
-
-def noisy(seed: int, strength: float, features: str, n: int = 60) -> pd.DataFrame:
-    generator = np.random.default_rng(seed)
-    names = ("good", "a", "b")
-    labels = np.array(names)[np.arange(n) % 3]
-    scores = np.round(generator.random((n, 3)) + strength * (labels[:, None] == np.array(names)), 1) + 0.1
-    scores /= scores.sum(axis=1, keepdims=True)
-    frame = rows(
-        labels, np.array(names)[scores.argmax(axis=1)], features=features, folds=np.arange(n) // 6 % 10
-    )
-    frame[["p:good", "p:a", "p:b"]] = scores
-    return frame
-
-
-def test_bootstrap_point_is_the_pooled_difference():
-    frame = pd.concat([noisy(1, 0.2, "image"), noisy(2, 0.6, "image_map")])
-    known = significance.by_measure(metrics.summary(frame, "good"))
-    for metric, label in [("class_recall", "a"), ("defect_recall", ALL), ("weighted_auc", ALL)]:
-        found = bootstrap.bootstrap_difference(
-            frame, metric, "image_map", "image", "good", seed=3, n=50, label=label
-        )
-        expected = known["image_map", metric, label, "pooled"] - known["image", metric, label, "pooled"]
-        assert found.difference == pytest.approx(expected)
-        assert found.low <= found.difference <= found.high
-
-
-def test_bootstrapped_auc_equals_scikit_learns_with_weights():
-    frame = noisy(4, 0.3, "image")
-    draws = bootstrap._draws(len(frame), 5, seed=1)
-    scores, truth = metrics.class_probabilities(frame), frame["label"].to_numpy(dtype=str)
-    found = bootstrap._sampled_auc(scores, truth, np.arange(len(frame)), draws)
-    for area, weights in zip(found, draws, strict=True):
-        parts = [
-            (roc_auc_score(truth == c, scores[c], sample_weight=weights), weights[truth == c].sum())
-            for c in scores
-        ]
-        assert area == pytest.approx(np.average([p[0] for p in parts], weights=[p[1] for p in parts]))
-
-
-def test_bootstrapped_recall_at_five_percent_equals_counting_in_the_drawn_images():
-    frame = noisy(4, 0.3, "image", n=90)
-    draws = bootstrap._draws(len(frame), 5, seed=1)
-    defective = (frame["label"] != "good").to_numpy()
-    score = metrics.defect_scores(frame, "good")
-    found = bootstrap._sampled_recall_at(score, defective, np.arange(len(frame)), draws)
-    for share, weights in zip(found, draws, strict=True):
-        drawn = frame.loc[frame.index.repeat(weights.astype(int))]
-        assert share == pytest.approx(metrics.recall_at_fpr(drawn, "good"))
-    assert len(set(found)) > 1
-
-
-def test_groups_are_drawn_whole_and_widen_the_interval():
-    misses = {"image": [8, 0, 8, 0, 8, 0, 8, 0, 8, 0], "image_map": [0] * 10}
-    alone = by_fold(misses)
-    grouped = alone.assign(group="g" + alone["fold"].astype(str))
-    spans = []
-    for frame in (alone, grouped):
-        found = bootstrap.bootstrap_difference(frame, "defect_recall", "image_map", "image", "good", seed=0)
-        assert found.difference == pytest.approx(0.4)
-        spans.append(found.high - found.low)
-    assert spans[1] > 2 * spans[0]
-
-
-def test_bootstrap_is_repeatable_and_differs_by_seed():
-    frame = pd.concat([noisy(1, 0.2, "image"), noisy(2, 0.6, "image_map")])
-    ends = [
-        bootstrap.bootstrap_difference(
-            frame, "weighted_auc", "image_map", "image", "good", seed=seed, n=60
-        ).low
-        for seed in (1, 1, 2)
-    ]
-    assert ends[0] == ends[1] != ends[2]
-
-
-def test_bootstrap_refuses_other_images_and_unknown_metrics():
-    frame = by_fold({"image": [1, 1], "image_map": [0, 0]})
-    with pytest.raises(ValueError, match="different images"):
-        bootstrap.bootstrap_difference(frame.iloc[:-1], "defect_recall", "image_map", "image", "good", seed=0)
-    with pytest.raises(ValueError, match="f1"):
-        bootstrap.bootstrap_difference(frame, "f1", "image_map", "image", "good", seed=0)
-    with pytest.raises(ValueError, match="'map'"):
-        bootstrap.bootstrap_difference(frame, "defect_recall", "map", "image", "good", seed=0)
+    p = significance.nadeau_bengio([3, 1, 2, 2], [0, 0, 0, 0], n_train=75, n_test=25)
+    assert p == pytest.approx(2 * stats.t.sf(2 / np.sqrt((1 / 4 + 1 / 3) * 2 / 3), 3))
+    assert significance.nadeau_bengio([1, 1], [1, 1], 9, 1) == 1
+    assert significance.nadeau_bengio([2, 2], [1, 1], 9, 1) == 0
+    assert np.isnan(significance.nadeau_bengio([1], [0], 9, 1))
 
 
 def cell(table: pd.DataFrame, metric: str, a: str, b: str, label: str = ALL) -> pd.Series:
@@ -206,7 +109,7 @@ def test_perfect_separation_reaches_the_smallest_p():
 
 
 def test_duplicated_feature_set_shows_no_difference():
-    image = noisy(5, 0.4, "image")
+    image = study({"image": 1.0}, n=60)
     frame = pd.concat([image, image.assign(features="map")])
     table = significance.compare(frame, "good", seed=0, n_bootstrap=50)
     assert (table["difference"] == 0).all() and (table["p"] == 1).all() and (table["p_holm"] == 1).all()
@@ -222,10 +125,10 @@ def test_corrected_t_in_the_table_counts_the_images_of_training_and_test_folds()
         significance.compare(frame, "good", seed=0, n_bootstrap=10), "defect_recall", "image_map", "image"
     )
     gains = [0.3, 0.0, 0.2, 0.4, 0.1]
-    assert found["p_corrected"] == pytest.approx(significance.nadeau_bengio(gains, [0] * 5, 80, 20).p)
+    assert found["p_corrected"] == pytest.approx(significance.nadeau_bengio(gains, [0] * 5, 80, 20))
     thin = significance.compare(frame.assign(keep=0.5), "good", seed=0, n_bootstrap=10)
     halved = cell(thin, "defect_recall", "image_map", "image")
-    assert halved["p_corrected"] == pytest.approx(significance.nadeau_bengio(gains, [0] * 5, 60, 20).p)
+    assert halved["p_corrected"] == pytest.approx(significance.nadeau_bengio(gains, [0] * 5, 60, 20))
 
 
 def test_repeats_are_averaged_before_the_test():
@@ -256,15 +159,6 @@ def test_permuted_labels_have_an_auc_of_one_half_and_nothing_significant():
 CLASSES_OF_900 = np.array(CLASSES)[np.arange(900) % 3]
 
 
-def test_permuted_labels_are_not_significant():
-    frame = pd.concat([noisy(6, 0.6, "image"), noisy(7, 0.6, "image_map")])
-    shuffled = np.random.default_rng(0).permutation(frame["label"].to_numpy()[:60])
-    table = significance.compare(
-        frame.assign(label=np.r_[shuffled, shuffled]), "good", seed=0, n_bootstrap=50
-    )
-    assert not table["significant"].any()
-
-
 def test_fold_without_the_class_leaves_the_test():
     frame = by_fold({"image": [3] * 10, "image_map": [0] * 10})
     frame.loc[frame["fold"].isin([0, 1]), "label"] = "good"
@@ -273,6 +167,45 @@ def test_fold_without_the_class_leaves_the_test():
     )
     assert (found["n"], found["n_nonzero"]) == (8, 8)
     assert not found["in_reach"]
+
+
+@pytest.mark.parametrize(
+    ("p", "smallest", "low", "expected"),
+    [
+        (0.002, 0.002, 0.1, "a gain by the stated rule (p = 0.002, below 0.005)"),
+        (
+            0.01,
+            0.002,
+            0.1,
+            "a gain by the interval, which is clear of zero; the stated rule (p < 0.005) is not met",
+        ),
+        (
+            0.25,
+            0.25,
+            -0.1,
+            "no difference is shown; the stated rule (p < 0.005) could not be met: 3 folds that differ",
+        ),
+        (np.nan, 1.0, 0.1, "a gain by the interval, which is clear of zero"),
+        (np.nan, 1.0, -0.1, "no difference is shown"),
+    ],
+)
+def test_verdict(p, smallest, low, expected):
+    gap = Comparison(0.2, low, 0.4, alpha=0.005, n_nonzero=3, p=p, smallest_p=smallest)
+    assert gap.verdict().startswith(expected) and gap.verdict().endswith(
+        expected.split(" ")[-1] if np.isnan(p) else ""
+    )
+    turned = gap.reversed()
+    assert turned.verdict() == gap.verdict().replace("a gain", "a loss")
+    assert turned.span(points=True) == f"-20.0 points, 95 % interval -40.0 to {-100 * low:+.1f}"
+
+
+def test_a_comparison_is_found_in_either_direction():
+    table = significance.compare(
+        by_fold({"image": [5] * 10, "image_map": [0] * 10}), "good", seed=0, n_bootstrap=50
+    )
+    gap = Comparison.find(table, "defect_recall", "image", "image_map", 0.005, dataset="toy")
+    assert (gap.difference, gap.value_a, gap.value_b, gap.side) == (-0.5, 0.5, 1.0, -1)
+    assert Comparison.find(table, "defect_recall", "image", "image_map", 0.005, dataset="other") is None
 
 
 def test_alpha_is_a_parameter_and_a_missing_feature_set_makes_no_pair():

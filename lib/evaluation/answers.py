@@ -1,0 +1,108 @@
+"""The study's answer in a few computed sentences: for the index page, and at the end of notebooks 04 and 05."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from lib.classification.feature_sets import FEATURE_SETS
+from lib.evaluation.metrics import summary
+from lib.evaluation.results import StudyResults, pooled_measures
+from lib.evaluation.significance import HELPS, METHOD, Comparison, compare
+
+AUC = "weighted_auc"
+
+
+def headlines(results: StudyResults) -> pd.DataFrame:
+    """Return the study's answer in two or three sentences per data set: columns dataset, answer."""
+    names = dict.fromkeys(results.mine["dataset"])
+    rows = [(name, " ".join(_headline(results, name))) for name in names]
+    return pd.DataFrame(rows, columns=["dataset", "answer"])
+
+
+def describe_recalls(dataset: str, measures: pd.DataFrame, versus: pd.DataFrame, alpha: float) -> list[str]:
+    """Return what each feature set of one data set finds, and whether the map adds to the image.
+
+    `measures` is `summary` at all defects, `versus` is `against_method` of the same predictions.
+    """
+    recalls = "; ".join(
+        f"{FEATURE_SETS[str(name)].phrase} {row['defect_recall']:.1%} of the defects "
+        f"at {row['false_reject_rate']:.1%} false rejects (AUC {row[AUC]:.3f})"
+        for name, row in pooled_measures(measures).iterrows()
+    )
+    gap = Comparison.find(versus, AUC, METHOD, "image", alpha)
+    if gap is None:
+        added = "Without maps there is nothing to compare."
+    else:
+        added = f"Adding the map to the image changes the AUC by {gap.span()}: {gap.verdict(*HELPS)}."
+    return [f"{dataset}, found over all test folds: {recalls}.", added]
+
+
+def describe_losses(dataset: str, found: pd.DataFrame, good: str, binary: str = "collapsed") -> list[str]:
+    """Return how much each feature set loses from all defects to the smallest share kept."""
+    least = found["keep"].min()
+    if least == 1.0:
+        return [f"{dataset}: only the whole set of defects was studied."]
+    few, whole = (
+        pooled_measures(summary(found[found["keep"] == keep], good, binary)) for keep in (least, 1.0)
+    )
+    sentences = [f"{dataset}, with {least:.0%} of the defective training images instead of all:"]
+    for name, lost in (few - whole).iterrows():
+        sentences.append(
+            f"{FEATURE_SETS[str(name)].phrase}: defect recall {100 * lost['defect_recall']:+.1f} points, "
+            f"false rejects {100 * lost['false_reject_rate']:+.1f} points, AUC {lost[AUC]:+.3f}."
+        )
+    return sentences
+
+
+def _headline(results: StudyResults, dataset: str) -> Iterator[str]:
+    study = results.study
+    gap = Comparison.find(results.compared, AUC, METHOD, "image", study.alpha, dataset=dataset)
+    if gap is None:
+        yield "This study has no anomaly maps beside the images, so the question was not asked."
+        return
+    alone = Comparison.find(results.compared, AUC, "map", "image", study.alpha, dataset=dataset)
+    yield (
+        f"Image and anomaly map together reach an AUC of {gap.value_a:.3f}, the image alone {gap.value_b:.3f}"
+        f"{f', the map alone {alone.value_a:.3f}' if alone else ''} ({gap.span()}): {gap.verdict(*HELPS)}."
+    )
+    basis = results.basis[results.basis["dataset"] == dataset]
+    # held against the same network without selection, where it was run
+    beside = "image_map_all" if "image_map_all" in set(basis["features"]) else METHOD
+    guide = _compare(results, basis, "guided_all", beside)
+    if guide is not None:
+        yield (
+            f"As a guide to where the image is looked at, the map gives an AUC of {guide.value_a:.3f}, "
+            f"{FEATURE_SETS[beside].phrase} {guide.value_b:.3f} ({guide.span()}): {guide.verdict()}."
+        )
+    mine = results.mine[results.mine["dataset"] == dataset]
+    least = mine["keep"].min()
+    few = _compare(results, mine[mine["keep"] == least], METHOD, "image") if least < 1 else None
+    if few is None:
+        yield "The share of defects kept was not varied, so what each loses when they are scarce is not known."
+        return
+    whole = pooled_measures(summary(mine[mine["keep"] == 1.0], results.good[dataset], study.binary, (AUC,)))[
+        AUC
+    ]
+    yield (
+        f"With only {least:.0%} of the defects to learn from, the AUC changes by {few.value_b - whole['image']:+z.3f} "
+        f"with the image and by {few.value_a - whole[METHOD]:+z.3f} with both, and there the difference is "
+        f"{few.span()}: {few.verdict(*HELPS)}."
+    )
+
+
+def _compare(results: StudyResults, rows: pd.DataFrame, a: str, b: str) -> Comparison | None:
+    """Return the AUC of a against that of b in predictions of one data set at one keep; None where one is missing."""
+    study = results.study
+    table = compare(
+        rows[rows["features"].isin((a, b))],
+        results.good,
+        seed=study.seed,
+        alpha=study.alpha,
+        binary=study.binary,
+        n_bootstrap=results.n,
+        pairs=[(a, b)],
+        metrics=[AUC],
+    )
+    return Comparison.find(table, AUC, a, b, study.alpha)

@@ -1,0 +1,127 @@
+"""The paired bootstrap: points, samples and intervals of measures, images drawn by group."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from lib.evaluation import bootstrap, metrics
+from lib.evaluation.bootstrap import bands, quantile_ends, samples
+from lib.evaluation.metrics import ALL, POOLED, summary
+from lib.evaluation.significance import by_measure
+from tests.evaluation.made_up import by_fold, rows, study
+
+
+def noisy(seed: int, strength: float, features: str, n: int = 60) -> pd.DataFrame:
+    generator = np.random.default_rng(seed)
+    names = ("good", "a", "b")
+    labels = np.array(names)[np.arange(n) % 3]
+    scores = np.round(generator.random((n, 3)) + strength * (labels[:, None] == np.array(names)), 1) + 0.1
+    scores /= scores.sum(axis=1, keepdims=True)
+    frame = rows(
+        labels, np.array(names)[scores.argmax(axis=1)], features=features, folds=np.arange(n) // 6 % 10
+    )
+    frame[["p:good", "p:a", "p:b"]] = scores
+    return frame
+
+
+def test_bootstrap_point_is_the_pooled_difference():
+    frame = pd.concat([noisy(1, 0.2, "image"), noisy(2, 0.6, "image_map")])
+    known = by_measure(summary(frame, "good"))
+    for metric, label in [("class_recall", "a"), ("defect_recall", ALL), ("weighted_auc", ALL)]:
+        found = bootstrap.bootstrap_difference(
+            frame, metric, "image_map", "image", "good", seed=3, n=50, label=label
+        )
+        expected = known["image_map", metric, label, "pooled"] - known["image", metric, label, "pooled"]
+        assert found.difference == pytest.approx(expected)
+        assert found.low <= found.difference <= found.high
+
+
+def test_bootstrapped_auc_equals_scikit_learns_with_weights():
+    frame = noisy(4, 0.3, "image")
+    draws = bootstrap._draws(len(frame), 5, seed=1)
+    scores, truth = metrics.class_probabilities(frame), frame["label"].to_numpy(dtype=str)
+    found = bootstrap._sampled_auc(scores, truth, np.arange(len(frame)), draws)
+    for area, weights in zip(found, draws, strict=True):
+        parts = [
+            (roc_auc_score(truth == c, scores[c], sample_weight=weights), weights[truth == c].sum())
+            for c in scores
+        ]
+        assert area == pytest.approx(np.average([p[0] for p in parts], weights=[p[1] for p in parts]))
+
+
+def test_bootstrapped_recall_at_five_percent_equals_counting_in_the_drawn_images():
+    frame = noisy(4, 0.3, "image", n=90)
+    draws = bootstrap._draws(len(frame), 5, seed=1)
+    defective = (frame["label"] != "good").to_numpy()
+    score = metrics.defect_scores(frame, "good")
+    found = bootstrap._sampled_recall_at(score, defective, np.arange(len(frame)), draws)
+    for share, weights in zip(found, draws, strict=True):
+        drawn = frame.loc[frame.index.repeat(weights.astype(int))]
+        assert share == pytest.approx(metrics.recall_at_fpr(drawn, "good"))
+    assert len(set(found)) > 1
+
+
+def test_groups_are_drawn_whole_and_widen_the_interval():
+    misses = {"image": [8, 0, 8, 0, 8, 0, 8, 0, 8, 0], "image_map": [0] * 10}
+    alone = by_fold(misses)
+    grouped = alone.assign(group="g" + alone["fold"].astype(str))
+    spans = []
+    for frame in (alone, grouped):
+        found = bootstrap.bootstrap_difference(frame, "defect_recall", "image_map", "image", "good", seed=0)
+        assert found.difference == pytest.approx(0.4)
+        spans.append(found.high - found.low)
+    assert spans[1] > 2 * spans[0]
+
+
+def test_bootstrap_is_repeatable_and_differs_by_seed():
+    frame = pd.concat([noisy(1, 0.2, "image"), noisy(2, 0.6, "image_map")])
+    ends = [
+        bootstrap.bootstrap_difference(
+            frame, "weighted_auc", "image_map", "image", "good", seed=seed, n=60
+        ).low
+        for seed in (1, 1, 2)
+    ]
+    assert ends[0] == ends[1] != ends[2]
+
+
+def test_bootstrap_refuses_other_images_and_unknown_metrics():
+    frame = by_fold({"image": [1, 1], "image_map": [0, 0]})
+    with pytest.raises(ValueError, match="different images"):
+        bootstrap.bootstrap_difference(frame.iloc[:-1], "defect_recall", "image_map", "image", "good", seed=0)
+    with pytest.raises(ValueError, match="f1"):
+        bootstrap.bootstrap_difference(frame, "f1", "image_map", "image", "good", seed=0)
+    with pytest.raises(ValueError, match="'map'"):
+        bootstrap.bootstrap_difference(frame, "defect_recall", "map", "image", "good", seed=0)
+
+
+def test_bands_are_the_bootstraps_quantiles_of_the_pooled_measures():
+    frame = study({"image": 1.0, "map": 0.5, "image_map": 2.0}, n=120, keep=(0.5, 1.0))
+    frame["group"] = frame["id"].str[:3]
+    metrics = ("defect_recall", "weighted_auc", "binary_auc")
+    found = bands(frame, "good", metrics, seed=3, n=200).set_index(["keep", "features", "metric"])
+    pooled = summary(frame, "good")
+    pooled = pooled[(pooled["fold"] == POOLED) & (pooled["class"] == ALL)]
+    pooled = pooled.set_index(["keep", "features", "metric"])
+    assert len(found) == 2 * 3 * 3
+    np.testing.assert_allclose(found["value"], pooled.loc[found.index, "value"], atol=1e-9)
+    whole = samples(frame[frame["keep"] == 1.0], "defect_recall", ["map"], "good", 3, 200)["map"]
+    assert found.loc[(1.0, "map", "defect_recall"), ["low", "high"]].tolist() == pytest.approx(
+        np.quantile(whole[1:], [0.025, 0.975])
+    )
+    single = bands(frame.assign(group=None), "good", ("defect_recall",), seed=3, n=200)
+    assert not np.allclose(single["low"], found.xs("defect_recall", level="metric")["low"])
+    classes = bands(frame, "good", ("defect_recall",), seed=3, by_class=True, n=50)
+    assert set(classes["class"]) == {"a", "b"}
+    assert (classes["low"] <= classes["value"]).all() and (classes["value"] <= classes["high"]).all()
+    alone = bands(frame[frame["features"] == "image"], "good", metrics, seed=0, n=9)
+    assert set(alone["features"]) == {"image"}
+
+
+def test_quantile_ends_leave_nan_out_and_may_be_infinite():
+    values = np.r_[np.arange(100.0), np.nan, np.inf]
+    assert quantile_ends(values[:-1]) == pytest.approx((2.475, 96.525))
+    assert quantile_ends(np.r_[np.zeros(40), np.full(40, np.inf)], ("lower", "higher")) == (0, np.inf)
+    assert np.isnan(quantile_ends(np.array([np.nan]))).all()

@@ -1,0 +1,101 @@
+"""Tables of baselines, comparisons, and pooled beside mean figures."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from lib.evaluation.map_fit import side_by_side
+from lib.evaluation.metrics import ALL, summary
+from lib.evaluation.significance import against_method, compare
+from lib.reporting.baselines import baseline_table
+from lib.reporting.comparisons import comparison_table, pooled_and_mean
+from lib.reporting.display import show_findings
+from lib.reporting.map_fit import map_fit_table
+from tests.evaluation.made_up import study
+
+GOOD = {"toy": "good"}
+
+
+def test_the_table_of_baselines():
+    frame = study(
+        {"image": 1.0, "map": 1.0, "image_map": 1.5, "score": 0.2, "image_map_logistic": 3.0}, n=300
+    )
+    versus = against_method(frame, GOOD, seed=1, n_bootstrap=200)
+    table = baseline_table(frame, GOOD, versus, "ctx")
+    assert table is not None
+    by_name = table.numbers.set_index(("Features", ""))
+    assert by_name.index.tolist()[0] == "Image" and len(by_name) == 5
+    against = "AUC (Multiclass) against Image + Anom. map"
+    assert by_name.loc["Image + Anom. map, no selection, logistic", (against, "Low")] > 0
+    assert by_name.loc["Anomaly score alone, logistic", (against, "High")] < 0
+    assert by_name.isna().sum(axis=1)["Image + Anom. map"] == 5  # it is not compared with itself
+    values = summary(frame, GOOD).query("metric == 'recall_at_5' and fold == 'pooled'").set_index("features")
+    shown = by_name[("Defect recall at 5% false rejects", "")]
+    assert shown["Image"] == values.loc["image", "value"]
+    assert baseline_table(study({"image": 1.0, "image_map": 1.0}), GOOD, versus) is None
+
+
+@pytest.fixture
+def compared():
+    return compare(
+        study({"image": 1.0, "map": 1.0, "image_map": 2.5}, n=300, folds=10), GOOD, seed=1, n_bootstrap=50
+    )
+
+
+def test_the_table_of_comparisons_shows_all_three_tests(compared):
+    table = comparison_table(compared, "ctx")
+    frame = table.frame.set_index(["Measure", "Compared"])
+    row = frame.loc[("ROC AUC (Multiclass)", "Image + Anom. map against Image")]
+    raw = compared.query("metric == 'weighted_auc' and a == 'image_map' and b == 'image'").iloc[0]
+    assert row["p (Wilcoxon)"] == "0.00195" and row["Folds that differ"] == "10 of 10"
+    assert row["p (Holm)"] == f"{raw['p_holm']:.3g}" and raw["p_holm"] > 0.005
+    assert float(raw["p_corrected"]) < 0.05
+    names = list(table.frame)
+    bold = {names[column] for _, column in table.bold}
+    assert bold == {"p (Wilcoxon)"}
+    assert set(table.frame["Measure"]) == {"Defect recall", "ROC AUC (Multiclass)"}
+    by_class = comparison_table(compared, by_class=True)
+    assert "Defect recall: a" in set(by_class.frame["Measure"]) and ALL not in str(by_class.frame.to_numpy())
+
+
+def test_out_of_reach_is_a_footnote(compared):
+    few = compare(study({"image": 1.0, "image_map": 2.5}, n=300, folds=3), GOOD, seed=1, n_bootstrap=50)
+    assert any("2 of 2 comparisons too few folds" in note for note in comparison_table(few).notes)
+    notes = comparison_table(compared[compared["in_reach"]]).notes
+    assert not any("out of reach" in note for note in notes)
+
+
+def test_pooled_and_mean_stand_beside_each_other():
+    measures = summary(study({"image": 1.0}, n=90), GOOD)
+    table = pooled_and_mean(measures).set_index("metric")
+    folds = measures[(measures["metric"] == "defect_recall") & (measures["class"] == ALL)].set_index("fold")[
+        "value"
+    ]
+    single = folds.drop(["pooled", "mean"])
+    row = table.loc["defect_recall"]
+    assert (row["pooled"], row["mean"], row["sd"]) == pytest.approx(
+        (folds["pooled"], single.mean(), single.std())
+    )
+    assert (row["least"], row["most"], row["folds"]) == (single.min(), single.max(), 5)
+
+
+def test_both_map_fits_stand_side_by_side_with_false_rejects():
+    main = study({"image": 2.0, "map": 2.0}, n=300)
+    other = main[main["features"] == "map"].assign(predicted="a")  # it rejects everything
+    table = map_fit_table(side_by_side(main, other, "cross_fitted"), GOOD, "ctx")
+    assert table is not None
+    keys = [("Features", ""), ("Maps of training images", "")]
+    rejects = table.numbers.set_index(keys)[("False reject rate", "")]
+    assert rejects["Anom. map", "as written"] == 1 > 0.5 > rejects["Anom. map", "cross-fitted"]
+    assert rejects.index.tolist()[0] == ("Image", "none used")
+    assert map_fit_table(side_by_side(main, pd.DataFrame(), "in_sample"), GOOD) is None
+
+
+def test_the_page_shows_odd_names_as_text():
+    table = pd.DataFrame(
+        [("a_b*<script>", "Does the map help?", "no [link](x) $x$")],
+        columns=["dataset", "question", "answer"],
+    )
+    text = show_findings(table).data
+    assert "<script>" not in text and r"a\_b\*" in text and r"\[link\]" in text
