@@ -3,10 +3,19 @@ PYTHON ?= python3
 VENV := .venv
 export GOMP_SPINCOUNT ?= 30000
 PY := $(VENV)/bin/python
-READY := $(VENV)/.installed
 TOOLS := .tools
+# TORCH=cpu takes PyTorch without CUDA (2.6 GB less); WHEELS=DIR installs from a folder that `make wheels` filled.
+TORCH ?= cuda
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+WHEELS ?=
+$(if $(filter cpu cuda,$(TORCH)),,$(error TORCH=$(TORCH): choose cpu or cuda))
+READY := $(VENV)/.installed$(TORCH:cuda=)
+FROM := $(if $(WHEELS),--no-index --find-links $(WHEELS))
+TORCH_LOCKED := $(shell grep -oE '^(torch|torchvision)==[^ ]+' requirements.lock)
+CPU_LOCK := awk '/^[a-z0-9]/ { keep = !/^(torch|torchvision|triton|nvidia-[^=]*|cuda-[^=]*)==/ } keep' requirements.lock
+LOCK := $(if $(filter cpu,$(TORCH)),$(CPU_LOCK),cat requirements.lock)
 
-.PHONY: run test lab bench backbone backbone-table reference faults lock audit test-slow test-gpu check clean
+.PHONY: run test lab wheels bench backbone backbone-table reference faults lock audit test-slow test-gpu check clean
 
 run: $(READY)
 	$(PY) run_all.py $(ARGS)
@@ -63,10 +72,22 @@ audit:
 clean:
 	rm -rf $(VENV) $(TOOLS) .pytest_cache .ruff_cache .mypy_cache *.egg-info
 
+# All packages for this system and Python as files, for a machine without a network: `make WHEELS=wheels run` there.
+wheels:
+	$(PYTHON) -m venv $(TOOLS) && mkdir -p $(or $(WHEELS),wheels)
+	$(LOCK) > $(TOOLS)/requirements.lock
+	$(TOOLS)/bin/pip download --quiet --no-deps --dest $(or $(WHEELS),wheels) --require-hashes -r $(TOOLS)/requirements.lock
+ifeq ($(TORCH),cpu)
+	$(TOOLS)/bin/pip download --quiet --no-deps --dest $(or $(WHEELS),wheels) --index-url $(TORCH_INDEX) $(TORCH_LOCKED)
+endif
+
 $(READY): requirements.txt requirements.lock pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed: make PYTHON=python3.12')"
-	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --upgrade pip
-	$(PY) -m pip install --quiet --require-hashes -r requirements.lock
+	$(PYTHON) -m venv --clear $(VENV)
+	$(LOCK) > $(VENV)/requirements.lock
+ifeq ($(TORCH),cpu)
+	$(PY) -m pip install --quiet --no-deps $(or $(FROM),--index-url $(TORCH_INDEX)) $(TORCH_LOCKED)
+endif
+	$(PY) -m pip install --quiet --no-deps $(FROM) --require-hashes -r $(VENV)/requirements.lock
 	$(PY) -m pip install --quiet --no-deps --no-build-isolation -e .
 	touch $(READY)
