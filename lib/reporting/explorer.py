@@ -1,6 +1,6 @@
-"""The explorer of a study in JupyterLab: browse images and their maps, move the threshold, compare feature sets.
+"""The explorer of a study in JupyterLab: browse test images with their maps, move the threshold, see what it costs.
 
-What is shown comes from stored predictions and maps. Text from the data goes into pages escaped, as text.
+What is displayed comes from stored predictions and maps. Text from the data goes into pages escaped, as text.
 """
 
 from __future__ import annotations
@@ -8,273 +8,261 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from IPython.display import display
-from matplotlib.figure import Figure
 from PIL import Image
 
 from lib.classification.feature_sets import MAIN
+from lib.evaluation.metrics import binary_predictions, defect_scores
 from lib.pipeline.classification import predictions
 from lib.pipeline.dataset import index
 from lib.pipeline.run import Run
-from lib.reporting.closeup import THUMBNAIL, Pictures, overlay, panel, probability_bars
 from lib.reporting.display import caption
-from lib.reporting.style import NAMES
-from lib.reporting.thresholds import (
-    ORDERS,
-    VERDICTS,
-    changes,
-    chosen,
-    count,
-    most_disputed,
-    scored_images,
-    verdicts,
-)
+from lib.reporting.figures_maps import outline, overlay, read_thumbnails
+from lib.reporting.style import HATCHES, NAMES, PALETTE, add_caption, escape_mathtext, subplots
 
-PER_PAGE = 12  # images
-LISTED = 8  # images that a moved threshold changes, by name
-ANY, CHANGED = "any", "changed by the threshold"
-LOGITS = np.arange(-46, 47) / 5  # thresholds lie denser towards 0 and 1, where most scores are
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+HIT, WRONG_CLASS, ESCAPE = "hit", "wrong class", "escape"  # of defective images
+FALSE_REJECT, ACCEPTED = "false reject", "good, accepted"  # of good ones
+RESULTS = (HIT, WRONG_CLASS, ESCAPE, FALSE_REJECT, ACCEPTED)
+CHANGED = "changed by the threshold"
+ORDERS = ("highest score first", "lowest score first", "nearest to the threshold first", "as in the index")
+OWN = -1.0  # instead of a threshold: the classifier's likeliest class decides
+LOGITS = np.arange(-46, 47) / 5  # thresholds are denser towards 0 and 1, where most scores are
 LEVELS = tuple(
     float(f"{p:.2g}") if p <= 0.5 else round(1 - float(f"{1 - p:.2g}"), 6) for p in 1 / (1 + np.exp(-LOGITS))
 )
+PER_PAGE = 12  # images
+THUMBNAIL, CLOSEUP = 96, 256  # pixels
 
 
 def state(run: Run) -> str:
     """Say whether the predictions to explore are there, and what makes them where they are not."""
-    where, given = f"{run.name} in {run.study_dir}", f" --data {run.data_dir}" if run.data_dir else ""
+    where, data = f"{run.name} in {run.study_dir}", f" --data {run.data_dir}" if run.data_dir else ""
     if run.store.digest_or_none("predictions/classification.parquet"):
         return f"{where}: predictions are there."
     return (
         f"{where}: no predictions yet. The next cell makes them and what they rest on, as notebooks 00 to 04 do; "
-        f"python run_all.py --dataset {run.dataset}{given} --preset {run.study.preset} makes the whole study."
+        f"python run_all.py --dataset {run.dataset}{data} --preset {run.study.preset} makes the whole study."
     )
 
 
-def controls(explorer: Explorer) -> None:
-    """Display the explorer's controls; where no kernel runs, a sentence says so."""
-    bundle = explorer.widget._repr_mimebundle_()
-    told = "The controls need a running kernel: make lab, then Run All Cells."
-    display({**bundle, "text/plain": told}, raw=True)
+def scored_images(predictions: pd.DataFrame, good: str, binary: str = "collapsed") -> pd.DataFrame:
+    """Return one row per test image and main feature set: the first scheme, all defects kept, first repeat.
+
+    Columns: fold, id, label, features, `p:` every class, `score` (1 - p(good) of the model that decides, in [0, 1]),
+    `own` (whether the classifier itself calls the image defective), `named` (the likeliest defect class).
+    """
+    mine = predictions[
+        (predictions["scheme"] == predictions["scheme"].iloc[0])
+        & (predictions["keep"] == 1.0)
+        & (predictions["repeat"] == predictions["repeat"].min())
+        & predictions["features"].isin(MAIN)
+    ]
+    keys = ["features", "id"]
+    deciding = binary_predictions(mine, binary)
+    scores = deciding[keys].assign(score=defect_scores(deciding, good), own=deciding["predicted"] != good)
+    rows = binary_predictions(mine).merge(scores, on=keys, validate="one_to_one")
+    probabilities = rows.filter(regex="^p:").dropna(axis=1, how="all")
+    named = (
+        probabilities.drop(columns=f"p:{good}").fillna(0).idxmax(axis=1).astype(str).str.removeprefix("p:")
+    )
+    kept = rows[["fold", "id", "label", "features", "score", "own"]]
+    return kept.assign(named=named, **probabilities)
+
+
+def rejected(table: pd.DataFrame, threshold: float) -> np.ndarray:
+    """Return which rows are rejected, bool (n,): the score reaches the threshold, or (`OWN`) the classifier says so."""
+    return table["own"].to_numpy(bool) if threshold == OWN else table["score"].to_numpy() >= threshold
+
+
+def results(table: pd.DataFrame, good: str, threshold: float) -> np.ndarray:
+    """Return one of `RESULTS` for each row of `scored_images`."""
+    out, defective = rejected(table, threshold), (table["label"] != good).to_numpy()
+    named = (table["named"] == table["label"]).to_numpy()
+    cases = [defective & out & named, defective & out, defective, out]
+    return np.select(cases, RESULTS[:4], ACCEPTED).astype(object)
+
+
+def describe_results(found: Iterable[str]) -> str:
+    """Say how many defective images are caught (and named rightly), and how many good ones rejected."""
+    n = Counter(found)
+    caught, good = n[HIT] + n[WRONG_CLASS], n[FALSE_REJECT] + n[ACCEPTED]
+    defective = caught + n[ESCAPE]
+    recall = caught / defective if defective else float("nan")
+    false_rejects = n[FALSE_REJECT] / good if good else float("nan")
+    return (
+        f"Defect recall {recall:.3f} ({caught} of {defective}, {n[HIT]} of them by their right class), "
+        f"false rejects {false_rejects:.3f} ({n[FALSE_REJECT]} of {good})"
+    )
+
+
+def most_disputed(table: pd.DataFrame) -> str:
+    """Return the id of the image on which the scores of the feature sets differ most (the first of equals)."""
+    scores = table.groupby("id", sort=False)["score"]
+    return str((scores.max() - scores.min()).idxmax())
 
 
 class Explorer:
-    """The controls and what they show; `widget` goes into the notebook's output."""
+    """Controls and what they choose; `widget` goes into the notebook's output.
+
+    Changing any control computes anew what is displayed, as `ipywidgets.interactive_output` does.
+    """
 
     def __init__(self, run: Run) -> None:
         found, _ = predictions(run, "classification")
         table = index(run)
+        self.run, self.scheme, self.note = run, str(found["scheme"].iloc[0]), caption(run)
         self.good, self.classes = str(table.attrs["good"]), [str(name) for name in table.attrs["classes"]]
         self.images = scored_images(found, self.good, run.study.binary)
-        self.pictures = Pictures.of(run, str(found["scheme"].iloc[0]))
-        self.note = caption(run)
-        self.shown: list[str] = []
-        self.thumbnails: dict[str, str] = {}  # those shown so far
-        self.selected = ""
-        self._controls()
-        self._outputs()
-        self.widget = self._layout()
-        self.refresh()
-
-    def panel(self, name: str = "") -> Figure:
-        """Draw one image as a figure: the named one, or the one on which the feature sets differ most."""
-        figure = panel(self.pictures, self.images, name or most_disputed(self.images), self.note)
-        plt.close(figure)  # else the notebook shows it a second time
-        return figure
-
-    @property
-    def threshold(self) -> float | None:
-        """The threshold on 1 - p(good), or None while the classifiers themselves decide."""
-        return self.level.value if self.decides.value else None
-
-    @property
-    def table(self) -> pd.DataFrame:
-        """The images with the scores of the chosen feature set."""
-        return self.images[self.images["features"] == self.features.value]
-
-    def _controls(self) -> None:
+        self.thumbnails: dict[str, str] = {}  # those displayed so far
+        self.displayed: tuple[str, float] | None = None  # the image close up, and the opacity of its map
         sets = [name for name in MAIN if name in set(self.images["features"])]
         wide, row = {"description_width": "9em"}, {"width": "max-content"}
         self.features = widgets.ToggleButtons(
-            options=[(NAMES[name], name) for name in sets],
-            value=sets[-1],
-            description="Feature set",
-            style=wide | {"button_width": "13em"},
-            layout=row,
-        )
-        self.decides = widgets.ToggleButtons(
-            options=[("the classifier's likeliest class", False), ("a threshold on 1 - p(good)", True)],
-            value=False, description="What decides", style=wide | {"button_width": "16em"}, layout=row,
+            options=[(NAMES[name], name) for name in sets], value=sets[-1], description="Feature set",
+            style=wide | {"button_width": "13em"}, layout=row,
         )  # fmt: skip
-        self.level = widgets.SelectionSlider(
-            options=[(f"{level:g}", level) for level in LEVELS], value=0.5, description="Threshold", style=wide,
-            layout={"width": "48em"},
+        own = ("the classifier's likeliest class", OWN)
+        self.threshold = widgets.SelectionSlider(
+            options=[own, *((f"{level:g}", level) for level in LEVELS)], value=OWN, description="Threshold",
+            style=wide, layout={"width": "56em"},
         )  # fmt: skip
-        self.opacity = widgets.FloatSlider(
-            value=0.5,
-            min=0,
-            max=1,
-            step=0.05,
-            description="Map's opacity",
-            style=wide,
-            readout_format=".2f",
-        )
-        self.folds = sorted(set(self.images["fold"]))
-        self.label = _dropdown("Class", [ANY, *self.classes])
-        self.fold = _dropdown("Test fold", [ANY, *map(str, self.folds)])
-        self.verdict = _dropdown("Verdict", [ANY, *VERDICTS, CHANGED])
+        folds = sorted(set(self.images["fold"]))
+        self.label = _dropdown("Class", ["any", *self.classes])
+        self.fold = _dropdown("Test fold", ["any", *map(str, folds)])
+        self.result = _dropdown("Result", ["any", *RESULTS, CHANGED])
         self.order = _dropdown("Order", ORDERS)
-        self.back, self.forth = (
-            widgets.Button(description=text, layout={"width": "7em"}) for text in ("‹ before", "next ›")
+        self.page = widgets.BoundedIntText(
+            value=1, min=1, max=1, description="Page", layout={"width": "12em"}
         )
-        self.page = 0
-        self.level.observe(self._moved, "value")
-        for control in (self.features, self.decides, self.label, self.fold, self.verdict, self.order):
-            control.observe(lambda _: self.refresh(), "value")
-        self.opacity.observe(lambda _: self._show_picture(), "value")
-        self.back.on_click(lambda _: self.refresh(self.page - 1))
-        self.forth.on_click(lambda _: self.refresh(self.page + 1))
-
-    def _outputs(self) -> None:
-        self.numbers, self.affected, self.where, self.picture, self.bars, self.about = (
-            widgets.HTML() for _ in range(6)
-        )
+        self.image = _dropdown("Image", [])
+        self.opacity = widgets.FloatSlider(value=1, min=0, max=1, step=0.1, description="Map", style=wide)
+        self.numbers, self.where, self.sheet, self.closeup = (widgets.HTML() for _ in range(4))
         self.numbers.add_class("explorer-numbers")
-        self.affected.add_class("explorer-affected")
-        self.cells = [widgets.HTML() for _ in range(PER_PAGE)]
-        self.picks = [widgets.Button(layout={"width": f"{THUMBNAIL + 48}px"}) for _ in range(PER_PAGE)]
-        for place, button in enumerate(self.picks):
-            button.on_click(self._picker(place))
-
-    def _layout(self) -> widgets.Widget:
-        thumbnails = [
-            widgets.VBox(pair, layout={"align_items": "center"})
-            for pair in zip(self.cells, self.picks, strict=True)
-        ]
+        filters = (self.label, self.fold, self.result, self.order)
+        for control in (self.features, self.threshold, *filters, self.page):
+            control.observe(lambda _: self.refresh(), "value")
+        for control in (self.image, self.opacity):
+            control.observe(lambda _: self._show_closeup(), "value")
         wrap = {"flex_flow": "row wrap"}
-        return widgets.VBox(
+        self.widget = widgets.VBox(
             [
-                self.features, self.decides, self.level, self.numbers, self.affected,
-                widgets.HBox([self.label, self.fold, self.verdict, self.order], layout=wrap),
-                widgets.HBox([self.back, self.forth, self.where]),
-                widgets.HBox(thumbnails, layout=wrap),
-                self.about, self.opacity,
-                widgets.HBox([self.picture, self.bars], layout=wrap),
+                self.features, self.threshold, self.numbers, widgets.HBox(filters, layout=wrap),
+                widgets.HBox([self.page, self.where]), self.sheet, widgets.HBox([self.image, self.opacity]),
+                self.closeup,
             ]
         )  # fmt: skip
+        self.refresh()
 
-    def _picker(self, place: int) -> Callable[[Any], None]:
-        return lambda _: self.select(self.shown[place])
+    def chosen(self) -> pd.DataFrame:
+        """Return the images that the controls choose, with their `result`, in the chosen order."""
+        table, threshold = self.images[self.images["features"] == self.features.value], self.threshold.value
+        table = table.assign(result=results(table, self.good, threshold))
+        if self.label.value:
+            table = table[table["label"] == self.classes[self.label.value - 1]]
+        if self.fold.value:
+            table = table[table["fold"] == sorted(set(self.images["fold"]))[self.fold.value - 1]]
+        if self.result.label == CHANGED:
+            table = table[rejected(table, threshold) != table["own"]]
+        elif self.result.value:
+            table = table[table["result"] == self.result.label]
+        away = (table["score"] - (0.5 if threshold == OWN else threshold)).abs()
+        rank = [-table["score"], table["score"], away, pd.Series(0, table.index)][self.order.value]
+        return table.loc[rank.sort_values(kind="stable").index]
 
-    def _moved(self, _: Any) -> None:
-        """A moved threshold is one that is meant to decide."""
-        if self.decides.value:
-            self.refresh()
-        else:
-            self.decides.value = True
-
-    def refresh(self, page: int = 0) -> None:
-        """Bring numbers, list and thumbnails in line with the controls."""
-        table, threshold = self.table, self.threshold
-        found, changed = verdicts(table, self.good, threshold), changes(table, self.good, threshold)
-        self.numbers.value = f"<b>{html.escape(str(count(found)))}</b>"
-        self.affected.value = _listed(table["id"].to_numpy(), changed)
-        wanted = [np.ones(len(table), bool), *(found == name for name in VERDICTS), changed != ""]
-        rows = chosen(
-            table.assign(verdict=found),
-            wanted[self.verdict.value],
-            label=[None, *self.classes][self.label.value],
-            fold=[None, *self.folds][self.fold.value],
-            order=ORDERS[self.order.value],
-            threshold=threshold,
+    def refresh(self) -> None:
+        """Bring numbers, thumbnails and the list of images in line with the controls."""
+        table = self.images[self.images["features"] == self.features.value]
+        counts = describe_results(results(table, self.good, self.threshold.value))
+        self.numbers.value = f"<b>{html.escape(counts)}</b>"
+        rows = self.chosen()
+        self.page.max = max(1, -(-len(rows) // PER_PAGE))  # also brings the page itself within it
+        self.where.value = f"of {self.page.max}, {len(rows)} of {len(table)} images"
+        rows = rows.iloc[(self.page.value - 1) * PER_PAGE :][:PER_PAGE]
+        unread = set(rows["id"]) - set(self.thumbnails)
+        read = read_thumbnails(self.run, self.scheme, unread, THUMBNAIL) if unread else {}
+        for name, one in read.items():
+            self.thumbnails[name] = _img(Image.fromarray(one.image).save, name, compress_level=1)
+        self.sheet.value = "".join(
+            f'<figure style="display: inline-block; width: 9em; margin: 2px; overflow-wrap: anywhere">'
+            f"{self.thumbnails[name]}<figcaption>{score:.2f} {result}<br>{html.escape(name)}"
+            "</figcaption></figure>"
+            for name, score, result in rows[["id", "score", "result"]].itertuples(index=False)
         )
-        pages = max(1, -(-len(rows) // PER_PAGE))
-        self.page = min(max(page, 0), pages - 1)
-        self.back.disabled, self.forth.disabled = self.page == 0, self.page == pages - 1
-        self.where.value = f"page {self.page + 1} of {pages}, {len(rows)} of {len(table)} images"
-        self._show_page(rows.iloc[self.page * PER_PAGE : (self.page + 1) * PER_PAGE])
+        names, selected = list(rows["id"]), self.image.value
+        if names != list(self.image.options):
+            self.image.options = names
+            self.image.value = selected if selected in names else names[0] if names else None
+        if not names:
+            self.closeup.value, self.displayed = "", None
 
-    def select(self, name: str) -> None:
-        """Show one image large, with its map, its mask and the probabilities of every feature set."""
-        self._mark(name)
-        if name == self.selected:
-            return
-        self.selected = name
-        rows = self.images[self.images["id"] == name]
-        first = rows.iloc[0]
-        self.closeup = self.pictures.closeup(name, int(first["fold"]))
-        figure, axes = plt.subplots(figsize=(4.7, 1 + 0.42 * len(self.classes)), layout="constrained")
-        probability_bars(axes, rows, self.classes)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=76)
-        plt.close(figure)
-        told = "; ".join(f"{NAMES[row['features']]} {row['score']:.3g}" for _, row in rows.iterrows())
-        self.bars.value = _picture(buffer.getvalue(), f"Probabilities that the feature sets give to {name}")
-        about = f"true class {first['label']}, tested in fold {first['fold']}, scores: {told}"
-        self.about.value = f"<b>{html.escape(name)}</b> {html.escape(about)}"
-        self._show_picture()
+    def panel(self, name: str = "") -> Figure:
+        """Draw an image (by id, or the one on which the feature sets differ most), its map, and its probabilities."""
+        import matplotlib.pyplot as plt
 
-    def _mark(self, name: str) -> None:
-        for place, button in enumerate(self.picks):
-            button.button_style = "info" if self.shown[place : place + 1] == [name] else ""
+        name = name or most_disputed(self.images)
+        rows = self.images[self.images["id"] == name].set_index("features")
+        about = read_thumbnails(self.run, self.scheme, [name], CLOSEUP)[name]
+        figure, (left, middle, right) = subplots(1, 3, figsize=(10, 3.1), width_ratios=(1, 1, 1.3))
+        left.imshow(about.image)
+        middle.imshow(overlay(about.image, about.anomaly_map, self.opacity.value))
+        titles = (
+            f"{name} ({rows['label'].iloc[0]})",
+            f"its map, of fold {rows['fold'].iloc[0]}, which tests it",
+        )
+        for axes, text in zip((left, middle), titles, strict=True):
+            axes.set_title(escape_mathtext(text, 60), fontsize=8)
+            axes.set_axis_off()
+            outline(axes, about.mask)
+        columns, height = [f"p:{name}" for name in self.classes], 0.8 / len(rows)
+        for place, (features, row) in enumerate(rows.iterrows()):
+            right.barh(
+                np.arange(len(columns)) + (place - (len(rows) - 1) / 2) * height, row.reindex(columns).astype(float),
+                height, label=f"{NAMES[str(features)]}, score {row['score']:.3g}", color=PALETTE[str(features)],
+                hatch=HATCHES[str(features)], edgecolor="0.2", linewidth=0.5,
+            )  # fmt: skip
+        right.set_yticks(range(len(columns)), [escape_mathtext(label) for label in self.classes])
+        right.invert_yaxis()
+        right.grid(False, axis="y")
+        right.set(xlim=(0, 1), xlabel="probability")
+        right.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1))
+        figure.tight_layout()
+        add_caption(figure, self.note, "outlined: the true defect")
+        plt.close(figure)  # else the notebook displays it a second time
+        return figure
 
-    def _show_page(self, rows: pd.DataFrame) -> None:
-        self.shown = rows["id"].tolist()
-        shown = [row for _, row in rows.iterrows()]
-        for place, (cell, button) in enumerate(zip(self.cells, self.picks, strict=True)):
-            cell.layout.display = button.layout.display = None if place < len(shown) else "none"
-        for cell, button, row in zip(self.cells, self.picks, shown, strict=False):
-            cell.value = self._thumbnail(row["id"])
-            button.description, button.tooltip = f"{row['score']:.2f} {row['verdict']}", row["id"]
-        if self.shown:
-            self.select(self.selected if self.selected in self.shown else self.shown[0])
+    def _show_closeup(self) -> None:
+        wanted = (self.image.value, self.opacity.value)
+        if self.image.value and wanted != self.displayed:
+            self.displayed, figure = wanted, self.panel(self.image.value)
+            alt = f"{self.image.value}: the image, its anomaly map over it, and the probabilities of every class"
+            self.closeup.value = _img(figure.savefig, alt, dpi=90, bbox_inches="tight")
 
-    def _thumbnail(self, name: str) -> str:
-        if name not in self.thumbnails:
-            self.thumbnails[name] = _picture(_png(self.pictures.thumbnail(name)), name)
-        return self.thumbnails[name]
+    def _ipython_display_(self) -> None:
+        """Display the controls; where no kernel runs, a sentence says so."""
+        from IPython.display import display
 
-    def _show_picture(self) -> None:
-        if self.selected:
-            mixed = [overlay(*self.closeup, opacity) for opacity in (0, self.opacity.value)]
-            alt = f"{self.selected}, and with its anomaly map over it"
-            self.picture.value = _picture(_png(np.concatenate(mixed, axis=1)), alt)
+        sentence = "The controls need a running kernel: make lab, then Run All Cells."
+        display({**self.widget._repr_mimebundle_(), "text/plain": sentence}, raw=True)
 
 
 def _dropdown(name: str, options: Sequence[str]) -> widgets.Dropdown:
     """Return a choice whose value is the place among the options, whatever they are called."""
-    pairs = [(text, place) for place, text in enumerate(options)]
-    return widgets.Dropdown(
-        options=pairs,
-        value=0,
-        description=name,
-        style={"description_width": "4.5em"},
-        layout={"width": "17em"},
-    )
+    places = [(text, place) for place, text in enumerate(options)]
+    return widgets.Dropdown(options=places, description=name, layout={"width": "17em"})
 
 
-def _png(pixels: np.ndarray) -> bytes:
+def _img(save: Callable[..., Any], alt: str, **options: Any) -> str:
+    """Return the HTML of an image that `save` writes, as Pillow's and matplotlib's do, in itself."""
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="png", compress_level=1)
-    return buffer.getvalue()
-
-
-def _picture(png: bytes, alt: str) -> str:
-    data = base64.b64encode(png).decode()
+    save(buffer, format="png", **options)
+    data = base64.b64encode(buffer.getvalue()).decode()
     return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{data}">'
-
-
-def _listed(names: np.ndarray, changed: np.ndarray) -> str:
-    """Return which images the threshold judges otherwise than the classifier, as HTML."""
-    lines = []
-    for kind in dict.fromkeys(kind for kind in changed if kind):
-        found = names[changed == kind]
-        more = f" and {len(found) - LISTED} more" if len(found) > LISTED else ""
-        lines.append(f"{len(found)} {kind}: {', '.join(found[:LISTED])}{more}")
-    return "<br>".join(map(html.escape, lines)) or "The threshold changes nothing."

@@ -1,4 +1,4 @@
-"""Verdicts at a threshold counted by hand, and an explorer whose controls agree with them."""
+"""Results at a threshold counted by hand, and an explorer whose controls agree with them."""
 
 import re
 
@@ -8,25 +8,28 @@ import pytest
 from PIL import Image
 
 from lib.config import Study
+from lib.pipeline import dataset
 from lib.pipeline.run import Run
 from lib.reporting import explorer as explorer_module
-from lib.reporting.closeup import OUTLINE, overlay
-from lib.reporting.explorer import LEVELS, PER_PAGE, Explorer, state
-from lib.reporting.thresholds import (
+from lib.reporting import figures_maps
+from lib.reporting.explorer import (
     ACCEPTED,
-    CHANGES,
+    CHANGED,
     ESCAPE,
     FALSE_REJECT,
     HIT,
+    LEVELS,
     ORDERS,
-    VERDICTS,
+    OWN,
+    PER_PAGE,
+    RESULTS,
     WRONG_CLASS,
-    changes,
-    chosen,
-    count,
+    Explorer,
+    describe_results,
     most_disputed,
+    results,
     scored_images,
-    verdicts,
+    state,
 )
 from tests.evaluation.made_up import rows
 
@@ -52,49 +55,27 @@ def table():
     return scored_images(six_images(), "good")
 
 
-def test_the_classifiers_own_verdicts(table):
-    found = verdicts(table, "good", None)
+def test_the_classifiers_own_results(table):
+    found = results(table, "good", OWN)
     assert found.tolist() == [ACCEPTED, ACCEPTED, FALSE_REJECT, HIT, ESCAPE, ESCAPE]
-    assert str(count(found)) == (
+    assert describe_results(found) == (
         "Defect recall 0.333 (1 of 3, 1 of them by their right class), false rejects 0.333 (1 of 3)"
     )
 
 
 def test_a_threshold_rejects_what_reaches_it(table):
-    assert verdicts(table, "good", 0.5).tolist() == [ACCEPTED, FALSE_REJECT, FALSE_REJECT, HIT, ESCAPE, HIT]
-    found = verdicts(table, "good", 0.3)
+    assert results(table, "good", 0.5).tolist() == [ACCEPTED, FALSE_REJECT, FALSE_REJECT, HIT, ESCAPE, HIT]
+    found = results(table, "good", 0.3)
     assert found.tolist() == [ACCEPTED, FALSE_REJECT, FALSE_REJECT, HIT, WRONG_CLASS, HIT]
-    counts = count(found)
-    assert (counts.caught, counts.named, counts.defective, counts.rejected, counts.good) == (3, 2, 3, 2, 3)
-    assert counts.recall == 1
-    assert counts.false_rejects == pytest.approx(2 / 3)
-    assert np.isnan(count(found[3:]).false_rejects), "no good image, no share of them"
+    assert describe_results(found) == (
+        "Defect recall 1.000 (3 of 3, 2 of them by their right class), false rejects 0.667 (2 of 3)"
+    )
+    assert describe_results(found[3:]).endswith("false rejects nan (0 of 0)"), (
+        "no good image, no share of them"
+    )
 
 
-def test_what_a_threshold_changes(table):
-    rejected, accepted, caught, escapes = CHANGES
-    assert changes(table, "good", 0.5).tolist() == ["", rejected, "", "", "", caught]
-    assert changes(table, "good", 0.95).tolist() == ["", "", accepted, escapes, "", ""]
-    assert not changes(table, "good", None).any()
-
-
-def test_choosing_and_ordering(table):
-    every = np.ones(len(table), bool)
-    by = {
-        order: chosen(table, every, order=order, threshold=0.55)["id"].astype(int).tolist()
-        for order in ORDERS
-    }
-    assert by[ORDERS[0]] == [3, 2, 1, 5, 4, 0]
-    assert by[ORDERS[1]] == [0, 4, 5, 1, 2, 3]
-    assert by[ORDERS[2]] == [1, 5, 2, 4, 3, 0]  # 0.05, 0.05, 0.25, 0.25, 0.35, 0.45 away
-    assert by[ORDERS[3]] == [0, 1, 2, 3, 4, 5]
-    assert chosen(table, every, label="a")["id"].tolist() == ["0003", "0004"]
-    assert chosen(table.assign(fold=[0, 1] * 3), every, fold=1, label="good")["id"].tolist() == ["0001"]
-    with pytest.raises(ValueError, match="order is 'by name'"):
-        chosen(table, every, order="by name")
-
-
-def test_only_rows_to_believe_are_shown():
+def test_only_rows_that_conclusions_rest_on_are_used():
     one = six_images()
     mixed = pd.concat([one, one.assign(scheme="leaky"), one.assign(keep=0.5), one.assign(repeat=1),
                        one.assign(features="score")])  # fmt: skip
@@ -106,7 +87,7 @@ def test_a_separate_model_decides_where_the_study_says_so():
     binary = one.assign(task="binary", predicted=["good"] * 5 + ["defective"], **{"p:good": 0.25})
     table = scored_images(pd.concat([one, binary]), "good", "separate")
     assert table["score"].tolist() == [0.75] * 6
-    assert verdicts(table, "good", None).tolist() == [ACCEPTED] * 3 + [ESCAPE] * 2 + [HIT]
+    assert results(table, "good", OWN).tolist() == [ACCEPTED] * 3 + [ESCAPE] * 2 + [HIT]
 
 
 def test_the_most_disputed_image():
@@ -115,22 +96,9 @@ def test_the_most_disputed_image():
     assert most_disputed(scored_images(pd.concat([six_images(), other]), "good")) == "0004"
 
 
-def test_the_overlay_mixes_and_outlines():
-    rgb, mask = np.full((9, 9, 3), 100, np.uint8), np.zeros((9, 9), bool)
-    mask[4, 4] = True
-    assert (overlay(rgb, np.ones((9, 9)), None, 0) == 100).all()
-    dark, half = (overlay(rgb, np.zeros((9, 9)), None, share) for share in (1, 0.5))
-    assert dark.max() < 10, "inferno begins at black"
-    assert np.abs(half.astype(int) - 50).max() <= 5
-    outlined = overlay(rgb, np.zeros((9, 9)), mask, 0)
-    assert tuple(outlined[4, 5]) == OUTLINE
-    assert (outlined[4, 4] == 100).all(), "the defect itself stays in sight"
-    assert (outlined[0] == 100).all()
-
-
 @pytest.fixture
-def explorer(tmp_path, monkeypatch):
-    """An explorer of 30 grey pictures in two folds, with made-up predictions, maps of the test folds and odd names."""
+def explorer(tmp_path, monkeypatch, figures):
+    """An explorer of 30 grey images in two folds, with made-up predictions, maps of the test folds and odd names."""
     labels = ["good"] * 14 + [HOSTILE] * 16
     names = [f"{place:02d} {label}" for place, label in enumerate(labels)]
     table = pd.DataFrame(
@@ -139,93 +107,100 @@ def explorer(tmp_path, monkeypatch):
     table.attrs = {"good": "good", "classes": ["good", HOSTILE], "root": str(tmp_path)}
     for place in range(30):
         Image.new("RGB", (40, 40), (place, place, place)).save(tmp_path / f"{place}.png")
-    scores = np.linspace(0.02, 0.98, 30)
+    scores, of_fold = np.linspace(0.02, 0.98, 30), [i % 2 for i in range(30)]
     parts = []
     for features in ("image", "map", "image_map"):
         part = rows(labels, np.where(scores < 0.5, "good", HOSTILE), features=features,
-                    folds=[i % 2 for i in range(30)], classes=("good", HOSTILE))  # fmt: skip
+                    folds=of_fold, classes=("good", HOSTILE))  # fmt: skip
         parts.append(part.assign(id=names, **{"p:good": 1 - scores, f"p:{HOSTILE}": scores}))
-    read = []
-
-    def maps(run, split):
-        read.append(split)
-        return np.full((30, 32, 32), int(split[-1]), np.float16)
-
+    layout = pd.DataFrame({"scheme": "stratified", "id": names, "fold": of_fold})
     monkeypatch.setattr(explorer_module, "predictions", lambda run, stage: (pd.concat(parts), None))
-    monkeypatch.setattr(explorer_module, "index", lambda run: table)
-    monkeypatch.setattr("lib.reporting.closeup.index", lambda run: table)
-    monkeypatch.setattr("lib.reporting.closeup.maps", maps)
-    shown = Explorer(Run("toy", Study.of("smoke"), str(tmp_path / "study")))
-    shown.maps_read = read
-    return shown
+    monkeypatch.setattr(figures_maps, "folds", lambda run: layout)
+    monkeypatch.setattr(
+        figures_maps, "maps", lambda run, split: np.full((30, 32, 32), int(split[-1]), np.float16)
+    )
+    for module in (explorer_module, figures_maps, dataset):
+        monkeypatch.setattr(module, "index", lambda run: table)
+    return Explorer(Run("toy", Study.of("smoke"), str(tmp_path / "study")))
 
 
-def test_numbers_and_list_follow_the_slider(explorer):
+def names_on_the_page(explorer):
+    return list(explorer.image.options)
+
+
+def test_numbers_and_images_follow_the_threshold(explorer):
     before = explorer.numbers.value
     assert "Defect recall 0.938 (15 of 16" in before, (
         "the first defect scores 0.483, the last good image 0.450"
     )
     assert "false rejects 0.000 (0 of 14)" in before
-    explorer.level.value = LEVELS[60]
-    assert explorer.threshold == LEVELS[60] == pytest.approx(0.943), "a moved threshold decides"
+    explorer.threshold.value = LEVELS[60]
+    assert LEVELS[60] == pytest.approx(0.943)
     assert "Defect recall 0.125 (2 of 16" in explorer.numbers.value, "0.947 and 0.980 reach it"
-    assert "13 defective, now escapes" in explorer.affected.value
-    explorer.verdict.value = 1 + len(VERDICTS)  # the last one: changed by the threshold
-    assert "13 of 30 images" in explorer.where.value
-    explorer.decides.value = False
+    explorer.result.label = CHANGED
+    assert explorer.where.value == "of 2, 13 of 30 images"
+    assert explorer.chosen()["result"].unique() == [ESCAPE]
+    explorer.threshold.value = OWN
     assert explorer.numbers.value == before
 
 
-def test_browsing_by_class_fold_and_verdict(explorer):
+def test_browsing_by_class_fold_and_result(explorer):
     explorer.label.value, explorer.fold.value = 2, 1  # the defective ones of fold 0
-    assert explorer.where.value == "page 1 of 1, 8 of 30 images"
-    assert explorer.shown == [f"{place} {HOSTILE}" for place in range(28, 13, -2)]
-    explorer.verdict.value = 1 + VERDICTS.index(ESCAPE)
-    assert explorer.shown == [f"14 {HOSTILE}"]
-    explorer.label.value, explorer.fold.value, explorer.verdict.value, explorer.order.value = 1, 2, 0, 1
-    assert explorer.shown == [f"{place:02d} good" for place in range(1, 14, 2)]
+    assert explorer.where.value == "of 1, 8 of 30 images"
+    assert names_on_the_page(explorer) == [f"{place} {HOSTILE}" for place in range(28, 13, -2)]
+    explorer.result.value = 1 + RESULTS.index(ESCAPE)
+    assert names_on_the_page(explorer) == [f"14 {HOSTILE}"]
+    explorer.label.value, explorer.fold.value, explorer.result.value, explorer.order.value = 1, 2, 0, 1
+    assert names_on_the_page(explorer) == [f"{place:02d} good" for place in range(1, 14, 2)]
 
 
-def test_only_the_shown_page_is_read(explorer):
-    assert len(explorer.thumbnails) == PER_PAGE
-    explorer.forth.click()
-    explorer.forth.click()
-    assert explorer.where.value == "page 3 of 3, 30 of 30 images"
-    assert explorer.forth.disabled and not explorer.back.disabled
-    visible = [cell for cell in explorer.cells if cell.layout.display != "none"]
-    assert len(visible) == len(explorer.shown) == 6
+def test_images_are_ordered_as_chosen(explorer):
+    explorer.threshold.value = 0.5
+    first = []
+    for place in range(len(ORDERS)):
+        explorer.order.value = place
+        first.append(int(names_on_the_page(explorer)[0][:2]))
+    assert first == [29, 0, 14, 0]  # 0.483 is nearest to 0.5
 
 
-def test_the_map_is_that_of_the_fold_that_tests_the_image(explorer):
+def test_only_the_page_is_read_and_the_image_stays_selected(explorer):
+    assert len(explorer.thumbnails) == PER_PAGE == explorer.sheet.value.count("<img")
+    explorer.image.value = names_on_the_page(explorer)[3]
+    explorer.features.value = "map"
+    assert explorer.image.value.startswith("26")
+    explorer.page.value = 3
+    assert len(names_on_the_page(explorer)) == explorer.sheet.value.count("<img") == 6
+    explorer.label.value = 2
+    assert explorer.page.value == 2, "the last page of fewer images"
+
+
+def test_the_closeup_has_the_map_of_the_fold_that_tests_the_image_and_every_feature_set(explorer):
     for place in (0, 1):
-        explorer.select(f"{place:02d} good")
-        assert explorer.closeup[1].max() == place == explorer.closeup[1].min()
-    assert sorted(set(explorer.maps_read)) == ["stratified-0", "stratified-1"]
-    explorer.opacity.value = 1
-    assert "data:image/png" in explorer.picture.value
+        left, middle, right = explorer.panel(f"{place:02d} good").axes
+        image, under_map = (axes.get_images()[0].get_array() for axes in (left, middle))
+        assert np.array_equal(image, under_map) == (place == 0), "the map of fold 0 is 0, that of fold 1 is 1"
+        assert f"fold {place}" in middle.get_title()
+        names = [text.get_text().split(",")[0] for text in right.get_legend().get_texts()]
+        assert names == ["image", "anomaly map", "image + anomaly map"]
+        assert len(right.patches) == 6
+    before = explorer.closeup.value
+    assert int(explorer.image.value[:2]) % 2 == 1
+    explorer.opacity.value = 0
+    assert explorer.closeup.value != before
 
 
 def test_names_from_the_data_are_text(explorer):
-    explorer.select(f"20 {HOSTILE}")
-    explorer.level.value = LEVELS[-1]
-    pages = [explorer.about, explorer.affected, explorer.bars, explorer.picture, *explorer.cells]
-    tags = set().union(*(re.findall(r"<(\w+)", page.value) for page in pages))
-    assert tags <= {"b", "br", "img"}
-    assert not any("<img src=x" in page.value for page in pages)
-    assert "&lt;img src=x" in explorer.about.value
-    assert "&lt;img src=x" in explorer.affected.value
-
-
-def test_the_panel_shows_every_feature_set(explorer):
-    figure = explorer.panel()
-    assert [text.get_text() for text in figure.axes[2].get_legend().get_texts()] == [
-        "image", "anomaly map", "image + anomaly map",
-    ]  # fmt: skip
-    assert len(figure.axes[2].patches) == 6
+    explorer.image.value = f"29 {HOSTILE}"
+    pages = [explorer.closeup.value, explorer.sheet.value, explorer.numbers.value, explorer.where.value]
+    tags = set().union(*(re.findall(r"<(\w+)", page) for page in pages))
+    assert tags <= {"b", "br", "img", "figure", "figcaption"}
+    assert not any("<img src=x" in page for page in pages)
+    assert "&lt;img src=x" in explorer.closeup.value
+    assert "&lt;img src=x" in explorer.sheet.value
 
 
 def test_a_study_that_is_not_there_names_its_command(tmp_path):
-    told = state(Run("shaft", Study.of("smoke"), str(tmp_path)))
-    assert "no predictions yet" in told
-    assert "run_all.py --dataset shaft --preset smoke" in told
+    sentence = state(Run("shaft", Study.of("smoke"), str(tmp_path)))
+    assert "no predictions yet" in sentence
+    assert "run_all.py --dataset shaft --preset smoke" in sentence
     assert not list(tmp_path.iterdir())
