@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from platformdirs import user_cache_path
@@ -36,8 +35,8 @@ GUESSES = {"cpu": Machine("cpu"), "cuda": Machine("cuda", networks=5e-4)}  # as 
 def stored_calibration(study: Study) -> Machine | None:
     """Return what was measured with this host, PyTorch, number of threads and device; None where nothing was."""
     try:
-        return Machine(**_stored()[_key(study)])
-    except (KeyError, TypeError):
+        return Machine(**json.loads(_file(study).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
         return None
 
 
@@ -76,25 +75,14 @@ def calibrate(study: Study, device: str) -> Machine:
         fit = _seconds(lambda: fit_predict(columns, labels, columns[:9], ("a", "b"), hidden=sizes.mlp))
     found = Machine(device, step / (8 * training_image(sizes)), fit / FIT)
     with suppress(OSError):  # without a home it is measured again the next time
-        _file().parent.mkdir(parents=True, exist_ok=True)
-        write_text(_file(), json.dumps(_stored() | {_key(study): asdict(found)}, indent=1) + "\n")
+        _file(study).parent.mkdir(parents=True, exist_ok=True)
+        write_text(_file(study), json.dumps(asdict(found)) + "\n")
     return found
 
 
-def _file() -> Path:
-    return user_cache_path("anomaly-map-study") / "calibration.json"
-
-
-def _stored() -> dict[str, Any]:
-    try:
-        found = json.loads(_file().read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _key(study: Study) -> str:
-    return f"{HOST}, torch {version('torch')}, {study.threads} thread(s), device {study.device}"
+def _file(study: Study) -> Path:
+    name = f"{HOST}-torch-{version('torch')}-{study.device}-{study.threads}-threads.json"
+    return user_cache_path("anomaly-map-study") / name
 
 
 def _seconds(work: Callable[[], object]) -> float:

@@ -31,14 +31,21 @@ def check_inputs(runs: Sequence[Run], *, scheduler: str = "", fits: bool = True)
 
     `fits`: classifiers will be fitted, so that each training part must have the classes for it.
     """
-    study = runs[0].study
-    checks: list[tuple[str, Callable[[], object]]] = [("", lambda: _check_weights(study.weights))]
+    from lib.draem.checkpoints import import_official
+    from lib.features.resnet import load_backbone
+    from lib.synthetic.textures import load_texture_bank
+
+    study, folder = runs[0].study, Path(runs[0].study_dir)
+    checks: list[tuple[str, Callable[[], object]]] = [
+        ("", lambda: load_backbone(study.weights, offline=True))
+    ]
     if scheduler:
-        checks.append(("", lambda: _check_scheduler(scheduler, Path(runs[0].study_dir))))
+        checks.append(("", lambda: _check_scheduler(scheduler, folder)))
     if study.draem_checkpoint:
-        checks.append(("--draem-checkpoint", lambda: _check_checkpoint(study.draem_checkpoint)))
+        checks.append(("--draem-checkpoint", lambda: import_official(Path(study.draem_checkpoint))))
     elif study.textures:
-        checks.append(("--textures", lambda: _check_textures(study.textures, study.seed_for("textures"))))
+        seed = study.seed_for("textures")  # the same files as the study draws, at a size that costs nothing
+        checks.append(("--textures", lambda: load_texture_bank(study.textures, 32, seed)))
     checks += [(run.name, lambda run=run: _check_images(run, fits)) for run in runs]  # type: ignore[misc]
     issues = []
     for name, check in checks:
@@ -51,25 +58,6 @@ def check_inputs(runs: Sequence[Run], *, scheduler: str = "", fits: bool = True)
                 text = f"{where}: {error.strerror}; check that it is there and may be read"
             issues.append(text if text.startswith(name) else f"{printable(name)}: {text}")
     return issues
-
-
-def _check_weights(weights: str) -> None:
-    from lib.features.resnet import load_backbone
-
-    load_backbone(weights, offline=True)
-
-
-def _check_checkpoint(folder: str) -> None:
-    from lib.draem.checkpoints import import_official
-
-    import_official(Path(folder))
-
-
-def _check_textures(folder: str, seed: int) -> None:
-    """Read the files that the study will draw, at a size that costs nothing."""
-    from lib.synthetic.textures import load_texture_bank
-
-    load_texture_bank(folder, 32, seed)
 
 
 def _check_scheduler(address: str, folder: Path) -> None:

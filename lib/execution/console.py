@@ -22,20 +22,19 @@ LOOK_EVERY = 0.5
 class Console:
     """Follows the event logs of a study in a thread of its own, prints what ended, writes `status.json`.
 
-    `expected` has the seconds that each data set may take, by name; `width` data sets run at one time. Stages get lines
-    unless `CI` is set; the live line needs a terminal as well, and no `--verbose`.
+    `expected` has the seconds that each data set may take, by name; `width` data sets run at one time. The live
+    line needs a terminal, and no `--verbose`.
     """
 
     def __init__(
         self, study_dir: Path, command: str, expected: Mapping[str, float], *, width: int, verbose: bool
     ) -> None:
         self.study_dir, self.width, self.began = study_dir, width, time.time()
-        self.stages = not os.environ.get("CI")
-        self.live = self.stages and not verbose and sys.stdout.isatty()
+        self.live = not verbose and sys.stdout.isatty()
         self.head: dict[str, Any] = {
             "state": "running", "reason": "", "pid": os.getpid(), "command": command, "started": timestamp()
         }  # fmt: skip
-        self._ended, self._turn = threading.Event(), threading.Lock()
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True, name="console")
         self._folder = study_dir / FOLDER
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -68,50 +67,31 @@ class Console:
 
     def refresh(self) -> None:
         """Print what ended since the last time, and write the status."""
-        with self._turn:
-            over = self.head["state"] != "running"
-            found = self._reader.update()
-            self._show_live("")
-            for name, record in found.items():
-                for item in record["ended"][self._printed.get(name, 0) :]:
-                    self._print(name, item)
-                self._printed[name] = len(record["ended"])
-                if over and record.get("state") == "running":
-                    record["state"] = self.head["state"]
-            lefts = [seconds_left(record) for record in found.values()]
-            left = 0.0 if over else max([sum(lefts) / max(1, self.width), *lefts])
-            self._write(found, lefts, left)
-            if not over:
-                self._show_live(_live_line(found, left))
-
-    def _print(self, name: str, item: Mapping[str, Any]) -> None:
-        """Print a line on a notebook or a stage that ended."""
-        text = item.get("text")
-        if text is None and self.stages:
-            counted = f": {item['done']} of {item['of']}" if item["of"] > 1 else ""
-            text = f"{item['seconds']:7.1f} s   {item['stage']}{counted}"
-        if text is not None:
-            say(f"{name:<24} {item['notebook']:<20} {text}")
-
-    def _write(self, found: Mapping[str, dict[str, Any]], lefts: Sequence[float], left: float) -> None:
-        """Replace `status.json` in one go, where the disk has room; it need not survive a power cut."""
-        datasets = {
-            name: record
-            | {
-                "tasks": {task: f"{done} of {total}" for task, (done, total) in record["tasks"].items()},
-                "ended": [item for item in record["ended"] if "stage" not in item],
-                "left_seconds": seconds,
-            }
-            for (name, record), seconds in zip(found.items(), lefts, strict=True)
-        }
+        over = self.head["state"] != "running"
+        found = self._reader.update()
+        self._show_live("")
+        for name, record in found.items():
+            for item in record["ended"][self._printed.get(name, 0) :]:
+                say(f"{name:<24} {item['notebook']:<20} {item['text']}")
+            self._printed[name] = len(record["ended"])
+            if over and record.get("state") == "running":
+                record["state"] = self.head["state"]
+            record["left_seconds"] = seconds_left(record)
+        lefts = [record["left_seconds"] for record in found.values()]
+        left = 0.0 if over else max([sum(lefts) / max(1, self.width), *lefts])
         now = {"updated": timestamp(), "seconds": round(time.time() - self.began, 1)}
-        status = self.head | now | {"left_seconds": round(left, 1), "datasets": datasets}
+        self._write(self.head | now | {"left_seconds": round(left, 1), "datasets": found})
+        if not over:
+            self._show_live(_live_line(found, left))
+
+    def _write(self, status: Mapping[str, Any]) -> None:
+        """Replace `status.json` in one go, where the disk has room; it need not survive a power cut."""
         partial = self.study_dir / f".status.json.{os.getpid()}"
-        try:
-            partial.write_text(json.dumps(status, indent=1) + "\n", encoding="utf-8")
-            partial.replace(self.study_dir / "status.json")
-        except OSError:
-            with suppress(OSError):
+        with suppress(OSError):
+            try:
+                partial.write_text(json.dumps(status, indent=1) + "\n", encoding="utf-8")
+                partial.replace(self.study_dir / "status.json")
+            finally:
                 partial.unlink(missing_ok=True)
 
     def _watch(self) -> None:
@@ -131,6 +111,6 @@ def _live_line(found: Mapping[str, Mapping[str, Any]], left: float) -> str:
         if record.get("state") == "running":
             now = record.get("stage") or {}
             stage = f" {now['stage']} {now['done']}/{now['of']}" if now else ""
-            steps = ", ".join(f"{task} {done} of {total}" for task, (done, total) in record["tasks"].items())
+            steps = ", ".join(f"{task} {done} of {total}" for task, [done, total] in record["tasks"].items())
             parts.append(f"{name} {record.get('notebook', '')[:2]}{stage}{f' ({steps})' if steps else ''}")
     return " · ".join([*parts, f"about {format_duration(left)} left"]) if parts else ""

@@ -148,7 +148,8 @@ def stage(root: Path, label: str, total: int) -> Iterator[Callable[[int], None]]
     note(0)
     yield note
     seconds = round(time.time() - began, 1)
-    ended = {"stage": label, "done": total, "of": total, "seconds": seconds}
+    text = f"{seconds:7.1f} s   {label}" + (f": {total} of {total}" if total > 1 else "")
+    ended = {"text": text, "stage": label, "seconds": seconds}
     log(root, stage=None, ended=ended if seconds > WORTH_A_LINE else None)
 
 
@@ -178,7 +179,7 @@ class EventReader:
     """The state of each data set by the event logs below `folder`.
 
     `datasets` has by name what was logged last of state, notebook, since, expected, left_after and stage, the `tasks`
-    under way as (steps done, steps), and what has `ended`: notebooks and stages, in order.
+    under way as [steps done, steps], and what has `ended`: notebooks and stages, in order.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -200,7 +201,7 @@ class EventReader:
     def _take(self, name: str, task: str = "", ended: Mapping[str, Any] | None = None, **event: Any) -> None:
         record = self.datasets.setdefault(name, {"tasks": {}, "ended": []})
         if task and event["done"] < event["of"]:
-            record["tasks"][task] = (event["done"], event["of"])
+            record["tasks"][task] = [event["done"], event["of"]]
         elif task:
             record["tasks"].pop(task, None)
         else:

@@ -60,18 +60,6 @@ def test_here_and_in_processes_keeps_order_and_reports(tmp_path, capsys, monkeyp
     assert "fold 1:" not in printed, "what took no time was proven already: no line"
 
 
-def one_thread_each(folder, number):
-    return os.environ["OMP_NUM_THREADS"], os.getpid()
-
-
-def test_processes_share_the_cores_out(tmp_path):
-    found = run_tasks(
-        one_thread_each, [("f", i) for i in range(8)], label="", shared_folder=tmp_path, processes=2
-    )
-    assert {threads for threads, _ in found} == {"1"}
-    assert len({pid for _, pid in found}) <= 2
-
-
 def test_one_task_stays_here(tmp_path):
     (result,) = run_tasks(slow_first, [("f", 0)], label="", shared_folder=tmp_path, processes=2)
     assert result == (0, os.getpid())
