@@ -48,7 +48,7 @@ def guess(study: Study) -> Machine:
 
 def calibrate(study: Study, device: str) -> Machine:
     """Measure this machine for some seconds, at the sizes of quick or, on a GPU, of standard; store the result."""
-    from lib.classification.classifiers import fit_predict
+    from lib.classification.classifiers import fit as fit_classifier
     from lib.draem.detector import training_image
     from lib.draem.training import TrainingSettings, train
     from lib.synthetic.textures import procedural_textures
@@ -72,7 +72,7 @@ def calibrate(study: Study, device: str) -> Machine:
         warnings.simplefilter("ignore")
         steps(1)
         step = max(steps(5) - steps(1), 1e-3) / 4
-        fit = _seconds(lambda: fit_predict(columns, labels, columns[:9], ("a", "b"), hidden=sizes.mlp))
+        fit = _seconds(lambda: fit_classifier(columns, labels, ("a", "b"), hidden=sizes.mlp))
     found = Machine(device, step / (8 * training_image(sizes)), fit / FIT)
     with suppress(OSError):  # without a home it is measured again the next time
         _file(study).parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""One fold at one keep ratio: thin, select, fit, predict, for each feature set."""
+"""One fold at one share of the defects: subsample, select, fit, predict, for each feature set."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import time
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from lib.classification.classifiers import HIDDEN, LOGISTIC_REGRESSION, FitResult, Scale, fit_predict
+from lib.classification.classifiers import HIDDEN, LOGISTIC_REGRESSION, Scale, fit
 from lib.classification.feature_sets import COLUMN_BLOCKS, FEATURE_SETS, MAIN, FeatureSet
 from lib.features.mutual_information import Selection, estimate_mutual_information, select
 
@@ -34,11 +34,11 @@ class FoldResult:
     predictions: one row per test image, feature set and task: `row` (index into the features), `features`, `task`
     (multiclass | binary), `keep`, `label`, `predicted`, and `p:<class>` per class; binary rows fill `p:<good>` and
     `p:defective` only, multiclass rows `p:<class>` only, the rest is NaN.
-    diagnostics: one row per fitted network, columns `DIAGNOSTICS`: `features`, `task`, `keep`, `n_train`, `k`,
-    `k_image`, `k_map` (columns used, in all and of two sources), `mi_image`, `mi_map` (mutual information with the
-    label of the columns selected from these sources, in nats, highest first; empty where nothing was scored),
+    diagnostics: one row per fitted classifier, columns `FIT_DIAGNOSTICS`: `features`, `task`, `keep`, `n_train`, `k`,
+    `k_image`, `k_map` (columns used, in all and of two blocks), `mi_image`, `mi_map` (mutual information with the
+    label of the columns selected from these blocks, in nats, highest first; empty where nothing was scored),
     `iterations`, `loss`, `converged`, `seconds` (fit and prediction, without the scoring).
-    selected: task, then feature set, to the columns used, counted in the sources given, in the order of `SOURCES`.
+    selected: task, then feature set, to the columns used, counted in the blocks given, in the order of `COLUMN_BLOCKS`.
     """
 
     predictions: pd.DataFrame
@@ -47,7 +47,7 @@ class FoldResult:
 
 
 def evaluate_fold(
-    sources: Mapping[str, NDArray[np.floating]],
+    blocks: Mapping[str, NDArray[np.floating]],
     labels: ArrayLike,
     train: ArrayLike,
     *,
@@ -60,27 +60,23 @@ def evaluate_fold(
     feature_sets: Sequence[str] = MAIN,
     seed: int,
 ) -> FoldResult:
-    """Fit on the thinned training rows and predict the test rows, with each feature set (see `FEATURE_SETS`).
+    """Fit each feature set on the training rows and predict the test rows.
 
-    sources: columns (N, d) each by where they come from (names out of `SOURCES`); labels (N,) names out of `classes`,
-    of which the first is the good one; train (N,) bool, the rest is tested. A feature set whose sources are not all
-    given is left out. `keep` in (0, 1] thins the defective training images (see `thin`). Columns are scored once, on
-    the thinned training rows. The binary task is the multiclass prediction `collapsed` (argmax is not good), or a
-    network trained `separate`-ly on two classes. Raises ValueError on input that does not fit together.
+    blocks: columns (N, d) by the names of `COLUMN_BLOCKS`; labels (N,) names out of `classes`, of which the first is
+    the good one; train (N,) bool, the rest is tested. A feature set whose blocks are not all given is left out.
+    `keep` in (0, 1] is the share of defective training images used (see `subsample_defects`). Columns are scored once,
+    on the training rows used. The binary task is the multiclass prediction `collapsed` (argmax is not good), or a
+    classifier trained `separate`-ly on two classes.
     """
     labels, train = np.asarray(labels, dtype=str), np.asarray(train)
-    if strangers := sorted(set(sources) - set(COLUMN_BLOCKS)):
-        raise ValueError(f"sources {strangers} are unknown: choose from {', '.join(COLUMN_BLOCKS)}")
-    sources = {name: sources[name] for name in COLUMN_BLOCKS if name in sources}
-    wanted = _checked(sources, labels, train, classes, binary, feature_sets)
+    blocks = {name: blocks[name] for name in COLUMN_BLOCKS if name in blocks}
+    wanted = [FEATURE_SETS[name] for name in feature_sets if set(FEATURE_SETS[name].blocks) <= set(blocks)]
     good = classes[0]
     fit_rows = np.flatnonzero(subsample_defects(labels, train, good=good, keep=keep, seed=seed))
     test_rows = np.flatnonzero(~train)
-    columns = np.concatenate(list(sources.values()), axis=1)
-    origin = np.repeat(list(sources), [values.shape[1] for values in sources.values()])
-    contested = np.flatnonzero(
-        np.isin(origin, [part for name in wanted for part in FEATURE_SETS[name].selected_columns])
-    )
+    columns = np.concatenate(list(blocks.values()), axis=1)
+    origin = np.repeat(list(blocks), [values.shape[1] for values in blocks.values()])
+    candidates = np.flatnonzero(np.isin(origin, [name for one in wanted for name in one.selected_columns]))
 
     predictions: list[pd.DataFrame] = []
     diagnostics: list[dict[str, object]] = []
@@ -88,34 +84,32 @@ def evaluate_fold(
     for task in (MULTICLASS, BINARY) if binary == "separate" else (MULTICLASS,):
         names = list(classes) if task == MULTICLASS else [good, DEFECTIVE]
         target = labels if task == MULTICLASS else np.where(labels == good, good, DEFECTIVE)
-        scored = selection != "none"
-        scores = score_columns(columns, contested, fit_rows, target, selection, seed)
-        for features in wanted:
-            feature_set = FEATURE_SETS[features]
-            used, offered = used_columns(feature_set, scores, origin, len(fit_rows), selection)
+        scores = score_columns(columns, candidates, fit_rows, target, selection, seed)
+        for one in wanted:
+            used, chosen = used_columns(one, scores, origin, len(fit_rows), selection)
             began = time.perf_counter()
-            fit = fit_predict(
+            model = fit(
                 columns[np.ix_(fit_rows, used)],
                 target[fit_rows],
-                columns[np.ix_(test_rows, used)],
                 names,
-                hidden=LOGISTIC_REGRESSION if feature_set.model == "logistic" else mlp,
+                hidden=LOGISTIC_REGRESSION if one.model == "logistic" else mlp,
                 seed=seed,
                 scale=scale,
             )
-            cell = {"features": features, "task": task, "keep": keep}
-            sizes = {"n_train": len(fit_rows), "k": len(used)}
-            sizes |= {f"k_{name}": int(np.sum(origin[used] == name)) for name in ("image", "map")}
-            told = offered if scored else offered[:0]
-            told_by = {
-                f"mi_{name}": _falling(scores[told[origin[told] == name]]) for name in ("image", "map")
-            }
-            diagnostics.append(cell | sizes | told_by | _course(fit, time.perf_counter() - began))
-            selected.setdefault(task, {})[features] = used.tolist()
-            table = _predictions(test_rows, cell, target[test_rows], fit.probabilities, names)
-            predictions.append(table)
-            if binary == "collapsed":
-                predictions.append(_collapsed(table, good))
+            probabilities = model.probabilities(columns[np.ix_(test_rows, used)])
+            seconds = time.perf_counter() - began
+            cell: dict[str, object] = {"features": one.key, "task": task, "keep": keep}
+            report = {"n_train": len(fit_rows), "k": len(used), "seconds": seconds}
+            report |= {name: getattr(model, name) for name in ("iterations", "loss", "converged")}
+            scored = chosen if selection != "none" else chosen[:0]
+            for name in ("image", "map"):
+                report[f"k_{name}"] = int(np.sum(origin[used] == name))
+                falling = np.sort(scores[scored[origin[scored] == name]])[::-1]
+                report[f"mi_{name}"] = np.round(falling, 6).tolist()
+            diagnostics.append(cell | report)
+            selected.setdefault(task, {})[one.key] = used.tolist()
+            table = _predictions(test_rows, cell, target[test_rows], probabilities, names)
+            predictions += [table, _collapsed(table, good)] if binary == "collapsed" else [table]
     order = ["row", "features", "task", "keep", "label", "predicted", *(f"p:{name}" for name in classes)]
     order += [f"p:{DEFECTIVE}"] if DEFECTIVE not in classes else []
     return FoldResult(
@@ -127,7 +121,7 @@ def evaluate_fold(
 
 def score_columns(
     columns: NDArray[np.floating],
-    contested: NDArray[np.intp],
+    candidates: NDArray[np.intp],
     rows: NDArray[np.intp],
     target: NDArray[np.str_],
     selection: Selection,
@@ -135,12 +129,12 @@ def score_columns(
 ) -> NDArray[np.float64]:
     """Return each column's mutual information (d,) with `target` (N,) on the given rows, in nats.
 
-    columns (N, d); those not `contested` get 0, and so do all where the selection keeps every column.
+    columns (N, d); those that are no `candidates` get 0, and so do all where the selection keeps every column.
     """
     scores = np.zeros(columns.shape[1])
-    if selection != "none" and contested.size:
-        scores[contested] = estimate_mutual_information(
-            columns[np.ix_(rows, contested)], target[rows], seed=seed
+    if selection != "none" and candidates.size:
+        scores[candidates] = estimate_mutual_information(
+            columns[np.ix_(rows, candidates)], target[rows], seed=seed
         )
     return scores
 
@@ -152,9 +146,9 @@ def used_columns(
     n_train: int,
     selection: Selection,
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the columns that a feature_set's fit uses, ascending, and those of them that the selection chose.
+    """Return the columns that a feature set's fit uses, ascending, and those of them that the selection chose.
 
-    scores (d,) of `informative`; origin (d,) the source of each column.
+    scores (d,) of `score_columns`; origin (d,) the block of each column.
     """
     offered = np.flatnonzero(np.isin(origin, feature_set.selected_columns))
     if offered.size:
@@ -167,15 +161,12 @@ def used_columns(
 def subsample_defects(
     labels: ArrayLike, train: ArrayLike, *, good: str, keep: float, seed: int
 ) -> NDArray[np.bool_]:
-    """Keep `keep` of every defect class's training rows, at least one, and every good training row.
+    """Return the rows to fit on, (N,) bool: all good training rows and `keep` of each defect class's, at least one.
 
-    labels (N,), train (N,) bool; returns the mask (N,) of the rows to fit on. A class of n rows keeps n * keep of
+    labels (N,), train (N,) bool, 0 < keep <= 1. A class of n rows keeps n * keep of
     them, rounded half up. Each class has its own generator, from the seed and its name, so that neither the other
     classes nor the order of levels matters, and a lower level's rows are part of a higher one's.
-    Raises ValueError unless 0 < keep <= 1.
     """
-    if not 0 < keep <= 1:
-        raise ValueError(f"keep={keep} must lie above 0 and at most at 1")
     labels, kept = np.asarray(labels, dtype=str), np.array(train, dtype=bool)
     for name in np.unique(labels[kept]):
         if name == good:
@@ -185,55 +176,6 @@ def subsample_defects(
         generator = np.random.default_rng([seed, zlib.crc32(name.encode())])
         kept[generator.permutation(rows)[share:]] = False
     return kept
-
-
-def _checked(
-    sources: Mapping[str, NDArray[np.floating]],
-    labels: NDArray[np.str_],
-    train: NDArray,
-    classes: Sequence[str],
-    binary: str,
-    feature_sets: Sequence[str],
-) -> list[str]:
-    """Refuse what does not fit together; return the feature sets that the sources allow."""
-    if binary not in get_args(Binary):
-        raise ValueError(f"binary={binary!r} is unknown: choose one of {', '.join(get_args(Binary))}")
-    if unknown := [features for features in feature_sets if features not in FEATURE_SETS]:
-        raise ValueError(f"feature sets {unknown} are unknown: choose from {', '.join(FEATURE_SETS)}")
-    if len(set(classes)) != len(classes):
-        raise ValueError(f"classes {list(classes)} name one twice")
-    if classes[0] == DEFECTIVE:
-        raise ValueError(f"the good class stands first and cannot be named {DEFECTIVE!r}: {list(classes)}")
-    if strangers := sorted(set(labels.tolist()) - set(classes)):
-        raise ValueError(f"labels {strangers} are not among the classes {list(classes)}")
-    if train.shape != labels.shape or train.dtype != bool:
-        raise ValueError(f"train must be ({len(labels)},) bool, not {train.shape} {train.dtype}")
-    if train.all() or not train.any():
-        raise ValueError("a fold needs both training and test rows")
-    for name, values in sources.items():
-        if values.ndim != 2 or len(values) != len(labels):
-            raise ValueError(
-                f"{name} features {values.shape} must have one row for each of {len(labels)} labels"
-            )
-    wanted = [name for name in feature_sets if all(part in sources for part in FEATURE_SETS[name].blocks)]
-    if not wanted:
-        raise ValueError(
-            f"feature sets {list(feature_sets)} cannot be evaluated with {list(sources)} features only"
-        )
-    return wanted
-
-
-def _course(fit: FitResult, seconds: float) -> dict[str, object]:
-    return {
-        "iterations": fit.iterations,
-        "loss": fit.loss,
-        "converged": fit.converged,
-        "seconds": seconds,
-    }
-
-
-def _falling(scores: NDArray[np.float64]) -> list[float]:
-    return np.round(np.sort(scores)[::-1], 6).tolist()
 
 
 def _predictions(

@@ -1,11 +1,10 @@
-"""Thresholds on defect scores: for a required recall, by training scores or the split-conformal bound; for a rate."""
+"""Thresholds on defect scores for a required recall or rate of false rejects, and exact intervals of shares."""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
-from sklearn.metrics import roc_curve
 
 _SLACK = 1e-9  # 1 - 0.9 is a little less than 0.1 in binary
 
@@ -13,9 +12,8 @@ _SLACK = 1e-9  # 1 - 0.9 is a little less than 0.1 in binary
 def empirical_threshold(scores: np.ndarray, recall: float) -> float:
     """Return the highest threshold that at least `recall` of the defect scores (n,) reach; NaN where there are none.
 
-    An image is rejected at or above it. Raises `ValueError` for a recall outside (0, 1].
+    An image is rejected at or above it; recall in (0, 1].
     """
-    _check(recall)
     missed = len(scores) - math.ceil(recall * len(scores) - _SLACK)
     return float(np.sort(scores)[missed]) if len(scores) else float("nan")
 
@@ -25,8 +23,8 @@ def conformal_threshold(scores: np.ndarray, recall: float) -> float:
 
     It is the floor((n + 1)(1 - recall))-th smallest score: a new defect, exchangeable with these, reaches it with a
     probability of at least `recall` (Vovk et al., Algorithmic Learning in a Random World, 2005). Where that rank is 0
-    the defects are too few and there is no such threshold: `defects_needed` says how many it takes. Raises
-    `ValueError` for a recall outside (0, 1].
+    the defects are too few and there is no such threshold: `defects_needed` says how many it takes. Recall
+    in (0, 1].
     """
     rank = conformal_rank(len(scores), recall)
     return float(np.sort(scores)[rank - 1]) if rank else float("nan")
@@ -34,13 +32,11 @@ def conformal_threshold(scores: np.ndarray, recall: float) -> float:
 
 def conformal_rank(n: int, recall: float) -> int:
     """Return which of n defect scores, counted from the smallest, is the split-conformal threshold; 0: none is."""
-    _check(recall)
     return math.floor((n + 1) * (1 - recall) + _SLACK)
 
 
 def defects_needed(recall: float) -> float:
     """Return the fewest calibration defects for a split-conformal bound on `recall`; infinite for a recall of 1."""
-    _check(recall)
     return float("inf") if recall == 1 else float(math.ceil(1 / (1 - recall) - 1 - 1e-6))
 
 
@@ -49,12 +45,30 @@ def recall_at_fpr(scores: np.ndarray, defective: np.ndarray, rate: float) -> flo
 
     scores (n,), defective (n,) bool; NaN where there are no good or no defective images.
     """
+    from sklearn.metrics import roc_curve
+
     if defective.all() or not defective.any():
         return float("nan")
     rejected, caught, _ = roc_curve(defective, scores, drop_intermediate=False)
     return float(caught[rejected <= rate + 1e-9].max())
 
 
-def _check(recall: float) -> None:
-    if not 0 < recall <= 1:
-        raise ValueError(f"required defect recall {recall} outside (0, 1]")
+def clopper_pearson(k: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Return the exact two-sided interval of a share of k in n > 0."""
+    from statsmodels.stats.proportion import proportion_confint
+
+    low, high = proportion_confint(k, n, alpha=1 - level, method="beta")
+    return float(low), float(high)
+
+
+def recall_at_rank(rank: int, n: int, level: float = 0.95) -> tuple[float, float, float]:
+    """Return the recall to expect of new defects at the `rank`-th smallest of n defect scores, and its interval.
+
+    For defects that are independent and alike, the share that reaches that score is Beta(n + 1 - rank, rank), whatever
+    the scores' distribution (ties can only raise it); 1 <= rank <= n.
+    """
+    from scipy import stats
+
+    law = stats.beta(n + 1 - rank, rank)
+    tail = (1 - level) / 2
+    return float(law.mean()), float(law.ppf(tail)), float(law.ppf(1 - tail))

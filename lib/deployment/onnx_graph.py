@@ -193,8 +193,8 @@ class Dense(nn.Module):
             layer.weight.data, layer.bias.data = _float(weights).T.contiguous(), _float(bias)
             layers += [layer, nn.ReLU()]
         self.layers = nn.Sequential(*layers[:-1])
-        places = torch.zeros(len(fitted.learnt), len(fitted.classes))
-        places[torch.arange(len(fitted.learnt)), list(fitted.learnt)] = 1
+        places = torch.zeros(len(fitted.fitted_classes), len(fitted.classes))
+        places[torch.arange(len(fitted.fitted_classes)), list(fitted.fitted_classes)] = 1
         self.register_buffer("places", places)
 
     def forward(self, columns: Tensor) -> Tensor:

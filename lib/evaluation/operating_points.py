@@ -8,8 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from lib.classification.intervals import clopper_pearson
-from lib.classification.operating_threshold import conformal_threshold, defects_needed, empirical_threshold
+from lib.classification.operating_threshold import (
+    clopper_pearson,
+    conformal_threshold,
+    defects_needed,
+    empirical_threshold,
+)
 from lib.evaluation.metrics import (
     ALL,
     Good,

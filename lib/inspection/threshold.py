@@ -7,8 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lib.classification.intervals import clopper_pearson, recall_at_rank
-from lib.classification.operating_threshold import conformal_rank, defects_needed
+from lib.classification.operating_threshold import (
+    clopper_pearson,
+    conformal_rank,
+    defects_needed,
+    recall_at_rank,
+)
 
 DRAWS = 2000
 LEVEL = 0.95

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from lib.classification.feature_sets import MAIN
-from lib.classification.intervals import clopper_pearson
+from lib.classification.operating_threshold import clopper_pearson
 from lib.evaluation.metrics import (
     ALL,
     FPR_LIMIT,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from lib.classification.intervals import clopper_pearson
+from lib.classification.operating_threshold import clopper_pearson
 from lib.evaluation.metrics import defect_scores
 from lib.reporting.style import (
     HATCHES,

@@ -17,7 +17,7 @@ import pandas as pd
 
 from lib.artifacts import Store
 from lib.classification.feature_sets import FEATURE_SETS
-from lib.classification.intervals import clopper_pearson
+from lib.classification.operating_threshold import clopper_pearson
 from lib.datasets.errors import printable
 from lib.inspection.decisions import OOD, PASS, REFUSED, REJECT, REVIEW, UNCERTAIN, decide
 from lib.inspection.new_images import Folder, image_loader, maps_of_new

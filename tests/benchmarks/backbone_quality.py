@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from lib.artifacts import write_text
-from lib.classification.classifiers import fit_predict
+from lib.classification.classifiers import fit
 from lib.features.embeddings import image_features
 from lib.features.resnet import load_backbone
 from lib.pipeline import dataset as data_steps
@@ -36,7 +36,7 @@ def probabilities(
         model.fit(features[~tested], labels[~tested])
         order = [list(model.classes_).index(name) for name in classes]
         return model.predict_proba(features[tested])[:, order]
-    return fit_predict(features[~tested], labels[~tested], features[tested], classes).probabilities
+    return fit(features[~tested], labels[~tested], classes).probabilities(features[tested])
 
 
 def measure(run: Run, features: np.ndarray) -> list[dict[str, object]]:

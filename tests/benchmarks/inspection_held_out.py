@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from lib.classification.intervals import clopper_pearson
+from lib.classification.operating_threshold import clopper_pearson
 from lib.config import parse_settings
 from lib.datasets.catalog import build_index
 from lib.inspection.decisions import OOD, PASS, REJECT, REVIEW

@@ -25,7 +25,7 @@ from scipy import stats
 from sklearn.metrics import pairwise_distances_argmin_min
 
 from lib.artifacts import atomic, write_text
-from lib.classification.classifiers import HIDDEN, LOGISTIC_REGRESSION, fit_predict
+from lib.classification.classifiers import HIDDEN, LOGISTIC_REGRESSION, fit
 from lib.evaluation.metrics import binary_auc, recall_at_fpr
 from lib.features.embeddings import image_features
 from lib.features.resnet import load_backbone
@@ -152,14 +152,13 @@ def simulate(
     ]
     stream = rng.permutation(stream).tolist()
     rows = []
-    at_start = fit_predict(X[start], y[start], X[test + stream], classes, hidden=hidden).probabilities
+    at_start = fit(X[start], y[start], classes, hidden=hidden).probabilities(X[test + stream])
     for way in ways:
         labelled, left, told = list(start), list(stream), at_start
         for labels in range(0, ROUNDS * BATCH + 1, BATCH):
             if labels:
-                told = fit_predict(
-                    X[labelled], y[labelled], X[test + left], classes, hidden=hidden
-                ).probabilities
+                model = fit(X[labelled], y[labelled], classes, hidden=hidden)
+                told = model.probabilities(X[test + left])
             judged = pd.DataFrame({"label": y[test], f"p:{GOOD}": told[: len(test), 0]})
             rows.append({
                 "product": product, "share": share, "repeat": repeat, "way": way, "labels": labels,

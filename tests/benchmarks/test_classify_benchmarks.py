@@ -15,7 +15,7 @@ from PIL import Image
 from sklearn.feature_selection import mutual_info_classif
 from sklearn.preprocessing import StandardScaler
 
-from lib.classification.classifiers import HIDDEN, SEED, fit_predict
+from lib.classification.classifiers import HIDDEN, SEED, fit
 from lib.execution.progress import BATCH
 from lib.execution.resources import cores
 from lib.features.mutual_information import estimate_mutual_information
@@ -81,8 +81,8 @@ def test_networks_in_a_batch_against_scikit_learn(
     words = codes.astype(str)
 
     def one(rows: np.ndarray) -> tuple[np.ndarray, int]:
-        fit = fit_predict(rows[train], words[train], rows[~train], names, scale="none")
-        return fit.probabilities, fit.iterations
+        model = fit(rows[train], words[train], names, scale="none")
+        return model.probabilities(rows[~train]), model.iterations
 
     def batched(parts: list[np.ndarray]) -> tuple[list[np.ndarray], list[int]]:
         return fit_predict_batched(

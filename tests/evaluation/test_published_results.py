@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.classification.intervals import clopper_pearson
+from lib.classification.operating_threshold import clopper_pearson
 from lib.evaluation import published_results
 from lib.evaluation.significance import smallest_attainable_p
 
