@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lib.artifacts import (
     Store,
@@ -22,28 +23,26 @@ from lib.artifacts import (
     remove_leftovers,
     write_text,
 )
-from lib.batch.calibration import GUESSES, Machine, calibrate, guess, stored_calibration
-from lib.batch.finished_study import export_request, inspection_request, require_current
-from lib.batch.forecast import describe, estimate, size_of
-from lib.batch.notebooks import DatasetRun, NotebookError, NotebookJob, environment, run_datasets
-from lib.batch.preflight import check_inputs, check_resources
 from lib.cli import EXTERNAL, Plan, parser, plan
 from lib.config import PRESETS, Study, UsageError, choices
-from lib.execution.console import Console
 from lib.execution.lock import LockedError, study_lock
 from lib.execution.parallel import EngineError, RunInterrupted, local_cluster, stop_on_signals
 from lib.execution.progress import format_duration, say
 from lib.execution.resources import cores
-from lib.inspection.new_images import read_verdicts
-from lib.inspection.production_model import ProductionModelError, fitted_production_model, threshold_of
 from lib.pipeline.run import NAMED, PROJECT, Run
-from lib.reporting.figures_inspection import VERDICTS_FILE
 from lib.reporting.html_pages import NOTEBOOKS
-from lib.reporting.index_page import ESTIMATE, write_index
+
+# What takes long to import is imported where it is used: `--help` answers at once, `--dry-run` needs no torch.
+if TYPE_CHECKING:
+    from lib.batch.calibration import Machine
+    from lib.batch.notebooks import NotebookJob
 
 
 def check_data(work: Plan, device: str) -> None:
     """Read all input, and see that disk and memory suffice; raises `UsageError` with all faults."""
+    from lib.batch.forecast import size_of
+    from lib.batch.preflight import check_inputs, check_resources
+
     options = work.options
     issues = check_inputs(work.runs, scheduler=options.scheduler or "", fits=work.notebooks[-1] >= "04")
     if not issues:
@@ -56,6 +55,8 @@ def check_data(work: Plan, device: str) -> None:
 
 def jobs_of(work: Plan, run: Run, scheduler: str) -> list[NotebookJob]:
     """Return a data set's notebooks 00 to 05 with their parameters."""
+    from lib.batch.notebooks import NotebookJob
+
     parameters = {
         "DATASET": run.dataset,
         "PRESET": work.options.preset,
@@ -76,6 +77,8 @@ def from_project(folder: Path) -> str:
 
 def final_job(work: Plan, scheduler: str) -> NotebookJob:
     """Return notebook 06, executed once per study."""
+    from lib.batch.notebooks import NotebookJob
+
     parameters = {
         "DATASETS": [run.dataset for run in work.runs],
         "PRESET": work.options.preset,
@@ -101,6 +104,10 @@ def external(run: Run) -> str:
 
 def execute(work: Plan) -> int:
     """Run the notebooks of every data set, then 06 and the index page; returns the exit status."""
+    from lib.batch.notebooks import DatasetRun, environment, run_datasets
+    from lib.execution.console import Console
+    from lib.reporting.index_page import ESTIMATE, write_index
+
     options, began, machine = work.options, time.perf_counter(), measured(work)
     side_by_side = jobs_here(work, machine.device)
     mine, at_work = max(1, cores() // side_by_side), min(side_by_side, cores())
@@ -138,6 +145,11 @@ def execute(work: Plan) -> int:
 
 def inspect(options: argparse.Namespace) -> int:
     """Judge new pictures by a finished study; returns the exit status."""
+    from lib.batch.finished_study import inspection_request, require_current
+    from lib.batch.notebooks import environment
+    from lib.inspection.new_images import read_verdicts
+    from lib.reporting.figures_inspection import VERDICTS_FILE
+
     wanted = inspection_request(options, parser().parse_args([]))
     run, pictures = wanted.run, wanted.parameters["INSPECT_DIR"]
     with study_lock(Path(run.study_dir), command()):
@@ -158,10 +170,10 @@ def inspect(options: argparse.Namespace) -> int:
 
 def export(options: argparse.Namespace) -> int:
     """Write the chain of a finished study to a file; returns the exit status."""
-    from lib.deployment.onnx_export import (  # onnx and its runtime: not for every run
-        ExportError,
-        export_model,
-    )
+    from lib.batch.finished_study import export_request, require_current
+    from lib.batch.notebooks import environment
+    from lib.deployment.onnx_export import ExportError, export_model
+    from lib.inspection.production_model import ProductionModelError, fitted_production_model, threshold_of
 
     wanted = export_request(options, parser().parse_args([]))
     run = wanted.run
@@ -208,6 +220,8 @@ def jobs_here(work: Plan, device: str) -> int:
 
 def measured(work: Plan) -> Machine:
     """Return how fast this machine is: as stored, else measured now if there is anything to do, else roughly."""
+    from lib.batch.calibration import GUESSES, calibrate, stored_calibration
+
     device, found = work.runs[0].device, stored_calibration(work.study)
     if found is not None and found.device == device:
         return found
@@ -220,6 +234,8 @@ def measured(work: Plan) -> Machine:
 
 def forecast(work: Plan, machine: Machine) -> dict[str, dict[str, float]]:
     """Return the seconds that each notebook may take, by data set."""
+    from lib.batch.forecast import estimate, size_of
+
     mine = max(1, cores() // jobs_here(work, machine.device))
     tasks = work.options.workers or (mine // work.study.threads if machine.device == "cpu" else 1)
     return {run.name: estimate(run, size_of(run), machine, tasks) for run in work.runs}
@@ -244,6 +260,9 @@ def show_lists() -> None:
 
 def show_costs(work: Plan, stored: Machine | None) -> None:
     """Print what would run, and what time, memory and disk it would take on this machine."""
+    from lib.batch.calibration import guess
+    from lib.batch.forecast import describe, size_of
+
     machine, total = stored or guess(work.study), 0.0
     print(f"time, memory of one task, and disk, on this machine ({machine.device}, {cores()} core(s)):")
     for run, seconds in zip(work.runs, forecast(work, machine).values(), strict=True):
@@ -283,6 +302,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if options.verify:
         return verify(options.output.resolve() / (options.study or options.preset))
+    from lib.batch.calibration import guess, stored_calibration
+    from lib.batch.notebooks import NotebookError
+
     stop_on_signals()
     try:
         if options.inspect is not None:

@@ -17,12 +17,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
-from joblib import Parallel, cpu_count, delayed, parallel_config
-from threadpoolctl import threadpool_limits
-
 from lib.artifacts import is_read_only, write_text
 from lib.execution.progress import BATCH, WORTH_A_LINE, progress, say, stage, task_of, tasks_under_way
-from lib.execution.resources import cores, memory_free
+from lib.execution.resources import cores, machine_cores, memory_free
 from lib.execution.source_code import library_digest
 
 Result = TypeVar("Result")
@@ -99,7 +96,7 @@ def max_parallel(seconds: float, count: int, memory: float, threads: int = 1) ->
     if seconds * count < WORTH_PROCESSES:
         return 1
     mine = cores()
-    room = 0.8 * memory_free() * min(1.0, mine / int(cpu_count()))
+    room = 0.8 * memory_free() * min(1.0, mine / machine_cores())
     return max(1, min(count, mine // threads, int(room // max(1.0, memory))))
 
 
@@ -107,6 +104,7 @@ def max_parallel(seconds: float, count: int, memory: float, threads: int = 1) ->
 def limit_threads(threads: int) -> Iterator[None]:
     """Let torch and the linear algebra under NumPy use exactly `threads` threads meanwhile."""
     import torch
+    from threadpoolctl import threadpool_limits
 
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -130,6 +128,8 @@ def _called(number: int, call: Call[Result], parent: int = 0) -> tuple[int, Resu
 
 def _side_by_side(calls: Sequence[Call[Result]], processes: int, threads: int) -> Found[Result]:
     """Run the calls in processes of their own, which joblib keeps for the next time."""
+    from joblib import Parallel, delayed, parallel_config
+
     with parallel_config(backend="loky", n_jobs=processes, inner_max_num_threads=threads):
         tasks = (delayed(_called)(number, call, os.getpid()) for number, call in enumerate(calls))
         yield from Parallel(return_as="generator_unordered")(tasks)

@@ -5,9 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import psutil
-from joblib import cpu_count
-
 SHARE = "STUDY_CORES"  # set by run_all.py: the cores that a data set may keep busy
 PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 
@@ -19,7 +16,14 @@ def cores() -> int:
     grants.
     """
     granted = (os.environ.get(SHARE) or os.environ.get("OMP_NUM_THREADS", "")).split(",")[0]
-    return max(1, int(granted)) if granted.isdigit() else int(cpu_count())
+    return max(1, int(granted)) if granted.isdigit() else machine_cores()
+
+
+def machine_cores() -> int:
+    """Return how many cores the system grants this process."""
+    from joblib import cpu_count  # knows of control groups and affinity
+
+    return int(cpu_count())
 
 
 def memory_free(proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
@@ -28,6 +32,8 @@ def memory_free(proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
     The least of what the machine has and of what each control group (version 2) that the process is in leaves below
     its limit, so that a container's limit counts. What can be dropped from caches is free.
     """
+    import psutil
+
     free = [int(psutil.virtual_memory().available)]
     try:
         inside = (proc / "self" / "cgroup").read_text().partition("0::/")[2].strip()

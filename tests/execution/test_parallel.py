@@ -121,7 +121,7 @@ def test_a_task_has_the_same_threads_whatever_the_engine(tmp_path, engine, clust
 
 def test_as_many_tasks_at_once_as_cores_and_memory_allow(monkeypatch):
     monkeypatch.setenv("STUDY_CORES", "8")
-    monkeypatch.setattr("lib.execution.parallel.cpu_count", lambda: 16)
+    monkeypatch.setattr("lib.execution.parallel.machine_cores", lambda: 16)
     monkeypatch.setattr("lib.execution.parallel.memory_free", lambda: 100e9)
     assert max_parallel(60, 5, 1e9) == 5
     assert max_parallel(60, 20, 1e9) == 8
