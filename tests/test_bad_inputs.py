@@ -1,4 +1,4 @@
-"""Bad input is refused at the door with its name and a way out; odd input that is sound is taken."""
+"""Bad input is refused before anything starts, with its name and a way out; odd input that is sound is taken."""
 
 import shutil
 
@@ -8,45 +8,65 @@ import pytest
 from PIL import Image
 
 from lib.artifacts import Store
-from tests.bad_inputs import CASES, attempt, carry_out, command_line, draw, draw_parts
+from tests.bad_inputs import (
+    BAD_FILES,
+    CASES,
+    COMMANDS,
+    NAMED_COMMANDS,
+    carry_out,
+    command_line,
+    draw,
+    draw_bad_files,
+    draw_parts,
+)
 
-WHOLE = {"index.parquet", "folds.parquet"}  # what reading the pictures may leave, if they were sound
-SKIPPABLE = [case for case in CASES if case.file]
+WHOLE = {"index.parquet", "folds.parquet"}  # what reading the images may leave, if they were sound
 
 
-def named(cases):
-    return pytest.mark.parametrize("case", cases, ids=lambda case: case.name)
-
-
-@named(CASES)
-def test_it_is_refused_by_name_with_a_way_out_and_nothing_counts(case, tmp_path):
-    status, said = attempt(case, tmp_path)
+def check_refusal(folder, status, said, told):
+    """Check that the command failed with these words, and left nothing that counts as made."""
     assert status == 2 and "Traceback" not in said
-    for part in case.told:
+    for part in told:
         assert part in said
-    for output in tmp_path.rglob("smoke"):
+    for output in folder.rglob("smoke"):
         store = Store(output)
         assert {name.rpartition("/")[2] for name in store.names()} <= WHOLE
         assert not any(store.verify().values())
-    left = [path.name for path in tmp_path.rglob("*")]
+    left = [path.name for path in folder.rglob("*")]
     assert not {"notebooks", "study.json", ".writable", "harm"} & set(left)
     assert not [name for name in left if ".partial" in name]
 
 
-@named(SKIPPABLE)
-def test_a_bad_file_can_be_left_out_and_is_listed(case, tmp_path):
-    status, said = attempt(case, tmp_path, "--skip-bad")
-    assert (status, said) == (0, "")
-    table = pd.read_parquet(tmp_path / "out/smoke/parts/index.parquet")
-    listed = {row["file"]: row for row in table.attrs["skipped"]}
-    assert case.told[0] in listed[case.file]["issue"] and listed[case.file]["remedy"]
-    assert case.file not in set(table["id"])
-    assert case.file not in set(table["mask"].dropna())
-    assert len(table) + len(set(listed) - {case.file}) >= 17  # nothing else is lost but what it contradicts
+@pytest.mark.parametrize("options", [*COMMANDS, *NAMED_COMMANDS])
+def test_a_wrong_command_is_refused(options, tmp_path, monkeypatch):
+    draw_parts(tmp_path / "parts")
+    arguments = command_line(tmp_path, options, named=options in NAMED_COMMANDS)
+    told = (COMMANDS | NAMED_COMMANDS)[options]
+    check_refusal(tmp_path, *carry_out(arguments, monkeypatch), told)
 
 
-def test_there_are_at_least_forty():
-    assert len({case.name for case in CASES}) == len(CASES) >= 40
+@pytest.mark.parametrize("case", CASES)
+def test_bad_input_is_refused(case, tmp_path, monkeypatch):
+    draw_parts(tmp_path / "parts")
+    prepare, named, told = CASES[case]
+    arguments = command_line(tmp_path, prepare(tmp_path, monkeypatch), named)
+    check_refusal(tmp_path, *carry_out(arguments, monkeypatch), told)
+
+
+def test_bad_files_are_refused_together_by_name_or_left_out_and_listed(tmp_path, monkeypatch):
+    draw_bad_files(draw_parts(tmp_path / "parts"), monkeypatch)
+    status, said = carry_out(command_line(tmp_path, None), monkeypatch)
+    check_refusal(tmp_path, status, said, [f"{len(BAD_FILES)} issues", "--skip-bad leaves these files out"])
+    lines = {line.split()[0]: line for line in said.splitlines() if line.strip()}
+    for file, (_, issue, remedy) in BAD_FILES.items():
+        assert issue in lines[file] and remedy in lines[file]
+
+    table = taken(tmp_path, "--skip-bad")
+    listed = {row["file"]: row["issue"] for row in table.attrs["skipped"]}
+    assert listed.keys() == BAD_FILES.keys()
+    assert all(issue in listed[file] for file, (_, issue, _) in BAD_FILES.items())
+    assert len(table) == 16 and not {*table["id"], *table["mask"].dropna()} & set(BAD_FILES)
+    assert table["mask"].dropna().tolist() == ["ground_truth/dent/0.png"]
 
 
 def taken(folder, *options, data=None):
@@ -58,8 +78,7 @@ def taken(folder, *options, data=None):
     return pd.read_parquet(folder / "out" / "smoke" / data.name / "index.parquet")
 
 
-ODD = [
-    "with space",
+ODD = (
     "it's",
     'say "x"',
     "{x} {0} {}",
@@ -69,7 +88,7 @@ ODD = [
     "%s $HOME `id`",
     "-x",
     "n" * 200,
-]
+)
 
 
 @pytest.mark.parametrize("name", ODD)
@@ -95,14 +114,14 @@ def test_every_colour_mode_and_spelling_that_the_rule_names(tmp_path):
     rgb.resize((40, 20)).save(folder / "turned.JPG", exif=upright)
     draw(folder / "deeper/still/1.bmp")
     for clutter in (".hidden.png", "Thumbs.db", ".DS_Store"):
-        (folder / clutter).write_bytes(b"no picture")
+        (folder / clutter).write_bytes(b"no image")
     table = taken(tmp_path).set_index("id")
     assert len(table) == 18 + 6 + 3
     assert tuple(table.loc["good/turned.JPG", ["width", "height"]]) == (20, 40)
     assert table.loc["good/deeper/still/1.bmp", "label"] == "good"
 
 
-def test_empty_and_missing_masks_are_told_not_refused(tmp_path):
+def test_empty_and_missing_masks_are_noted_not_refused(tmp_path):
     masks = draw_parts(tmp_path / "parts") / "ground_truth"
     draw(masks / "crack/0.png", 255)
     draw(masks / "crack/1_mask.png", 0)
@@ -160,12 +179,12 @@ def test_a_study_that_is_half_done_needs_only_the_rest_of_the_disk(tmp_path):
         assert carry_out(command_line(tmp_path, None), patch)[0] == 0
 
 
-def test_all_sources_are_told_at_once(tmp_path):
+def test_all_sources_are_reported_at_once(tmp_path):
     data = draw_parts(tmp_path / "parts")
     (data / "good/x.png").write_bytes(b"")
     (tmp_path / "w.pth").write_bytes(b"no weights")
     shutil.copytree(data / "dent", tmp_path / "textures/a")
-    (tmp_path / "textures/a/x.png").write_bytes(b"no picture")
+    (tmp_path / "textures/a/x.png").write_bytes(b"no image")
     options = ["--weights", tmp_path / "w.pth", "--textures", tmp_path / "textures"]
     with pytest.MonkeyPatch.context() as patch:
         status, said = carry_out(command_line(tmp_path, options), patch)

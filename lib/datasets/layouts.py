@@ -152,9 +152,7 @@ def _assign(
     listing: Listing, place: str, class_of: Callable[[str], str], is_mask: Callable[[str], bool]
 ) -> None:
     """Fill `listing.entries`: each image's class ("" for an image outside `place`), and the mask of its name."""
-    owners: dict[str, list[str]] = defaultdict(
-        list
-    )  # images by the name, without ending, that a mask would have
+    owners: dict[str, list[str]] = defaultdict(list)  # images by the stem that their mask would have
     labels: dict[str, str] = {}
     mask_of: dict[str, str] = {}
     masks = []

@@ -34,9 +34,7 @@ def stratified_parts(
     splitter = kind(n_parts, shuffle=True, random_state=seed)
     part = np.zeros(np.shape(labels), dtype=np.int64)
     with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", "The least populated class", UserWarning
-        )  # the callers check for it
+        warnings.filterwarnings("ignore", "The least populated class")  # the callers check for it
         for number, (_, rows) in enumerate(splitter.split(labels, labels, groups)):
             part[rows] = number
     return part

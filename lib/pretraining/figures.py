@@ -9,8 +9,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lib.reporting.style import escape_mathtext
-
 _CURVES = {
     "loss": "loss",
     "recipe_accuracy": "recipe named rightly",
@@ -20,14 +18,14 @@ _CURVES = {
 
 
 def gallery(images: np.ndarray, titles: Sequence[str], columns: int) -> Figure:
-    """Draw pictures, uint8 (n, H, W, 3), each under its title, `columns` to a row."""
+    """Draw images, uint8 (n, H, W, 3), each under its title, `columns` to a row."""
     rows = -(-len(images) // columns)
     figure, grid = plt.subplots(rows, columns, figsize=(1.15 * columns, 1.35 * rows), squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
     for axes, image, title in zip(grid.flat, images, titles, strict=False):
         axes.imshow(image)
-        axes.set_title(escape_mathtext(title), fontsize=8, pad=2)
+        axes.set_title(title, fontsize=8, pad=2)
     figure.tight_layout(pad=0.3)
     return figure
 

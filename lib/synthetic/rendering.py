@@ -15,7 +15,7 @@ Line = tuple[float, float, float, float]
 
 
 class Canvas:
-    """Pixel centres of a square picture: x (1, side) to the right and y (side, 1) downwards, in [-1, 1]."""
+    """Pixel centres of a square image: x (1, side) to the right and y (side, 1) downwards, in [-1, 1]."""
 
     def __init__(self, side: int) -> None:
         self.side = side
@@ -82,7 +82,7 @@ def dent(u: Array, v: Array, radius: float, canvas: Canvas, rng: Generator) -> t
 
 
 def dusted(light: Array, canvas: Canvas, rng: Generator, grains: float, strength: float) -> Array:
-    """The picture with some faint grains of dust, as clean parts have them too."""
+    """The image with some faint grains of dust, as clean parts have them too."""
     for _ in range(rng.poisson(grains)):
         x, y = rng.uniform(-1.0, 1.0, 2)
         radius, amount = rng.uniform(0.004, 0.012), rng.uniform(-0.5, 1.0) * strength

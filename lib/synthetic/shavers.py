@@ -9,7 +9,7 @@ from lib.synthetic.noise import noise_field, smoothstep
 from lib.synthetic.rendering import Array, Canvas, Lamp, bell, dusted, mould_grain, reflected, wordmark
 from lib.synthetic.texture_families import height_field
 
-HEIGHT = 0.25  # of a glyph, in half sides of the picture
+HEIGHT = 0.25  # of a glyph, in half sides of the image
 STROKE = 0.028  # half a stroke's width
 
 
