@@ -23,8 +23,8 @@ from lib.pipeline.classification import predictions
 from lib.pipeline.dataset import index
 from lib.pipeline.run import Run
 from lib.reporting.display import caption
-from lib.reporting.figures_maps import outline, overlay, read_thumbnails
-from lib.reporting.style import HATCHES, NAMES, PALETTE, add_caption, escape_mathtext, subplots
+from lib.reporting.figures_maps import overlay, read_thumbnails
+from lib.reporting.style import HATCHES, NAMES, PALETTE, draw_image, escape_mathtext, finish, subplots
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -212,16 +212,14 @@ class Explorer:
         rows = self.images[self.images["id"] == name].set_index("features")
         about = read_thumbnails(self.run, self.scheme, [name], CLOSEUP)[name]
         figure, (left, middle, right) = subplots(1, 3, figsize=(10, 3.1), width_ratios=(1, 1, 1.3))
-        left.imshow(about.image)
-        middle.imshow(overlay(about.image, about.anomaly_map, self.opacity.value))
+        draw_image(left, about.image, about.mask)
+        draw_image(middle, overlay(about.image, about.anomaly_map, self.opacity.value), about.mask)
         titles = (
             f"{name} ({rows['label'].iloc[0]})",
             f"its map, of fold {rows['fold'].iloc[0]}, which tests it",
         )
         for axes, text in zip((left, middle), titles, strict=True):
             axes.set_title(escape_mathtext(text, 60), fontsize=8)
-            axes.set_axis_off()
-            outline(axes, about.mask)
         columns, height = [f"p:{name}" for name in self.classes], 0.8 / len(rows)
         for place, (features, row) in enumerate(rows.iterrows()):
             right.barh(
@@ -234,10 +232,8 @@ class Explorer:
         right.grid(False, axis="y")
         right.set(xlim=(0, 1), xlabel="probability")
         right.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1))
-        figure.tight_layout()
-        add_caption(figure, self.note, "outlined: the true defect")
         plt.close(figure)  # else the notebook displays it a second time
-        return figure
+        return finish(figure, self.note, "outlined: the true defect")
 
     def _show_closeup(self) -> None:
         wanted = (self.image.value, self.opacity.value)

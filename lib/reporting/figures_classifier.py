@@ -15,9 +15,8 @@ from lib.reporting.style import (
     MARKERS,
     NAMES,
     PALETTE,
-    add_caption,
     escape_mathtext,
-    named_legend,
+    finish,
     side_legend,
     subplots,
 )
@@ -53,10 +52,7 @@ def recall_bars(recalls: pd.DataFrame, caption: str) -> Figure:
         axes.set(title=title, ylim=(0, 1.02))
     for axes in grid[:, 0]:
         axes.set_ylabel("recall (pooled test folds)")
-    figure.tight_layout()
-    named_legend(figure, found, bars=True)
-    add_caption(figure, caption)
-    return figure
+    return finish(figure, caption, legend=found, bars=True)
 
 
 def confusions(predictions: pd.DataFrame, classes: Sequence[str], caption: str) -> Figure:
@@ -90,8 +86,7 @@ def confusions(predictions: pd.DataFrame, classes: Sequence[str], caption: str) 
         axes.set_xlabel("predicted")
     for axes in grid[:, 0]:
         axes.set_ylabel("true")
-    add_caption(figure, caption, "counts of images, shaded by their share of the true class")
-    return figure
+    return finish(figure, caption, "counts of images, shaded by their share of the true class", tight=False)
 
 
 def reliability_bins(scores: np.ndarray, defective: np.ndarray, bins: int = 10) -> pd.DataFrame:
@@ -144,9 +139,7 @@ def reliability(predictions: pd.DataFrame, good: str, caption: str) -> Figure:
     grid[0][0].set_ylabel("share that is defective")
     grid[1][0].set_ylabel("images")
     side_legend(grid[1][-1], fontsize=8)
-    figure.tight_layout()
-    add_caption(figure, caption, "bins of equally many images, with 95 % intervals")
-    return figure
+    return finish(figure, caption, "bins of equally many images, with 95 % intervals")
 
 
 def brier_scores(predictions: pd.DataFrame, good: str) -> str:
@@ -201,10 +194,9 @@ def selected_sources(diagnostics: pd.DataFrame, caption: str, by: str = "split")
         axes.set_xticks(range(len(places)), names)
         axes.set_xlabel("defective training images kept" if by == "keep" else "test fold")
         axes.grid(False, axis="x")
-    figure.tight_layout()
-    named_legend(figure, ("image", "map"), bars=True)
-    add_caption(figure, caption, "boxes: the best columns of either source alone")
-    return figure
+    return finish(
+        figure, caption, "boxes: the best columns of either source alone", legend=("image", "map"), bars=True
+    )
 
 
 def _information(axes: Axes, rows: pd.DataFrame, by: str, places: Sequence[object]) -> None:

@@ -14,9 +14,9 @@ from lib.reporting.style import (
     CLASS_MARKERS,
     NAMES,
     PALETTE,
-    add_caption,
     class_colours,
     escape_mathtext,
+    finish,
     percent_ticks,
     side_legend,
     subplots,
@@ -59,9 +59,7 @@ def embedding(panels: Mapping[str, Plane], labels: pd.Series, classes: Sequence[
         across = f"second direction ({found.shares[1]:.0%})"
         axes.set(title=NAMES[name], xlabel=along, ylabel=across, xticks=[], yticks=[])
     side_legend(grid[0][-1])
-    figure.tight_layout()
-    add_caption(figure, caption, "test images, in the directions in which the training images vary most")
-    return figure
+    return finish(figure, caption, "test images, in the directions in which the training images vary most")
 
 
 def loss_curves(history: pd.DataFrame, caption: str) -> Figure:
@@ -90,9 +88,7 @@ def loss_curves(history: pd.DataFrame, caption: str) -> Figure:
     grid[0].set_ylabel("loss (log scale)")
     if half.any():
         grid[-1].legend(frameon=False, loc="upper right", fontsize=8)
-    figure.tight_layout()
-    add_caption(figure, caption, "thin: single trainings; thick: their median")
-    return figure
+    return finish(figure, caption, "thin: single trainings; thick: their median")
 
 
 def score_curves(before: np.ndarray, after: np.ndarray, defective: np.ndarray, caption: str) -> Figure:
@@ -111,8 +107,7 @@ def score_curves(before: np.ndarray, after: np.ndarray, defective: np.ndarray, c
     axes.set(xlabel="good images above the threshold", ylabel="defective images above it", aspect=1)
     percent_ticks(axes.xaxis, axes.yaxis)
     side_legend(axes)
-    add_caption(figure, caption)
-    return figure
+    return finish(figure, caption, tight=False)
 
 
 def score_distribution(scores: pd.DataFrame, good: str, caption: str) -> Figure:
@@ -129,8 +124,7 @@ def score_distribution(scores: pd.DataFrame, good: str, caption: str) -> Figure:
     axes.set_yticks(range(len(order)), [escape_mathtext(label, 24) for label in order])
     axes.set(xlabel="image score (0 to 1)", ylabel="")
     side_legend(axes, title="")
-    add_caption(figure, caption)
-    return figure
+    return finish(figure, caption, tight=False)
 
 
 def fold_sizes(folds: pd.DataFrame, labels: pd.Series, classes: Sequence[str], caption: str) -> Figure:
@@ -152,6 +146,4 @@ def fold_sizes(folds: pd.DataFrame, labels: pd.Series, classes: Sequence[str], c
     grid[0][0].set_ylabel("images")
     handles, names = grid[0][-1].get_legend_handles_labels()
     side_legend(grid[0][-1], handles[::-1], names[::-1])
-    figure.tight_layout()
-    add_caption(figure, caption)
-    return figure
+    return finish(figure, caption)

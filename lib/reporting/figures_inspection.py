@@ -28,9 +28,9 @@ from lib.reporting.figures_maps import overlay
 from lib.reporting.style import (
     OUTLINE,
     PALETTE,
-    add_caption,
+    draw_image,
     escape_mathtext,
-    hide_ticks,
+    finish,
     percent_ticks,
     subplots,
 )
@@ -176,8 +176,7 @@ def first_to_see(run: Run, folder: Folder, table: pd.DataFrame, caption: str) ->
     ):
         for axes, drawn in ((left, image), (right, overlay(image, anomaly_map))):
             axes.set_axis_on()
-            axes.imshow(drawn)
-            hide_ticks(axes)
+            draw_image(axes, drawn)
         left.set_title(
             f"{row['verdict']} {row['reason']}\n{escape_mathtext(printable(str(row['file'])), 22)}",
             fontsize=6.5, color=COLOURS[row["verdict"]], loc="left",
@@ -186,8 +185,7 @@ def first_to_see(run: Run, folder: Folder, table: pd.DataFrame, caption: str) ->
             f"{escape_mathtext(row['class'], 16)} {row['probability']:.2f}" if row["class"] else "not guessed"
         )
         right.set_title(f"score {row['score']:.3f}\n{called}", fontsize=6.5, loc="left")
-    add_caption(figure, caption, "right of each image: itself in grey under its anomaly map")
-    return figure
+    return finish(figure, caption, "right of each image: itself in grey under its anomaly map", tight=False)
 
 
 def drift(model: ProductionModel, table: pd.DataFrame, threshold: Threshold, caption: str) -> Figure:
@@ -212,9 +210,7 @@ def drift(model: ProductionModel, table: pd.DataFrame, threshold: Threshold, cap
     for axes in (left, right):
         percent_ticks(axes.yaxis)
         axes.legend(frameon=False, fontsize=7.5, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
-    figure.tight_layout()
-    add_caption(figure, caption)
-    return figure
+    return finish(figure, caption)
 
 
 def write_label_suggestions(chosen: pd.DataFrame, verdicts: pd.DataFrame, folder: Path) -> tuple[Path, Path]:
@@ -259,13 +255,10 @@ def label_sheet(chosen: pd.DataFrame, images: np.ndarray, files: Sequence[str], 
     for axes in grid.flat[len(chosen) :]:
         axes.set_axis_off()
     for axes, image, file, (rank, row) in zip(grid.flat, images, files, chosen.iterrows(), strict=False):
-        axes.imshow(image)
-        hide_ticks(axes)
+        draw_image(axes, image)
         axes.set_title(f"{rank}   {escape_mathtext(Path(file).name, 20)}", fontsize=8, pad=3, loc="left")
         distance = "–" if np.isnan(row["distance"]) else f"{row['distance']:.2f}"
         numbers = f"uncertainty {row['uncertainty']:.2f} · distance {distance}"
         axes.set_xlabel(f"{numbers}\n{textwrap.fill(row['reason'], 30)}", fontsize=6.5, loc="left")
-    figure.tight_layout(pad=0.4, h_pad=1.0)
     key = "uncertainty 1: two classes equally likely · distance 1: as far apart as two random images"
-    add_caption(figure, caption, key)
-    return figure
+    return finish(figure, caption, key, pad=0.4, h_pad=1.0)

@@ -18,14 +18,13 @@ from lib.reporting.style import (
     NAMES,
     OUTLINE,
     PALETTE,
-    add_caption,
+    draw_image,
     escape_mathtext,
-    hide_ticks,
+    finish,
     subplots,
 )
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 WIDEST = 9  # images beside each other
@@ -80,19 +79,6 @@ def overlay(image: np.ndarray, anomaly_map: np.ndarray, opacity: float = 1.0) ->
     return (grey + opacity * heat[..., None] * (colour_map(heat) - grey)).round().astype(np.uint8)
 
 
-def outline(axes: Axes, mask: np.ndarray | None, colour: str = "white", style: str = "solid") -> None:
-    """Outline a defect mask (H, W) bool on the axes; one that is missing, empty or everywhere has no outline."""
-    from matplotlib.patheffects import withStroke
-
-    if mask is None or not mask.any() or mask.all():
-        return
-    height, width = mask.shape
-    drawn = axes.contour(mask, levels=[0.5], colors=[colour], linewidths=0.9, linestyles=style)
-    if colour == "white":
-        drawn.set(path_effects=[withStroke(linewidth=2, foreground="0.1")])
-    axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
-
-
 def samples(
     images: Mapping[str, np.ndarray], masks: Mapping[str, Sequence[np.ndarray | None]], caption: str
 ) -> Figure:
@@ -105,13 +91,9 @@ def samples(
         for axes in row[len(stack) :]:
             axes.set_axis_off()
         for axes, image, mask in zip(row, stack, masks[label], strict=False):
-            axes.imshow(image)
-            hide_ticks(axes)
-            outline(axes, mask, OUTLINE)
+            draw_image(axes, image, mask, OUTLINE)
         row[0].set_ylabel(escape_mathtext(label, 18), fontsize=9)
-    figure.tight_layout(pad=0.3)
-    add_caption(figure, caption, "outlined: the defect, where there is a mask")
-    return figure
+    return finish(figure, caption, "outlined: the defect, where there is a mask", pad=0.3)
 
 
 def image_and_map(
@@ -139,18 +121,14 @@ def image_and_map(
     for k, (image, label, mask) in enumerate(zip(images, labels, masks, strict=True)):
         top, column = (rows + 1) * (k // columns), k % columns
         first, *others = (figure.add_subplot(layout[top + row, column]) for row in range(rows))
-        first.imshow(image)
+        draw_image(first, image)
         first.set_title(escape_mathtext(label, 18), fontsize=8.5)
         for axes, (name, stack) in zip(others, anomaly_maps.items(), strict=True):
-            axes.imshow(stack[k].astype(np.float32), cmap=MAP_COLOURS, vmin=0, vmax=1)
-            outline(axes, mask, style="dashed")
+            draw_image(axes, stack[k].astype(np.float32), mask, line="dashed")
             if column == 0 and len(anomaly_maps) > 1:
                 axes.set_ylabel(name, fontsize=8)
-        for axes in (first, *others):
-            hide_ticks(axes)
     _map_scale(figure, "anomaly (0 to 1)")
-    add_caption(figure, caption, "dashed: the true defect")
-    return figure
+    return finish(figure, caption, "dashed: the true defect", tight=False)
 
 
 def simulation_panel(panel: Mapping[str, np.ndarray], caption: str) -> Figure:
@@ -160,15 +138,11 @@ def simulation_panel(panel: Mapping[str, np.ndarray], caption: str) -> Figure:
     figure, grid = subplots(len(rows), count, figsize=(1.25 * count + 0.3, 1.27 * len(rows)), squeeze=False)
     for row, name in zip(grid, rows, strict=True):
         for axes, image in zip(row, panel[name], strict=True):
-            axes.imshow(
-                np.clip(image, 0, 1), cmap=MAP_COLOURS, vmin=0, vmax=1
-            )  # colours: of masks and maps only
-            hide_ticks(axes)
+            draw_image(axes, np.clip(image, 0, 1))
         row[0].set_ylabel(name, fontsize=9)
     figure.tight_layout(pad=0.3)
     _map_scale(figure, "mask, map (0 to 1)")
-    add_caption(figure, caption)
-    return figure
+    return finish(figure, caption, tight=False)
 
 
 def _map_scale(figure: Figure, label: str) -> None:
@@ -259,14 +233,11 @@ def gallery(chosen: pd.DataFrame, thumbnails: Mapping[str, Thumbnail], caption: 
                 axes.set_axis_off()
             for axes, result in zip(cells, part.to_dict("records"), strict=False):
                 thumbnail = thumbnails[str(result["id"])]
-                axes.imshow(overlay(thumbnail.image, thumbnail.anomaly_map))
-                hide_ticks(axes)
-                outline(axes, thumbnail.mask)
+                draw_image(axes, overlay(thumbnail.image, thumbnail.anomaly_map), thumbnail.mask)
                 axes.set_title(
                     f"{escape_mathtext(result['label'], 16)}\n→ {escape_mathtext(result['predicted'], 15)}\n"
                     f"{result['probability']:.2f} · fold {result['fold']}",
                     fontsize=6.5, pad=2, linespacing=1.0,
                 )  # fmt: skip
     key = "outlined: the true defect; in colour: the map of the fold that tests the image"
-    add_caption(figure, caption, key)
-    return figure
+    return finish(figure, caption, key, tight=False)

@@ -17,9 +17,8 @@ from lib.reporting.style import (
     MARKERS,
     NAMES,
     PALETTE,
-    add_caption,
     escape_mathtext,
-    named_legend,
+    finish,
     percent_ticks,
     subplots,
 )
@@ -76,10 +75,7 @@ def recall_against_false_rejects(
     if len(chosen):
         note += "\nhollow: a threshold from training images"
     grid[0].text(0.98, 0.04, note, transform=grid[0].transAxes, ha="right", fontsize=8)
-    figure.tight_layout()
-    named_legend(figure, found)
-    add_caption(figure, caption)
-    return figure
+    return finish(figure, caption, legend=found)
 
 
 def _required(axes: Axes, recalls: Sequence[float]) -> None:
@@ -125,10 +121,7 @@ def degradation(values: pd.DataFrame, caption: str, by: str = "class", measure: 
             axes.set_xlabel("defects kept in training")
     for axes in grid[:, 0]:
         axes.set_ylabel(measure)
-    figure.tight_layout()
-    named_legend(figure, list(values["features"]))
-    add_caption(figure, caption, BANDS if "low" in values else "")
-    return figure
+    return finish(figure, caption, BANDS if "low" in values else "", legend=list(values["features"]))
 
 
 def learning_curves(economy: LabelEfficiency, caption: str) -> Figure:
@@ -147,10 +140,7 @@ def learning_curves(economy: LabelEfficiency, caption: str) -> Figure:
         axes.set_xlim(left=0)
     for axes in grid[:, 0]:
         axes.set_ylabel(f"defect recall at {FPR_LIMIT:.0%} false rejects")
-    figure.tight_layout()
-    named_legend(figure, list(economy.curves["features"]))
-    add_caption(figure, caption, BANDS)
-    return figure
+    return finish(figure, caption, BANDS, legend=list(economy.curves["features"]))
 
 
 def _curves(axes: Axes, values: pd.DataFrame, x: str, y: str) -> None:
@@ -194,9 +184,7 @@ def paired_differences(measures: pd.DataFrame, compared: pd.DataFrame, caption: 
         row[1].set_yticklabels([])
     for axes, title in zip(grid[-1], MEASURES.values(), strict=True):
         axes.set_xlabel(f"difference in {title}")
-    figure.tight_layout()
-    add_caption(figure, caption, "small: single folds; large: all test images, with 95 % interval")
-    return figure
+    return finish(figure, caption, "small: single folds; large: all test images, with 95 % interval")
 
 
 def _differences(axes: Axes, steps: pd.DataFrame, pooled: pd.DataFrame) -> None:

@@ -1,6 +1,6 @@
 """What all figures share: colours, signs and names of feature sets, fonts, captions, legends, and how they are saved.
 
-Every figure function draws on new axes, ends with `add_caption`, returns the figure, and neither shows nor saves it.
+Every figure function draws on new axes, ends with `finish`, returns the figure, and neither displays nor saves it.
 matplotlib is imported when the first figure is drawn.
 """
 
@@ -10,6 +10,8 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from lib.artifacts import atomic
 
@@ -97,10 +99,24 @@ def save_figure(figure: Figure, folder: Path, name: str, alt: str) -> None:
             figure.savefig(partial, metadata={"Date": None, "Description": alt}, **options)
 
 
-def hide_ticks(axes: Axes) -> None:
-    """Take ticks and grid from axes that hold an image."""
+def draw_image(
+    axes: Axes, image: np.ndarray, mask: np.ndarray | None = None, colour: str = "white", line: str = "solid"
+) -> None:
+    """Draw an image (H, W, 3), or a map (H, W) in [0, 1] in its colours, without ticks, its defect outlined.
+
+    A mask (H, W) bool that is missing, empty or everywhere has no outline.
+    """
+    from matplotlib.patheffects import withStroke
+
+    axes.imshow(image, cmap=MAP_COLOURS, vmin=0, vmax=1)  # colours and range count for maps only
     axes.set(xticks=[], yticks=[])
     axes.grid(False)
+    if mask is None or not mask.any() or mask.all():
+        return
+    drawn = axes.contour(mask, levels=[0.5], colors=[colour], linewidths=0.9, linestyles=line)
+    if colour == "white":
+        drawn.set(path_effects=[withStroke(linewidth=2, foreground="0.1")])
+    axes.set(xlim=(-0.5, mask.shape[1] - 0.5), ylim=(mask.shape[0] - 0.5, -0.5))
 
 
 def percent_ticks(*axis: Axis, decimals: int | None = 0) -> None:
@@ -116,12 +132,25 @@ def side_legend(axes: Axes, *handles_and_labels: Any, **options: Any) -> None:
     axes.legend(*handles_and_labels, frameon=False, loc="upper left", bbox_to_anchor=(1, 1), **options)
 
 
-def add_caption(figure: Figure, caption: str, key: str = "") -> None:
-    """Write the caption (data set, preset, folds, backbone) under everything that the figure holds, after its key.
+def finish(
+    figure: Figure,
+    caption: str,
+    key: str = "",
+    legend: Sequence[str] = (),
+    *,
+    bars: bool = False,
+    tight: bool = True,
+    **padding: Any,
+) -> Figure:
+    """Return the figure, laid out, with the legend of the feature sets above it and its caption below, after its key.
 
-    The key says what signs mean that no legend names. Both, as given, are also the figure's label, for pages that
-    have it as text.
+    The caption says data set, preset, folds, backbone; the key what signs mean that no legend names. Both, as given,
+    are also the figure's label, for pages that have them as text.
     """
+    if tight:
+        figure.tight_layout(**padding)
+    if len(legend):
+        named_legend(figure, legend, bars=bars)
     caption = f"{key} · {caption}" if key else caption
     figure.set_label(caption)
     figure.canvas.draw()
@@ -130,6 +159,7 @@ def add_caption(figure: Figure, caption: str, key: str = "") -> None:
     text = textwrap.fill(escape_mathtext(caption), max(70, int(box.width * 17)))
     place = (middle, lowest - 0.08 / figure.get_figheight())
     figure.text(*place, text, ha="center", va="top", fontsize=7, color="0.35")
+    return figure
 
 
 def named_legend(figure: Figure, found: Sequence[str], *, bars: bool = False) -> None:

@@ -66,7 +66,7 @@ def test_a_figure_is_saved_twice_the_same_with_its_description(tmp_path, predict
 def test_the_caption_is_below_everything_else():
     figure, axes = style.subplots()
     axes.set_xlabel("below the axes")
-    style.add_caption(figure, "a caption")
+    style.finish(figure, "a caption")
     figure.canvas.draw()
     (text,) = figure.texts
     label = axes.xaxis.label.get_window_extent()
@@ -75,9 +75,9 @@ def test_the_caption_is_below_everything_else():
 
 def test_key_and_caption_are_the_figures_label_as_they_were_given():
     long, figure = "$x_1$ <b> & more · " * 20, plt.figure()
-    style.add_caption(figure, long)
+    style.finish(figure, long)
     assert figure.get_label() == long
-    style.add_caption(figure, long, "dashed: ä")
+    style.finish(figure, long, "dashed: ä")
     assert figure.get_label() == f"dashed: ä · {long}"
 
 
