@@ -116,7 +116,7 @@ def labelled_verdicts(known: OutOfFoldScores, threshold: Threshold) -> pd.DataFr
 
 def describe_drift(model: ProductionModel, table: pd.DataFrame) -> str:
     """Say whether more new images are far from the labelled ones than expected."""
-    fresh = new_pictures(table)
+    fresh = new_images(table)
     if fresh.empty:
         return "No new image: nothing to compare with the labelled ones."
     far, n = int((fresh["distance"] > model.reference.limit).sum()), len(fresh)
@@ -132,14 +132,14 @@ def describe_drift(model: ProductionModel, table: pd.DataFrame) -> str:
     )
 
 
-def new_pictures(table: pd.DataFrame) -> pd.DataFrame:
+def new_images(table: pd.DataFrame) -> pd.DataFrame:
     """Return the judged rows that are no labelled image of the study."""
     return table[(table["verdict"] != REFUSED) & (table["seen_in_training"].fillna("") == "")]
 
 
 def labelable(table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows worth a label: new images, each once, but those out of distribution, which are reviewed."""
-    fresh = new_pictures(table)
+    fresh = new_images(table)
     return fresh[(fresh["reason"] != OOD) & (fresh["same_as"].fillna("") == "")].reset_index(drop=True)
 
 
@@ -190,7 +190,7 @@ def first_to_see(run: Run, folder: Folder, table: pd.DataFrame, caption: str) ->
 
 def drift(model: ProductionModel, table: pd.DataFrame, threshold: Threshold, caption: str) -> Figure:
     """Draw how scores and distances of new images are spread, over those of the labelled ones."""
-    fresh, known = new_pictures(table), model.out_of_fold
+    fresh, known = new_images(table), model.out_of_fold
     new = {"label": "new images", "color": PALETTE["image"], "lw": 2}
     figure, (left, right) = subplots(1, 2, figsize=(9, 3))
     left.ecdf(known.scores[~known.defective], label="labelled good, out of fold", color="0.55", lw=1.3)

@@ -45,7 +45,7 @@ TABLES = {
     "table2-beside-paper": "Table 2 beside the paper's",
     "table3-beside-paper": "Table 3 beside the paper's",
 }
-PACKAGES = (
+PACKAGES = [
     "torch",
     "torchvision",
     "scikit-learn",
@@ -55,7 +55,7 @@ PACKAGES = (
     "numpy",
     "seaborn",
     "papermill",
-)
+]
 ESTIMATE = "estimate.json"  # seconds that run_all.py expected of each notebook, by data set
 SIDE = 144  # pixels of an image in the strip
 
@@ -68,12 +68,10 @@ def write_index(runs: Sequence[Run], home: Path, command: str, *, embed: bool = 
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    findings = pd.read_csv(home / "tables" / "conclusions.csv", keep_default_na=False)
-    answers = pd.read_csv(home / "tables" / "answer.csv", keep_default_na=False).set_index("dataset")[
-        "answer"
-    ]
-    study, name = runs[0].study, Path(runs[0].study_dir).name
-    software = versions()
+    options: dict[str, Any] = {"keep_default_na": False}
+    findings = pd.read_csv(home / "tables" / "conclusions.csv", **options)
+    answers = pd.read_csv(home / "tables" / "answer.csv", index_col="dataset", **options)["answer"]
+    study, name, software = runs[0].study, Path(runs[0].study_dir).name, versions()
     statistics = f"notebooks/{NOTEBOOKS[-1]}.html"
     # Autoescaping leaves only the tables' own HTML and our CSS as they are, which the template marks as safe.
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
@@ -83,7 +81,7 @@ def write_index(runs: Sequence[Run], home: Path, command: str, *, embed: bool = 
         badges=[
             f"study {name}",
             f"preset {study.preset}",
-            *sorted({f"{_backbone(run)}" for run in runs}),
+            *sorted(set(map(_backbone, runs))),
             f"{study.folds} folds",
             f"seed {study.seed}",
             *(f"{part} {software['version'][part]}" for part in ("Python", "torch")),
@@ -114,8 +112,9 @@ def write_index(runs: Sequence[Run], home: Path, command: str, *, embed: bool = 
         statistics=statistics if (home / statistics).exists() else "",
         finished=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
-    write_text(home / "index.html", page)
-    return home / "index.html"
+    path = home / "index.html"
+    write_text(path, page)
+    return path
 
 
 def versions() -> pd.DataFrame:
@@ -194,7 +193,7 @@ def _backbone(run: Run) -> str:
 def _warnings(runs: Sequence[Run]) -> list[str]:
     """Return what a reader must know before the figures."""
     drawn = [run.name for run in runs if run.synthetic]
-    backbones = sorted({_backbone(run) for run in runs})
+    backbones = sorted(set(map(_backbone, runs)))
     found = []
     if drawn:
         found.append(

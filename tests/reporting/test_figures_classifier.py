@@ -14,18 +14,6 @@ SKILL = {"image": 1.0, "map": 0.5, "image_map": 2.0}
 pytestmark = pytest.mark.usefixtures("figures")
 
 
-@pytest.fixture
-def predictions():
-    rng = np.random.default_rng(0)
-    rows = []
-    for features in style.PALETTE:
-        for k in range(30):
-            chances = rng.dirichlet(np.ones(3))
-            rows.append({"features": features, "label": ODD[k % 3], "predicted": ODD[int(chances.argmax())]}
-                        | {f"p:{name}": p for name, p in zip(ODD, chances, strict=True)})  # fmt: skip
-    return pd.DataFrame(rows)
-
-
 def test_counts_in_the_confusion_matrix(predictions):
     figure = figures_classifier.confusions(predictions, ODD, "c")
     written = [int(text.get_text()) for text in figure.axes[0].texts]
@@ -72,17 +60,21 @@ def test_reliability_shows_the_brier_score_and_the_bins_of_the_first_repeat():
         (line,) = [one for one in axes.get_lines() if one.get_marker() == style.MARKERS[name]]
         np.testing.assert_allclose(np.asarray(line.get_ydata(), float), bins["share"])
     assert sum(bar.get_height() for bar in figure.axes[3].patches) == 150
-    told = figures_classifier.brier_scores(pd.concat([frame, other]), "good")
-    assert f"image + anomaly map {np.mean((scores - defective) ** 2):.3f}; " in told
-    assert told.endswith("share of defects, 66.7%, scores 0.222.")
+    sentence = figures_classifier.brier_scores(pd.concat([frame, other]), "good")
+    assert f"image + anomaly map {np.mean((scores - defective) ** 2):.3f}; " in sentence
+    assert sentence.endswith("share of defects, 66.7%, scores 0.222.")
 
 
 def diagnostics(**changed):
-    told = {"image": ([0.5, 0.4, 0.3], []), "map": ([], [0.35, 0.2, 0.1]), "image_map": ([0.5, 0.4], [0.35])}
+    information = {
+        "image": ([0.5, 0.4, 0.3], []),
+        "map": ([], [0.35, 0.2, 0.1]),
+        "image_map": ([0.5, 0.4], [0.35]),
+    }
     rows = [
         {"split": f"stratified-{fold}", "task": "multiclass", "keep": 1.0, "features": name, "k": 3,
          "k_image": len(image), "k_map": len(of_map), "mi_image": image, "mi_map": of_map} | changed
-        for fold in range(2) for name, (image, of_map) in told.items()
+        for fold in range(2) for name, (image, of_map) in information.items()
     ]  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -98,11 +90,10 @@ def test_selected_columns_are_counted_and_weighed_by_source():
     entry = [segment[0, 1] for lines in right.collections for segment in lines.get_segments()]
     assert entry == [0.35, 0.35]
     assert [text.get_text() for text in left.get_xticklabels()] == ["0", "1"]
-    told = "Of 3 selected columns, from the map come 1 (33% in all); in 0 of 2 fits none does."
-    assert figures_classifier.describe_selected(diagnostics()) == told
-    assert "and there image + map is the image alone" in figures_classifier.describe_selected(
-        diagnostics(k_map=0)
-    )
+    sentence = "Of 3 selected columns, from the map come 1 (33% in all); in 0 of 2 fits none does."
+    assert figures_classifier.describe_selected(diagnostics()) == sentence
+    none = figures_classifier.describe_selected(diagnostics(k_map=0))
+    assert none.endswith("and there image + map is the image alone.")
     kept = figures_classifier.selected_sources(diagnostics(), "c", by="keep")
     assert [text.get_text() for text in kept.axes[0].get_xticklabels()] == ["100%"]
 

@@ -17,25 +17,6 @@ SKILL = {"image": 1.0, "map": 0.5, "image_map": 2.0}
 pytestmark = pytest.mark.usefixtures("figures")
 
 
-def test_bands_are_explained_where_there_are_any():
-    rows = [(1.0, "image", 0.5, "a")]
-    frame = pd.DataFrame(rows, columns=["keep", "features", "value", "class"])
-    assert figures_statistics.degradation(frame, "c").get_label() == "c"
-    assert (
-        figures_statistics.degradation(frame.assign(low=0.4, high=0.6), "c").get_label()
-        == f"{figures_statistics.BANDS} · c"
-    )
-
-
-def test_feature_sets_keep_their_colours(predictions):
-    figure = figures_statistics.recall_against_false_rejects(predictions, "good", "c")
-    lines = {line.get_label(): line.get_color() for line in figure.axes[0].get_lines()}
-    for name, colour in style.PALETTE.items():
-        assert lines[style.NAMES[name]] == colour
-    (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == [style.NAMES[name] for name in style.PALETTE]
-
-
 def test_degradation_draws_a_panel_each_with_its_band():
     rows = [(k, s, 0.5 + k / 10, 0.4, 0.8, c) for k in (0.5, 1.0) for s in style.LINES for c in ODD]
     columns = ["keep", "features", "value", "low", "high", "class"]
@@ -51,6 +32,7 @@ def test_degradation_draws_a_panel_each_with_its_band():
         assert line.get_ydata().tolist() == [0.55, 0.6]
         assert axes.get_xlabel()
     assert figure.axes[0].get_ylabel() == "defect recall"
+    assert figure.get_label() == f"{figures_statistics.BANDS} · c"
 
 
 def test_operating_points_are_marked_with_what_they_were_to_reach():
