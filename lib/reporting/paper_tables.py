@@ -2,42 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from lib.classification.feature_sets import FEATURE_SETS, MAIN
 from lib.evaluation.metrics import ALL, POOLED, Good, at_keep
-from lib.evaluation.published_results import display_name, product_of, table1_paper
-from lib.reporting.aql import aql_table
-from lib.reporting.beside import table2_beside_paper, table3_beside_paper
-from lib.reporting.cells import (
-    ESTIMATES,
-    TITLES,
-    BoldTests,
-    binary_title,
-    notes_of,
-    read_cells,
-    scheme_name,
-    synthetic_notes,
-    wide_frame,
-    with_intervals,
+from lib.evaluation.published_results import (
+    display_name,
+    product_of,
+    table1_paper,
+    table2_paper,
+    table3_paper,
 )
-from lib.reporting.operating import operating_points, operating_points_by_class
-from lib.reporting.table import Table, display_frame
+from lib.evaluation.significance import Wilcoxon, paired_folds, smallest_attainable_p, wilcoxon_paired
+from lib.reporting.measures import (
+    BINARY_TITLES,
+    ESTIMATES,
+    EXACT_INTERVALS,
+    TITLES,
+    Measures,
+    read_measures,
+)
+from lib.reporting.table import MISSING, Table, Value, results_table
 
-__all__ = [
-    "Table",
-    "aql_table",
-    "operating_points",
-    "operating_points_by_class",
-    "table1",
-    "table2",
-    "table2_beside_paper",
-    "table3",
-    "table3_beside_paper",
-]
+_REJECTS = TITLES["false_reject_rate"]
 
 
 def table1(images: pd.DataFrame, context: str) -> Table:
@@ -47,32 +37,20 @@ def table1(images: pd.DataFrame, context: str) -> Table:
     predictions) counts once.
     """
     unique = images.drop_duplicates(["dataset", "id"])
-    by_class = unique.groupby(["dataset", "label"], observed=True)
-    numbers = by_class.agg(**{"Number of examples": ("id", "size")}).reset_index()
-    numbers.columns = pd.Index(["Dataset", "Class", "Number of examples"])
-    if "group" in unique and unique["group"].notna().any():
-        groups = by_class["group"].nunique()
-        numbers["Groups"] = groups.where(groups > 0).to_numpy()
-    datasets = list(dict.fromkeys(numbers["Dataset"]))
-    if any(product_of(name) for name in datasets):
-        printed = table1_paper().set_index(["dataset", "class"])["n"]
-        keys = [
-            (product_of(row[0]), row[1]) for row in zip(numbers["Dataset"], numbers["Class"], strict=True)
-        ]
-        numbers["Paper"] = [float(printed.get(key, float("nan"))) for key in keys]
-        numbers["Difference"] = numbers["Number of examples"] - numbers["Paper"]
-    formats: dict[Any, Callable[[Any], str]] = {"Dataset": display_name, "Difference": lambda n: f"{n:+,.0f}"}
-    formats |= dict.fromkeys(("Number of examples", "Groups", "Paper"), lambda n: f"{n:,.0f}")
-    title = "Images per class"
-    return Table(
-        "Table 1",
-        title,
-        context,
-        display_frame(numbers, formats),
-        numbers,
-        synthetic_notes(datasets),
-        headers=2,
-    )
+    printed = table1_paper().set_index(["dataset", "class"])["n"]
+    beside = any(product_of(str(name)) for name in unique["dataset"].unique())
+    grouped = "group" in unique and unique["group"].notna().any()
+    rows = []
+    for (dataset, label), part in unique.groupby(["dataset", "label"], observed=True):
+        row: dict[str, Any] = {"Dataset": dataset, "Class": label}
+        row["Number of examples"] = Value(len(part), ",.0f")
+        if grouped:
+            row["Groups"] = Value(part["group"].nunique() or None, ",.0f")
+        if beside:
+            paper = float(printed.get((product_of(str(dataset)), label), float("nan")))
+            row |= {"Paper": Value(paper, ",.0f"), "Difference": Value(len(part) - paper, "+,.0f")}
+        rows.append(row)
+    return results_table("Table 1", "Images per class", context, rows, headers=2)
 
 
 def table2(
@@ -92,37 +70,22 @@ def table2(
     `estimate` is pooled or mean. `measures` is `summary` of the same predictions, where already computed. Raises
     `ValueError` for predictions that cannot be counted, for a keep that they lack, and for another estimate.
     """
-    part = at_keep(predictions, keep)
-    cells = read_cells(part, good, binary, estimate, ("class_recall", "defect_recall"), measures)
-    tests, bold = BoldTests(alpha), set[tuple[int, int]]()
-    rows: list[dict[Any, Any]] = []
-    ends: dict[Any, list[tuple[float, float]]] = {}
     metrics = ("class_recall", "defect_recall")
-    folds = len({cell.scheme for cell in cells}) > 1
-    for cell in cells:
-        for label in cell.classes():
-            row: dict[Any, Any] = {("Dataset", ""): cell.dataset}
-            row |= {("Folds", ""): scheme_name(part, cell.dataset, cell.scheme)} if folds else {}
-            row[("Class", "")] = label
+    read = read_measures(at_keep(predictions, keep), good, binary, metrics, estimate, measures)
+    tests = _BoldTests(alpha)
+    rows = []
+    for data in read:
+        for label in data.classes():
+            row: dict[Any, Any] = data.place() | {"Class": label}
             for metric in metrics:
-                best = tests.best(cell, metric, label)
+                best = tests.best(data, metric, label)
                 for name in MAIN:
-                    bold |= {(len(rows), len(row))} if name == best else set()
-                    row[(TITLES[metric], FEATURE_SETS[name].title)] = cell.value(name, metric, label)
-                    interval = cell.interval(name, metric, label)
-                    ends.setdefault((TITLES[metric], FEATURE_SETS[name].title), []).append(interval)
+                    row[TITLES[metric], _title(name)] = data.cell(name, metric, label, bold=name == best)
             for name in MAIN:
-                row[(TITLES["false_reject_rate"], FEATURE_SETS[name].title)] = cell.value(
-                    name, "false_reject_rate", ALL
-                )
+                row[_REJECTS, _title(name)] = data.cell(name, "false_reject_rate", interval=None)
             rows.append(row)
-    numbers = wide_frame(rows)
-    formats: dict[Any, Callable[[Any], str]] = dict.fromkeys(numbers.columns, "{:.2%}".format)
-    formats |= {("Dataset", ""): display_name, ("Class", ""): str, ("Folds", ""): str}
-    notes = notes_of(part, cells, tests, numbers)
     title = f"Recall of defective images by class and feature set, {ESTIMATES[estimate]}"
-    numbers, frame = with_intervals(numbers, display_frame(numbers, formats), ends, ".1%")
-    return Table("Table 2", title, context, frame, numbers, notes, frozenset(bold), headers=2 + folds)
+    return _with_folds("Table 2", title, context, rows, tests.notes(read, rows))
 
 
 def table3(
@@ -140,43 +103,158 @@ def table3(
     Bold, `estimate`, `measures` and what is raised: as in `table2`; compared are the feature sets at the same keep.
     """
     metrics = ("defect_recall", "weighted_auc", "false_reject_rate")
-    keeps = sorted(set(predictions["keep"]))
-    of_keep = {
-        keep: read_cells(at_keep(predictions, keep), good, binary, estimate, metrics[:2], measures)
-        for keep in keeps
-    }
-    by_place = {(cell.dataset, cell.scheme, keep): cell for keep in keeps for cell in of_keep[keep]}
-    places = list(dict.fromkeys((dataset, scheme) for dataset, scheme, _ in by_place))
-    tests, bold = BoldTests(alpha), set[tuple[int, int]]()
-    rows: list[dict[Any, Any]] = []
-    ends: dict[Any, list[tuple[float, float]]] = {}
-    folds = len({scheme for _, scheme in places}) > 1
-    for dataset, scheme in places:
-        here = {
-            keep: by_place[(dataset, scheme, keep)] for keep in keeps if (dataset, scheme, keep) in by_place
-        }
-        best = {
-            (metric, keep): tests.best(cell, metric, ALL)
-            for metric in metrics[:2]
-            for keep, cell in here.items()
-        }
+    read = read_measures(predictions, good, binary, metrics[:2], estimate, measures)
+    keeps = sorted({data.keep for data in read})
+    tests = _BoldTests(alpha)
+    rows = []
+    for dataset, scheme in dict.fromkeys((data.dataset, data.scheme) for data in read):
+        at = {data.keep: data for data in read if (data.dataset, data.scheme) == (dataset, scheme)}
+        best = {(m, keep): tests.best(data, m, ALL) for m in metrics[:2] for keep, data in at.items()}
         for name in MAIN:
-            row: dict[Any, Any] = {("Dataset", ""): dataset}
-            row |= {("Folds", ""): scheme_name(predictions, dataset, scheme)} if folds else {}
-            row[("Features", "")] = FEATURE_SETS[name].title
+            row: dict[Any, Any] = next(iter(at.values())).place() | {"Features": _title(name)}
             for metric in metrics:
+                looks: dict[str, Any] = {"interval": None} if metric == "false_reject_rate" else {}
+                looks |= {"form": ".4f", "interval_form": ".3f"}
                 for keep in keeps:
-                    bold |= {(len(rows), len(row))} if best.get((metric, keep)) == name else set()
-                    value = here[keep].value(name, metric, ALL) if keep in here else float("nan")
-                    row[(binary_title(metric), f"{100 * keep:g}%")] = value
-                    if metric == "defect_recall":
-                        interval = here[keep].interval(name, metric, ALL) if keep in here else (value, value)
-                        ends.setdefault((binary_title(metric), f"{100 * keep:g}%"), []).append(interval)
+                    bold = best.get((metric, keep)) == name
+                    row[BINARY_TITLES[metric], f"{100 * keep:g}%"] = (
+                        at[keep].cell(name, metric, bold=bold, **looks) if keep in at else Value(None)
+                    )
             rows.append(row)
-    numbers = wide_frame(rows)
-    formats: dict[Any, Callable[[Any], str]] = dict.fromkeys(numbers.columns, "{:.4f}".format)
-    formats |= {("Dataset", ""): display_name, ("Features", ""): str, ("Folds", ""): str}
-    notes = notes_of(predictions, list(by_place.values()), tests, numbers)
     title = f"Results by share of the training defects kept, {ESTIMATES[estimate]}"
-    numbers, frame = with_intervals(numbers, display_frame(numbers, formats), ends, ".3f")
-    return Table("Table 3", title, context, frame, numbers, notes, frozenset(bold), headers=2 + folds)
+    return _with_folds("Table 3", title, context, rows, tests.notes(read, rows))
+
+
+class _BoldTests:
+    """Decides what is bold, and keeps the tests for the notes."""
+
+    def __init__(self, alpha: float) -> None:
+        self.alpha = alpha
+        self.done: list[tuple[Measures, Wilcoxon]] = []
+
+    def best(self, data: Measures, metric: str, label: str) -> str | None:
+        """Return the feature set to set bold, or None.
+
+        It is ahead of the second best, and Wilcoxon's signed-rank test over the folds says so with p < alpha.
+        """
+        values = {name: data.value(name, metric, label) for name in MAIN}
+        ranked = sorted((name for name in values if pd.notna(values[name])), key=lambda name: -values[name])
+        if len(ranked) < 2:
+            return None
+        folds = paired_folds(data.known, ranked[0], ranked[1], metric, label)
+        test = wilcoxon_paired(folds["a"].to_numpy(), folds["b"].to_numpy())
+        self.done.append((data, test))
+        ahead = values[ranked[0]] > values[ranked[1]] and (folds["a"] - folds["b"]).mean() > 0
+        return ranked[0] if ahead and test.p < self.alpha else None
+
+    def notes(self, read: Sequence[Measures], rows: Sequence[Mapping[Any, Any]]) -> list[str]:
+        """Return the table's notes: the rule for bold and what was out of its reach, folds, leaks and gaps."""
+        alpha = self.alpha
+        notes = ["Read a recall with its false-reject rate: a lower threshold buys one with the other."]
+        if read[0].estimate == POOLED:
+            notes.append(EXACT_INTERVALS)
+        notes += [
+            f"Bold: the best, where Wilcoxon's signed-rank test over the folds (two-sided, exact) gives p < {alpha:g} "
+            "against the second best; false-reject rates are never bold.",
+            *dict.fromkeys(_smallest_p(data, alpha) for data in read),
+        ]
+        able = [test for data, test in self.done if smallest_attainable_p(data.folds()) < alpha]
+        tied = sum(test.smallest_p >= alpha for test in able)
+        if tied:
+            notes.append(
+                f"In {tied} of {len(able)} comparisons too many folds tie (or lack the class) for p < {alpha:g} to be "
+                "within reach."
+            )
+        for name in dict.fromkeys(display_name(data.dataset) for data in read if data.leaks):
+            notes.append(f"{name}: stratified folds leak, images of one object stand in training and test.")
+        gaps = dict.fromkeys(f"{display_name(data.dataset)}: {gap}" for data in read for gap in data.missing)
+        if gaps and any(column[0] == TITLES["weighted_auc"] for column in rows[0]):
+            notes.append(
+                f"Classes without a test image have no weight in that fold's AUC: {'; '.join(gaps)}."
+            )
+        if any(pd.isna(value.raw) for row in rows for value in row.values() if isinstance(value, Value)):
+            notes.append(f"{MISSING}: not measured.")
+        return notes
+
+
+def _smallest_p(data: Measures, alpha: float) -> str:
+    folds = data.folds()
+    smallest = smallest_attainable_p(folds)
+    reach = (
+        "" if smallest < alpha else f", above {alpha:g}: significance is out of reach and nothing can be bold"
+    )
+    return f"{display_name(data.dataset)}: {folds} {data.scheme} folds, smallest p in reach {smallest:.2g}{reach}."
+
+
+def _with_folds(
+    name: str, title: str, context: str, rows: Sequence[dict[Any, Any]], notes: Sequence[str]
+) -> Table:
+    """Return the table, with a column for the scheme of folds only where there are several."""
+    several = len({row["Folds"].removesuffix(" (leaks)") for row in rows}) > 1
+    for row in rows if not several else ():
+        del row["Folds"]
+    return results_table(name, title, context, rows, notes, headers=2 + several)
+
+
+def table2_beside_paper(table: Table) -> Table | None:
+    """Return Table 2's recalls beside the paper's and the difference; None where the paper has no such data set."""
+    printed = table2_paper().set_index(["dataset", "class", "metric", "features"])["value"]
+
+    def paper(dataset: str | None, label: str, metric: str, features: str) -> float | None:
+        return printed.get((dataset, label, metric, _KEYS[features]))
+
+    titles = {metric: TITLES[metric] for metric in ("class_recall", "defect_recall")}
+    return _beside_paper("Table 2", table, "Class", titles, paper, ".2%", lambda x: f"{100 * x:+z.2f} pp")
+
+
+def table3_beside_paper(table: Table) -> Table | None:
+    """Return Table 3's values beside the paper's and the difference; None where the paper has no such data set."""
+    printed = table3_paper().set_index(["dataset", "features", "metric", "keep"])["value"]
+
+    def paper(dataset: str | None, features: str, metric: str, keep: str) -> float | None:
+        return printed.get((dataset, _KEYS[features], metric, float(keep.rstrip("%")) / 100))
+
+    titles = {metric: BINARY_TITLES[metric] for metric in ("defect_recall", "weighted_auc")}
+    return _beside_paper("Table 3", table, "Features", titles, paper, ".4f", "+z.4f")
+
+
+def _beside_paper(
+    name: str,
+    table: Table,
+    last: str,
+    titles: Mapping[str, str],
+    paper: Callable[[str | None, str, str, str], float | None],
+    form: str,
+    change: str | Callable[[float], str],
+) -> Table | None:
+    """Return a row per row of `table` and metric in `titles`; `paper` finds (data set, `last`, metric, column)."""
+    columns: Any = table.numbers.columns
+    rows = []
+    for ours in table.numbers.to_dict("records"):
+        product = product_of(ours["Dataset", ""])
+        for metric, title in titles.items() if product else ():
+            row: dict[Any, Any] = {
+                key: ours[key, ""] for key in ("Dataset", "Folds", last) if (key, "") in ours
+            }
+            row["Measure"] = title
+            for under in [under for over, under in columns if over == title]:
+                mine, theirs = ours[title, under], paper(product, ours[last, ""], metric, under)
+                theirs = float("nan") if theirs is None else float(theirs)
+                row[under, "Ours"] = Value(mine, form)
+                row[under, "Paper"] = Value(theirs, form)
+                row[under, "Difference"] = Value(mine - theirs, change)
+                row[under, "Our false rejects"] = Value(ours[_REJECTS, under], form)
+            rows.append(row)
+    notes = [
+        "Difference is ours minus the paper's; the paper gives no false-reject rates, so only ours stand here."
+    ]
+    headers = sum(isinstance(key, str) for key in rows[0]) if rows else 0
+    name = f"{name} beside the paper's"
+    return results_table(name, table.title, table.caption, rows, notes, headers=headers) if rows else None
+
+
+_KEYS = {one.title: key for key, one in FEATURE_SETS.items()}
+
+
+def _title(features: str) -> str:
+    return FEATURE_SETS[features].title

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -13,8 +13,9 @@ from typing import Any
 import pandas as pd
 
 from lib.artifacts import write_text
+from lib.evaluation.metrics import MISSING
+from lib.evaluation.published_results import display_name, is_synthetic
 
-MISSING = "–"
 LEFT = ' class="left"'  # heads of columns that name rows
 _INTERVAL = re.compile(r" (\([^()]*(?:–| to )[^()]*\))$")  # at a cell's end; goes below the value
 
@@ -65,22 +66,17 @@ class Table:
     def to_html(self) -> str:
         """Return an HTML table with caption, header scopes and notes; everything that comes from data is escaped."""
         head = "".join(f"<tr>{row}</tr>" for row in self._head())
-        body = []
-        for row, cells in enumerate(self._cells()):
-            shown = [self._cell(row, place, cell) for place, cell in enumerate(cells)]
-            body.append(f"<tr>{''.join(shown)}</tr>")
-        notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes)
-        foot = (
-            f'<tfoot><tr><td colspan="{self.frame.shape[1]}"><ul class="told">{notes}</ul></td></tr></tfoot>'
-            if notes
-            else ""
+        body = "".join(
+            f"<tr>{''.join(self._cell(row, place, cell) for place, cell in enumerate(cells))}</tr>"
+            for row, cells in enumerate(self._cells())
         )
+        notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes)
+        foot = f'<tr><td colspan="{self.frame.shape[1]}"><ul class="told">{notes}</ul></td></tr>'
         caption = f"<strong>{html.escape(self.name)}.</strong> {html.escape(self.title)}"
         caption += f"<br>{html.escape(self.caption)}" if self.caption else ""
-        caption = f'<div class="told">{caption}</div>'
         return (
-            f'<table class="study mathjax_ignore tex2jax_ignore"><caption>{caption}</caption>'
-            f"<thead>{head}</thead>{foot}<tbody>{''.join(body)}</tbody></table>"
+            f'<table class="study mathjax_ignore tex2jax_ignore"><caption><div class="told">{caption}</div></caption>'
+            f"<thead>{head}</thead>{f'<tfoot>{foot}</tfoot>' if notes else ''}<tbody>{body}</tbody></table>"
         )
 
     def _repr_html_(self) -> str:
@@ -97,30 +93,79 @@ class Table:
 
     def _head(self) -> list[str]:
         columns = [column if isinstance(column, tuple) else (column, "") for column in self.frame.columns]
+        columns = [(html.escape(str(over)), html.escape(str(below))) for over, below in columns]
         if not any(below for _, below in columns):
-            cells = [
-                (html.escape(str(over)), place < self.headers) for place, (over, _) in enumerate(columns)
-            ]
-            return ["".join(f'<th scope="col"{LEFT if left else ""}>{text}</th>' for text, left in cells)]
+            left = [LEFT if place < self.headers else "" for place in range(len(columns))]
+            cells = zip(columns, left, strict=True)
+            return ["".join(f'<th scope="col"{side}>{over}</th>' for (over, _), side in cells)]
         upper, lower = [], []
         for (over, grouped), same in groupby(columns, key=lambda column: (column[0], bool(column[1]))):
             names = [below for _, below in same]
-            shown = html.escape(str(over))
             if grouped:
-                upper.append(f'<th scope="colgroup" colspan="{len(names)}">{shown}</th>')
-                lower += [f'<th scope="col">{html.escape(str(name))}</th>' for name in names]
+                upper.append(f'<th scope="colgroup" colspan="{len(names)}">{over}</th>')
+                lower += [f'<th scope="col">{name}</th>' for name in names]
             else:
-                upper.append(f'<th scope="col" rowspan="2"{LEFT}>{shown}</th>')
+                upper.append(f'<th scope="col" rowspan="2"{LEFT}>{over}</th>')
         return ["".join(upper), "".join(lower)]
 
 
-def display_frame(numbers: pd.DataFrame, formats: Mapping[Any, Callable[[Any], str]]) -> pd.DataFrame:
-    """Return the raw values as texts by each column's format (default: as they are); missing ones as a dash."""
-    shown = {}
-    for place, column in enumerate(numbers.columns):
-        form = formats.get(column, str)
-        shown[column] = [MISSING if pd.isna(value) else form(value) for value in numbers.iloc[:, place]]
-    return pd.DataFrame(shown, columns=numbers.columns, dtype=object)
+@dataclass(frozen=True)
+class Value:
+    """One cell of a table: its raw value, how readers see it, its 95 % interval, and whether it is bold.
+
+    `form` is a format specification or a function. A value that is NaN or None is a dash.
+    """
+
+    raw: Any
+    form: str | Callable[[Any], str] = ""
+    interval: tuple[Any, Any] | None = None
+    interval_form: str = ".1%"
+    bold: bool = False
+
+    def __str__(self) -> str:
+        if pd.isna(self.raw):
+            return MISSING
+        text = self.form(self.raw) if callable(self.form) else format(self.raw, self.form)
+        ends = [format(end, self.interval_form) for end in self.interval or ()]
+        return f"{text} ({'–'.join(ends)})" if ends else text
+
+
+def results_table(
+    name: str,
+    title: str,
+    caption: str,
+    rows: Sequence[Mapping[Any, Any]],
+    notes: Iterable[str] = (),
+    *,
+    headers: int,
+    numbers: pd.DataFrame | None = None,
+) -> Table:
+    """Return a table of rows that all have the same columns, named as in `Table`; a text stands for (text, "").
+
+    A row holds a `Value` per column, or what readers see as it is; its column Dataset holds the data set's raw name,
+    and a last note says which data sets are drawn stand-ins. The raw numbers are those of the rows and then the ends
+    of their intervals, unless `numbers` gives others.
+    """
+    forms = {"Dataset": display_name}
+    cells = [
+        [one if isinstance(one, Value) else Value(one, forms.get(key, "")) for key, one in row.items()]
+        for row in rows
+    ]
+    columns = pd.MultiIndex.from_tuples([key if isinstance(key, tuple) else (key, "") for key in rows[0]])
+    frame = pd.DataFrame([list(map(str, row)) for row in cells], columns=columns, dtype=object)
+    if numbers is None:
+        numbers = pd.DataFrame([[one.raw for one in row] for row in cells], columns=columns)
+        for (over, under), values in zip(columns, zip(*cells, strict=True), strict=True):
+            pairs = [one.interval or (float("nan"), float("nan")) for one in values]
+            if any(one.interval for one in values):
+                for place, end in enumerate(("low", "high")):
+                    numbers[over + ", 95 % interval", f"{under} {end}"] = [pair[place] for pair in pairs]
+    bold = frozenset((at, place) for at, row in enumerate(cells) for place, one in enumerate(row) if one.bold)
+    drawn = [display_name(one) for one in dict.fromkeys(row["Dataset"] for row in rows) if is_synthetic(one)]
+    if drawn:
+        which = "drawn images with the classes of the paper's product, not the paper's data"
+        notes = [*notes, f"{', '.join(drawn)}: {which}; no replication of its figures."]
+    return Table(name, title, caption, frame, numbers, tuple(notes), bold, headers)
 
 
 def _flat(column: Any) -> str:

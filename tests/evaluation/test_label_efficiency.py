@@ -8,7 +8,7 @@ import pytest
 
 from lib.evaluation import label_efficiency as economy
 from lib.evaluation.metrics import recall_at_fpr
-from lib.reporting.economy import learning_table, needs_table
+from lib.reporting.comparison_tables import learning_table, needs_table
 from tests.evaluation.made_up import study
 
 LABELS = np.array([10.0, 20.0, 40.0])

@@ -8,7 +8,7 @@ import pytest
 
 from lib.evaluation.metrics import ALL
 from lib.evaluation.operating_points import CONFORMAL, OPTIMISTIC, TRAINING, operating_numbers
-from lib.reporting import paper_tables
+from lib.reporting.comparison_tables import operating_points, operating_points_by_class
 from tests.evaluation.made_up import scored, study
 
 
@@ -63,11 +63,11 @@ def test_a_refused_bound_says_how_many_defects_it_needs():
     assert np.isnan(refused["caught"]) and (refused["n_calibration"], refused["n_needed"]) == (4, 19)
     granted = line(points, CONFORMAL, required=0.75)
     assert granted["threshold_low"] == pytest.approx(0.2)  # the least of four
-    table = paper_tables.operating_points(points, "ctx")
+    table = operating_points(points, "ctx")
     shown = table.frame[("Split-conformal bound, checked on the test folds", "Defect recall")]
     assert shown.tolist()[1] == "refused: 4 calibration defects, 19 needed"
     assert "refused" not in shown.tolist()[0]
-    by_class = paper_tables.operating_points_by_class(points)
+    by_class = operating_points_by_class(points)
     assert any("a at 95.0% (4 of 19)" in note for note in by_class.notes)
 
 
@@ -86,7 +86,7 @@ def test_a_class_missing_from_a_folds_training_images_has_no_point():
     points = operating_numbers(test, known, "good", required=(0.75,))
     assert np.isnan(line(points, TRAINING)["caught"])
     assert line(points, TRAINING)["n_calibration"] == 0
-    assert "–" in paper_tables.operating_points(points).frame.iloc[0].tolist()
+    assert "–" in operating_points(points).frame.iloc[0].tolist()
     with pytest.raises(ValueError, match="fold 0"):
         operating_numbers(test, known[known["fold"] == 1], "good")
 
@@ -95,9 +95,9 @@ def test_without_calibration_only_the_optimistic_figures_stand_and_say_so():
     test, known = two_folds()
     points = operating_numbers(test, known.iloc[:0], "good", required=(0.75,))
     assert set(points["method"]) == {OPTIMISTIC}
-    table = paper_tables.operating_points(points)
+    table = operating_points(points)
     assert any("scored no training images" in note for note in table.notes)
-    assert "optimistic" in paper_tables.operating_points_by_class(points).title
+    assert "optimistic" in operating_points_by_class(points).title
 
 
 def test_repeats_are_averaged_and_do_not_multiply_images():

@@ -8,7 +8,7 @@ from lib.pipeline.dataset import in_test_fold, index, splits
 from lib.pipeline.maps import maps, scores
 from lib.pipeline.quality import map_quality
 from lib.pipeline.run import open_run
-from lib.reporting.map_source import quality_table, source_table
+from lib.reporting.result_tables import map_quality_table, map_source_table
 from tests.evaluation.made_up import study
 
 SETTINGS = {"weights": "random-init", "leak_check": "none", "compare_map_source": True, "guided": False}
@@ -22,7 +22,7 @@ def run(tmp_path_factory):
 def test_rows_are_the_sources_own(run):
     main = study({"image": 1.0, "map": 1.0, "image_map": 1.5})
     other = study({"map": 3.0, "image_map": 3.5, "image_two_maps": 4.0, "guided_two_maps": 3.0})
-    table = source_table(main, other, [run], {"toy": "good"}, "ctx")
+    table = map_source_table(main, other, run.study, {"toy": "good"}, "ctx")
     keys = table.numbers[[("Features", ""), ("Maps", "")]].apply(tuple, axis=1).tolist()
     assert keys == [
         ("Image", "–"),
@@ -43,7 +43,7 @@ def test_rows_are_the_sources_own(run):
         rows = binary_predictions(frame[frame["features"] == name])
         defects = rows[rows["label"] != "good"]
         assert recalls[place] == pytest.approx((defects["predicted"] != "good").mean())
-    assert source_table(main, pd.DataFrame(), [run], {"toy": "good"}) is None
+    assert map_source_table(main, pd.DataFrame(), run.study, {"toy": "good"}) is None
 
 
 def test_the_quality_of_maps_is_that_of_each_sources_test_maps(run):
@@ -63,6 +63,6 @@ def test_the_quality_of_maps_is_that_of_each_sources_test_maps(run):
         assert found.loc[(map_method, "overall"), "image_auroc"] == pytest.approx(auroc)
     assert {"pixel_auroc", "pixel_ap", "aupro"} <= set(found.columns)
     assert maps(run, names[0], "patchcore").shape == maps(run, names[0]).shape
-    shown = quality_table([run], "ctx")
+    shown = map_quality_table([run], "ctx")
     assert shown.numbers[("Maps", "")].unique().tolist() == ["DRAEM", "PatchCore"]
     assert "synthetic" in " ".join(shown.notes) or "stand-in" in " ".join(shown.notes)

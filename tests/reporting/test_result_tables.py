@@ -8,10 +8,9 @@ import pytest
 from lib.evaluation.map_fit import side_by_side
 from lib.evaluation.metrics import ALL, summary
 from lib.evaluation.significance import against_method, compare
-from lib.reporting.baselines import baseline_table
-from lib.reporting.comparisons import comparison_table, pooled_and_mean
+from lib.reporting.comparison_tables import comparison_table, pooled_and_mean
 from lib.reporting.display import show_findings
-from lib.reporting.map_fit import map_fit_table
+from lib.reporting.result_tables import baseline_table, map_fit_table
 from tests.evaluation.made_up import study
 
 GOOD = {"toy": "good"}
@@ -45,13 +44,13 @@ def compared():
 
 def test_the_table_of_comparisons_shows_all_three_tests(compared):
     table = comparison_table(compared, "ctx")
-    frame = table.frame.set_index(["Measure", "Compared"])
+    frame = table.frame.droplevel(1, axis=1).set_index(["Measure", "Compared"])
     row = frame.loc[("ROC AUC (Multiclass)", "Image + Anom. map against Image")]
     raw = compared.query("metric == 'weighted_auc' and a == 'image_map' and b == 'image'").iloc[0]
     assert row["p (Wilcoxon)"] == "0.00195" and row["Folds that differ"] == "10 of 10"
     assert row["p (Holm)"] == f"{raw['p_holm']:.3g}" and raw["p_holm"] > 0.005
     assert float(raw["p_corrected"]) < 0.05
-    names = list(table.frame)
+    names = [name for name, _ in table.frame]
     bold = {names[column] for _, column in table.bold}
     assert bold == {"p (Wilcoxon)"}
     assert set(table.frame["Measure"]) == {"Defect recall", "ROC AUC (Multiclass)"}

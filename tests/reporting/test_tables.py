@@ -7,7 +7,8 @@ import pytest
 
 from lib.evaluation.metrics import MEAN, summary
 from lib.reporting import display, paper_tables
-from lib.reporting.table import MISSING
+from lib.reporting.result_tables import escape_rate_table
+from lib.reporting.table import MISSING, Table
 from tests.evaluation.made_up import by_fold, rows
 
 ODD = ["<script>alert(1)</script>", 'a|b "q" {x} $z$', "`ü`\n**y**"]
@@ -31,13 +32,13 @@ class Cells(HTMLParser):
             self.texts[-1] += data
 
 
-def parsed(table: paper_tables.Table) -> Cells:
+def parsed(table: Table) -> Cells:
     cells = Cells()
     cells.feed(table.to_html())
     return cells
 
 
-def bold_columns(table: paper_tables.Table, row: int = 0) -> set:
+def bold_columns(table: Table, row: int = 0) -> set:
     return {table.frame.columns[place] for at, place in table.bold if at == row}
 
 
@@ -241,8 +242,8 @@ def test_csv_has_raw_numbers_at_full_precision(tmp_path):
     assert pd.isna(read["Defect recall: Anom. map"].iloc[0])
 
 
-def test_aql_table_by_hand():
-    table = paper_tables.aql_table(by_fold({"image": [1, 0]}), "good", "ctx")
+def test_escape_rates_by_hand():
+    table = escape_rate_table(by_fold({"image": [1, 0]}), "good", "ctx")
     assert table.numbers[("Image", "AQL")].tolist() == pytest.approx([5, 5])
     assert table.numbers[("Image, 95 % interval", "AQL high")].iloc[0] == pytest.approx(24.87, abs=0.01)
     assert table.frame.iloc[0][("Image", "AQL")] == "5.00 (0.13–24.87)"

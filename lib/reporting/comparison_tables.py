@@ -1,0 +1,246 @@
+"""Tables of numbers that were computed before: comparisons, operating points, and what a labelled defect buys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+
+from lib.classification.feature_sets import FEATURE_SETS, MAIN
+from lib.evaluation.label_efficiency import LabelEfficiency, describe_need
+from lib.evaluation.metrics import ALL, MEAN, POOLED, RECALL_AT_5_FPR
+from lib.evaluation.operating_points import CONFORMAL, OPTIMISTIC, TRAINING
+from lib.evaluation.significance import format_p
+from lib.reporting.measures import TITLES
+from lib.reporting.table import Table, Value, results_table
+
+_THRESHOLDS = {
+    TRAINING: "Threshold from training images, checked on the test folds",
+    CONFORMAL: "Split-conformal bound, checked on the test folds",
+    OPTIMISTIC: "Threshold from the test folds themselves (optimistic)",
+}
+_RECALL, _REJECTS = TITLES["defect_recall"], TITLES["false_reject_rate"]
+_TRAINED = (
+    "An image is rejected where 1 - p(good) reaches the fold's threshold. Training images are scored by models that "
+    "did not see them (inner folds); nothing of a test fold is used to choose."
+)
+_BOUND = (
+    "The conformal bound holds for new defects that are like the calibration defects. Images of one object are not "
+    "independent, and the scored models are the inner folds', so here it is a guide, not a guarantee."
+)
+_INTERVALS = "In brackets: Clopper-Pearson 95 % intervals, which take images as independent."
+_FLATTERS = "Thresholds chosen on the test folds themselves flatter: a line has to choose them beforehand."
+_UNCALIBRATED = "This study scored no training images out of fold, so only the optimistic figures stand here."
+
+
+def comparison_table(
+    compared: pd.DataFrame,
+    context: str = "",
+    alpha: float = 0.005,
+    name: str = "Comparisons",
+    by_class: bool = False,
+) -> Table:
+    """Return `compare`'s rows for readers: over all defect classes, or those of single classes.
+
+    The raw numbers are all of `compared`.
+    """
+    part = compared[(compared["class"] != ALL) if by_class else (compared["class"] == ALL)]
+    rows = [
+        {
+            "Dataset": row["dataset"],
+            "Folds": row["scheme"],
+            "Measure": TITLES[row["metric"]] + (f": {row['class']}" if by_class else ""),
+            "Compared": f"{FEATURE_SETS[row['a']].title} against {FEATURE_SETS[row['b']].title}",
+            "Values": f"{row['value_a']:.3f} / {row['value_b']:.3f}",
+            "False rejects": f"{row['false_rejects_a']:.1%} / {row['false_rejects_b']:.1%}",
+            "Difference (95 % interval)": f"{row['difference']:+z.3f} ({row['low']:+z.3f} to {row['high']:+z.3f})",
+            "Folds that differ": f"{row['n_nonzero']} of {row['n']}",
+            "Smallest p in reach": Value(row["smallest_p"], format_p),
+            "p (Wilcoxon)": Value(row["p"], format_p, bold=row["significant"]),
+            "p (Holm)": Value(row["p_holm"], format_p, bold=row["significant_holm"]),
+            "p (corrected t)": Value(row["p_corrected"], format_p),
+            "Effect": f"{row['effect']:+z.2f}",
+        }
+        for row in part.to_dict("records")
+    ]
+    out_of_reach = int((~part["in_reach"].astype(bool)).sum())
+    notes = [
+        "Values and differences are pooled over all test folds; the interval is a paired bootstrap of test images, "
+        "drawn by group where groups are known.",
+        f"p (Wilcoxon): signed-rank test over the folds, two-sided, exact; bold below {alpha:g}. p (Holm): adjusted "
+        "for all tests of a data set, single classes among them.",
+        "p (corrected t): Nadeau and Bengio's resampled t-test, whose variance allows for training folds that share "
+        "images; Wilcoxon's test does not allow for them.",
+        "Effect: matched-pairs rank-biserial correlation, from -1 to 1 (every fold favours the first).",
+    ]
+    if out_of_reach:
+        notes.append(
+            f"In {out_of_reach} of {len(part)} comparisons too few folds differ for any p below {alpha:g}: "
+            "significance was out of reach."
+        )
+    title = "Differences between feature sets, with all defects" + (", single classes" if by_class else "")
+    return results_table(name, title, context, rows, notes, headers=4, numbers=compared)
+
+
+def pooled_and_mean(measures: pd.DataFrame) -> pd.DataFrame:
+    """Return `summary`'s figures over all classes, pooled over the test folds beside the mean and range of the folds.
+
+    One row per dataset, scheme, keep, metric and features; columns pooled, mean, sd, least, most, folds.
+    """
+    keys = ["dataset", "scheme", "keep", "metric", "features"]
+    part = measures[(measures["class"] == ALL) & (measures["metric"] != "aql")]
+    single = part[~part["fold"].isin([POOLED, MEAN])].groupby(keys, sort=False)["value"]
+    spread = single.agg(sd="std", least="min", most="max", folds="count")
+    both = part[part["fold"].isin([POOLED, MEAN])].pivot(index=keys, columns="fold", values="value")
+    return both[[POOLED, MEAN]].join(spread).reindex(spread.index).reset_index()
+
+
+def operating_points(points: pd.DataFrame, context: str = "", prevalence: float = 0.01) -> Table:
+    """Return what share of good images each feature set rejects, and what escapes, for each required defect recall.
+
+    `points` is `operating_numbers`, of which the rows over all defect classes are shown.
+    """
+    part = points[points["class"] == ALL]
+    methods = set(part["method"])
+    rows = []
+    for place, lines in _groups(part, "dataset", "scheme", "features", "required"):
+        of_method = _by("method", lines)
+        row: dict[Any, Any] = {
+            "Dataset": place["dataset"],
+            "Folds": place["scheme"],
+            "Features": FEATURE_SETS[place["features"]].title,
+            "Required defect recall": Value(place["required"], ".1%"),
+        }
+        for method in [method for method in _THRESHOLDS if method in methods]:
+            found, heading = of_method.get(method, {}), _THRESHOLDS[method]
+            if method != OPTIMISTIC:
+                refused = method == CONFORMAL and found and pd.isna(found["caught"])
+                row[heading, _RECALL] = _refused(found) if refused else _share(found, "recall")
+            row[heading, _REJECTS] = _share(found, "false_rejects")
+            if method == TRAINING:
+                row[heading, "Escapes per million"] = _share(found, "escapes", ",.0f")
+        rows.append(row)
+    notes = (
+        *((_TRAINED, _BOUND) if TRAINING in methods else (_UNCALIBRATED,)),
+        f"Escapes: defective products that pass, per million products of which {prevalence:.2%} are defective.",
+        _INTERVALS,
+        _FLATTERS,
+    )
+    title = "What a required defect recall costs"
+    return results_table("Operating points", title, context, rows, notes, headers=4, numbers=points)
+
+
+def operating_points_by_class(points: pd.DataFrame, context: str = "") -> Table:
+    """Return the same per defect class: the threshold is chosen for that class's recall, per feature set.
+
+    From training images where `points` has them, else from the test folds themselves, which the title says.
+    """
+    method = TRAINING if TRAINING in set(points["method"]) else OPTIMISTIC
+    part = points[(points["class"] != ALL) & points["features"].isin(MAIN)]
+    rows = []
+    refused = {}
+    for place, lines in _groups(part, "dataset", "scheme", "class", "required"):
+        row: dict[Any, Any] = {
+            "Dataset": place["dataset"],
+            "Folds": place["scheme"],
+            "Class": place["class"],
+            "Required recall of the class": Value(place["required"], ".1%"),
+        }
+        found = _by("features", lines[lines["method"] == method])
+        for name in _present(part):
+            for heading, column in ((_REJECTS, "false_rejects"), ("Recall reached", "recall")):
+                row[FEATURE_SETS[name].title, heading] = _share(found.get(name, {}), column)
+        rows.append(row)
+        for bound in lines[(lines["method"] == CONFORMAL) & lines["caught"].isna()].to_dict("records")[:1]:
+            sizes = f"{bound['n_calibration']:.0f} of {_count(bound['n_needed'])}"
+            refused[f"{bound['class']} at {bound['required']:.1%} ({sizes})"] = True
+    notes = [_TRAINED if method == TRAINING else _UNCALIBRATED, _INTERVALS]
+    if refused:
+        notes.append(
+            "Too few calibration defects in some fold for a conformal bound on the class (there are, of those needed): "
+            f"{', '.join(refused)}."
+        )
+    title = f"What a required recall of one defect class costs. {_THRESHOLDS[method]}"
+    return results_table("Operating points by class", title, context, rows, notes, headers=4, numbers=part)
+
+
+def learning_table(economy: LabelEfficiency, context: str = "") -> Table | None:
+    """Return recall at 5 % false rejects per feature set and number of labelled defects; None without curves."""
+    rows = []
+    for place, lines in _groups(economy.curves, "dataset", "scheme", "keep"):
+        of_features = _by("features", lines)
+        row: dict[Any, Any] = {
+            "Dataset": place["dataset"],
+            "Folds": place["scheme"],
+            "Defects kept": Value(place["keep"], ".0%"),
+            "Labelled defects in a training fold": Value(lines["labels"].iloc[0], ".0f"),
+        }
+        for name in _present(economy.curves):
+            found = of_features.get(name, {})
+            ends = found.get("low"), found.get("high")
+            row[TITLES[RECALL_AT_5_FPR], FEATURE_SETS[name].title] = Value(found.get("recall"), ".1%", ends)
+        rows.append(row)
+    notes = (
+        "The threshold is moved on the pooled test folds until at most 5 % of the good images are rejected: the same "
+        "false rejects for all, so recalls can be compared. It is no promise for a line.",
+        "In brackets: 95 % bootstrap intervals over test images, by group where known; which defects were kept is not "
+        "in them.",
+    )
+    title = f"{TITLES[RECALL_AT_5_FPR]} by labelled defects"
+    named = ("Learning curves", title, context)
+    return results_table(*named, rows, notes, headers=4, numbers=economy.curves) if rows else None
+
+
+def needs_table(economy: LabelEfficiency, context: str = "") -> Table | None:
+    """Return how many labelled defects each feature set needs for the image's recall; None without the image."""
+    rows = []
+    for place, lines in _groups(economy.needs, "dataset", "scheme", "reference"):
+        of_features = _by("features", lines)
+        row: dict[Any, Any] = {
+            "Dataset": place["dataset"],
+            "Folds": place["scheme"],
+            ("Labelled defects", "Image has"): Value(place["reference"], ".0f"),
+            (TITLES[RECALL_AT_5_FPR], "Image reaches"): Value(lines["target"].iloc[0], ".1%"),
+        }
+        for name in _present(economy.needs):
+            need = describe_need(of_features[name]) if name in of_features else Value(None)
+            row["Labelled defects needed for the same", FEATURE_SETS[name].title] = need
+        rows.append(row)
+    notes = (
+        "Read between the levels studied along straight lines, where the curve first reaches the recall. Not reached: "
+        "not with all the defects there are. At most: the fewest labels studied already suffice.",
+        "In brackets: 95 % bootstrap intervals, both feature sets on the same drawn test images.",
+    )
+    title = "Labelled defects needed for the recall that the image reaches, at the same false rejects"
+    named = ("Label economy", title, context)
+    return results_table(*named, rows, notes, headers=2, numbers=economy.needs) if rows else None
+
+
+def _groups(frame: pd.DataFrame, *keys: str) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+    """Yield what the rows of a table stand for, by column, and the rows of the frame that each is made of."""
+    for key, lines in frame.groupby(list(keys), sort=False, observed=True):
+        yield dict(zip(keys, key, strict=True)), lines
+
+
+def _by(column: str, lines: pd.DataFrame) -> dict[Any, dict[Any, Any]]:
+    return lines.set_index(column).to_dict("index")
+
+
+def _present(numbers: pd.DataFrame) -> list[str]:
+    """Return the feature sets that a frame holds, in their order."""
+    return [name for name in FEATURE_SETS if name in set(numbers["features"])]
+
+
+def _share(found: Mapping[Any, Any], column: str, form: str = ".1%") -> Value:
+    """Return a share with its interval; a dash where the threshold was not found, or refused."""
+    ends = found.get(f"{column}_low"), found.get(f"{column}_high")
+    return Value(found.get(column), form, ends, form)
+
+
+def _refused(bound: Mapping[Any, Any]) -> str:
+    return f"refused: {bound['n_calibration']:.0f} calibration defects, {_count(bound['n_needed'])} needed"
+
+
+def _count(needed: float) -> str:
+    return "endlessly many" if needed == float("inf") else f"{needed:.0f}"

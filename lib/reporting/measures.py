@@ -1,0 +1,125 @@
+"""The measures of one data set as tables use them: values with their intervals, by feature set and class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from lib.classification.feature_sets import FEATURE_SETS
+from lib.classification.operating_threshold import clopper_pearson
+from lib.evaluation.metrics import (
+    ALL,
+    FPR_LIMIT,
+    MEAN,
+    POOLED,
+    RECALL_AT_5_FPR,
+    Good,
+    check_predictions,
+    summary,
+)
+from lib.evaluation.significance import by_measure
+from lib.reporting.table import Value
+
+TITLES = {
+    "class_recall": "Correct defect class recall",
+    "defect_recall": "Defect recall",
+    "false_reject_rate": "False reject rate",
+    "weighted_auc": "ROC AUC (Multiclass)",
+    "binary_auc": "ROC AUC (Good or defective)",
+    RECALL_AT_5_FPR: f"Defect recall at {FPR_LIMIT:.0%} false rejects",
+}
+BINARY_TITLES = TITLES | {
+    "defect_recall": "Defect recall (Binary)"
+}  # where no recall of single classes is beside it
+ESTIMATES = {POOLED: "pooled over all test folds", MEAN: "the mean of the folds' values"}
+EXACT_INTERVALS = (
+    "In brackets: Clopper-Pearson 95 % intervals, which take images as independent (too narrow where objects "
+    "repeat)."
+)
+_SHARES = ("class_recall", "defect_recall", "false_reject_rate")  # of images, so with exact intervals
+
+
+@dataclass(frozen=True)
+class Measures:
+    """The measures of one data set, scheme and keep.
+
+    known: values, counts: images behind them, by (features, metric, class, fold); leaks: images of one object stand in
+    training and test folds; missing: the classes that some fold's AUC had to leave out.
+    """
+
+    dataset: str
+    scheme: str
+    keep: float
+    known: pd.Series
+    counts: pd.Series
+    estimate: str
+    leaks: bool
+    missing: tuple[str, ...]
+
+    def place(self) -> dict[str, str]:
+        """Return the first columns of a row: the data set, and its folds with the mark of those that leak."""
+        return {"Dataset": self.dataset, "Folds": self.scheme + (" (leaks)" if self.leaks else "")}
+
+    def value(self, features: str, metric: str, label: str = ALL) -> float:
+        """Return one measure, NaN where it was not taken."""
+        return float(self.known.get((features, metric, label, self.estimate), float("nan")))
+
+    def cell(self, features: str, metric: str, label: str = ALL, **looks: Any) -> Value:
+        """Return one measure as a cell, `looks` changing its form; a pooled share of images has an exact interval."""
+        value, interval = self.value(features, metric, label), None
+        if metric in _SHARES and self.estimate == POOLED and pd.notna(value):
+            n = int(self.counts[(features, metric, label, POOLED)])
+            interval = clopper_pearson(round(value * n), n)
+        form = ".4f" if "auc" in metric else ".2%"
+        return Value(value, **{"form": form, "interval": interval, **looks})
+
+    def classes(self) -> list[str]:
+        """Return the defect classes, sorted."""
+        recalls = self.known.index[self.known.index.get_level_values("metric") == "defect_recall"]
+        return sorted(set(recalls.unique("class")) - {ALL})
+
+    def feature_sets(self) -> list[str]:
+        """Return the feature sets that were measured, in the order of `FEATURE_SETS`."""
+        return [name for name in FEATURE_SETS if pd.notna(self.value(name, "defect_recall"))]
+
+    def folds(self) -> int:
+        """Return the number of test folds."""
+        return len(set(self.known.index.unique("fold")) - {POOLED, MEAN})
+
+
+def read_measures(
+    predictions: pd.DataFrame,
+    good: Good,
+    binary: str,
+    metrics: Sequence[str],
+    estimate: str = POOLED,
+    measures: pd.DataFrame | None = None,
+) -> list[Measures]:
+    """Return the measures of predictions by data set, scheme and, from few defects to all, keep.
+
+    `measures` is `summary` of the predictions, where already computed. Raises `ValueError` for predictions that cannot
+    be counted, and for an estimate that is neither pooled nor mean.
+    """
+    if estimate not in ESTIMATES:
+        raise ValueError(f"estimate is {estimate!r}: expected one of {list(ESTIMATES)}")
+    check_predictions(predictions, good)
+    if measures is None:
+        measures = summary(predictions, good, binary, metrics)
+    grouped = predictions.dropna(subset="group")["dataset"].unique()
+    found = []
+    for keep in sorted(set(predictions["keep"])):
+        here = measures[measures["keep"] == keep]
+        for (dataset, scheme), rows in here.groupby(["dataset", "scheme"], sort=False):
+            leaks = scheme == "stratified" and dataset in grouped
+            known, counts = by_measure(rows), by_measure(rows, "n")
+            found.append(Measures(dataset, scheme, keep, known, counts, estimate, leaks, _left_out(rows)))
+    return found
+
+
+def _left_out(rows: pd.DataFrame) -> tuple[str, ...]:
+    rows = rows[(rows["metric"] == "weighted_auc") & (rows["fold"] != MEAN) & rows["missing"].map(bool)]
+    places = zip(rows["missing"], rows["fold"], strict=True)
+    return tuple(dict.fromkeys(f"{name} (fold {fold})" for names, fold in places for name in names))

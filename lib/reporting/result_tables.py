@@ -1,0 +1,220 @@
+"""Tables of measures by feature set: what escapes, baselines, map-guided features, and ways to make the maps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
+
+from lib.classification.feature_sets import COMBINED_DETECTORS, FEATURE_SETS, MAIN
+from lib.config import Study, map_method_title
+from lib.evaluation.map_fit import READINGS
+from lib.evaluation.metrics import ALL, FPR_LIMIT, POOLED, RECALL_AT_5_FPR, Good, aql, at_keep
+from lib.evaluation.significance import METHOD, format_p
+from lib.pipeline.quality import map_quality
+from lib.reporting.measures import BINARY_TITLES, EXACT_INTERVALS, TITLES, Measures, read_measures
+from lib.reporting.table import Table, Value, results_table
+
+if TYPE_CHECKING:
+    from lib.pipeline.run import Run
+
+_METRICS = ("defect_recall", "false_reject_rate", "weighted_auc", "binary_auc", RECALL_AT_5_FPR)
+_GROUPS = {  # name and title of the table, and the other table
+    "baseline": (
+        "Baselines",
+        "What could do as well, pooled over all test folds",
+        "the table of map-guided features",
+    ),
+    "guided": (
+        "Guided",
+        "The map as a guide to the image's own features, pooled over all test folds",
+        "the table of baselines",
+    ),
+}
+_AGAINST = f"AUC (Multiclass) against {FEATURE_SETS[METHOD].title}"
+_COMPARED: dict[str, tuple[str, Any]] = {  # columns of `against_method` by heading, and their form
+    "Difference": ("difference", "+z.4f"),
+    "Low": ("low", "+z.4f"),
+    "High": ("high", "+z.4f"),
+    "p (Wilcoxon)": ("p", format_p),
+    "p (Holm)": ("p_holm", format_p),
+}
+_QUALITY = {  # columns of `map_quality`: heading and form
+    "image_auroc": ("Image AUROC", ".3f"),
+    "pixel_auroc": ("Pixel AUROC", ".3f"),
+    "pixel_ap": ("Pixel AP", ".3f"),
+    "aupro": ("AUPRO (30 %)", ".3f"),
+    "images": ("Defects with a mask", ".0f"),
+    "left_out": ("Left out", ".0f"),
+}
+
+
+def escape_rate_table(
+    predictions: pd.DataFrame,
+    good: Good,
+    context: str = "",
+    *,
+    keep: float = 1.0,
+    binary: str = "collapsed",
+    measures: pd.DataFrame | None = None,
+) -> Table:
+    """Return the escape rate per class and feature set with its exact interval, and false rejects beside.
+
+    It is the paper's AQL (Eq. 1): 100 - defect recall, in percent, pooled over all test folds. `measures` is `summary`
+    of the same predictions, where already computed. Raises `ValueError` for predictions that cannot be counted.
+    """
+    rows = []
+    for data in read_measures(
+        at_keep(predictions, keep), good, binary, ("defect_recall",), measures=measures
+    ):
+        images = data.counts.xs(("defect_recall", POOLED), level=("metric", "fold"))
+        for label in [*data.classes(), ALL]:
+            row: dict[Any, Any] = data.place() | {"Class": label}
+            row["Images"] = int(images.xs(label, level="class").iloc[0])
+            for name in MAIN:
+                recall, title = data.cell(name, "defect_recall", label), FEATURE_SETS[name].title
+                ends = (aql(recall.interval[1]), aql(recall.interval[0])) if recall.interval else None
+                row[title, "AQL"] = Value(aql(recall.raw), ".2f", ends, ".2f")
+                row[title, TITLES["false_reject_rate"]] = data.cell(name, "false_reject_rate", interval=None)
+            rows.append(row)
+    notes = (
+        "AQL here is the percentage of a class's defective images that pass as good, not an acceptance limit of a "
+        "sampling plan.",
+        "In brackets: Clopper-Pearson 95 % intervals; none escaped does not mean that none will.",
+    )
+    title = "Escaping defects in percent (AQL by Eq. 1), and good images rejected"
+    return results_table("AQL", title, context, rows, notes, headers=3)
+
+
+def baseline_table(
+    predictions: pd.DataFrame,
+    good: Good,
+    versus: pd.DataFrame,
+    context: str = "",
+    *,
+    group: Literal["baseline", "guided"] = "baseline",
+    binary: str = "collapsed",
+) -> Table | None:
+    """Return a group of feature sets beside image, map and both, at every keep that has them; None where none has.
+
+    `versus` is `against_method` of the predictions at keep 1. Raises `ValueError` for predictions that cannot be
+    counted.
+    """
+    name, title, other = _GROUPS[group]
+    sets = [key for key, one in FEATURE_SETS.items() if one.group == group]
+    present = predictions[predictions["features"].isin(sets)]
+    tested = versus[versus["metric"] == "weighted_auc"].itertuples()
+    compared = {(row.dataset, row.scheme, row.keep, row.a): row for row in tested}
+    part = predictions[predictions["features"].isin([*MAIN, *sets])]
+    keeps = sorted(set(present["keep"]), reverse=True)
+    rows = []
+    for keep, data, features in _measured({keep: at_keep(part, keep) for keep in keeps}, good, binary):
+        row = _row(data, features, {"Defects kept": Value(keep, ".0%")}, _METRICS)
+        found = compared.get((data.dataset, data.scheme, keep, features))
+        for heading, (column, form) in _COMPARED.items():
+            row[_AGAINST, heading] = Value(getattr(found, column, None), form)
+        rows.append(row)
+    shown = [FEATURE_SETS[one] for one in sets if one in set(present["features"])]
+    notes = (
+        *(f"{one.title}: {one.description}." for one in shown),
+        f"{TITLES[RECALL_AT_5_FPR]}: the threshold is moved on the pooled test folds, so it ranks "
+        "and promises nothing.",
+        f"Differences have a 95 % bootstrap interval, Low to High; Holm adjusts over all comparisons with "
+        f"{FEATURE_SETS[METHOD].title} at all defects, in AUC and in recall at {FPR_LIMIT:.0%} false rejects, those of "
+        f"{other} included.",
+        EXACT_INTERVALS,
+    )
+    return results_table(name, title, context, rows, notes, headers=4) if rows else None
+
+
+def map_fit_table(
+    map_methods: pd.DataFrame, good: Good, context: str = "", binary: str = "collapsed"
+) -> Table | None:
+    """Return every feature set that uses the map, with in-sample and with cross-fitted maps; None without both.
+
+    `map_methods` is `side_by_side`. Raises `ValueError` for predictions that cannot be counted.
+    """
+    metrics = ("weighted_auc", "binary_auc", "defect_recall", "false_reject_rate", RECALL_AT_5_FPR)
+    found = _measured(dict(iter(map_methods.groupby("map_fit"))), good, binary)
+    rows = [
+        _row(data, features, {"Maps of training images": READINGS.get(fit, "none used")}, metrics)
+        for fit, data, features in sorted(found, key=_place)
+    ]
+    notes = (
+        "As written: the maps of training images come from a source that was fitted on the good ones among them. "
+        "Cross-fitted: from sources that did not see them, as it is for test images.",
+        "A high recall beside many false rejects is no success: the classifier learned that a clean map means good.",
+        EXACT_INTERVALS,
+    )
+    title = "Maps as written against cross-fitted, with all defects, pooled over all test folds"
+    return results_table("Map fit", title, context, rows, notes, headers=4) if rows else None
+
+
+def map_source_table(
+    main: pd.DataFrame, other: pd.DataFrame, study: Study, good: Good, context: str = ""
+) -> Table | None:
+    """Return recalls, false rejects and AUC with the maps of each source, and of both; None where only one was made.
+
+    `main` are the study's predictions, `other` those with the other source's maps.
+    """
+    if other.empty:
+        return None
+    metrics = ("defect_recall", "false_reject_rate", RECALL_AT_5_FPR, "weighted_auc", "binary_auc")
+    places = set(other["dataset"] + "/" + other["scheme"])
+    whole = main[(main["keep"] == 1.0) & (main["dataset"] + "/" + main["scheme"]).isin(places)]
+    found = _measured({study.map_method: whole, study.alternative_map_source: other}, good, study.binary)
+    rows = []
+    for maker, data, features in sorted(found, key=_place):
+        combined = "both" if features in COMBINED_DETECTORS else map_method_title(maker)
+        rows.append(_row(data, features, {"Maps": "–" if features == "image" else combined}, metrics))
+    notes = (
+        "The same folds, features and classifiers with each source's maps; PatchCore models are always cross-fitted.",
+        EXACT_INTERVALS,
+    )
+    title = "Map sources compared, all defects, pooled over all test folds"
+    return results_table("Map source", title, context, rows, notes, headers=4)
+
+
+def map_quality_table(runs: Sequence[Run], context: str = "") -> Table:
+    """Return image AUROC by class and, where there are masks, pixel AUROC, AP and AUPRO, for each source of maps."""
+    found = pd.concat([map_quality(run).reset_index().assign(dataset=run.name) for run in runs])
+    rows = [
+        {"Dataset": row["dataset"], "Maps": map_method_title(row["map_method"]), "Class": row["class"]}
+        | {
+            heading: Value(row[name], form)
+            for name, (heading, form) in _QUALITY.items()
+            if name in found and found[name].notna().any()
+        }
+        for row in found.to_dict("records")
+    ]
+    notes = ["Each class against all good test images; 0.5 is chance."]
+    if "Pixel AP" in rows[0]:
+        notes.append(
+            "AUPRO: mean overlap with each connected defect, up to 30 % of good pixels marked. Left out: defects "
+            "whose mask is empty or missing."
+        )
+    title = "How well the maps find defective images and pixels, test images of the primary folds"
+    return results_table("Map quality", title, context, rows, notes, headers=3)
+
+
+def _measured(parts: Mapping[Any, pd.DataFrame], good: Good, binary: str) -> list[tuple[Any, Measures, str]]:
+    """Return every feature set of every part of the predictions: the part's key, its measures, the feature set."""
+    return [
+        (key, data, features)
+        for key, part in parts.items()
+        for data in read_measures(part, good, binary, _METRICS)
+        for features in data.feature_sets()
+    ]
+
+
+def _place(found: tuple[Any, Measures, str]) -> tuple[str, str, int]:
+    """Return what rows are sorted by, which keeps the parts of a feature set together."""
+    _, data, features = found
+    return data.dataset, data.scheme, list(FEATURE_SETS).index(features)
+
+
+def _row(data: Measures, features: str, last: Mapping[Any, Any], metrics: Sequence[str]) -> dict[Any, Any]:
+    """Return a feature set's row: where it stands, and its measures over all classes."""
+    row: dict[Any, Any] = {**data.place(), "Features": FEATURE_SETS[features].title, **last}
+    return row | {BINARY_TITLES[metric]: data.cell(features, metric) for metric in metrics}
