@@ -252,7 +252,7 @@ def test_escape_rates_by_hand():
 
 def test_tables_that_are_not_made_leave_no_old_files_and_say_why(tmp_path, monkeypatch):
     shown = []
-    monkeypatch.setattr(display, "display", shown.append)
+    monkeypatch.setattr("IPython.display.display", shown.append)
     table = paper_tables.table2(by_fold({"image": [1, 0]}), "good", "")
     display.save_tables({"t": table}, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"t.csv", "t.md", "t.html"}
