@@ -7,51 +7,54 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from lib.anomaly_maps.detectors import FittedDetector
-from lib.datasets.splits import N_INNER, TEST_ROW
+from lib.datasets.splits import TEST_ROW
 
 IMAGES_AT_ONCE = 256
+Progress = Callable[[int, int], object]
 
 
 def predict_maps(
-    source: FittedDetector,
-    seen: np.ndarray,
-    out: np.ndarray,
-    progress: Callable[[int, int], object] | None = None,
+    model: FittedDetector, inputs: np.ndarray, out: np.ndarray, progress: Progress | None = None
 ) -> np.ndarray:
-    """Write to `out` (N,H,W) float16 the source's maps of what it sees of N pictures (N,...), and return it."""
-    for start in range(0, len(seen), IMAGES_AT_ONCE):
-        rows = slice(start, start + IMAGES_AT_ONCE)
-        out[rows] = source.maps(np.asarray(seen[rows]))
-        if progress is not None:
-            progress(min(rows.stop, len(seen)), len(seen))
-    return out
+    """Write a model's maps of the inputs of N images (N,...) to `out` (N,H,W) float16, and return it.
+
+    Arrays may be memory-mapped: `IMAGES_AT_ONCE` are read at a time, and then `progress(done, N)` is called. Raises
+    ValueError for maps outside [0, 1].
+    """
+    return _write(lambda rows: model.maps(np.asarray(inputs[rows])), out, progress)
 
 
 def predict_cross_fitted_maps(
-    sources: Sequence[FittedDetector],
-    seen: np.ndarray,
-    halves: np.ndarray,
+    models: Sequence[FittedDetector],
+    inputs: np.ndarray,
+    inner_folds: np.ndarray,
     out: np.ndarray,
-    progress: Callable[[int, int], object] | None = None,
+    progress: Progress | None = None,
 ) -> np.ndarray:
-    """Write to `out` (N,H,W) float16 the maps of what is seen of N pictures (N,...) and return it.
+    """Write maps of the inputs of N images (N,...) to `out` (N,H,W) float16, as `predict_maps` does, and return it.
 
-    `sources[h]` was fitted on half `h`. An image of a half gets the map of the source that did not see that half; a
-    test image (`halves` is `TESTED`) the mean of all sources' maps. Arrays may be memory-mapped: `IMAGES_AT_ONCE` are
-    read at a time, and then `progress(done, N)` is called. Raises ValueError for lengths or halves that do not fit.
+    `models[k]` was fitted on inner fold k. A training image gets the mean map of the models that did not see its inner
+    fold (N,), a test image (`TEST_ROW`) that of all models.
     """
-    if not len(seen) == len(halves) == len(out):
-        raise ValueError(f"{len(seen)} images, {len(halves)} halves, {len(out)} maps: must be as many")
-    if len(sources) < N_INNER or not set(np.unique(halves)) <= {TEST_ROW, *range(len(sources))}:
-        raise ValueError(f"halves {np.unique(halves).tolist()} do not fit {len(sources)} models")
-    for start in range(0, len(seen), IMAGES_AT_ONCE):
-        rows = slice(start, start + IMAGES_AT_ONCE)
-        part, seen_by = np.asarray(seen[rows]), halves[rows]
+
+    def maps(rows: slice) -> np.ndarray:
+        part, own = np.asarray(inputs[rows]), inner_folds[rows]
         total = np.zeros(out[rows].shape, np.float32)
-        for half, source in enumerate(sources):
-            if (unseen := seen_by != half).any():
-                total[unseen] += source.maps(part[unseen])
-        out[rows] = total / (len(sources) - (seen_by != TEST_ROW))[:, None, None]
+        for fold, model in enumerate(models):
+            if (unseen := own != fold).any():
+                total[unseen] += model.maps(part[unseen])
+        return total / (len(models) - (own != TEST_ROW))[:, None, None]
+
+    return _write(maps, out, progress)
+
+
+def _write(maps: Callable[[slice], np.ndarray], out: np.ndarray, progress: Progress | None) -> np.ndarray:
+    for start in range(0, len(out), IMAGES_AT_ONCE):
+        rows = slice(start, min(start + IMAGES_AT_ONCE, len(out)))
+        found = maps(rows)
+        if not ((found >= 0) & (found <= 1)).all():  # NaN is neither
+            raise ValueError(f"maps of images {start} to {rows.stop - 1}: values outside [0, 1]")
+        out[rows] = found
         if progress is not None:
-            progress(min(rows.stop, len(seen)), len(seen))
+            progress(rows.stop, len(out))
     return out

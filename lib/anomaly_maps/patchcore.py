@@ -1,8 +1,8 @@
-"""Anomaly maps from a memory of good patches: how far is each patch of a picture from all that was seen on good ones?
+"""PatchCore: anomaly maps by the distance of each patch of an image to the nearest patch of good images.
 
 After Roth et al., "Towards Total Recall in Industrial Anomaly Detection" (CVPR 2022): a greedy k-centre coreset of the
-good images' patches, and the distance to the nearest of them. A memory shows the images that it was filled from as
-cleaner than any other good image, so each half of a fold is judged by the memory of the other half.
+good images' patches, and the distance to the nearest of them. The images that the coreset is of look cleaner than any
+other good image, so each half of a fold gets its maps from the other half's coreset.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +25,14 @@ from lib.anomaly_maps.detectors import Detector, FitTask
 from lib.artifacts import write_bytes
 from lib.config import Study
 
-FORMAT = "patch-memory-1"
+FORMAT = "patchcore-1"
 POOL = 30_000  # patches, drawn at random, that the coreset is chosen from
 PROJECTED = 128  # dimensions in which they are compared while choosing (Johnson-Lindenstrauss)
-ROWS = 8192  # patches compared with the memory at once
+ROWS = 8192  # patches compared with those kept at once
 HELD_OUT = 100  # good images, at most, that the scale is set on
-RARE = 0.995  # share of held-out good patches that lie nearer than the distance shown as 0.5
-MIDDLE = 0.1  # how the distance of the middle one of them is shown
-STEEPEST = 50.0  # of the scale, where good patches all lie equally far
+RARE = 0.995  # share of held-out good patches that lie nearer than the distance that becomes 0.5
+MIDDLE = 0.1  # what the median of their distances becomes
+STEEPEST = 50.0  # slope of the scale where good patches all lie equally far
 ARITHMETIC = 3e10  # operations per second of one core in a product of matrices
 MEMORY_BOUND = 5e9  # and of a matrix and a vector
 
@@ -41,18 +41,18 @@ Progress = Callable[[int, int], object]
 
 @dataclass(frozen=True)
 class PatchCore:
-    """Patches of good images (M, C), the side of the maps in pixels, and their scale (see `shown`)."""
+    """Patches of good images (M, C), the side of the maps in pixels, and their scale (see `to_unit_interval`)."""
 
     patches: Tensor
-    rare: float
-    steepness: float
+    scale_distance: float
+    slope: float
     side: int
     device: str = "cpu"
 
     @classmethod
     def fit(
         cls,
-        seen: np.ndarray,
+        inputs: np.ndarray,
         good: np.ndarray,
         held_out: np.ndarray,
         *,
@@ -62,31 +62,27 @@ class PatchCore:
         device: str = "cpu",
         progress: Progress | None = None,
     ) -> PatchCore:
-        """Keep `size` patches of the good images, rows `good` of `seen` (N, h, w, C); set the scale on rows `held_out`.
+        """Keep `size` patches of the good images, rows `good` of (N, h, w, C); set the scale on rows `held_out`.
 
-        `seen` may be memory-mapped: the patches that the coreset is chosen from and one image are held at a time. Fewer
-        are kept where there are fewer. `progress(kept, size)` is called now and then. Raises ValueError where there is
-        no good image, or none held out.
+        `inputs` may be memory-mapped: the patches that the coreset is chosen from and one image are held at a time.
+        Fewer are kept where there are fewer. `progress(kept, size)` is called now and then.
         """
-        if not len(good) or not len(held_out):
-            raise ValueError(f"{len(good)} good images and {len(held_out)} held out: a memory needs both")
-        places = int(np.prod(seen.shape[1:3]))
+        places = int(np.prod(inputs.shape[1:3]))
         drawn = np.random.default_rng(seed).permutation(len(good) * places)[:POOL]
         drawn.sort()  # read from a file in its order
         image, place = np.divmod(drawn, places)
-        flat = seen.reshape(len(seen), places, seen.shape[3])
+        flat = inputs.reshape(len(inputs), places, inputs.shape[3])
         pool = torch.from_numpy(flat[np.asarray(good)[image], place].astype(np.float32))
         chosen = greedy_coreset(_projected(pool, seed).to(device), size, progress)
-        memory = cls(pool[chosen.cpu()].to(device), 1.0, 1.0, side, device)
+        fitted = cls(pool[chosen.cpu()].to(device), 1.0, 1.0, side, device)
         rows = np.linspace(0, len(held_out) - 1, min(HELD_OUT, len(held_out))).round().astype(int)
-        distances = np.concatenate([memory.distances(seen[held_out[row]][None]).ravel() for row in rows])
+        distances = np.concatenate([fitted.distances(inputs[held_out[row]][None]).ravel() for row in rows])
         middle, rare = (max(float(np.quantile(distances, share)), 1e-6) for share in (0.5, RARE))
-        ratio = max(rare / middle, 1 + 1e-6)
-        steepness = min(math.log(1 / MIDDLE - 1) / math.log(ratio), STEEPEST)
-        return cls(memory.patches, rare, steepness, side, device)
+        slope = min(math.log(1 / MIDDLE - 1) / math.log(max(rare / middle, 1 + 1e-6)), STEEPEST)
+        return replace(fitted, scale_distance=rare, slope=slope)
 
     def distances(self, patches: np.ndarray) -> np.ndarray:
-        """Return the distance of each patch (n, h, w, C) to the nearest in memory, float32 (n, h, w)."""
+        """Return the distance of each patch (n, h, w, C) to the nearest one kept, float32 (n, h, w)."""
         flat = patches.reshape(-1, patches.shape[-1])
         found = np.empty(len(flat), dtype=np.float32)
         with torch.inference_mode():
@@ -96,53 +92,47 @@ class PatchCore:
                 found[start : start + ROWS] = nearest.cpu().numpy()
         return found.reshape(patches.shape[:3])
 
-    def maps(self, seen: np.ndarray) -> np.ndarray:
+    def maps(self, inputs: np.ndarray) -> np.ndarray:
         """Return the anomaly maps (n, side, side) float16 in [0, 1) of patches (n, h, w, C)."""
-        scaled = to_unit_interval(torch.from_numpy(self.distances(seen)), self.rare, self.steepness)
+        scaled = to_unit_interval(torch.from_numpy(self.distances(inputs)), self.scale_distance, self.slope)
         maps = F.interpolate(scaled[:, None], (self.side, self.side), mode="bilinear", align_corners=False)
         return maps[:, 0].clamp(0, 1).half().numpy()
 
     def save(self, path: Path, header: dict[str, Any]) -> None:
-        """Write the memory to a .safetensors file; the same memory and header give the same bytes."""
-        told = {key: str(value) for key, value in header.items()} | {
-            "rare": self.rare,
-            "steepness": self.steepness,
-            "side": self.side,
-        }
-        kept = {"patches": self.patches.cpu().contiguous()}
-        write_bytes(path, to_safetensors(kept, {FORMAT: json.dumps(told, sort_keys=True)}))
+        """Write the patches to a .safetensors file; the same patches and header give the same bytes."""
+        scale = {"scale_distance": self.scale_distance, "slope": self.slope, "side": self.side}
+        text = json.dumps({key: str(value) for key, value in header.items()} | scale, sort_keys=True)
+        write_bytes(path, to_safetensors({"patches": self.patches.cpu().contiguous()}, {FORMAT: text}))
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> PatchCore:
-        """Read a memory; FileNotFoundError where there is none, ValueError for a file that is none."""
+        """Return what `save` wrote; FileNotFoundError where there is none, ValueError for another file."""
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such PatchCore; fit it first")
         try:
             with safe_open(path, "pt") as file:
-                told = json.loads((file.metadata() or {})[FORMAT])
+                header = json.loads((file.metadata() or {})[FORMAT])
                 patches = file.get_tensor("patches").to(device)
+            return cls(patches, header["scale_distance"], header["slope"], header["side"], device)
         except (SafetensorError, KeyError) as error:
             raise ValueError(f"{path}: not a PatchCore ({error}); delete it and fit again") from error
-        return cls(patches, float(told["rare"]), float(told["steepness"]), int(told["side"]), device)
 
 
-def to_unit_interval(distances: Tensor, rare: float, steepness: float) -> Tensor:
-    """Bring distances, at least 0, to [0, 1), to one scale for any memory and product.
+def to_unit_interval(distances: Tensor, scale_distance: float, slope: float) -> Tensor:
+    """Return distances, at least 0, on a scale of [0, 1) that is the same for any coreset and product.
 
-    `rare`, which one in 200 good patches exceeds, becomes 0.5; by `steepness` the middle one becomes `MIDDLE`.
+    `scale_distance`, which one in 200 good patches exceeds, becomes 0.5; by `slope` their median becomes `MIDDLE`.
     """
-    powered = (distances / rare) ** steepness
+    powered = (distances / scale_distance) ** slope
     return powered / (1 + powered)
 
 
 def greedy_coreset(points: Tensor, size: int, progress: Progress | None = None) -> Tensor:
-    """Choose `size` of the points (n, d), each the one farthest from those before it; returns their rows, in turn.
+    """Return the rows of `size` of the points (n, d), each the one farthest from those before it, in turn.
 
     The first is the point farthest from the mean: no seed is needed. Two approximations of the smallest covering
     radius (Gonzalez 1985). All rows where there are no more than `size`; points equal to chosen ones are left out.
     """
-    if size < 1:
-        raise ValueError(f"size={size}: at least one point")
     squares = (points**2).sum(dim=1)
     far = ((points - points.mean(dim=0)) ** 2).sum(dim=1)
     distance = torch.full_like(squares, torch.inf)
@@ -161,7 +151,7 @@ def greedy_coreset(points: Tensor, size: int, progress: Progress | None = None) 
 
 
 def _projected(points: Tensor, seed: int) -> Tensor:
-    """Project points (n, d) at random to `PROJECTED` dimensions, where they have more; distances stay, nearly."""
+    """Project points (n, d) at random to `PROJECTED` dimensions, where they have more; distances nearly stay."""
     if points.shape[1] <= PROJECTED:
         return points
     generator = torch.Generator().manual_seed(seed)
@@ -170,24 +160,18 @@ def _projected(points: Tensor, seed: int) -> Tensor:
 
 
 def _fit(task: FitTask) -> tuple[PatchCore, dict[str, Any]]:
-    study = task.study
-    memory = PatchCore.fit(
-        task.inputs,
-        task.good,
-        task.held_out,
-        size=study.coreset_size,
-        side=study.image_size,
-        seed=task.seed,
-        device=task.device,
-        progress=task.progress,
-    )
+    size, side = task.study.coreset_size, task.study.image_size
+    fitted = PatchCore.fit(
+        task.inputs, task.good, task.held_out, size=size, side=side,
+        seed=task.seed, device=task.device, progress=task.progress,
+    )  # fmt: skip
     offered = len(task.good) * int(np.prod(task.inputs.shape[1:3]))
-    kept = {"images": len(task.good), "offered": offered, "kept": len(memory.patches)}
-    return memory, kept | {"held out": len(task.held_out), "rare": round(memory.rare, 6)}
+    kept = {"images": len(task.good), "offered": offered, "kept": len(fitted.patches)}
+    return fitted, kept | {"held out": len(task.held_out), "rare": round(fitted.scale_distance, 6)}
 
 
 def _map_seconds(study: Study) -> float:
-    """Return the seconds in which the patches of one image are compared with those in memory, on one core."""
+    """Return the seconds in which the patches of one image are compared with those kept, on one core."""
     from lib.features.patch_embeddings import N_CHANNELS, grid
 
     return 2 * grid(study.patch_size) ** 2 * N_CHANNELS * study.coreset_size / ARITHMETIC

@@ -71,15 +71,15 @@ class PatchCoreMaps(nn.Module):
         known = memory.patches.cpu().float()
         self.register_buffer("known", known.T.contiguous())
         self.register_buffer("squares", (known**2).sum(dim=1))
-        self.rare, self.steepness, self.places = memory.rare, memory.steepness, places
+        self.scale_distance, self.slope, self.places = memory.scale_distance, memory.slope, places
         self.resize = Resize(places, memory.side, antialias=False)
 
     def forward(self, patches: Tensor) -> Tensor:
-        """Return the distance to the nearest patch in memory, scaled so that `rare` becomes 0.5."""
+        """Return the distance to the nearest patch in memory, scaled so that `scale_distance` becomes 0.5."""
         rows = patches.flatten(2).transpose(1, 2).reshape(-1, self.known.shape[0])
         apart = (rows**2).sum(dim=1, keepdim=True) + (self.squares - 2 * rows @ self.known)
         nearest = apart.amin(dim=1).clamp(min=0).sqrt()
-        powered = (nearest / self.rare) ** self.steepness
+        powered = (nearest / self.scale_distance) ** self.slope
         shown = (powered / (1 + powered)).reshape(-1, 1, self.places, self.places)
         return as_stored(self.resize(shown)[:, 0].clamp(0, 1))
 

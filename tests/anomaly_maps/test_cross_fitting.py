@@ -1,14 +1,11 @@
-"""Halves keep groups whole and share classes out; each image gets the map of a model that did not see it."""
+"""Each image gets the map of a model that did not see it, and maps lie in [0, 1]."""
 
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from lib.anomaly_maps.cross_fitting import (
-    IMAGES_AT_ONCE,
-    predict_cross_fitted_maps,
-)
+from lib.anomaly_maps.cross_fitting import IMAGES_AT_ONCE, predict_cross_fitted_maps, predict_maps
 
 
 def test_an_image_gets_the_other_halfs_map_and_a_test_image_the_mean():
@@ -36,12 +33,12 @@ def test_an_image_gets_the_other_halfs_map_and_a_test_image_the_mean():
     assert shown[0] == set(few[halves[:9] != 0, 0, 0, 0].tolist())
 
 
-def test_what_does_not_fit_together_is_refused():
-    images, out = np.zeros((3, 4, 4, 3), np.uint8), np.empty((3, 4, 4), np.float16)
-    two = [SimpleNamespace(maps=lambda pictures: pictures[..., 0])] * 2
-    with pytest.raises(ValueError, match="3 images, 2 halves"):
-        predict_cross_fitted_maps(two, images, np.zeros(2, int), out)
-    with pytest.raises(ValueError, match="do not fit 2 models"):
-        predict_cross_fitted_maps(two, images, np.array([0, 1, 2]), out)
-    with pytest.raises(ValueError, match="do not fit 1 models"):
-        predict_cross_fitted_maps(two[:1], images, np.zeros(3, int), out)
+@pytest.mark.parametrize("value", [np.nan, 1.5, -0.1])
+def test_maps_outside_the_unit_interval_are_refused(value):
+    images, out = np.zeros((3, 4, 4)), np.empty((3, 4, 4), np.float16)
+    images[1, 0, 0] = value
+    same = SimpleNamespace(maps=lambda images: images)
+    with pytest.raises(ValueError, match="images 0 to 2"):
+        predict_maps(same, images, out)
+    with pytest.raises(ValueError, match="images 0 to 2"):
+        predict_cross_fitted_maps([same, same], images, np.array([0, 1, -1]), out)

@@ -85,8 +85,6 @@ def test_image_auroc_is_per_class_against_good():
 
 def test_wrong_inputs_are_named(study):
     maps, masks, labels = study
-    with pytest.raises(ValueError, match="7 scores for 15 labels"):
-        image_auroc(np.zeros(7), labels, "good")
     with pytest.raises(ValueError, match=r"need good \('ok'\)"):
         image_auroc(np.zeros(15), labels, "ok")
     with pytest.raises(ValueError, match="need good"):
@@ -97,12 +95,8 @@ def test_wrong_inputs_are_named(study):
         pixel_quality([-maps[0], *maps[1:]], masks, labels, "good")
     with pytest.raises(ValueError, match="image 0: the map has negative or non-finite"):
         pixel_quality([maps[0] * np.float16(np.nan), *maps[1:]], masks, labels, "good")
-    with pytest.raises(ValueError, match=r"image 0: mask \(8, 24\), map \(16, 24\)"):
-        pixel_quality(maps, [masks[0][:8], *masks[1:]], labels, "good")
     with pytest.raises(ValueError, match="image 0: labelled 'good'"):
         pixel_quality(maps, [masks[-1], *masks[1:]], labels, "good")
-    with pytest.raises(ValueError):
-        pixel_quality(maps[:-1], masks, labels, "good")
 
 
 def test_unseen_told_from_seen_compares_good_images_within_each_split():

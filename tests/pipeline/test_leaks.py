@@ -157,7 +157,9 @@ def test_no_patchcore_sees_a_test_image_a_defect_or_its_own_half(run, monkeypatc
     def spy(seen, good, held_out, **settings):
         given.append((set(good.tolist()), set(held_out.tolist())))
         memory = real(seen, good, held_out, **settings)
-        return replace(memory, rare=memory.rare * (1 + len(given) / 20))  # known by its scale
+        return replace(
+            memory, scale_distance=memory.scale_distance * (1 + len(given) / 20)
+        )  # known by its scale
 
     monkeypatch.setattr(PatchCore, "fit", spy)
     run = replace(run, study=replace(run.study, map_source="patchcore", compare_map_fit=False))
