@@ -65,30 +65,25 @@ def estimate(run: Run, size: Size, machine: Machine, tasks: int = 1) -> dict[str
         maps += map_cost(run, mapped, map_method)["seconds"]
         cost = fit_cost(run, map_source_of(map_method), trained // count, count)
         training += folds * count * cost["seconds"]
-    fit = (
-        classifier_cost(run, size.images)["seconds"]
-        * study.repeats
-        * (2 if study.binary == "separate" else 1)
-    )
+    fits = study.repeats * (2 if study.binary == "separate" else 1)
+    fit = fits * classifier_cost(run, size.images)["seconds"]
     level = (3 + INFORMATION / FIT) * size.splits + GUIDED_FITS * study.guided * size.map_splits
     cheap = fit * (level + CHEAP_FITS * study.baselines * size.map_splits)
     whole = fit * (level + BASELINE_FITS * study.baselines * size.map_splits)
     compared = (sum(made.values()) - size.map_splits) / size.splits
     first = _reads_patches(made)  # or patches are for map-guided pooling only
-    networks = {
-        "01_draem_training": training + patches * first,
-        "02_anomaly_maps": maps,
-        "03_features": (1 + sum(made.values())) * images + patches * (study.guided and not first),
-    }
-    classifiers = {
-        "04_classification": whole * (1 + compared) + cheap * (study.inner_folds - 1),
-        "05_imbalance_study": cheap * sum(share for share in study.keep if share < 1),
-    }
-    seconds = {name: value * machine.networks for name, value in networks.items()}
-    seconds |= {name: value * machine.classifiers for name, value in classifiers.items()}
     at_once = max(1, min(tasks, size.splits))
-    seconds = {"00_dataset": size.images * 0.01 * at_once} | seconds
-    return {name: value / at_once + SECONDS_PER_NOTEBOOK for name, value in seconds.items()}
+    networks, classifiers = machine.networks / at_once, machine.classifiers / at_once
+    features = (1 + sum(made.values())) * images + patches * (study.guided and not first)
+    seconds = {
+        "00_dataset": size.images * 0.01,
+        "01_draem_training": (training + patches * first) * networks,
+        "02_anomaly_maps": maps * networks,
+        "03_features": features * networks,
+        "04_classification": (whole * (1 + compared) + cheap * (study.inner_folds - 1)) * classifiers,
+        "05_imbalance_study": cheap * sum(share for share in study.keep if share < 1) * classifiers,
+    }
+    return {name: value + SECONDS_PER_NOTEBOOK for name, value in seconds.items()}
 
 
 def map_splits(run: Run, size: Size) -> dict[MapMethod, int]:
