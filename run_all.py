@@ -38,17 +38,18 @@ if TYPE_CHECKING:
     from lib.batch.notebooks import NotebookJob
 
 
-def check_data(work: Plan, device: str) -> None:
+def check_data(work: Plan) -> None:
     """Read all input, and see that disk and memory suffice; raises `UsageError` with all faults."""
     from lib.batch.forecast import size_of
     from lib.batch.preflight import check_inputs, check_resources
 
     options = work.options
-    issues = check_inputs(work.runs, scheduler=options.scheduler or "", fits=work.notebooks[-1] >= "04")
+    fits, own_weights = work.notebooks[-1] >= "04", not options.dry_run
+    issues = check_inputs(work.runs, options.scheduler or "", own_weights=own_weights, fits=fits)
     if not issues:
         sizes = {run.name: size_of(run) for run in work.runs}
-        how = {"side_by_side": jobs_here(work, device), "workers": options.workers}
-        issues = check_resources(work.runs, sizes, cpu=device == "cpu", **how)
+        how = {"side_by_side": jobs_here(work), "workers": options.workers}
+        issues = check_resources(work.runs, sizes, **how)
     if issues:
         raise UsageError("\n\n".join(issues))
 
@@ -109,7 +110,7 @@ def execute(work: Plan) -> int:
     from lib.reporting.index_page import ESTIMATE, write_index
 
     options, began, machine = work.options, time.perf_counter(), measured(work)
-    side_by_side = jobs_here(work, machine.device)
+    side_by_side = jobs_here(work)
     mine, at_work = max(1, cores() // side_by_side), min(side_by_side, cores())
     environment(mine, work.study.threads)
     expected = forecast(work, machine)
@@ -204,7 +205,7 @@ def command() -> str:
     return "python run_all.py " + shlex.join(sys.argv[1:])
 
 
-def jobs_here(work: Plan, device: str) -> int:
+def jobs_here(work: Plan) -> int:
     """Return how many data sets to run side by side: what was asked for, else what keeps the cores busy.
 
     On a CPU one thread per data set beats all threads on one (small networks share out badly), and one more than
@@ -213,7 +214,7 @@ def jobs_here(work: Plan, device: str) -> int:
     options = work.options
     if options.jobs:
         return min(int(options.jobs), len(work.runs))
-    if device != "cpu" or options.workers or options.scheduler:
+    if work.runs[0].device != "cpu" or options.workers or options.scheduler:
         return 1
     return min(len(work.runs), cores() + 1)
 
@@ -222,8 +223,8 @@ def measured(work: Plan) -> Machine:
     """Return how fast this machine is: as stored, else measured now if there is anything to do, else roughly."""
     from lib.batch.calibration import GUESSES, calibrate, stored_calibration
 
-    device, found = work.runs[0].device, stored_calibration(work.study)
-    if found is not None and found.device == device:
+    device = work.runs[0].device
+    if found := stored_calibration(work.study, device):
         return found
     jobs = [job for run in work.runs for job in jobs_of(work, run, "")]
     if not work.options.force and all(job.done() for job in jobs):
@@ -236,8 +237,8 @@ def forecast(work: Plan, machine: Machine) -> dict[str, dict[str, float]]:
     """Return the seconds that each notebook may take, by data set."""
     from lib.batch.forecast import estimate, size_of
 
-    mine = max(1, cores() // jobs_here(work, machine.device))
-    tasks = work.options.workers or (mine // work.study.threads if machine.device == "cpu" else 1)
+    mine = max(1, cores() // jobs_here(work))
+    tasks = work.options.workers or (mine // work.study.threads if work.runs[0].device == "cpu" else 1)
     return {run.name: estimate(run, size_of(run), machine, tasks) for run in work.runs}
 
 
@@ -258,19 +259,20 @@ def show_lists() -> None:
         )
 
 
-def show_costs(work: Plan, stored: Machine | None) -> None:
+def show_costs(work: Plan) -> None:
     """Print what would run, and what time, memory and disk it would take on this machine."""
-    from lib.batch.calibration import guess
+    from lib.batch.calibration import GUESSES, stored_calibration
     from lib.batch.forecast import describe, size_of
 
-    machine, total = stored or guess(work.study), 0.0
-    print(f"time, memory of one task, and disk, on this machine ({machine.device}, {cores()} core(s)):")
-    for run, seconds in zip(work.runs, forecast(work, machine).values(), strict=True):
+    device, total = work.runs[0].device, 0.0
+    stored = stored_calibration(work.study, device)
+    print(f"time, memory of one task, and disk, on this machine ({device}, {cores()} core(s)):")
+    for run, seconds in zip(work.runs, forecast(work, stored or GUESSES[device]).values(), strict=True):
         chosen = {name: value for name, value in seconds.items() if name in work.notebooks}
         done = {job.notebook for job in jobs_of(work, run, "") if not work.options.force and job.done()}
-        print("\n".join(describe(run, size_of(run), chosen, machine.device == "cpu", done)))
+        print("\n".join(describe(run, size_of(run), chosen, done)))
         total += sum(value for name, value in chosen.items() if name not in done)
-    side_by_side = jobs_here(work, machine.device)
+    side_by_side = jobs_here(work)
     print(
         f"about {format_duration(total / side_by_side)} in all, {side_by_side} data set(s) at a time; nothing was run"
     )
@@ -302,7 +304,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if options.verify:
         return verify(options.output.resolve() / (options.study or options.preset))
-    from lib.batch.calibration import guess, stored_calibration
     from lib.batch.notebooks import NotebookError
 
     stop_on_signals()
@@ -313,13 +314,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return export(options)
         work = plan(options)
         if options.dry_run:
-            stored = stored_calibration(work.study)
-            check_data(work, (stored or guess(work.study)).device)
-            show_costs(work, stored)
+            check_data(work)
+            show_costs(work)
             return 0
         with study_lock(work.study_dir, command()):
             remove_leftovers(work.study_dir)
-            check_data(work, work.runs[0].device)
+            check_data(work)
             record = {"command": sys.argv[1:], "settings": work.study.values([f.name for f in fields(Study)])}
             write_text(work.study_dir / "study.json", json.dumps(record, indent=1) + "\n")
             return execute(work)

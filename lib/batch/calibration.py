@@ -24,26 +24,19 @@ from lib.pipeline.task_cost import FIT
 class Machine:
     """How many times the seconds of `lib.pipeline.task_cost` a machine takes: networks on its device, classifiers."""
 
-    device: str
     networks: float = 1.0
     classifiers: float = 1.0
 
 
-GUESSES = {"cpu": Machine("cpu"), "cuda": Machine("cuda", networks=5e-4)}  # as in docs/draem.md; an H200
+GUESSES = {"cpu": Machine(), "cuda": Machine(networks=5e-4)}  # as in docs/draem.md: a CPU's core, an H200
 
 
-def stored_calibration(study: Study) -> Machine | None:
+def stored_calibration(study: Study, device: str) -> Machine | None:
     """Return what was measured with this host, PyTorch, number of threads and device; None where nothing was."""
     try:
-        return Machine(**json.loads(_file(study).read_text(encoding="utf-8")))
+        return Machine(**json.loads(_file(study, device).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
-
-
-def guess(study: Study) -> Machine:
-    """Return a machine as docs/draem.md has it; without torch, whose answer on GPUs may differ."""
-    here = "cuda" if Path("/proc/driver/nvidia/version").exists() else "cpu"
-    return GUESSES[here if study.device == "auto" else study.device]
 
 
 def calibrate(study: Study, device: str) -> Machine:
@@ -73,15 +66,15 @@ def calibrate(study: Study, device: str) -> Machine:
         steps(1)
         step = max(steps(5) - steps(1), 1e-3) / 4
         fit = _seconds(lambda: fit_classifier(columns, labels, ("a", "b"), hidden=sizes.mlp))
-    found = Machine(device, step / (8 * training_image(sizes)), fit / FIT)
+    found = Machine(step / (8 * training_image(sizes)), fit / FIT)
     with suppress(OSError):  # without a home it is measured again the next time
-        _file(study).parent.mkdir(parents=True, exist_ok=True)
-        write_text(_file(study), json.dumps(asdict(found)) + "\n")
+        _file(study, device).parent.mkdir(parents=True, exist_ok=True)
+        write_text(_file(study, device), json.dumps(asdict(found)) + "\n")
     return found
 
 
-def _file(study: Study) -> Path:
-    name = f"{HOST}-torch-{version('torch')}-{study.device}-{study.threads}-threads.json"
+def _file(study: Study, device: str) -> Path:
+    name = f"{HOST}-torch-{version('torch')}-{device}-{study.threads}-threads.json"
     return user_cache_path("anomaly-map-study") / name
 
 

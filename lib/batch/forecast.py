@@ -117,12 +117,12 @@ def _reads_patches(methods: Collection[MapMethod]) -> bool:
     return any(detector(map_source_of(one)).inputs == "patches" for one in methods)
 
 
-def memory(run: Run, size: Size, cpu: bool) -> dict[str, int]:
+def memory(run: Run, size: Size) -> dict[str, int]:
     """Return the bytes of memory that one task of each notebook takes, at the least; mapped files aside.
 
     On a GPU, DRAEM's images are here and its networks there.
     """
-    n_good = round(size.good * (1 - 1 / run.study.folds))
+    cpu, n_good = run.device == "cpu", round(size.good * (1 - 1 / run.study.folds))
     fit = classifier_cost(run, size.images)["memory"]
     training = (
         fit_cost(run, "draem", n_good, 1)["memory"] if cpu else PROCESS + n_good * 3 * run.study.image_size**2
@@ -136,21 +136,19 @@ def memory(run: Run, size: Size, cpu: bool) -> dict[str, int]:
     return {name: int(count) for name, count in needed.items()}
 
 
-def memory_at_once(run: Run, size: Size, cpu: bool, side_by_side: int = 1, workers: int = 0) -> int:
+def memory_at_once(run: Run, size: Size, side_by_side: int = 1, workers: int = 0) -> int:
     """Return the bytes of memory that one data set takes at its largest stage, at the least; mapped files aside.
 
     `side_by_side` data sets have a process each beside their kernels; `workers` Dask processes carry the stages of
     whichever data set runs.
     """
-    stage = max(memory(run, size, cpu).values())
+    stage = max(memory(run, size).values())
     return stage * max(1, workers) + PROCESS * ((side_by_side > 1) + (workers > 0))
 
 
-def describe(
-    run: Run, size: Size, seconds: Mapping[str, float], cpu: bool, done: Collection[str] = ()
-) -> Iterator[str]:
+def describe(run: Run, size: Size, seconds: Mapping[str, float], done: Collection[str] = ()) -> Iterator[str]:
     """Yield lines for one data set: what each notebook of `seconds` would take, of time, memory of a task, disk."""
-    needed, kept = memory(run, size, cpu), disk(run, size)
+    needed, kept = memory(run, size), disk(run, size)
     yield f"{run.name}: {size.images} images ({size.good} good), {size.splits} splits"
     for name, value in seconds.items():
         time = "proven, nothing to do" if name in done else f"about {format_duration(value)}"

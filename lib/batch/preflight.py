@@ -26,24 +26,27 @@ ISSUES = (DatasetError, FoldError, DownloadError, RuntimeError, OSError, ValueEr
 PATIENCE_S = 5.0  # seconds that a scheduler has to open a connection
 
 
-def check_inputs(runs: Sequence[Run], *, scheduler: str = "", fits: bool = True) -> list[str]:
+def check_inputs(runs: Sequence[Run], scheduler: str, *, own_weights: bool, fits: bool) -> list[str]:
     """Read all that the study will read, the images last; return what is wrong with it, a text per source.
 
-    `fits`: classifiers will be fitted, so that each training part must have the classes for it.
+    `own_weights`: the weights that the project carries too, which takes torch. `fits`: classifiers will be fitted, so
+    that each training part must have the classes for it.
     """
-    from lib.draem.checkpoints import import_official
-    from lib.features.resnet import load_backbone
-    from lib.synthetic.textures import load_texture_bank
-
     study, folder = runs[0].study, Path(runs[0].study_dir)
-    checks: list[tuple[str, Callable[[], object]]] = [
-        ("", lambda: load_backbone(study.weights, offline=True))
-    ]
+    checks: list[tuple[str, Callable[[], object]]] = []
+    if own_weights or study.weights not in ("embedded", "random-init"):
+        from lib.features.resnet import load_backbone
+
+        checks.append(("", lambda: load_backbone(study.weights, offline=True)))
     if scheduler:
         checks.append(("", lambda: _check_scheduler(scheduler, folder)))
     if study.draem_checkpoint:
+        from lib.draem.checkpoints import import_official
+
         checks.append(("--draem-checkpoint", lambda: import_official(Path(study.draem_checkpoint))))
     elif study.textures:
+        from lib.synthetic.textures import load_texture_bank
+
         seed = study.seed_for("textures")  # the same files as the study draws, at a size that costs nothing
         checks.append(("--textures", lambda: load_texture_bank(study.textures, 32, seed)))
     checks += [(run.name, lambda run=run: _check_images(run, fits)) for run in runs]  # type: ignore[misc]
@@ -104,7 +107,7 @@ def _check_images(run: Run, fits: bool) -> None:
 
 
 def check_resources(
-    runs: Sequence[Run], sizes: Mapping[str, Size], *, cpu: bool, side_by_side: int, workers: int
+    runs: Sequence[Run], sizes: Mapping[str, Size], *, side_by_side: int, workers: int
 ) -> list[str]:
     """Return what the machine has too little of: disk where the results go, memory for what runs at one time.
 
@@ -119,7 +122,7 @@ def check_resources(
             f"{folder}: about {need / 1e6:,.0f} MB of disk needed, {free / 1e6:,.0f} MB free; "
             "choose another --output, or a smaller image_size"
         )
-    costs = [memory_at_once(run, sizes[run.name], cpu, side_by_side, workers) for run in runs]
+    costs = [memory_at_once(run, sizes[run.name], side_by_side, workers) for run in runs]
     wanted, left = sum(sorted(costs)[-side_by_side:]), memory_free()
     if wanted > left:
         issues.append(

@@ -7,7 +7,7 @@ from lib.batch.forecast import Size, describe, disk, estimate, memory_at_once, s
 from lib.pipeline.run import open_run
 from lib.pipeline.task_cost import PROCESS
 
-CPU = Machine("cpu", networks=0.5, classifiers=2.0)
+CPU = Machine(networks=0.5, classifiers=2.0)
 SIZE = Size(images=600, good=200, splits=3, map_splits=3)
 STEP = 8 * 0.02 * 0.5  # seconds of eight images at 64 px and width 16, on this machine
 TRAINING = "01_draem_training"
@@ -52,7 +52,7 @@ def test_baselines_and_inner_folds_cost_in_04():
 
 
 def test_the_machine_scales_what_it_was_measured_by_and_tasks_share_the_time():
-    slow = seconds(machine=Machine("cpu", networks=5, classifiers=2))
+    slow = seconds(machine=Machine(networks=5, classifiers=2))
     usual = seconds()
     assert slow[TRAINING] - 5 == pytest.approx(10 * (usual[TRAINING] - 5))
     assert slow["04_classification"] == usual["04_classification"]
@@ -70,14 +70,14 @@ def test_disk_counts_maps_per_split():
 
 
 def test_memory_grows_with_what_is_held_at_one_time():
-    def needed(cpu=True, side_by_side=1, workers=0, size=SIZE, **settings):
-        run = open_run("deco_cap", "quick", overrides=settings)
-        return memory_at_once(run, size, cpu, side_by_side, workers)
+    def needed(side_by_side=1, workers=0, size=SIZE, **settings):
+        run = open_run("deco_cap", "quick", overrides={"device": "cpu", **settings})
+        return memory_at_once(run, size, side_by_side, workers)
 
     quick = needed()
     assert PROCESS < quick < 2e9
     assert needed(image_size=256, draem_batch=16) - needed(image_size=256) == 8 * 256**2 * (1000 + 80 * 24)
-    assert needed(cpu=False, image_size=256) < needed(image_size=256)
+    assert needed(device="cuda", image_size=256) < needed(image_size=256)
     assert needed(workers=4) == 4 * quick + PROCESS
     assert needed(side_by_side=3) == quick + PROCESS
     many, few = (needed(size=Size(9000, good, 3, 3), image_size=256) for good in (6000, 3000))
@@ -88,16 +88,14 @@ def test_memory_grows_with_what_is_held_at_one_time():
 def test_the_largest_product_is_known_to_pass_in_4_gib():
     """The settings of tests/pipeline/test_memory.py, which a run has passed: the estimate must not refuse them."""
     settings = {"image_size": 256, "folds": 10, "reconstructive_width": 1, "discriminative_width": 1,
-                "feature_size": 32}  # fmt: skip
+                "feature_size": 32, "device": "cpu"}  # fmt: skip
     run = open_run("shaft", "quick", overrides=settings)
-    assert memory_at_once(run, Size(4249, 528, 10, 10), True) < 2.8 * 2**30
+    assert memory_at_once(run, Size(4249, 528, 10, 10)) < 2.8 * 2**30
 
 
 def test_lines_on_each_notebook():
     run = open_run("deco_cap", "quick")
-    lines = list(
-        describe(run, size_of(run), {TRAINING: 42.0, "02_anomaly_maps": 9.0}, True, {"02_anomaly_maps"})
-    )
+    lines = list(describe(run, size_of(run), {TRAINING: 42.0, "02_anomaly_maps": 9.0}, {"02_anomaly_maps"}))
     assert lines[0] == "deco_cap-synthetic: 89 images (30 good), 3 splits"
     assert "42 s" in lines[1] and "GB" in lines[1] and "MB" in lines[1]
     assert "proven" in lines[2] and len(lines) == 3
