@@ -1,4 +1,4 @@
-"""Procedural defects on any surface: a batch of pictures in, the same with a flaw of one kind each, and its mask."""
+"""Procedural defects on any surface: a batch of images in, the same with a flaw of one kind each, and its mask."""
 
 import math
 from collections.abc import Callable
@@ -9,15 +9,13 @@ from torch.nn import functional as F
 
 from lib.synthetic.noise import Draws, fractal, grid, smoothstep
 
-Flaw = Callable[
-    [Tensor, Draws], tuple[Tensor, Tensor]
-]  # float pictures in [0,1], draws: flawed ones, coverage
+Flaw = Callable[[Tensor, Draws], tuple[Tensor, Tensor]]  # float images in [0,1], draws: flawed ones, coverage
 
 
 def flawed(images: Tensor, kind: str, draws: Draws) -> tuple[Tensor, Tensor]:
-    """Float pictures (B,3,side,side) in [0,1] with a flaw of `kind`, and its coverage (B,side,side) in [0,1].
+    """Float images (B,3,side,side) in [0,1] with a flaw of `kind`, and its coverage (B,side,side) in [0,1].
 
-    `draws` has a generator per picture. Outside the coverage the pictures are as they were. ValueError for an
+    `draws` has a generator per image. Outside the coverage the images are as they were. ValueError for an
     unknown kind.
     """
     if kind not in KINDS:
@@ -36,7 +34,7 @@ def _placed(draws: Draws, reach: float = 0.38) -> tuple[Tensor, Tensor]:
 
 
 def _tone(images: Tensor, draws: Draws, least: float = 0.15, most: float = 0.6) -> Tensor:
-    """A colour that stands off from each picture's mean, darker or lighter; (B,3,1,1)."""
+    """A colour that stands off from each image's mean, darker or lighter; (B,3,1,1)."""
     mean = images.mean((2, 3), keepdim=True)
     away = torch.where(draws.chance(0.5), 1.0, -1.0) * draws.uniform(least, most)
     tint = draws.uniform(-0.1, 0.1, (3, 1, 1)) * draws.chance(0.5).unsqueeze(-1)
@@ -129,7 +127,7 @@ def flow(images: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
 
 
 def double(images: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
-    """The pattern seen twice, a little shifted, in a part or all of the picture."""
+    """The pattern seen twice, a little shifted, in a part or all of the image."""
     reach = draws.uniform(0.02, 0.08)
     angle = draws.uniform(0.0, 2 * math.pi)
     ghost = _shifted(images, reach * angle.cos(), reach * angle.sin())
@@ -141,7 +139,7 @@ def double(images: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
 
 
 def stripe(images: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
-    """A straight bar across the picture: rubbed, inked or worn."""
+    """A straight bar across the image: rubbed, inked or worn."""
     _, v = _placed(draws, 0.3)
     half = draws.log_uniform(0.01, 0.08)
     cover = smoothstep(half + draws.uniform(0.01, 0.04), half * 0.8, v.abs())
@@ -162,7 +160,7 @@ def smear(images: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
 
 
 def foreign(images: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
-    """A part where the surface is another one: the picture mirrored, turned and rescaled in tone."""
+    """A part where the surface is another one: the image mirrored, turned and rescaled in tone."""
     other = images.flip(0) if len(images) > 1 else 1.0 - images.flip(2, 3)
     rough = fractal(draws, draws.uniform(1.6, 2.4), draws.uniform(2.0, 4.0))
     u, v = _placed(draws)
@@ -172,7 +170,7 @@ def foreign(images: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
 
 
 def missing(images: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
-    """A part of the pattern is not there: only the picture's mean tone."""
+    """A part of the pattern is not there: only the image's mean tone."""
     u, v = _placed(draws)
     size = draws.uniform(0.08, 0.25)
     cover = _band(draws, torch.maximum(u.abs(), v.abs() * draws.uniform(1.0, 3.0)), size)
@@ -180,7 +178,7 @@ def missing(images: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
 
 
 def _shifted(images: Tensor, right: Tensor, down: Tensor) -> Tensor:
-    """Pictures moved by shares of their side (B,1,1), the border repeated."""
+    """Images moved by shares of their side (B,1,1), the border repeated."""
     theta = torch.zeros(len(images), 2, 3, device=images.device, dtype=images.dtype)
     theta[:, 0, 0] = theta[:, 1, 1] = 1.0
     theta[:, 0, 2], theta[:, 1, 2] = 2 * right[:, 0, 0], 2 * down[:, 0, 0]

@@ -27,7 +27,7 @@ class PretrainSettings:
     """What the pretrained weights depend on."""
 
     recipes: int = 300  # kinds of surface, the classes of the first head
-    defects: bool = True  # flaws on half of the pictures, and a second head that names them
+    defects: bool = True  # flaws on half of the images, and a second head that names them
     located: bool = True  # two more heads that say in which cells of layers 3 and 4 the flaw is
     steps: int = 4500
     batch: int = 64
@@ -60,7 +60,7 @@ class PretrainSettings:
             raise ValueError("; ".join(issues))
 
     def side_at(self, step: int) -> int:
-        """Side of the pictures at step 0, 1, ..."""
+        """Side of the images at step 0, 1, ..."""
         return [side for share, side in self.sides if step >= share * self.steps][-1]
 
     def lr_at(self, step: int) -> float:
@@ -72,12 +72,12 @@ class PretrainSettings:
 
 
 class Batch(NamedTuple):
-    """Pictures (B,3,side,side) in [0,1], the recipe of each and its defect: 0 for none, else 1 + its kind's number.
+    """Images (B,3,side,side) in [0,1], the recipe of each and its defect: 0 for none, else 1 + its kind's number.
 
     `cells` (B,side/16,side/16) says the same of each cell of 16 pixels: the defect, where it covers a part of the cell.
     """
 
-    pictures: Tensor
+    images: Tensor
     recipes: Tensor
     defects: Tensor
     cells: Tensor
@@ -104,14 +104,14 @@ class Source:
         self._fill(self.settings.pool + step * self.settings.fresh)
         rng = np.random.default_rng((self.settings.seed, 3, step))
         chosen = rng.integers(0, self.settings.pool, self.settings.batch)
-        pictures = self.images[torch.from_numpy(chosen).to(self.device)].float() / 255
+        images = self.images[torch.from_numpy(chosen).to(self.device)].float() / 255
         side = self.settings.side_at(step)
         draws = Draws(
             [np.random.default_rng((self.settings.seed, 4, step, i)) for i in range(len(chosen))],
             side,
             self.device,
         )
-        pictures = softened(viewed(pictures, draws), draws)
+        images = softened(viewed(images, draws), draws)
         defects = np.zeros(len(chosen), np.int64)
         cells = torch.zeros((len(chosen), side // CELL, side // CELL), dtype=torch.int64, device=self.device)
         if self.settings.defects:
@@ -120,10 +120,10 @@ class Source:
                 here = np.flatnonzero(defects == number)
                 some = Draws([draws.generators[i] for i in here], side, self.device)
                 rows = torch.from_numpy(here).to(self.device)
-                pictures[rows], cover = flawed(pictures[rows], list(KINDS)[number - 1], some)
+                images[rows], cover = flawed(images[rows], list(KINDS)[number - 1], some)
                 cells[rows] = (F.max_pool2d(cover, CELL) > SEEN) * int(number)
         recipes, kinds = (torch.from_numpy(part).to(self.device) for part in (self.recipes[chosen], defects))
-        return Batch(photographed(pictures, draws), recipes, kinds, cells)
+        return Batch(photographed(images, draws), recipes, kinds, cells)
 
     def _fill(self, upto: int) -> None:
         settings = self.settings
@@ -157,16 +157,16 @@ def views(recipes: Sequence[int], count: int, side: int, seed: int) -> tuple[np.
     wanted = [recipe for recipe in recipes for _ in range(count)]
     surfaces = recipe_surfaces(wanted, list(range(count)) * len(recipes), 128, PretrainSettings.seed)
     draws = Draws([np.random.default_rng((seed, i)) for i in range(len(wanted))], side)
-    pictures = photographed(viewed(surfaces.float() / 255, draws), draws)
-    shown = (pictures * 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    images = photographed(viewed(surfaces.float() / 255, draws), draws)
+    shown = (images * 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
     return shown, [FAMILIES[recipe % len(FAMILIES)] for recipe in wanted]
 
 
-def viewed(pictures: Tensor, draws: Draws) -> Tensor:
-    """Pictures (B,3,H,W) turned by right angles and a little, mirrored, zoomed and shifted, at the side of `draws`."""
-    count = len(pictures)
+def viewed(images: Tensor, draws: Draws) -> Tensor:
+    """Images (B,3,H,W) turned by right angles and a little, mirrored, zoomed and shifted, at the side of `draws`."""
+    count = len(images)
     angle = (draws.integers(0, 4) * (math.pi / 2) + draws.uniform(-0.2, 0.2)).flatten()
-    zoom = draws.uniform(0.65, 1.0).flatten()  # share of the picture's side that is seen
+    zoom = draws.uniform(0.65, 1.0).flatten()  # share of the image's side that is seen
     mirror = torch.where(draws.chance(0.5), 1.0, -1.0).flatten()
     shift = draws.uniform(-0.5, 0.5, (2, 1)).flatten(1) * (1.0 - zoom)[:, None] * 2
     cos, sin = angle.cos() * zoom, angle.sin() * zoom
@@ -174,31 +174,29 @@ def viewed(pictures: Tensor, draws: Draws) -> Tensor:
         count, 2, 3
     )
     field = F.affine_grid(theta, [count, 3, draws.side, draws.side], align_corners=False)
-    return F.grid_sample(pictures, field, padding_mode="reflection", align_corners=False)
+    return F.grid_sample(images, field, padding_mode="reflection", align_corners=False)
 
 
-def softened(pictures: Tensor, draws: Draws) -> Tensor:
-    """Pictures (B,3,H,W), half of them with less contrast than they had, down to a tenth: plain surfaces."""
-    mean = pictures.mean((2, 3), keepdim=True)
+def softened(images: Tensor, draws: Draws) -> Tensor:
+    """Images (B,3,H,W), half of them with less contrast than they had, down to a tenth: plain surfaces."""
+    mean = images.mean((2, 3), keepdim=True)
     contrast = torch.where(draws.chance(0.5), 1.0, draws.log_uniform(0.1, 1.0)).unsqueeze(1)
-    return mean + contrast * (pictures - mean)
+    return mean + contrast * (images - mean)
 
 
-def photographed(pictures: Tensor, draws: Draws) -> Tensor:
-    """Pictures in [0,1] as cameras would have them: grey for many, other light, contrast, gamma, blur and noise."""
-    grey = (pictures * torch.tensor([0.3, 0.59, 0.11], device=pictures.device).view(3, 1, 1)).sum(
-        1, keepdim=True
-    )
+def photographed(images: Tensor, draws: Draws) -> Tensor:
+    """Images in [0,1] as cameras would have them: grey for many, other light, contrast, gamma, blur and noise."""
+    grey = (images * torch.tensor([0.3, 0.59, 0.11], device=images.device).view(3, 1, 1)).sum(1, keepdim=True)
     colour = torch.where(draws.chance(0.4), 0.0, draws.uniform(0.2, 1.0)).unsqueeze(1)
-    pictures = grey + colour * (pictures - grey)
-    soft = F.avg_pool2d(pictures, 3, 1, 1, count_include_pad=False)
+    images = grey + colour * (images - grey)
+    soft = F.avg_pool2d(images, 3, 1, 1, count_include_pad=False)
     sharpness = torch.where(draws.chance(0.7), 1.0, draws.uniform(0.3, 1.5)).unsqueeze(1)
-    pictures = soft + sharpness * (pictures - soft)
-    mean = pictures.mean((1, 2, 3), keepdim=True)
-    pictures = mean + draws.log_uniform(0.75, 1.3).unsqueeze(1) * (pictures - mean)
-    pictures = pictures * draws.log_uniform(0.8, 1.25).unsqueeze(1) + draws.uniform(-0.05, 0.05).unsqueeze(1)
-    pictures = pictures.clamp(1e-4, 1.0) ** draws.log_uniform(0.8, 1.25).unsqueeze(1)
+    images = soft + sharpness * (images - soft)
+    mean = images.mean((1, 2, 3), keepdim=True)
+    images = mean + draws.log_uniform(0.75, 1.3).unsqueeze(1) * (images - mean)
+    images = images * draws.log_uniform(0.8, 1.25).unsqueeze(1) + draws.uniform(-0.05, 0.05).unsqueeze(1)
+    images = images.clamp(1e-4, 1.0) ** draws.log_uniform(0.8, 1.25).unsqueeze(1)
     noise = draws.white().unsqueeze(1) * torch.where(
         draws.chance(0.6), 0.0, draws.uniform(0.0, 0.03)
     ).unsqueeze(1)
-    return (pictures + noise).clamp(0.0, 1.0)
+    return (images + noise).clamp(0.0, 1.0)

@@ -58,12 +58,12 @@ class Heads(nn.Module):
         self.resnet = create_feature_extractor(resnet, ["layer3", "layer4", "avgpool"])
         self.normalise = Normalize(IMAGENET_MEAN, IMAGENET_STD)
 
-    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Logits for pictures (B,3,H,W) in [0,1].
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Logits for images (B,3,H,W) in [0,1].
 
         Of recipes (B,R), of defects (B,1+K), of cells (B,1+K,H/16,W/16) and (B,1+K,H/32,W/32).
         """
-        found = self.resnet(self.normalise(pictures))
+        found = self.resnet(self.normalise(images))
         features = found["avgpool"].flatten(1)
         cells = self.fine(found["layer3"]), self.coarse(found["layer4"])
         return self.recipe(features), self.defect(features), *cells
@@ -135,7 +135,7 @@ class _Run:
             if self.step + 1 < settings.steps:
                 coming = ahead.submit(self.source.batch, self.step + 1)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=settings.bfloat16):
-                logits = self.model(batch.pictures.contiguous(memory_format=torch.channels_last))
+                logits = self.model(batch.images.contiguous(memory_format=torch.channels_last))
             recipes, defects, fine, coarse = (part.float() for part in logits)
             loss = F.cross_entropy(recipes, batch.recipes, label_smoothing=0.1)
             if settings.defects:

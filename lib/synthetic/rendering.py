@@ -132,13 +132,6 @@ WORD_WIDTH = sum(width for width, _ in GLYPHS) + GAP * (len(GLYPHS) - 1)
 MARGIN = 0.5
 
 
-def _to_stroke(x: Array, y: Array, line: Line) -> Array:
-    ax, ay, bx, by = line
-    dx, dy = bx - ax, by - ay
-    t = np.clip(((x - ax) * dx + (y - ay) * dy) / (dx * dx + dy * dy), 0.0, 1.0)
-    return np.hypot(x - ax - t * dx, y - ay - t * dy)
-
-
 @lru_cache(maxsize=1)
 def _wordmark() -> Array:
     """Distances to the strokes' middle lines, in glyph heights, with a margin around the word."""
@@ -148,7 +141,11 @@ def _wordmark() -> Array:
     distance = np.full((rows, columns), 9.0)
     left = 0.0
     for width, lines in GLYPHS:
-        strokes = [_to_stroke(x - left, y, line) for line in lines]
+        strokes = []
+        for ax, ay, bx, by in lines:
+            u, v, dx, dy = x - left - ax, y - ay, bx - ax, by - ay
+            t = np.clip((u * dx + v * dy) / (dx * dx + dy * dy), 0.0, 1.0)
+            strokes.append(np.hypot(u - t * dx, v - t * dy))
         if not lines:
             strokes = [np.abs(np.hypot((x - left - width / 2) / width, y - 0.5) - 0.5) * (1 + width) / 2]
         distance = np.minimum.reduce([distance, *strokes])

@@ -91,18 +91,18 @@ def test_a_batch_depends_on_its_step_alone():
     batches = [source.batch(step) for step in range(5)]
     late = Source(TINY)
     again = late.batch(4)
-    assert torch.equal(again.pictures, batches[4].pictures) and torch.equal(again.recipes, batches[4].recipes)
-    assert torch.equal(late.batch(1).pictures, batches[1].pictures)  # and back
-    assert not torch.equal(batches[0].pictures, batches[1].pictures)
-    assert batches[0].pictures.shape == (8, 3, 32, 32) and batches[4].pictures.shape == (8, 3, 64, 64)
-    assert batches[0].pictures.min() >= 0 and batches[0].pictures.max() <= 1
+    assert torch.equal(again.images, batches[4].images) and torch.equal(again.recipes, batches[4].recipes)
+    assert torch.equal(late.batch(1).images, batches[1].images)  # and back
+    assert not torch.equal(batches[0].images, batches[1].images)
+    assert batches[0].images.shape == (8, 3, 32, 32) and batches[4].images.shape == (8, 3, 64, 64)
+    assert batches[0].images.min() >= 0 and batches[0].images.max() <= 1
     assert ((batches[0].defects > 0).sum(), batches[0].recipes.max() < 30) == (4, True)
     bare = Source(replace(TINY, defects=False, located=False)).batch(0)
     assert (bare.defects == 0).all() and (bare.cells == 0).all()
 
 
 def test_cells_say_where_the_defect_is(monkeypatch):
-    monkeypatch.setattr(images, "photographed", lambda pictures, draws: pictures)
+    monkeypatch.setattr(images, "photographed", lambda images, draws: images)
     settings = replace(TINY, batch=96, pool=96, sides=((0.0, 64),))
     batch = Source(settings).batch(0)
     bare = Source(replace(settings, defects=False, located=False)).batch(0)
@@ -110,10 +110,10 @@ def test_cells_say_where_the_defect_is(monkeypatch):
     assert (batch.cells[batch.defects == 0] == 0).all()
     flawed = batch.defects > 0
     found = batch.cells[flawed].flatten(1)
-    assert ((found == 0) | (found == batch.defects[flawed][:, None])).all()  # the picture's own kind
+    assert ((found == 0) | (found == batch.defects[flawed][:, None])).all()  # the image's own kind
     seen = (found > 0).any(1)
-    assert seen.float().mean() > 0.7  # a flaw can lie outside the picture
-    differs = F.max_pool2d((batch.pictures - bare.pictures).abs().amax(1, keepdim=True), 16)[:, 0]
+    assert seen.float().mean() > 0.7  # a flaw can lie outside the image
+    differs = F.max_pool2d((batch.images - bare.images).abs().amax(1, keepdim=True), 16)[:, 0]
     assert (differs[~flawed] == 0).all()
     assert (differs[batch.cells > 0] > 0.01).float().mean() > 0.9
     assert (differs[flawed][batch.cells[flawed] == 0] == 0).float().mean() > 0.8  # the rest: faint rims
