@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from lib.config import (
     cuda_available,
     machine_settings,
     nearest,
-    parse_settings,
 )
 from lib.datasets.errors import printable
 from lib.pipeline.run import NAMED, Run, dataset_folder, open_run
@@ -290,6 +289,18 @@ def _overrides(options: argparse.Namespace, issues: list[str]) -> dict[str, Any]
         if overrides.get(name):
             overrides[name] = str(absolute(Path(overrides[name])))
     return overrides
+
+
+def parse_settings(pairs: Sequence[str]) -> dict[str, str]:
+    """Turn FIELD=VALUE texts into a dictionary; raises `StudyError` for a text without an equals sign."""
+    issues = [pair for pair in pairs if "=" not in pair]
+    if issues:
+        raise StudyError(f"expected FIELD=VALUE, got: {', '.join(issues)}")
+    settings: dict[str, str] = {}
+    for name, value in (pair.split("=", 1) for pair in pairs):
+        if settings.setdefault(name, value) != value:
+            raise StudyError(f"{name}={settings[name]} and {name}={value} contradict each other: give one")
+    return settings
 
 
 def _notebooks(options: argparse.Namespace, issues: list[str]) -> tuple[str, ...]:

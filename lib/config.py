@@ -7,18 +7,16 @@ import dataclasses
 import difflib
 import hashlib
 import math
+import operator
 import sys
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
-
-if TYPE_CHECKING:
-    import pandas as pd
+from typing import Any, Literal
 
 MapMethod = (
-    str  # how maps are made: DRAEM's in_sample or cross_fitted, or another map source, always cross-fitted
+    str  # how maps are made: DRAEM's in_sample or cross_fitted, or by another map source (cross-fitted)
 )
 
 
@@ -33,9 +31,7 @@ class MapSource:
 
 MAP_SOURCES = {
     "draem": MapSource("DRAEM", "trained", "lib.draem.detector"),
-    "patchcore": MapSource(
-        "PatchCore", "distances to patches of good images (minutes on a CPU)", "lib.anomaly_maps.patchcore"
-    ),
+    "patchcore": MapSource("PatchCore", "distances to patches of good images", "lib.anomaly_maps.patchcore"),
 }
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -45,7 +41,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         synthetic_scale=0.01, synthetic_side=64, feature_size=32, mlp=(16, 8), keep=(0.5, 1.0),
         inner_folds=2, patch_size=32, coreset_size=50,
     ),
-    # Two CPU cores, no network: the three stand-ins under ten minutes in all.
+    # Two CPU cores, no network: the three drawn products under ten minutes in all.
     "quick": dict(),
     # One GPU, or a patient CPU (which gets `CPU_STANDARD`).
     "standard": dict(
@@ -94,11 +90,12 @@ class UsageError(ValueError):
     """The command cannot be carried out; the message lists every reason."""
 
 
-def setting(
-    default: Any, help_text: str, ge: float | None = None, gt: float | None = None, le: float | None = None
-) -> Any:
-    """Declare a field with its meaning and its bounds (of each element, where it holds several)."""
-    bounds = {name: bound for name, bound in (("ge", ge), ("gt", gt), ("le", le)) if bound is not None}
+BOUNDS = (("ge", "at least", operator.ge), ("gt", "above", operator.gt), ("le", "at most", operator.le))
+
+
+def setting(default: Any, help_text: str, **bounds: float) -> Any:
+    """Declare a field with its meaning and its bounds by `BOUNDS` (of each element, where it holds several)."""
+    assert set(bounds) <= {name for name, _, _ in BOUNDS}
     return field(default=default, metadata={"help": help_text, **bounds})
 
 
@@ -115,18 +112,14 @@ class Study:
     """Settings of a study; each field is one reading of the paper or one cost (see `describe`)."""
 
     preset: str = setting("quick", "the preset that the other settings started from")
-    seed: int = setting(
-        744, "every random number derives from it, the data set, the fold and the purpose", ge=0
-    )
+    seed: int = setting(744, "random numbers derive from it, the data set, the fold and the purpose", ge=0)
     device: Literal["auto", "cpu", "cuda"] = setting("auto", "where torch runs")
     threads: int = setting(1, "threads of a fold's task; another number changes the last bits", ge=1)
     # images
     good: str = setting("", "name of the good class; empty: good, ok, normal or free")
     groups: str = setting("", "CSV (id, group): images of one object, never split between train and test")
     group_regex: str = setting("", "regular expression on an image's path whose first group names the object")
-    skip_bad: bool = setting(
-        False, "leave unusable files out, and list them, instead of refusing the data set"
-    )
+    skip_bad: bool = setting(False, "leave unusable files out, and list them, instead of refusing all")
     resize: Literal["squash", "pad", "crop"] = setting("squash", "how an image becomes square")
     synthetic_scale: float = setting(0.15, "drawn products: share of the paper's image counts", gt=0, le=1)
     synthetic_side: int = setting(128, "drawn products: side of the images, in pixels", ge=32, le=4096)
@@ -143,16 +136,14 @@ class Study:
     draem_epochs: int = setting(0, "passes over a fold's good training images; 0: draem_steps counts", ge=0)
     draem_steps: int = setting(250, "training steps per fold; 0: draem_epochs counts", ge=0)
     draem_batch: int = setting(8, "images per DRAEM training step", ge=1)
-    # Few steps want a higher rate than the paper's 1e-4: docs/draem.md has the evidence.
-    draem_lr: float = setting(3e-4, "DRAEM's learning rate (x0.2 at 80 % and 90 % of the steps)", gt=0)
+    draem_lr: float = setting(
+        3e-4, "learning rate (x0.2 at 80 %, 90 % of the steps); few steps want more than 1e-4", gt=0
+    )
     draem_warmup: int = setting(0, "steps over which the learning rate rises; the paper has none", ge=0)
     draem_precision: Literal["auto", "float32", "bf16"] = setting(
-        "auto",
-        "DRAEM's convolutions while training on CUDA: TF32 (auto), float32 or bf16; a CPU takes float32",
+        "auto", "convolutions while training on CUDA: TF32 (auto), float32 or bf16; a CPU takes float32"
     )
-    textures: str = setting(
-        "", "folder of anomaly textures in DTD's layout; empty: torchvision's, else drawn"
-    )
+    textures: str = setting("", "folder of anomaly textures in DTD's layout; empty: a known one, else drawn")
     draem_checkpoint: str = setting("", "folder with official DRAEM checkpoints to use instead of training")
     # maps and features
     map_source: str = setting(
@@ -165,42 +156,31 @@ class Study:
     map_encoding: Literal["raw", "jet"] = setting("raw", "raw: map as grey image; jet: min-max and colours")
     map_fit: Literal["in_sample", "cross_fitted"] = setting(
         "in_sample",
-        "in_sample: all maps from the fold's one DRAEM; cross_fitted: a training image's from a DRAEM that did "
-        "not see it, two per fold that share the steps",
+        "DRAEM's maps: from the fold's one DRAEM, or a training image's from one that did not see it",
     )
     compare_map_fit: bool = setting(False, "maps of the other map_fit too: primary folds, all defects")
-    weights: str = setting(
-        "auto", "ResNet-18 weights: auto, imagenet, embedded, a file, or random-init (for tests)"
-    )
+    weights: str = setting("auto", "ResNet-18 weights: auto, imagenet, embedded, a file, or random-init")
     offline: bool = setting(False, "never try a download")
     feature_size: int = setting(96, "side of the images that ResNet-18 sees, in pixels", ge=32)
     guided: bool = setting(True, "also pool the image's own features where the map points")
-    guided_patches: tuple[int, ...] = setting(
-        (3, 12, 48), "how many of an image's most anomalous patches are averaged, for each number", ge=1
-    )
+    guided_patches: tuple[int, ...] = setting((3, 12, 48), "most anomalous patches averaged, by number", ge=1)
     guided_baseline: Literal["good_mean", "own_background", "none"] = setting(
-        "good_mean",
-        "taken off pooled features: good training images' mean at the place, the image's other patches'",
+        "good_mean", "taken off pooled features: good training images' mean there, the image's other patches'"
     )
     # classifier
     selection: Literal["sqrt_n", "per_source", "none"] = setting(
         "sqrt_n", "columns kept by mutual information: floor(sqrt(N)) jointly, per source, or all"
     )
     mlp: tuple[int, ...] = setting((512, 100), "hidden layers of the classifier", ge=1)
-    scale: Literal["standard", "none"] = setting(
-        "standard", "inputs standardised on the training fold, or not"
-    )
+    scale: Literal["standard", "none"] = setting("standard", "inputs standardised on the training fold")
     binary: Literal["collapsed", "separate"] = setting(
         "collapsed", "defective or good: from the multiclass prediction, or by a model of its own"
     )
-    keep: tuple[float, ...] = setting(
-        (0.25, 0.5, 0.75, 1.0), "shares of the defective training images kept", gt=0, le=1
-    )
+    keep: tuple[float, ...] = setting((0.25, 0.5, 0.75, 1.0), "shares of training defects kept", gt=0, le=1)
     repeats: int = setting(1, "repetitions of the classification with other seeds", ge=1)
     baselines: bool = setting(True, "also evaluate simpler feature sets and models")
     inner_folds: int = setting(3, "folds within a training fold, for thresholds on out-of-fold scores", ge=2)
     alpha: float = setting(0.005, "level of significance", gt=0, le=1)
-    # operating points
     required: tuple[float, ...] = setting(
         (0.9, 0.95, 0.99, 0.995), "defect recalls whose price in false rejects is shown", gt=0, le=1
     )
@@ -210,9 +190,7 @@ class Study:
     def of(cls, preset: str = "quick", overrides: Mapping[str, Any] | None = None) -> Study:
         """Return the preset with `overrides` (name to value or to its text); raises `StudyError` with all faults."""
         if preset not in PRESETS:
-            raise StudyError(
-                f"unknown preset {preset!r}{nearest(preset, PRESETS)}; presets: {', '.join(PRESETS)}"
-            )
+            raise StudyError(f"no preset {preset!r}{nearest(preset, PRESETS)}; presets: {', '.join(PRESETS)}")
         values: dict[str, Any] = {"preset": preset, **preset_values(preset)}
         issues: list[str] = []
         kinds = typing.get_type_hints(cls)
@@ -298,38 +276,14 @@ class Study:
 
     def values(self, names: Sequence[str]) -> dict[str, Any]:
         """Return the named fields as JSON values."""
-        return {name: _plain(getattr(self, name)) for name in names}
-
-    def describe(self) -> pd.DataFrame:
-        """Return every setting with its value, the preset's value where it differs, and its meaning."""
-        import pandas as pd
-
-        base = Study.of(self.preset)
-        rows = []
-        for item in dataclasses.fields(self):
-            value, standard = getattr(self, item.name), getattr(base, item.name)
-            changed = "" if value == standard else f"preset {self.preset}: {_as_text(standard)}"
-            rows.append((item.name, _as_text(value), changed, item.metadata["help"]))
-        columns = ["setting", "value", "changed from", "meaning"]
-        return pd.DataFrame(rows, columns=columns).set_index("setting")
+        found = {name: getattr(self, name) for name in names}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return " (did you mean 'x'?)" for the nearest known name, or nothing."""
     close = difflib.get_close_matches(str(name), [str(item) for item in known], n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
-
-
-def parse_settings(pairs: Sequence[str]) -> dict[str, str]:
-    """Turn FIELD=VALUE texts into a dictionary; raises `StudyError` for a text without an equals sign."""
-    issues = [pair for pair in pairs if "=" not in pair]
-    if issues:
-        raise StudyError(f"expected FIELD=VALUE, got: {', '.join(issues)}")
-    settings: dict[str, str] = {}
-    for name, value in (pair.split("=", 1) for pair in pairs):
-        if settings.setdefault(name, value) != value:
-            raise StudyError(f"{name}={settings[name]} and {name}={value} contradict each other: give one")
-    return settings
 
 
 def machine_settings(preset: str) -> tuple[str, ...]:
@@ -362,14 +316,10 @@ def _out_of_bounds(study: Study, item: dataclasses.Field[Any]) -> Iterable[str]:
     each = value if isinstance(value, tuple) else (value,)
     if not each:
         yield f"{item.name}: at least one number"
-    low, above, high = (item.metadata.get(bound) for bound in ("ge", "gt", "le"))
-    if any(
-        (low is not None and v < low) or (above is not None and v <= above) or (high and v > high)
-        for v in each
-    ):
-        texts = ((low, "at least"), (above, "above"), (high, "at most"))
-        must = " and ".join(f"{text} {bound:g}" for bound, text in texts if bound is not None)
-        yield f"{item.name}={_as_text(value)}: must be {must}"
+    bounds = [(text, holds, item.metadata[name]) for name, text, holds in BOUNDS if name in item.metadata]
+    if not all(holds(number, bound) for number in each for _, holds, bound in bounds):
+        must = " and ".join(f"{text} {bound:g}" for text, _, bound in bounds)
+        yield f"{item.name}={as_text(value)}: must be {must}"
 
 
 def _parsed(value: Any, kind: Any) -> Any:
@@ -381,10 +331,10 @@ def _parsed(value: Any, kind: Any) -> Any:
             raise ValueError("expected numbers with commas between, such as 0.5,1.0")
         return tuple(_parsed(part, typing.get_args(kind)[0]) for part in parts)
     if kind is bool:
-        text = str(value).lower()
-        if text not in ("true", "false", "1", "0", "yes", "no"):
+        known = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+        if (text := str(value).lower()) not in known:
             raise ValueError("expected true or false")
-        return text in ("true", "1", "yes")
+        return known[text]
     if kind not in (int, float):
         return str(value)
     try:
@@ -398,9 +348,6 @@ def _parsed(value: Any, kind: Any) -> Any:
     return int(number) if kind is int else number
 
 
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _as_text(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """Return a setting's value as tables show it."""
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value) if value != "" else "–"

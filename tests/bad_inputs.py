@@ -169,7 +169,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "--group-regex (": ("--group-regex (", "no regular expression", "correct it"),
     "--group-regex tile": ("--group-regex tile finds no group", "widen the expression"),
     "--dataset shaft shavers": ("holds no folder 'shaft'", "holds no folder 'shavers'"),
-    "--preset quik": ("unknown preset 'quik'", "did you mean 'quick'?"),
+    "--preset quik": ("no preset 'quik'", "did you mean 'quick'?"),
     "--set fold=3": ("unknown setting 'fold'", "did you mean 'folds'?"),
     "--set preset=paper": ("unknown setting 'preset'", "choose it with --preset"),
     "--set folds=many --set keep=half": ("folds='many': expected a number", "keep='half': expected a number"),

@@ -4,7 +4,9 @@ import dataclasses
 
 import pytest
 
-from lib.config import PRESETS, Study, StudyError, parse_settings
+from lib.cli import parse_settings
+from lib.config import PRESETS, Study, StudyError
+from lib.reporting.display import settings_table
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -113,7 +115,7 @@ def test_seeds_differ_by_purpose_and_not_by_order():
 
 
 def test_description_names_every_field_and_marks_changes():
-    table = Study.of("quick", {"folds": 5}).describe()
+    table = settings_table(Study.of("quick", {"folds": 5}))
     assert set(table.index) == {item.name for item in dataclasses.fields(Study)}
     assert table.loc["folds", "changed from"] == "preset quick: 3"
     assert (table["changed from"] != "").sum() == 1

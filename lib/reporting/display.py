@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from lib.artifacts import write_text
-from lib.config import Study
+from lib.config import Study, as_text
 from lib.evaluation.published_results import display_name
 from lib.pipeline.run import Run
 from lib.reporting.html_pages import accessible
@@ -102,13 +103,23 @@ def describe_settings(study: Study) -> HTML:
     """Return what a study's preset and overrides come to: what differs from the preset, and every setting folded."""
     from IPython.display import HTML
 
-    settings = study.describe()
+    settings = settings_table(study)
     changed = settings[(settings["changed from"] != "") & (settings.index != "preset")]
     overrides = ", ".join(f"{name} = {value}" for name, value in changed["value"].items())
     sentence = f"Preset {study.preset}" + (f", with {overrides}." if overrides else ", as it is.")
     every = table(settings, f"The resolved study: {len(settings)} settings").data
     folded = f'<details class="more"><summary>Every setting of this study</summary>{every}</details>'
     return HTML(f"<p>{html.escape(sentence)}</p>{folded}")
+
+
+def settings_table(study: Study) -> pd.DataFrame:
+    """Return every setting with its value, the preset's value where it differs, and its meaning."""
+    base, rows = Study.of(study.preset), []
+    for item in dataclasses.fields(study):
+        value, standard = getattr(study, item.name), getattr(base, item.name)
+        changed = "" if value == standard else f"preset {study.preset}: {as_text(standard)}"
+        rows.append((item.name, as_text(value), changed, item.metadata["help"]))
+    return pd.DataFrame(rows, columns=["setting", "value", "changed from", "meaning"]).set_index("setting")
 
 
 def table(frame: pd.DataFrame, title: str = "", digits: int = 3) -> HTML:

@@ -21,7 +21,7 @@ from lib.artifacts import write_text
 from lib.pipeline.dataset import in_test_fold, index, splits
 from lib.pipeline.maps import scores
 from lib.pipeline.run import Run
-from lib.reporting.display import caption
+from lib.reporting.display import caption, settings_table
 from lib.reporting.figures_maps import colour_map, read_thumbnails
 from lib.reporting.html_pages import NOTEBOOKS, TEMPLATES, accessible
 
@@ -105,7 +105,7 @@ def write_index(runs: Sequence[Run], home: Path, command: str, *, embed: bool = 
         main_tables=_tables(home, MAIN_TABLES),
         tables=_tables(home, TABLES),
         figures=_figures(home, home / "figures", FIGURES_OVER_ALL, embed),
-        settings=_html(study.describe(), classes="wide-text"),
+        settings=_html(settings_table(study), classes="wide-text"),
         times=_html(times(runs), na_rep="–"),
         versions=_html(software),
         command=command,

@@ -18,7 +18,7 @@ import torch
 
 from lib.anomaly_maps.localization_metrics import image_auroc, pixel_quality
 from lib.artifacts import write_text
-from lib.config import parse_settings
+from lib.cli import parse_settings
 from lib.draem.detector import texture_bank
 from lib.pipeline import dataset as data_steps
 from lib.pipeline import maps as map_steps

@@ -20,7 +20,7 @@ import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from lib.classification.operating_threshold import clopper_pearson
-from lib.config import parse_settings
+from lib.cli import parse_settings
 from lib.datasets.catalog import build_index
 from lib.inspection.decisions import OOD, PASS, REJECT, REVIEW
 from lib.inspection.new_images import features_of_new, read_folder, tabulate
