@@ -61,6 +61,7 @@ CPU_STANDARD: dict[str, Any] = dict(
     image_size=128, reconstructive_width=32, discriminative_width=16, draem_steps=1500, synthetic_side=128,
     synthetic_scale=0.25, leak_check="image", draem_lr=3e-4,
 )  # fmt: skip
+
 # Names of earlier releases, by what they are called now: whoever types one is told the new one.
 RENAMED = {
     "standin_scale": "synthetic_scale", "standin_side": "synthetic_side", "map_fit_check": "compare_map_fit",
@@ -137,7 +138,7 @@ class Study:
     draem_steps: int = setting(250, "training steps per fold; 0: draem_epochs counts", ge=0)
     draem_batch: int = setting(8, "images per DRAEM training step", ge=1)
     draem_lr: float = setting(
-        3e-4, "learning rate (x0.2 at 80 %, 90 % of the steps); few steps want more than 1e-4", gt=0
+        3e-4, "learning rate (x0.2 at 80 %, 90 % of the steps); few want more than 1e-4", gt=0
     )
     draem_warmup: int = setting(0, "steps over which the learning rate rises; the paper has none", ge=0)
     draem_precision: Literal["auto", "float32", "bf16"] = setting(
