@@ -26,17 +26,31 @@ def describe_recalls(dataset: str, measures: pd.DataFrame, versus: pd.DataFrame,
 
     `measures` is `summary` at all defects, `versus` is `against_method` of the same predictions.
     """
-    recalls = "; ".join(
-        f"{FEATURE_SETS[str(name)].phrase} {row['defect_recall']:.1%} of the defects "
-        f"at {row['false_reject_rate']:.1%} false rejects (AUC {row[AUC]:.3f})"
+    gap = Comparison.find(versus, AUC, METHOD, "image", alpha)
+    rest = (
+        [describe_gain(gap), f"For that, {gap.rule()}."]
+        if gap
+        else ["Without maps there is nothing to compare."]
+    )
+    return [f"{dataset}, over all test folds: {describe_thresholds(measures)}.", *rest]
+
+
+def describe_thresholds(measures: pd.DataFrame) -> str:
+    """Return what each of image, map and both finds and falsely rejects at the classifiers' own thresholds."""
+    return "; ".join(
+        f"{FEATURE_SETS[str(name)].phrase}, {row['defect_recall']:.1%} of the defects with "
+        f"{row['false_reject_rate']:.1%} false rejects (AUC {row[AUC]:.3f})"
         for name, row in pooled_measures(measures).iterrows()
     )
-    gap = Comparison.find(versus, AUC, METHOD, "image", alpha)
-    if gap is None:
-        added = "Without maps there is nothing to compare."
-    else:
-        added = f"Adding the map to the image changes the AUC by {gap.span()}: {gap.verdict(*HELPS)}."
-    return [f"{dataset}, found over all test folds: {recalls}.", added]
+
+
+def describe_gain(gap: Comparison, alone: Comparison | None = None) -> str:
+    """Return the AUC of image + map beside the image's, and whether the map helps; `alone`: the map's, if wanted."""
+    value = f", the map alone {alone.value_a:.3f}" if alone else ""
+    return (
+        f"Image and map together have an AUC of {gap.value_a:.3f}, the image alone {gap.value_b:.3f}{value} "
+        f"({gap.span()}): {gap.verdict(*HELPS)}."
+    )
 
 
 def describe_losses(dataset: str, found: pd.DataFrame, good: str, binary: str = "collapsed") -> list[str]:
@@ -57,16 +71,12 @@ def describe_losses(dataset: str, found: pd.DataFrame, good: str, binary: str = 
 
 
 def _headline(results: StudyResults, dataset: str) -> Iterator[str]:
-    study = results.study
-    gap = Comparison.find(results.compared, AUC, METHOD, "image", study.alpha, dataset=dataset)
+    gap = results.comparison(dataset, AUC, METHOD, "image")
     if gap is None:
         yield "This study has no anomaly maps beside the images, so the question was not asked."
         return
-    alone = Comparison.find(results.compared, AUC, "map", "image", study.alpha, dataset=dataset)
-    yield (
-        f"Image and anomaly map together reach an AUC of {gap.value_a:.3f}, the image alone {gap.value_b:.3f}"
-        f"{f', the map alone {alone.value_a:.3f}' if alone else ''} ({gap.span()}): {gap.verdict(*HELPS)}."
-    )
+    alone = results.comparison(dataset, AUC, "map", "image")
+    yield describe_gain(gap, alone)
     basis = results.basis[results.basis["dataset"] == dataset]
     # held against the same network without selection, where it was run
     beside = "image_map_all" if "image_map_all" in set(basis["features"]) else METHOD
@@ -82,9 +92,8 @@ def _headline(results: StudyResults, dataset: str) -> Iterator[str]:
     if few is None:
         yield "The share of defects kept was not varied, so what each loses when they are scarce is not known."
         return
-    whole = pooled_measures(summary(mine[mine["keep"] == 1.0], results.good[dataset], study.binary, (AUC,)))[
-        AUC
-    ]
+    measures = summary(mine[mine["keep"] == 1.0], results.good[dataset], results.study.binary, (AUC,))
+    whole = pooled_measures(measures)[AUC]
     yield (
         f"With only {least:.0%} of the defects to learn from, the AUC changes by {few.value_b - whole['image']:+z.3f} "
         f"with the image and by {few.value_a - whole[METHOD]:+z.3f} with both, and there the difference is "

@@ -16,14 +16,15 @@ from lib.classification.feature_sets import (
     MAIN,
 )
 from lib.config import map_method_title
+from lib.evaluation.answers import describe_gain, describe_thresholds
 from lib.evaluation.bootstrap import bootstrap_difference
 from lib.evaluation.label_efficiency import describe_need
 from lib.evaluation.map_fit import AS_WRITTEN, READINGS, choose_map_fit
 from lib.evaluation.metrics import ALL, FPR_LIMIT, POOLED, RECALL_AT_5_FPR, binary_predictions, summary
 from lib.evaluation.operating_points import CONFORMAL, TRAINING
 from lib.evaluation.published_results import is_synthetic
-from lib.evaluation.results import StudyResults, pooled_measures
-from lib.evaluation.significance import HELPS, METHOD, Comparison, format_p
+from lib.evaluation.results import StudyResults
+from lib.evaluation.significance import METHOD, Comparison, format_p
 
 HELP = "Does the map help?"
 FOLDS = "Which folds are to be believed?"
@@ -39,57 +40,37 @@ AT_RATE = f"at {FPR_LIMIT:.0%} false rejects"
 
 def findings(results: StudyResults) -> pd.DataFrame:
     """Return the conclusions: columns dataset, question, answer (sentences)."""
-    answers = {
-        HELP: _help,
-        FOLDS: _folds,
-        MAPS: _maps,
-        SOURCE: _sources,
-        GUIDE: _guided,
-        SIMPLER: _simpler,
-        COST: _cost,
-        LABELS: _labels,
-    }
+    questions = (HELP, FOLDS, MAPS, SOURCE, GUIDE, SIMPLER, COST, LABELS)
+    answers = (_help, _folds, _maps, _sources, _guided, _simpler, _cost, _labels)
     rows = [
         (dataset, question, " ".join(answer(results, dataset)))
         for dataset in dict.fromkeys(results.mine["dataset"])
-        for question, answer in answers.items()
+        for question, answer in zip(questions, answers, strict=True)
     ]
     return pd.DataFrame(rows, columns=["dataset", "question", "answer"])
 
 
 def _help(results: StudyResults, dataset: str) -> Iterator[str]:
-    table, alpha = results.compared, results.study.alpha
-    area = Comparison.find(table, AUC, METHOD, "image", alpha, dataset=dataset)
+    area = results.comparison(dataset, AUC, METHOD, "image")
     if area is None:
         yield "Not asked: this study has no anomaly maps beside the images."
         return
     if is_synthetic(dataset):
         yield "These are drawn stand-ins: what follows says nothing about the paper's products."
-    yield (
-        f"Image and map together have an AUC of {area.value_a:.3f}, the image alone {area.value_b:.3f} "
-        f"({area.span()}): {area.verdict(*HELPS)}."
-    )
+    yield describe_gain(area)
     yield (
         f"Over {area.n} folds Wilcoxon's test gives p = {format_p(area.p)}, adjusted for all comparisons (Holm) "
-        f"{format_p(area.p_holm)}, the corrected t-test p = {format_p(area.p_corrected)}."
+        f"{format_p(area.p_holm)}, the corrected t-test p = {format_p(area.p_corrected)}; {area.rule()}."
     )
-    known = pooled_measures(results.measures[results.measures["dataset"] == dataset])
-    yield (
-        "At the classifiers' own thresholds: "
-        + "; ".join(
-            f"{FEATURE_SETS[str(name)].phrase}, {values['defect_recall']:.1%} of the defects with "
-            f"{values['false_reject_rate']:.1%} false rejects"
-            for name, values in known.iterrows()
-        )
-        + "."
-    )
-    gain = Comparison.find(results.versus, RECALL_AT_5_FPR, METHOD, "image", alpha, dataset=dataset)
+    own = describe_thresholds(results.measures[results.measures["dataset"] == dataset])
+    yield f"At the classifiers' own thresholds: {own}."
+    gain = results.comparison(dataset, RECALL_AT_5_FPR, METHOD, "image")
     if gain is not None:
         yield (
             f"At the same {FPR_LIMIT:.0%} false rejects: {gain.value_a:.1%} with the map, {gain.value_b:.1%} without "
             f"({gain.span(points=True)})."
         )
-    alone = Comparison.find(table, AUC, "map", "image", alpha, dataset=dataset)
+    alone = results.comparison(dataset, AUC, "map", "image")
     if alone is not None:
         yield (
             f"The map alone has an AUC of {alone.value_a:.3f} against the image's {alone.value_b:.3f} "
@@ -204,9 +185,9 @@ def _sources(results: StudyResults, dataset: str) -> Iterator[str]:
 
 def _guided(results: StudyResults, dataset: str) -> Iterator[str]:
     """Say what the image's own features where the map points gain against image and map as the paper combines them."""
-    alpha, asked = results.study.alpha, False
+    asked = False
     for name in GUIDED:
-        gap = Comparison.find(results.versus, RECALL_AT_5_FPR, name, METHOD, alpha, dataset=dataset)
+        gap = results.comparison(dataset, RECALL_AT_5_FPR, name, METHOD)
         if gap is not None:
             asked = True
             yield (
@@ -218,11 +199,7 @@ def _guided(results: StudyResults, dataset: str) -> Iterator[str]:
 
 
 def _simpler(results: StudyResults, dataset: str) -> Iterator[str]:
-    alpha = results.study.alpha
-    found = [
-        (name, Comparison.find(results.versus, AUC, name, METHOD, alpha, dataset=dataset))
-        for name in BASELINES
-    ]
+    found = [(name, results.comparison(dataset, AUC, name, METHOD)) for name in BASELINES]
     gaps = {name: gap for name, gap in found if gap is not None}
     if not gaps:
         yield "No baselines were run beside image and map together, so this stays open."
@@ -243,7 +220,7 @@ def _simpler(results: StudyResults, dataset: str) -> Iterator[str]:
         return
     best = max(as_well, key=lambda name: gaps[name].value_a)
     yield f"So yes, as far as the AUC shows: {FEATURE_SETS[best].phrase}."
-    at = Comparison.find(results.versus, RECALL_AT_5_FPR, best, METHOD, alpha, dataset=dataset)
+    at = results.comparison(dataset, RECALL_AT_5_FPR, best, METHOD)
     if at is not None:
         yield f"{AT_RATE.capitalize()} the defect recall is then {at.value_a:.1%} against {at.value_b:.1%}."
 

@@ -7,42 +7,22 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import recall_score, roc_auc_score, roc_curve
 
 from lib.classification import operating_threshold
 from lib.classification.feature_sets import FEATURE_SETS
 
 RECALL_AT_5_FPR = "recall_at_5"  # defect recall at RATE false rejects, the threshold moved
 FPR_LIMIT = 0.05
-METRICS = (
-    "class_recall",
-    "defect_recall",
-    "false_reject_rate",
-    "weighted_auc",
-    "binary_auc",
-    "aql",
-    RECALL_AT_5_FPR,
-)
+_AT_THRESHOLD = ("class_recall", "defect_recall", "false_reject_rate")
+METRICS = (*_AT_THRESHOLD, "weighted_auc", "binary_auc", "aql", RECALL_AT_5_FPR)
 Good = str | Mapping[str, str]  # the good class's name, or one per data set
 ALL = "(all)"
 MISSING = "–"  # in sentences and tables
 POOLED, MEAN = "pooled", "mean"
 KEYS = ["dataset", "scheme", "keep", "features"]
-_COLUMNS = (
-    "dataset",
-    "scheme",
-    "fold",
-    "id",
-    "group",
-    "label",
-    "predicted",
-    "features",
-    "task",
-    "keep",
-    "repeat",
-)
+_ROW = ["dataset", "scheme", "fold", "id", "features", "task", "keep", "repeat"]  # one prediction
+_COLUMNS = (*_ROW, "group", "label", "predicted")
 _Measure = tuple[str, str, float, int, tuple[str, ...]]
-_ROW = ["dataset", "scheme", "fold", "id", "features", "task", "keep", "repeat"]
 
 
 @dataclass(frozen=True)
@@ -97,12 +77,10 @@ def defect_classes(frame: pd.DataFrame, good: str) -> list[str]:
     return sorted(set(frame["label"].astype(str)) - {good})
 
 
-def class_recall(frame: pd.DataFrame, good: str, classes: Sequence[str] | None = None) -> pd.Series:
-    """Return the correct defect class recall of each defect class, in [0, 1]; NaN for a class without images."""
-    names = list(classes) if classes is not None else defect_classes(frame, good)
-    truth, predicted = frame["label"].to_numpy(dtype=str), frame["predicted"].to_numpy(dtype=str)
-    recalls = recall_score(truth, predicted, labels=names, average=None, zero_division=np.nan)
-    return pd.Series(recalls, index=names, dtype=float)
+def class_recall(frame: pd.DataFrame, label: str) -> float:
+    """Return the correct defect class recall: the share of a class's images called by its name; NaN without images."""
+    truth = frame["label"].to_numpy(dtype=str)
+    return _share(frame["predicted"].to_numpy(dtype=str) == truth, truth == label)
 
 
 def defect_recall(frame: pd.DataFrame, good: str, label: str = ALL) -> float:
@@ -135,6 +113,8 @@ def weighted_auc(frame: pd.DataFrame) -> Auc:
     A class without images has no curve: it gets no weight and is named in `missing`. Raises `ValueError` where a
     class with images has no probabilities.
     """
+    from sklearn.metrics import roc_auc_score
+
     scores = class_probabilities(frame)
     truth = frame["label"].to_numpy(dtype=str)
     present = sorted(set(truth))
@@ -148,6 +128,8 @@ def weighted_auc(frame: pd.DataFrame) -> Auc:
 
 def binary_auc(frame: pd.DataFrame, good: str) -> float:
     """Return the ROC AUC of defective against good by 1 - p(good); NaN where one of the two has no images."""
+    from sklearn.metrics import roc_auc_score
+
     defective = frame["label"].to_numpy(dtype=str) != good
     if defective.all() or not defective.any():
         return float("nan")
@@ -187,32 +169,6 @@ def binary_predictions(predictions: pd.DataFrame, binary: str = "collapsed") -> 
     return rows
 
 
-def thresholds(frame: pd.DataFrame, good: str, required: Sequence[float]) -> pd.DataFrame:
-    """Return, per required defect recall, the highest threshold on 1 - p(good) that reaches it.
-
-    `frame` holds one feature set's decisions, each image once. Columns: required, threshold (an image is rejected at
-    or above it), caught, n_defects, rejected, n_good. Raises `ValueError` for a recall outside (0, 1].
-    """
-    outside = [recall for recall in required if not 0 < recall <= 1]
-    if outside:
-        raise ValueError(f"required defect recall(s) {outside} outside (0, 1]")
-    defective = frame["label"].to_numpy(dtype=str) != good
-    rejected, caught, levels = roc_curve(defective, defect_scores(frame, good), drop_intermediate=False)
-    n_defects, n_good = int(defective.sum()), int((~defective).sum())
-    counts = np.rint(caught * n_defects).astype(int)
-    first = [int(np.argmax(counts >= np.ceil(recall * n_defects - 1e-9))) for recall in required]
-    return pd.DataFrame(
-        {
-            "required": list(required),
-            "threshold": levels[first],
-            "caught": counts[first],
-            "n_defects": n_defects,
-            "rejected": np.rint(rejected[first] * n_good).astype(int),
-            "n_good": n_good,
-        }
-    )
-
-
 def summary(
     predictions: pd.DataFrame,
     good: Good,
@@ -240,38 +196,28 @@ def summary(
             raise ValueError(
                 f"binary={binary!r}: no such predictions for {dict(zip(KEYS, key, strict=True))}"
             )
-        measured = _folds(rows, deciding_of[key], good_class(good, str(key[0])), wanted)
+        measured = _by_fold(rows, deciding_of[key], good_class(good, str(key[0])), wanted)
         found.append(measured.assign(**{name: rows[name].iloc[0] for name in KEYS}))
     columns = [*KEYS, "metric", "class", "fold", "value", "n", "missing"]
     return pd.concat(found, ignore_index=True)[columns]
 
 
-def _folds(rows: pd.DataFrame, deciding: pd.DataFrame, good: str, wanted: set[str]) -> pd.DataFrame:
+def _by_fold(rows: pd.DataFrame, deciding: pd.DataFrame, good: str, wanted: set[str]) -> pd.DataFrame:
+    """Return the measures of one feature set: pooled, by fold, and their mean, repeats averaged."""
     classes = defect_classes(rows, good)
-    parts = [_repeats(rows, deciding, good, classes, wanted).assign(fold=POOLED)]
-    by_fold = []
-    for fold, part in rows.groupby("fold", observed=True):
-        measured = _repeats(part, deciding[deciding["fold"] == fold], good, classes, wanted)
-        by_fold.append(measured.assign(fold=str(fold)))
-    parts += by_fold
-    stacked = pd.concat(by_fold).groupby(["metric", "class"], sort=False)
-    mean = stacked.agg(
-        value=("value", "mean"), n=("value", "count"), missing=("missing", _joined)
-    ).reset_index()
-    return pd.concat([*parts, mean.assign(fold=MEAN)], ignore_index=True)
-
-
-def _repeats(
-    rows: pd.DataFrame, deciding: pd.DataFrame, good: str, classes: list[str], wanted: set[str]
-) -> pd.DataFrame:
     measured = []
-    for repeat, part in rows.groupby("repeat", observed=True):
-        measured += _measures(part, deciding[deciding["repeat"] == repeat], good, classes, wanted)
-    frame = pd.DataFrame(measured, columns=["metric", "class", "value", "n", "missing"])
-    if rows["repeat"].nunique() == 1:
-        return frame
-    grouped = frame.groupby(["metric", "class"], sort=False)
-    return grouped.agg(value=("value", "mean"), n=("n", "first"), missing=("missing", _joined)).reset_index()
+    for fold in (POOLED, *sorted(set(rows["fold"]))):
+        part, decided = ((t if fold == POOLED else t[t["fold"] == fold]) for t in (rows, deciding))
+        for repeat, one in part.groupby("repeat", observed=True):
+            found = _measures(one, decided[decided["repeat"] == repeat], good, classes, wanted)
+            measured += [(str(fold), *measure) for measure in found]
+    table = pd.DataFrame(measured, columns=["fold", "metric", "class", "value", "n", "missing"])
+    folds = table.groupby(["fold", "metric", "class"], sort=False).agg(
+        value=("value", "mean"), n=("n", "first"), missing=("missing", _joined)
+    )
+    single = folds.drop(POOLED).groupby(["metric", "class"], sort=False)
+    mean = single.agg(value=("value", "mean"), n=("value", "count"), missing=("missing", _joined))
+    return pd.concat([folds.reset_index(), mean.reset_index().assign(fold=MEAN)], ignore_index=True)
 
 
 def _measures(
@@ -282,8 +228,7 @@ def _measures(
     n_of[ALL] = sum(n_of[name] for name in classes)
     found: list[_Measure] = []
     if "class_recall" in wanted:
-        recalls = class_recall(rows, good, classes)
-        found += [("class_recall", name, float(recalls[name]), n_of[name], ()) for name in classes]
+        found += [("class_recall", name, class_recall(rows, name), n_of[name], ()) for name in classes]
     for name in [*classes, ALL]:
         recall = defect_recall(deciding, good, name)
         found += [("defect_recall", name, recall, n_of[name], ())] if "defect_recall" in wanted else []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,10 +20,8 @@ from lib.evaluation.metrics import (
     at_keep,
     binary_predictions,
     check_predictions,
-    defect_classes,
     defect_scores,
     good_class,
-    thresholds,
 )
 
 TRAINING, CONFORMAL, OPTIMISTIC = "training scores", "conformal", "test folds themselves"
@@ -66,8 +64,12 @@ def operating_numbers(
         for name, value in place.items() if len(known) else ():
             here = here[here[name] == value]
         name = good_class(good, place["dataset"])
-        rows = [*_optimistic(tested, name, required), *_verified(tested, here, name, required)]
-        found.append(pd.DataFrame(rows).assign(**place))
+        repeats = [rows for _, rows in tested.groupby("repeat", observed=True)]
+        pooled = [[_Fold.of(rows, rows, name)] for rows in repeats]
+        counts = [*_counted(pooled, {OPTIMISTIC: empirical_threshold}, name, required)]
+        if len(here):
+            counts += _counted([_folds(rows, here, name) for rows in repeats], METHODS, name, required)
+        found.append(pd.DataFrame(counts).assign(**place))
     return _with_shares(pd.concat(found, ignore_index=True), prevalence)
 
 
@@ -79,6 +81,12 @@ class _Fold:
     label: np.ndarray
     known_score: np.ndarray
     known_label: np.ndarray
+
+    @classmethod
+    def of(cls, tested: pd.DataFrame, known: pd.DataFrame, good: str) -> _Fold:
+        """Return the scores and classes of predictions of test and of calibration images."""
+        tested_labels, known_labels = (rows["label"].to_numpy(dtype=str) for rows in (tested, known))
+        return cls(defect_scores(tested, good), tested_labels, defect_scores(known, good), known_labels)
 
     def counts(self, chosen: float, defects: str, good: str) -> list[float]:
         """Return caught, n_defects, rejected and n_good at a threshold; caught and rejected NaN without one."""
@@ -92,40 +100,37 @@ def _of_class(labels: np.ndarray, label: str, good: str) -> np.ndarray:
     return labels != good if label == ALL else labels == label
 
 
-def _optimistic(tested: pd.DataFrame, good: str, required: Sequence[float]) -> Iterator[dict[str, object]]:
-    """Yield the counts where thresholds are chosen on the pooled test folds, each repeat's its own."""
-    for label in [ALL, *defect_classes(tested, good)]:
-        part = tested if label == ALL else tested[tested["label"].isin([good, label])]
-        points = [thresholds(rows, good, required) for _, rows in part.groupby("repeat", observed=True)]
-        for place, recall in enumerate(required):
-            here = pd.DataFrame([table.iloc[place] for table in points])
-            yield _row(OPTIMISTIC, label, recall, here[_COUNTS].to_numpy(), here["threshold"].to_numpy())
-
-
-def _verified(
-    tested: pd.DataFrame, known: pd.DataFrame, good: str, required: Sequence[float]
+def _counted(
+    repeats: Sequence[Sequence[_Fold]],
+    methods: Mapping[str, Callable[[np.ndarray, float], float]],
+    good: str,
+    required: Sequence[float],
 ) -> Iterator[dict[str, object]]:
-    """Yield the counts where each fold's thresholds are chosen on its calibration images."""
-    if known.empty:
-        return
-    repeats = [_folds(rows, known, good) for _, rows in tested.groupby("repeat", observed=True)]
-    for label in [ALL, *defect_classes(tested, good)]:
+    """Yield the counts of each class and required recall where every fold's threshold is chosen on its calibration."""
+    classes = sorted({name for folds in repeats for fold in folds for name in fold.label} - {good})
+    for label in [ALL, *classes]:
         scores = [
             [fold.known_score[_of_class(fold.known_label, label, good)] for fold in folds]
             for folds in repeats
         ]
         least = min(len(defects) for folds in scores for defects in folds)
         for recall in required:
-            for method, choose in METHODS.items():
-                chosen = [[choose(defects, recall) for defects in folds] for folds in scores]
+            for method, choose in methods.items():
+                chosen = np.array([[choose(defects, recall) for defects in folds] for folds in scores])
                 counts = [
                     np.sum(
                         [fold.counts(at, label, good) for fold, at in zip(folds, ats, strict=True)], axis=0
                     )
                     for folds, ats in zip(repeats, chosen, strict=True)
                 ]
-                row = _row(method, label, recall, np.array(counts), np.ravel(chosen))
-                yield row | {"n_calibration": least, "n_needed": defects_needed(recall)}
+                mean: np.ndarray = np.round(np.array(counts, dtype=float).mean(axis=0))
+                row = {"class": label, "required": recall, "method": method}
+                row |= dict(zip(_COUNTS, mean, strict=True))
+                row |= {"threshold_low": chosen.min(), "threshold_high": chosen.max()}
+                optimistic = method == OPTIMISTIC
+                row["n_calibration"] = np.nan if optimistic else least
+                row["n_needed"] = np.nan if optimistic else defects_needed(recall)
+                yield row
 
 
 def _folds(tested: pd.DataFrame, known: pd.DataFrame, good: str) -> list[_Fold]:
@@ -138,16 +143,8 @@ def _folds(tested: pd.DataFrame, known: pd.DataFrame, good: str) -> list[_Fold]:
         if inner.empty:
             where = ", ".join(str(rows[name].iloc[0]) for name in _KEYS)
             raise ValueError(f"no calibration predictions for fold {fold} of {where}")
-        labels = (rows["label"].to_numpy(dtype=str), inner["label"].to_numpy(dtype=str))
-        folds.append(_Fold(defect_scores(rows, good), labels[0], defect_scores(inner, good), labels[1]))
+        folds.append(_Fold.of(rows, inner, good))
     return folds
-
-
-def _row(method: str, label: str, recall: float, counts: np.ndarray, chosen: np.ndarray) -> dict[str, object]:
-    """Return one line: counts (repeats, 4) averaged, and the range of the thresholds; NaN where one is missing."""
-    found = dict(zip(_COUNTS, np.round(counts.astype(float).mean(axis=0)), strict=True))
-    ends = {"threshold_low": chosen.min(), "threshold_high": chosen.max()}
-    return {"class": label, "required": recall, "method": method, **found, **ends}
 
 
 def _with_shares(numbers: pd.DataFrame, prevalence: float) -> pd.DataFrame:
@@ -165,7 +162,5 @@ def _with_shares(numbers: pd.DataFrame, prevalence: float) -> pd.DataFrame:
         ("escapes_high", "recall_low"),
     ):
         numbers[name] = 1e6 * prevalence * (1 - numbers[recall])
-    for name in ("n_calibration", "n_needed"):
-        numbers[name] = numbers.get(name, np.nan)
     leading = [*_KEYS, "class", "required", "method"]
     return numbers[[*leading, *(name for name in numbers.columns if name not in leading)]]

@@ -14,7 +14,7 @@ from lib.evaluation.label_efficiency import LabelEfficiency, label_efficiency
 from lib.evaluation.map_fit import ByPlace, excess_rejects, primary_predictions, side_by_side
 from lib.evaluation.metrics import ALL, POOLED, Good, good_class, summary
 from lib.evaluation.operating_points import operating_numbers
-from lib.evaluation.significance import against_method, compare
+from lib.evaluation.significance import Comparison, against_method, compare
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,14 @@ class StudyResults:
     points: pd.DataFrame
     economy: LabelEfficiency
     n: int
+
+    def comparison(self, dataset: str, metric: str, a: str, b: str) -> Comparison | None:
+        """Return a against b on the predictions that the comparisons rest on; None where it was not made."""
+        for table in (self.compared, self.versus):
+            found = Comparison.find(table[table["dataset"] == dataset], metric, a, b, self.study.alpha)
+            if found is not None:
+                return found
+        return None
 
 
 def compute_results(

@@ -56,13 +56,9 @@ class Comparison(Interval):
     false_rejects_a: float = float("nan")
 
     @classmethod
-    def find(
-        cls, table: pd.DataFrame, metric: str, a: str, b: str, alpha: float, **where: object
-    ) -> Comparison | None:
-        """Return a against b from a table of `compare`, also where that holds b against a; None where neither."""
+    def find(cls, table: pd.DataFrame, metric: str, a: str, b: str, alpha: float) -> Comparison | None:
+        """Return a against b from `compare` of one data set, also where that holds b against a; None where neither."""
         part = table[(table["metric"] == metric) & (table["class"] == ALL)]
-        for name, value in where.items():
-            part = part[part[name] == value]
         for first, second in ((a, b), (b, a)):
             found = part[(part["a"] == first) & (part["b"] == second)].to_dict("records")
             if found:
@@ -85,24 +81,26 @@ class Comparison(Interval):
         side = better if self.difference > 0 else worse
         if self.p < self.alpha:
             return f"{side} by the stated rule (p = {format_p(self.p)}, below {self.alpha:g})"
-        by_interval = (
-            f"{side} by the interval, which is clear of zero" if self.side else "no difference is shown"
-        )
-        if pd.isna(self.p):
-            return by_interval
+        if not self.side:
+            return "no difference is shown"
+        tested = "" if pd.isna(self.p) else f", not by the stated rule (p = {format_p(self.p)})"
+        return f"{side} by the interval, which is clear of zero{tested}"
+
+    def rule(self) -> str:
+        """Return in words whether the study's rule for the test over the folds is met, or could not be."""
+        rule = f"the stated rule (p < {self.alpha:g})"
         if self.smallest_p < self.alpha:
-            return f"{by_interval}; the stated rule (p < {self.alpha:g}) is not met"
+            return f"{rule} is {'' if self.p < self.alpha else 'not '}met"
         best = f"{self.n_nonzero} folds that differ give p = {format_p(self.smallest_p)} at best"
-        return f"{by_interval}; the stated rule (p < {self.alpha:g}) could not be met: {best}"
+        return f"{rule} could not be met: {best}"
 
 
 @dataclass(frozen=True)
 class Wilcoxon:
-    """Outcome of a signed-rank test: n pairs, those that differ, min(W+, W-), p, and the smallest p in reach."""
+    """Outcome of a signed-rank test: n pairs, those that differ, p, and the smallest p in reach."""
 
     n: int
     n_nonzero: int
-    statistic: float
     p: float
     smallest_p: float
 
@@ -119,9 +117,8 @@ def wilcoxon_paired(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.nda
     nonzero = differences[differences != 0]
     smallest = smallest_attainable_p(len(nonzero))
     if len(nonzero) < 2:
-        return Wilcoxon(len(differences), len(nonzero), 0.0, 1.0, smallest)
+        return Wilcoxon(len(differences), len(nonzero), 1.0, smallest)
     ranks = stats.rankdata(np.abs(nonzero))
-    statistic = min(ranks[nonzero > 0].sum(), ranks[nonzero < 0].sum())
     if len(np.unique(ranks)) == len(ranks):
         p = stats.wilcoxon(nonzero, method="exact").pvalue
     else:
@@ -133,7 +130,7 @@ def wilcoxon_paired(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.nda
             n_resamples=2**_EXACT_UP_TO,
             rng=np.random.default_rng(0),
         ).pvalue
-    return Wilcoxon(len(differences), len(nonzero), float(statistic), float(p), smallest)
+    return Wilcoxon(len(differences), len(nonzero), float(p), smallest)
 
 
 def smallest_attainable_p(n: int) -> float:

@@ -29,8 +29,7 @@ def test_a_map_that_helps_by_the_rule_with_all_and_with_few_defects():
 
 def test_a_gain_that_the_rule_cannot_confirm_and_no_difference():
     text = headline({"image": 0.5, "image_map": 3.0}, folds=3)
-    assert "the map helps by the interval" in text
-    assert "could not be met: 3 folds that differ give p = 0.25 at best" in text
+    assert "the map helps by the interval, which is clear of zero, not by the stated rule (p = 0.25)" in text
     text = headline({"image": 1.0, "image_map": 1.0})
     assert "(+0.000, 95 % interval +0.000 to +0.000): no difference is shown" in text
     assert "chance" not in text and "map alone" not in text
@@ -50,20 +49,31 @@ def test_the_map_as_a_guide_is_held_against_the_same_network_without_selection()
 
 
 @pytest.mark.parametrize(
-    ("both", "folds", "expected"),
+    ("both", "folds", "shown", "rule"),
     [
-        (3.0, 10, "the map helps by the stated rule (p = 0.00195"),
-        (3.0, 3, "could not be met"),
-        (1.0, 10, "changes the AUC by +0.000, 95 % interval +0.000 to +0.000: no difference is shown"),
-        (None, 5, "nothing to compare"),
+        (3.0, 10, "the map helps by the stated rule (p = 0.00195, below 0.005)", "(p < 0.005) is met"),
+        (3.0, 3, "by the interval", "could not be met: 3 folds that differ give p = 0.25 at best"),
+        (
+            1.0,
+            10,
+            "(+0.000, 95 % interval +0.000 to +0.000): no difference is shown",
+            "could not be met: 0 folds",
+        ),
     ],
 )
-def test_whether_the_map_adds_to_the_image(both, folds, expected):
-    found = study({"image": 1.0} | ({"image_map": both} if both else {}), n=300, folds=folds)
+def test_whether_the_map_adds_to_the_image(both, folds, shown, rule):
+    found = study({"image": 1.0, "image_map": both}, n=300, folds=folds)
     versus = against_method(found, "good", seed=1, n_bootstrap=100)
-    first, added = describe_recalls("toy", summary(found, "good"), versus, 0.005)
-    assert expected in added
-    assert "the image " in first and ("image and map together" in first) == bool(both)
+    first, added, by_rule = describe_recalls("toy", summary(found, "good"), versus, 0.005)
+    assert "the image, " in first and "; image and map together, " in first and "(AUC 0." in first
+    assert shown in added and rule in by_rule
+
+
+def test_without_maps_nothing_is_compared():
+    found = study({"image": 1.0})
+    versus = against_method(found, "good", seed=1, n_bootstrap=9)
+    first, rest = describe_recalls("toy", summary(found, "good"), versus, 0.005)
+    assert "together" not in first and "nothing to compare" in rest
 
 
 def test_losses_have_the_right_sign():

@@ -45,7 +45,8 @@ def test_one_threshold_per_fold_chosen_on_its_training_scores_and_counted_on_its
     assert found["escapes"] == pytest.approx(1e6 * 0.02 * 2 / 6)
     assert found["escapes_low"] < found["escapes"] < found["escapes_high"] <= 20_000
     best = line(points, OPTIMISTIC)
-    assert best["caught"] == 5 and best["rejected"] == 4  # 0.5 on the pooled scores
+    assert (best["threshold_low"], best["threshold_high"]) == (0.5, 0.5)  # on the pooled scores
+    assert best[["caught", "n_defects", "rejected", "n_good"]].tolist() == [5, 6, 4, 8]
 
 
 def test_test_scores_choose_no_threshold():
