@@ -77,10 +77,10 @@ def _headline(results: StudyResults, dataset: str) -> Iterator[str]:
         return
     alone = results.comparison(dataset, AUC, "map", "image")
     yield describe_gain(gap, alone)
-    basis = results.basis[results.basis["dataset"] == dataset]
+    primary = results.primary[results.primary["dataset"] == dataset]
     # held against the same network without selection, where it was run
-    beside = "image_map_all" if "image_map_all" in set(basis["features"]) else METHOD
-    guide = _compare(results, basis, "guided_all", beside)
+    beside = "image_map_all" if "image_map_all" in set(primary["features"]) else METHOD
+    guide = _compare(results, primary, "guided_all", beside)
     if guide is not None:
         yield (
             f"As a guide to where the image is looked at, the map gives an AUC of {guide.value_a:.3f}, "

@@ -26,12 +26,8 @@ from lib.evaluation.metrics import (
 )
 
 _CHUNK = 250  # samples held in memory at once
-_DECIDED = (
-    "defect_recall",
-    "false_reject_rate",
-    "binary_auc",
-    RECALL_AT_5_FPR,
-)  # by the study's binary decision
+# measures of the study's binary decision
+_DECIDED = ("defect_recall", "false_reject_rate", "binary_auc", RECALL_AT_5_FPR)
 
 
 @dataclass(frozen=True)
@@ -84,9 +80,12 @@ def samples(
     same images (at another keep), so their samples are paired too.
     """
     rows = {name: _ordered(frame, name) for name in features}
-    for name in features:
-        _refuse_unpaired(rows[features[0]], rows[name], features[0], name)
-    cluster = groups_of_rows(rows[features[0]])
+    first, keys = rows[features[0]], ["repeat", "fold", "id"]
+    for name, others in rows.items():
+        if not first[keys].equals(others[keys]):
+            sizes = f"{len(first)} and {len(others)} rows"
+            raise ValueError(f"{features[0]!r} and {name!r} were tested on different images ({sizes})")
+    cluster = groups_of_rows(first)
     draws = _draws(int(cluster.max()) + 1, n, seed)
     return {name: _resampled(rows[name], metric, good, label, cluster, draws) for name in features}
 
@@ -145,14 +144,6 @@ def _ordered(frame: pd.DataFrame, features: str) -> pd.DataFrame:
     return rows
 
 
-def _refuse_unpaired(first: pd.DataFrame, second: pd.DataFrame, a: str, b: str) -> None:
-    keys = ["repeat", "fold", "id"]
-    if not first[keys].equals(second[keys]):
-        raise ValueError(
-            f"{a!r} and {b!r} were tested on different images ({len(first)} and {len(second)} rows)"
-        )
-
-
 @lru_cache(maxsize=1)
 def _draws(size: int, n: int, seed: int) -> np.ndarray:
     """Return how often each cluster is drawn in each of n samples after the first, which is the data as they are."""
@@ -169,16 +160,16 @@ def _resampled(
     truth, predicted = rows["label"].to_numpy(dtype=str), rows["predicted"].to_numpy(dtype=str)
     repeats = rows["repeat"].to_numpy()
     parts = [repeats == repeat for repeat in np.unique(repeats)]
-    if metric == "weighted_auc":
-        scores = class_probabilities(rows)
-        require_probabilities(rows, scores, sorted(set(truth)))
-        areas = [_sampled_auc(scores[part], truth[part], cluster[part], draws) for part in parts]
-        return np.mean(areas, axis=0)
-    if metric == "binary_auc":
-        bad, chance = np.where(truth == good, "no", "yes"), defect_scores(rows, good)
-        chances = pd.DataFrame({"yes": chance, "no": -chance})  # one curve, read from both sides
-        areas = [_sampled_auc(chances[part], bad[part], cluster[part], draws) for part in parts]
-        return np.mean(areas, axis=0)
+    if metric in ("weighted_auc", "binary_auc"):
+        if metric == "weighted_auc":
+            scores = class_probabilities(rows)
+            require_probabilities(rows, scores, sorted(set(truth)))
+        else:  # one curve, read from both sides
+            truth, score = np.where(truth == good, "no", "yes"), defect_scores(rows, good)
+            scores = pd.DataFrame({"yes": score, "no": -score})
+        return np.mean(
+            [_sampled_auc(scores[part], truth[part], cluster[part], draws) for part in parts], axis=0
+        )
     if metric == RECALL_AT_5_FPR:
         score, bad = defect_scores(rows, good), truth != good
         shares = [_sampled_recall_at(score[part], bad[part], cluster[part], draws) for part in parts]
@@ -226,7 +217,7 @@ def _sampled_auc(
 def _sampled_recall_at(
     score: np.ndarray, defective: np.ndarray, cluster: np.ndarray, draws: np.ndarray
 ) -> np.ndarray:
-    """Return every sample's highest defect recall with at most RATE false rejects, sorting the scores once."""
+    """Return every sample's highest defect recall with at most 5 % false rejects, sorting the scores once."""
     order = np.argsort(-score, kind="stable")
     ends = np.flatnonzero(np.diff(score[order], append=-np.inf) != 0)  # equal scores are rejected together
     bad, found = defective[order, None], np.full(len(draws), np.nan)

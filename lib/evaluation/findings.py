@@ -130,13 +130,13 @@ def _maps(results: StudyResults, dataset: str) -> Iterator[str]:
             )
         return
     for name, gap in mine.items():
-        if name in MAIN or gap.trap:
+        if name in MAIN or gap.is_overfit:
             yield (
                 f"With {FEATURE_SETS[name].phrase}, as written minus cross-fitted: false rejects "
                 f"{gap.rejects.span(points=True)}, AUC {gap.auc:+z.3f}."
             )
     chosen = choose_map_fit(results.excess, dataset, scheme, study.map_fit)
-    if any(gap.trap for gap in mine.values()):
+    if any(gap.is_overfit for gap in mine.values()):
         yield (
             "So as written the classifier takes good images that the map source has not seen for defective, and ranks "
             "no better for it: the comparisons rest on the cross-fitted maps."
@@ -262,7 +262,7 @@ def _cost(results: StudyResults, dataset: str) -> Iterator[str]:
 
 
 def _labels(results: StudyResults, dataset: str) -> Iterator[str]:
-    needs = results.economy.needs[results.economy.needs["dataset"] == dataset]
+    needs = results.label_efficiency.needs[results.label_efficiency.needs["dataset"] == dataset]
     if needs.empty:
         yield "The share of defects kept was not varied for the image and another feature set: no answer."
         return

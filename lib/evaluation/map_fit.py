@@ -15,18 +15,17 @@ READINGS = {AS_WRITTEN: "as written", CROSS_FITTED: "cross-fitted"}
 
 
 def side_by_side(main: pd.DataFrame, other: pd.DataFrame, map_fit: str) -> pd.DataFrame:
-    """Return both readings' predictions at keep 1 with a column `map_fit`, empty for what uses no map.
+    """Return the predictions with in-sample and with cross-fitted maps, at keep 1.
 
-    `main` are the study's predictions under the reading `map_fit`, `other` those of the other reading, which hold
-    only the feature sets that use the map. No rows where `other` has none.
+    The column `map_fit` says which, empty for what uses no map. `main` are the study's predictions, with maps by
+    `map_fit`; `other` are those with the other maps, of the feature sets that use the map. No rows where it has none.
     """
     if other.empty:
         return main.iloc[:0].assign(map_fit="")
     whole = main[main["keep"] == 1.0]
-    places = whole[["dataset", "scheme"]].apply(tuple, axis=1)
-    other = other[
-        (other["keep"] == 1.0) & other[["dataset", "scheme"]].apply(tuple, axis=1).isin(set(places))
-    ]
+    places = pd.MultiIndex.from_frame(whole[["dataset", "scheme"]])
+    same_place = pd.MultiIndex.from_frame(other[["dataset", "scheme"]]).isin(places)
+    other = other[(other["keep"] == 1.0) & same_place]
     mapped = whole["features"].isin(set(other["features"]))
     remaining = AS_WRITTEN if map_fit == CROSS_FITTED else CROSS_FITTED
     parts = [
@@ -39,13 +38,13 @@ def side_by_side(main: pd.DataFrame, other: pd.DataFrame, map_fit: str) -> pd.Da
 
 @dataclass(frozen=True)
 class MapFitGap:
-    """As written minus cross-fitted: the false-reject rate with its interval, and the AUC (good or defective)."""
+    """In-sample minus cross-fitted maps: the false-reject rate with its interval, and the AUC (good or defective)."""
 
     rejects: Interval
     auc: float
 
     @property
-    def trap(self) -> bool:
+    def is_overfit(self) -> bool:
         """Whether more good images are rejected, the interval clear of zero, and nothing is ranked better for it."""
         return self.rejects.low > 0 and self.auc <= 0
 
@@ -56,7 +55,7 @@ ByPlace = Mapping[tuple[str, str, str], MapFitGap]
 def excess_rejects(
     map_methods: pd.DataFrame, good: Good, *, seed: int, binary: str = "collapsed", n: int = 2000
 ) -> dict[tuple[str, str, str], MapFitGap]:
-    """Return what the as-written reading rejects in excess, by (dataset, scheme, features).
+    """Return what classifiers on in-sample maps reject in excess, by (dataset, scheme, features).
 
     Pooled over the test folds; the interval is a 95 % bootstrap, clustered by group where groups are known.
     """
@@ -75,21 +74,21 @@ def excess_rejects(
 
 
 def choose_map_fit(excess: ByPlace, dataset: str, scheme: str, map_fit: str) -> str:
-    """Return the reading that the conclusions of a data set rest on.
+    """Return the map fit that the conclusions of a data set rest on.
 
-    Cross-fitted where some feature set falls into the trap as written: it rejects more good images and ranks no better
-    for it. Else the study's own reading `map_fit`. (More false rejects alone may be no more than another threshold.)
+    Cross-fitted where some feature set overfits in-sample maps: it rejects more good images and ranks no better for it.
+    Else the study's own `map_fit`. (More false rejects alone may be no more than another threshold.)
     """
     mine = [gap for place, gap in excess.items() if place[:2] == (dataset, scheme)]
-    return CROSS_FITTED if any(gap.trap for gap in mine) else map_fit
+    return CROSS_FITTED if any(gap.is_overfit for gap in mine) else map_fit
 
 
 def primary_predictions(
     main: pd.DataFrame, map_methods: pd.DataFrame, excess: ByPlace, map_fit: str
 ) -> pd.DataFrame:
-    """Return the predictions at keep 1 that conclusions rest on: per data set and scheme, the believed reading.
+    """Return the predictions at keep 1 that conclusions rest on: per data set and scheme, by the chosen map fit.
 
-    Where it is not the study's own, feature sets without that reading are left out, the image alone excepted.
+    Where it is not the study's own, feature sets without such maps are left out, the image alone excepted.
     """
     parts: Sequence[pd.DataFrame] = []
     for (dataset, scheme), rows in main[main["keep"] == 1.0].groupby(["dataset", "scheme"], sort=False):

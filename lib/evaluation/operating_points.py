@@ -37,10 +37,9 @@ def operating_numbers(
     *,
     required: Sequence[float] = (0.90, 0.95, 0.99, 0.995),
     prevalence: float = 0.01,
-    keep: float = 1.0,
     binary: str = "collapsed",
 ) -> pd.DataFrame:
-    """Return what each required defect recall costs, per data set, scheme, feature set, class and way to choose.
+    """Return what each required recall costs with all defects, per data set, scheme, feature set, class and method.
 
     `calibration` holds out-of-fold predictions of each fold's training images (its rows may be none). `method` says
     where the threshold on 1 - p(good) was chosen: on the fold's calibration defects (of the class, or of all) to
@@ -54,7 +53,7 @@ def operating_numbers(
     """
     if not 0 < prevalence < 1:
         raise ValueError(f"prevalence {prevalence} outside (0, 1)")
-    part = at_keep(predictions, keep)
+    part = at_keep(predictions, 1.0)
     check_predictions(part, good)
     known = binary_predictions(calibration, binary) if len(calibration) else calibration
     found = []
@@ -156,11 +155,8 @@ def _with_shares(numbers: pd.DataFrame, prevalence: float) -> pd.DataFrame:
             for hits, among in zip(numbers[k], numbers[n], strict=True)
         ]
         numbers[f"{share}_low"], numbers[f"{share}_high"] = zip(*ends, strict=True)
-    for name, recall in (
-        ("escapes", "recall"),
-        ("escapes_low", "recall_high"),
-        ("escapes_high", "recall_low"),
-    ):
+    escapes = (("escapes", "recall"), ("escapes_low", "recall_high"), ("escapes_high", "recall_low"))
+    for name, recall in escapes:
         numbers[name] = 1e6 * prevalence * (1 - numbers[recall])
     leading = [*_KEYS, "class", "required", "method"]
     return numbers[[*leading, *(name for name in numbers.columns if name not in leading)]]

@@ -24,9 +24,9 @@ class StudyResults:
     found: predictions of all schemes and keeps; mine: those of each data set's first scheme, which the study reports;
     sources: predictions with the maps of the other detector (no rows where they are not compared); map_methods, excess:
     in-sample and cross-fitted maps side by side (no rows where they are not compared), and the good images that the
-    in-sample ones reject in excess; basis: the predictions at keep 1 that the comparisons rest on, measures: `summary`
-    and compared: `compare` of it; versus: all other feature sets against image + map; points: operating points;
-    economy: label efficiency; n: bootstrap samples.
+    in-sample ones reject in excess; primary: the predictions at keep 1 that comparisons rest on, with `summary` of them
+    in measures and `compare` in compared; versus: all other feature sets against image + map; points: operating points;
+    label_efficiency: learning curves and needed labels; n: bootstrap samples.
     """
 
     study: Study
@@ -36,12 +36,12 @@ class StudyResults:
     sources: pd.DataFrame
     map_methods: pd.DataFrame
     excess: ByPlace
-    basis: pd.DataFrame
+    primary: pd.DataFrame
     measures: pd.DataFrame
     compared: pd.DataFrame
     versus: pd.DataFrame
     points: pd.DataFrame
-    economy: LabelEfficiency
+    label_efficiency: LabelEfficiency
     n: int
 
     def comparison(self, dataset: str, metric: str, a: str, b: str) -> Comparison | None:
@@ -72,8 +72,8 @@ def compute_results(
     mine = first_scheme(found)
     map_methods = side_by_side(mine, other_fit, study.map_fit)
     excess = excess_rejects(map_methods, good, seed=seed, binary=binary, n=n)
-    basis = primary_predictions(mine, map_methods, excess, study.map_fit)
-    measures = summary(basis, good, binary)
+    primary = primary_predictions(mine, map_methods, excess, study.map_fit)
+    measures = summary(primary, good, binary)
     tests: dict[str, Any] = {"alpha": study.alpha, "measures": measures}
     tests |= {"seed": seed, "binary": binary, "n_bootstrap": n}
     return StudyResults(
@@ -84,14 +84,14 @@ def compute_results(
         sources=other_source,
         map_methods=map_methods,
         excess=excess,
-        basis=basis,
+        primary=primary,
         measures=measures,
-        compared=compare(basis, good, **tests),
-        versus=against_method(basis, good, **tests),
+        compared=compare(primary, good, **tests),
+        versus=against_method(primary, good, **tests),
         points=operating_numbers(
             mine, calibration, good, required=study.required, prevalence=study.prevalence, binary=binary
         ),
-        economy=label_efficiency(mine, good, seed=seed, binary=binary, n=n),
+        label_efficiency=label_efficiency(mine, good, seed=seed, binary=binary, n=n),
         n=n,
     )
 

@@ -110,15 +110,6 @@ def test_repeats_are_averaged_and_do_not_multiply_images():
     assert (found["caught"], found["rejected"]) == (5, 2)  # of 4 and 6, of 3 and 0 (rounded half to even)
 
 
-def test_perfect_separation_costs_nothing_and_promises_little():
-    skill = {"image": 50.0, "image_map": 50.0}
-    points = operating_numbers(study(skill), study(skill, calibrated=True), "good")
-    chosen = points[points["method"] == TRAINING]
-    assert (chosen["rejected"] == 0).all()
-    assert (chosen.loc[chosen["class"] == ALL, "recall"] >= 0.85).all()
-    assert (chosen["recall_low"] < 1).all() and (chosen["escapes_high"] > 0).all()
-
-
 def test_more_skill_costs_fewer_false_rejects():
     skill = {"image": 1.0, "image_map": 3.0}
     points = operating_numbers(study(skill, n=600), study(skill, n=600, calibrated=True), "good")
