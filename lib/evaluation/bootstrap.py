@@ -32,11 +32,13 @@ _DECIDED = ("defect_recall", "false_reject_rate", "binary_auc", RECALL_AT_5_FPR)
 
 @dataclass(frozen=True)
 class Interval:
-    """A pooled difference a - b with its 95 % bootstrap interval."""
+    """A pooled difference a - b with its 95 % bootstrap interval, and the two pooled values."""
 
     difference: float
     low: float
     high: float
+    value_a: float = float("nan")
+    value_b: float = float("nan")
 
     @property
     def side(self) -> int:
@@ -51,14 +53,7 @@ class Interval:
 
 
 def bootstrap_difference(
-    frame: pd.DataFrame,
-    metric: str,
-    a: str,
-    b: str,
-    good: str,
-    seed: int,
-    n: int = 2000,
-    label: str = ALL,
+    frame: pd.DataFrame, metric: str, a: str, b: str, good: str, seed: int, n: int = 2000, label: str = ALL
 ) -> Interval:
     """Return the pooled difference between feature sets a and b with a 95 % percentile interval.
 
@@ -251,4 +246,4 @@ def quantile_ends(values: np.ndarray, methods: tuple[str, str] = ("linear", "lin
 
 def _interval(a: np.ndarray, b: np.ndarray) -> Interval:
     differences = a - b
-    return Interval(float(differences[0]), *quantile_ends(differences[1:]))
+    return Interval(float(differences[0]), *quantile_ends(differences[1:]), float(a[0]), float(b[0]))

@@ -20,7 +20,7 @@ from lib.evaluation.answers import describe_gain, describe_thresholds
 from lib.evaluation.bootstrap import bootstrap_difference
 from lib.evaluation.label_efficiency import describe_need
 from lib.evaluation.map_fit import AS_WRITTEN, READINGS, choose_map_fit
-from lib.evaluation.metrics import ALL, FPR_LIMIT, POOLED, RECALL_AT_5_FPR, binary_predictions, summary
+from lib.evaluation.metrics import ALL, FPR_LIMIT, RECALL_AT_5_FPR, binary_predictions
 from lib.evaluation.operating_points import CONFORMAL, TRAINING
 from lib.evaluation.published_results import is_synthetic
 from lib.evaluation.results import StudyResults
@@ -162,39 +162,37 @@ def _sources(results: StudyResults, dataset: str) -> Iterator[str]:
         yield f"The maps are by {mine}; {theirs} was not run beside it (compare_map_source)."
         return
     main = results.mine[(results.mine["dataset"] == dataset) & (results.mine["keep"] == 1.0)]
-    at = [_recalls(results, rows, dataset) for rows in (main, other)]
     main, other = (binary_predictions(rows, study.binary) for rows in (main, other))
+    sets = set(main["features"]), set(other["features"])
     for name in ("map", "image_map", *GUIDED):
-        if name in at[0] and name in at[1]:
+        if name in sets[0] & sets[1]:
             both = [rows[rows["features"] == name] for rows in (main, other)]
             pair = pd.concat([both[0].assign(features=mine), both[1].assign(features=theirs)])
             gap = _interval(results, pair, RECALL_AT_5_FPR, theirs, mine, dataset)
             yield (
-                f"With {FEATURE_SETS[name].phrase}: {at[0][name]:.1%} of the defects {AT_RATE} with maps by {mine}, "
-                f"{at[1][name]:.1%} by {theirs} ({gap.span(points=True)}): {gap.verdict()}."
+                f"With {FEATURE_SETS[name].phrase}: {gap.value_b:.1%} of the defects {AT_RATE} with maps by {mine}, "
+                f"{gap.value_a:.1%} by {theirs} ({gap.span(points=True)}): {gap.verdict()}."
             )
     for together, alone in COMBINED_DETECTORS.items():
-        if together in at[1] and alone in at[0]:
+        if together in sets[1] and alone in sets[0]:
             pair = pd.concat([other[other["features"] == together], main[main["features"] == alone]])
             gap = _interval(results, pair, RECALL_AT_5_FPR, together, alone, dataset)
             yield (
-                f"With {FEATURE_SETS[together].phrase}, {at[1][together]:.1%}; with {mine} alone in the same way "
-                f"{at[0][alone]:.1%} ({gap.span(points=True)}): {gap.verdict()}."
+                f"With {FEATURE_SETS[together].phrase}, {gap.value_a:.1%}; with {mine} alone in the same way "
+                f"{gap.value_b:.1%} ({gap.span(points=True)}): {gap.verdict()}."
             )
 
 
 def _guided(results: StudyResults, dataset: str) -> Iterator[str]:
     """Say what the image's own features where the map points gain against image and map as the paper combines them."""
-    asked = False
-    for name in GUIDED:
-        gap = results.comparison(dataset, RECALL_AT_5_FPR, name, METHOD)
+    gaps = {name: results.comparison(dataset, RECALL_AT_5_FPR, name, METHOD) for name in GUIDED}
+    for name, gap in gaps.items():
         if gap is not None:
-            asked = True
             yield (
                 f"With {FEATURE_SETS[name].phrase}, {gap.value_a:.1%} of the defects {AT_RATE}; image and map as the "
                 f"paper combines them, {gap.value_b:.1%} ({gap.span(points=True)}): {gap.verdict()}."
             )
-    if not asked:
+    if not any(gaps.values()):
         yield "Not asked: no map-guided features were made (setting guided)."
 
 
@@ -282,10 +280,3 @@ def _interval(
     """Return a against b, by the interval alone: `features` of `rows` may name any two ways to predict the images."""
     good = results.good[dataset]
     return Comparison(**vars(bootstrap_difference(rows, metric, a, b, good, results.study.seed, results.n)))
-
-
-def _recalls(results: StudyResults, rows: pd.DataFrame, dataset: str) -> dict[str, float]:
-    """Return the pooled recall at 5 % false rejects of each feature set."""
-    found = summary(rows, results.good[dataset], results.study.binary, (RECALL_AT_5_FPR,))
-    found = found[(found["fold"] == POOLED) & (found["metric"] == RECALL_AT_5_FPR)]
-    return dict(zip(found["features"], found["value"].astype(float), strict=True))

@@ -170,10 +170,7 @@ def binary_predictions(predictions: pd.DataFrame, binary: str = "collapsed") -> 
 
 
 def summary(
-    predictions: pd.DataFrame,
-    good: Good,
-    binary: str = "collapsed",
-    metrics: Sequence[str] = METRICS,
+    predictions: pd.DataFrame, good: Good, binary: str = "collapsed", metrics: Sequence[str] = METRICS
 ) -> pd.DataFrame:
     """Return all measures as a tidy table.
 

@@ -45,8 +45,6 @@ class Comparison(Interval):
     """
 
     alpha: float = float("nan")
-    value_a: float = float("nan")
-    value_b: float = float("nan")
     n: int = 0
     n_nonzero: int = 0
     smallest_p: float = 1.0
@@ -97,12 +95,16 @@ class Comparison(Interval):
 
 @dataclass(frozen=True)
 class Wilcoxon:
-    """Outcome of a signed-rank test: n pairs, those that differ, p, and the smallest p in reach."""
+    """A signed-rank test: n pairs, those that differ, p, the smallest p in reach, and the effect.
+
+    `effect` is the matched-pairs rank-biserial correlation (W+ - W-) / (W+ + W-) in [-1, 1]; 0 where all are equal.
+    """
 
     n: int
     n_nonzero: int
     p: float
     smallest_p: float
+    effect: float
 
 
 def wilcoxon_paired(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray) -> Wilcoxon:
@@ -115,22 +117,24 @@ def wilcoxon_paired(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.nda
 
     differences = _differences(a, b)
     nonzero = differences[differences != 0]
-    smallest = smallest_attainable_p(len(nonzero))
-    if len(nonzero) < 2:
-        return Wilcoxon(len(differences), len(nonzero), 1.0, smallest)
     ranks = stats.rankdata(np.abs(nonzero))
-    if len(np.unique(ranks)) == len(ranks):
+    signed = ranks * np.sign(nonzero)
+    if len(nonzero) < 2:
+        p = 1.0
+    elif len(np.unique(ranks)) == len(ranks):
         p = stats.wilcoxon(nonzero, method="exact").pvalue
     else:
         p = stats.permutation_test(
-            (ranks * np.sign(nonzero),),
+            (signed,),
             np.sum,
             permutation_type="samples",
             vectorized=True,
             n_resamples=2**_EXACT_UP_TO,
             rng=np.random.default_rng(0),
         ).pvalue
-    return Wilcoxon(len(differences), len(nonzero), float(p), smallest)
+    smallest = smallest_attainable_p(len(nonzero))
+    effect = float(signed.sum() / ranks.sum()) if len(nonzero) else 0.0
+    return Wilcoxon(len(differences), len(nonzero), float(p), smallest, effect)
 
 
 def smallest_attainable_p(n: int) -> float:
@@ -147,18 +151,6 @@ def holm(ps: Sequence[float] | np.ndarray) -> np.ndarray:
     if tested.any():
         adjusted[tested] = multipletests(values[tested], method="holm")[1]
     return adjusted
-
-
-def rank_biserial(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray) -> float:
-    """Return the matched-pairs rank-biserial correlation in [-1, 1]: (W+ - W-) / (W+ + W-); 0 where all are equal."""
-    from scipy.stats import rankdata
-
-    differences = _differences(a, b)
-    nonzero = differences[differences != 0]
-    if len(nonzero) == 0:
-        return 0.0
-    ranks = rankdata(np.abs(nonzero))
-    return float((ranks * np.sign(nonzero)).sum() / ranks.sum())
 
 
 def nadeau_bengio(
@@ -266,7 +258,7 @@ def _compared(
         "smallest_p": test.smallest_p,
         "p": test.p if test.n else float("nan"),
         "p_corrected": nadeau_bengio(first, second, *sizes),
-        "effect": rank_biserial(first, second),
+        "effect": test.effect,
         "mean_difference": float((folds["a"] - folds["b"]).mean()),
         "difference": value[a] - value[b],
     }

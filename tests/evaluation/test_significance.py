@@ -72,11 +72,11 @@ def test_holm_by_hand_leaves_gaps_alone():
     assert np.isnan(significance.holm([np.nan])).all()
 
 
-def test_rank_biserial():
-    assert significance.rank_biserial([1, 2, 3, 0], [0, 0, 0, 0]) == 1
-    assert significance.rank_biserial([0, 0, 0], [1, 2, 3]) == -1
-    assert significance.rank_biserial([1, 2, -3], [0, 0, 0]) == 0
-    assert significance.rank_biserial([1, 1], [1, 1]) == 0
+@pytest.mark.parametrize(
+    ("a", "effect"), [([1, 2, 3, 0], 1), ([-1, -2, -3], -1), ([1, 2, -3], 0), ([0, 0], 0)]
+)
+def test_effect_is_the_rank_biserial_correlation(a, effect):
+    assert significance.wilcoxon_paired(a, [0] * len(a)).effect == effect
 
 
 def test_nadeau_bengio_by_hand():
