@@ -106,14 +106,12 @@ def bands(
     main = predictions[predictions["features"].isin(MAIN)]
     for (dataset, scheme, keep), cell in main.groupby(["dataset", "scheme", "keep"], sort=False):
         name, present = good_class(good, str(dataset)), [one for one in MAIN if one in set(cell["features"])]
-        where = {"dataset": dataset, "scheme": scheme, "keep": keep}
         for metric in metrics:
             part = binary_predictions(cell, binary) if metric in _DECIDED else binary_predictions(cell)
             for label in defect_classes(cell, name) if by_class else [ALL]:
                 for features, sampled in samples(part, metric, present, name, seed, n, label).items():
-                    low, high = quantile_ends(sampled[1:])
-                    found = {"value": sampled[0], "low": low, "high": high}
-                    rows.append(where | {"features": features, "metric": metric, "class": label} | found)
+                    ends = quantile_ends(sampled[1:])
+                    rows.append((dataset, scheme, keep, features, metric, label, sampled[0], *ends))
     columns = ["dataset", "scheme", "keep", "features", "metric", "class", "value", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
 

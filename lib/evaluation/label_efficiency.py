@@ -48,14 +48,12 @@ def label_efficiency(
     paired.
     """
     check_predictions(predictions, good)
-    curves: list[dict[str, Any]] = []
-    needs: list[dict[str, Any]] = []
-    for (dataset, scheme), rows in binary_predictions(predictions, binary).groupby(
-        ["dataset", "scheme"], sort=False
-    ):
-        where, name = {"dataset": dataset, "scheme": scheme}, good_class(good, str(dataset))
+    curves: list[tuple[Any, ...]] = []
+    needs: list[tuple[Any, ...]] = []
+    deciding = binary_predictions(predictions, binary)
+    for (dataset, scheme), rows in deciding.groupby(["dataset", "scheme"], sort=False):
+        name, keeps = good_class(good, str(dataset)), sorted(set(rows["keep"]))
         kept = {features: set(part["keep"]) for features, part in rows.groupby("features")}
-        keeps = sorted(set(rows["keep"]))
         studied = [features for features in FEATURE_SETS if kept.get(features) == set(keeps)]
         if len(keeps) < 2 or not studied:
             continue
@@ -66,18 +64,14 @@ def label_efficiency(
         recalls = {features: np.array([level[features] for level in levels]) for features in studied}
         for features, values in recalls.items():
             for keep, count, sampled in zip(keeps, labels, values, strict=True):
-                low, high = quantile_ends(sampled[1:], _ENDS)
-                measured = {"recall": sampled[0], "low": low, "high": high}
-                curves.append(where | {"features": features, "keep": keep, "labels": count} | measured)
+                ends = quantile_ends(sampled[1:], _ENDS)
+                curves.append((dataset, scheme, features, keep, count, sampled[0], *ends))
         for count, target in zip(labels, recalls.get(REFERENCE, []), strict=False):
             for features in studied:
                 if features != REFERENCE:
                     needed = labels_for_recall(labels, recalls[features], target)
-                    low, high = quantile_ends(needed[1:], _ENDS)
-                    found = {"labels": needed[0], "low": low, "high": high, "least": labels[0]}
-                    needs.append(
-                        where | {"features": features, "reference": count, "target": target[0]} | found
-                    )
+                    ends = quantile_ends(needed[1:], _ENDS)
+                    needs.append((dataset, scheme, features, count, target[0], needed[0], *ends, labels[0]))
     columns = ["dataset", "scheme", "features", "keep", "labels", "recall", "low", "high"]
     asked = ["dataset", "scheme", "features", "reference", "target", "labels", "low", "high", "least"]
     return LabelEfficiency(pd.DataFrame(curves, columns=columns), pd.DataFrame(needs, columns=asked))

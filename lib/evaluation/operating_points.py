@@ -48,8 +48,8 @@ def operating_numbers(
     fold's test images. `caught` of `n_defects` and `rejected` of `n_good` are pooled over the folds (and the mean of
     the repeats, rounded), shares in [0, 1] with Clopper-Pearson 95 % intervals; `escapes` are per million products at
     `prevalence`. `n_calibration` are the fewest calibration defects of a fold, `n_needed` what the bound asks for; a
-    bound that some fold refuses has no values. Raises `ValueError` for a recall outside (0, 1], a prevalence outside
-    (0, 1), predictions that cannot be counted, and a fold without calibration rows.
+    bound that some fold refuses has no values. Raises `ValueError` for a prevalence outside (0, 1), predictions that
+    cannot be counted, and a fold without calibration rows.
     """
     if not 0 < prevalence < 1:
         raise ValueError(f"prevalence {prevalence} outside (0, 1)")
