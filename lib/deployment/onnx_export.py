@@ -9,22 +9,22 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import torch
+from onnxscript import opset20 as opset
 
 import lib
-from lib.anomaly_maps.detectors import detector
 from lib.artifacts import atomic
 from lib.classification.cross_validation import BINARY, MULTICLASS
 from lib.config import MAP_SOURCES, Study
 from lib.datasets.image_io import CONVERSION_RULE, RESIZE_RULES, read_rgb
-from lib.deployment.onnx_graph import MAP_MODULES, Dense, GuidedPooling, Nearest
-from lib.deployment.onnx_model import OUTPUTS, MapMaker, OnnxPipeline, Sides
+from lib.deployment.onnx_graph import MAP_MODULES, Dense, Nearest
+from lib.deployment.onnx_model import OUTPUTS, OnnxPipeline
 from lib.deployment.onnx_predict import FORMAT, INPUT, LoadedPipeline, load_pipeline
 from lib.execution.source_code import library_digest
-from lib.features.map_guided_pooling import Pooling
 from lib.features.patch_embeddings import grid
 from lib.features.resnet import IMAGENET_SHA256, Backbone
 from lib.inspection.decisions import DECISION_RULE
@@ -98,35 +98,22 @@ def export_model(run: Run, model: ProductionModel, threshold: Threshold, path: P
 
 def build_pipeline(run: Run, model: ProductionModel) -> OnnxPipeline:
     """Return everything from images to probabilities as one torch module on the CPU; all models must be fitted."""
-    study, reference = run.study, model.reference
-    classifiers = {task: Dense(part.columns.tolist(), part.fitted) for task, part in model.models.items()}
-    pipeline = OnnxPipeline(
-        backbone(run),
-        Sides(study.image_size, study.feature_size, study.patch_size),
-        _map_maker(run),
-        model.blocks,
-        Nearest(*map(torch.from_numpy, (reference.embeddings, reference.centre, reference.spread))),
-        classifiers[MULTICLASS],
-        classifiers.get(BINARY) if model.binary == "separate" else None,
-        _pooling(run) if "guided" in model.blocks else None,
-        study.map_encoding,
-    )
-    return pipeline.cpu()
-
-
-def _map_maker(run: Run) -> MapMaker:
-    source, places = run.study.map_source, grid(run.study.patch_size)
+    study, source = run.study, run.study.map_source
     if source not in MAP_MODULES:
         raise ExportError(f"map_source={source}: there is no way yet to export it")
-    fitted = [load_model(run, source, name) for name in models(FINAL, run.study.map_method)]
-    return MapMaker([MAP_MODULES[source](one, places) for one in fitted], detector(source).inputs)
-
-
-def _pooling(run: Run) -> GuidedPooling:
-    study = run.study
-    pooling = Pooling(study.guided_patches, study.guided_baseline)
-    usual = good_patch_mean(run) if pooling.baseline == "good_mean" else None
-    return GuidedPooling(study.image_size, grid(study.patch_size), usual, pooling)
+    detectors = [load_model(run, source, name) for name in models(FINAL, study.map_method)]
+    classifiers = {task: Dense(part.columns.tolist(), part.fitted) for task, part in model.models.items()}
+    compares = "guided" in model.blocks and study.guided_baseline == "good_mean"
+    return OnnxPipeline(
+        study,
+        backbone(run),
+        [MAP_MODULES[source](fitted, grid(study.patch_size)) for fitted in detectors],
+        model.blocks,
+        Nearest(model.reference),
+        classifiers[MULTICLASS],
+        classifiers.get(BINARY) if model.binary == "separate" else None,
+        good_patch_mean(run) if compares else None,
+    ).cpu()
 
 
 def metadata(run: Run, model: ProductionModel, threshold: Threshold) -> dict[str, str]:
@@ -237,6 +224,7 @@ def export_onnx(pipeline: OnnxPipeline) -> onnx.ModelProto:
             dynamo=True,
             opset_version=OPSET,
             dynamic_shapes=(tuple({0: free} for _ in examples),),
+            custom_translation_table={torch.ops.aten.sort.stable: _stable_sort},
             input_names=[f"{INPUT}{side}" for side in pipeline.inputs],
             output_names=list(OUTPUTS),
             verbose=False,
@@ -251,6 +239,12 @@ def export_onnx(pipeline: OnnxPipeline) -> onnx.ModelProto:
         del item.metadata_props[:]
     model.doc_string = ""
     return model
+
+
+def _stable_sort(values: Any, stable: bool = True, dim: int = 1, descending: bool = False) -> Any:
+    """Sort all of an axis by TopK, which takes the first of equals first, as the exporter has no stable sort."""
+    count = opset.Shape(values, start=dim, end=dim + 1)
+    return opset.TopK(values, count, axis=dim, largest=int(descending), sorted=1)
 
 
 def write_onnx(model: onnx.ModelProto, path: Path, about: Mapping[str, str]) -> None:

@@ -1,6 +1,8 @@
-"""What the study does to pictures and maps with NumPy and torch, batch by batch, as modules that can be exported.
+"""The study's steps as torch modules that can be exported.
 
-A second way to the same numbers, on purpose: `lib.deployment.onnx_export` compares both before a file counts.
+They call the study's own functions where it has them in torch: DRAEM's networks, jet, guided pooling. What it computes
+with NumPy (map statistics, classifiers, distances) is written here a second time, as is resizing, in which runtimes
+differ; `lib.deployment.onnx_export` compares the whole with the study before a file counts.
 """
 
 from __future__ import annotations
@@ -9,27 +11,28 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import matplotlib
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lib.anomaly_maps.map_statistics import AREA_THRESHOLDS, PERCENTILES
-from lib.anomaly_maps.patchcore import PatchCore
+from lib.anomaly_maps.patchcore import PatchCore, to_unit_interval
 from lib.classification.classifiers import Fitted
 from lib.draem.inference import Draem, fold_batchnorm
-from lib.features.map_guided_pooling import Pooling, round_to_grid
+from lib.features.embeddings import jet, jet_colours
+from lib.features.map_guided_pooling import Pooling, pool_places
+from lib.inspection.out_of_distribution import TrainingReference
 
 
 def as_stored(values: Tensor) -> Tensor:
-    """Round to half precision, as which the study stores maps and patches, and go on in float32."""
+    """Return values rounded to half precision, as the study stores maps and patches, in float32."""
     return values.half().float()
 
 
 class Resize(nn.Module):
     """Squares (n, c, old, old) to (n, c, new, new), bilinear: two products with a matrix of torch's own weights.
 
-    Runtimes read the standard's antialiased resizing differently; a matrix product they do not.
+    Runtimes differ in antialiased resizing, not in a matrix product.
     """
 
     rows: Tensor
@@ -61,7 +64,7 @@ class DraemMaps(nn.Module):
 
 
 class PatchCoreMaps(nn.Module):
-    """A PatchCore from patches (n, C, h, w) to maps (n, side, side)."""
+    """A PatchCore from patches (n, C, h, w) to maps (n, side, side); distances by a product, as ONNX has no `cdist`."""
 
     known: Tensor
     squares: Tensor
@@ -75,21 +78,20 @@ class PatchCoreMaps(nn.Module):
         self.resize = Resize(places, memory.side, antialias=False)
 
     def forward(self, patches: Tensor) -> Tensor:
-        """Return the distance to the nearest patch in memory, scaled so that `scale_distance` becomes 0.5."""
+        """Return the scaled distance to the nearest patch in memory."""
         rows = patches.flatten(2).transpose(1, 2).reshape(-1, self.known.shape[0])
-        apart = (rows**2).sum(dim=1, keepdim=True) + (self.squares - 2 * rows @ self.known)
-        nearest = apart.amin(dim=1).clamp(min=0).sqrt()
-        powered = (nearest / self.scale_distance) ** self.slope
-        shown = (powered / (1 + powered)).reshape(-1, 1, self.places, self.places)
-        return as_stored(self.resize(shown)[:, 0].clamp(0, 1))
+        squares = (rows**2).sum(dim=1, keepdim=True) + (self.squares - 2 * rows @ self.known)
+        distances = squares.amin(dim=1).clamp(min=0).sqrt().reshape(-1, 1, self.places, self.places)
+        scaled = to_unit_interval(distances, self.scale_distance, self.slope)
+        return as_stored(self.resize(scaled)[:, 0].clamp(0, 1))
 
 
 # by map source: what makes its maps, of a fitted detector and the number of patches along a side
 MAP_MODULES: dict[str, Callable[[Any, int], nn.Module]] = {"draem": DraemMaps, "patchcore": PatchCoreMaps}
 
 
-class MapPicture(nn.Module):
-    """Maps (n, old, old) in [0, 1] to the pictures (n, 3, new, new) in [0, 1] that the backbone is shown."""
+class MapImages(nn.Module):
+    """Maps (n, old, old) in [0, 1] to the images (n, 3, new, new) in [0, 1] that the backbone gets."""
 
     colours: Tensor
 
@@ -97,18 +99,12 @@ class MapPicture(nn.Module):
         super().__init__()
         self.encoding = encoding
         self.resize = Resize(old, new, antialias=True)
-        colours = torch.tensor(matplotlib.colormaps["jet"](range(256)), dtype=torch.float32)
-        self.register_buffer("colours", colours[:, :3])
+        self.register_buffer("colours", jet_colours())
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Repeat the value in three channels (raw), or stretch each map to itself and colour it (jet)."""
-        if self.encoding == "raw":
-            return self.resize(maps[:, None]).expand(-1, 3, -1, -1)
-        lowest, highest = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
-        extent = highest - lowest
-        stretched = (maps - lowest) / torch.where(extent > 0, extent, torch.ones_like(extent))
-        steps = (stretched * len(self.colours)).to(torch.int64).clamp(max=len(self.colours) - 1)
-        return self.resize(self.colours[steps].permute(0, 3, 1, 2))
+        """Encode, then resize."""
+        images = maps[:, None] if self.encoding == "raw" else jet(maps, self.colours)
+        return self.resize(images).expand(-1, 3, -1, -1)
 
 
 class MapStatistics(nn.Module):
@@ -133,44 +129,20 @@ class MapStatistics(nn.Module):
 
 
 class GuidedPooling(nn.Module):
-    """Patches (n, C, h, w) pooled where maps (n, side, side) are highest, to (n, averages * C).
+    """Patches (n, C, h, w) averaged where maps (n, side, side) are highest, (n, averages * C), by `pool_places`."""
 
-    `usual` (h, w, C) is what good images show, or None.
-    """
+    reference: Tensor | None
 
-    usual: Tensor
-
-    def __init__(self, side: int, places: int, usual: Tensor | None, pooling: Pooling) -> None:
+    def __init__(self, side: int, places: int, reference: Tensor | None, pooling: Pooling) -> None:
         super().__init__()
         self.pooling = pooling
-        self.counts = [min(count, places * places) for count in pooling.patches]
         self.resize = Resize(side, places, antialias=True)
-        none = torch.zeros(0)
-        self.register_buffer("usual", none if usual is None else usual.flatten(0, 1)[None])  # (1, h*w, C)
+        self.register_buffer("reference", None if reference is None else reference.flatten(0, 1))
 
     def forward(self, patches: Tensor, maps: Tensor) -> Tensor:
-        """Take off what good images show at each place, then average by weights from the map."""
-        anomaly = as_stored(self.resize(maps[:, None])).flatten(1)
-        flat = patches.flatten(2).transpose(1, 2)
-        if self.usual.numel():
-            flat = flat - self.usual
-        weights = self._weights(anomaly)
-        pooled = weights @ flat
-        if self.pooling.baseline == "own_background":
-            others = (1 - weights / weights.amax(dim=2, keepdim=True)).clamp(min=0)
-            pooled = round_to_grid(pooled - (others / others.sum(dim=2, keepdim=True).clamp(min=1)) @ flat)
-        return pooled.flatten(1)
-
-    def _weights(self, anomaly: Tensor) -> Tensor:
-        """Return the weights (n, averages, places) of anomaly (n, places)."""
-        # of equals the first: so ONNX defines it, while torch's own takes any
-        if torch.onnx.is_in_onnx_export():
-            order = anomaly.topk(max(self.counts), dim=1).indices
-        else:
-            order = anomaly.argsort(dim=1, descending=True, stable=True)
-        places = torch.arange(anomaly.shape[1], device=anomaly.device)
-        parts = [(order[:, :count, None] == places).float().sum(dim=1) / count for count in self.counts]
-        return torch.stack(parts, dim=1)
+        """Bring the maps to the patches' places, and pool."""
+        at_places = self.resize(maps[:, None]).flatten(1)
+        return pool_places(patches.flatten(2).transpose(1, 2), at_places, self.reference, self.pooling)
 
 
 class Dense(nn.Module):
@@ -183,19 +155,17 @@ class Dense(nn.Module):
 
     def __init__(self, columns: Sequence[int], fitted: Fitted) -> None:
         super().__init__()
-        used = len(columns)
+        used, known = len(columns), list(fitted.fitted_classes)
         self.register_buffer("columns", torch.as_tensor(list(columns), dtype=torch.int64))
-        self.register_buffer("mean", _float(fitted.mean) if fitted.mean is not None else torch.zeros(used))
-        self.register_buffer("scale", _float(fitted.scale) if fitted.scale is not None else torch.ones(used))
+        self.register_buffer("mean", torch.zeros(used) if fitted.mean is None else _float(fitted.mean))
+        self.register_buffer("scale", torch.ones(used) if fitted.scale is None else _float(fitted.scale))
+        self.register_buffer("places", torch.eye(len(fitted.classes))[known])
         layers: list[nn.Module] = []
         for weights, bias in zip(fitted.weights, fitted.biases, strict=True):
             layer = nn.Linear(*weights.shape)
             layer.weight.data, layer.bias.data = _float(weights).T.contiguous(), _float(bias)
             layers += [layer, nn.ReLU()]
         self.layers = nn.Sequential(*layers[:-1])
-        places = torch.zeros(len(fitted.fitted_classes), len(fitted.classes))
-        places[torch.arange(len(fitted.fitted_classes)), list(fitted.fitted_classes)] = 1
-        self.register_buffer("places", places)
 
     def forward(self, columns: Tensor) -> Tensor:
         """Standardise, go through the layers, and give classes without training rows probability 0."""
@@ -206,25 +176,25 @@ class Dense(nn.Module):
 
 
 class Nearest(nn.Module):
-    """Embeddings (n, d) to the distance (n,) from the nearest labelled image's, scaled as these (m, d) are."""
+    """Embeddings (n, d) to the distance (n,) from the nearest labelled image's."""
 
     known: Tensor
     squares: Tensor
     centre: Tensor
     spread: Tensor
 
-    def __init__(self, known: Tensor, centre: Tensor, spread: Tensor) -> None:
+    def __init__(self, reference: TrainingReference) -> None:
         super().__init__()
-        self.register_buffer("known", known)
-        self.register_buffer("squares", (known**2).sum(dim=1))
-        self.register_buffer("centre", centre)
-        self.register_buffer("spread", spread)
+        self.register_buffer("known", _float(reference.embeddings))
+        self.register_buffer("squares", (self.known**2).sum(dim=1))
+        self.register_buffer("centre", _float(reference.centre))
+        self.register_buffer("spread", _float(reference.spread))
 
     def forward(self, embeddings: Tensor) -> Tensor:
         """Find the nearest by products, then subtract it: rounding would hide a distance of nothing."""
-        mine = (embeddings - self.centre) / self.spread
-        apart = self.squares - 2 * mine @ self.known.T
-        return ((mine - self.known[apart.argmin(dim=1)]) ** 2).mean(dim=1).sqrt()
+        own = (embeddings - self.centre) / self.spread
+        squares = self.squares - 2 * own @ self.known.T
+        return ((own - self.known[squares.argmin(dim=1)]) ** 2).mean(dim=1).sqrt()
 
 
 def _float(values: object) -> Tensor:

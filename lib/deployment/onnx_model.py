@@ -2,56 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from lib.deployment.onnx_graph import Dense, GuidedPooling, MapPicture, MapStatistics, Nearest, as_stored
+from lib.anomaly_maps.detectors import detector
+from lib.config import Study
+from lib.deployment.onnx_graph import Dense, GuidedPooling, MapImages, MapStatistics, Nearest, as_stored
 from lib.draem.losses import image_score
-from lib.features.patch_embeddings import PatchExtractor
+from lib.features.map_guided_pooling import Pooling
+from lib.features.patch_embeddings import PatchExtractor, grid
 from lib.features.resnet import Backbone
 
-# What a chain gives for n pictures; the file's outputs have these names.
+# the file's outputs, in this order
 OUTPUTS = {
     "probabilities": "(n, classes), in the order of the metadata's classes; rows sum to 1",
     "score": "(n,) 1 - p(good) by the model that decides, in [0, 1]",
     "map": "(n, side, side) anomaly map in [0, 1]",
     "map_score": "(n,) the map's own score in [0, 1]",
-    "embedding": "(n, 512) the backbone's features of the picture",
+    "embedding": "(n, 512) the backbone's features of the image",
     "distance": "(n,) of the embedding from the nearest labelled image's",
 }
 
 
-@dataclass(frozen=True)
-class Sides:
-    """Sides in pixels at which a chain sees a picture: the map's, the backbone's, and that of patches."""
-
-    image: int
-    feature: int
-    patch: int
-
-
-class MapMaker(nn.Module):
-    """The models of one map source; a new picture's map is the mean of theirs, as a test image's is."""
-
-    def __init__(self, models: Sequence[nn.Module], sees: str) -> None:
-        super().__init__()
-        self.models = nn.ModuleList(models)
-        self.sees = sees  # images or patches
-
-    def forward(self, seen: Tensor) -> Tensor:
-        """Return maps (n, side, side) of what the source sees."""
-        total = sum((model(seen) for model in self.models), start=torch.zeros(()))
-        return as_stored(total / len(self.models))
-
-
 class OnnxPipeline(nn.Module):
-    """From pictures to everything in `OUTPUTS`.
+    """From images to everything in `OUTPUTS`, by a study's settings.
 
-    `maker`: the map source of the study. `sources`: where the classifier's columns come from, in the order in which
-    they are counted. `binary`: the classifier that decides, where it is not the multiclass one.
+    `map_modules` make the maps, one for each model of the map source: an image's map is the mean of theirs. `blocks`
+    are the classifiers' columns in order; `binary` decides, where it is not the multiclass one. `good_mean` (h, w, C)
+    is what guided pooling compares with, if anything.
     """
 
     mean: Tensor
@@ -59,83 +39,59 @@ class OnnxPipeline(nn.Module):
 
     def __init__(
         self,
+        study: Study,
         backbone: Backbone,
-        sides: Sides,
-        maker: MapMaker,
-        sources: Sequence[str],
+        map_modules: Sequence[nn.Module],
+        blocks: Sequence[str],
         nearest: Nearest,
         multiclass: Dense,
         binary: Dense | None = None,
-        pooling: GuidedPooling | None = None,
-        encoding: str = "raw",
+        good_mean: Tensor | None = None,
     ) -> None:
         super().__init__()
-        self.sides, self.sources = sides, tuple(sources)
-        self.backbone = backbone.model
-        self.maker = maker
-        self.needs_patches = pooling is not None or maker.sees == "patches"
-        self.extractor = PatchExtractor(backbone) if self.needs_patches else None
-        self.picture = MapPicture(sides.image, sides.feature, encoding)
-        self.statistics = MapStatistics(sides.image)
-        self.pooling, self.nearest, self.multiclass, self.binary = pooling, nearest, multiclass, binary
+        self.study, self.blocks = study, tuple(blocks)
+        self.from_images = detector(study.map_source).inputs == "images"
+        self.backbone, self.map_modules = backbone.model, nn.ModuleList(map_modules)
+        needs_patches = "guided" in blocks or not self.from_images
+        self.extractor = PatchExtractor(backbone) if needs_patches else None
+        self.map_images = MapImages(study.image_size, study.feature_size, study.map_encoding)
+        self.statistics = MapStatistics(study.image_size)
+        pooling = Pooling(study.guided_patches, study.guided_baseline)
+        self.pooling = GuidedPooling(study.image_size, grid(study.patch_size), good_mean, pooling)
+        self.nearest, self.multiclass, self.binary = nearest, multiclass, binary
         self.register_buffer("mean", torch.tensor(backbone.mean).view(3, 1, 1))
         self.register_buffer("std", torch.tensor(backbone.std).view(3, 1, 1))
         self.eval()
 
     @property
     def inputs(self) -> tuple[int, ...]:
-        """The sides at which a picture is asked for, ascending: one input (n, side, side, 3) uint8 each."""
-        wanted = {self.sides.feature}
-        if self.needs_patches:
-            wanted.add(self.sides.patch)
-        if self.maker.sees == "images":
-            wanted.add(self.sides.image)
-        return tuple(sorted(wanted))
+        """The sides at which an image is asked for, ascending: one input (n, side, side, 3) uint8 each."""
+        patches = {self.study.patch_size} if self.extractor is not None else set()
+        maps = {self.study.image_size} if self.from_images else set()
+        return tuple(sorted({self.study.feature_size} | patches | maps))
 
-    def forward(self, *pictures: Tensor) -> tuple[Tensor, ...]:
-        """Return what `OUTPUTS` names, in its order, of the same n pictures at each of the `inputs`."""
-        pixels = {
-            side: given.float().permute(0, 3, 1, 2) / 255
-            for side, given in zip(self.inputs, pictures, strict=True)
-        }
-        embedding = self.backbone(self._normalised(pixels[self.sides.feature]))
-        seen = {"images": pixels.get(self.sides.image)}
+    def forward(self, *images: Tensor) -> tuple[Tensor, ...]:
+        """Return what `OUTPUTS` names, in its order, of the same n images at each of the `inputs`."""
+        given = dict(zip(self.inputs, images, strict=True))
+        pixels = {side: stack.float().permute(0, 3, 1, 2) / 255 for side, stack in given.items()}
+        embedding = self.backbone(self._normalised(pixels[self.study.feature_size]))
+        patches = torch.zeros(0)
         if self.extractor is not None:
-            seen["patches"] = as_stored(self.extractor(self._normalised(pixels[self.sides.patch])))
-        maps = self.maker(seen[self.maker.sees])
+            patches = as_stored(self.extractor(self._normalised(pixels[self.study.patch_size])))
+        inputs = pixels[self.study.image_size] if self.from_images else patches
+        maps = as_stored(torch.stack([module(inputs) for module in self.map_modules]).mean(dim=0))
         map_score = image_score(maps)
-        parts = [self._columns(source, embedding, maps, map_score, seen) for source in self.sources]
-        columns = torch.cat(parts, dim=1)
+        compute: dict[str, Callable[[], Tensor]] = {
+            "image": lambda: embedding,
+            "map": lambda: self.backbone(self._normalised(self.map_images(maps))),
+            "stats": lambda: self.statistics(maps),
+            "score": lambda: map_score[:, None],
+            "guided": lambda: self.pooling(patches, maps),
+        }
+        columns = torch.cat([compute[name]() for name in self.blocks], dim=1)
         probabilities = self.multiclass(columns)
         deciding = probabilities if self.binary is None else self.binary(columns)
-        return (
-            probabilities,
-            1 - deciding[:, 0],
-            maps,
-            map_score,
-            embedding,
-            self.nearest(embedding),
-        )
+        return probabilities, 1 - deciding[:, 0], maps, map_score, embedding, self.nearest(embedding)
 
-    def _columns(
-        self,
-        source: str,
-        embedding: Tensor,
-        maps: Tensor,
-        map_score: Tensor,
-        seen: dict[str, Tensor | None],
-    ) -> Tensor:
-        if source == "image":
-            return embedding
-        if source == "map":
-            return self.backbone(self._normalised(self.picture(maps)))
-        if source == "stats":
-            return self.statistics(maps)
-        if source == "score":
-            return map_score[:, None]
-        if source == "guided" and self.pooling is not None:
-            return self.pooling(seen["patches"], maps)
-        raise ValueError(f"a chain knows no columns {source!r}")
-
-    def _normalised(self, pictures: Tensor) -> Tensor:
-        return (pictures - self.mean) / self.std
+    def _normalised(self, images: Tensor) -> Tensor:
+        return (images - self.mean) / self.std

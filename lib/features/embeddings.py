@@ -63,11 +63,11 @@ def map_features(
     counts as all minimum), then matplotlib's jet. Then resized to `side` and ImageNet-normalised.
     """
 
+    colours = jet_colours()
+
     def read(rows: slice) -> Tensor:
-        values = maps[rows].astype(np.float32)
-        if encoding == "raw":
-            return torch.from_numpy(values)[:, None].expand(-1, 3, -1, -1)
-        return torch.from_numpy(jet(values)).permute(0, 3, 1, 2)
+        values = torch.from_numpy(maps[rows].astype(np.float32))
+        return values[:, None].expand(-1, 3, -1, -1) if encoding == "raw" else jet(values, colours)
 
     features = np.empty((len(maps), N_FEATURES), np.float32)
     forward_in_batches(backbone, backbone.model, read, features, side, batch, device, progress)
@@ -111,11 +111,17 @@ def as_tensor(images: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(images.astype(np.float32) / 255).permute(0, 3, 1, 2)
 
 
-def jet(maps: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return maps (n, H, W), each stretched to [0, 1], in the colours of matplotlib's jet: (n, H, W, 3) in [0, 1]."""
+def jet_colours() -> Tensor:
+    """Return the colours of matplotlib's jet, (256, 3) in [0, 1]."""
     import matplotlib
 
-    lowest = maps.min(axis=(1, 2), keepdims=True)
-    extent = maps.max(axis=(1, 2), keepdims=True) - lowest
-    stretched = (maps - lowest) / np.where(extent > 0, extent, 1)
-    return matplotlib.colormaps["jet"](stretched)[..., :3].astype(np.float32)
+    return torch.tensor(matplotlib.colormaps["jet"](range(256)), dtype=torch.float32)[:, :3]
+
+
+def jet(maps: Tensor, colours: Tensor) -> Tensor:
+    """Return maps (n, H, W), each stretched to [0, 1], in `jet_colours`: (n, 3, H, W) in [0, 1]."""
+    lowest = maps.amin(dim=(1, 2), keepdim=True)
+    extent = maps.amax(dim=(1, 2), keepdim=True) - lowest
+    stretched = (maps - lowest) / torch.where(extent > 0, extent, torch.ones_like(extent))
+    steps = (stretched * len(colours)).to(torch.int64).clamp(max=len(colours) - 1)
+    return colours[steps].permute(0, 3, 1, 2)

@@ -89,12 +89,16 @@ def pool(patches: Tensor, maps: Tensor, reference: Tensor | None, pooling: Pooli
 
     `reference` (h, w, C) is what good images have at each place, or None.
     """
-    n, height, width, channels = patches.shape
-    at_places = F.interpolate(maps[:, None], (height, width), mode="bilinear", antialias=True)
+    at_places = F.interpolate(maps[:, None], patches.shape[1:3], mode="bilinear", antialias=True)
+    flat = None if reference is None else reference.flatten(0, 1)
+    return pool_places(patches.flatten(1, 2), at_places.flatten(1), flat, pooling)
+
+
+def pool_places(patches: Tensor, maps: Tensor, reference: Tensor | None, pooling: Pooling) -> Tensor:
+    """Return the same of patches (n, p, C) with one map value each (n, p), reference (p, C)."""
     # to half precision, as maps are kept, and of equals the first: which patches count must not hang on a last bit
-    anomaly, flat = at_places.reshape(n, -1).half().float(), patches.reshape(n, -1, channels)
-    if reference is not None:
-        flat = flat - reference.reshape(1, -1, channels)
+    anomaly = maps.half().float()
+    flat = patches if reference is None else patches - reference
     order = anomaly.argsort(dim=1, descending=True, stable=True)
     averages = []
     for count in pooling.patches:

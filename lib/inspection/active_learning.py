@@ -103,9 +103,9 @@ def suggest_labels(
 
 def _reason(uncertainty: float, distance: float) -> str:
     """Say why, without a word on the class: a suggestion would be believed, and confirmed."""
-    hesitates = "the classifier hesitates" if uncertainty >= 0.5 else "the classifier is rather sure"
+    place = "unlike what is labelled" if distance >= 1 else "not far from what is labelled"
     if np.isnan(distance):
-        return f"{hesitates}, nothing labelled yet"
-    if distance < NEAR:
-        return f"{hesitates}, all but the same picture as one labelled or chosen"
-    return f"{hesitates}, {'unlike' if distance >= 1 else 'not far from'} what is labelled"
+        place = "nothing labelled yet"
+    elif distance < NEAR:
+        place = "all but the same picture as one labelled or chosen"
+    return f"the classifier {'hesitates' if uncertainty >= 0.5 else 'is rather sure'}, {place}"

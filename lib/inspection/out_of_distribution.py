@@ -71,21 +71,18 @@ def training_reference(
     scaled = ((embeddings - centre) / spread).astype(np.float32)
     distances, _ = _nearest(scaled, scaled, groups)
     rank = min(len(distances), math.ceil((len(distances) + 1) * (1 - OOD_RATE) - 1e-9))
-    measures = _measures(sizes, exposure)
-    factors = {"size": SIZE, "aspect": ASPECT, "contrast": CONTRAST}
-    ranges = {kind: (float(x.min()), float(x.max())) for kind, x in measures.items()}
+    ranges = {kind: (float(x.min()), float(x.max())) for kind, x in _measures(sizes, exposure).items()}
     low, high = ranges["brightness"]
     margin = max(BRIGHTNESS, SHARE * (high - low))
+    factors = {"size": SIZE, "aspect": ASPECT, "contrast": CONTRAST}
+    ranges |= {kind: (ranges[kind][0] / factor, ranges[kind][1] * factor) for kind, factor in factors.items()}
     return TrainingReference(
+        limit=float(np.sort(distances)[rank - 1]),
+        ranges=ranges | {"brightness": (low - margin, high + margin)},
         embeddings=scaled,
         centre=centre.astype(np.float32),
         spread=spread,
         distances=distances,
-        limit=float(np.sort(distances)[rank - 1]),
-        ranges={
-            kind: (ranges[kind][0] / factor, ranges[kind][1] * factor) for kind, factor in factors.items()
-        }
-        | {"brightness": (low - margin, high + margin)},
     )
 
 
@@ -99,15 +96,15 @@ def ood_reasons(
 
     sizes (n, 2): width and height in pixels; exposure (n, 2): brightness and contrast in [0, 1]; distances (n,).
     """
-    measures = _measures(sizes, exposure)
+    measures, found = _measures(sizes, exposure), []
     names = {"size": "size in pixels", "aspect": "width by height"}
-    found = []
     for row, distance in enumerate(map(float, distances)):
-        reasons = []
-        for kind, (low, high) in limits.ranges.items():
-            value = float(measures[kind][row])
-            if not low <= value <= high:
-                reasons.append(f"{names.get(kind, kind)} {value:.3g} outside {low:.3g} to {high:.3g}")
+        values = {kind: float(measures[kind][row]) for kind in limits.ranges}
+        reasons = [
+            f"{names.get(kind, kind)} {values[kind]:.3g} outside {low:.3g} to {high:.3g}"
+            for kind, (low, high) in limits.ranges.items()
+            if not low <= values[kind] <= high
+        ]
         if distance > limits.limit:
             reasons.append(f"unlike every labelled image (distance {distance:.3g}, limit {limits.limit:.3g})")
         found.append(tuple(reasons))
@@ -123,12 +120,8 @@ def brightness_contrast(stack: NDArray[np.uint8]) -> NDArray[np.float64]:
 def _measures(sizes: NDArray[np.integer], exposure: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
     width, height = np.asarray(sizes, dtype=np.float64).T
     brightness, contrast = np.asarray(exposure).T
-    return {
-        "size": np.sqrt(width * height),
-        "aspect": width / height,
-        "brightness": brightness,
-        "contrast": contrast,
-    }
+    shape = {"size": np.sqrt(width * height), "aspect": width / height}
+    return shape | {"brightness": brightness, "contrast": contrast}
 
 
 def _nearest(

@@ -98,10 +98,10 @@ def fitted_production_model(run: Run, features: str = "") -> ProductionModel:
     tested = deciding(run, found)
     features, why = choose_features(run, tested, features)
     known = features_of_labelled(run, column_blocks(features))
+    columns = known.columns(("image", *column_blocks(features)))
     inputs = {
         "code": code_digest("lib.inspection.production_model"),
-        "columns": _digest(known.columns(column_blocks(features))),
-        "embeddings": _digest(known.blocks["image"]),
+        "columns": hashlib.sha256(columns.tobytes()).hexdigest(),
         "index": run.store.digest("index.parquet"),
         "predictions": run.store.digest("predictions/classification.parquet"),
         "features": features,
@@ -113,17 +113,13 @@ def fitted_production_model(run: Run, features: str = "") -> ProductionModel:
     def write(path: Path) -> dict[str, Any]:
         model = fit_production_model(run, features, why, known, tested[tested["features"] == features])
         save_production_model(path, model)
+        names = ("iterations", "loss", "converged")
         return {
-            task: {"columns": len(part.columns), "loss": part.fitted.loss, "converged": part.fitted.converged}
-            for task, part in model.models.items()
+            task: {name: vars(part.fitted)[name] for name in names} for task, part in model.models.items()
         }
 
     run.store.make(model_name(features), inputs, write)
     return load_production_model(run.store.path(model_name(features)))
-
-
-def _digest(array: NDArray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
 def model_name(features: str) -> str:
@@ -133,8 +129,10 @@ def model_name(features: str) -> str:
 
 def threshold_of(run: Run, model: ProductionModel, required: float) -> Threshold:
     """Return the model's threshold for a defect recall in (0, 1], written beside it as JSON with its evidence."""
-    name = f"production_model/{model.features}-at-{100 * required:g}.json"
-    seed = run.seed("threshold", model.features)
+    name, seed = (
+        f"production_model/{model.features}-at-{100 * required:g}.json",
+        run.seed("threshold", model.features),
+    )
     inputs = {
         "code": code_digest("lib.inspection.threshold"),
         "model": run.store.digest(model_name(model.features)),
@@ -143,9 +141,8 @@ def threshold_of(run: Run, model: ProductionModel, required: float) -> Threshold
     }
 
     def write(path: Path) -> None:
-        write_text(
-            path, json.dumps(vars(choose_threshold(model.out_of_fold, required, seed)), indent=1) + "\n"
-        )
+        found = choose_threshold(model.out_of_fold, required, seed)
+        write_text(path, json.dumps(vars(found), indent=1) + "\n")
 
     run.store.make(name, inputs, write)
     return Threshold(**json.loads(run.store.path(name).read_text(encoding="utf-8")))
@@ -166,18 +163,17 @@ def deciding(run: Run, found: pd.DataFrame) -> pd.DataFrame:
 def choose_features(run: Run, tested: pd.DataFrame, wanted: str = "") -> tuple[str, str]:
     """Return the feature set of the model and how it was chosen; `tested` are the deciding test-fold predictions.
 
-    By default the one of the highest defect recall at 5 % false rejects: on training images' out-of-fold scores where
-    maps are cross-fitted, else on the test folds', as maps of a detector that saw the training images flatter there.
-    Training images are scored for the sets that a threshold is chosen for (`lib.pipeline.classification.calibration`);
-    there the others do not compete, and are named. Raises ProductionModelError for one that the study did not evaluate.
+    By default the one of the highest defect recall at 5 % false rejects: on training images' out-of-fold scores
+    (`calibration`) where maps are cross-fitted, else on the test folds', as maps of a detector that saw the training
+    images flatter there. Sets without scores there do not compete, and are named. Raises ProductionModelError for one
+    that the study did not evaluate.
     """
     evaluated = [name for name in FEATURE_SETS if name in set(tested["features"])]
-    if wanted and wanted not in evaluated:
-        raise ProductionModelError(
-            f"no feature set {wanted!r} in this study{nearest(wanted, evaluated)}; there are: {', '.join(evaluated)}"
-        )
-    if wanted:
+    if wanted in evaluated:
         return wanted, "as asked for"
+    if wanted:
+        there = f"{nearest(wanted, evaluated)}; there are: {', '.join(evaluated)}"
+        raise ProductionModelError(f"no feature set {wanted!r} in this study{there}")
     place = "on the test folds' scores, of which the threshold comes too, so that its false rejects flatter a little"
     if run.study.map_method != "in_sample":
         tested, place = deciding(run, calibration(run)), "on training images' out-of-fold scores"
@@ -186,8 +182,7 @@ def choose_features(run: Run, tested: pd.DataFrame, wanted: str = "") -> tuple[s
         for name in evaluated
         if len(rows := tested[tested["features"] == name])
     }
-    absent = [name for name in evaluated if name not in recalls]
-    if absent:
+    if absent := [name for name in evaluated if name not in recalls]:
         place += f" (not scored there, so only if asked for: {', '.join(absent)})"
     best = max(recalls, key=lambda name: recalls[name])  # of equals the first
     return best, (
@@ -216,21 +211,11 @@ def fit_production_model(
         fitted = fit(columns[:, used], target, names, hidden=hidden, seed=seed, scale=study.scale)
         models[task] = TaskModel(used, fitted)
     groups, sizes = groups_of_rows(table), table[["width", "height"]].to_numpy()
-    scored = tested.set_index("id").loc[table["id"]]
-    return ProductionModel(
-        features,
-        why,
-        classes,
-        study.binary,
-        models,
-        training_reference(known.blocks["image"], groups, sizes, known.exposure),
-        OutOfFoldScores(
-            scored["score"].to_numpy(float),
-            scored["defective"].to_numpy(bool),
-            groups,
-            bool(table.attrs["grouped"]),
-        ),
-    )
+    reference = training_reference(known.blocks["image"], groups, sizes, known.exposure)
+    scored, grouped = tested.set_index("id").loc[table["id"]], bool(table.attrs["grouped"])
+    scores, defective = scored["score"].to_numpy(float), scored["defective"].to_numpy(bool)
+    out_of_fold = OutOfFoldScores(scores, defective, groups, grouped)
+    return ProductionModel(features, why, classes, study.binary, models, reference, out_of_fold)
 
 
 def save_production_model(path: Path, model: ProductionModel) -> None:
@@ -266,13 +251,10 @@ def load_production_model(path: Path) -> ProductionModel:
         raise ProductionModelError(
             f"{path}: no production model ({error}); delete it and fit again"
         ) from error
-    parts = {
-        "classes": tuple(about["classes"]),
-        "models": {
-            task: TaskModel(part["columns"], Fitted(**part["fitted"]))
-            for task, part in about["models"].items()
-        },
-        "reference": TrainingReference(**about["reference"]),
-        "out_of_fold": OutOfFoldScores(**about["out_of_fold"]),
+    models = {
+        task: TaskModel(part["columns"], Fitted(**part["fitted"])) for task, part in about["models"].items()
     }
-    return ProductionModel(**about | parts)
+    about |= {"classes": tuple(about["classes"]), "models": models}
+    about["reference"] = TrainingReference(**about["reference"])
+    about["out_of_fold"] = OutOfFoldScores(**about["out_of_fold"])
+    return ProductionModel(**about)

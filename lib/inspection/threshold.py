@@ -80,35 +80,21 @@ def choose_threshold(known: OutOfFoldScores, required: float, seed: int) -> Thre
     value = float(defects[max(rank, 1) - 1])
     units = len(np.unique(known.groups[bad]))
     rejected = int((goods >= value).sum())
-    (low, high), *by_draws = map(_percentile_interval, _bootstrap(known, required, seed).T)
-    expected, *exact = recall_at_rank(max(rank, 1), n, LEVEL)
-    ends, how = (
-        [tuple(exact), clopper_pearson(rejected, len(goods), LEVEL)],
-        "exact, images taken as independent",
-    )
+    interval, recalls, rejects = map(_percentile_interval, _bootstrap(known, required, seed).T)
+    expected, *ends = recall_at_rank(max(rank, 1), n, LEVEL)
+    of_recall, of_rejects = (ends[0], ends[1]), clopper_pearson(rejected, len(goods), LEVEL)
+    how = "exact, images taken as independent"
     if known.grouped:
-        ends = [(min(a[0], b[0]), max(a[1], b[1])) for a, b in zip(ends, by_draws, strict=True)]
+        of_recall, of_rejects = _wider(of_recall, recalls), _wider(of_rejects, rejects)
         how = (
             f"exact for independent images, or where wider from {DRAWS:,} draws of groups, with thresholds chosen on "
             "those drawn and counted on those left out"
         )
+    promised, interval = rank > 0 and units >= defects_needed(required), _wider(interval, (value, value))
+    recall, false_rejects = (expected, *of_recall), (rejected / len(goods), *of_rejects)
     return Threshold(
-        required=required,
-        promised=rank > 0 and units >= defects_needed(required),
-        value=value,
-        low=min(low, value),
-        high=max(high, value),
-        recall=expected,
-        recall_low=ends[0][0],
-        recall_high=ends[0][1],
-        false_rejects=rejected / len(goods),
-        false_rejects_low=ends[1][0],
-        false_rejects_high=ends[1][1],
-        n_defects=n,
-        n_good=len(goods),
-        n_units=units,
-        how=how,
-    )
+        required, promised, value, *interval, *recall, *false_rejects, n, len(goods), units, how
+    )  # in the order of its fields
 
 
 def _bootstrap(known: OutOfFoldScores, required: float, seed: int) -> NDArray[np.float64]:
@@ -132,6 +118,10 @@ def _bootstrap(known: OutOfFoldScores, required: float, seed: int) -> NDArray[np
             if len(left_out):
                 found[draw, column] = (left_out >= chosen).mean()
     return found
+
+
+def _wider(a: tuple[float, float], b: tuple[float, float]) -> tuple[float, float]:
+    return min(a[0], b[0]), max(a[1], b[1])
 
 
 def _percentile_interval(values: NDArray[np.float64]) -> tuple[float, float]:

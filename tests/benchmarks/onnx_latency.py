@@ -24,32 +24,29 @@ from PIL import Image
 
 from lib.anomaly_maps.patchcore import PatchCore
 from lib.classification.classifiers import fit
+from lib.config import Study
 from lib.datasets.image_io import decode, resize_rgb, to_rgb
 from lib.deployment.onnx_export import export_onnx, write_onnx
-from lib.deployment.onnx_graph import Dense, DraemMaps, GuidedPooling, Nearest, PatchCoreMaps
-from lib.deployment.onnx_model import MapMaker, OnnxPipeline, Sides
+from lib.deployment.onnx_graph import Dense, DraemMaps, Nearest, PatchCoreMaps
+from lib.deployment.onnx_model import OnnxPipeline
 from lib.deployment.onnx_predict import INPUT
 from lib.draem.inference import Draem
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
-from lib.features.map_guided_pooling import Pooling
 from lib.features.patch_embeddings import N_CHANNELS, grid
 from lib.features.resnet import load_backbone
+from lib.inspection.out_of_distribution import training_reference
 
 from .test_draem_benchmarks import OUTPUT, machine
 
 WIDTHS = {"image": 512, "map": 512, "stats": 9}
-CHAINS = {  # map source, columns, sides, widths of DRAEM, models, patches kept
-    "PatchCore 96 px, image + statistics + guided": (
-        "memory",
-        ("image", "stats", "guided"),
-        Sides(64, 96, 96),
-    ),
-    "DRAEM 64 px (quick), image + map": ("draem", ("image", "map"), Sides(64, 96, 96)),
-    "DRAEM 128 px (standard, CPU), image + map": ("draem", ("image", "map"), Sides(128, 224, 224)),
+MODELS = {  # map source, columns, sides of maps, of features and of patches
+    "PatchCore 96 px, image + statistics + guided": ("patchcore", ("image", "stats", "guided"), (64, 96, 96)),
+    "DRAEM 64 px (quick), image + map": ("draem", ("image", "map"), (64, 96, 96)),
+    "DRAEM 128 px (standard, CPU), image + map": ("draem", ("image", "map"), (128, 224, 224)),
     "PatchCore 224 px, image + statistics + guided": (
-        "memory",
+        "patchcore",
         ("image", "stats", "guided"),
-        Sides(256, 224, 224),
+        (256, 224, 224),
     ),
 }
 BATCHES = (1, 16)
@@ -57,30 +54,32 @@ REPETITIONS = {1: 9, 16: 3}
 LABELLED = 1000
 
 
-def chain_of(source: str, columns: tuple[str, ...], sides: Sides) -> OnnxPipeline:
-    """Build a chain as the study would, with random weights."""
-    rng, places = np.random.default_rng(0), grid(sides.patch)
-    pooling = Pooling()
-    guided = GuidedPooling(sides.image, places, torch.rand(places, places, N_CHANNELS), pooling)
-    count = sum(WIDTHS.get(name, len(pooling.patches) * N_CHANNELS) for name in columns)
+def pipeline_of(source: str, columns: tuple[str, ...], sides: tuple[int, int, int]) -> OnnxPipeline:
+    """Return a pipeline as the study would build it, with random weights."""
+    rng, names = np.random.default_rng(0), ("image_size", "feature_size", "patch_size")
+    study = Study.of("quick", dict(zip(names, sides, strict=True)) | {"map_source": source})
+    image_size, feature_size, patch_size = sides
+    places = grid(patch_size)
+    count = sum(WIDTHS.get(name, len(study.guided_patches) * N_CHANNELS) for name in columns)
     values, labels = rng.normal(size=(60, count)).astype(np.float32), rng.choice(["good", "a", "b"], 60)
-    if source == "memory":
-        size = 1000 if sides.patch < 200 else 2000
-        memory = PatchCore(torch.rand(size, N_CHANNELS), 5.0, 4.0, sides.image)
-        maker = MapMaker([PatchCoreMaps(memory, places) for _ in range(2)], "patches")  # one for each half
+    maps: list[torch.nn.Module]
+    if source == "patchcore":
+        memory = PatchCore(torch.rand(1000 if patch_size < 200 else 2000, N_CHANNELS), 5.0, 4.0, image_size)
+        maps = [PatchCoreMaps(memory, places) for _ in range(2)]  # one for each half
     else:
-        width = sides.image // 4
+        width = image_size // 4
         nets = ReconstructiveNetwork(width, seed=1), DiscriminativeNetwork(width // 2, seed=2)
-        maker = MapMaker([DraemMaps(Draem(*nets))], "images")
-    known = torch.randn(LABELLED, 512)
+        maps = [DraemMaps(Draem(*nets))]
+    exposure, shapes = rng.uniform(0.4, 0.6, (LABELLED, 2)), np.full((LABELLED, 2), feature_size)
+    embeddings = rng.normal(size=(LABELLED, 512)).astype(np.float32)
     return OnnxPipeline(
+        study,
         load_backbone("embedded"),
-        sides,
-        maker,
+        maps,
         columns,
-        Nearest(known, torch.zeros(512), torch.ones(512)),
+        Nearest(training_reference(embeddings, np.arange(LABELLED), shapes, exposure)),
         Dense(range(count), fit(values, labels, ("good", "a", "b"))),
-        pooling=guided if "guided" in columns else None,
+        good_mean=torch.rand(places, places, N_CHANNELS),
     )
 
 
@@ -162,10 +161,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="the two smaller chains only")
     options = parser.parse_args()
-    names, rows = list(CHAINS)[: 2 if options.quick else None], []
+    names, rows = list(MODELS)[: 2 if options.quick else None], []
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
-            rows += measured(name, chain_of(*CHAINS[name]), Path(folder), (1, 2))
+            rows += measured(name, pipeline_of(*MODELS[name]), Path(folder), (1, 2))
     table = pd.DataFrame(rows)
     OUTPUT.mkdir(parents=True, exist_ok=True)
     table.to_csv(OUTPUT / "onnx-latency.csv", index=False)

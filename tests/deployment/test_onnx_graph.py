@@ -11,13 +11,13 @@ from lib.classification.classifiers import fit
 from lib.deployment.onnx_graph import (
     Dense,
     GuidedPooling,
-    MapPicture,
+    MapImages,
     MapStatistics,
     Nearest,
     PatchCoreMaps,
     Resize,
 )
-from lib.features.embeddings import jet
+from lib.features.embeddings import jet, jet_colours
 from lib.features.map_guided_pooling import Pooling, ReferenceMean, pool
 from lib.inspection.out_of_distribution import training_reference
 
@@ -43,13 +43,11 @@ def test_statistics_are_the_studys():
 
 @pytest.mark.parametrize("new", [96, 40, 64])
 @pytest.mark.parametrize("encoding", ["raw", "jet"])
-def test_pictures_of_maps_are_the_studys(encoding, new):
-    if encoding == "raw":
-        shown = floats(MAPS)[:, None].expand(-1, 3, -1, -1)
-    else:
-        shown = torch.from_numpy(jet(MAPS.astype(np.float32))).permute(0, 3, 1, 2)
+def test_images_of_maps_are_the_studys(encoding, new):
+    maps = floats(MAPS)
+    shown = maps[:, None].expand(-1, 3, -1, -1) if encoding == "raw" else jet(maps, jet_colours())
     wanted = F.interpolate(shown, (new, new), mode="bilinear", antialias=True, align_corners=False)
-    torch.testing.assert_close(MapPicture(64, new, encoding)(floats(MAPS)), wanted, atol=1e-6, rtol=0)
+    torch.testing.assert_close(MapImages(64, new, encoding)(maps), wanted, atol=1e-6, rtol=0)
 
 
 def test_resizing_differs_with_and_without_antialiasing_where_it_shrinks():
@@ -100,7 +98,7 @@ def test_distances_are_the_studys_and_a_labelled_image_has_none():
     known = RNG.normal(3, 1, (20, 512)).astype(np.float32)
     reference = training_reference(known, np.arange(20), np.full((20, 2), 64), np.full((20, 2), 0.5))
     new = np.concatenate([known[:3], RNG.normal(3, 1, (5, 512)).astype(np.float32)])
-    module = Nearest(*map(torch.from_numpy, (reference.embeddings, reference.centre, reference.spread)))
+    module = Nearest(reference)
     found, (wanted, _) = module(torch.from_numpy(new)).numpy(), reference.nearest(new)
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
     assert wanted[:3].max() < 1e-5 < wanted[3:].min()

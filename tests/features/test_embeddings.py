@@ -1,3 +1,4 @@
+import matplotlib
 import numpy as np
 import pytest
 import torch
@@ -5,7 +6,7 @@ from torch import Tensor, nn
 from torchvision.models import resnet18
 from torchvision.transforms.v2 import functional as transforms
 
-from lib.features.embeddings import image_features, map_features
+from lib.features.embeddings import image_features, jet, jet_colours, map_features
 from lib.features.resnet import Backbone, load_backbone
 
 
@@ -105,3 +106,15 @@ def test_jet_colours_come_before_the_resizing() -> None:
     halves = np.zeros((1, 8, 8), np.float16)
     halves[0, :, 4:] = 1
     assert shown(halves, 1, "jet")[0, 1].item() < 0.05
+
+
+def test_jet_is_matplotlibs():
+    rng = np.random.default_rng(0)
+    maps = np.concatenate(
+        [rng.random((5, 32, 32)), np.zeros((1, 32, 32)), rng.integers(0, 257, (5, 32, 32)) / 256]
+    )
+    maps = maps.astype(np.float32)
+    low, high = maps.min(axis=(1, 2), keepdims=True), maps.max(axis=(1, 2), keepdims=True)
+    found = jet(torch.from_numpy(maps), jet_colours()).permute(0, 2, 3, 1)
+    wanted = matplotlib.colormaps["jet"]((maps - low) / np.where(high > low, high - low, 1))[..., :3]
+    np.testing.assert_array_equal(found.numpy(), wanted.astype(np.float32))
