@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -216,8 +215,10 @@ def export_onnx(pipeline: OnnxPipeline) -> onnx.ModelProto:
     """Return a pipeline as an ONNX model without a trace of this machine; the batch is free, the sides are fixed."""
     examples = tuple(torch.zeros(2, side, side, 3, dtype=torch.uint8) for side in pipeline.inputs)
     free = torch.export.Dim("n", min=1)
-    with warnings.catch_warnings(), _quiet("torch.onnx"), torch.no_grad():
-        warnings.simplefilter("ignore")  # of the exporter's own making; what it gives is checked when written
+    # what the exporter says of its own making is of no use: what it gives is checked when written
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
         program = torch.onnx.export(
             pipeline,
             examples,
@@ -253,15 +254,3 @@ def write_onnx(model: onnx.ModelProto, path: Path, about: Mapping[str, str]) -> 
     onnx.checker.check_model(model, full_check=True)
     with atomic(path) as partial:
         onnx.save(model, partial)
-
-
-@contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    """Hold a logger to errors."""
-    logger = logging.getLogger(name)
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)

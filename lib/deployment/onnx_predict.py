@@ -66,10 +66,8 @@ class LoadedPipeline:
     def verdicts(self, names: Sequence[str], scored: Mapping[str, NDArray]) -> list[dict[str, Any]]:
         """Return a row per image of what `score` gives: `file` and the columns of `verdict_columns`."""
         threshold, limits = self.about["threshold"], Limits(**self.about["out_of_distribution"])
-        found = verdict_columns(
-            scored, scored["sizes"], scored["exposure"],
-            classes=self.about["classes"], low=threshold["low"], high=threshold["high"], limits=limits,
-        )  # fmt: skip
+        interval = threshold["low"], threshold["high"]
+        found = verdict_columns(scored, self.about["classes"], interval, limits)
         columns = [names, *(np.asarray(values).tolist() for values in found.values())]
         rows = [dict(zip(("file", *found), row, strict=True)) for row in zip(*columns, strict=True)]
         return [row | {"probability": row["probability"] if row["class"] else ""} for row in rows]

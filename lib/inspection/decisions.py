@@ -36,23 +36,17 @@ def decide(
 
 
 def verdict_columns(
-    outputs: Mapping[str, NDArray[np.floating]],
-    sizes: NDArray[np.integer],
-    exposure: NDArray[np.float64],
-    *,
-    classes: Sequence[str],
-    low: float,
-    high: float,
-    limits: Limits,
+    outputs: Mapping[str, NDArray[Any]], classes: Sequence[str], interval: tuple[float, float], limits: Limits
 ) -> dict[str, Any]:
     """Return the columns of a table of verdicts on n images, (n,) each, by name.
 
-    outputs: `probabilities` (n, classes), the good class first, `score`, `map_score` and `distance` (n,); sizes and
-    exposure (n, 2) as `ood_reasons` takes them. `details` has the reason for a review in words. `class` is good where
-    an image passes, else the likeliest defect, and `probability` is its own; '' and NaN out of distribution.
+    outputs: `probabilities` (n, classes), the good class first, `score`, `map_score` and `distance` (n,), `sizes` and
+    `exposure` (n, 2) as `ood_reasons` takes them; interval: the threshold's ends. `details` has the reason for a review
+    in words. `class` is good where an image passes, else the likeliest defect, and `probability` is its own; '' and NaN
+    out of distribution.
     """
-    scores, probabilities = outputs["score"], outputs["probabilities"]
-    ood = ood_reasons(limits, sizes, exposure, outputs["distance"])
+    scores, probabilities, (low, high) = outputs["score"], outputs["probabilities"], interval
+    ood = ood_reasons(limits, outputs["sizes"], outputs["exposure"], outputs["distance"])
     verdicts, reasons = decide(scores, low, high, ood)
     predicted = np.where(np.array(verdicts) == PASS, 0, 1 + probabilities[:, 1:].argmax(axis=1))
     unknown = np.array(reasons) == OOD
@@ -68,6 +62,6 @@ def verdict_columns(
         "probability": np.where(unknown, np.nan, probabilities[np.arange(len(scores)), predicted]),
         **{f"p:{name}": probabilities[:, place] for place, name in enumerate(classes)},
         **{name: outputs[name] for name in ("map_score", "distance")},
-        **dict(zip(("width", "height"), np.transpose(sizes), strict=True)),
-        **dict(zip(("brightness", "contrast"), exposure.T, strict=True)),
+        **dict(zip(("width", "height"), outputs["sizes"].T, strict=True)),
+        **dict(zip(("brightness", "contrast"), outputs["exposure"].T, strict=True)),
     }

@@ -253,16 +253,10 @@ def tabulate(
         "score": model.scores(features),
         "map_score": features.blocks["score"][:, 0],
         "distance": distances,
+        "sizes": folder.sizes,
+        "exposure": features.exposure,
     }
-    found = verdict_columns(
-        outputs,
-        folder.sizes,
-        features.exposure,
-        classes=model.classes,
-        low=threshold.low,
-        high=threshold.high,
-        limits=model.reference,
-    )
+    found = verdict_columns(outputs, model.classes, (threshold.low, threshold.high), model.reference)
     table = pd.DataFrame({"file": list(folder.names)} | found)
     table.insert(list(table.columns).index("width"), "nearest", nearest)
     first = table.groupby(list(folder.pixels), sort=False)["file"].transform("first")

@@ -101,24 +101,33 @@ def test_the_file_asks_for_bytes_at_its_own_sides(made):
             exported.run({32: wrong})
 
 
-def test_its_metadata_say_what_it_is_and_nothing_of_this_machine(made, tmp_path):
+def test_its_metadata_say_what_it_is_and_nothing_of_this_machine(made):
     run, model, threshold, path, _ = made
     about = load_pipeline(path).about
     assert about["classes"] == ["good", "dent", "hole"]
-    assert about["threshold"]["value"] == threshold.value
-    assert about["threshold"]["required"] == 0.9
+    assert about["threshold"] == vars(threshold)
     assert about["out_of_distribution"]["limit"] == model.reference.limit
     assert about["settings"]["image_size"] == 32
     assert (about["dataset"], about["preset"], about["features"]) == ("plates", "smoke", FEATURES)
     assert "embedded" in about["backbone"]
     assert "MIT" in about["licence"]
-    assert len(about["backbone_sha256"]) == len(about["code"]) == 64
     assert about["stand_in"] is False
     assert about["parity"]["images"] == 48
     content = path.read_bytes()
     for place in (PROJECT, Path(run.study_dir).parent, Path.home()):
         assert str(place).encode() not in content
     onnx.checker.check_model(onnx.load(path), full_check=True)
+    elsewhere = replace(run, study=replace(run.study, groups="/some/where/groups.csv"))
+    settings = json.loads(onnx_export.metadata(elsewhere, model, threshold)["settings"])
+    assert settings["groups"] == "groups.csv"
+
+
+def test_a_file_of_version_0_1_is_still_read(made, tmp_path):
+    """It says foreign instead of out_of_distribution."""
+    about = {item.key: item.value for item in onnx.load(made[3]).metadata_props}
+    about["foreign"] = about.pop("out_of_distribution")
+    write_onnx(onnx.load(made[3]), tmp_path / "old.onnx", about)
+    assert load_pipeline(tmp_path / "old.onnx").about == load_pipeline(made[3]).about
 
 
 def test_scoring_imports_nothing_but_pillow_numpy_and_onnxruntime(made, new_pictures, tmp_path):
@@ -189,7 +198,7 @@ def test_another_onnx_file_is_refused(made, tmp_path):
         load_pipeline(tmp_path / "less.onnx")
 
 
-def test_a_chain_that_says_something_else_is_not_written(made, tmp_path, monkeypatch):
+def test_a_model_that_says_something_else_is_not_written(made, tmp_path, monkeypatch):
     run, model, threshold, path, _ = made
     exported = onnx.load(path)
     bias = next(
@@ -201,13 +210,6 @@ def test_a_chain_that_says_something_else_is_not_written(made, tmp_path, monkeyp
     with pytest.raises(ExportError, match="not written, as it would not say what the study says"):
         export_model(run, model, threshold, tmp_path / "moved.onnx")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_names_of_settings_files_are_kept_without_their_folders(made):
-    run, model, threshold, *_ = made
-    elsewhere = replace(run, study=replace(run.study, groups="/some/where/groups.csv"))
-    settings = json.loads(onnx_export.metadata(elsewhere, model, threshold)["settings"])
-    assert settings["groups"] == "groups.csv"
 
 
 @pytest.mark.parametrize(
@@ -247,7 +249,7 @@ def test_a_study_that_is_not_finished_is_refused(tmp_path):
         (DRAEM | {"image_size": 64, "patch_size": 96}, "image_map_logistic"),
     ],
 )
-def test_every_kind_of_chain_says_what_its_study_says(tmp_path, new_pictures, settings, features):
+def test_every_kind_of_model_says_what_its_study_says(tmp_path, new_pictures, settings, features):
     data = draw_plates(tmp_path / "plates")
     run = open_run("plates", "smoke", str(data), str(tmp_path / "study"), SETTINGS | settings)
     model = fitted_production_model(run, features)
