@@ -45,21 +45,21 @@ class Resize(nn.Module):
         self.same = new == old
         self.register_buffer("rows", rows[0, 0])
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """Resize both axes."""
-        return pictures if self.same else self.rows @ pictures @ self.rows.T
+        return images if self.same else self.rows @ images @ self.rows.T
 
 
 class DraemMaps(nn.Module):
-    """A DRAEM from pictures (n, 3, side, side) in [0, 1] to maps (n, side, side), BatchNorm folded in."""
+    """A DRAEM from images (n, 3, side, side) in [0, 1] to maps (n, side, side), BatchNorm folded in."""
 
     def __init__(self, draem: Draem, _places: int = 0) -> None:
         super().__init__()
         self.first, self.second = fold_batchnorm(draem.reconstructive), fold_batchnorm(draem.discriminative)
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """Reconstruct, compare, and return the anomalous class's probability at each pixel."""
-        logits = self.second(torch.cat((self.first(pictures), pictures), dim=1))
+        logits = self.second(torch.cat((self.first(images), images), dim=1))
         return as_stored(logits.softmax(dim=1)[:, 1])
 
 

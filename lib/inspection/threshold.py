@@ -13,9 +13,9 @@ from lib.classification.operating_threshold import (
     defects_needed,
     recall_at_rank,
 )
+from lib.evaluation.bootstrap import quantile_ends
 
 DRAWS = 2000
-LEVEL = 0.95
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,8 @@ def choose_threshold(known: OutOfFoldScores, required: float, seed: int) -> Thre
     units = len(np.unique(known.groups[bad]))
     rejected = int((goods >= value).sum())
     interval, recalls, rejects = map(_percentile_interval, _bootstrap(known, required, seed).T)
-    expected, *ends = recall_at_rank(max(rank, 1), n, LEVEL)
-    of_recall, of_rejects = (ends[0], ends[1]), clopper_pearson(rejected, len(goods), LEVEL)
+    expected, *ends = recall_at_rank(max(rank, 1), n)
+    of_recall, of_rejects = (ends[0], ends[1]), clopper_pearson(rejected, len(goods))
     how = "exact, images taken as independent"
     if known.grouped:
         of_recall, of_rejects = _wider(of_recall, recalls), _wider(of_rejects, rejects)
@@ -126,9 +126,5 @@ def _wider(a: tuple[float, float], b: tuple[float, float]) -> tuple[float, float
 
 def _percentile_interval(values: NDArray[np.float64]) -> tuple[float, float]:
     """Return the ends of the values' middle 95 %, of the values themselves: no draw chose a threshold between two."""
-    known = values[~np.isnan(values)]
-    if not len(known):
-        return 0.0, 1.0
-    tail = 100 * (1 - LEVEL) / 2
-    low, high = np.percentile(known, [tail, 100 - tail], method="inverted_cdf")
-    return float(low), float(high)
+    low, high = quantile_ends(values, ("inverted_cdf", "inverted_cdf"))
+    return (0.0, 1.0) if np.isnan(low) else (low, high)
