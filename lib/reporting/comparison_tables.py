@@ -104,14 +104,9 @@ def operating_points(points: pd.DataFrame, context: str = "", prevalence: float 
     part = points[points["class"] == ALL]
     methods = set(part["method"])
     rows = []
-    for place, lines in _groups(part, "dataset", "scheme", "features", "required"):
+    for row, (features, required), lines in _groups(part, "features", "required"):
         of_method = _by("method", lines)
-        row: dict[Any, Any] = {
-            "Dataset": place["dataset"],
-            "Folds": place["scheme"],
-            "Features": FEATURE_SETS[place["features"]].title,
-            "Required defect recall": Value(place["required"], ".1%"),
-        }
+        row |= {"Features": FEATURE_SETS[features].title, "Required defect recall": Value(required, ".1%")}
         for method in [method for method in _THRESHOLDS if method in methods]:
             found, heading = of_method.get(method, {}), _THRESHOLDS[method]
             if method != OPTIMISTIC:
@@ -140,13 +135,8 @@ def operating_points_by_class(points: pd.DataFrame, context: str = "") -> Table:
     part = points[(points["class"] != ALL) & points["features"].isin(MAIN)]
     rows = []
     refused = {}
-    for place, lines in _groups(part, "dataset", "scheme", "class", "required"):
-        row: dict[Any, Any] = {
-            "Dataset": place["dataset"],
-            "Folds": place["scheme"],
-            "Class": place["class"],
-            "Required recall of the class": Value(place["required"], ".1%"),
-        }
+    for row, (label, required), lines in _groups(part, "class", "required"):
+        row |= {"Class": label, "Required recall of the class": Value(required, ".1%")}
         found = _by("features", lines[lines["method"] == method])
         for name in _present(part):
             for heading, column in ((_REJECTS, "false_rejects"), ("Recall reached", "recall")):
@@ -154,7 +144,7 @@ def operating_points_by_class(points: pd.DataFrame, context: str = "") -> Table:
         rows.append(row)
         for bound in lines[(lines["method"] == CONFORMAL) & lines["caught"].isna()].to_dict("records")[:1]:
             sizes = f"{bound['n_calibration']:.0f} of {_count(bound['n_needed'])}"
-            refused[f"{bound['class']} at {bound['required']:.1%} ({sizes})"] = True
+            refused[f"{label} at {required:.1%} ({sizes})"] = True
     notes = [_TRAINED if method == TRAINING else _UNCALIBRATED, _INTERVALS]
     if refused:
         notes.append(
@@ -167,13 +157,13 @@ def operating_points_by_class(points: pd.DataFrame, context: str = "") -> Table:
 
 def learning_table(economy: LabelEfficiency, context: str = "") -> Table | None:
     """Return recall at 5 % false rejects per feature set and number of labelled defects; None without curves."""
+    if economy.curves.empty:
+        return None
     rows = []
-    for place, lines in _groups(economy.curves, "dataset", "scheme", "keep"):
+    for row, (keep,), lines in _groups(economy.curves, "keep"):
         of_features = _by("features", lines)
-        row: dict[Any, Any] = {
-            "Dataset": place["dataset"],
-            "Folds": place["scheme"],
-            "Defects kept": Value(place["keep"], ".0%"),
+        row |= {
+            "Defects kept": Value(keep, ".0%"),
             "Labelled defects in a training fold": Value(lines["labels"].iloc[0], ".0f"),
         }
         for name in _present(economy.curves):
@@ -188,19 +178,18 @@ def learning_table(economy: LabelEfficiency, context: str = "") -> Table | None:
         "in them.",
     )
     title = f"{TITLES[RECALL_AT_5_FPR]} by labelled defects"
-    named = ("Learning curves", title, context)
-    return results_table(*named, rows, notes, headers=4, numbers=economy.curves) if rows else None
+    return results_table("Learning curves", title, context, rows, notes, headers=4, numbers=economy.curves)
 
 
 def needs_table(economy: LabelEfficiency, context: str = "") -> Table | None:
     """Return how many labelled defects each feature set needs for the image's recall; None without the image."""
+    if economy.needs.empty:
+        return None
     rows = []
-    for place, lines in _groups(economy.needs, "dataset", "scheme", "reference"):
+    for row, (reference,), lines in _groups(economy.needs, "reference"):
         of_features = _by("features", lines)
-        row: dict[Any, Any] = {
-            "Dataset": place["dataset"],
-            "Folds": place["scheme"],
-            ("Labelled defects", "Image has"): Value(place["reference"], ".0f"),
+        row |= {
+            ("Labelled defects", "Image has"): Value(reference, ".0f"),
             (TITLES[RECALL_AT_5_FPR], "Image reaches"): Value(lines["target"].iloc[0], ".1%"),
         }
         for name in _present(economy.needs):
@@ -213,14 +202,15 @@ def needs_table(economy: LabelEfficiency, context: str = "") -> Table | None:
         "In brackets: 95 % bootstrap intervals, both feature sets on the same drawn test images.",
     )
     title = "Labelled defects needed for the recall that the image reaches, at the same false rejects"
-    named = ("Label economy", title, context)
-    return results_table(*named, rows, notes, headers=2, numbers=economy.needs) if rows else None
+    return results_table("Label economy", title, context, rows, notes, headers=2, numbers=economy.needs)
 
 
-def _groups(frame: pd.DataFrame, *keys: str) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
-    """Yield what the rows of a table stand for, by column, and the rows of the frame that each is made of."""
-    for key, lines in frame.groupby(list(keys), sort=False, observed=True):
-        yield dict(zip(keys, key, strict=True)), lines
+def _groups(numbers: pd.DataFrame, *keys: str) -> Iterator[tuple[dict[Any, Any], list[Any], pd.DataFrame]]:
+    """Yield per row of a table its first columns, the values of the keys, and the rows of the numbers behind it."""
+    for (dataset, scheme, *key), lines in numbers.groupby(
+        ["dataset", "scheme", *keys], sort=False, observed=True
+    ):
+        yield {"Dataset": dataset, "Folds": scheme}, key, lines
 
 
 def _by(column: str, lines: pd.DataFrame) -> dict[Any, dict[Any, Any]]:

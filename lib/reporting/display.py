@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from lib.anomaly_maps.detectors import detector
 from lib.artifacts import write_text
 from lib.config import Study, as_text
 from lib.evaluation.published_results import display_name
 from lib.pipeline.run import Run
 from lib.reporting.html_pages import accessible
-from lib.reporting.names import maps_of
 from lib.reporting.style import save_figure
 from lib.reporting.table import Table
 
@@ -37,7 +37,7 @@ def caption(run: Run, through: int = 3) -> str:
         f"{run.name} ({kind})",
         f"preset {study.preset}" + ("" if study.preset == "paper" else ", reduced against the paper"),
         f"{study.folds} folds",
-        *maps_of(study).split(" · "),
+        *detector(study.map_source).caption(study).split(" · "),
     ]
     if through >= 1:
         fitted = [name for name in store.names() if name.startswith("draem/") and "history" not in name]

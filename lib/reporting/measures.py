@@ -34,7 +34,6 @@ TITLES = {
 BINARY_TITLES = TITLES | {
     "defect_recall": "Defect recall (Binary)"
 }  # where no recall of single classes is beside it
-ESTIMATES = {POOLED: "pooled over all test folds", MEAN: "the mean of the folds' values"}
 EXACT_INTERVALS = (
     "In brackets: Clopper-Pearson 95 % intervals, which take images as independent (too narrow where objects "
     "repeat)."
@@ -44,7 +43,7 @@ _SHARES = ("class_recall", "defect_recall", "false_reject_rate")  # of images, s
 
 @dataclass(frozen=True)
 class Measures:
-    """The measures of one data set, scheme and keep.
+    """The measures of one data set, scheme and keep, pooled over all test folds.
 
     known: values, counts: images behind them, by (features, metric, class, fold); leaks: images of one object stand in
     training and test folds; missing: the classes that some fold's AUC had to leave out.
@@ -55,7 +54,6 @@ class Measures:
     keep: float
     known: pd.Series
     counts: pd.Series
-    estimate: str
     leaks: bool
     missing: tuple[str, ...]
 
@@ -65,12 +63,12 @@ class Measures:
 
     def value(self, features: str, metric: str, label: str = ALL) -> float:
         """Return one measure, NaN where it was not taken."""
-        return float(self.known.get((features, metric, label, self.estimate), float("nan")))
+        return float(self.known.get((features, metric, label, POOLED), float("nan")))
 
     def cell(self, features: str, metric: str, label: str = ALL, **looks: Any) -> Value:
         """Return one measure as a cell, `looks` changing its form; a pooled share of images has an exact interval."""
         value, interval = self.value(features, metric, label), None
-        if metric in _SHARES and self.estimate == POOLED and pd.notna(value):
+        if metric in _SHARES and pd.notna(value):
             n = int(self.counts[(features, metric, label, POOLED)])
             interval = clopper_pearson(round(value * n), n)
         form = ".4f" if "auc" in metric else ".2%"
@@ -91,23 +89,14 @@ class Measures:
 
 
 def read_measures(
-    predictions: pd.DataFrame,
-    good: Good,
-    binary: str,
-    metrics: Sequence[str],
-    estimate: str = POOLED,
-    measures: pd.DataFrame | None = None,
+    predictions: pd.DataFrame, good: Good, binary: str, metrics: Sequence[str]
 ) -> list[Measures]:
     """Return the measures of predictions by data set, scheme and, from few defects to all, keep.
 
-    `measures` is `summary` of the predictions, where already computed. Raises `ValueError` for predictions that cannot
-    be counted, and for an estimate that is neither pooled nor mean.
+    Raises `ValueError` for predictions that cannot be counted.
     """
-    if estimate not in ESTIMATES:
-        raise ValueError(f"estimate is {estimate!r}: expected one of {list(ESTIMATES)}")
     check_predictions(predictions, good)
-    if measures is None:
-        measures = summary(predictions, good, binary, metrics)
+    measures = summary(predictions, good, binary, metrics)
     grouped = predictions.dropna(subset="group")["dataset"].unique()
     found = []
     for keep in sorted(set(predictions["keep"])):
@@ -115,7 +104,7 @@ def read_measures(
         for (dataset, scheme), rows in here.groupby(["dataset", "scheme"], sort=False):
             leaks = scheme == "stratified" and dataset in grouped
             known, counts = by_measure(rows), by_measure(rows, "n")
-            found.append(Measures(dataset, scheme, keep, known, counts, estimate, leaks, _left_out(rows)))
+            found.append(Measures(dataset, scheme, keep, known, counts, leaks, _left_out(rows)))
     return found
 
 

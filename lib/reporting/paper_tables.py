@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from lib.classification.feature_sets import FEATURE_SETS, MAIN
-from lib.evaluation.metrics import ALL, POOLED, Good, at_keep
+from lib.evaluation.metrics import ALL, Good, at_keep
 from lib.evaluation.published_results import (
     display_name,
     product_of,
@@ -17,14 +17,7 @@ from lib.evaluation.published_results import (
     table3_paper,
 )
 from lib.evaluation.significance import Wilcoxon, paired_folds, smallest_attainable_p, wilcoxon_paired
-from lib.reporting.measures import (
-    BINARY_TITLES,
-    ESTIMATES,
-    EXACT_INTERVALS,
-    TITLES,
-    Measures,
-    read_measures,
-)
+from lib.reporting.measures import BINARY_TITLES, EXACT_INTERVALS, TITLES, Measures, read_measures
 from lib.reporting.table import MISSING, Table, Value, results_table
 
 _REJECTS = TITLES["false_reject_rate"]
@@ -54,24 +47,15 @@ def table1(images: pd.DataFrame, context: str) -> Table:
 
 
 def table2(
-    predictions: pd.DataFrame,
-    good: Good,
-    context: str,
-    *,
-    keep: float = 1.0,
-    binary: str = "collapsed",
-    alpha: float = 0.005,
-    estimate: str = POOLED,
-    measures: pd.DataFrame | None = None,
+    predictions: pd.DataFrame, good: Good, context: str, *, binary: str = "collapsed", alpha: float = 0.005
 ) -> Table:
     """Return Table 2: recalls per class and feature set, with the data set's false-reject rates beside.
 
     The best of a row's recalls is bold only when it beats the second best by Wilcoxon's test over folds, p < alpha.
-    `estimate` is pooled or mean. `measures` is `summary` of the same predictions, where already computed. Raises
-    `ValueError` for predictions that cannot be counted, for a keep that they lack, and for another estimate.
+    Raises `ValueError` for predictions that cannot be counted, and for those that lack models of all defects.
     """
     metrics = ("class_recall", "defect_recall")
-    read = read_measures(at_keep(predictions, keep), good, binary, metrics, estimate, measures)
+    read = read_measures(at_keep(predictions, 1.0), good, binary, metrics)
     tests = _BoldTests(alpha)
     rows = []
     for data in read:
@@ -84,26 +68,19 @@ def table2(
             for name in MAIN:
                 row[_REJECTS, _title(name)] = data.cell(name, "false_reject_rate", interval=None)
             rows.append(row)
-    title = f"Recall of defective images by class and feature set, {ESTIMATES[estimate]}"
+    title = "Recall of defective images by class and feature set, pooled over all test folds"
     return _with_folds("Table 2", title, context, rows, tests.notes(read, rows))
 
 
 def table3(
-    predictions: pd.DataFrame,
-    good: Good,
-    context: str,
-    *,
-    binary: str = "collapsed",
-    alpha: float = 0.005,
-    estimate: str = POOLED,
-    measures: pd.DataFrame | None = None,
+    predictions: pd.DataFrame, good: Good, context: str, *, binary: str = "collapsed", alpha: float = 0.005
 ) -> Table:
     """Return Table 3: defect recall, ROC AUC and false-reject rate per share of the defects kept and feature set.
 
-    Bold, `estimate`, `measures` and what is raised: as in `table2`; compared are the feature sets at the same keep.
+    Bold and what is raised: as in `table2`; compared are the feature sets at the same keep.
     """
     metrics = ("defect_recall", "weighted_auc", "false_reject_rate")
-    read = read_measures(predictions, good, binary, metrics[:2], estimate, measures)
+    read = read_measures(predictions, good, binary, metrics[:2])
     keeps = sorted({data.keep for data in read})
     tests = _BoldTests(alpha)
     rows = []
@@ -121,7 +98,7 @@ def table3(
                         at[keep].cell(name, metric, bold=bold, **looks) if keep in at else Value(None)
                     )
             rows.append(row)
-    title = f"Results by share of the training defects kept, {ESTIMATES[estimate]}"
+    title = "Results by share of the training defects kept, pooled over all test folds"
     return _with_folds("Table 3", title, context, rows, tests.notes(read, rows))
 
 
@@ -150,10 +127,9 @@ class _BoldTests:
     def notes(self, read: Sequence[Measures], rows: Sequence[Mapping[Any, Any]]) -> list[str]:
         """Return the table's notes: the rule for bold and what was out of its reach, folds, leaks and gaps."""
         alpha = self.alpha
-        notes = ["Read a recall with its false-reject rate: a lower threshold buys one with the other."]
-        if read[0].estimate == POOLED:
-            notes.append(EXACT_INTERVALS)
-        notes += [
+        notes = [
+            "Read a recall with its false-reject rate: a lower threshold buys one with the other.",
+            EXACT_INTERVALS,
             f"Bold: the best, where Wilcoxon's signed-rank test over the folds (two-sided, exact) gives p < {alpha:g} "
             "against the second best; false-reject rates are never bold.",
             *dict.fromkeys(_smallest_p(data, alpha) for data in read),
@@ -198,24 +174,19 @@ def _with_folds(
 
 def table2_beside_paper(table: Table) -> Table | None:
     """Return Table 2's recalls beside the paper's and the difference; None where the paper has no such data set."""
-    printed = table2_paper().set_index(["dataset", "class", "metric", "features"])["value"]
-
-    def paper(dataset: str | None, label: str, metric: str, features: str) -> float | None:
-        return printed.get((dataset, label, metric, _KEYS[features]))
-
+    paper = table2_paper().assign(features=lambda rows: rows["features"].map(_title))
+    printed = paper.set_index(["dataset", "class", "metric", "features"])["value"].to_dict()
     titles = {metric: TITLES[metric] for metric in ("class_recall", "defect_recall")}
-    return _beside_paper("Table 2", table, "Class", titles, paper, ".2%", lambda x: f"{100 * x:+z.2f} pp")
+    return _beside_paper("Table 2", table, "Class", titles, printed, ".2%", lambda x: f"{100 * x:+z.2f} pp")
 
 
 def table3_beside_paper(table: Table) -> Table | None:
     """Return Table 3's values beside the paper's and the difference; None where the paper has no such data set."""
-    printed = table3_paper().set_index(["dataset", "features", "metric", "keep"])["value"]
-
-    def paper(dataset: str | None, features: str, metric: str, keep: str) -> float | None:
-        return printed.get((dataset, _KEYS[features], metric, float(keep.rstrip("%")) / 100))
-
+    paper = table3_paper().assign(features=lambda rows: rows["features"].map(_title))
+    paper["keep"] = paper["keep"].map("{:.0%}".format)
+    printed = paper.set_index(["dataset", "features", "metric", "keep"])["value"].to_dict()
     titles = {metric: BINARY_TITLES[metric] for metric in ("defect_recall", "weighted_auc")}
-    return _beside_paper("Table 3", table, "Features", titles, paper, ".4f", "+z.4f")
+    return _beside_paper("Table 3", table, "Features", titles, printed, ".4f", "+z.4f")
 
 
 def _beside_paper(
@@ -223,11 +194,11 @@ def _beside_paper(
     table: Table,
     last: str,
     titles: Mapping[str, str],
-    paper: Callable[[str | None, str, str, str], float | None],
+    printed: Mapping[Any, float],
     form: str,
     change: str | Callable[[float], str],
 ) -> Table | None:
-    """Return a row per row of `table` and metric in `titles`; `paper` finds (data set, `last`, metric, column)."""
+    """Return a row per row of `table` and metric in `titles`; `printed` by (product, `last`, metric, column)."""
     columns: Any = table.numbers.columns
     rows = []
     for ours in table.numbers.to_dict("records"):
@@ -238,11 +209,10 @@ def _beside_paper(
             }
             row["Measure"] = title
             for under in [under for over, under in columns if over == title]:
-                mine, theirs = ours[title, under], paper(product, ours[last, ""], metric, under)
-                theirs = float("nan") if theirs is None else float(theirs)
-                row[under, "Ours"] = Value(mine, form)
+                theirs = printed.get((product, ours[last, ""], metric, under), float("nan"))
+                row[under, "Ours"] = Value(ours[title, under], form)
                 row[under, "Paper"] = Value(theirs, form)
-                row[under, "Difference"] = Value(mine - theirs, change)
+                row[under, "Difference"] = Value(ours[title, under] - theirs, change)
                 row[under, "Our false rejects"] = Value(ours[_REJECTS, under], form)
             rows.append(row)
     notes = [
@@ -251,9 +221,6 @@ def _beside_paper(
     headers = sum(isinstance(key, str) for key in rows[0]) if rows else 0
     name = f"{name} beside the paper's"
     return results_table(name, table.title, table.caption, rows, notes, headers=headers) if rows else None
-
-
-_KEYS = {one.title: key for key, one in FEATURE_SETS.items()}
 
 
 def _title(features: str) -> str:

@@ -51,23 +51,15 @@ _QUALITY = {  # columns of `map_quality`: heading and form
 
 
 def escape_rate_table(
-    predictions: pd.DataFrame,
-    good: Good,
-    context: str = "",
-    *,
-    keep: float = 1.0,
-    binary: str = "collapsed",
-    measures: pd.DataFrame | None = None,
+    predictions: pd.DataFrame, good: Good, context: str = "", *, binary: str = "collapsed"
 ) -> Table:
     """Return the escape rate per class and feature set with its exact interval, and false rejects beside.
 
-    It is the paper's AQL (Eq. 1): 100 - defect recall, in percent, pooled over all test folds. `measures` is `summary`
-    of the same predictions, where already computed. Raises `ValueError` for predictions that cannot be counted.
+    It is the paper's AQL (Eq. 1): 100 - defect recall, in percent, pooled over all test folds. Raises
+    `ValueError` for predictions that cannot be counted.
     """
     rows = []
-    for data in read_measures(
-        at_keep(predictions, keep), good, binary, ("defect_recall",), measures=measures
-    ):
+    for data in read_measures(at_keep(predictions, 1.0), good, binary, ("defect_recall",)):
         images = data.counts.xs(("defect_recall", POOLED), level=("metric", "fold"))
         for label in [*data.classes(), ALL]:
             row: dict[Any, Any] = data.place() | {"Class": label}
