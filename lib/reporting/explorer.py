@@ -123,7 +123,6 @@ class Explorer:
         self.good, self.classes = str(table.attrs["good"]), [str(name) for name in table.attrs["classes"]]
         self.images = scored_images(found, self.good, run.study.binary)
         self.thumbnails: dict[str, str] = {}  # those displayed so far
-        self.displayed: tuple[str, float] | None = None  # the image close up, and the opacity of its map
         sets = [name for name in MAIN if name in set(self.images["features"])]
         wide, row = {"description_width": "9em"}, {"width": "max-content"}
         self.features = widgets.ToggleButtons(
@@ -144,20 +143,17 @@ class Explorer:
             value=1, min=1, max=1, description="Page", layout={"width": "12em"}
         )
         self.image = _dropdown("Image", [])
-        self.opacity = widgets.FloatSlider(value=1, min=0, max=1, step=0.1, description="Map", style=wide)
         self.numbers, self.where, self.sheet, self.closeup = (widgets.HTML() for _ in range(4))
         self.numbers.add_class("explorer-numbers")
         filters = (self.label, self.fold, self.result, self.order)
         for control in (self.features, self.threshold, *filters, self.page):
             control.observe(lambda _: self.refresh(), "value")
-        for control in (self.image, self.opacity):
-            control.observe(lambda _: self._show_closeup(), "value")
+        self.image.observe(lambda _: self._show_closeup(), "value")
         wrap = {"flex_flow": "row wrap"}
         self.widget = widgets.VBox(
             [
                 self.features, self.threshold, self.numbers, widgets.HBox(filters, layout=wrap),
-                widgets.HBox([self.page, self.where]), self.sheet, widgets.HBox([self.image, self.opacity]),
-                self.closeup,
+                widgets.HBox([self.page, self.where]), self.sheet, self.image, self.closeup,
             ]
         )  # fmt: skip
         self.refresh()
@@ -201,8 +197,6 @@ class Explorer:
         if names != list(self.image.options):
             self.image.options = names
             self.image.value = selected if selected in names else names[0] if names else None
-        if not names:
-            self.closeup.value, self.displayed = "", None
 
     def panel(self, name: str = "") -> Figure:
         """Draw an image (by id, or the one on which the feature sets differ most), its map, and its probabilities."""
@@ -213,7 +207,7 @@ class Explorer:
         about = read_thumbnails(self.run, self.scheme, [name], CLOSEUP)[name]
         figure, (left, middle, right) = subplots(1, 3, figsize=(10, 3.1), width_ratios=(1, 1, 1.3))
         draw_image(left, about.image, about.mask)
-        draw_image(middle, overlay(about.image, about.anomaly_map, self.opacity.value), about.mask)
+        draw_image(middle, overlay(about.image, about.anomaly_map), about.mask)
         titles = (
             f"{name} ({rows['label'].iloc[0]})",
             f"its map, of fold {rows['fold'].iloc[0]}, which tests it",
@@ -236,9 +230,9 @@ class Explorer:
         return finish(figure, self.note, "outlined: the true defect")
 
     def _show_closeup(self) -> None:
-        wanted = (self.image.value, self.opacity.value)
-        if self.image.value and wanted != self.displayed:
-            self.displayed, figure = wanted, self.panel(self.image.value)
+        self.closeup.value = ""
+        if self.image.value:
+            figure = self.panel(self.image.value)
             alt = f"{self.image.value}: the image, its anomaly map over it, and the probabilities of every class"
             self.closeup.value = _img(figure.savefig, alt, dpi=90, bbox_inches="tight")
 

@@ -67,16 +67,13 @@ def colour_map(anomaly_map: np.ndarray) -> np.ndarray:
     return 255 * colormaps[MAP_COLOURS](np.clip(anomaly_map, 0, 1).astype(np.float32))[..., :3]
 
 
-def overlay(image: np.ndarray, anomaly_map: np.ndarray, opacity: float = 1.0) -> np.ndarray:
-    """Return the image (H, W, 3) in grey under its anomaly map, the more opaque the higher: uint8 (H, W, 3).
-
-    `opacity` in [0, 1] is that of the map where it is 1.
-    """
+def overlay(image: np.ndarray, anomaly_map: np.ndarray) -> np.ndarray:
+    """Return the image (H, W, 3) in grey under its anomaly map, the more opaque the higher: uint8 (H, W, 3)."""
     size = (image.shape[1], image.shape[0])
     fine = Image.fromarray(anomaly_map.astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
     heat = np.clip(np.asarray(fine), 0, 1)
     grey = image.mean(axis=2, keepdims=True)
-    return (grey + opacity * heat[..., None] * (colour_map(heat) - grey)).round().astype(np.uint8)
+    return (grey + heat[..., None] * (colour_map(heat) - grey)).round().astype(np.uint8)
 
 
 def samples(

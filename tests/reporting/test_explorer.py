@@ -183,10 +183,6 @@ def test_the_closeup_has_the_map_of_the_fold_that_tests_the_image_and_every_feat
         names = [text.get_text().split(",")[0] for text in right.get_legend().get_texts()]
         assert names == ["image", "anomaly map", "image + anomaly map"]
         assert len(right.patches) == 6
-    before = explorer.closeup.value
-    assert int(explorer.image.value[:2]) % 2 == 1
-    explorer.opacity.value = 0
-    assert explorer.closeup.value != before
 
 
 def test_names_from_the_data_are_text(explorer):
