@@ -32,100 +32,50 @@ class FeatureSet:
 _LIST = (
     FeatureSet("image", "main", "Image", "the image", selected_columns=("image",)),
     FeatureSet("map", "main", "Anom. map", "the anomaly map", selected_columns=("map",)),
-    FeatureSet(
-        "image_map",
-        "main",
-        "Image + Anom. map",
+    FeatureSet("image_map", "main", "Image + Anom. map",
         "image and map together",
-        selected_columns=("image", "map"),
-    ),
-    FeatureSet(
-        "score",  # is the map source's own verdict enough?
-        "baseline",
-        "Anomaly score alone, logistic",
+        selected_columns=("image", "map")),
+    FeatureSet("score", "baseline", "Anomaly score alone, logistic",  # is the map source's own verdict enough?
         "the anomaly score alone",
         "the map source's image score alone, logistic regression",
-        all_columns=("score",),
-        model="logistic",
-    ),
-    FeatureSet(
-        "stats",  # does a handful of numbers say what 512 features of the map say?
-        "baseline",
-        "Map statistics alone",
+        all_columns=("score",), model="logistic"),
+    FeatureSet("stats", "baseline", "Map statistics alone",
         "the map's statistics alone",
         "maximum, mean, 95th and 99th percentile and area above thresholds of the map alone, the study's network",
-        all_columns=("stats",),
-    ),
-    FeatureSet(
-        "image_map_stats",  # do they add anything?
-        "baseline",
-        "Image + Anom. map + map statistics",
+        all_columns=("stats",)),
+    FeatureSet("image_map_stats", "baseline", "Image + Anom. map + map statistics",  # do they add anything?
         "image and map with the map's statistics",
         "the selected columns of image and map and all statistics of the map",
-        selected_columns=("image", "map"),
-        all_columns=("stats",),
-    ),
-    FeatureSet(
-        "image_map_all",  # is selection needed?
-        "baseline",
-        "Image + Anom. map, no selection",
+        selected_columns=("image", "map"), all_columns=("stats",)),
+    FeatureSet("image_map_all", "baseline", "Image + Anom. map, no selection",  # is selection needed?
         "image and map without selection",
         "all columns of image and map, nothing selected, the study's network",
-        all_columns=("image", "map"),
-    ),
-    FeatureSet(
-        "image_map_logistic",  # is a network needed?
-        "baseline",
-        "Image + Anom. map, no selection, logistic",
+        all_columns=("image", "map")),
+    FeatureSet("image_map_logistic", "baseline", "Image + Anom. map, no selection, logistic",  # is a network needed?
         "logistic regression on all columns of image and map",
         "all columns of image and map, logistic regression",
-        all_columns=("image", "map"),
-        model="logistic",
-    ),
-    FeatureSet(
-        "image_two_maps",  # do two map sources say more than one?
-        "two_sources",
-        "Image + both map sources",
+        all_columns=("image", "map"), model="logistic"),
+    FeatureSet("image_two_maps", "two_sources", "Image + both map sources",  # do two map sources say more than one?
         "the image and the maps of both sources",
-        selected_columns=("image", "map", "other"),
-        one_source="image_map",
-    ),
-    FeatureSet(
-        "guided",  # does the map do better as a guide to the image's own features?
-        "guided",
-        "Image where the map points",
+        selected_columns=("image", "map", "other"), one_source="image_map"),
+    FeatureSet("guided", "guided", "Image where the map points",
         "the image where the map points",
         "ResNet-18's middle stages at the places where the map is highest (settings guided_…), all columns, the "
         "study's network",
-        all_columns=("guided",),
-    ),
-    FeatureSet(
-        "guided_all",  # and beside what image and map say otherwise?
-        "guided",
-        "Image + map statistics + image where the map points",
+        all_columns=("guided",)),
+    FeatureSet("guided_all", "guided", "Image + map statistics + image where the map points",
         "the image, the map's statistics and the image where the map points",
         "these with all columns of the image and the map's statistics, the study's network",
-        all_columns=("image", "stats", "guided"),
-    ),
-    FeatureSet(
-        "guided_logistic",
-        "guided",
-        "Image + map statistics + image where the map points, logistic",
+        all_columns=("image", "stats", "guided")),
+    FeatureSet("guided_logistic", "guided", "Image + map statistics + image where the map points, logistic",
         "logistic regression on the image, the map's statistics and the image where the map points",
         "the same columns, logistic regression",
-        all_columns=("image", "stats", "guided"),
-        model="logistic",
-    ),
-    FeatureSet(
-        "guided_two_maps",  # do two guides, which find different defects, point better than one?
-        "two_sources",
-        "The same with both map sources, logistic",
+        all_columns=("image", "stats", "guided"), model="logistic"),
+    FeatureSet("guided_two_maps", "two_sources", "The same with both map sources, logistic",
         "logistic regression on the image, both maps' statistics and the image where each points",
         all_columns=("image", "stats", "guided", "other_stats", "other_guided"),
-        model="logistic",
-        one_source="guided_logistic",
-    ),
-)
+        model="logistic", one_source="guided_logistic"),
+)  # fmt: skip
 FEATURE_SETS = {one.key: one for one in _LIST}
 MAIN, BASELINES, GUIDED = (
     tuple(one.key for one in _LIST if one.group == group) for group in ("main", "baseline", "guided")
