@@ -8,7 +8,8 @@ from functools import cache
 from pathlib import Path
 
 LIBRARY = Path(__file__).resolve().parents[1]
-# How artefacts are kept, named and scheduled changes nothing in them; nor does anything in `lib.execution`.
+# How artefacts are kept, named and scheduled changes nothing in them; nor does anything in `lib.execution`. A step of
+# `lib.pipeline` counts where it is named, without what it imports: it imports what its other artefacts need, too.
 IGNORED_MODULES = ("lib", "lib.artifacts", "lib.config", "lib.pipeline.run")
 
 
@@ -41,10 +42,13 @@ def imported_modules(modules: tuple[str, ...], library: Path = LIBRARY) -> set[s
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
-        ignored = name in IGNORED_MODULES or name.startswith("lib.execution")
+        step = name.startswith("lib.pipeline.")
+        ignored = name in IGNORED_MODULES or name.startswith("lib.execution") or step
         if name in found or (ignored and name not in modules):
             continue
         found.add(name)
+        if step:
+            continue
         for wanted in _parsed(_file(name, library))[1]:
             try:
                 _file(wanted, library)

@@ -31,7 +31,7 @@ from lib.inspection.decisions import FORMER_NAMES, OOD, PASS, REFUSED, UNCERTAIN
 from lib.inspection.out_of_distribution import brightness_contrast
 from lib.pipeline.dataset import FINAL, images, index
 from lib.pipeline.detectors import inputs_of, load_model, models
-from lib.pipeline.features import guided_table, image_feature_table, map_feature_table, map_stats_table
+from lib.pipeline.features import image_feature_table, map_columns
 from lib.pipeline.maps import score_maps, scores
 from lib.pipeline.patches import backbone, patches, patches_of
 from lib.pipeline.run import Run, each_part
@@ -119,10 +119,10 @@ def features_of_labelled(run: Run, blocks: Sequence[str]) -> ImageFeatures:
 def _labelled(run: Run, blocks: Sequence[str], split: str) -> ImageFeatures:
     compute: dict[str, Callable[[], np.ndarray]] = {
         "image": lambda: image_feature_table(run),
-        "map": lambda: map_feature_table(run, split),
-        "stats": lambda: map_stats_table(run, split),
+        "map": lambda: map_columns(run, "map", split),
+        "stats": lambda: map_columns(run, "stats", split),
         "score": lambda: scores(run, split)[:, None],
-        "guided": lambda: guided_table(run, split),
+        "guided": lambda: map_columns(run, "guided", split),
     }
     return _features(blocks, compute, images(run, run.study.feature_size))
 
@@ -135,7 +135,7 @@ def features_of_new(run: Run, folder: Path, names: Sequence[str], blocks: Sequen
     ]
     features, maps = feature_cost(run, AT_ONCE), map_cost(run, AT_ONCE, run.study.map_method)
     seconds = 2 * features["seconds"] + maps["seconds"]
-    parts = each_part(run, _new, calls, "new images", seconds=seconds, memory=maps["memory"])
+    parts = each_part(run, _new, calls, "new images", {"seconds": seconds, "memory": maps["memory"]})
     return ImageFeatures(
         {name: np.concatenate([part.blocks[name] for part in parts]) for name in parts[0].blocks},
         np.concatenate([part.exposure for part in parts]),

@@ -1,5 +1,8 @@
-"""The study's chain from pictures to predictions: each step makes sure of what it needs and proves what it wrote.
+"""The steps of a study on one data set, notebooks 00 to 05: images, folds, detectors, maps, features, classifiers.
 
-Steps take a `Run` and at most a split such as `grouped-0` (the fold in which those images are the test set), so
-that they can be sent to a worker. The science is in the modules they call; here stand inputs, outputs, order.
+In: a `Run` (data set, settings, folders), and for many steps a split such as `grouped-0`, the fold in which those
+images are the test set; plain values, so that a step can be sent to another process. Out: tables and arrays from files,
+made where they are missing or were made from something else. What computes stands in the packages below, which know no
+files and no `Run`; here stand inputs, outputs and their order. May import everything below, but nothing of
+`inspection`, `deployment`, `reporting`, `batch` and `cli`.
 """

@@ -1,4 +1,4 @@
-"""Notebook 00: pictures, index, folds, arrays."""
+"""Notebook 00: images, index, folds, arrays."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FINAL = "final-0"  # a split without test images, no part of `splits`: what new 
 
 
 def data_root(run: Run) -> Path:
-    """Return the folder with the pictures, drawing the stand-in or downloading the named set where need be."""
+    """Return the folder with the images, drawing the product or downloading the named set where need be."""
     if run.data_dir:
         return Path(run.data_dir)
     if run.synthetic:
@@ -36,12 +36,12 @@ def data_root(run: Run) -> Path:
         return folder
     if run.dataset == "magnetic_tile" and not run.study.offline:
         return fetch_magnetic_tile(folder)
-    raise FileNotFoundError(f"{run.dataset}: no pictures at {folder}; give their folder with --data DIR")
+    raise FileNotFoundError(f"{run.dataset}: no images at {folder}; give their folder with --data DIR")
 
 
 @lru_cache(maxsize=8)
 def _standin(store: Store, product: str, study: Study) -> Path:
-    """Draw the stand-in where its pictures are not proven; looked at once per process, as there are thousands."""
+    """Draw the product where its images are not proven; looked at once per process, as there are thousands."""
     folder = store.path("synthetic")
 
     def write(path: Path) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def index(run: Run) -> pd.DataFrame:
     root = data_root(run)
     groups = Path(run.study.groups) if run.study.groups else None
     inputs = {
-        "code": code_digest("lib.datasets.catalog"),
+        "code": code_digest("lib.datasets.catalog", "lib.pipeline.dataset"),
         "dataset": run.dataset,
         "listing": listing_digest(root),
         "groups_file": file_sha256(groups) if groups else "",
@@ -98,18 +98,16 @@ def index(run: Run) -> pd.DataFrame:
         table.to_parquet(path, index=False)
         return {"images": len(table), "skipped": len(table.attrs["skipped"])}
 
-    table = _table(run.store.path("index.parquet"), run.store.make("index.parquet", inputs, write)["sha256"])
+    table = _read(
+        run.store.path("index.parquet"), run.store.make("index.parquet", inputs, write)["sha256"]
+    ).copy()
     table.attrs["root"] = str(root)
     return table
 
 
-def _table(path: Path, sha256: str) -> pd.DataFrame:
-    """Return a table of one's own from a proven file; read once per process, as every step asks for it."""
-    return _read(path, sha256).copy()
-
-
 @lru_cache(maxsize=8)
 def _read(path: Path, _sha256: str) -> pd.DataFrame:
+    """Return the table of a proven file; read once per process, as every step asks for it."""
     return pd.read_parquet(path)
 
 
@@ -117,7 +115,7 @@ def folds(run: Run) -> pd.DataFrame:
     """Return which image is tested in which fold: one row per (scheme, id), the scheme to believe first."""
     table = index(run)
     inputs = {
-        "code": code_digest("lib.datasets.splits"),
+        "code": code_digest("lib.datasets.splits", "lib.pipeline.dataset"),
         "index": run.store.digest("index.parquet"),
         **run.study.values(("folds", "cv", "leak_check", "seed")),
     }
@@ -130,16 +128,24 @@ def folds(run: Run) -> pd.DataFrame:
         parts = [make_folds(table, run.study.folds, seed, scheme) for scheme in schemes]
         pd.concat(parts, ignore_index=True).to_parquet(path, index=False)
 
-    return _table(run.store.path("folds.parquet"), run.store.make("folds.parquet", inputs, write)["sha256"])
+    return _read(
+        run.store.path("folds.parquet"), run.store.make("folds.parquet", inputs, write)["sha256"]
+    ).copy()
 
 
 def splits(run: Run, *, with_maps: bool = False) -> list[str]:
-    """Return the names of all splits, scheme by scheme; `with_maps` leaves out those that get no DRAEM."""
+    """Return the names of all splits, scheme by scheme; `with_maps` leaves out those that get no maps."""
     pairs = folds(run)[["scheme", "fold"]].drop_duplicates()
     schemes = list(pairs["scheme"].unique())
     if with_maps and run.study.leak_check != "all":
         schemes = schemes[:1]
     return [f"{s}-{k}" for s in schemes for k in sorted(pairs.loc[pairs["scheme"] == s, "fold"])]
+
+
+def primary_splits(run: Run) -> list[str]:
+    """Return the names of the splits of the scheme to believe first."""
+    names = splits(run)
+    return [name for name in names if name.rsplit("-", 1)[0] == names[0].rsplit("-", 1)[0]]
 
 
 def in_test_fold(run: Run, split: str) -> np.ndarray:
@@ -151,12 +157,12 @@ def in_test_fold(run: Run, split: str) -> np.ndarray:
 
 
 def images(run: Run, side: int) -> np.ndarray:
-    """Return all pictures at `side` pixels, memory-mapped, uint8 (N, side, side, 3), in the index's order."""
+    """Return all images at `side` pixels, memory-mapped, uint8 (N, side, side, 3), in the index's order."""
     table = index(run)
     name = f"images/{side}.npy"
     inputs = {
-        "code": code_digest("lib.datasets.image_io"),
-        "pictures": fingerprint({"sha256": table["sha256"].tolist()}),  # whatever their labels and groups
+        "code": code_digest("lib.datasets.image_io", "lib.pipeline.dataset"),
+        "images": fingerprint({"sha256": table["sha256"].tolist()}),  # whatever their labels and groups
         "side": side,
         **run.study.values(("resize",)),
     }
@@ -177,9 +183,9 @@ def masks(run: Run) -> Iterator[np.ndarray | None]:
 
 
 def load_images(run: Run, rows: Sequence[int], side: int = 192) -> tuple[np.ndarray, list[np.ndarray | None]]:
-    """Return some pictures anew from their files at `side` pixels, uint8 (n, side, side, 3), and their masks."""
-    table = index(run).iloc[list(rows)]
-    root = Path(index(run).attrs["root"])
+    """Return some images anew from their files at `side` pixels, uint8 (n, side, side, 3), and their masks."""
+    table = index(run)
+    root, table = Path(table.attrs["root"]), table.iloc[list(rows)]
     stack = np.empty((len(table), side, side, 3), dtype=np.uint8)
     load_stack(root, table, side, run.study.resize, stack)
     return stack, list(load_masks(root, table, side, run.study.resize))

@@ -20,26 +20,20 @@ from lib.config import MAP_SOURCES, MapMethod, map_source_of
 from lib.datasets.splits import N_INNER, make_inner_folds
 from lib.execution.progress import step_bar
 from lib.execution.source_code import code_digest
-from lib.pipeline.dataset import images, in_test_fold, index, splits
+from lib.pipeline.dataset import images, in_test_fold, index, primary_splits, splits
 from lib.pipeline.patches import patches, patches_name, patches_of
-from lib.pipeline.run import Run, each_split
+from lib.pipeline.run import Run, each_part
 from lib.pipeline.task_cost import fit_cost
 
 if TYPE_CHECKING:
     from lib.draem.inference import Draem
 
 INNER = "-inner-"
-SUFFIXES = {
-    "in_sample": "",
-    "cross_fitted": "-crossfitted",
-}  # of DRAEM's maps; others have their source's name
 
 
 def map_splits(run: Run, map_method: MapMethod) -> list[str]:
     """Return the splits that get maps made in this way; those made for comparison, the primary scheme's."""
-    names = splits(run, with_maps=True)
-    primary = names[0].rsplit("-", 1)[0]
-    return [name for name in names if map_method == run.study.map_method or name.rsplit("-", 1)[0] == primary]
+    return splits(run, with_maps=True) if map_method == run.study.map_method else primary_splits(run)
 
 
 def models(split: str, map_method: MapMethod) -> list[str]:
@@ -51,11 +45,6 @@ def all_models(run: Run, source: str) -> list[str]:
     """Return the names of all models of a map source that the study asks for, those of its own maps first."""
     asked = [one for one in run.study.map_methods if map_source_of(one) == source]
     return [name for one in asked for split in map_splits(run, one) for name in models(split, one)]
-
-
-def map_name(split: str, map_method: MapMethod) -> str:
-    """Return what the split's maps are called in `maps/NAME.npy`, `maps/NAME-scores.npy`, `features/map-NAME.npy`."""
-    return split + SUFFIXES.get(map_method, f"-{map_method}")
 
 
 def inner_folds(run: Run, split: str) -> np.ndarray:
@@ -98,12 +87,12 @@ def inputs_of(run: Run, source: str, at_side: Callable[[int], np.ndarray]) -> np
 
 def _task(run: Run, source: str, name: str) -> FitTask:
     split, _, half = name.partition(INNER)
-    others = [f"{split}{INNER}{other}" for other in range(N_INNER) if half and other != int(half)]
+    other = f"{split}{INNER}{N_INNER - 1 - int(half)}" if half else ""
     return FitTask(
         run.study,
         inputs(run, source),
         good_rows(run, name),
-        np.concatenate([good_rows(run, other) for other in others]) if others else np.empty(0, int),
+        good_rows(run, other) if other else np.empty(0, int),
         sharing=N_INNER if half else 1,
         seed=run.seed(detector(source).seed or source, name),
         device=run.device,
@@ -114,7 +103,7 @@ def fit_model(run: Run, source: str, name: str) -> dict[str, Any]:
     """Fit the model `name` of a map source where it is not proven; returns its summary."""
     task, maker = _task(run, source, name), detector(source)
     made_from = {
-        "code": code_digest(MAP_SOURCES[source].module),
+        "code": code_digest(MAP_SOURCES[source].module, "lib.pipeline.detectors"),
         "inputs": run.store.digest(inputs_name(run, source)),
         "rows": fingerprint({"rows": task.good.tolist(), "held out": task.held_out.tolist()}),
         **maker.depends_on(task),
@@ -154,9 +143,11 @@ def fit_models(run: Run, source: str) -> pd.DataFrame:
     inputs(run, source)
     sharing = N_INNER if all(INNER in name for name in names) else 1
     cost = fit_cost(run, source, len(good_rows(run, names[0])), sharing)
-    summaries = each_split(run, fit_model, names, MAP_SOURCES[source].title, source, **cost)
-    found = pd.DataFrame(summaries, index=pd.Index(names, name="model"))
-    return found.drop(columns=["seconds", "peak_bytes"])
+    calls = [(run, source, name) for name in names]
+    summaries = each_part(run, fit_model, calls, MAP_SOURCES[source].title, cost)
+    return pd.DataFrame(summaries, index=pd.Index(names, name="model")).drop(
+        columns=["seconds", "peak_bytes"]
+    )
 
 
 def training_history(run: Run) -> pd.DataFrame:

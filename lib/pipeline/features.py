@@ -1,111 +1,136 @@
-"""Notebook 03: ResNet-18 features of the pictures and of the maps, and the maps summed up in a few numbers."""
+"""Notebook 03: the features of images, of their patches and of the maps."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from lib.anomaly_maps.map_statistics import AREA_THRESHOLDS, PERCENTILES, map_statistics
 from lib.artifacts import fingerprint
 from lib.config import MapMethod
 from lib.datasets.splits import FoldError
 from lib.execution.progress import step_bar
 from lib.execution.source_code import code_digest
-from lib.features.embeddings import image_features, map_features
-from lib.features.map_guided_pooling import Pooling, map_guided_features
 from lib.pipeline.dataset import FINAL, images, in_test_fold, index, splits
-from lib.pipeline.detectors import map_name, map_splits
-from lib.pipeline.maps import map_all, maps
+from lib.pipeline.detectors import map_splits
+from lib.pipeline.maps import map_all, map_file, maps
 from lib.pipeline.patches import backbone, patches, patches_name
-from lib.pipeline.run import Run, each_part, each_split
+from lib.pipeline.run import Run, each_part
 from lib.pipeline.task_cost import feature_cost
 
 IMAGE = "features/image.npy"
-AT_ONCE = (
-    512  # images per task; the same however many processes there are, so that batches hold the same images
-)
+
+BLOCKS = {  # of columns made of a split's maps: what their files are called, and the module that computes them
+    "map": ("map", "lib.features.embeddings"),
+    "stats": ("map-stats", "lib.anomaly_maps.map_statistics"),
+    "guided": ("guided", "lib.features.map_guided_pooling"),
+}
+# images per task; the same however many processes there are, so that batches hold the same images
+AT_ONCE = 512
 
 
 def image_feature_table(run: Run) -> np.ndarray:
     """Return the features of all images, float32 (N, 512)."""
     net, side = backbone(run), run.study.feature_size
     stack = images(run, side)
-    inputs = {
-        "code": code_digest("lib.features.embeddings"),
+    made_from = {
+        "code": code_digest("lib.features.embeddings", "lib.pipeline.features"),
         "images": run.store.digest(f"images/{side}.npy"),
         "backbone": net.sha256,
         "side": side,
     }
 
     def write(path: Path) -> dict[str, str]:
-        starts = range(0, len(stack), AT_ONCE)
-        effort = feature_cost(run, AT_ONCE)
-        parts = each_part(
-            run, _some_image_features, [(run, start) for start in starts], "image features", **effort
-        )
+        calls = [(run, start) for start in range(0, len(stack), AT_ONCE)]
+        parts = each_part(run, _some_image_features, calls, "image features", feature_cost(run, AT_ONCE))
         np.save(path, np.concatenate(parts))
         return {"backbone": net.name, "backbone_sha256": net.sha256}
 
-    run.store.make(IMAGE, inputs, write)
+    run.store.make(IMAGE, made_from, write)
     return np.load(run.store.path(IMAGE))
 
 
 def _some_image_features(run: Run, start: int) -> np.ndarray:
+    from lib.features.embeddings import image_features
+
     side = run.study.feature_size
-    pictures = images(run, side)[start : start + AT_ONCE]
-    return image_features(backbone(run), pictures, side, device=run.device)
+    return image_features(backbone(run), images(run, side)[start : start + AT_ONCE], side, device=run.device)
 
 
-def map_feature_fold(run: Run, map_method: MapMethod, split: str) -> None:
-    """Write the features of the split's maps of a reading, float32 (N, 512)."""
-    pictures = maps(run, split, map_method)
-    net, study = backbone(run), run.study
-    inputs = {
-        "code": code_digest("lib.features.embeddings"),
-        "maps": run.store.digest(f"maps/{map_name(split, map_method)}.npy"),
-        "backbone": net.sha256,
-        **study.values(("feature_size", "map_encoding")),
+def map_columns_file(block: str, split: str, map_method: MapMethod) -> str:
+    """Return the artefact with a block of columns (one of `BLOCKS`) made of the split's maps."""
+    return map_file(split, map_method).replace("maps/", f"features/{BLOCKS[block][0]}-")
+
+
+def make_map_columns(run: Run, block: str, map_method: MapMethod, split: str) -> None:
+    """Write a block of columns made of the split's maps, float32 (N, columns).
+
+    `map`: ResNet-18's features of the map; `stats`: its statistics, as in `map_statistics.STATISTICS`; `guided`: the
+    image's patches pooled where the map points.
+    """
+    stack = maps(run, split, map_method)
+    made_from = {
+        "code": code_digest(BLOCKS[block][1], "lib.pipeline.features"),
+        "maps": run.store.digest(map_file(split, map_method)),
+        **_depends_on(run, block, split),
     }
-
-    def write(path: Path) -> None:
-        size, encoding, report = study.feature_size, study.map_encoding, step_bar(f"{split}, images")
-        np.save(path, map_features(net, pictures, size, encoding, device=run.device, progress=report))
-
-    run.store.make(map_feature_name(split, map_method), inputs, write)
+    name = map_columns_file(block, split, map_method)
+    run.store.make(name, made_from, lambda path: np.save(path, _columns_of(run, block, split, stack)))
 
 
-def map_stats_fold(run: Run, map_method: MapMethod, split: str) -> None:
-    """Write the summary statistics of the split's maps, float32 (N, S), columns as in `STATISTICS`."""
-    pictures = maps(run, split, map_method)
-    inputs = {
-        "code": code_digest("lib.anomaly_maps.map_statistics"),
-        "maps": run.store.digest(f"maps/{map_name(split, map_method)}.npy"),
-        "percentiles": PERCENTILES,
-        "thresholds": AREA_THRESHOLDS,
-    }
-    name = map_stats_name(split, map_method)
-    run.store.make(name, inputs, lambda path: np.save(path, map_statistics(pictures)))
-
-
-def guided_fold(run: Run, map_method: MapMethod, split: str) -> None:
-    """Write the features pooled where the split's maps of a reading point, float32 (N, averages x 384)."""
-    guide, seen, study = maps(run, split, map_method), patches(run), run.study
+def _depends_on(run: Run, block: str, split: str) -> dict[str, Any]:
+    """Return what a block of columns depends on besides the maps."""
+    if block == "map":
+        return {"backbone": backbone(run).sha256, **run.study.values(("feature_size", "map_encoding"))}
+    if block == "stats":
+        return {}
+    patches(run)
     good, units = compared_with(run, split)
-    pooling = Pooling(study.guided_patches, study.guided_baseline)
-    inputs = {
-        "code": code_digest("lib.features.map_guided_pooling"),
-        "maps": run.store.digest(f"maps/{map_name(split, map_method)}.npy"),
+    return {
         "patches": run.store.digest(patches_name(run)),
         "good": fingerprint({"rows": np.flatnonzero(good).tolist(), "units": units.tolist()}),
-        **study.values(("guided_patches", "guided_baseline")),
+        **run.study.values(("guided_patches", "guided_baseline")),
     }
 
-    def write(path: Path) -> None:
-        report = step_bar(f"{split}, images")
-        np.save(path, map_guided_features(seen, guide, good, units, pooling, progress=report))
 
-    run.store.make(guided_name(split, map_method), inputs, write)
+def _columns_of(run: Run, block: str, split: str, stack: np.ndarray) -> np.ndarray:
+    study = run.study
+    if block == "stats":
+        from lib.anomaly_maps.map_statistics import map_statistics
+
+        return map_statistics(stack)
+    report = step_bar(f"{split}, images")
+    if block == "map":
+        from lib.features.embeddings import map_features
+
+        net, encoding = backbone(run), study.map_encoding
+        return map_features(net, stack, study.feature_size, encoding, device=run.device, progress=report)
+    from lib.features.map_guided_pooling import Pooling, map_guided_features
+
+    pooling = Pooling(study.guided_patches, study.guided_baseline)
+    return map_guided_features(patches(run), stack, *compared_with(run, split), pooling, progress=report)
+
+
+def map_columns(run: Run, block: str, split: str, map_method: MapMethod | None = None) -> np.ndarray:
+    """Return a block of columns made of the split's maps, by default the study's own; see `make_map_columns`."""
+    map_method = map_method or run.study.map_method
+    make_map_columns(run, block, map_method, split)
+    return np.load(run.store.path(map_columns_file(block, split, map_method)))
+
+
+def feature_all(run: Run) -> None:
+    """Make all features that the study's feature sets need."""
+    image_feature_table(run)
+    map_all(run)
+    blocks = ["map", *["guided"] * run.study.guided, *["stats"] * (run.study.baselines or run.study.guided)]
+    if run.study.guided:
+        patches(run)
+    for map_method in run.study.map_methods:
+        for block in blocks:
+            calls = [(run, block, map_method, split) for split in map_splits(run, map_method)]
+            cost = feature_cost(run, len(index(run))) if block == "map" else None
+            each_part(run, make_map_columns, calls, f"{BLOCKS[block][0]} features {map_method}", cost)
 
 
 def compared_with(run: Run, split: str) -> tuple[np.ndarray, np.ndarray]:
@@ -133,58 +158,3 @@ def check_guides(run: Run) -> None:
                 "good ones of other objects: label good images of more objects, or guided_baseline=own_background, "
                 "or guided=false"
             )
-
-
-def guided_name(split: str, map_method: MapMethod) -> str:
-    """Return the artefact with the features pooled where the split's maps of a reading point."""
-    return f"features/guided-{map_name(split, map_method)}.npy"
-
-
-def guided_table(run: Run, split: str, map_method: MapMethod | None = None) -> np.ndarray:
-    """Return the features pooled where the split's maps of a reading point, the study's own by default.
-
-    Float32 (N, averages x 384).
-    """
-    map_method = map_method or run.study.map_method
-    guided_fold(run, map_method, split)
-    return np.load(run.store.path(guided_name(split, map_method)))
-
-
-def map_stats_name(split: str, map_method: MapMethod) -> str:
-    """Return the artefact with the statistics of the split's maps of a reading."""
-    return f"features/map-stats-{map_name(split, map_method)}.npy"
-
-
-def map_stats_table(run: Run, split: str, map_method: MapMethod | None = None) -> np.ndarray:
-    """Return the statistics of the split's maps of a reading, the study's own by default, float32 (N, S)."""
-    map_method = map_method or run.study.map_method
-    map_stats_fold(run, map_method, split)
-    return np.load(run.store.path(map_stats_name(split, map_method)))
-
-
-def feature_all(run: Run) -> None:
-    """Make all features that the study's feature sets need."""
-    image_feature_table(run)
-    map_all(run)
-    effort = feature_cost(run, len(index(run)))
-    if run.study.guided:
-        patches(run)
-    for map_method in run.study.map_methods:
-        names = map_splits(run, map_method)
-        each_split(run, map_feature_fold, names, f"map features {map_method}", map_method, **effort)
-        if run.study.guided:
-            each_split(run, guided_fold, names, f"guided features {map_method}", map_method)
-        if run.study.baselines or run.study.guided:
-            each_split(run, map_stats_fold, names, f"map statistics {map_method}", map_method)
-
-
-def map_feature_name(split: str, map_method: MapMethod) -> str:
-    """Return the artefact with the features of the split's maps of a reading."""
-    return f"features/map-{map_name(split, map_method)}.npy"
-
-
-def map_feature_table(run: Run, split: str, map_method: MapMethod | None = None) -> np.ndarray:
-    """Return the features of the split's maps of a reading, the study's own by default, float32 (N, 512)."""
-    map_method = map_method or run.study.map_method
-    map_feature_fold(run, map_method, split)
-    return np.load(run.store.path(map_feature_name(split, map_method)))

@@ -1,4 +1,4 @@
-"""Notebook 02: a map of every image in every split, by each reading that the study asks for."""
+"""Notebook 02: a map of every image in every split, made in each way that the study asks for, and how good maps are."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
-from lib.anomaly_maps.cross_fitting import predict_cross_fitted_maps, predict_maps
-from lib.artifacts import fingerprint, new_array
+from lib.artifacts import file_sha256, fingerprint, new_array
 from lib.config import MAP_SOURCES, MapMethod, map_source_of
-from lib.draem.losses import image_score
 from lib.execution.progress import step_bar
 from lib.execution.source_code import code_digest
-from lib.pipeline.dataset import in_test_fold, index
+from lib.pipeline.dataset import in_test_fold, index, masks, primary_splits
 from lib.pipeline.detectors import (
     fit_model,
     fit_models,
@@ -23,80 +20,151 @@ from lib.pipeline.detectors import (
     inputs,
     inputs_name,
     load_model,
-    map_name,
     map_splits,
     model_file,
     models,
 )
-from lib.pipeline.run import Run, each_split
+from lib.pipeline.run import Run, each_part
 from lib.pipeline.task_cost import map_cost
 
+SUFFIXES = {
+    "in_sample": "",
+    "cross_fitted": "-crossfitted",
+}  # of DRAEM's maps; others have their source's name
+QUALITY = "maps/quality.csv"
 
-def map_fold(run: Run, map_method: MapMethod, split: str) -> None:
+
+def map_file(split: str, map_method: MapMethod) -> str:
+    """Return the artefact with the split's maps made in this way."""
+    return f"maps/{split}{SUFFIXES.get(map_method, f'-{map_method}')}.npy"
+
+
+def score_file(split: str, map_method: MapMethod) -> str:
+    """Return the artefact with the image scores of the split's maps."""
+    return map_file(split, map_method).replace(".npy", "-scores.npy")
+
+
+def make_maps(run: Run, map_method: MapMethod, split: str) -> None:
     """Write the split's map of every image, float16 (N, side, side), and their image scores, float32 (N,)."""
     source, names = map_source_of(map_method), models(split, map_method)
-    artefact, side = map_name(split, map_method), run.study.image_size
-    for name in names:
-        fit_model(run, source, name)
-    seen = inputs(run, source)
+    name, side = map_file(split, map_method), run.study.image_size
+    for model in names:
+        fit_model(run, source, model)
+    stack = inputs(run, source)
     inner = None if map_method == "in_sample" else inner_folds(run, split)
     made_from: dict[str, Any] = {
-        "code": code_digest(MAP_SOURCES[source].module, "lib.anomaly_maps.cross_fitting"),
+        "code": code_digest(
+            MAP_SOURCES[source].module, "lib.anomaly_maps.cross_fitting", "lib.pipeline.maps"
+        ),
         "inputs": run.store.digest(inputs_name(run, source)),
-        "models": [run.store.digest(model_file(source, name)) for name in names],
+        "models": [run.store.digest(model_file(source, model)) for model in names],
         "halves": fingerprint({"halves": None if inner is None else inner.tolist()}),
     }
 
     def write(path: Path) -> None:
-        out = new_array(path, np.float16, (len(seen), side, side))
-        report, fitted = step_bar(f"{split}, images"), [load_model(run, source, name) for name in names]
+        from lib.anomaly_maps.cross_fitting import predict_cross_fitted_maps, predict_maps
+
+        out = new_array(path, np.float16, (len(stack), side, side))
+        report, fitted = step_bar(f"{split}, images"), [load_model(run, source, model) for model in names]
         if inner is None:
-            predict_maps(fitted[0], seen, out, report)
+            predict_maps(fitted[0], stack, out, report)
         else:
-            predict_cross_fitted_maps(fitted, seen, inner, out, report)
+            predict_cross_fitted_maps(fitted, stack, inner, out, report)
         out.flush()
 
-    run.store.make(f"maps/{artefact}.npy", made_from, write)
-    maps = np.load(run.store.path(f"maps/{artefact}.npy"), mmap_mode="r")
+    run.store.make(name, made_from, write)
     run.store.make(
-        f"maps/{artefact}-scores.npy",
-        {"code": code_digest("lib.draem.losses"), "maps": run.store.digest(f"maps/{artefact}.npy")},
-        lambda path: np.save(path, score_maps(maps)),
+        score_file(split, map_method),
+        {"code": code_digest("lib.draem.losses", "lib.pipeline.maps"), "maps": run.store.digest(name)},
+        lambda path: np.save(path, score_maps(np.load(run.store.path(name), mmap_mode="r"))),
     )
 
 
 def score_maps(maps: np.ndarray) -> np.ndarray:
     """Return DRAEM's image score of each map (N, H, W), float32 (N,), some at a time."""
+    import torch
+
+    from lib.draem.losses import image_score
+
     chunks = (np.asarray(maps[i : i + 256], dtype=np.float32) for i in range(0, len(maps), 256))
     return np.concatenate([image_score(torch.from_numpy(chunk)).numpy() for chunk in chunks])
 
 
+def maps(run: Run, split: str, map_method: MapMethod | None = None) -> np.ndarray:
+    """Return the split's maps, by default the study's own, memory-mapped (N, side, side) float16."""
+    map_method = map_method or run.study.map_method
+    make_maps(run, map_method, split)
+    return np.load(run.store.path(map_file(split, map_method)), mmap_mode="r")
+
+
+def scores(run: Run, split: str, map_method: MapMethod | None = None) -> np.ndarray:
+    """Return the image scores of the split's maps, by default the study's own, float32 (N,)."""
+    map_method = map_method or run.study.map_method
+    make_maps(run, map_method, split)
+    return np.load(run.store.path(score_file(split, map_method)))
+
+
 def map_all(run: Run) -> pd.DataFrame:
-    """Make all maps; returns the image scores: reading (the study's own first), split, id, label, tested, score."""
+    """Make all maps; returns the image scores: map_method (the study's own first), split, id, label, tested, score."""
     for source in dict.fromkeys(map(map_source_of, run.study.map_methods)):
         fit_models(run, source)
     table = index(run)[["id", "label"]]
     parts = []
-    for map_method in run.study.map_methods:
-        names = map_splits(run, map_method)
-        each_split(
-            run, map_fold, names, f"maps {map_method}", map_method, **map_cost(run, len(table), map_method)
-        )
-        for name in names:
-            told, tested = scores(run, name, map_method), in_test_fold(run, name)
-            parts.append(table.assign(map_method=map_method, split=name, tested=tested, score=told))
+    for method in run.study.map_methods:
+        names = map_splits(run, method)
+        calls = [(run, method, split) for split in names]
+        each_part(run, make_maps, calls, f"maps {method}", map_cost(run, len(table), method))
+        for split in names:
+            part = table.assign(map_method=method, split=split, tested=in_test_fold(run, split))
+            parts.append(part.assign(score=scores(run, split, method)))
     return pd.concat(parts, ignore_index=True)
 
 
-def maps(run: Run, split: str, map_method: MapMethod | None = None) -> np.ndarray:
-    """Return the split's maps of a reading, the study's own by default, memory-mapped (N, side, side) float16."""
-    map_method = map_method or run.study.map_method
-    map_fold(run, map_method, split)
-    return np.load(run.store.path(f"maps/{map_name(split, map_method)}.npy"), mmap_mode="r")
+def map_quality(run: Run) -> pd.DataFrame:
+    """Return the quality of the test images' maps of the primary folds, by map_method and class.
 
+    Index: map_method (the study's own first), class ("overall" first). Columns: image_auroc, and where there are masks
+    pixel_auroc, pixel_ap, aupro, images, left_out (see `lib.anomaly_maps.localization_metrics`).
+    """
+    image_scores, table = map_all(run), index(run)
+    names = primary_splits(run)
+    made = [(split, method) for method in run.study.map_methods for split in names]
+    made_from = {
+        "code": code_digest(
+            "lib.anomaly_maps.localization_metrics", "lib.datasets.image_io", "lib.pipeline.maps"
+        ),
+        "maps": {map_file(*one): run.store.digest(map_file(*one)) for one in made},
+        "scores": {score_file(*one): run.store.digest(score_file(*one)) for one in made},
+        "index": run.store.digest("index.parquet"),
+        "masks": [file_sha256(Path(table.attrs["root"]) / mask) for mask in table["mask"].dropna()],
+        **run.study.values(("resize",)),
+    }
 
-def scores(run: Run, split: str, map_method: MapMethod | None = None) -> np.ndarray:
-    """Return the image scores of the split's maps of a reading, the study's own by default, float32 (N,)."""
-    map_method = map_method or run.study.map_method
-    map_fold(run, map_method, split)
-    return np.load(run.store.path(f"maps/{map_name(split, map_method)}-scores.npy"))
+    def write(path: Path) -> None:
+        from lib.anomaly_maps.localization_metrics import image_auroc, pixel_quality
+
+        good, masked = str(table.attrs["good"]), table["mask"].notna().any()
+        truth = list(masks(run)) if masked else []
+        parts = {}
+        for method in run.study.map_methods:
+            rows = image_scores[(image_scores["map_method"] == method) & image_scores["split"].isin(names)]
+            rows = rows[rows["tested"]]
+            found = image_auroc(rows["score"].to_numpy(), rows["label"].to_numpy(), good).to_frame(
+                "image_auroc"
+            )
+            if masked:
+                stacks = {split: maps(run, split, method) for split in names}
+                order = [(split, row) for split in names for row in np.flatnonzero(in_test_fold(run, split))]
+                pixels = pixel_quality(
+                    (stacks[split][row] for split, row in order),
+                    (truth[row] for _, row in order),
+                    [table["label"].iloc[row] for _, row in order],
+                    good,
+                )
+                found = found.join(pixels)
+            parts[method] = found
+        pd.concat(parts, names=["map_method", "class"]).to_csv(path, lineterminator="\n")
+
+    run.store.make(QUALITY, made_from, write)
+    keys = ["map_method", "class"]
+    return pd.read_csv(run.store.path(QUALITY), index_col=keys, keep_default_na=False, na_values=[""])

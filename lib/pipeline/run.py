@@ -28,7 +28,7 @@ class Run:
 
     @property
     def synthetic(self) -> bool:
-        """Whether the pictures are drawn stand-ins."""
+        """Whether the images are drawn."""
         return self.dataset in PRODUCTS and not self.data_dir
 
     @property
@@ -72,34 +72,28 @@ def dataset_folder(dataset: str, data_dir: Path) -> Path:
     return inner if dataset in NAMED and inner.is_dir() else data_dir
 
 
-def each_split(
-    run: Run, step: Callable[..., Any], names: Sequence[str], label: str, *settings: str, **effort: float
-) -> list[Any]:
-    """Call `step(run, *settings, name)` for each name of a split; see `each_part`."""
-    return each_part(run, step, [(run, *settings, name) for name in names], label, **effort)
-
-
 def each_part(
     run: Run,
     step: Callable[..., Any],
     calls: Sequence[tuple[Any, ...]],
     label: str,
-    *,
-    seconds: float = 0.0,
-    memory: float = 0.0,
+    cost: Mapping[str, float] | None = None,
+    gpu: bool = True,
 ) -> list[Any]:
-    """Call `step` with each of the arguments, here or on the cluster.
+    """Return what `step` returns for each of the arguments, here or on the cluster; the last one names the part.
 
-    Calls of about `seconds` and `memory` bytes each run side by side on a CPU where that pays; on a GPU in turn.
+    `cost`: about what a call takes, `seconds` and bytes of `memory`. Calls run side by side where that pays, in turn
+    where they take the `gpu` and there is one.
     """
-    threads = run.study.threads
+    threads, cost = run.study.threads, cost or {"seconds": 0, "memory": 0}
+    alone = gpu and run.device != "cpu"
     return run_tasks(
         step,
         calls,
         label=label,
         shared_folder=run.store.root,
         scheduler=run.scheduler,
-        processes=max_parallel(seconds, len(calls), memory, threads) if run.device == "cpu" else 1,
+        processes=1 if alone else max_parallel(cost["seconds"], len(calls), cost["memory"], threads),
         threads=threads,
-        gpu=True,
+        gpu=gpu,
     )

@@ -12,7 +12,7 @@ from lib.config import Study, map_method_title
 from lib.evaluation.map_fit import READINGS
 from lib.evaluation.metrics import ALL, FPR_LIMIT, POOLED, RECALL_AT_5_FPR, Good, aql, at_keep
 from lib.evaluation.significance import METHOD, format_p
-from lib.pipeline.quality import map_quality
+from lib.pipeline.maps import map_quality
 from lib.reporting.measures import BINARY_TITLES, EXACT_INTERVALS, TITLES, Measures, read_measures
 from lib.reporting.table import Table, Value, results_table
 

@@ -18,12 +18,11 @@ from lib.artifacts import write_text
 from lib.classification.cross_validation import evaluate_fold
 from lib.evaluation.metrics import ALL, POOLED, RECALL_AT_5_FPR, summary
 from lib.features.map_guided_pooling import Pooling, map_guided_features
-from lib.pipeline.classification import _inner_parts
+from lib.pipeline.classification import CALIBRATION, _fits
 from lib.pipeline.dataset import in_test_fold, index, splits
-from lib.pipeline.features import image_feature_table, map_stats_table
-from lib.pipeline.maps import map_all, maps
+from lib.pipeline.features import image_feature_table, map_columns
+from lib.pipeline.maps import map_all, map_quality, maps
 from lib.pipeline.patches import patches
-from lib.pipeline.quality import map_quality
 from lib.pipeline.run import PROJECT, Run, open_run
 
 METRICS = (RECALL_AT_5_FPR, "binary_auc", "weighted_auc", "defect_recall", "false_reject_rate")
@@ -51,7 +50,7 @@ CHOSEN = "chosen on training folds"
 def columns(run: Run, split: str, way: str) -> tuple[str, dict[str, np.ndarray]]:
     """The feature set and the columns of one way in one split; no pooled ones where the way has none."""
     features, pooling = WAYS[way]
-    sources = {"image": image_feature_table(run), "stats": map_stats_table(run, split)}
+    sources = {"image": image_feature_table(run), "stats": map_columns(run, "stats", split)}
     if features != "image":
         table, tested = index(run), in_test_fold(run, split)
         good = (table["label"] == table.attrs["good"]).to_numpy() & ~tested
@@ -70,7 +69,6 @@ def fits(run: Run, split: str, way: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     features, sources = columns(run, split, way)
     table = index(run)
     labels = table["label"].to_numpy(dtype=str)
-    trained = np.flatnonzero(~in_test_fold(run, split))
     seed = run.seed("classify", split, 0)
     how = {
         "classes": tuple(table.attrs["classes"]),
@@ -91,8 +89,8 @@ def fits(run: Run, split: str, way: str) -> tuple[pd.DataFrame, pd.DataFrame]:
 
     whole = predicted(np.arange(len(table)), ~in_test_fold(run, split))
     inner = []
-    for part in _inner_parts(run, split, trained, run.seed("calibration", split, 0)):
-        inner.append(predicted(trained, ~np.isin(np.arange(len(trained)), part)))
+    for fit in _fits(run, CALIBRATION, split):
+        inner.append(predicted(fit.rows, fit.train))
     return whole, pd.concat(inner, ignore_index=True)
 
 

@@ -1,34 +1,22 @@
 """Baselines and out-of-fold scores: which rows they hold, that no image judges itself, the same by any processes."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-import pytest
 
 import lib.pipeline.classification as module
+import lib.pipeline.run as steps
 from lib.anomaly_maps.map_statistics import map_statistics
 from lib.classification.feature_sets import BASELINES, GUIDED, LINEAR_BASELINES, LINEAR_GUIDED, MAIN
-from lib.pipeline.classification import calibrate_fold, calibration, predictions
+from lib.pipeline.classification import calibration, predict_fold, predictions
 from lib.pipeline.dataset import in_test_fold, index, splits
-from lib.pipeline.features import map_stats_table
+from lib.pipeline.features import map_columns
 from lib.pipeline.maps import maps
-from lib.pipeline.run import open_run
+from tests.pipeline.conftest import make_run
 
-SETTINGS = {"weights": "random-init", "leak_check": "none", "keep": (0.5, 1.0), "inner_folds": 3}
 SPLIT = "stratified-0"
-
-
-def make_run(folder, **settings):
-    return open_run("deco_cap", "smoke", "", str(folder), SETTINGS | settings)
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    run = make_run(tmp_path_factory.mktemp("study"))
-    predictions(run, "imbalance")
-    calibration(run)
-    return run
 
 
 def test_every_baseline_where_all_defects_are_kept_the_cheap_ones_below(run):
@@ -41,14 +29,15 @@ def test_every_baseline_where_all_defects_are_kept_the_cheap_ones_below(run):
 
 
 def test_baselines_off_leaves_the_rest_as_it_was(run, tmp_path):
-    bare = predictions(make_run(tmp_path, baselines=False), "imbalance")[0]
+    shutil.copytree(run.study_dir, tmp_path / "study")
+    bare = predictions(make_run(tmp_path / "study", baselines=False), "imbalance")[0]
     full = predictions(run, "imbalance")[0]
     mine = full[full["features"].isin(MAIN + GUIDED)].reset_index(drop=True)
     pd.testing.assert_frame_equal(bare, mine)
 
 
 def test_map_statistics_are_those_of_the_splits_maps(run):
-    np.testing.assert_array_equal(map_stats_table(run, SPLIT), map_statistics(maps(run, SPLIT)))
+    np.testing.assert_array_equal(map_columns(run, "stats", SPLIT), map_statistics(maps(run, SPLIT)))
 
 
 def test_calibration_holds_each_training_image_once(run):
@@ -80,7 +69,7 @@ def recalibrated(run, monkeypatch, spoil):
 
     monkeypatch.setattr(module, "_columns", spoilt)
     run.store.forget(f"predictions/calibration/{SPLIT}")
-    calibrate_fold(run, SPLIT)
+    predict_fold(run, module.CALIBRATION, SPLIT)
     monkeypatch.undo()
     assert read == set(module.source_files(run, module.CALIBRATION, SPLIT).values())
     return pd.read_parquet(run.store.path(f"predictions/calibration/{SPLIT}.parquet"))
@@ -132,33 +121,45 @@ def test_a_class_that_an_inner_part_lacks_is_said_and_gets_nothing(run, monkeypa
     assert calibration(run).attrs["absent"] == []
 
 
-def test_as_many_processes_as_cores_and_the_same_bytes(run, tmp_path, monkeypatch):
+def test_side_by_side_and_made_anew_the_same_bytes(run, tmp_path, monkeypatch):
     seen = []
 
     def spy(*args, **kwargs):
-        seen.append(kwargs["processes"])
+        if kwargs["label"] in ("classification", "imbalance", "calibration"):
+            seen.append(kwargs["processes"])
         return run_tasks(*args, **kwargs)
 
-    run_tasks = module.run_tasks
-    monkeypatch.setattr(module, "run_tasks", spy)
-    monkeypatch.setattr(module, "WORTH_PROCESSES", 0)
-    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    run_tasks = steps.run_tasks
+    monkeypatch.setattr(steps, "run_tasks", spy)
+    monkeypatch.setattr("lib.execution.parallel.WORTH_PROCESSES", 0)
+    monkeypatch.setenv("STUDY_CORES", "2")
     twin = make_run(tmp_path)
     predictions(twin, "imbalance")
     calibration(twin)
     assert seen == [2, 2, 2]
-    for name in ("classification", "imbalance", "calibration"):
-        file = f"predictions/{name}.parquet"
-        assert twin.store.digest(file) == run.store.digest(file), name
-    monkeypatch.setattr(module, "WORTH_PROCESSES", 10**9)
-    run.store.forget("predictions/calibration")
-    calibration(run)
+    made = [
+        name for name in twin.store.names() if name.startswith(("folds", "draem/", "maps/", "feat", "pred"))
+    ]
+    assert len(made) > 15
+    assert {name: twin.store.digest(name) for name in made} == {name: run.store.digest(name) for name in made}
+    monkeypatch.setattr("lib.execution.parallel.WORTH_PROCESSES", 1e9)
+    twin.store.forget(f"predictions/calibration/{SPLIT}")
+    calibration(twin)
     assert seen[-1] == 1
 
 
-def test_repeats_get_other_inner_folds(run, tmp_path):
-    twice = replace(run, study=replace(run.study, repeats=2), study_dir=str(tmp_path))
-    table = calibration(twice)
-    rows = table[(table["fold"] == 0) & (table["features"] == "image") & (table["task"] == "multiclass")]
-    inner = rows.pivot(index="id", columns="repeat", values="inner")
-    assert inner.notna().all(axis=None) and (inner[0] != inner[1]).any()
+def test_repeats_get_other_inner_folds(run):
+    twice = replace(run, study=replace(run.study, repeats=2))
+    learnt = {tuple(fit.name.values()): fit.train for fit in module._fits(twice, module.CALIBRATION, SPLIT)}
+    assert set(learnt) == {(repeat, inner) for repeat in range(2) for inner in range(3)}
+    assert not all(np.array_equal(learnt[0, inner], learnt[1, inner]) for inner in range(3))
+
+
+def test_predictions_hold_the_true_class_in_every_task(run, tmp_path):
+    shutil.copytree(run.study_dir, tmp_path / "study")
+    other = replace(run, study=replace(run.study, binary="separate"), study_dir=str(tmp_path / "study"))
+    diagnostics = predict_fold(other, "classification", SPLIT)["diagnostics"]
+    table = pd.read_parquet(other.store.path(f"predictions/classification/{SPLIT}.parquet"))
+    assert set(table["task"]) == {"multiclass", "binary"}
+    assert (table["label"] == table["id"].map(index(run).set_index("id")["label"])).all()
+    assert {"k", "k_image", "k_map", "n_train"} <= set(diagnostics[0])

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import lib.pipeline.detectors as detectors
-import lib.pipeline.maps as anomaly
+from lib.anomaly_maps import cross_fitting
 from lib.anomaly_maps.patchcore import PatchCore
 from lib.datasets.splits import make_inner_folds
 from lib.draem import training
@@ -134,9 +134,9 @@ def test_test_goods_given_to_draem_are_caught(run, monkeypatch, leaking):
 
 
 def test_maps_from_the_draem_of_the_own_half_are_caught(run, monkeypatch):
-    real = anomaly.predict_cross_fitted_maps
+    real = cross_fitting.predict_cross_fitted_maps
     monkeypatch.setattr(
-        anomaly, "predict_cross_fitted_maps", lambda mappers, *a, **k: real(mappers[::-1], *a, **k)
+        cross_fitting, "predict_cross_fitted_maps", lambda mappers, *a, **k: real(mappers[::-1], *a, **k)
     )
     assert "grouped-0: mapped by a DRAEM that saw it" in leaks(run, made_maps(run, monkeypatch))
 

@@ -1,35 +1,43 @@
-"""Every option of the study: the artefacts that change with it change, and no others do."""
+"""Every option of the study: the artefacts that change with it change, and no others do.
+
+Training and classifiers are replaced by something quick that depends on all that they are given, to the byte.
+"""
 
 import dataclasses
 import shutil
+import zlib
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from PIL import Image
 from torchvision.models import resnet18
 
-from lib.classification import classifiers
+from lib.classification import cross_validation
 from lib.config import Study
+from lib.draem import training
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
-from lib.pipeline.classification import CHECKS, calibration, classify_fold, predictions
-from lib.pipeline.features import image_feature_table
+from lib.pipeline.classification import CHECKS, calibration, predictions
 from lib.pipeline.run import open_run
 from tests.draem.official import export_official
 from tests.pipeline.plates import draw_plates
 
 SETTINGS = {"weights": "random-init", "leak_check": "none", "keep": (0.5, 1.0), "folds": 2, "mlp": (4,)}
-# What an option may name, made by `outside`.
-SOME = {
-    "folder": "textures",
-    "checkpoint": "official",
-    "file": "pairs.csv",
-    "resnet": "resnet18.pth",
+BASES = {
+    "plates": {},
+    "leaking": {"leak_check": "image"},
+    "patchcore": {"map_source": "patchcore"},
+    "deco_cap": {},
 }
+# What an option may name, made by `outside`.
+SOME = {"folder": "textures", "checkpoint": "official", "file": "pairs.csv", "resnet": "resnet18.pth"}
 
-OF_DRAEM = ("draem/", "maps/", "features/map", "features/guided", "predictions/")
+OF_MAPS = ("maps/", "features/map", "features/guided", "predictions/")
+OF_DRAEM = ("draem/", *OF_MAPS)
 OF_FOLDS = ("folds", *OF_DRAEM)
+OF_IMAGES = ("index", "folds", "images/", "patches/", "features/", *OF_DRAEM)
 # An option, another value, and the artefacts that must change; all others must stay as they are, to the byte.
 CHANGES = [
     ("seed", 1, ("folds", *OF_DRAEM)),
@@ -40,8 +48,6 @@ CHANGES = [
     ("group_regex", r"/(\d)", ("index", *OF_FOLDS)),
     ("skip_bad", True, ("index",)),  # nothing is bad here
     ("resize", "crop", ("images/", "draem/", "maps/", "patches/", "features/", "predictions/")),
-    ("synthetic_scale", 0.02, ()),
-    ("synthetic_side", 96, ()),
     ("folds", 3, OF_FOLDS),
     ("cv", "stratified", OF_FOLDS),
     ("leak_check", "image", ("folds", "predictions/")),
@@ -54,7 +60,7 @@ CHANGES = [
     ("draem_batch", 4, OF_DRAEM),
     ("draem_lr", 1e-3, OF_DRAEM),
     ("draem_warmup", 2, OF_DRAEM),
-    ("draem_precision", "float32", ("draem/", "maps/")),  # on a CPU the same as auto, to the byte
+    ("draem_precision", "float32", ("draem/",)),  # on a CPU the same as auto, to the byte
     ("textures", "folder", OF_DRAEM),
     ("draem_checkpoint", "checkpoint", OF_DRAEM),
     ("map_encoding", "jet", ("features/map", "predictions/")),
@@ -66,7 +72,6 @@ CHANGES = [
     ),
     ("map_source", "patchcore", ("patchcore/", "maps/", "features/map", "features/guided", "predictions/")),
     ("compare_map_source", True, ("patchcore/", "maps/", "features/", "predictions/compare_map_source")),
-    ("coreset_size", 20, ()),  # there is no memory in these settings; see below
     ("patch_size", 48, ("images/48", "patches/", "features/guided", "predictions/")),
     ("weights", "resnet", ("patches/", "features/", "predictions/")),
     ("offline", True, ()),
@@ -86,18 +91,48 @@ CHANGES = [
     ("prevalence", 0.5, ()),
     ("required", (0.5,), ()),
 ]
-SAME_BYTES = {"skip_bad", "draem_precision"}  # proven anew, but equal here; see above
-STANDIN_CHANGES = [
-    ("synthetic_scale", 0.05, ("synthetic", "index", "folds", "images/", "patches/", "features/", *OF_DRAEM)),
-    ("synthetic_side", 96, ("synthetic", "index", "folds", "images/", "patches/", "features/", *OF_DRAEM)),
+OTHERS = [
+    ("patchcore", "coreset_size", 20, ("patchcore/", *OF_MAPS)),
+    # the leaking folds have image features only, which know no labels
+    ("leaking", "good", "dent", ("index", "folds", *OF_DRAEM, "predictions/classification/stratified-0")),
+    ("deco_cap", "synthetic_scale", 0.02, ("synthetic", *OF_IMAGES)),
+    ("deco_cap", "synthetic_side", 96, ("synthetic", *OF_IMAGES)),
 ]
+SAME_BYTES = {"skip_bad", "draem_precision"}  # proven anew, but equal here; see above
+
+
+def digest(*given):
+    arrays = (
+        np.asarray(one).tobytes() if isinstance(one, (np.ndarray, torch.Tensor)) else repr(one)
+        for one in given
+    )
+    return zlib.crc32(b"".join(one if isinstance(one, bytes) else one.encode() for one in arrays))
+
+
+def quick_train(images, textures, settings, **_):
+    settings_but_precision = replace(settings, precision="auto")
+    seed = digest(images, textures, settings_but_precision)
+    networks = (
+        ReconstructiveNetwork(settings.reconstructive_width, seed=seed),
+        DiscriminativeNetwork(settings.discriminative_width, seed=seed),
+    )
+    with torch.no_grad():  # maps by the level that the seed sets: untrained networks find the same nothing
+        networks[1].decoder_segment.fin_out[0].bias[1] += 4 * seed / 2**32 - 2
+    history = pd.DataFrame({"step": [1], "loss": [float(seed)]})
+    return training.Trained(*(network.eval() for network in networks), history)
+
+
+def quick_evaluation(blocks, labels, train, **settings):
+    seen = digest(*blocks, *blocks.values(), *labels, train, settings)
+    rows = pd.DataFrame({"row": np.flatnonzero(~train), "seen": seen, "keep": settings["keep"]})
+    return cross_validation.FoldResult(rows, rows, {})
 
 
 @pytest.fixture(scope="module", autouse=True)
-def short_fits():
-    """Let the classifiers learn for a few passes only: what they are given is the question."""
+def quick():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(classifiers, "MAX_ITERATIONS", 4)
+        patch.setattr(training, "train", quick_train)
+        patch.setattr(cross_validation, "evaluate_fold", quick_evaluation)
         yield
 
 
@@ -116,13 +151,11 @@ def outside(tmp_path_factory):
     for grey in (40, 200):
         Image.new("RGB", (32, 32), (grey, 90, 90)).save(folder / "textures" / "banded" / f"{grey}.png")
     (folder / "official").mkdir()
-    export_official(
-        folder / "official", "model_", ReconstructiveNetwork(4, seed=8), DiscriminativeNetwork(4, seed=9)
-    )
+    networks = ReconstructiveNetwork(4, seed=8), DiscriminativeNetwork(4, seed=9)
+    export_official(folder / "official", "model_", *networks)
     torch.manual_seed(0)
     torch.save(resnet18(weights=None).state_dict(), folder / "resnet18.pth")
-    data = draw_plates(folder / "plates")
-    pairs = pd.read_csv(data / "groups.csv")
+    pairs = pd.read_csv(draw_plates(folder / "plates") / "groups.csv")
     pairs["group"] = (
         pairs["id"].str.removesuffix(".png").str[:-2]
     )  # a defective plate no longer joins a good one
@@ -131,76 +164,48 @@ def outside(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def plates(outside, tmp_path_factory):
-    study = tmp_path_factory.mktemp("plates")
-    run = open_run("plates", "smoke", str(outside / "plates"), str(study), SETTINGS)
-    all_stages(run)
-    return run
+def finished(outside, tmp_path_factory):
+    """A function from the name of a base to its finished study, made once."""
+    made = {}
+
+    def of(base):
+        if base not in made:
+            data = "" if base == "deco_cap" else str(outside / "plates")
+            name = base if base == "deco_cap" else "plates"
+            study = tmp_path_factory.mktemp(base)
+            made[base] = open_run(name, "smoke", data, str(study), SETTINGS | BASES[base])
+            all_stages(made[base])
+        return made[base]
+
+    return of
 
 
-@pytest.fixture(scope="module")
-def standin(tmp_path_factory):
-    run = open_run("deco_cap", "smoke", "", str(tmp_path_factory.mktemp("standin")), SETTINGS)
-    all_stages(run)
-    return run
-
-
-def changed(run, settings, option, value, folder):
-    """Run with the option changed; return the artefacts proven anew, and those of them with other bytes."""
-    shutil.copytree(run.study_dir, folder)
-    before = {name: run.store.manifest(name) for name in run.store.names()}
-    other = replace(run, study=Study.of("smoke", settings | {option: value}), study_dir=str(folder))
+@pytest.mark.parametrize(
+    ("base", "option", "value", "expected"),
+    [("plates", *change) for change in CHANGES] + OTHERS,
+    ids=lambda value: None if isinstance(value, tuple) else str(value),
+)
+def test_an_option_changes_what_it_should_and_nothing_else(
+    finished, outside, base, option, value, expected, tmp_path
+):
+    run, given = finished(base), str(outside / SOME[value]) if value in SOME else value
+    shutil.copytree(run.study_dir, tmp_path / "study")
+    study = Study.of("smoke", SETTINGS | BASES[base] | {option: given})
+    other = replace(run, study=study, study_dir=str(tmp_path / "study"))
     all_stages(other)
+    before = {name: run.store.manifest(name) for name in run.store.names()}
     after = {name: other.store.manifest(name) for name in other.store.names()}
     anew = {name for name in after if before.get(name, {}).get("fingerprint") != after[name]["fingerprint"]}
-    return anew, {name for name in anew if before.get(name, {}).get("sha256") != after[name]["sha256"]}
-
-
-def check(run, settings, option, value, expected, folder):
-    anew, other = changed(run, settings, option, value, folder)
     assert not {name for name in anew if not name.startswith(expected)}, "changed without need"
     for prefix in expected:
         assert any(name.startswith(prefix) for name in anew), f"{prefix} did not change"
     if option not in SAME_BYTES and expected:
-        assert any(name.startswith(expected[-1]) for name in other), "an option that changes nothing is a bug"
-
-
-@pytest.mark.parametrize(("option", "value", "expected"), CHANGES, ids=[f"{o}-{v}" for o, v, _ in CHANGES])
-def test_an_option_changes_what_it_should_and_nothing_else(
-    plates, outside, option, value, expected, tmp_path
-):
-    given = str(outside / SOME[value]) if value in SOME else value
-    check(plates, SETTINGS, option, given, expected, tmp_path / "study")
-
-
-@pytest.mark.parametrize(("option", "value", "expected"), STANDIN_CHANGES, ids=lambda v: str(v)[:14])
-def test_the_options_of_standins_change_the_standins(standin, option, value, expected, tmp_path):
-    check(standin, SETTINGS, option, value, expected, tmp_path / "study")
-
-
-def test_the_size_of_a_patchcore_changes_its_maps(plates, tmp_path):
-    settings = SETTINGS | {"map_source": "patchcore"}
-    run = replace(plates, study=Study.of("smoke", settings), study_dir=str(tmp_path / "memory"))
-    shutil.copytree(plates.study_dir, run.study_dir)
-    all_stages(run)
-    of_memory = ("patchcore/", "maps/", "features/map", "features/guided", "predictions/")
-    check(run, settings, "coreset_size", 20, of_memory, tmp_path / "study")
-
-
-def test_predictions_without_maps_follow_the_good_class(plates, tmp_path):
-    """The leaking folds have image features only, which know no labels; yet their predictions must be redone."""
-    named = {}
-    for good in ("good", "dent"):
-        study = Study.of("smoke", SETTINGS | {"leak_check": "image", "good": good})
-        run = replace(plates, study=study, study_dir=str(tmp_path / "study"))
-        image_feature_table(run)
-        classify_fold(run, "classification", "stratified-0")
-        table = pd.read_parquet(run.store.path("predictions/classification/stratified-0.parquet"))
-        named[good] = set(table.loc[table["task"] == "binary", "predicted"])
-    assert named["dent"] <= {"dent", "defective"}
-    assert named["good"] <= {"good", "defective"}
+        changed = {name for name in anew if before.get(name, {}).get("sha256") != after[name]["sha256"]}
+        assert any(name.startswith(expected[-1]) for name in changed), (
+            "an option that changes nothing is a bug"
+        )
 
 
 def test_every_option_of_the_study_is_here():
-    named = {option for option, _, _ in CHANGES}
+    named = {option for option, *_ in CHANGES} | {option for _, option, *_ in OTHERS}
     assert named == {item.name for item in dataclasses.fields(Study)} - {"preset"}  # which sets the others

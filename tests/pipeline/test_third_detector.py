@@ -7,8 +7,7 @@ from lib.config import MAP_SOURCES, MapSource, Study, StudyError, choices, map_m
 from lib.pipeline.classification import SOURCE_CHECK, predictions
 from lib.pipeline.dataset import images, in_test_fold, index, splits
 from lib.pipeline.detectors import fit_models, good_rows
-from lib.pipeline.maps import map_all, maps
-from lib.pipeline.quality import map_quality
+from lib.pipeline.maps import map_all, map_quality, maps
 from lib.pipeline.run import open_run
 from tests.pipeline.plates import draw_plates
 
