@@ -95,7 +95,7 @@ OTHERS = [
     ("patchcore", "coreset_size", 20, ("patchcore/", *OF_MAPS)),
     # the leaking folds have image features only, which know no labels
     ("leaking", "good", "dent", ("index", "folds", *OF_DRAEM, "predictions/classification/stratified-0")),
-    ("deco_cap", "synthetic_scale", 0.02, ("synthetic", *OF_IMAGES)),
+    ("deco_cap", "synthetic_scale", 0.05, ("synthetic", *OF_IMAGES)),
     ("deco_cap", "synthetic_side", 96, ("synthetic", *OF_IMAGES)),
 ]
 SAME_BYTES = {"skip_bad", "draem_precision"}  # proven anew, but equal here; see above
