@@ -9,8 +9,7 @@ from lib.evaluation.map_fit import side_by_side
 from lib.evaluation.metrics import ALL, binary_predictions, summary
 from lib.evaluation.significance import against_method, compare
 from lib.pipeline.dataset import in_test_fold, index, splits
-from lib.pipeline.maps import maps, scores
-from lib.pipeline.quality import map_quality
+from lib.pipeline.maps import map_quality, maps, scores
 from lib.pipeline.run import open_run
 from lib.reporting.comparison_tables import comparison_table, pooled_and_mean
 from lib.reporting.display import show_findings
