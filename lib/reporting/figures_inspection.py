@@ -25,15 +25,7 @@ from lib.inspection.production_model import ProductionModel
 from lib.inspection.threshold import OutOfFoldScores, Threshold
 from lib.pipeline.run import Run
 from lib.reporting.figures_maps import overlay
-from lib.reporting.style import (
-    OUTLINE,
-    PALETTE,
-    draw_image,
-    escape_mathtext,
-    finish,
-    percent_ticks,
-    subplots,
-)
+from lib.reporting.style import OUTLINE, PALETTE, draw_image, escape_mathtext, finish, percent_ticks, subplots
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

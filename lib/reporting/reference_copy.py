@@ -47,8 +47,8 @@ def copy_study(study_dir: Path, target: Path, *, data: str = "", photographs: bo
     record = json.loads((study_dir / "study.json").read_text(encoding="utf-8"))
     preset = record["settings"].pop("preset")
     order = [f"{name}-synthetic" for name in PRODUCTS]
-    names = sorted(path.parent.name for path in study_dir.glob("*/index.parquet"))
-    names.sort(key=lambda name: order.index(name) if name in order else len(order))
+    names = [path.parent.name for path in study_dir.glob("*/index.parquet")]
+    names.sort(key=lambda name: (order.index(name) if name in order else len(order), name))
     runs = [
         open_run(name.removesuffix("-synthetic"), preset, data, str(study_dir), record["settings"])
         for name in names
@@ -65,12 +65,11 @@ def copy_study(study_dir: Path, target: Path, *, data: str = "", photographs: bo
     index = write_index(runs, target, command, embed=False)
     texts = [str(value) for value in record["settings"].values()] + [run.data_dir for run in runs]
     paths = {path for path in (*texts, str(study_dir)) if Path(path).is_absolute()}
-    for file in target.rglob("*"):
-        if file.suffix in (".html", ".ipynb", ".csv", ".md"):
-            text = file.read_text(encoding="utf-8")
-            for path in sorted(paths, key=len, reverse=True):
-                text = text.replace(path, f"DIR/{Path(path).name}")
-            write_text(file, text)
+    for file in (path for path in target.rglob("*") if path.suffix in (".html", ".ipynb", ".csv", ".md")):
+        text = file.read_text(encoding="utf-8")
+        for path in sorted(paths, key=len, reverse=True):
+            text = text.replace(path, f"DIR/{Path(path).name}")
+        write_text(file, text)
     return index
 
 

@@ -94,7 +94,9 @@ def save_figure(figure: Figure, folder: Path, name: str, alt: str) -> None:
     with atomic(folder / f"{name}.png") as partial:
         texts = {"Software": None, "Description": alt, "Comment": figure.get_label()}
         figure.savefig(partial, metadata=texts, dpi=PHOTO_DPI if photographs else None, **options)
-    if not photographs:
+    if photographs:
+        (folder / f"{name}.svg").unlink(missing_ok=True)  # of an earlier version
+    else:
         with atomic(folder / f"{name}.svg") as partial:
             figure.savefig(partial, metadata={"Date": None, "Description": alt}, **options)
 
