@@ -187,7 +187,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "--workers -1 --jobs -2": ("--workers -1, --jobs -2", "must not be negative"),
     "--jobs many": ("--jobs", "'many'"),
     "--scheduler cluster": ("--scheduler 'cluster'", "tcp://host:8786"),
-    "--scheduler tcp://127.0.0.1:9": ("--scheduler tcp://127.0.0.1:9: nobody answers", "correct the address"),
+    "--scheduler tcp://127.0.0.1:9": ("--scheduler: tcp://127.0.0.1:9: no Dask scheduler", "correct the address"),
     "--study ../other": ("--study '../other'", "plain folder name"),
     "--output AT/parts/results": ("--output", "would lie inside --data", "choose another"),
     "--set mlp=1000000,1000000": ("GB of memory needed at one time",),

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pandas as pd
 
@@ -16,14 +15,13 @@ from lib.config import MAP_SOURCES
 from lib.datasets.download import DownloadError
 from lib.datasets.errors import DatasetError, printable
 from lib.datasets.splits import FoldError, make_folds, schemes_for
-from lib.execution.parallel import EngineError, run_tasks
+from lib.execution.parallel import run_tasks
 from lib.execution.resources import memory_free
 from lib.pipeline.dataset import folds, index
 from lib.pipeline.run import Run
 from lib.synthetic.products import PRODUCTS
 
 ISSUES = (DatasetError, FoldError, DownloadError, RuntimeError, OSError, ValueError)
-PATIENCE_S = 5.0  # seconds that a scheduler has to open a connection
 
 
 def check_inputs(runs: Sequence[Run], scheduler: str, *, own_weights: bool, fits: bool) -> list[str]:
@@ -39,7 +37,8 @@ def check_inputs(runs: Sequence[Run], scheduler: str, *, own_weights: bool, fits
 
         checks.append(("", lambda: load_backbone(study.weights, offline=True)))
     if scheduler:
-        checks.append(("", lambda: _check_scheduler(scheduler, folder)))
+        ask = partial(run_tasks, str, [("answers",)], label="cluster", shared_folder=folder)
+        checks.append(("--scheduler", partial(ask, scheduler=scheduler)))
     if study.draem_checkpoint:
         from lib.draem.checkpoints import import_official
 
@@ -61,18 +60,6 @@ def check_inputs(runs: Sequence[Run], scheduler: str, *, own_weights: bool, fits
                 text = f"{where}: {error.strerror}; check that it is there and may be read"
             issues.append(text if text.startswith(name) else f"{printable(name)}: {text}")
     return issues
-
-
-def _check_scheduler(address: str, folder: Path) -> None:
-    """Check that a scheduler answers, and that its workers see the study's folder; raises EngineError."""
-    parts = urlsplit(address)
-    try:
-        socket.create_connection((parts.hostname or "", parts.port or 0), PATIENCE_S).close()
-    except OSError as error:
-        raise EngineError(
-            f"--scheduler {address}: nobody answers there ({error}); start a scheduler or correct the address"
-        ) from error
-    run_tasks(str, [("answers",)], label="the cluster", shared_folder=folder, scheduler=address)
 
 
 def _check_images(run: Run, fits: bool) -> None:

@@ -150,12 +150,13 @@ def local_cluster(workers: int) -> Iterator[str]:
     from distributed.system import MEMORY_LIMIT
 
     seen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    gpus = seen.split(",") if seen else [str(number) for number in range(torch.cuda.device_count())]
+    count = torch.cuda.device_count()
+    gpus = seen.split(",")[:count] if seen else [str(number) for number in range(count)]
 
     class Workers(LocalCluster):  # the first ones with a GPU each
         def new_worker_spec(self) -> dict[Any, Any]:
             ((number, spec),) = super().new_worker_spec().items()
-            if number < torch.cuda.device_count():
+            if number < len(gpus):
                 own = {"env": {"CUDA_VISIBLE_DEVICES": gpus[number]}, "resources": {"GPU": 1}}
                 spec = spec | {"options": spec["options"] | own}
             return {number: spec}
@@ -163,6 +164,7 @@ def local_cluster(workers: int) -> Iterator[str]:
     with Workers(
         n_workers=0, threads_per_worker=1, host="127.0.0.1", dashboard_address=None,
         memory_limit=MEMORY_LIMIT // workers, silence_logs=logging.WARNING,
+        scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
     ) as cluster:  # fmt: skip
         cluster.scale(workers)
         cluster.wait_for_workers(workers)
@@ -175,9 +177,8 @@ def _on_cluster(calls: Sequence[Call[Result]], folder: Path, scheduler: str, gpu
     try:
         client = Client(scheduler, timeout="10s", set_as_default=False)
     except (OSError, ValueError) as error:
-        raise EngineError(
-            f"{scheduler}: no Dask scheduler answers there ({error}); check the address"
-        ) from error
+        how = "start one, or correct the address"
+        raise EngineError(f"{scheduler}: no Dask scheduler answers there ({error}); {how}") from error
     with client, client.as_current():
         workers = _check_workers(client, folder, scheduler)
         devices = gpu and any("GPU" in about["resources"] for about in workers.values())
@@ -208,25 +209,27 @@ def _check_workers(client: Any, folder: Path, scheduler: str) -> dict[str, Any]:
         seen = client.run(_reads, str(token), on_error="return")
     finally:
         token.unlink(missing_ok=True)
-    lost = {address: found for address, found in seen.items() if not isinstance(found, tuple)}
-    if lost:
-        raise EngineError(
-            f"{', '.join(sorted(lost))}: cannot run the project's code ({next(iter(lost.values()))!r}); start the "
-            f"workers from the project's folder, in its environment"
-        )
-    blind = sorted(address for address, found in seen.items() if found[0] != str(os.getpid()))
-    if blind:
-        raise EngineError(
-            f"{', '.join(blind)}: cannot read {folder}; workers and driver must share the study's folder "
-            f"under the same path (choose one with --output)"
-        )
-    strange = sorted(address for address, found in seen.items() if found[1] != _software())
-    if strange:
-        raise EngineError(
-            f"{', '.join(strange)}: other code than here, or another PyTorch, so other results; start the workers "
-            f"from the same checkout and environment"
-        )
+    issues = {address: issue for address, found in seen.items() if (issue := _issue(found, folder))}
+    for issue in issues.values():
+        addresses = sorted(address for address, other in issues.items() if other == issue)
+        raise EngineError(f"{', '.join(addresses)}: {issue}")
     return workers
+
+
+def _issue(found: Any, folder: Path) -> str:
+    """Return what is wrong with a worker by its answer to `_reads`, an error where it could not even be asked."""
+    if not isinstance(found, tuple):
+        how = "start the workers from the project's folder, in its environment"
+        return f"cannot run the project's code ({found!r}); {how}"
+    if found[0] != str(os.getpid()):
+        how = (
+            "workers and driver must share the study's folder under the same path (choose one with --output)"
+        )
+        return f"cannot read {folder}; {how}"
+    if found[1] != _software():
+        how = "start the workers from the same checkout and environment"
+        return f"other code than here, or another PyTorch, so other results; {how}"
+    return ""
 
 
 def _reads(path: str) -> tuple[str, str]:

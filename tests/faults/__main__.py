@@ -13,10 +13,10 @@ from pathlib import Path
 from tests.faults.damage import damaged, full_disk
 from tests.faults.kills import killed, stopped
 from tests.faults.study import digests, run
-from tests.faults.workers import lost_workers, one_against_two, workers_here
+from tests.faults.workers import lost_workers, workers_here
 
 Rows = list[tuple[str, str, str]]
-SECTIONS = ("kills", "signals", "damage", "disk", "again", "workers", "cluster")
+SECTIONS = ("kills", "signals", "damage", "disk", "again", "workers")
 
 
 def main() -> int:
@@ -33,7 +33,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="faults-") as scratch:
         folder, seed = Path(scratch), options.seed
         expected: dict[str, str] = {}
-        if set(chosen) - {"workers", "cluster"}:
+        if set(chosen) - {"workers"}:
             status, said = run(folder / "left-alone")
             assert status == 0, said
             expected = digests(folder / "left-alone")
@@ -44,7 +44,6 @@ def main() -> int:
             "disk": lambda: full_disk(folder, expected),
             "again": lambda: workers_here(folder, expected),
             "workers": lambda: lost_workers(folder / "lost"),
-            "cluster": lambda: one_against_two(folder),
         }
         print(
             f"Seed {seed}.\n\n| fault | outcome | detail | seconds |\n| --- | --- | --- | --- |", flush=True

@@ -122,28 +122,6 @@ def lost_workers(folder: Path) -> list[tuple[str, str, str]]:
     return rows
 
 
-def one_against_two(folder: Path) -> list[tuple[str, str, str]]:
-    """Run two data sets, then the same on a scheduler with two workers; the digests must be the same."""
-    both = ("deco_cap", "shaft")
-    heavier = ("--set", "draem_steps=60")
-    began = time.monotonic()
-    status, said = run(folder / "one", "--jobs", "1", *heavier, dataset=both)
-    one = time.monotonic() - began
-    assert status == 0, said
-    with separate_cluster() as (address, _):
-        began = time.monotonic()
-        status, said = run(folder / "two", "--jobs", "2", "--scheduler", address, *heavier, dataset=both)
-        two = time.monotonic() - began
-        assert status == 0, said
-    expected = digests(folder / "one")
-    wrong = differences(expected, digests(folder / "two"))
-    return [
-        ("two data sets, one process", f"{one:.0f} s", "--jobs 1, one core"),
-        ("the same, two worker processes", f"{two:.0f} s", "--jobs 2 --scheduler"),
-        ("their results", f"{len(expected)} files, {len(wrong)} differ", ""),
-    ]
-
-
 def workers_here(folder: Path, expected: dict[str, str]) -> list[tuple[str, str, str]]:
     """Run the study again, and with `--workers 2`."""
     rows = []
