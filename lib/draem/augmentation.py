@@ -63,10 +63,11 @@ def rotate(images: Tensor, degrees: Tensor) -> Tensor:
     height, width = images.shape[2:]
     angle = torch.deg2rad(degrees)[:, None]
     cosine, sine = angle.cos(), angle.sin()
-    x = _centred(width, images)
-    y = _centred(height, images)
-    # A sampling point is (x, y) as one complex number: adding the columns' and the rows' shares of it
-    # writes the grid in a single pass over memory.
+    x, y = (
+        ((torch.arange(size, dtype=torch.float32, device=images.device) + 0.5) * (2 / size) - 1)[None]
+        for size in (width, height)
+    )
+    # A sampling point as one complex number: columns' and rows' shares are added in a single pass over memory.
     from_columns = torch.complex(cosine * x, -sine * x * (width / height))
     from_rows = torch.complex(sine * y * (height / width), cosine * y)
     grid = torch.view_as_real(from_rows[:, :, None] + from_columns[:, None, :])
@@ -78,11 +79,6 @@ def _histograms(pixels: Tensor) -> Tensor:
     counts = torch.zeros(*pixels.shape[:2], LEVELS, dtype=torch.int32, device=pixels.device)
     one = torch.ones((), dtype=torch.int32, device=pixels.device)
     return counts.scatter_add_(2, pixels, one.expand(pixels.shape)).float()
-
-
-def _centred(size: int, like: Tensor) -> Tensor:
-    """Return pixel centres as `grid_sample` counts them: (1,size) in (-1,1)."""
-    return ((torch.arange(size, dtype=torch.float32, device=like.device) + 0.5) * (2 / size) - 1)[None]
 
 
 def _to_bytes(values: Tensor) -> Tensor:
@@ -165,11 +161,8 @@ def hue_and_saturation(images: Tensor, u: Tensor) -> Tensor:
     value = images.amax(1)
     chroma = value - images.amin(1)
     safe = chroma.clamp(min=1e-6)
-    sixth = torch.where(
-        value == red,
-        (green - blue) / safe,
-        torch.where(value == green, (blue - red) / safe + 2, (red - green) / safe + 4),
-    )
+    other = torch.where(value == green, (blue - red) / safe + 2, (red - green) / safe + 4)
+    sixth = torch.where(value == red, (green - blue) / safe, other)
     shift = _scaled(u[:, :2], -50, 50)[:, :, None, None] / 255
     sixth = sixth + 6 * shift[:, 0]
     saturation = (chroma / value.clamp(min=1e-6) + shift[:, 1]).clamp_(0, 1)

@@ -41,9 +41,7 @@ class TrainingSettings:
     seed: int = 0
     warmup: int = 0  # steps over which the learning rate rises from nothing; the paper has none
     checkpoint_every: int = 500  # steps; changes no result
-    precision: str = (
-        "auto"  # of convolutions on CUDA: TF32 (auto), float32 or bf16; a CPU computes in float32
-    )
+    precision: str = "auto"  # of convolutions on CUDA: TF32 (auto), float32 or bf16; a CPU takes float32
 
     def lr_at(self, step: int) -> float:
         """Return the rate of step 0, 1, ...: warmed up, times 0.2 from 80 % of the steps on, and again from 90 %."""
@@ -154,7 +152,7 @@ class _Run:
         settings = self.settings
         self.reconstructive.train()
         self.discriminative.train()
-        since_window, saved = self.step % self.window, time.monotonic()
+        saved = time.monotonic()
         while self.step < settings.steps:
             for group in self.optimiser.param_groups:
                 group["lr"] = settings.lr_at(self.step)
@@ -172,10 +170,8 @@ class _Run:
             self.optimiser.step()
             self.sums += losses.detach()
             self.step += 1
-            since_window += 1
-            if since_window == self.window or self.step == settings.steps:
-                self._close_window(since_window, progress)
-                since_window = 0
+            if self.step % self.window == 0 or self.step == settings.steps:
+                self._close_window(self.step % self.window or self.window, progress)
             if checkpoint is not None and (
                 self.step % settings.checkpoint_every == 0
                 or self.step == settings.steps
@@ -189,16 +185,9 @@ class _Run:
         return Trained(self.reconstructive.eval(), self.discriminative.eval(), history)
 
     def save(self, path: Path) -> None:
-        state = {
-            "fingerprint": self.fingerprint,
-            "step": self.step,
-            "reconstructive": self.reconstructive.state_dict(),
-            "discriminative": self.discriminative.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "generator": self.generator.get_state(),
-            "sums": self.sums,
-            "rows": self.rows,
-        }
+        state = {name: part.state_dict() for name, part in self._parts().items()}
+        state |= {name: getattr(self, name) for name in ("fingerprint", "step", "sums", "rows")}
+        state["generator"] = self.generator.get_state()
         buffer = io.BytesIO()
         buffer.write(bytes(32))
         torch.save(state, buffer)
@@ -213,15 +202,17 @@ class _Run:
                 f"{path} was written by a run with other settings, images or textures: "
                 "delete it to start anew, or restore what it was started with"
             )
-        self.reconstructive.load_state_dict(state["reconstructive"])
-        self.discriminative.load_state_dict(state["discriminative"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
         self.generator.set_state(state["generator"])
         self.sums = state["sums"].to(self.device)
         self.step, self.rows = state["step"], state["rows"]
 
+    def _parts(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("reconstructive", "discriminative", "optimiser")}
+
     def _batch(self) -> Tensor:
-        """The next images (B,3,H,W) in [0,1]; a batch may run over the end of an epoch."""
+        """Return the next images (B,3,H,W) in [0,1]; a batch may run over the end of an epoch."""
         positions = self.step * self.settings.batch + np.arange(self.settings.batch)
         chosen = np.empty(len(positions), np.int64)
         for epoch in np.unique(positions // len(self.images)):
@@ -269,12 +260,12 @@ def _epoch(seed: int, epoch: int, count: int) -> np.ndarray:
 
 
 def _as_batch(images: Tensor, device: torch.device) -> Tensor:
-    """uint8 (B,H,W,3) to float (B,3,H,W) in [0,1], on the device."""
+    """Return uint8 (B,H,W,3) as float (B,3,H,W) in [0,1], on the device."""
     return images.to(device, non_blocking=True).permute(0, 3, 1, 2).float().contiguous().div_(255)
 
 
 def _resident(images: Tensor, device: torch.device) -> Tensor:
-    """Images on the device if they take less than half its free memory, else where they are."""
+    """Return images on the device if they take less than half its free memory, else as they are."""
     if device.type == "cuda" and images.numel() > torch.cuda.mem_get_info(device)[0] // 2:
         return images
     return images.to(device)
