@@ -1,67 +1,19 @@
-"""DRAEM's weights on disk: one self-describing safetensors file, or the official pair of pickles."""
+"""DRAEM's networks from stored weights: from a state, or from an official pair of pickles."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
-from lib.artifacts import write_bytes
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork, widths_of
 from lib.torch_utils import load_state_dict
 
-FORMAT = "draem-1"
-_PREFIXES = ("reconstructive.", "discriminative.")
-# The reconstructive network's tensors with an axis of image channels.
-_IMAGE_AXES = {"encoder.block1.0.weight": 1, "decoder.fin_out.0.weight": 0, "decoder.fin_out.0.bias": 0}
-
-
-def save_draem(
-    path: Path,
-    reconstructive: ReconstructiveNetwork,
-    discriminative: DiscriminativeNetwork,
-    header: dict[str, str],
-) -> None:
-    """Write both networks to one safetensors file, atomically, with `header` (settings, origin) in its header.
-
-    The same networks and header give the same bytes: safetensors writes several header entries in any order, so
-    all stand in one, as sorted JSON.
-    """
-    tensors = {
-        prefix + key: value.detach().cpu().contiguous()
-        for prefix, network in zip(_PREFIXES, (reconstructive, discriminative), strict=True)
-        for key, value in network.state_dict().items()
-    }
-    write_bytes(path, to_safetensors(tensors, {FORMAT: json.dumps(header, sort_keys=True)}))
-
-
-def load_draem(path: Path) -> tuple[ReconstructiveNetwork, DiscriminativeNetwork, dict[str, str]]:
-    """Return both networks in eval mode on the CPU, and the header, of a file written by `save_draem`.
-
-    Raises FileNotFoundError if there is none, ValueError if it is damaged or something else.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such DRAEM checkpoint; train it first")
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = dict(file.metadata() or {})
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
-    except SafetensorError as error:
-        raise ValueError(
-            f"{path}: not a readable safetensors file ({error}); delete it and train again"
-        ) from error
-    if FORMAT not in header:
-        raise ValueError(f"{path}: its header names no {FORMAT!r}; name a DRAEM checkpoint of this project")
-    parts = [
-        {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-        for prefix in _PREFIXES
-    ]
-    return *_networks(parts[0], parts[1], str(path)), json.loads(header[FORMAT])
+# The reconstructive network's tensors with an axis of image channels, and the discriminative one's.
+_RECONSTRUCTIVE = {"encoder.block1.0.weight": 1, "decoder.fin_out.0.weight": 0, "decoder.fin_out.0.bias": 0}
+_DISCRIMINATIVE = {"encoder_segment.block1.0.weight": 1}
 
 
 def import_official(folder: Path) -> tuple[ReconstructiveNetwork, DiscriminativeNetwork]:
@@ -81,20 +33,19 @@ def import_official(folder: Path) -> tuple[ReconstructiveNetwork, Discriminative
             f"{folder}: expected one *_seg.pckl and one other *.pckl, found {found}; keep one model per folder"
         )
     try:
-        reconstructive = _swap_channels(load_state_dict(reconstructing[0]), _IMAGE_AXES)
-        discriminative = _swap_channels(
-            load_state_dict(segmenting[0]), {"encoder_segment.block1.0.weight": 1}
-        )
-        return _networks(reconstructive, discriminative, str(folder))
+        reconstructive = _swap_channels(load_state_dict(reconstructing[0]), _RECONSTRUCTIVE)
+        discriminative = _swap_channels(load_state_dict(segmenting[0]), _DISCRIMINATIVE)
+        return load_networks(reconstructive, discriminative, str(folder))
     except (ValueError, IndexError) as error:
         raise ValueError(
             f"{error}; give an official pair of checkpoints, or train (no --draem-checkpoint)"
         ) from error
 
 
-def _networks(
+def load_networks(
     reconstructive: Mapping[str, Tensor], discriminative: Mapping[str, Tensor], source: str
 ) -> tuple[ReconstructiveNetwork, DiscriminativeNetwork]:
+    """Return both networks in eval mode on the CPU from their states; ValueError, naming `source`, for other states."""
     try:
         first = ReconstructiveNetwork(widths_of(reconstructive))
         second = DiscriminativeNetwork(widths_of(discriminative))

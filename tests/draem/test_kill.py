@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lib.draem.checkpoints import load_draem
-from lib.draem.inference import anomaly_maps
+from lib.draem.inference import Draem
 from lib.draem.training import read_checkpoint
 
 PROJECT = Path(__file__).parents[2]
@@ -20,7 +19,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 import numpy as np, torch
-from lib.draem.checkpoints import save_draem
+from lib.draem.inference import Draem
 from lib.draem.training import TrainingSettings, train
 device, out = sys.argv[1], Path(sys.argv[2])
 torch.set_num_threads(1)
@@ -31,7 +30,7 @@ textures = torch.from_numpy(rng.integers(0, 256, (20, 3, 64, 64), dtype=np.uint8
 settings = TrainingSettings(8, 8, steps=120, batch=8, checkpoint_every=7)
 trained = train(images, textures, settings, device=device, checkpoint=out.with_suffix(".resume.pt"),
                 progress=lambda step, *_: print(step, flush=True))
-save_draem(out, trained.reconstructive, trained.discriminative, {"test": "kill"})
+Draem(trained.reconstructive, trained.discriminative).save(out, {"test": "kill"})
 """
 
 
@@ -45,9 +44,7 @@ def start(device: str, out: Path) -> subprocess.Popen:
 def maps_of(path: Path) -> np.ndarray:
     """Maps of the pictures it was trained on: biases before a batch norm wander freely, and change nothing in them."""
     images = np.random.default_rng(0).integers(0, 256, (20, 64, 64, 3), dtype=np.uint8)
-    out = np.empty(images.shape[:3], np.float16)
-    anomaly_maps(*load_draem(path)[:2], images, out)
-    return out.astype(np.float32)
+    return Draem.load(path).maps(images).astype(np.float32)
 
 
 @pytest.mark.parametrize(
