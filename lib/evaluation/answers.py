@@ -27,12 +27,10 @@ def describe_recalls(dataset: str, measures: pd.DataFrame, versus: pd.DataFrame,
     `measures` is `summary` at all defects, `versus` is `against_method` of the same predictions.
     """
     gap = Comparison.find(versus, AUC, METHOD, "image", alpha)
-    rest = (
-        [describe_gain(gap), f"For that, {gap.rule()}."]
-        if gap
-        else ["Without maps there is nothing to compare."]
-    )
-    return [f"{dataset}, over all test folds: {describe_thresholds(measures)}.", *rest]
+    sentences = [f"{dataset}, over all test folds: {describe_thresholds(measures)}."]
+    if gap is None:
+        return [*sentences, "Without maps there is nothing to compare."]
+    return [*sentences, describe_gain(gap), f"For that, {gap.rule()}."]
 
 
 def describe_thresholds(measures: pd.DataFrame) -> str:
@@ -44,11 +42,10 @@ def describe_thresholds(measures: pd.DataFrame) -> str:
     )
 
 
-def describe_gain(gap: Comparison, alone: Comparison | None = None) -> str:
-    """Return the AUC of image + map beside the image's, and whether the map helps; `alone`: the map's, if wanted."""
-    value = f", the map alone {alone.value_a:.3f}" if alone else ""
+def describe_gain(gap: Comparison) -> str:
+    """Return the AUC of image + map beside the image's, and whether the map helps."""
     return (
-        f"Image and map together have an AUC of {gap.value_a:.3f}, the image alone {gap.value_b:.3f}{value} "
+        f"Image and map together have an AUC of {gap.value_a:.3f}, the image alone {gap.value_b:.3f} "
         f"({gap.span()}): {gap.verdict(*HELPS)}."
     )
 
@@ -76,7 +73,9 @@ def _headline(results: StudyResults, dataset: str) -> Iterator[str]:
         yield "This study has no anomaly maps beside the images, so the question was not asked."
         return
     alone = results.comparison(dataset, AUC, "map", "image")
-    yield describe_gain(gap, alone)
+    yield describe_gain(gap)
+    if alone is not None:
+        yield f"The map alone has {alone.value_a:.3f}."
     primary = results.primary[results.primary["dataset"] == dataset]
     # held against the same network without selection, where it was run
     beside = "image_map_all" if "image_map_all" in set(primary["features"]) else METHOD

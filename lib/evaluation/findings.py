@@ -19,7 +19,7 @@ from lib.config import map_method_title
 from lib.evaluation.answers import describe_gain, describe_thresholds
 from lib.evaluation.bootstrap import bootstrap_difference
 from lib.evaluation.label_efficiency import describe_need
-from lib.evaluation.map_fit import AS_WRITTEN, READINGS, choose_map_fit
+from lib.evaluation.map_fit import IN_SAMPLE, MAP_FIT_NAMES, choose_map_fit
 from lib.evaluation.metrics import ALL, FPR_LIMIT, RECALL_AT_5_FPR, binary_predictions
 from lib.evaluation.operating_points import CONFORMAL, TRAINING
 from lib.evaluation.published_results import is_synthetic
@@ -120,10 +120,10 @@ def _maps(results: StudyResults, dataset: str) -> Iterator[str]:
         return
     if not mine:
         yield (
-            f"Maps of training images are {READINGS[study.map_fit]}; the other reading was not run (compare_map_fit), "
-            "so what it would change is not known."
+            f"Maps of training images are {MAP_FIT_NAMES[study.map_fit]}; the other map fit was not run "
+            "(compare_map_fit), so what it would change is not known."
         )
-        if study.map_fit == AS_WRITTEN:
+        if study.map_fit == IN_SAMPLE:
             yield (
                 "A map source that saw the training images may show them cleaner than others; read the false rejects "
                 "with that in mind."
@@ -144,12 +144,12 @@ def _maps(results: StudyResults, dataset: str) -> Iterator[str]:
     else:
         yield (
             "No feature set rejects more good images as written without ranking better, so the comparisons rest on the "
-            f"study's own reading, {READINGS[chosen]}."
+            f"study's own map fit, {MAP_FIT_NAMES[chosen]}."
         )
     if chosen != study.map_fit:
         yield (
-            "Tables 2 and 3, operating points and label economy are the study's own reading, "
-            f"{READINGS[study.map_fit]}."
+            "Tables 2 and 3, operating points and label economy are the study's own map fit, "
+            f"{MAP_FIT_NAMES[study.map_fit]}."
         )
 
 

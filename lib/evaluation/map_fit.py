@@ -10,8 +10,8 @@ import pandas as pd
 from lib.evaluation.bootstrap import Interval, bootstrap_difference
 from lib.evaluation.metrics import Good, binary_auc, binary_predictions, good_class
 
-AS_WRITTEN, CROSS_FITTED = "in_sample", "cross_fitted"
-READINGS = {AS_WRITTEN: "as written", CROSS_FITTED: "cross-fitted"}
+IN_SAMPLE, CROSS_FITTED = "in_sample", "cross_fitted"
+MAP_FIT_NAMES = {IN_SAMPLE: "as written", CROSS_FITTED: "cross-fitted"}
 
 
 def side_by_side(main: pd.DataFrame, other: pd.DataFrame, map_fit: str) -> pd.DataFrame:
@@ -27,7 +27,7 @@ def side_by_side(main: pd.DataFrame, other: pd.DataFrame, map_fit: str) -> pd.Da
     same_place = pd.MultiIndex.from_frame(other[["dataset", "scheme"]]).isin(places)
     other = other[(other["keep"] == 1.0) & same_place]
     mapped = whole["features"].isin(set(other["features"]))
-    remaining = AS_WRITTEN if map_fit == CROSS_FITTED else CROSS_FITTED
+    remaining = IN_SAMPLE if map_fit == CROSS_FITTED else CROSS_FITTED
     parts = [
         whole[whole["features"] == "image"].assign(map_fit=""),
         whole[mapped].assign(map_fit=map_fit),
@@ -64,10 +64,9 @@ def excess_rejects(
     for (dataset, scheme, features), rows in mapped.groupby(["dataset", "scheme", "features"], sort=False):
         pair = binary_predictions(rows, binary).assign(features=lambda t: t["map_fit"])
         name = good_class(good, str(dataset))
-        rejects = bootstrap_difference(pair, "false_reject_rate", AS_WRITTEN, CROSS_FITTED, name, seed, n)
+        rejects = bootstrap_difference(pair, "false_reject_rate", IN_SAMPLE, CROSS_FITTED, name, seed, n)
         written, fitted = (
-            binary_auc(pair[pair["features"] == map_method], name)
-            for map_method in (AS_WRITTEN, CROSS_FITTED)
+            binary_auc(pair[pair["features"] == map_method], name) for map_method in (IN_SAMPLE, CROSS_FITTED)
         )
         found[str(dataset), str(scheme), str(features)] = MapFitGap(rejects, written - fitted)
     return found

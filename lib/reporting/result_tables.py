@@ -9,7 +9,7 @@ import pandas as pd
 
 from lib.classification.feature_sets import COMBINED_DETECTORS, FEATURE_SETS, MAIN
 from lib.config import Study, map_method_title
-from lib.evaluation.map_fit import READINGS
+from lib.evaluation.map_fit import MAP_FIT_NAMES
 from lib.evaluation.metrics import ALL, FPR_LIMIT, POOLED, RECALL_AT_5_FPR, Good, aql, at_keep
 from lib.evaluation.significance import METHOD, format_p
 from lib.pipeline.maps import map_quality
@@ -130,7 +130,7 @@ def map_fit_table(
     metrics = ("weighted_auc", "binary_auc", "defect_recall", "false_reject_rate", RECALL_AT_5_FPR)
     found = _measured(dict(iter(map_methods.groupby("map_fit"))), good, binary)
     rows = [
-        _row(data, features, {"Maps of training images": READINGS.get(fit, "none used")}, metrics)
+        _row(data, features, {"Maps of training images": MAP_FIT_NAMES.get(fit, "none used")}, metrics)
         for fit, data, features in sorted(found, key=_place)
     ]
     notes = (

@@ -23,7 +23,7 @@ def headline(skill, keep=(1.0,), folds=10):
 def test_a_map_that_helps_by_the_rule_with_all_and_with_few_defects():
     text = headline({"image": 0.5, "map": 0.3, "image_map": 3.0}, keep=(0.25, 1.0))
     assert text.count("the map helps by the stated rule (p = 0.00195, below 0.005)") == 2
-    assert "With only 25% of the defects" in text and "the map alone 0." in text
+    assert "With only 25% of the defects" in text and "The map alone has 0." in text
     assert "the map harms by the stated rule" in headline({"image": 3.0, "image_map": 0.5})
 
 

@@ -78,7 +78,7 @@ def test_maps_that_reject_unseen_goods_move_the_conclusions_to_the_cross_fitted_
     )
     honest = main[mapped]
     answers = said(trapped, other=honest, compare_map_fit=True)
-    assert "rest on the cross-fitted maps" in answers[c.MAPS] and "own reading, as written" in answers[c.MAPS]
+    assert "rest on the cross-fitted maps" in answers[c.MAPS] and "own map fit, as written" in answers[c.MAPS]
     plain = said(main)[c.HELP]
     assert answers[c.HELP] == plain  # the comparison is the honest maps'
     assert said(trapped)[c.HELP] != plain
@@ -88,7 +88,7 @@ def test_maps_that_reject_unseen_goods_move_the_conclusions_to_the_cross_fitted_
     turned = said(
         main, other=trapped[trapped["features"] != "image"], map_fit="cross_fitted", compare_map_fit=True
     )
-    assert "rest on the cross-fitted maps" in turned[c.MAPS] and "own reading" not in turned[c.MAPS]
+    assert "rest on the cross-fitted maps" in turned[c.MAPS] and "own map fit" not in turned[c.MAPS]
 
 
 def test_in_sample_maps_are_given_up_where_they_reject_more_and_rank_no_better():
