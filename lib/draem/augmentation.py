@@ -44,8 +44,9 @@ def augment(textures: Tensor, chosen: Tensor, draws: Tensor) -> Tensor:
     images = textures.clone()
     for slot, column in enumerate(chosen.T.tolist()):
         for kind in sorted(set(column)):
-            rows = [row for row, drawn in enumerate(column) if drawn == kind]
-            members = torch.tensor(rows, device=images.device)
+            members = torch.tensor(
+                [row for row, drawn in enumerate(column) if drawn == kind], device=images.device
+            )
             part, u = images.index_select(0, members), draws[members, slot]
             if kind in _SPATIAL:
                 changed = _to_bytes(_SPATIAL[kind](part.float(), u))
@@ -77,8 +78,7 @@ def rotate(images: Tensor, degrees: Tensor) -> Tensor:
 def _histograms(pixels: Tensor) -> Tensor:
     """Return float32 counts (B,C,256) of the grey values (B,C,P) int64."""
     counts = torch.zeros(*pixels.shape[:2], LEVELS, dtype=torch.int32, device=pixels.device)
-    one = torch.ones((), dtype=torch.int32, device=pixels.device)
-    return counts.scatter_add_(2, pixels, one.expand(pixels.shape)).float()
+    return counts.scatter_add_(2, pixels, counts.new_ones(()).expand(pixels.shape)).float()
 
 
 def _to_bytes(values: Tensor) -> Tensor:
@@ -94,7 +94,7 @@ def _scaled(u: Tensor, low: float, high: float) -> Tensor:
     return low + (high - low) * u
 
 
-# Tone curves: uniform draws (B,3) to curves (B,1 or 3,256), in grey levels.
+# Tone curves: uniform draws (B,3), and histograms (B,3,256), to curves (B,1 or 3,256) in grey levels, as Pillow's.
 
 
 def gamma_curve(u: Tensor) -> Tensor:
@@ -118,9 +118,6 @@ def posterize_curve(u: Tensor) -> Tensor:
     """Keep the highest 1 to 8 bits."""
     step = torch.exp2(7 - torch.floor(u[:, :1, None] * 8))
     return torch.floor(_levels(u) / step) * step
-
-
-# Tone curves by histogram (B,3,256) too, as in Pillow's ImageOps.
 
 
 def autocontrast_curve(u: Tensor, histogram: Tensor) -> Tensor:
@@ -169,8 +166,7 @@ def hue_and_saturation(images: Tensor, u: Tensor) -> Tensor:
     strength = value * saturation
     channels = []
     for offset in (5, 3, 1):  # value - strength * clamp(min(k, 4 - k), 0, 1), k = (offset + hue) mod 6
-        k = sixth + offset
-        k = k - 6 * torch.floor(k / 6)
+        k = sixth + offset - 6 * torch.floor((sixth + offset) / 6)
         channels.append(value - strength * (2 - (k - 2).abs()).clamp_(0, 1))
     return torch.stack(channels, dim=1)
 

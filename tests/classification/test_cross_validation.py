@@ -3,7 +3,6 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import roc_auc_score
 
 from lib.classification import classifiers, cross_validation
 from lib.classification.cross_validation import FoldResult, evaluate_fold, subsample_defects
@@ -271,31 +270,6 @@ def test_perfect_separation_is_learnt_and_finite() -> None:
         found = rows["predicted"] == rows["label"]
         assert found[rows["label"] == "big"].all(), name
         assert found.all() or name == "score", name  # which tells one class from the rest only
-
-
-def test_labels_without_meaning_give_an_auc_of_one_half() -> None:
-    images, maps, labels, train = case()
-    areas = []
-    for seed in range(4):
-        shuffled = np.random.default_rng(seed).permutation(labels)
-        result = fold(images, maps, shuffled, train, mlp=(8,))
-        for name in ("image", "map", "image_map"):
-            truth = shuffled[~train]
-            areas.append(roc_auc_score(truth == "good", multiclass(result, name)["p:good"]))
-    assert abs(np.mean(areas) - 0.5) < 0.06
-    honest = multiclass(fold(images, maps, labels, train), "image_map")
-    assert roc_auc_score(honest["label"] == "good", honest["p:good"]) > 0.95
-
-
-def test_a_class_absent_from_the_test_rows_keeps_its_probability() -> None:
-    images, maps, labels, train = case()
-    train = train | (labels == "stripe")
-    result = fold(images, maps, labels, train, **summed_up(maps))
-    for name in FEATURE_SETS:
-        rows = multiclass(result, name)
-        assert set(rows["label"]) == {"good", "big"}
-        assert (rows["p:stripe"] > 0).any()
-        np.testing.assert_allclose(probabilities(result, name).sum(axis=1), 1, atol=1e-9)
 
 
 def test_without_maps_only_the_image_is_evaluated() -> None:
