@@ -104,7 +104,8 @@ def step_bar(label: str, *, alone: bool = False) -> Report:
     def report(done: int, total: int, *_: Any) -> None:
         nonlocal last
         if bar is not None:
-            bar.move(done / total, f"{label} {done} of {total}" if total > 1 else "")
+            steps = f"{done} of {total}" if alone else f"{label} {done} of {total}"
+            bar.move(done / total, steps if total > 1 else "")
             if alone and done == total:
                 bar.close()
         if root is not None and total > 1 and (done == total or time.monotonic() - last >= EVERY):

@@ -109,6 +109,7 @@ def test_work_outside_a_loop_has_a_bar_only_where_it_stands_alone(bars):
     assert bars == [], "no report, no bar"
     report(64, 100)
     report(100, 100)
+    assert bars[0].text == "100 of 100"
     assert [(bar.desc, bar.initial, bar.n, bar.closed) for bar in bars] == [("image features", 0.64, 1, True)]
 
 
