@@ -35,16 +35,14 @@ _UNCALIBRATED = "This study scored no training images out of fold, so only the o
 
 
 def comparison_table(
-    compared: pd.DataFrame,
-    context: str = "",
-    alpha: float = 0.005,
-    name: str = "Comparisons",
-    by_class: bool = False,
-) -> Table:
-    """Return `compare`'s rows for readers: over all defect classes, or those of single classes.
+    compared: pd.DataFrame, context: str = "", alpha: float = 0.005, by_class: bool = False
+) -> Table | None:
+    """Return `compare`'s rows for readers, over all defect classes or of single ones; None where there are none.
 
     The raw numbers are all of `compared`.
     """
+    if compared.empty:
+        return None
     part = compared[(compared["class"] != ALL) if by_class else (compared["class"] == ALL)]
     rows = [
         {
@@ -79,6 +77,7 @@ def comparison_table(
             f"In {out_of_reach} of {len(part)} comparisons too few folds differ for any p below {alpha:g}: "
             "significance was out of reach."
         )
+    name = "Comparisons by class" if by_class else "Comparisons"
     title = "Differences between feature sets, with all defects" + (", single classes" if by_class else "")
     return results_table(name, title, context, rows, notes, headers=4, numbers=compared)
 

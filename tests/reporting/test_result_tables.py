@@ -62,7 +62,8 @@ def compared():
 
 
 def test_the_table_of_comparisons_shows_all_three_tests(compared):
-    table = comparison_table(compared, "ctx")
+    table, by_class = comparison_table(compared, "ctx"), comparison_table(compared, by_class=True)
+    assert table is not None and by_class is not None
     frame = table.frame.droplevel(1, axis=1).set_index(["Measure", "Compared"])
     row = frame.loc[("ROC AUC (Multiclass)", "Image + Anom. map against Image")]
     raw = compared.query("metric == 'weighted_auc' and a == 'image_map' and b == 'image'").iloc[0]
@@ -73,15 +74,18 @@ def test_the_table_of_comparisons_shows_all_three_tests(compared):
     bold = {names[column] for _, column in table.bold}
     assert bold == {"p (Wilcoxon)"}
     assert set(table.frame["Measure"]) == {"Defect recall", "ROC AUC (Multiclass)"}
-    by_class = comparison_table(compared, by_class=True)
     assert "Defect recall: a" in set(by_class.frame["Measure"]) and ALL not in str(by_class.frame.to_numpy())
 
 
 def test_out_of_reach_is_a_footnote(compared):
     few = compare(study({"image": 1.0, "image_map": 2.5}, n=300, folds=3), GOOD, seed=1, n_bootstrap=50)
-    assert any("2 of 2 comparisons too few folds" in note for note in comparison_table(few).notes)
-    notes = comparison_table(compared[compared["in_reach"]]).notes
-    assert not any("out of reach" in note for note in notes)
+    for rows, out_of in ((few, 2), (compared[compared["in_reach"]], 0)):
+        table = comparison_table(rows)
+        assert table is not None
+        found = [note for note in table.notes if "out of reach" in note]
+        assert len(found) == bool(out_of)
+        assert all(f"{out_of} of {out_of} comparisons too few folds" in note for note in found)
+    assert comparison_table(few.iloc[:0]) is None
 
 
 def test_pooled_and_mean_stand_beside_each_other():
