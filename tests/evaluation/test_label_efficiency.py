@@ -65,15 +65,6 @@ def test_a_duplicate_needs_exactly_what_the_image_has():
     assert (found["labels"] == found["reference"]).all()
 
 
-def test_groups_widen_the_bands():
-    frame = study({"image": 1.0, "image_map": 1.5}, n=300, keep=(0.5, 1.0))
-    spans = []
-    for group in (None, "g" + (frame["id"].astype(int) // 30).astype(str)):
-        curves = economy.label_efficiency(frame.assign(group=group), "good", seed=1, n=300).curves
-        spans.append((curves["high"] - curves["low"]).mean())
-    assert spans[1] != spans[0]
-
-
 def test_one_level_or_feature_sets_with_gaps_have_no_curve():
     alone = economy.label_efficiency(study({"image": 1.0, "image_map": 1.5}), "good", seed=1, n=20)
     assert alone.curves.empty and alone.needs.empty

@@ -9,7 +9,7 @@ import pytest
 from lib.evaluation.metrics import ALL
 from lib.evaluation.operating_points import CONFORMAL, OPTIMISTIC, TRAINING, operating_numbers
 from lib.reporting.comparison_tables import operating_points, operating_points_by_class
-from tests.evaluation.made_up import scored, study
+from tests.evaluation.made_up import scored
 
 
 def line(points: pd.DataFrame, method: str, label: str = ALL, **where: object) -> pd.Series:
@@ -108,15 +108,6 @@ def test_repeats_are_averaged_and_do_not_multiply_images():
     found = line(points, TRAINING)
     assert found["n_defects"] == 6 and found["n_good"] == 8
     assert (found["caught"], found["rejected"]) == (5, 2)  # of 4 and 6, of 3 and 0 (rounded half to even)
-
-
-def test_more_skill_costs_fewer_false_rejects():
-    skill = {"image": 1.0, "image_map": 3.0}
-    points = operating_numbers(study(skill, n=600), study(skill, n=600, calibrated=True), "good")
-    for required in (0.9, 0.95):
-        image, both = (line(points, TRAINING, features=name, required=required) for name in skill)
-        assert both["false_rejects"] < image["false_rejects"]
-        assert image["recall"] == pytest.approx(required, abs=0.04)
 
 
 def test_a_prevalence_of_zero_is_refused():

@@ -55,16 +55,6 @@ def test_wilcoxon_refuses_gaps_and_unequal_lengths():
         significance.wilcoxon_paired([1, 2, 3], [0, 0])
 
 
-def test_smallest_p():
-    assert [round(significance.smallest_attainable_p(n), 5) for n in (10, 9, 8, 1, 0)] == [
-        0.00195,
-        0.00391,
-        0.00781,
-        1,
-        1,
-    ]
-
-
 def test_holm_by_hand_leaves_gaps_alone():
     assert significance.holm([0.01, np.nan, 0.04, 0.03]) == pytest.approx(
         [0.03, np.nan, 0.06, 0.06], nan_ok=True
