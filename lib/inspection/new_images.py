@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lib.anomaly_maps.cross_fitting import predict_cross_fitted_maps, predict_maps
+from lib.anomaly_maps.cross_fitting import predict_cross_fitted_maps
 from lib.anomaly_maps.detectors import detector
 from lib.anomaly_maps.map_statistics import map_statistics
 from lib.classification.feature_sets import COLUMN_BLOCKS
@@ -136,11 +136,9 @@ def features_of_new(run: Run, folder: Path, names: Sequence[str], blocks: Sequen
     features, maps = feature_cost(run, AT_ONCE), map_cost(run, AT_ONCE, run.study.map_method)
     seconds = 2 * features["seconds"] + maps["seconds"]
     parts = each_part(run, _new, calls, "new images", {"seconds": seconds, "memory": maps["memory"]})
-    return ImageFeatures(
-        {name: np.concatenate([part.blocks[name] for part in parts]) for name in parts[0].blocks},
-        np.concatenate([part.exposure for part in parts]),
-        np.concatenate([part.digests for part in parts]),
-    )
+    blocks_of = {name: np.concatenate([part.blocks[name] for part in parts]) for name in parts[0].blocks}
+    rest = [np.concatenate([getattr(part, name) for part in parts]) for name in ("exposure", "digests")]
+    return ImageFeatures(blocks_of, *rest)
 
 
 def _new(run: Run, folder: Path, blocks: Sequence[str], names: Sequence[str], _part: str) -> ImageFeatures:
@@ -165,9 +163,9 @@ def _new(run: Run, folder: Path, blocks: Sequence[str], names: Sequence[str], _p
 def _features(
     blocks: Sequence[str], compute: Mapping[str, Callable[[], np.ndarray]], stack: NDArray[np.uint8]
 ) -> ImageFeatures:
-    found = {name: compute[name]() for name in COLUMN_BLOCKS if name in {*blocks, "image", "score"}}
-    as_float = {name: np.asarray(columns, dtype=np.float32) for name, columns in found.items()}
-    return ImageFeatures(as_float, brightness_contrast(stack), digests(stack))
+    wanted = {*blocks, "image", "score"}
+    found = {name: np.asarray(compute[name](), np.float32) for name in COLUMN_BLOCKS if name in wanted}
+    return ImageFeatures(found, brightness_contrast(stack), digests(stack))
 
 
 def _guided(run: Run, new_patches: np.ndarray, maps: NDArray[np.float16]) -> NDArray[np.float32]:
@@ -205,12 +203,10 @@ def maps_of_new(run: Run, load: ImageLoader) -> NDArray[np.float16]:
 
 
 def _predict_maps(run: Run, inputs: np.ndarray) -> NDArray[np.float16]:
-    map_method, side = run.study.map_method, run.study.image_size
-    fitted = [load_model(run, run.study.map_source, name) for name in models(FINAL, map_method)]
-    out = np.empty((len(inputs), side, side), np.float16)
-    if len(fitted) == 1:
-        return predict_maps(fitted[0], inputs, out)
-    return predict_cross_fitted_maps(fitted, inputs, np.full(len(inputs), TEST_ROW), out)
+    study, test_rows = run.study, np.full(len(inputs), TEST_ROW)
+    fitted = [load_model(run, study.map_source, name) for name in models(FINAL, study.map_method)]
+    out = np.empty((len(inputs), study.image_size, study.image_size), np.float16)
+    return predict_cross_fitted_maps(fitted, inputs, test_rows, out)
 
 
 def digests(stack: NDArray[np.uint8]) -> NDArray[np.str_]:
