@@ -183,11 +183,11 @@ class StaleError(RuntimeError):
 def read_only() -> Iterator[None]:
     """Let `Store.make` raise `StaleError` meanwhile where it would make something; no task leaves this process."""
     global _READ_ONLY
-    _READ_ONLY = True
+    before, _READ_ONLY = _READ_ONLY, True
     try:
         yield
     finally:
-        _READ_ONLY = False
+        _READ_ONLY = before
 
 
 def is_read_only() -> bool:

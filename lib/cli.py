@@ -139,7 +139,7 @@ def plan(options: argparse.Namespace) -> Plan:
             issues.append(
                 "device=cuda: PyTorch finds no CUDA device here; leave it at auto, or give a --scheduler"
             )
-        from lib.features.resnet import WEIGHT_NAMES, WeightsError, resolve_weights
+        from lib.features.backbone_weights import WEIGHT_NAMES, WeightsError, resolve_weights
 
         try:
             weights = resolve_weights(study.weights, offline=study.offline)

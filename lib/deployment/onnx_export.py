@@ -24,8 +24,9 @@ from lib.deployment.onnx_graph import MAP_MODULES, Dense, Nearest
 from lib.deployment.onnx_model import OUTPUTS, OnnxPipeline
 from lib.deployment.onnx_predict import FORMAT, INPUT, LoadedPipeline, load_pipeline
 from lib.execution.source_code import library_digest
+from lib.features.backbone_weights import IMAGENET_SHA256
 from lib.features.patch_embeddings import grid
-from lib.features.resnet import IMAGENET_SHA256, Backbone
+from lib.features.resnet import Backbone
 from lib.inspection.decisions import DECISION_RULE
 from lib.inspection.new_images import Folder, features_of_new, good_patch_mean, tabulate
 from lib.inspection.out_of_distribution import OOD_RULE

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lib.anomaly_maps.detectors import Detector, FitTask
 from lib.artifacts import listing_digest
 from lib.execution.progress import say
+from lib.synthetic.dtd import texture_folder
 
 if TYPE_CHECKING:
     from lib.config import Study
@@ -46,8 +47,6 @@ def training_settings(task: FitTask) -> dict[str, Any]:
 
 
 def _depends_on(task: FitTask) -> dict[str, Any]:
-    from lib.synthetic.textures import texture_folder
-
     if task.study.draem_checkpoint:
         return {"imported": listing_digest(Path(task.study.draem_checkpoint))}
     folder = texture_folder(task.study.textures)

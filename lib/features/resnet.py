@@ -1,10 +1,9 @@
-"""ResNet-18 up to its average-pool layer, and where its weights come from."""
+"""ResNet-18 up to its average-pool layer."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,25 +12,21 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from lib.config import nearest
-from lib.datasets.download import DownloadError, download_file
+from lib.features.backbone_weights import (
+    EMBEDDED_FOLDER,
+    IMAGENET_SHA256,
+    REMEDY,
+    WeightsError,
+    embedded_files,
+    file_digest,
+    resolve_weights,
+)
 from lib.torch_utils import load_state_dict
 
-IMAGENET_URL = "https://download.pytorch.org/models/resnet18-f37072fd.pth"  # torchvision's IMAGENET1K_V1
-IMAGENET_SHA256 = "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec"
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-WEIGHT_NAMES = ("auto", "imagenet", "embedded", "random-init")
 RANDOM_SEED = 0
-EMBEDDED_FOLDER = Path(__file__).with_name("weights")
-EMBEDDED_PREFIX, EMBEDDED_SCALE = "resnet18-formula", ".scale"
-REMEDY = "give the weights with --weights FILE (and --offline to not try the download)"
-
-logger = logging.getLogger(__name__)
-
-
-class WeightsError(RuntimeError):
-    """The backbone's weights cannot be had, or do not fit ResNet-18."""
+EMBEDDED_SCALE = ".scale"
 
 
 @dataclass(frozen=True)
@@ -69,61 +64,13 @@ def load_backbone(weights: str = "auto", *, offline: bool = False) -> Backbone:
     path = Path(source)
     if path.suffix not in (".pth", ".pt", ".safetensors"):
         raise WeightsError(f"{path}: unknown kind {path.suffix!r}; expected .pth, .pt or .safetensors")
-    sha256 = _file_digest(path)
+    sha256 = file_digest(path)
     try:
         state = load_state_dict(path)
     except ValueError as error:
         raise WeightsError(str(error)) from error
     label = "IMAGENET1K_V1" if sha256 == IMAGENET_SHA256 else path.name
     return Backbone(_network(state, path), f"ResNet-18 ({label})", sha256)
-
-
-def resolve_weights(weights: str = "auto", *, offline: bool = False) -> str:
-    """Return which weights are used: the path of a file that exists, `embedded` or `random-init`.
-
-    `auto`: torchvision's IMAGENET1K_V1 from its cache, else by download (unless `offline`), else `embedded`, with a
-    logged warning. `imagenet`: the first two, or an error. `embedded`, a file and `random-init` (for tests):
-    themselves. Resolve once and pass the answer on: it is not looked for again. Raises WeightsError.
-    """
-    if weights == "random-init":
-        return weights
-    if weights in ("auto", "imagenet"):
-        try:
-            return str(_imagenet_file(offline))
-        except WeightsError as error:
-            if weights == "imagenet":
-                raise
-            logger.warning(
-                "%s. The backbone is the formula-driven ResNet-18 that the project carries.", error
-            )
-            weights = "embedded"
-    if weights == "embedded":
-        try:
-            embedded_files()
-        except FileNotFoundError as error:
-            raise WeightsError(f"weights='embedded': {error}; or {REMEDY}") from error
-        return weights
-    try:
-        found = Path(weights).is_file()
-    except OSError:  # too long a name, or no permission to look
-        found = False
-    if not found:
-        near = nearest(weights, WEIGHT_NAMES)
-        raise WeightsError(
-            f"weights={weights!r}: no such file{near}; name one, or one of {', '.join(WEIGHT_NAMES)}"
-        )
-    return weights
-
-
-def embedded_files(folder: Path | None = None) -> list[Path]:
-    """Return the files of the backbone that the project carries; FileNotFoundError where one, or all, are missing."""
-    folder = folder or EMBEDDED_FOLDER
-    files = sorted(folder.glob(f"{EMBEDDED_PREFIX}-*.safetensors"))
-    if not files or len(files) != int(files[0].stem.rsplit("-", 1)[1]):
-        raise FileNotFoundError(
-            f"{folder}: {len(files)} files of the embedded backbone: `python -m lib.pretraining.training`"
-        )
-    return files
 
 
 def load_embedded(folder: Path | None = None) -> tuple[dict[str, Tensor], str, dict[str, Any]]:
@@ -143,28 +90,6 @@ def load_embedded(folder: Path | None = None) -> tuple[dict[str, Tensor], str, d
         scale, weight = state.pop(name), name.removesuffix(EMBEDDED_SCALE)
         state[weight] = state[weight].float() * scale.view(-1, *[1] * (state[weight].ndim - 1))
     return state, digest.hexdigest(), about
-
-
-def _imagenet_file(offline: bool) -> Path:
-    """Return torchvision's IMAGENET1K_V1 in its cache; where the file is missing or damaged, download it there."""
-    cached = Path(torch.hub.get_dir()) / "checkpoints" / IMAGENET_URL.rsplit("/", 1)[1]
-    issue = f"{cached}: not there"
-    if cached.is_file():
-        sha256 = _file_digest(cached)
-        if sha256 == IMAGENET_SHA256:
-            return cached
-        issue = f"{cached}: damaged (SHA-256 begins {sha256[:8]}, expected {IMAGENET_SHA256[:8]})"
-    if offline:
-        raise WeightsError(f"{issue}, and offline forbids a download; {REMEDY}")
-    try:
-        return download_file(IMAGENET_URL, cached, IMAGENET_SHA256)
-    except (OSError, DownloadError) as error:
-        raise WeightsError(f"{issue}; {error}; {REMEDY}") from error
-
-
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class _AveragePool(nn.Module):

@@ -28,7 +28,7 @@ from lib.pipeline.dataset import in_test_fold, index, splits
 from lib.pipeline.detectors import map_splits
 from lib.pipeline.features import BLOCKS, IMAGE, feature_all, map_columns_file
 from lib.pipeline.maps import score_file
-from lib.pipeline.run import Run, each_part
+from lib.pipeline.run import Run, make_each
 from lib.pipeline.task_cost import classifier_cost
 
 CODE = ("lib.classification.cross_validation", "lib.datasets.splits", "lib.pipeline.classification")
@@ -210,12 +210,11 @@ def _all_splits(run: Run, stage: str) -> tuple[pd.DataFrame, dict[str, Any], dic
     """Make a stage's predictions where they are not proven; return them, and by split the summaries and digests."""
     feature_all(run)
     names = stage_splits(run, stage)
-    todo = [one for one in names if not run.store.proven(_name(stage, one), _made_from(run, stage, one))]
     parts = run.study.inner_folds if stage == CALIBRATION else 1
-    fits = sum(len(feature_sets(run, split, stage)) for split in todo) * len(levels(run, stage)) * parts
+    fits = sum(len(feature_sets(run, split, stage)) for split in names) * len(levels(run, stage)) * parts
     cost = classifier_cost(run, len(index(run)))
-    cost["seconds"] *= fits * run.study.repeats / max(1, len(todo))
-    each_part(run, predict_fold, [(run, stage, split) for split in todo], stage, cost, gpu=False)
+    cost["seconds"] *= fits * run.study.repeats / len(names)
+    make_each(run, predict_fold, [(run, stage, split) for split in names], stage, cost, gpu=False)
     manifests = {split: run.store.manifest(_name(stage, split)) or {} for split in names}
     tables = [pd.read_parquet(run.store.path(_name(stage, split))) for split in names]
     summaries = {split: found["summary"] for split, found in manifests.items()}

@@ -30,7 +30,7 @@ def data_root(run: Run) -> Path:
     if run.data_dir:
         return Path(run.data_dir)
     if run.synthetic:
-        return _standin(run.store, run.dataset, run.study)
+        return _drawn(run.store, run.dataset, run.study)
     folder = PROJECT / "data" / run.dataset
     if folder.is_dir():
         return folder
@@ -40,7 +40,7 @@ def data_root(run: Run) -> Path:
 
 
 @lru_cache(maxsize=8)
-def _standin(store: Store, product: str, study: Study) -> Path:
+def _drawn(store: Store, product: str, study: Study) -> Path:
     """Draw the product where its images are not proven; looked at once per process, as there are thousands."""
     folder = store.path("synthetic")
 
@@ -51,7 +51,7 @@ def _standin(store: Store, product: str, study: Study) -> Path:
             scale=study.synthetic_scale,
             side=study.synthetic_side,
             seed=study.seed,
-            progress=step_bar("pictures drawn", alone=True),
+            progress=step_bar("images drawn", alone=True),
         )
         files = sorted(file for file in folder.rglob("*") if file.is_file())
         path.write_text(f"{len(files)} files in {folder.name}\n", encoding="utf-8")

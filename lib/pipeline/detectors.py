@@ -22,7 +22,7 @@ from lib.execution.progress import step_bar
 from lib.execution.source_code import code_digest
 from lib.pipeline.dataset import images, in_test_fold, index, primary_splits, splits
 from lib.pipeline.patches import patches, patches_name, patches_of
-from lib.pipeline.run import Run, each_part
+from lib.pipeline.run import Run, make_each
 from lib.pipeline.task_cost import fit_cost
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def fit_models(run: Run, source: str) -> pd.DataFrame:
     sharing = N_INNER if all(INNER in name for name in names) else 1
     cost = fit_cost(run, source, len(good_rows(run, names[0])), sharing)
     calls = [(run, source, name) for name in names]
-    summaries = each_part(run, fit_model, calls, MAP_SOURCES[source].title, cost)
+    summaries = make_each(run, fit_model, calls, MAP_SOURCES[source].title, cost)
     return pd.DataFrame(summaries, index=pd.Index(names, name="model")).drop(
         columns=["seconds", "peak_bytes"]
     )

@@ -15,8 +15,8 @@ from lib.execution.source_code import code_digest
 from lib.pipeline.dataset import FINAL, images, in_test_fold, index, splits
 from lib.pipeline.detectors import map_splits
 from lib.pipeline.maps import map_all, map_file, maps
-from lib.pipeline.patches import backbone, patches, patches_name
-from lib.pipeline.run import Run, each_part
+from lib.pipeline.patches import backbone, backbone_digest, patches, patches_name
+from lib.pipeline.run import Run, each_part, make_each
 from lib.pipeline.task_cost import feature_cost
 
 IMAGE = "features/image.npy"
@@ -32,12 +32,12 @@ AT_ONCE = 512
 
 def image_feature_table(run: Run) -> np.ndarray:
     """Return the features of all images, float32 (N, 512)."""
-    net, side = backbone(run), run.study.feature_size
+    side = run.study.feature_size
     stack = images(run, side)
     made_from = {
         "code": code_digest("lib.features.embeddings", "lib.pipeline.features"),
         "images": run.store.digest(f"images/{side}.npy"),
-        "backbone": net.sha256,
+        "backbone": backbone_digest(run),
         "side": side,
     }
 
@@ -45,6 +45,7 @@ def image_feature_table(run: Run) -> np.ndarray:
         calls = [(run, start) for start in range(0, len(stack), AT_ONCE)]
         parts = each_part(run, _some_image_features, calls, "image features", feature_cost(run, AT_ONCE))
         np.save(path, np.concatenate(parts))
+        net = backbone(run)
         return {"backbone": net.name, "backbone_sha256": net.sha256}
 
     run.store.make(IMAGE, made_from, write)
@@ -82,7 +83,7 @@ def make_map_columns(run: Run, block: str, map_method: MapMethod, split: str) ->
 def _depends_on(run: Run, block: str, split: str) -> dict[str, Any]:
     """Return what a block of columns depends on besides the maps."""
     if block == "map":
-        return {"backbone": backbone(run).sha256, **run.study.values(("feature_size", "map_encoding"))}
+        return {"backbone": backbone_digest(run), **run.study.values(("feature_size", "map_encoding"))}
     if block == "stats":
         return {}
     patches(run)
@@ -130,7 +131,7 @@ def feature_all(run: Run) -> None:
         for block in blocks:
             calls = [(run, block, map_method, split) for split in map_splits(run, map_method)]
             cost = feature_cost(run, len(index(run))) if block == "map" else None
-            each_part(run, make_map_columns, calls, f"{BLOCKS[block][0]} features {map_method}", cost)
+            make_each(run, make_map_columns, calls, f"{BLOCKS[block][0]} features {map_method}", cost)
 
 
 def compared_with(run: Run, split: str) -> tuple[np.ndarray, np.ndarray]:

@@ -24,7 +24,7 @@ from lib.pipeline.detectors import (
     model_file,
     models,
 )
-from lib.pipeline.run import Run, each_part
+from lib.pipeline.run import Run, make_each
 from lib.pipeline.task_cost import map_cost
 
 SUFFIXES = {
@@ -113,7 +113,7 @@ def map_all(run: Run) -> pd.DataFrame:
     for method in run.study.map_methods:
         names = map_splits(run, method)
         calls = [(run, method, split) for split in names]
-        each_part(run, make_maps, calls, f"maps {method}", map_cost(run, len(table), method))
+        make_each(run, make_maps, calls, f"maps {method}", map_cost(run, len(table), method))
         for split in names:
             part = table.assign(map_method=method, split=split, tested=in_test_fold(run, split))
             parts.append(part.assign(score=scores(run, split, method)))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lib.artifacts import Store
+from lib.artifacts import StaleError, Store, read_only
 from lib.config import Study, cuda_available
 from lib.execution.parallel import max_parallel, run_tasks
 from lib.synthetic.products import PRODUCTS
@@ -97,3 +97,19 @@ def each_part(
         threads=threads,
         gpu=gpu,
     )
+
+
+def make_each(
+    run: Run,
+    step: Callable[..., Any],
+    calls: Sequence[tuple[Any, ...]],
+    label: str,
+    cost: Mapping[str, float] | None = None,
+    gpu: bool = True,
+) -> list[Any]:
+    """Return the same for a step that makes artefacts; where all are proven, without processes and their libraries."""
+    try:
+        with read_only():
+            return [step(*call) for call in calls]
+    except StaleError:
+        return each_part(run, step, calls, label, cost, gpu)

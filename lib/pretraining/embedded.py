@@ -12,7 +12,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from lib.artifacts import write_bytes
-from lib.features.resnet import EMBEDDED_PREFIX, EMBEDDED_SCALE
+from lib.features.backbone_weights import EMBEDDED_PREFIX
+from lib.features.resnet import EMBEDDED_SCALE
 
 SHARD_BYTES = 2_600_000
 

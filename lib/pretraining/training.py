@@ -29,7 +29,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 from torchvision.transforms.v2 import Normalize
 
 from lib.artifacts import write_bytes
-from lib.features.resnet import EMBEDDED_FOLDER as FOLDER
+from lib.features.backbone_weights import EMBEDDED_FOLDER as FOLDER
 from lib.features.resnet import IMAGENET_MEAN, IMAGENET_STD
 from lib.pretraining.defects import KINDS
 from lib.pretraining.embedded import save_embedded

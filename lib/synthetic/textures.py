@@ -11,12 +11,12 @@ from torch import Tensor
 
 from lib.datasets.errors import DatasetError
 from lib.datasets.image_io import map_files, read_rgb
+from lib.synthetic.dtd import texture_folder
 from lib.synthetic.noise import Draws, grid
 from lib.synthetic.texture_families import HEIGHTS
 
 FAMILIES: tuple[str, ...] = tuple(HEIGHTS)
 BATCH = 32  # surfaces drawn at once: more gains nothing on a CPU and fills its cache
-DTD_ROOT = Path(__file__).parents[2] / "data" / "dtd"
 SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
@@ -71,13 +71,6 @@ def load_texture_bank(source: str, side: int, seed: int, count: int = 400) -> Te
         raise DatasetError(issues.values(), f"{root}: textures")
     stack = torch.from_numpy(np.stack(list(squares.values()))).permute(0, 3, 1, 2).contiguous()
     return TextureBank(stack, f"DTD folder ({len(files)} images)")
-
-
-def texture_folder(source: str) -> Path | None:
-    """The folder that `load_texture_bank` reads: `source`, else torchvision's DTD if it is there, else None."""
-    if source:
-        return Path(source)
-    return DTD_ROOT if DTD_ROOT.is_dir() else None
 
 
 def coloured(height: Tensor, draws: Draws) -> Tensor:

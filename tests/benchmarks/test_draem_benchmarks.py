@@ -123,12 +123,12 @@ def as_bank(images: np.ndarray) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("threads", [1], indirect=True)
-@pytest.mark.parametrize("reading", ["in memory", "reading files"])
+@pytest.mark.parametrize("naive_input", ["in memory", "reading files"])
 @pytest.mark.parametrize(("side", "batch"), [(64, 32), (256, 8)])
-def test_simulation(rows, threads, side, batch, map_method, tmp_path):
+def test_simulation(rows, threads, side, batch, naive_input, tmp_path):
     goods, textures = pictures(batch, side), pictures(20, 256)
     rng, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)
-    if map_method == "in memory":
+    if naive_input == "in memory":
         sources = [Image.fromarray(image) for image in goods]
         anomalies = [Image.fromarray(texture).resize((side, side)) for texture in textures]
     else:  # what a loader does at each step: decode and resize
@@ -137,7 +137,7 @@ def test_simulation(rows, threads, side, batch, map_method, tmp_path):
     repeats = 4 if side == 64 else 1
     compare(
         rows,
-        f"simulation {side} px, naive {map_method}",
+        f"simulation {side} px, naive {naive_input}",
         threads,
         batch * repeats,
         4,

@@ -10,8 +10,9 @@ from torch import Tensor
 from torchvision.models import ResNet18_Weights, resnet18
 
 from lib.datasets.download import DownloadError
-from lib.features import resnet
-from lib.features.resnet import WeightsError, load_backbone, resolve_weights
+from lib.features import backbone_weights, resnet
+from lib.features.backbone_weights import WeightsError, resolve_weights, weights_digest
+from lib.features.resnet import load_backbone
 from lib.pretraining.embedded import save_embedded
 
 SHARED_WEIGHTS = (
@@ -157,19 +158,21 @@ def test_settles_names_that_are_no_file(tmp_path: Path) -> None:
 @pytest.fixture
 def downloads(state: dict[str, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """An empty cache, and `state` as if it were IMAGENET1K_V1; the addresses downloaded."""
-    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    assert torch.hub.get_dir() == str(tmp_path / "hub")
     published = Path(save(state, tmp_path / "published.pth")).read_bytes()
-    monkeypatch.setattr(resnet, "IMAGENET_SHA256", hashlib.sha256(published).hexdigest())
+    for module in (backbone_weights, resnet):
+        monkeypatch.setattr(module, "IMAGENET_SHA256", hashlib.sha256(published).hexdigest())
     asked: list[str] = []
 
     def download(url: str, destination: Path, sha256: str) -> Path:
-        assert sha256 == resnet.IMAGENET_SHA256
+        assert sha256 == backbone_weights.IMAGENET_SHA256
         asked.append(url)
         destination.parent.mkdir(parents=True, exist_ok=True)
         destination.write_bytes(published)
         return destination
 
-    monkeypatch.setattr(resnet, "download_file", download)
+    monkeypatch.setattr(backbone_weights, "download_file", download)
     return asked
 
 
@@ -178,7 +181,7 @@ def test_downloads_once_then_reads_the_cache(downloads: list[str], tmp_path: Pat
     assert list((tmp_path / "hub").rglob("*.*")) == [Path(found)]
     assert resolve_weights("imagenet", offline=True) == resolve_weights(found) == found
     loaded = load_backbone(found)
-    assert downloads == [resnet.IMAGENET_URL]
+    assert downloads == [backbone_weights.IMAGENET_URL]
     assert loaded.name == "ResNet-18 (IMAGENET1K_V1)"
     torch.testing.assert_close(loaded.model(images()), expected, rtol=1e-3, atol=1e-4)
 
@@ -194,7 +197,7 @@ def test_a_damaged_cache_is_not_trusted(downloads: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [DownloadError(f"{resnet.IMAGENET_URL}: no route"), PermissionError("no route")]
+    "error", [DownloadError(f"{backbone_weights.IMAGENET_URL}: no route"), PermissionError("no route")]
 )
 def test_a_failed_download_says_so_and_the_embedded_backbone_is_taken(
     error: Exception, downloads: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -202,7 +205,7 @@ def test_a_failed_download_says_so_and_the_embedded_backbone_is_taken(
     def fail(*_: object) -> Path:
         raise error
 
-    monkeypatch.setattr(resnet, "download_file", fail)
+    monkeypatch.setattr(backbone_weights, "download_file", fail)
     assert resolve_weights("auto") == "embedded"
     (record,) = caplog.records
     for part in ("--weights FILE", "--offline", "formula-driven", "no route"):
@@ -235,7 +238,7 @@ def test_embedded_weights_are_looked_for_and_loaded(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(resnet, "EMBEDDED_FOLDER", tmp_path)
+    monkeypatch.setattr(backbone_weights, "EMBEDDED_FOLDER", tmp_path)
     with pytest.raises(WeightsError, match=r"0 files of the embedded backbone: .*--weights FILE"):
         resolve_weights("embedded")
     with pytest.raises(WeightsError, match="0 files of the embedded backbone"):
@@ -254,5 +257,12 @@ def test_embedded_weights_are_looked_for_and_loaded(
 
 
 def test_the_address_and_the_hash_are_torchvisions() -> None:
-    assert ResNet18_Weights.IMAGENET1K_V1.url == resnet.IMAGENET_URL
-    assert resnet.IMAGENET_SHA256.startswith(Path(resnet.IMAGENET_URL).stem.removeprefix("resnet18-"))
+    url = backbone_weights.IMAGENET_URL
+    assert ResNet18_Weights.IMAGENET1K_V1.url == url
+    assert backbone_weights.IMAGENET_SHA256.startswith(Path(url).stem.removeprefix("resnet18-"))
+
+
+@pytest.mark.parametrize("weights", ["embedded", "random-init", "file"])
+def test_the_digest_is_the_backbones_without_reading_its_weights(weights, state, tmp_path):
+    source = str(save(state, tmp_path / "some.pth")) if weights == "file" else weights
+    assert weights_digest(source) == load_backbone(source).sha256

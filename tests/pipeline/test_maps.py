@@ -12,7 +12,6 @@ from lib.pipeline.detectors import fit_model
 from lib.pipeline.maps import map_all, map_quality, maps
 from lib.pipeline.run import open_run
 from lib.reporting.figures_maps import read_thumbnails
-from lib.synthetic import textures
 from tests.pipeline.conftest import SETTINGS
 from tests.pipeline.plates import draw_plates
 
@@ -46,7 +45,7 @@ def test_textures_that_come_to_be_are_noticed(run, tmp_path, monkeypatch):
     shutil.copytree(run.study_dir, tmp_path / "study")
     other = replace(run, study_dir=str(tmp_path / "study"))
     assert fit_model(other, "draem", "stratified-0")["textures"].startswith("procedural")
-    monkeypatch.setattr(textures, "DTD_ROOT", folder.parent)
+    monkeypatch.setattr("lib.synthetic.dtd.DTD_ROOT", folder.parent)
     detector._texture_bank.cache_clear()
     assert fit_model(other, "draem", "stratified-0")["textures"] == "DTD folder (2 images)"
     detector._texture_bank.cache_clear()

@@ -8,7 +8,6 @@ import torch
 from PIL import Image
 
 from lib.datasets.errors import DatasetError
-from lib.synthetic import textures
 from lib.synthetic.noise import noise_field
 from lib.synthetic.texture_families import height_field
 from lib.synthetic.textures import FAMILIES, load_texture_bank, procedural_textures
@@ -108,11 +107,11 @@ def test_bank_draws_by_seed_from_more_files_than_asked_for(tmp_path: Path) -> No
 def test_bank_without_a_source_is_procedural_or_the_local_dtd(
     dtd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(textures, "DTD_ROOT", tmp_path / "absent")
+    monkeypatch.setattr("lib.synthetic.dtd.DTD_ROOT", tmp_path / "absent")
     bank = load_texture_bank("", 16, seed=744, count=20)
     assert bank.name == "procedural textures (20, seed 744)"
     assert torch.equal(bank.images, procedural_textures(20, 16, seed=744))
-    monkeypatch.setattr(textures, "DTD_ROOT", dtd)
+    monkeypatch.setattr("lib.synthetic.dtd.DTD_ROOT", dtd)
     assert load_texture_bank("", 16, seed=744).name == "DTD folder (3 images)"
 
 
