@@ -142,14 +142,6 @@ def test_training_is_the_plain_loop(images, textures, monkeypatch):
         assert row[5] == pytest.approx(lr)
 
 
-def test_training_learns(textures):
-    images = np.full((8, 32, 32, 3), 128, np.uint8)
-    images[:, 8:24, 8:24] = 200
-    trained = train(images, textures, TrainingSettings(4, 4, steps=60, batch=8, lr=5e-3, seed=1))
-    first, last = trained.history.head(10).mean(), trained.history.tail(10).mean()
-    assert last.l2 < 0.5 * first.l2 and last.ssim < 0.8 * first.ssim and last.focal < first.focal
-
-
 def test_each_epoch_shows_each_image_once(textures, monkeypatch):
     images = np.arange(6, dtype=np.uint8)[:, None, None, None] * np.ones((1, 32, 32, 3), np.uint8)
     seen = []
@@ -264,16 +256,3 @@ def test_a_gpu_run_resumes(images, textures, tmp_path):
         train(images, textures, TINY, device="cuda", checkpoint=tmp_path / "run.pt", progress=kill_after(6))
     resumed = train(images, textures, TINY, device="cuda", checkpoint=tmp_path / "run.pt")
     assert resumed.history.step.tolist() == list(range(1, 13))
-
-
-@pytest.mark.gpu
-def test_a_gpu_that_is_really_full_says_what_to_set(textures):
-    images = np.zeros((1, 1024, 1024, 3), np.uint8)
-    total = torch.cuda.mem_get_info()[1]
-    torch.cuda.set_per_process_memory_fraction(min(1.0, 2e9 / total))
-    try:
-        with pytest.raises(RuntimeError, match="set a smaller batch"):
-            train(images, textures, TrainingSettings(32, 32, steps=1, batch=16), device="cuda")
-    finally:
-        torch.cuda.set_per_process_memory_fraction(1.0)
-        torch.cuda.empty_cache()
