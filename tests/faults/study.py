@@ -13,6 +13,8 @@ from pathlib import Path
 
 import psutil
 
+from tests.whole import CACHE
+
 PROJECT = Path(__file__).parents[2]
 COMMAND = ("--preset", "smoke", "--weights", "random-init", "--offline")
 # Captions in .md and .html name what there is when a notebook is executed, and 00 may be executed again later.
@@ -29,7 +31,7 @@ def start(output: Path, *arguments: str, dataset: tuple[str, ...] = ("deco_cap",
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")},
+        env={"OMP_NUM_THREADS": "1", **os.environ, "XDG_CACHE_HOME": CACHE},
         start_new_session=True,
         preexec_fn=_heed_signals,
     )
