@@ -1,4 +1,4 @@
-"""How exactly torch computes meanwhile, and files of tensors read without running any code that they may hold."""
+"""How exactly torch computes meanwhile, files of tensors read without running any code, modules that ONNX can hold."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 @contextmanager
@@ -93,3 +94,29 @@ def load_state_dict(path: Path) -> dict[str, Tensor]:
 def _first_line(error: Exception) -> str:
     text = str(error).strip()
     return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
+
+
+def as_stored(values: Tensor) -> Tensor:
+    """Return values rounded to half precision, as the study stores maps and patches, in float32."""
+    return values.half().float()
+
+
+class Resize(nn.Module):
+    """Squares (n, c, old, old) to (n, c, new, new), bilinear: two products with a matrix of torch's own weights.
+
+    Runtimes differ in antialiased resizing, not in a matrix product.
+    """
+
+    rows: Tensor
+
+    def __init__(self, old: int, new: int, *, antialias: bool) -> None:
+        super().__init__()
+        rows = torch.eye(old)[None, None]
+        if new != old:
+            rows = F.interpolate(rows, (new, old), mode="bilinear", antialias=antialias, align_corners=False)
+        self.same = new == old
+        self.register_buffer("rows", rows[0, 0])
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Resize both axes."""
+        return images if self.same else self.rows @ images @ self.rows.T

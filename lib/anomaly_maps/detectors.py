@@ -15,6 +15,7 @@ from lib.config import MAP_SOURCES
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import nn
 
     from lib.config import Study
 
@@ -69,7 +70,14 @@ class Detector:
     fit_cost: Callable[[Study, int, int], tuple[float, float]] = lambda study, n_good, sharing: (0.0, 0.5e9)
     """Seconds, and bytes beside the libraries, of fitting on `n_good` images, as one of `sharing` models."""
     map_seconds: Callable[[Study], float] = lambda study: 0.001  # of one image
-    caption: Callable[[Study], str] = lambda study: ""  # how the maps are made, for captions
+    caption: Callable[[Study], str] = lambda study: (
+        f"maps: {MAP_SOURCES[study.map_source].title}, cross-fitted"
+    )
+    onnx: Callable[[Any, int], nn.Module] | None = None
+    """What makes maps (n, side, side) in an exported file, of a model and the number of patches along a side.
+
+    It gets images (n, 3, side, side) in [0, 1], or patches (n, C, h, w). Without it there is no export.
+    """
 
 
 def detector(source: str) -> Detector:

@@ -18,12 +18,13 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lib.anomaly_maps.detectors import Detector, FitTask
 from lib.artifacts import write_bytes
 from lib.config import Study
+from lib.torch_utils import Resize, as_stored
 
 FORMAT = "patchcore-1"
 POOL = 30_000  # patches, drawn at random, that the coreset is chosen from
@@ -159,6 +160,29 @@ def _projected(points: Tensor, seed: int) -> Tensor:
     return points @ directions
 
 
+class PatchCoreMaps(nn.Module):
+    """A PatchCore from patches (n, C, h, w) to maps (n, side, side); distances by a product, as ONNX has no `cdist`."""
+
+    known: Tensor
+    squares: Tensor
+
+    def __init__(self, memory: PatchCore, places: int) -> None:
+        super().__init__()
+        known = memory.patches.cpu().float()
+        self.register_buffer("known", known.T.contiguous())
+        self.register_buffer("squares", (known**2).sum(dim=1))
+        self.scale_distance, self.slope, self.places = memory.scale_distance, memory.slope, places
+        self.resize = Resize(places, memory.side, antialias=False)
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """Return the scaled distance to the nearest patch in memory."""
+        rows = patches.flatten(2).transpose(1, 2).reshape(-1, self.known.shape[0])
+        squares = (rows**2).sum(dim=1, keepdim=True) + (self.squares - 2 * rows @ self.known)
+        distances = squares.amin(dim=1).clamp(min=0).sqrt().reshape(-1, 1, self.places, self.places)
+        scaled = to_unit_interval(distances, self.scale_distance, self.slope)
+        return as_stored(self.resize(scaled)[:, 0].clamp(0, 1))
+
+
 def _fit(task: FitTask) -> tuple[PatchCore, dict[str, Any]]:
     size, side = task.study.coreset_size, task.study.image_size
     fitted = PatchCore.fit(
@@ -195,4 +219,5 @@ DETECTOR = Detector(
         f"maps: PatchCore of {study.coreset_size} patches at {study.patch_size} px, cross-fitted, "
         f"shown at {study.image_size} px"
     ),
+    onnx=PatchCoreMaps,
 )

@@ -16,11 +16,12 @@ import torch
 from onnxscript import opset20 as opset
 
 import lib
+from lib.anomaly_maps.detectors import detector
 from lib.artifacts import atomic
 from lib.classification.cross_validation import BINARY, MULTICLASS
 from lib.config import MAP_SOURCES, Study
 from lib.datasets.image_io import CONVERSION_RULE, RESIZE_RULES, read_rgb
-from lib.deployment.onnx_graph import MAP_MODULES, Dense, Nearest
+from lib.deployment.onnx_graph import Dense, Nearest
 from lib.deployment.onnx_model import OUTPUTS, OnnxPipeline
 from lib.deployment.onnx_predict import FORMAT, INPUT, LoadedPipeline, load_pipeline
 from lib.execution.source_code import library_digest
@@ -99,7 +100,8 @@ def export_model(run: Run, model: ProductionModel, threshold: Threshold, path: P
 def build_pipeline(run: Run, model: ProductionModel) -> OnnxPipeline:
     """Return everything from images to probabilities as one torch module on the CPU; all models must be fitted."""
     study, source = run.study, run.study.map_source
-    if source not in MAP_MODULES:
+    map_module = detector(source).onnx
+    if map_module is None:
         raise ExportError(f"map_source={source}: there is no way yet to export it")
     detectors = [load_model(run, source, name) for name in models(FINAL, study.map_method)]
     classifiers = {task: Dense(part.columns.tolist(), part.fitted) for task, part in model.models.items()}
@@ -107,7 +109,7 @@ def build_pipeline(run: Run, model: ProductionModel) -> OnnxPipeline:
     return OnnxPipeline(
         study,
         backbone(run),
-        [MAP_MODULES[source](fitted, grid(study.patch_size)) for fitted in detectors],
+        [map_module(fitted, grid(study.patch_size)) for fitted in detectors],
         model.blocks,
         Nearest(model.reference),
         classifiers[MULTICLASS],

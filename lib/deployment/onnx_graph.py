@@ -8,86 +8,17 @@ differ; `lib.deployment.onnx_export` compares the whole with the study before a 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from lib.anomaly_maps.map_statistics import AREA_THRESHOLDS, PERCENTILES
-from lib.anomaly_maps.patchcore import PatchCore, to_unit_interval
 from lib.classification.classifiers import Fitted
-from lib.draem.inference import Draem, fold_batchnorm
 from lib.features.embeddings import jet, jet_colours
 from lib.features.map_guided_pooling import Pooling, pool_places
 from lib.inspection.out_of_distribution import TrainingReference
-
-
-def as_stored(values: Tensor) -> Tensor:
-    """Return values rounded to half precision, as the study stores maps and patches, in float32."""
-    return values.half().float()
-
-
-class Resize(nn.Module):
-    """Squares (n, c, old, old) to (n, c, new, new), bilinear: two products with a matrix of torch's own weights.
-
-    Runtimes differ in antialiased resizing, not in a matrix product.
-    """
-
-    rows: Tensor
-
-    def __init__(self, old: int, new: int, *, antialias: bool) -> None:
-        super().__init__()
-        rows = torch.eye(old)[None, None]
-        if new != old:
-            rows = F.interpolate(rows, (new, old), mode="bilinear", antialias=antialias, align_corners=False)
-        self.same = new == old
-        self.register_buffer("rows", rows[0, 0])
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Resize both axes."""
-        return images if self.same else self.rows @ images @ self.rows.T
-
-
-class DraemMaps(nn.Module):
-    """A DRAEM from images (n, 3, side, side) in [0, 1] to maps (n, side, side), BatchNorm folded in."""
-
-    def __init__(self, draem: Draem, _places: int = 0) -> None:
-        super().__init__()
-        self.first, self.second = fold_batchnorm(draem.reconstructive), fold_batchnorm(draem.discriminative)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Reconstruct, compare, and return the anomalous class's probability at each pixel."""
-        logits = self.second(torch.cat((self.first(images), images), dim=1))
-        return as_stored(logits.softmax(dim=1)[:, 1])
-
-
-class PatchCoreMaps(nn.Module):
-    """A PatchCore from patches (n, C, h, w) to maps (n, side, side); distances by a product, as ONNX has no `cdist`."""
-
-    known: Tensor
-    squares: Tensor
-
-    def __init__(self, memory: PatchCore, places: int) -> None:
-        super().__init__()
-        known = memory.patches.cpu().float()
-        self.register_buffer("known", known.T.contiguous())
-        self.register_buffer("squares", (known**2).sum(dim=1))
-        self.scale_distance, self.slope, self.places = memory.scale_distance, memory.slope, places
-        self.resize = Resize(places, memory.side, antialias=False)
-
-    def forward(self, patches: Tensor) -> Tensor:
-        """Return the scaled distance to the nearest patch in memory."""
-        rows = patches.flatten(2).transpose(1, 2).reshape(-1, self.known.shape[0])
-        squares = (rows**2).sum(dim=1, keepdim=True) + (self.squares - 2 * rows @ self.known)
-        distances = squares.amin(dim=1).clamp(min=0).sqrt().reshape(-1, 1, self.places, self.places)
-        scaled = to_unit_interval(distances, self.scale_distance, self.slope)
-        return as_stored(self.resize(scaled)[:, 0].clamp(0, 1))
-
-
-# by map source: what makes its maps, of a fitted detector and the number of patches along a side
-MAP_MODULES: dict[str, Callable[[Any, int], nn.Module]] = {"draem": DraemMaps, "patchcore": PatchCoreMaps}
+from lib.torch_utils import Resize
 
 
 class MapImages(nn.Module):

@@ -9,11 +9,12 @@ from torch import Tensor, nn
 
 from lib.anomaly_maps.detectors import detector
 from lib.config import Study
-from lib.deployment.onnx_graph import Dense, GuidedPooling, MapImages, MapStatistics, Nearest, as_stored
+from lib.deployment.onnx_graph import Dense, GuidedPooling, MapImages, MapStatistics, Nearest
 from lib.draem.losses import image_score
 from lib.features.map_guided_pooling import Pooling
 from lib.features.patch_embeddings import PatchExtractor, grid
 from lib.features.resnet import Backbone
+from lib.torch_utils import as_stored
 
 # the file's outputs, in this order
 OUTPUTS = {

@@ -12,6 +12,8 @@ from lib.execution.progress import say
 from lib.synthetic.dtd import texture_folder
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from lib.config import Study
     from lib.draem.inference import Draem
     from lib.synthetic.textures import TextureBank
@@ -81,6 +83,12 @@ def _fit(task: FitTask) -> tuple[Draem, dict[str, Any]]:
     return Draem(trained.reconstructive, trained.discriminative), summary
 
 
+def _onnx(draem: Draem, _places: int) -> nn.Module:
+    from lib.draem.inference import DraemMaps
+
+    return DraemMaps(draem)
+
+
 def _load(path: Path, device: str) -> Draem:
     from lib.draem.inference import Draem
 
@@ -129,4 +137,5 @@ DETECTOR = Detector(
     fit_cost=_fit_cost,
     map_seconds=lambda study: 0.3 * training_image(study),
     caption=_caption,
+    onnx=_onnx,
 )

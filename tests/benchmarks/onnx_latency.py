@@ -22,15 +22,15 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from lib.anomaly_maps.patchcore import PatchCore
+from lib.anomaly_maps.patchcore import PatchCore, PatchCoreMaps
 from lib.classification.classifiers import fit
 from lib.config import Study
 from lib.datasets.image_io import decode, resize_rgb, to_rgb
 from lib.deployment.onnx_export import export_onnx, write_onnx
-from lib.deployment.onnx_graph import Dense, DraemMaps, Nearest, PatchCoreMaps
+from lib.deployment.onnx_graph import Dense, Nearest
 from lib.deployment.onnx_model import OnnxPipeline
 from lib.deployment.onnx_predict import INPUT
-from lib.draem.inference import Draem
+from lib.draem.inference import Draem, DraemMaps
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.features.patch_embeddings import N_CHANNELS, grid
 from lib.features.resnet import load_backbone

@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from lib.anomaly_maps.map_statistics import map_statistics
-from lib.anomaly_maps.patchcore import PatchCore
+from lib.anomaly_maps.patchcore import PatchCore, PatchCoreMaps
 from lib.classification.classifiers import fit
 from lib.deployment.onnx_graph import (
     Dense,
@@ -14,12 +14,11 @@ from lib.deployment.onnx_graph import (
     MapImages,
     MapStatistics,
     Nearest,
-    PatchCoreMaps,
-    Resize,
 )
 from lib.features.embeddings import jet, jet_colours
 from lib.features.map_guided_pooling import Pooling, ReferenceMean, pool
 from lib.inspection.out_of_distribution import training_reference
+from lib.torch_utils import Resize
 
 RNG = np.random.default_rng(0)
 PLACES = 12

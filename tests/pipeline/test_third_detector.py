@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from lib.anomaly_maps.detectors import detector
 from lib.config import MAP_SOURCES, MapSource, Study, StudyError, choices, map_method_title
 from lib.pipeline.classification import SOURCE_CHECK, predictions
 from lib.pipeline.dataset import images, in_test_fold, index, splits
@@ -36,6 +37,7 @@ def run(tmp_path, monkeypatch):
 def test_a_study_runs_on_the_maps_of_a_registered_source(run):
     assert choices("map_source") == ("draem", "patchcore", "difference")
     assert map_method_title(run.study.map_method) == "Mean difference"
+    assert detector("difference").caption(run.study) == "maps: Mean difference, cross-fitted"
     scores, table = map_all(run), index(run)
     assert list(dict.fromkeys(scores["map_method"])) == ["difference", "in_sample"]
     split = splits(run)[0]
