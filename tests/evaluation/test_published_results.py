@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
+import pytest
+
 from lib.evaluation import published_results
 from lib.evaluation.significance import smallest_attainable_p
 
@@ -103,3 +108,46 @@ def test_names_of_stand_ins():
     assert published_results.display_name("my_product") == "my_product"
     assert published_results.product_of("shaft-synthetic") == "shaft"
     assert published_results.product_of("magnetic_tile") is None
+
+
+PRINTED = Path(__file__).parents[3] / "shared" / "paper.md"
+NAMES = {"image": "image", "anom. map": "map", "image + anom. map": "image_map"}
+
+
+@pytest.fixture
+def printed():
+    """The paper's table rows as printed: cells, bold marks as asterisks."""
+    if not PRINTED.is_file():
+        pytest.skip("the paper's text (../shared/paper.md) is not here")
+    lines = PRINTED.read_text(encoding="utf-8").replace("<b>", "*").replace("</b>", "").splitlines()
+    return [[cell.strip() for cell in line.split("\t")] for line in lines if "\t" in line]
+
+
+def test_table2_is_as_printed(printed):
+    ours = published_results.table2_paper().set_index(["class", "metric", "features"])
+    rows = [row for row in printed if len(row) == 8 and row[2].lstrip("*").endswith("%")]
+    assert len(rows) == 7
+    columns = [(m, f) for m in ("class_recall", "defect_recall") for f in NAMES.values()]
+    for row in rows:
+        for cell, (metric, features) in zip(row[2:], columns, strict=True):
+            mine = ours.loc[(row[1], metric, features)]
+            assert f"{mine['value']:.2%}" == cell.strip("*") and mine["bold"] == cell.startswith("*"), row
+
+
+def test_table3_is_as_printed(printed):
+    ours = published_results.table3_paper().set_index(["dataset", "features", "metric", "keep"])
+    rows = [row for row in printed if len(row) == 10 and re.fullmatch(r"\*?[01]\.\d{4}", row[2])]
+    assert len(rows) == 9
+    columns = [(m, k) for m in ("defect_recall", "weighted_auc") for k in (0.25, 0.5, 0.75, 1.0)]
+    dataset = ""
+    for row in rows:
+        dataset = row[0].lower().replace(" ", "_") or dataset
+        for cell, (metric, keep) in zip(row[2:], columns, strict=True):
+            mine = ours.loc[(dataset, NAMES[row[1]], metric, keep)]
+            assert f"{mine['value']:.4f}" == cell.lstrip("*") and mine["bold"] == cell.startswith("*"), row
+
+
+def test_table1_is_as_printed(printed):
+    rows = [row for row in printed if len(row) == 3 and row[2].isdigit()]
+    assert [int(row[2]) for row in rows] == published_results.table1_paper()["n"].tolist()
+    assert [row[1] for row in rows] == published_results.table1_paper()["class"].tolist()
