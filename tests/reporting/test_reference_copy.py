@@ -14,7 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from lib.artifacts import file_sha256
 from lib.reporting.html_pages import NOTEBOOKS
-from lib.reporting.reference_copy import HOME, PHOTOGRAPHS, copy_study, fewer_colours, without_paths
+from tests.reference_copy import HOME, PHOTOGRAPHS, copy_study, fewer_colours, without_paths
 
 ROOT = Path(__file__).parents[2]
 MACHINE = re.compile(r"(?<![\w./-])/(?:home|root|tmp|work|usr|mnt|private|Users)/")
