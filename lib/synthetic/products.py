@@ -1,14 +1,17 @@
 """Synthetic products: drawn images in place of those of the paper's three confidential products."""
 
+from __future__ import annotations
+
 import json
 import shutil
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 MARKER = "STANDIN.json"
 FINEST = 128  # pixels per side that an image is drawn with at least
@@ -42,6 +45,8 @@ def render(
     It depends on the arguments alone. The mask is empty for `good` and never for a defect. `flawed=False` gives the
     same photograph without its defect. The side should have at least 32 pixels, below which the products are lost.
     """
+    import numpy as np
+
     from lib.synthetic.rendering import Canvas, develop
 
     name = zlib.crc32(f"{product}/{label}".encode())
@@ -100,7 +105,7 @@ def write_product(
             image, mask = render(product, label, index, side, seed)
             Image.fromarray(image).save(images / f"{label}_{index:05d}.png", compress_level=1)
             if label != "good":
-                Image.fromarray(mask.astype(np.uint8) * 255).save(masks / f"{label}_{index:05d}_mask.png")
+                Image.fromarray(mask.astype("uint8") * 255).save(masks / f"{label}_{index:05d}_mask.png")
             done += 1
             if progress is not None:
                 progress(done, total)
