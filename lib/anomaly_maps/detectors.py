@@ -43,9 +43,7 @@ class FitTask:
     study: Study
     inputs: np.ndarray  # of all images (N, ...), may be memory-mapped
     good: np.ndarray  # rows of the good images to learn from
-    held_out: (
-        np.ndarray
-    )  # rows of the other half's good images; none where the model learns from the whole fold
+    held_out: np.ndarray  # rows of the other half's good images; none where there are no halves
     sharing: int  # models that share the fold's training: 1, or as many as there are halves
     seed: int
     device: str = "cpu"

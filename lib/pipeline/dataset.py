@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -98,16 +98,18 @@ def index(run: Run) -> pd.DataFrame:
         table.to_parquet(path, index=False)
         return {"images": len(table), "skipped": len(table.attrs["skipped"])}
 
-    table = _read(
-        run.store.path("index.parquet"), run.store.make("index.parquet", inputs, write)["sha256"]
-    ).copy()
+    table = _table(run, "index.parquet", inputs, write)
     table.attrs["root"] = str(root)
     return table
 
 
+def _table(run: Run, name: str, inputs: dict[str, Any], write: Callable[[Path], Any]) -> pd.DataFrame:
+    """Return a copy of a table that is made where need be; read once per process, as every step asks for it."""
+    return _read(run.store.path(name), run.store.make(name, inputs, write)["sha256"]).copy()
+
+
 @lru_cache(maxsize=8)
 def _read(path: Path, _sha256: str) -> pd.DataFrame:
-    """Return the table of a proven file; read once per process, as every step asks for it."""
     return pd.read_parquet(path)
 
 
@@ -128,9 +130,7 @@ def folds(run: Run) -> pd.DataFrame:
         parts = [make_folds(table, run.study.folds, seed, scheme) for scheme in schemes]
         pd.concat(parts, ignore_index=True).to_parquet(path, index=False)
 
-    return _read(
-        run.store.path("folds.parquet"), run.store.make("folds.parquet", inputs, write)["sha256"]
-    ).copy()
+    return _table(run, "folds.parquet", inputs, write)
 
 
 def splits(run: Run, *, with_maps: bool = False) -> list[str]:
