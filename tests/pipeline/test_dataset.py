@@ -16,7 +16,7 @@ from tests.pipeline.plates import draw_plates
 def check(data, output, **settings):
     command = f"--data {data} --preset smoke --output {output} --weights random-init".split()
     command += [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
-    check_data(plan(parser().parse_args(command)), "cpu")
+    check_data(plan(parser().parse_args(command)))
 
 
 def test_names_tell_drawn_products_from_real_data(tmp_path):
