@@ -23,7 +23,7 @@ from lib.artifacts import Store
 from lib.batch import preflight
 from lib.datasets import download
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
-from lib.features import resnet
+from lib.features import backbone_weights
 from lib.features.resnet import load_backbone
 from lib.pipeline import dataset
 from tests.draem.official import export_official
@@ -459,7 +459,7 @@ def _(at, patch):
 )
 def _(at, patch):
     (at / "resnet18-formula-1-of-1.safetensors").write_text("version https://git-lfs.github.com/spec/v1")
-    patch.setattr(resnet, "EMBEDDED_FOLDER", at)
+    patch.setattr(backbone_weights, "EMBEDDED_FOLDER", at)
     return "--weights embedded"
 
 
