@@ -24,7 +24,7 @@ from lib.pipeline.dataset import index
 from lib.pipeline.run import Run
 from lib.reporting.display import caption
 from lib.reporting.figures_maps import overlay, read_thumbnails
-from lib.reporting.style import HATCHES, NAMES, PALETTE, draw_image, escape_mathtext, finish, subplots
+from lib.reporting.style import NAMES, draw_image, escape_mathtext, filled, finish, present, subplots
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,10 +35,8 @@ RESULTS = (HIT, WRONG_CLASS, ESCAPE, FALSE_REJECT, ACCEPTED)
 CHANGED = "changed by the threshold"
 ORDERS = ("highest score first", "lowest score first", "nearest to the threshold first", "as in the index")
 OWN = -1.0  # instead of a threshold: the classifier's likeliest class decides
-LOGITS = np.arange(-46, 47) / 5  # thresholds are denser towards 0 and 1, where most scores are
-LEVELS = tuple(
-    float(f"{p:.2g}") if p <= 0.5 else round(1 - float(f"{1 - p:.2g}"), 6) for p in 1 / (1 + np.exp(-LOGITS))
-)
+LOW = [float(f"{p:.2g}") for p in 1 / (1 + np.exp(np.arange(46, -1, -1) / 5))]
+LEVELS = (*LOW, *(round(1 - p, 6) for p in LOW[-2::-1]))  # denser towards 0 and 1, where most scores are
 PER_PAGE = 12  # images
 THUMBNAIL, CLOSEUP = 96, 256  # pixels
 
@@ -60,22 +58,17 @@ def scored_images(predictions: pd.DataFrame, good: str, binary: str = "collapsed
     Columns: fold, id, label, features, `p:` every class, `score` (1 - p(good) of the model that decides, in [0, 1]),
     `own` (whether the classifier itself calls the image defective), `named` (the likeliest defect class).
     """
-    mine = predictions[
-        (predictions["scheme"] == predictions["scheme"].iloc[0])
-        & (predictions["keep"] == 1.0)
-        & (predictions["repeat"] == predictions["repeat"].min())
-        & predictions["features"].isin(MAIN)
-    ]
+    first = (predictions["scheme"] == predictions["scheme"].iloc[0]) & (predictions["keep"] == 1.0)
+    first &= (predictions["repeat"] == predictions["repeat"].min()) & predictions["features"].isin(MAIN)
+    mine = predictions[first]
     keys = ["features", "id"]
     deciding = binary_predictions(mine, binary)
     scores = deciding[keys].assign(score=defect_scores(deciding, good), own=deciding["predicted"] != good)
     rows = binary_predictions(mine).merge(scores, on=keys, validate="one_to_one")
     probabilities = rows.filter(regex="^p:").dropna(axis=1, how="all")
-    named = (
-        probabilities.drop(columns=f"p:{good}").fillna(0).idxmax(axis=1).astype(str).str.removeprefix("p:")
-    )
-    kept = rows[["fold", "id", "label", "features", "score", "own"]]
-    return kept.assign(named=named, **probabilities)
+    of_defects = probabilities.drop(columns=f"p:{good}").fillna(0)
+    named = of_defects.idxmax(axis=1).astype(str).str.removeprefix("p:")
+    return rows[["fold", "id", "label", "features", "score", "own"]].assign(named=named, **probabilities)
 
 
 def rejected(table: pd.DataFrame, threshold: float) -> np.ndarray:
@@ -111,10 +104,7 @@ def most_disputed(table: pd.DataFrame) -> str:
 
 
 class Explorer:
-    """Controls and what they choose; `widget` goes into the notebook's output.
-
-    Changing any control computes anew what is displayed, as `ipywidgets.interactive_output` does.
-    """
+    """Controls and what they choose, computed anew with every change; `widget` goes into the notebook's output."""
 
     def __init__(self, run: Run) -> None:
         found, _ = predictions(run, "classification")
@@ -123,20 +113,19 @@ class Explorer:
         self.good, self.classes = str(table.attrs["good"]), [str(name) for name in table.attrs["classes"]]
         self.images = scored_images(found, self.good, run.study.binary)
         self.thumbnails: dict[str, str] = {}  # those displayed so far
-        sets = [name for name in MAIN if name in set(self.images["features"])]
+        sets = present(self.images["features"])
         wide, row = {"description_width": "9em"}, {"width": "max-content"}
         self.features = widgets.ToggleButtons(
             options=[(NAMES[name], name) for name in sets], value=sets[-1], description="Feature set",
             style=wide | {"button_width": "13em"}, layout=row,
         )  # fmt: skip
-        own = ("the classifier's likeliest class", OWN)
         self.threshold = widgets.SelectionSlider(
-            options=[own, *((f"{level:g}", level) for level in LEVELS)], value=OWN, description="Threshold",
-            style=wide, layout={"width": "56em"},
+            options=[("the classifier's likeliest class", OWN), *((f"{level:g}", level) for level in LEVELS)],
+            value=OWN, description="Threshold", style=wide, layout={"width": "56em"},
         )  # fmt: skip
-        folds = sorted(set(self.images["fold"]))
+        self.folds = sorted(set(self.images["fold"]))
         self.label = _dropdown("Class", ["any", *self.classes])
-        self.fold = _dropdown("Test fold", ["any", *map(str, folds)])
+        self.fold = _dropdown("Test fold", ["any", *map(str, self.folds)])
         self.result = _dropdown("Result", ["any", *RESULTS, CHANGED])
         self.order = _dropdown("Order", ORDERS)
         self.page = widgets.BoundedIntText(
@@ -149,10 +138,9 @@ class Explorer:
         for control in (self.features, self.threshold, *filters, self.page):
             control.observe(lambda _: self.refresh(), "value")
         self.image.observe(lambda _: self._show_closeup(), "value")
-        wrap = {"flex_flow": "row wrap"}
         self.widget = widgets.VBox(
             [
-                self.features, self.threshold, self.numbers, widgets.HBox(filters, layout=wrap),
+                self.features, self.threshold, self.numbers, widgets.HBox(filters, layout={"flex_flow": "row wrap"}),
                 widgets.HBox([self.page, self.where]), self.sheet, self.image, self.closeup,
             ]
         )  # fmt: skip
@@ -165,7 +153,7 @@ class Explorer:
         if self.label.value:
             table = table[table["label"] == self.classes[self.label.value - 1]]
         if self.fold.value:
-            table = table[table["fold"] == sorted(set(self.images["fold"]))[self.fold.value - 1]]
+            table = table[table["fold"] == self.folds[self.fold.value - 1]]
         if self.result.label == CHANGED:
             table = table[rejected(table, threshold) != table["own"]]
         elif self.result.value:
@@ -208,19 +196,14 @@ class Explorer:
         figure, (left, middle, right) = subplots(1, 3, figsize=(10, 3.1), width_ratios=(1, 1, 1.3))
         draw_image(left, about.image, about.mask)
         draw_image(middle, overlay(about.image, about.anomaly_map), about.mask)
-        titles = (
-            f"{name} ({rows['label'].iloc[0]})",
-            f"its map, of fold {rows['fold'].iloc[0]}, which tests it",
-        )
-        for axes, text in zip((left, middle), titles, strict=True):
-            axes.set_title(escape_mathtext(text, 60), fontsize=8)
+        label, fold = rows[["label", "fold"]].iloc[0]
+        left.set_title(escape_mathtext(f"{name} ({label})", 60), fontsize=8)
+        middle.set_title(f"its map, of fold {fold}, which tests it", fontsize=8)
         columns, height = [f"p:{name}" for name in self.classes], 0.8 / len(rows)
         for place, (features, row) in enumerate(rows.iterrows()):
-            right.barh(
-                np.arange(len(columns)) + (place - (len(rows) - 1) / 2) * height, row.reindex(columns).astype(float),
-                height, label=f"{NAMES[str(features)]}, score {row['score']:.3g}", color=PALETTE[str(features)],
-                hatch=HATCHES[str(features)], edgecolor="0.2", linewidth=0.5,
-            )  # fmt: skip
+            at = np.arange(len(columns)) + (place - (len(rows) - 1) / 2) * height
+            said = f"{NAMES[str(features)]}, score {row['score']:.3g}"
+            right.barh(at, row.reindex(columns).astype(float), height, label=said, **filled(str(features)))
         right.set_yticks(range(len(columns)), [escape_mathtext(label) for label in self.classes])
         right.invert_yaxis()
         right.grid(False, axis="y")

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from lib.classification.operating_threshold import clopper_pearson
 from lib.evaluation.metrics import defect_scores
-from lib.reporting.style import (
-    HATCHES,
-    MARKERS,
-    NAMES,
-    PALETTE,
-    escape_mathtext,
-    finish,
-    side_legend,
-    subplots,
-)
+from lib.reporting import style
+from lib.reporting.style import MARKERS, NAMES, PALETTE, escape_mathtext, filled, finish, present, side_legend
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,23 +22,22 @@ MANY = 8  # classes: more need the width of a page
 
 
 def recall_bars(recalls: pd.DataFrame, caption: str) -> Figure:
-    """Draw Table 2: columns class, features, metric (class_recall, defect_recall), value.
+    """Draw Table 2, the two recalls beside (or, of many classes, below) each other.
 
-    The two recalls are drawn beside each other, or below each other where there are many classes.
+    `recalls` has columns class, features, metric (class_recall, defect_recall), value.
     """
     titles = {"class_recall": "correct defect class recall", "defect_recall": "defect recall"}
-    order, found = list(dict.fromkeys(recalls["class"])), _present(recalls)
+    order, found = list(dict.fromkeys(recalls["class"])), present(recalls["features"])
     crowded = len(order) > 4 or max((len(name) for name in order), default=0) > 12
-    rows, columns = (1, 2) if len(order) <= MANY else (2, 1)
-    figure, grid = subplots(rows, columns, figsize=(9.6, 2.8 * rows), sharey=True, squeeze=False)
+    columns = 2 if len(order) <= MANY else 1
+    figure, grid = style.panels(2, columns, 9.6 / columns, 2.8, sharey=True)
     for axes, (metric, title) in zip(grid.flat, titles.items(), strict=True):
         values = recalls[recalls["metric"] == metric].set_index(["features", "class"])["value"]
         for place, name in enumerate(found):
             heights = values.reindex([(name, label) for label in order]).to_numpy()
-            axes.bar(
-                np.arange(len(order)) + (place - (len(found) - 1) / 2) * 0.27, heights, 0.27, color=PALETTE[name],
-                hatch=HATCHES[name], edgecolor="0.2" if name != "image_map" else "0.75", linewidth=0.5, label=name,
-            )  # fmt: skip
+            at = np.arange(len(order)) + (place - (len(found) - 1) / 2) * 0.27
+            look = filled(name) | {"edgecolor": "0.2" if name != "image_map" else "0.75"}
+            axes.bar(at, heights, 0.27, label=name, **look)
         slanted = {"rotation": 25, "ha": "right", "rotation_mode": "anchor"} if crowded else {}
         axes.set_xticks(range(len(order)), [escape_mathtext(label, 20) for label in order], **slanted)
         axes.grid(False, axis="x")
@@ -56,21 +48,15 @@ def recall_bars(recalls: pd.DataFrame, caption: str) -> Figure:
 
 
 def confusions(predictions: pd.DataFrame, classes: Sequence[str], caption: str) -> Figure:
-    """Draw one confusion matrix per feature set, in shares of the true class, counts written in.
-
-    The matrices are drawn beside each other, or below each other where there are many classes.
-    """
+    """Draw a confusion matrix per feature set, beside (of many classes, below) each other, counts written in."""
     import seaborn as sns
     from sklearn.metrics import confusion_matrix
 
-    found = _present(predictions)
+    found = present(predictions["features"])
     columns = len(found) if len(classes) <= MANY else 1
-    rows = -(-len(found) // columns)
     size, names = 0.44 * len(classes) + 0.4, [escape_mathtext(label, 18) for label in classes]
-    figure, grid = subplots(
-        rows, columns, squeeze=False, sharey=True, sharex=True, layout="constrained",
-        figsize=(size * columns + 1.0, (size + 0.3) * rows + 0.7),
-    )  # fmt: skip
+    look: dict[str, Any] = {"sharey": True, "sharex": True, "layout": "constrained"}
+    figure, grid = style.panels(len(found), columns, size, size + 0.3, (1.0, 0.7), **look)
     for axes, name in zip(grid.flat, found, strict=True):
         part = predictions[predictions["features"] == name]
         counts = confusion_matrix(part["label"], part["predicted"], labels=list(classes))
@@ -89,44 +75,38 @@ def confusions(predictions: pd.DataFrame, classes: Sequence[str], caption: str) 
     return finish(figure, caption, "counts of images, shaded by their share of the true class", tight=False)
 
 
-def reliability_bins(scores: np.ndarray, defective: np.ndarray, bins: int = 10) -> pd.DataFrame:
-    """Return, for bins of equally many images, the mean score and the share of defective ones, with its interval.
+def reliability_bins(scores: np.ndarray, defective: np.ndarray) -> pd.DataFrame:
+    """Return the mean score and the share of defective ones in ten bins (fewer with ties) of equally many images.
 
-    scores (n,) in [0, 1], defective (n,) bool. Columns score, share, low, high (Clopper-Pearson, 95 %), n. Equal
-    scores stay together, so there may be fewer bins.
+    scores (n,) in [0, 1], defective (n,) bool. Columns score, share, low, high (Clopper-Pearson, 95 %).
     """
     table = pd.DataFrame({"score": scores, "defective": defective})
     varied = table["score"].nunique() > 1
-    of_bin = pd.qcut(table["score"], bins, duplicates="drop") if varied else np.zeros(len(table))
+    of_bin = pd.qcut(table["score"], 10, duplicates="drop") if varied else np.zeros(len(table))
     rows = []
     for _, part in table.groupby(of_bin, observed=True):
         k, n = int(part["defective"].sum()), len(part)
-        low, high = clopper_pearson(k, n)
-        rows.append({"score": part["score"].mean(), "share": k / n, "low": low, "high": high, "n": n})
-    return pd.DataFrame(rows)
+        rows.append((part["score"].mean(), k / n, *clopper_pearson(k, n)))
+    return pd.DataFrame(rows, columns=["score", "share", "low", "high"])
 
 
 def reliability(predictions: pd.DataFrame, good: str, caption: str) -> Figure:
     """Draw how often an image given a probability of being defective is defective, per feature set.
 
-    1 - p(good) of the first repeat, in bins of equally many images, 95 % intervals; below, how the scores of good and
-    defective images are spread. The Brier score is the mean squared error of the probability (0 is perfect).
+    1 - p(good) of the first repeat, in bins of equally many images; below, how good and defective images are spread.
     """
     from matplotlib.ticker import FixedLocator, FormatStrFormatter
     from sklearn.metrics import brier_score_loss
 
     found = _defect_probabilities(predictions, good)
-    figure, grid = subplots(
-        2, len(found), figsize=(3.2 * len(found), 4.1), squeeze=False, sharex=True, sharey="row",
-        gridspec_kw={"height_ratios": [3, 1]},
-    )  # fmt: skip
+    look: dict[str, Any] = {"sharex": True, "sharey": "row", "height_ratios": [3, 1]}
+    figure, grid = style.panels(2 * len(found), len(found), 3.2, 2.05, **look)
     for (name, (scores, defective)), axes, below in zip(found.items(), *grid, strict=True):
         bins = reliability_bins(scores, defective)
         axes.plot([0, 1], [0, 1], color="0.6", lw=0.8, zorder=1)
         axes.errorbar(
             bins["score"], bins["share"], (bins["share"] - bins["low"], bins["high"] - bins["share"]),
-            fmt=MARKERS[name], color=PALETTE[name], ms=5, mec="white", mew=0.5, elinewidth=1.2, capsize=2, ls="-",
-            lw=0.8,
+            fmt=MARKERS[name], color=PALETTE[name], **style.DOTS, elinewidth=1.2, capsize=2, ls="-", lw=0.8,
         )  # fmt: skip
         axes.set_title(f"{NAMES[name]}\nBrier score {brier_score_loss(defective, scores):.3f}")
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
@@ -156,35 +136,28 @@ def brier_scores(predictions: pd.DataFrame, good: str) -> str:
 def _defect_probabilities(predictions: pd.DataFrame, good: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return 1 - p(good) in [0, 1] (n,) and which images are defective (n,) by feature set, of the first repeat."""
     rows = predictions[predictions["repeat"] == predictions["repeat"].min()]
-    parts = {name: rows[rows["features"] == name] for name in _present(rows)}
+    parts = {name: rows[rows["features"] == name] for name in present(rows["features"])}
     return {
         name: (np.clip(defect_scores(part, good), 0, 1), (part["label"] != good).to_numpy())
         for name, part in parts.items()
     }
 
 
-def _present(rows: pd.DataFrame) -> list[str]:
-    """Return the paper's feature sets among the rows."""
-    return [name for name in PALETTE if name in set(rows["features"])]
-
-
 def selected_sources(diagnostics: pd.DataFrame, caption: str, by: str = "split") -> Figure:
     """Draw how many selected columns of image + map come from either, over `by` (split or keep), and their information.
 
-    Left: how many of the K come from the image and from the map (the mean over the folds where `by` is keep). Right:
-    the mutual information of the K best columns of either source alone; the line is what a column needed to be chosen.
+    Right: the mutual information of the K best columns of either source alone, and what a column needed to be chosen.
     """
     from matplotlib.ticker import MaxNLocator
 
     rows = diagnostics[diagnostics["task"] == "multiclass"]
     both = rows[rows["features"] == "image_map"]
     places = sorted(both[by].unique())
-    figure, (left, right) = subplots(1, 2, figsize=(max(8.6, 0.9 * len(places)), 2.9))
+    figure, (left, right) = style.subplots(1, 2, figsize=(max(8.6, 0.9 * len(places)), 2.9))
     base = np.zeros(len(places))
     for source in ("image", "map"):
         counts = both.groupby(by)[f"k_{source}"].mean().reindex(places).to_numpy()
-        edge = {"hatch": HATCHES[source], "edgecolor": "0.2", "linewidth": 0.5}
-        left.bar(range(len(places)), counts, 0.7, base, color=PALETTE[source], label=source, **edge)
+        left.bar(range(len(places)), counts, 0.7, base, label=source, **filled(source))
         base += counts
     left.set_ylabel("columns of image + map" + (", mean" if by == "keep" else ""), fontsize=8.5)
     left.yaxis.set_major_locator(MaxNLocator(integer=True))
@@ -194,17 +167,15 @@ def selected_sources(diagnostics: pd.DataFrame, caption: str, by: str = "split")
         axes.set_xticks(range(len(places)), names)
         axes.set_xlabel("defective training images kept" if by == "keep" else "test fold")
         axes.grid(False, axis="x")
-    return finish(
-        figure, caption, "boxes: the best columns of either source alone", legend=("image", "map"), bars=True
-    )
+    key = "boxes: the best columns of either source alone"
+    return finish(figure, caption, key, legend=("image", "map"), bars=True)
 
 
 def _information(axes: Axes, rows: pd.DataFrame, by: str, places: Sequence[object]) -> None:
     """Draw boxes of the mutual information of each source's best columns, and the least among the chosen ones."""
 
     def values(features: str, source: str, place: object) -> list[float]:
-        fits = rows.loc[(rows["features"] == features) & (rows[by] == place), f"mi_{source}"]
-        return [value for one in fits for value in one]
+        return list(chain(*rows.loc[(rows["features"] == features) & (rows[by] == place), f"mi_{source}"]))
 
     axes.set_ylabel("mutual information (nats)", fontsize=8.5)
     if not any(len(one) for source in ("image", "map") for one in rows[f"mi_{source}"]):
@@ -217,7 +188,7 @@ def _information(axes: Axes, rows: pd.DataFrame, by: str, places: Sequence[objec
                 values(source, source, place), positions=[at + shift], widths=0.32, patch_artist=True,
                 manage_ticks=False, flierprops={"markersize": 2}, medianprops={"color": "white", "linewidth": 1.5},
             )  # fmt: skip
-            box["boxes"][0].set(facecolor=PALETTE[source], hatch=HATCHES[source], linewidth=0.5)
+            box["boxes"][0].set(facecolor=PALETTE[source], hatch=style.HATCHES[source], linewidth=0.5)
         if scores:
             label = "least of the chosen" if at == 0 else ""
             axes.hlines(min(scores), at - 0.42, at + 0.42, color="0.1", lw=1.2, ls="--", label=label)

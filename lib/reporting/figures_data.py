@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from lib.pipeline.detectors import INNER
-from lib.reporting.style import (
-    CLASS_MARKERS,
-    NAMES,
-    PALETTE,
-    class_colours,
-    escape_mathtext,
-    finish,
-    percent_ticks,
-    side_legend,
-    subplots,
-)
+from lib.reporting import style
+from lib.reporting.style import NAMES, PALETTE, class_colours, escape_mathtext, finish, side_legend, subplots
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-
-@dataclass(frozen=True)
-class Plane:
-    """Points (n, 2) in the two strongest directions, and the share of the variance along each (2,)."""
-
-    points: np.ndarray
-    shares: np.ndarray
+Plane = tuple[
+    np.ndarray, np.ndarray
+]  # points (n, 2) in two directions, and the share of the variance along each (2,)
+CLASS_MARKERS = ("o", "X", "s", "P", "D", "^", "v", "<", ">", "*")
 
 
 def plane(features: np.ndarray, tested: np.ndarray) -> Plane:
@@ -41,22 +28,22 @@ def plane(features: np.ndarray, tested: np.ndarray) -> Plane:
     from sklearn.preprocessing import StandardScaler
 
     fitted = make_pipeline(StandardScaler(), PCA(2, random_state=0)).fit(features[~tested])
-    return Plane(fitted.transform(features[tested]), fitted[-1].explained_variance_ratio_)
+    return fitted.transform(features[tested]), fitted[-1].explained_variance_ratio_
 
 
 def embedding(panels: Mapping[str, Plane], labels: pd.Series, classes: Sequence[str], caption: str) -> Figure:
-    """Draw the points of each feature set in a panel of its own, coloured and marked by class, good ones below."""
-    figure, grid = subplots(1, len(panels), figsize=(3.2 * len(panels), 3.2), squeeze=False)
+    """Draw the `plane` of each feature set in a panel of its own, coloured and marked by class, good ones below."""
+    figure, grid = style.panels(len(panels), len(panels), 3.2, 3.2)
     truth, colours = labels.to_numpy(dtype=str), class_colours(classes)
-    for axes, (name, found) in zip(grid[0], panels.items(), strict=True):
+    for axes, (name, (points, shares)) in zip(grid[0], panels.items(), strict=True):
         for place, label in enumerate(classes):
             axes.scatter(
-                *found.points[truth == label].T, s=14 if place == 0 else 26, color=colours[label], edgecolor="0.25",
+                *points[truth == label].T, s=14 if place == 0 else 26, color=colours[label], edgecolor="0.25",
                 marker=CLASS_MARKERS[place % len(CLASS_MARKERS)], linewidth=0.3, label=escape_mathtext(label, 24),
                 zorder=2 + place / 100,
             )  # fmt: skip
-        along = f"first direction ({found.shares[0]:.0%} of variance)"
-        across = f"second direction ({found.shares[1]:.0%})"
+        along = f"first direction ({shares[0]:.0%} of variance)"
+        across = f"second direction ({shares[1]:.0%})"
         axes.set(title=NAMES[name], xlabel=along, ylabel=across, xticks=[], yticks=[])
     side_legend(grid[0][-1])
     return finish(figure, caption, "test images, in the directions in which the training images vary most")
@@ -68,15 +55,10 @@ def loss_curves(history: pd.DataFrame, caption: str) -> Figure:
 
     figure, grid = subplots(1, 3, figsize=(9.6, 2.7), sharex=True)
     half = history["split"].str.contains(INNER)
-    kinds = {
-        "all good training images": (~half, "0.15", "-"),
-        "half of them": (half, "#8A4FBF", (0, (3, 1.5))),
-    }
+    whole = ("all good training images", history[~half], "0.15", "-")
+    kinds = [whole, ("half of them", history[half], "#8A4FBF", (0, (3, 1.5)))]
     for axes, column, title in zip(grid, ("l2", "ssim", "focal"), ("L2", "1 - SSIM", "focal"), strict=True):
-        for name, (rows, colour, dash) in kinds.items():
-            part = history[rows]
-            if part.empty:
-                continue
+        for name, part, colour, dash in (kind for kind in kinds if len(kind[1])):
             for _, one in part.groupby("split"):
                 axes.plot(one["step"], one[column], lw=0.6, alpha=0.3, color=colour)
             median = part.groupby("step")[column].median().rolling(9, center=True, min_periods=1).median()
@@ -96,16 +78,14 @@ def score_curves(before: np.ndarray, after: np.ndarray, defective: np.ndarray, c
     from sklearn.metrics import roc_auc_score, roc_curve
 
     figure, axes = subplots(figsize=(4.2, 3.6))
-    for scores, name, line in (
-        (before, "first step", {"color": "0.5", "ls": "--"}),
-        (after, "last step", {"color": PALETTE["map"], "lw": 2}),
-    ):
+    looks: list[dict[str, Any]] = [{"color": "0.5", "ls": "--"}, {"color": PALETTE["map"], "lw": 2}]
+    for scores, name, line in zip((before, after), ("first step", "last step"), looks, strict=True):
         false_positives, true_positives, _ = roc_curve(defective, scores)
         label = f"{name}: AUROC {roc_auc_score(defective, scores):.3f}"
         axes.plot(false_positives, true_positives, label=label, **line)
     axes.plot([0, 1], [0, 1], color="0.8", lw=0.8, zorder=0)
     axes.set(xlabel="good images above the threshold", ylabel="defective images above it", aspect=1)
-    percent_ticks(axes.xaxis, axes.yaxis)
+    style.percent_ticks(axes.xaxis, axes.yaxis)
     side_legend(axes)
     return finish(figure, caption, tight=False)
 
@@ -131,15 +111,13 @@ def fold_sizes(folds: pd.DataFrame, labels: pd.Series, classes: Sequence[str], c
     """Draw how many images of each class are in each test fold, one panel per scheme, the good ones lowest."""
     table = folds.assign(label=folds["id"].map(labels))
     schemes, colours = list(table["scheme"].unique()), class_colours(classes)
-    figure, grid = subplots(1, len(schemes), figsize=(4.2 * len(schemes), 2.8), squeeze=False, sharey=True)
+    figure, grid = style.panels(len(schemes), len(schemes), 4.2, 2.8, sharey=True)
     for axes, scheme in zip(grid[0], schemes, strict=True):
         counts = pd.crosstab(table["fold"], table["label"].where(table["scheme"] == scheme))
         base = np.zeros(len(counts))
         for label, heights in counts.reindex(columns=list(classes), fill_value=0).items():
-            axes.bar(
-                counts.index, heights, 0.8, base, color=colours[str(label)], edgecolor="0.25", linewidth=0.4,
-                label=escape_mathtext(str(label), 24),
-            )  # fmt: skip
+            look = {"color": colours[str(label)], "label": escape_mathtext(str(label), 24)}
+            axes.bar(counts.index, heights, 0.8, base, edgecolor="0.25", linewidth=0.4, **look)
             base += heights.to_numpy()
         axes.set(title=f"{scheme} folds", xlabel="test fold", xticks=counts.index)
         axes.grid(False, axis="x")

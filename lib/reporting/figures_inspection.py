@@ -24,8 +24,9 @@ from lib.inspection.new_images import Folder, image_loader, maps_of_new
 from lib.inspection.production_model import ProductionModel
 from lib.inspection.threshold import OutOfFoldScores, Threshold
 from lib.pipeline.run import Run
+from lib.reporting import style
 from lib.reporting.figures_maps import overlay
-from lib.reporting.style import OUTLINE, PALETTE, draw_image, escape_mathtext, finish, percent_ticks, subplots
+from lib.reporting.style import OUTLINE, PALETTE, draw_image, escape_mathtext, finish, panels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,37 +55,30 @@ def count_decisions(table: pd.DataFrame) -> str:
         f"distribution, {why.get(UNCERTAIN, 0)} uncertain). {n.get(REFUSED, 0)} were refused."
     )
     known = int((table["seen_in_training"].fillna("") != "").sum())
-    if known:
-        text += (
-            f" {known} of them are labelled images of the study, whose decisions are no evidence of anything."
-        )
-    return text
+    seen = f" {known} of them are labelled images of the study, whose decisions are no evidence of anything."
+    return text + (seen if known else "")
 
 
 def describe_expected_performance(threshold: Threshold, prevalence: float) -> list[str]:
     """Say what to expect of the threshold on new products like the labelled ones, and on what evidence."""
     t = threshold
-    grouped = t.n_units < t.n_defects
-    low, escapes, high = (
-        1e6 * prevalence * (1 - recall) for recall in (t.recall_high, t.recall, t.recall_low)
-    )
+    low, escapes, high = (1e6 * prevalence * (1 - share) for share in (t.recall_high, t.recall, t.recall_low))
+    objects = f" (the defective ones of {t.n_units} objects)" if t.n_units < t.n_defects else ""
     sentences = [
         f"Expected of new products of this kind at the threshold {t.value:.4g}: defect recall {t.recall:.1%} "
         f"({t.recall_low:.1%}–{t.recall_high:.1%}), so {escapes:,.0f} escapes ({low:,.0f}–{high:,.0f}) per million "
         f"products of which {prevalence:.2%} are defective; false rejects {t.false_rejects:.1%} "
         f"({t.false_rejects_low:.1%}–{t.false_rejects_high:.1%}), if whoever looks decides as the threshold would.",
-        f"Evidence: {t.n_defects} defective and {t.n_good} good labelled images"
-        + (f" (the defective ones of {t.n_units} objects)" if grouped else "")
-        + f", each scored by models that had not seen it. 95 % intervals: {t.how}. The models of the folds stand for "
-        "the one that judges here, which learned from more images.",
+        f"Evidence: {t.n_defects} defective and {t.n_good} good labelled images{objects}, each scored by models that "
+        f"had not seen it. 95 % intervals: {t.how}. The models of the folds stand for the one that judges here, which "
+        "learned from more images.",
     ]
     if not t.promised:
         needed = "no number of them would do" if t.needed == float("inf") else f"it takes {t.needed:.0f}"
-        what = "objects with a defect" if grouped else "defective images"
+        what = "objects with a defect" if objects else "defective images"
+        broken = f"A recall of {t.required:.1%} CANNOT be promised from {t.n_units} {what} ({needed})."
         sentences.insert(
-            0,
-            f"A recall of {t.required:.1%} CANNOT be promised from {t.n_units} {what} ({needed}). The figures below "
-            "are of the best threshold that this evidence allows.",
+            0, f"{broken} The figures below are of the best threshold that this evidence allows."
         )
     return sentences
 
@@ -112,15 +106,12 @@ def describe_drift(model: ProductionModel, table: pd.DataFrame) -> str:
     if fresh.empty:
         return "No new image: nothing to compare with the labelled ones."
     far, n = int((fresh["distance"] > model.reference.limit).sum()), len(fresh)
-    low, high = clopper_pearson(far, n)
-    rate = model.reference.rate
+    (low, high), rate = clopper_pearson(far, n), model.reference.rate
+    changed = "The images have changed (product, light, camera?): the expected performance may not hold; label some."
     return (
         f"{far} of {n} new images ({far / n:.1%}, 95 % interval {low:.1%}–{high:.1%}) lie farther from every "
         f"labelled image than {1 - rate:.0%} of these do from those of other objects; {rate:.0%} would be no surprise. "
-    ) + (
-        "The images have changed (product, light, camera?): the expected performance may not hold; label some."
-        if low > rate
-        else "No sign that the images have changed."
+        f"{changed if low > rate else 'No sign that the images have changed.'}"
     )
 
 
@@ -137,18 +128,15 @@ def labelable(table: pd.DataFrame) -> pd.DataFrame:
 
 def flagged(table: pd.DataFrame) -> pd.DataFrame:
     """Return the files that a person should look at or know of (the index), with verdict and reason in words."""
-    words = {
-        "reason": "{}",
-        "details": "{}",
-        "same_as": "same picture as {}",
-        "seen_in_training": "labelled image {} of the study",
-    }
-    reasons = [
-        "; ".join(text.format(value) for text, value in zip(words.values(), row, strict=True) if value)
-        for row in table[list(words)].fillna("").itertuples(index=False)
+    why = table[["reason", "details", "same_as", "seen_in_training"]].fillna("")
+    why["same_as"] = [one and f"same picture as {one}" for one in why["same_as"]]
+    why["seen_in_training"] = [
+        one and f"labelled image {one} of the study" for one in why["seen_in_training"]
     ]
-    files = table["file"].astype(str).map(printable)
-    found = pd.DataFrame({"file": files, "verdict": table["verdict"], "why": reasons})
+    found = table[["verdict"]].assign(
+        why=["; ".join(filter(None, row)) for row in why.itertuples(index=False)]
+    )
+    found.insert(0, "file", table["file"].astype(str).map(printable))
     return found[found["why"] != ""].set_index("file")
 
 
@@ -157,38 +145,27 @@ def first_to_see(run: Run, folder: Folder, table: pd.DataFrame, caption: str) ->
     rows = table[table["verdict"] != REFUSED].head(DRAWN)
     load = image_loader(run, folder.root, list(rows["file"]))
     images, maps = load(SIDE), maps_of_new(run, load)
-    bands = -(-len(rows) // PAIRS)
-    size = (2 * PAIRS * 1.3, bands * 1.75)
-    figure, grid = subplots(bands, 2 * PAIRS, figsize=size, squeeze=False, layout="constrained")
-    for axes in grid.flat:
-        axes.set_axis_off()
-    pairs = grid.reshape(-1, 2)
-    for (left, right), row, image, anomaly_map in zip(
-        pairs, rows.to_dict("records"), images, maps, strict=False
-    ):
-        for axes, drawn in ((left, image), (right, overlay(image, anomaly_map))):
-            axes.set_axis_on()
-            draw_image(axes, drawn)
-        left.set_title(
-            f"{row['verdict']} {row['reason']}\n{escape_mathtext(printable(str(row['file'])), 22)}",
-            fontsize=6.5, color=COLOURS[row["verdict"]], loc="left",
-        )  # fmt: skip
-        called = (
-            f"{escape_mathtext(row['class'], 16)} {row['probability']:.2f}" if row["class"] else "not guessed"
-        )
-        right.set_title(f"score {row['score']:.3f}\n{called}", fontsize=6.5, loc="left")
+    figure, grid = panels(2 * len(rows), 2 * PAIRS, 1.3, 1.75, layout="constrained")
+    pairs = zip(grid.reshape(-1, 2), rows.to_dict("records"), images, maps, strict=False)
+    for (left, right), row, image, anomaly_map in pairs:
+        draw_image(left, image)
+        draw_image(right, overlay(image, anomaly_map))
+        name = escape_mathtext(printable(str(row["file"])), 22)
+        look = {"fontsize": 6.5, "loc": "left"}
+        left.set_title(f"{row['verdict']} {row['reason']}\n{name}", color=COLOURS[row["verdict"]], **look)
+        called = f"{escape_mathtext(row['class'], 16)} {row['probability']:.2f}"
+        right.set_title(f"score {row['score']:.3f}\n{called if row['class'] else 'not guessed'}", **look)
     return finish(figure, caption, "right of each image: itself in grey under its anomaly map", tight=False)
 
 
 def drift(model: ProductionModel, table: pd.DataFrame, threshold: Threshold, caption: str) -> Figure:
     """Draw how scores and distances of new images are spread, over those of the labelled ones."""
     fresh, known = new_images(table), model.out_of_fold
+    good, bad = known.scores[~known.defective], known.scores[known.defective]
     new = {"label": "new images", "color": PALETTE["image"], "lw": 2}
-    figure, (left, right) = subplots(1, 2, figsize=(9, 3))
-    left.ecdf(known.scores[~known.defective], label="labelled good, out of fold", color="0.55", lw=1.3)
-    left.ecdf(
-        known.scores[known.defective], label="labelled defective, out of fold", color=OUTLINE, ls="--", lw=1.3
-    )  # fmt: skip
+    figure, (left, right) = style.subplots(1, 2, figsize=(9, 3))
+    left.ecdf(good, label="labelled good, out of fold", color="0.55", lw=1.3)
+    left.ecdf(bad, label="labelled defective, out of fold", color=OUTLINE, ls="--", lw=1.3)
     if len(fresh):
         left.ecdf(fresh["score"].to_numpy(float), **new)
     left.axvspan(threshold.low, threshold.high, color="0.85", zorder=0, label="uncertain: for review")
@@ -200,7 +177,7 @@ def drift(model: ProductionModel, table: pd.DataFrame, threshold: Threshold, cap
     right.axvline(model.reference.limit, color="0.2", lw=0.9, label="out of distribution beyond")
     right.set(xlabel="distance to the nearest labelled image")
     for axes in (left, right):
-        percent_ticks(axes.yaxis)
+        style.percent_ticks(axes.yaxis)
         axes.legend(frameon=False, fontsize=7.5, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     return finish(figure, caption)
 
@@ -208,19 +185,15 @@ def drift(model: ProductionModel, table: pd.DataFrame, threshold: Threshold, cap
 def write_label_suggestions(chosen: pd.DataFrame, verdicts: pd.DataFrame, folder: Path) -> tuple[Path, Path]:
     """Write both lists into `folder`, proven as artefacts of the verdicts, and return their paths.
 
-    `chosen` as `suggest_labels` gives it, its `row` counting in `verdicts`, which holds `file` and a
-    column `p:<class>` per class. The list to label by: rank, file, uncertainty, distance, reason. Apart: rank, file,
-    predicted, probability (of the predicted class). Raises ValueError where none was chosen.
+    `chosen` as `suggest_labels` gives it, its `row` counting in `verdicts` (columns `file`, `p:<class>`). The list to
+    label by: rank, file, uncertainty, distance, reason. Apart: rank, file, predicted class and its probability.
     """
-    if chosen.empty:
-        raise ValueError("no images were chosen: nothing to label")
     about = verdicts.iloc[chosen["row"].to_numpy(int)]
     listed = chosen.reset_index()[["rank", "uncertainty", "distance", "reason"]]
     listed.insert(1, "file", about["file"].astype(str).to_numpy())
     probabilities = about.filter(regex="^p:").rename(columns=lambda name: name.removeprefix("p:"))
-    suspected = listed[["rank", "file"]].assign(
-        predicted=probabilities.idxmax(axis=1).to_numpy(), probability=probabilities.max(axis=1).to_numpy()
-    )
+    likeliest = {"predicted": probabilities.idxmax(axis=1), "probability": probabilities.max(axis=1)}
+    suspected = pd.concat([listed[["rank", "file"]], pd.DataFrame(likeliest).reset_index(drop=True)], axis=1)
     first, second = (
         Store(folder).keep_text(name, frame.to_csv(index=False, float_format="%.4f", lineterminator="\n"))
         for name, frame in ((TO_LABEL, listed), (SUSPECTED, suspected))
@@ -238,14 +211,9 @@ def forget_label_lists(folder: Path) -> None:
 def label_sheet(chosen: pd.DataFrame, images: np.ndarray, files: Sequence[str], caption: str) -> Figure:
     """Draw the chosen images in their order: rank, file, uncertainty and distance, and the reason in words.
 
-    `chosen` (n rows, n > 0) as `suggest_labels` gives it, `images` uint8 (n, H, W, 3) and `files` (n,) those chosen.
-    Without anything drawn over the images: a map would point where the model looks.
+    Of `suggest_labels` (n rows, n > 0): images uint8 (n, H, W, 3), without a map, which would point where it looks.
     """
-    columns = min(COLUMNS, len(chosen))
-    rows = -(-len(chosen) // columns)
-    figure, grid = subplots(rows, columns, figsize=(1.75 * columns + 0.2, 2.5 * rows), squeeze=False)
-    for axes in grid.flat[len(chosen) :]:
-        axes.set_axis_off()
+    figure, grid = panels(len(chosen), min(COLUMNS, len(chosen)), 1.75, 2.5, (0.2, 0))
     for axes, image, file, (rank, row) in zip(grid.flat, images, files, chosen.iterrows(), strict=False):
         draw_image(axes, image)
         axes.set_title(f"{rank}   {escape_mathtext(Path(file).name, 20)}", fontsize=8, pad=3, loc="left")

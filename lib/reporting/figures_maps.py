@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,37 +12,35 @@ from PIL import Image
 from lib.pipeline.dataset import folds, index, load_images
 from lib.pipeline.maps import maps
 from lib.pipeline.run import Run
+from lib.reporting import style
 from lib.reporting.style import (
     MAP_COLOURS,
     NAMES,
-    OUTLINE,
     PALETTE,
     draw_image,
     escape_mathtext,
     finish,
-    subplots,
+    panels,
+    present,
 )
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+Masks = Sequence[np.ndarray | None]  # each bool (H, W)
 WIDEST = 9  # images beside each other
 PER_KIND = 5  # images of each kind of result: with five defect classes, one of each
-KINDS = {
-    "missed": "missed defects",
-    "rejected": "false rejects",
-    "confused": "wrong defect class",
-    "hit": "surest hits",
-}
+KINDS = dict(
+    missed="missed defects", rejected="false rejects", confused="wrong defect class", hit="surest hits"
+)
 
 
-@dataclass(frozen=True)
-class Thumbnail:
+class Thumbnail(NamedTuple):
     """An image uint8 (H, W, 3), its anomaly map in [0, 1] of any size, and its defect mask bool (H, W), if known."""
 
     image: np.ndarray
     anomaly_map: np.ndarray
-    mask: np.ndarray | None = None
+    mask: np.ndarray | None
 
 
 def read_thumbnails(run: Run, scheme: str, ids: Iterable[str], side: int = 128) -> dict[str, Thumbnail]:
@@ -76,19 +73,15 @@ def overlay(image: np.ndarray, anomaly_map: np.ndarray) -> np.ndarray:
     return (grey + heat[..., None] * (colour_map(heat) - grey)).round().astype(np.uint8)
 
 
-def samples(
-    images: Mapping[str, np.ndarray], masks: Mapping[str, Sequence[np.ndarray | None]], caption: str
-) -> Figure:
+def samples(images: Mapping[str, np.ndarray], masks: Mapping[str, Masks], caption: str) -> Figure:
     """Draw samples per class, one row each, defect masks outlined: images per class uint8 (n, H, W, 3)."""
     columns = max(len(stack) for stack in images.values())
-    figure, grid = subplots(
-        len(images), columns, figsize=(1.3 * columns + 0.3, 1.32 * len(images)), squeeze=False
-    )
+    figure, grid = panels(columns * len(images), columns, 1.3, 1.32, (0.3, 0))
     for row, (label, stack) in zip(grid, images.items(), strict=True):
         for axes in row[len(stack) :]:
             axes.set_axis_off()
         for axes, image, mask in zip(row, stack, masks[label], strict=False):
-            draw_image(axes, image, mask, OUTLINE)
+            draw_image(axes, image, mask, style.OUTLINE)
         row[0].set_ylabel(escape_mathtext(label, 18), fontsize=9)
     return finish(figure, caption, "outlined: the defect, where there is a mask", pad=0.3)
 
@@ -97,13 +90,12 @@ def image_and_map(
     images: np.ndarray,
     anomaly_maps: Mapping[str, np.ndarray],
     labels: Sequence[str],
-    masks: Sequence[np.ndarray | None],
+    masks: Masks,
     caption: str,
 ) -> Figure:
     """Draw image over anomaly map (Figure 4), all maps on one scale from 0 to 1, true outlines dashed.
 
-    `anomaly_maps` holds the maps (n, H, W) of each way of making them, by name: a row each. More than nine images are
-    drawn in several bands, image over maps in each.
+    `anomaly_maps`: (n, H, W) by the name of their source, a row each. More than nine images come in several bands.
     """
     import matplotlib.pyplot as plt
 
@@ -132,7 +124,7 @@ def simulation_panel(panel: Mapping[str, np.ndarray], caption: str) -> Figure:
     """Draw DRAEM's input and output, one column per image: image, simulated, mask, reconstruction, map."""
     rows = ("image", "simulated", "mask", "reconstruction", "map")
     count = len(panel["image"])
-    figure, grid = subplots(len(rows), count, figsize=(1.25 * count + 0.3, 1.27 * len(rows)), squeeze=False)
+    figure, grid = panels(count * len(rows), count, 1.25, 1.27, (0.3, 0))
     for row, name in zip(grid, rows, strict=True):
         for axes, image in zip(row, panel[name], strict=True):
             draw_image(axes, np.clip(image, 0, 1))
@@ -153,10 +145,7 @@ def _map_scale(figure: Figure, label: str) -> None:
 
 
 def _with_kinds(predictions: pd.DataFrame, good: str) -> pd.DataFrame:
-    """Return the first repeat's multiclass rows with their `kind` of result.
-
-    Missed, rejected, confused (a defect called another defect) or hit.
-    """
+    """Return the first repeat's multiclass rows with their `kind` of result, one of KINDS."""
     rows = predictions[predictions["task"] == "multiclass"]
     rows = rows[rows["repeat"] == rows["repeat"].min()]
     truth, predicted = rows["label"].astype(str), rows["predicted"].astype(str)
@@ -167,9 +156,8 @@ def _with_kinds(predictions: pd.DataFrame, good: str) -> pd.DataFrame:
 def hits_and_misses(predictions: pd.DataFrame, good: str, per_kind: int = PER_KIND) -> pd.DataFrame:
     """Choose for image, map and both the surest results of each kind, the true classes in turn.
 
-    `predictions` of one data set, scheme and keep; the first repeat's multiclass rows count. One row per image:
-    features, kind, id, fold, label, predicted, probability (of the predicted class), and for its kind `found` images
-    `among` those that could be of it (defective, good, or all), in falling probability, one of each class first.
+    Of one data set, scheme and keep; the first repeat's multiclass rows count. One row per image: features, kind, id,
+    fold, label, predicted, its probability, and for the kind `found` images `among` those that could be of it.
     """
     rows = _with_kinds(predictions, good)
     rows["probability"] = rows.filter(regex="^p:").max(axis=1)
@@ -190,26 +178,22 @@ def hits_and_misses(predictions: pd.DataFrame, good: str, per_kind: int = PER_KI
 def errors_in_common(predictions: pd.DataFrame, good: str) -> str:
     """Say how many images any of image, map and both gets wrong, and how many of them all get wrong."""
     rows = _with_kinds(predictions[predictions["features"].isin(PALETTE)], good)
-    sets = [name for name in PALETTE if name in set(rows["features"])]
+    sets = [NAMES[name] for name in present(rows["features"])]
     wrong = (rows["kind"] != "hit").groupby(rows["id"]).sum()
-    any_wrong, all_wrong = int((wrong > 0).sum()), int((wrong == len(sets)).sum())
+    said = f"{(wrong > 0).sum()} of {len(wrong)} images are wrong"
     if len(sets) == 1:
-        return f"{any_wrong} of {len(wrong)} images are wrong."
-    return (
-        f"{any_wrong} of {len(wrong)} images are wrong for at least one of {', '.join(NAMES[name] for name in sets)}; "
-        f"{all_wrong} of them for all."
-    )
+        return f"{said}."
+    return f"{said} for at least one of {', '.join(sets)}; {(wrong == len(sets)).sum()} of them for all."
 
 
 def gallery(chosen: pd.DataFrame, thumbnails: Mapping[str, Thumbnail], caption: str) -> Figure:
     """Draw `hits_and_misses`: four kinds for each feature set, every image in grey under its map, defect outlined.
 
-    `thumbnails` by image id. Over each image its true class, the predicted one with its probability, and the fold
-    whose models and map did not see it. A kind without images says so.
+    `thumbnails` by image id. Over each image: true class, predicted class with its probability, and test fold.
     """
     import matplotlib.pyplot as plt
 
-    found = [name for name in PALETTE if name in set(chosen["features"])]
+    found = present(chosen["features"])
     each = max(1, int(chosen.groupby(["features", "kind"]).size().max()))
     figure = plt.figure(figsize=(2 * each + 0.6, 2.95 * len(found)))
     grid = figure.add_gridspec(

@@ -11,17 +11,8 @@ import pandas as pd
 from lib.evaluation.metrics import ALL, FPR_LIMIT
 from lib.evaluation.operating_points import TRAINING
 from lib.evaluation.significance import by_measure, paired_folds
-from lib.reporting.style import (
-    DASHES,
-    LINES,
-    MARKERS,
-    NAMES,
-    PALETTE,
-    escape_mathtext,
-    finish,
-    percent_ticks,
-    subplots,
-)
+from lib.reporting import style
+from lib.reporting.style import LINES, MARKERS, NAMES, PALETTE, escape_mathtext, finish, lined, present
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,44 +27,39 @@ COMPARED = ("image_map", "map")
 
 
 def recall_against_false_rejects(
-    predictions: pd.DataFrame, good: str, caption: str, points: pd.DataFrame | None = None
+    predictions: pd.DataFrame, good: str, caption: str, points: pd.DataFrame
 ) -> Figure:
     """Draw defect recall against false rejects as the threshold on 1 - p(good) moves, and its upper part larger.
 
     Filled markers: the classifier's own decision. Hollow ones: what thresholds chosen on training images for a
-    required recall reached on the test folds (`points` of `operating_numbers`, where there are any), a thin line from
-    each to the recall that it was to reach.
+    required recall reached on the test folds (`points` of `operating_numbers`), a thin line from each to that recall.
     """
     from sklearn.metrics import roc_curve
 
-    figure, grid = subplots(1, 2, figsize=(9.6, 3.9), sharex=True)
-    chosen = pd.DataFrame(columns=["features", "required", "recall", "false_rejects"])
-    if points is not None:  # thresholds from training images, over all defects
-        wanted = (points["method"] == TRAINING) & (points["class"] == ALL) & points["caught"].notna()
-        chosen = points[wanted]
-    found = [name for name in LINES if name in set(predictions["features"])]
+    figure, grid = style.subplots(1, 2, figsize=(9.6, 3.9), sharex=True)
+    of_training = (points["method"] == TRAINING) & (points["class"] == ALL) & points["caught"].notna()
+    chosen, found = points[of_training], present(predictions["features"], LINES)
     for name in found:
         part = predictions[predictions["features"] == name]
         defective, called = (part["label"] != good).to_numpy(), (part["predicted"] != good).to_numpy()
         false_rejects, recall, _ = roc_curve(defective, 1 - part[f"p:{good}"])
         own = called[~defective].mean(), called[defective].mean()
-        mine, colour = chosen[chosen["features"] == name], LINES[name]
-        sign = {"marker": MARKERS[name], "ls": "", "color": colour, "ms": 6.5}
+        mine = chosen[chosen["features"] == name]
+        sign = {"marker": MARKERS[name], "ls": "", "color": LINES[name], "ms": 6.5}
         for axes in grid:
-            axes.plot(false_rejects, recall, color=colour, label=NAMES[name], dashes=DASHES[name])
+            axes.plot(false_rejects, recall, label=NAMES[name], **lined(name))
             axes.plot(*own, mec="0.1", zorder=4, **sign)
-            axes.vlines(mine["false_rejects"], mine["recall"], mine["required"], color=colour, lw=1)
+            axes.vlines(mine["false_rejects"], mine["recall"], mine["required"], color=LINES[name], lw=1)
             axes.plot(mine["false_rejects"], mine["recall"], mfc="white", zorder=3, **sign)
     lowest = min([0.9, *chosen["required"], *chosen["recall"]])
     grid[0].set(ylim=(0, 1.02), ylabel="defect recall", xlim=(-0.02, 1.02))
     grid[1].set(ylim=(lowest - 0.06, 1.01), title="the upper part")
     for axes in grid:
         axes.set_xlabel("false rejects (share of good images)")
-        percent_ticks(axes.xaxis, axes.yaxis, decimals=None)
+        style.percent_ticks(axes.xaxis, axes.yaxis, decimals=None)
     _required(grid[1], sorted(set(chosen["required"])))
-    note = "filled: the classifier's own decision"
-    if len(chosen):
-        note += "\nhollow: a threshold from training images"
+    hollow = "\nhollow: a threshold from training images" if len(chosen) else ""
+    note = f"filled: the classifier's own decision{hollow}"
     grid[0].text(0.98, 0.04, note, transform=grid[0].transAxes, ha="right", fontsize=8)
     return finish(figure, caption, legend=found)
 
@@ -84,13 +70,11 @@ def _required(axes: Axes, recalls: Sequence[float]) -> None:
     names: dict[float, str] = {}  # by the height at which they are written
     for recall in recalls:
         axes.axhline(recall, color="0.45", lw=0.8, ls=":", zorder=1)
-        near = [height for height in names if recall - height < (high - low) / 18]
-        height = near[0] if near else recall
-        names[height] = f"{names[height]}, {100 * recall:g}" if near else f"{100 * recall:g}"
+        height = next((one for one in names if recall - one < (high - low) / 18), recall)
+        names[height] = f"{names[height]}, {100 * recall:g}" if height in names else f"{100 * recall:g}"
     beside: dict[str, Any] = {"textcoords": "offset points", "fontsize": 8, "annotation_clip": False}
     for height, name in names.items():
-        place: dict[str, Any] = {"xytext": (4, 0), "xycoords": ("axes fraction", "data"), "va": "center"}
-        axes.annotate(f"{name} %", (1, height), **place, **beside)
+        axes.annotate(f"{name} %", (1, height), (4, 0), ("axes fraction", "data"), va="center", **beside)
     if names:
         axes.annotate("required", (1, 1), (4, 6), xycoords="axes fraction", **beside)
 
@@ -98,23 +82,18 @@ def _required(axes: Axes, recalls: Sequence[float]) -> None:
 def degradation(values: pd.DataFrame, caption: str, by: str = "class", measure: str = "") -> Figure:
     """Draw one panel per `by` over keep: columns keep, features (those of LINES are drawn), value, `by`.
 
-    Bands from columns low and high, where given. `measure` names the vertical axis that all panels share; without it,
-    each has its own, named by the panel's title.
+    Bands from columns low and high, where given. `measure` names the vertical axis that all panels share, if any.
     """
     values = values[values["features"].isin(LINES)]
     panels, values = list(values[by].unique()), values.sort_values("keep")
-    rows = -(-len(panels) // 4)
-    columns = -(-len(panels) // rows)
-    size = (max(3.6, 2.5 * columns) + 0.3, 2.4 * rows + 0.2)
-    figure, grid = subplots(rows, columns, figsize=size, squeeze=False, sharey=bool(measure))
-    for place, axes in enumerate(grid.flat):
-        if place >= len(panels):
-            axes.set_axis_off()
-            continue
-        _curves(axes, values[values[by] == panels[place]], "keep", "value")
+    columns = -(-len(panels) // -(-len(panels) // 4))
+    width = max(3.6 / columns, 2.5)
+    figure, grid = style.panels(len(panels), columns, width, 2.4, (0.3, 0.2), sharey=bool(measure))
+    for place, (axes, panel) in enumerate(zip(grid.flat, panels, strict=False)):
+        _curves(axes, values[values[by] == panel], "keep", "value")
         axes.set(xticks=sorted(values["keep"].unique()))
-        axes.set_title(escape_mathtext(panels[place], 30), fontsize=9)
-        percent_ticks(axes.xaxis)
+        axes.set_title(escape_mathtext(panel, 30), fontsize=9)
+        style.percent_ticks(axes.xaxis)
         if measure:
             axes.set_ylim(0, 1.02)
         if place + columns >= len(panels):
@@ -128,16 +107,11 @@ def learning_curves(economy: LabelEfficiency, caption: str) -> Figure:
     """Draw recall at 5 % false rejects over the number of labelled defects, one panel per data set, 95 % bands."""
     datasets = list(dict.fromkeys(economy.curves["dataset"]))
     columns = min(3, len(datasets))
-    rows = -(-len(datasets) // columns)
-    size = (max(5.0, 3.3 * columns), 3.0 * rows)
-    figure, grid = subplots(rows, columns, figsize=size, squeeze=False, sharey=True)
-    for axes in grid.flat[len(datasets) :]:
-        axes.set_axis_off()
+    figure, grid = style.panels(len(datasets), columns, max(5.0 / columns, 3.3), 3.0, sharey=True)
     for axes, dataset in zip(grid.flat, datasets, strict=False):
         _curves(axes, economy.curves[economy.curves["dataset"] == dataset], "labels", "recall")
         axes.set(title=escape_mathtext(dataset, 40), xlabel="labelled defects in a training fold")
-        axes.set(ylim=(0, 1.02))
-        axes.set_xlim(left=0)
+        axes.set(ylim=(0, 1.02), xlim=(0, None))
     for axes in grid[:, 0]:
         axes.set_ylabel(f"defect recall at {FPR_LIMIT:.0%} false rejects")
     return finish(figure, caption, BANDS, legend=list(economy.curves["features"]))
@@ -145,27 +119,23 @@ def learning_curves(economy: LabelEfficiency, caption: str) -> Figure:
 
 def _curves(axes: Axes, values: pd.DataFrame, x: str, y: str) -> None:
     """Draw each feature set's line over its band (columns low, high, where given), both edges of the band thin."""
-    for name in (one for one in LINES if one in set(values["features"])):
+    for name in present(values["features"], LINES):
         part = values[values["features"] == name]
-        look: dict[str, Any] = {"color": LINES[name], "dashes": DASHES[name]}
         if {"low", "high"} <= set(part):
             axes.fill_between(part[x], part["low"], part["high"], color=LINES[name], alpha=0.1, lw=0)
             for edge in ("low", "high"):
-                axes.plot(part[x], part[edge], lw=0.6, alpha=0.7, **look)
-        sign: dict[str, Any] = {"marker": MARKERS[name], "ms": 5, "mec": "white", "mew": 0.5}
-        axes.plot(part[x], part[y], label=NAMES[name], **sign, **look)
+                axes.plot(part[x], part[edge], lw=0.6, alpha=0.7, **lined(name))
+        axes.plot(part[x], part[y], label=NAMES[name], marker=MARKERS[name], **style.DOTS, **lined(name))
 
 
 def paired_differences(measures: pd.DataFrame, compared: pd.DataFrame, caption: str) -> Figure:
     """Draw both - image and map - image in every fold, one row of panels per data set, one column per measure.
 
     `measures` is `summary` and `compared` is `compare` of the same predictions at one keep. Small dots: folds, each
-    joined by a line from one difference to the other. Large marker and bar: pooled over the test images, with the
-    bootstrap's 95 % interval.
+    joined by a line. Large marker and bar: pooled over the test images, with the bootstrap's 95 % interval.
     """
     datasets = list(dict.fromkeys(compared["dataset"]))
-    size = (9.6, 1.25 * len(datasets) + 0.5)
-    figure, grid = subplots(len(datasets), len(MEASURES), figsize=size, squeeze=False, sharex="col")
+    figure, grid = style.panels(2 * len(datasets), 2, 4.8, 1.25, (0, 0.5), sharex="col")
     against = compared[(compared["class"] == ALL) & (compared["b"] == BASE)]
     for row, dataset in zip(grid, datasets, strict=True):
         known = by_measure(measures[measures["dataset"] == dataset])
@@ -173,9 +143,7 @@ def paired_differences(measures: pd.DataFrame, compared: pd.DataFrame, caption: 
         for axes, metric in zip(row, MEASURES, strict=True):
             pooled = here[here["metric"] == metric].set_index("a")
             folds = {
-                name: paired_folds(known, name, BASE, metric, ALL)
-                for name in COMPARED
-                if name in pooled.index
+                name: paired_folds(known, name, BASE, metric, ALL) for name in present(pooled.index, COMPARED)
             }
             _differences(
                 axes, pd.DataFrame({name: one["a"] - one["b"] for name, one in folds.items()}), pooled

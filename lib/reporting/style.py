@@ -7,7 +7,7 @@ matplotlib is imported when the first figure is drawn.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +22,11 @@ if TYPE_CHECKING:
 
 # After Okabe and Ito: distinct for colour-blind readers, and in grey by lightness, dash, marker and hatch.
 PALETTE = {"image": "#0072B2", "map": "#E69F00", "image_map": "#00473A"}
-LINES = PALETTE | {
-    "guided_logistic": "#CC79A7"
-}  # in curves over the share of defects, beside the paper's three
+LINES = PALETTE | {"guided_logistic": "#CC79A7"}  # in curves, beside the paper's three
 DASHES = {"image": (4, 1.5), "map": (1, 1), "image_map": (None, None), "guided_logistic": (6, 1, 1, 1)}
 MARKERS = {"image": "s", "map": "o", "image_map": "D", "guided_logistic": "^"}
 HATCHES = {"image": "", "map": "..", "image_map": "//"}
+DOTS: dict[str, Any] = {"ms": 5, "mec": "white", "mew": 0.5}  # how markers look
 NAMES = {
     "image": "image",
     "map": "anomaly map",
@@ -36,25 +35,45 @@ NAMES = {
 }
 MAP_COLOURS = "inferno"
 OUTLINE = "#D55E00"
-CLASS_MARKERS = ("o", "X", "s", "P", "D", "^", "v", "<", ">", "*")
 PHOTO_DPI = 100  # of figures with photographs: about one of their pixels per pixel of a page
 
 
 def set_style() -> None:
     """Set fonts, grid and resolution for all figures of a notebook."""
-    import matplotlib as mpl
     import seaborn as sns
 
-    sns.set_theme(context="paper", style="whitegrid", font_scale=1.05)
-    mpl.rcParams.update(
-        {
-            "figure.dpi": 110,
-            "savefig.dpi": 160,
-            "svg.fonttype": "path",
-            "svg.hashsalt": "study",
-            "axes.titlesize": 10,
-        }
-    )
+    rc = {"figure.dpi": 110, "savefig.dpi": 160, "svg.fonttype": "path", "svg.hashsalt": "study"}
+    sns.set_theme("paper", "whitegrid", font_scale=1.05, rc=rc | {"axes.titlesize": 10})
+
+
+def present(features: Iterable[str], among: Iterable[str] = PALETTE) -> list[str]:
+    """Return which feature sets `among` those are in `features`, in their order."""
+    return [name for name in among if name in set(features)]
+
+
+def filled(name: str) -> dict[str, Any]:
+    """Return how a bar of the feature set looks."""
+    return {"facecolor": PALETTE[name], "hatch": HATCHES[name], "edgecolor": "0.2", "linewidth": 0.5}
+
+
+def lined(name: str) -> dict[str, Any]:
+    """Return how a line of the feature set looks."""
+    return {"color": LINES[name], "dashes": DASHES[name]}
+
+
+def panels(
+    count: int, columns: int, width: float, height: float, more: Sequence[float] = (0, 0), **options: Any
+) -> tuple[Figure, Any]:
+    """Return a figure and its axes (rows, columns), `columns` beside each other, those beyond `count` off.
+
+    `width` and `height` of one panel in inches; `more` is added to the whole.
+    """
+    rows = -(-count // columns)
+    size = (width * columns + more[0], height * rows + more[1])
+    figure, grid = subplots(rows, columns, figsize=size, squeeze=False, **options)
+    for axes in grid.flat[count:]:
+        axes.set_axis_off()
+    return figure, grid
 
 
 def subplots(*shape: int, **options: Any) -> tuple[Figure, Any]:
@@ -152,7 +171,7 @@ def finish(
     if tight:
         figure.tight_layout(**padding)
     if len(legend):
-        named_legend(figure, legend, bars=bars)
+        _legend(figure, present(legend, PALETTE if bars else LINES), bars)
     caption = f"{key} · {caption}" if key else caption
     figure.set_label(caption)
     figure.canvas.draw()
@@ -164,20 +183,15 @@ def finish(
     return figure
 
 
-def named_legend(figure: Figure, found: Sequence[str], *, bars: bool = False) -> None:
-    """Write the feature sets among `found` above the figure, in words, drawn as its lines (or bars) are."""
+def _legend(figure: Figure, names: Sequence[str], bars: bool) -> None:
+    """Write the feature sets above the figure, in words, drawn as its lines (or bars) are."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    names = [name for name in (PALETTE if bars else LINES) if name in set(found)]
     handles = [
-        Patch(facecolor=PALETTE[name], edgecolor="0.2", linewidth=0.5, hatch=HATCHES[name])
-        if bars
-        else Line2D(
-            [], [], color=LINES[name], marker=MARKERS[name], ms=5, mec="white", mew=0.5, dashes=DASHES[name]
-        )
+        Patch(**filled(name)) if bars else Line2D([], [], **DOTS, marker=MARKERS[name], **lined(name))
         for name in names
-    ]  # fmt: skip
+    ]
     figure.legend(
         handles, [NAMES[name] for name in names], loc="lower center", bbox_to_anchor=(0.5, 0.99),
         borderaxespad=0.2, ncols=max(1, len(names) if len(names) < 4 else 2), frameon=False, handlelength=3,

@@ -15,17 +15,17 @@ def test_the_plane_is_fitted_on_training_images_and_names_the_variance():
     features = rng.normal(size=(60, 5))
     features[:, 1] = features[:, 0]
     tested = np.arange(60) >= 40
-    found = figures_data.plane(features, tested)
+    points, shares = plane = figures_data.plane(features, tested)
     spoiled = features.copy()
     spoiled[50:] = 1e3
-    np.testing.assert_allclose(figures_data.plane(spoiled, tested).points[:10], found.points[:10])
-    assert found.points.shape == (20, 2)
-    assert found.shares[0] == pytest.approx(0.4, abs=0.1)  # two of five columns vary as one
+    np.testing.assert_allclose(figures_data.plane(spoiled, tested)[0][:10], points[:10])
+    assert points.shape == (20, 2)
+    assert shares[0] == pytest.approx(0.4, abs=0.1)  # two of five columns vary as one
     labels = pd.Series([ODD[k % 3] for k in range(20)])
-    figure = figures_data.embedding({"image": found, "image_map": found}, labels, ODD, "c")
+    figure = figures_data.embedding({"image": plane, "image_map": plane}, labels, ODD, "c")
     good, *_ = figure.axes[0].collections
-    np.testing.assert_allclose(good.get_offsets(), found.points[::3])
-    assert f"{found.shares[0]:.0%}" in figure.axes[0].get_xlabel()
+    np.testing.assert_allclose(good.get_offsets(), points[::3])
+    assert f"{shares[0]:.0%}" in figure.axes[0].get_xlabel()
     names = [text.get_text() for text in figure.axes[1].get_legend().get_texts()]
     assert names == [style.escape_mathtext(name) for name in ODD]
 

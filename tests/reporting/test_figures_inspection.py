@@ -77,8 +77,6 @@ def test_lists_are_proven_and_those_of_before_are_removed(chosen, verdicts, tmp_
     assert Store(tmp_path).verify()[TO_LABEL]
     forget_label_lists(tmp_path)
     assert not list(tmp_path.iterdir())
-    with pytest.raises(ValueError, match="nothing to label"):
-        write_label_suggestions(chosen.head(0), verdicts, tmp_path)
 
 
 def test_flagged_files_have_their_reasons_in_words():
