@@ -12,7 +12,8 @@ from lib.evaluation.label_efficiency import LabelEfficiency, describe_need
 from lib.evaluation.metrics import ALL, MEAN, POOLED, RECALL_AT_5_FPR
 from lib.evaluation.operating_points import CONFORMAL, OPTIMISTIC, TRAINING
 from lib.evaluation.significance import format_p
-from lib.reporting.measures import TITLES
+from lib.reporting.measures import EXACT, TITLES
+from lib.reporting.style import present
 from lib.reporting.table import Table, Value, results_table
 
 _THRESHOLDS = {
@@ -29,18 +30,13 @@ _BOUND = (
     "The conformal bound holds for new defects that are like the calibration defects. Images of one object are not "
     "independent, and the scored models are the inner folds', so here it is a guide, not a guarantee."
 )
-_INTERVALS = "In brackets: Clopper-Pearson 95 % intervals, which take images as independent."
-_FLATTERS = "Thresholds chosen on the test folds themselves flatter: a line has to choose them beforehand."
 _UNCALIBRATED = "This study scored no training images out of fold, so only the optimistic figures stand here."
 
 
 def comparison_table(
     compared: pd.DataFrame, context: str = "", alpha: float = 0.005, by_class: bool = False
 ) -> Table | None:
-    """Return `compare`'s rows for readers, over all defect classes or of single ones; None where there are none.
-
-    The raw numbers are all of `compared`.
-    """
+    """Return `compare`'s rows for readers, over all defect classes or of single ones; None where there are none."""
     if compared.empty:
         return None
     part = compared[(compared["class"] != ALL) if by_class else (compared["class"] == ALL)]
@@ -73,10 +69,8 @@ def comparison_table(
         "Effect: matched-pairs rank-biserial correlation, from -1 to 1 (every fold favours the first).",
     ]
     if out_of_reach:
-        notes.append(
-            f"In {out_of_reach} of {len(part)} comparisons too few folds differ for any p below {alpha:g}: "
-            "significance was out of reach."
-        )
+        few = f"In {out_of_reach} of {len(part)} comparisons too few folds differ"
+        notes.append(f"{few} for any p below {alpha:g}: significance was out of reach.")
     name = "Comparisons by class" if by_class else "Comparisons"
     title = "Differences between feature sets, with all defects" + (", single classes" if by_class else "")
     return results_table(name, title, context, rows, notes, headers=4, numbers=compared)
@@ -96,21 +90,19 @@ def pooled_and_mean(measures: pd.DataFrame) -> pd.DataFrame:
 
 
 def operating_points(points: pd.DataFrame, context: str = "", prevalence: float = 0.01) -> Table:
-    """Return what share of good images each feature set rejects, and what escapes, for each required defect recall.
-
-    `points` is `operating_numbers`, of which the rows over all defect classes are shown.
-    """
+    """Return what share of good images each feature set rejects, and what escapes, for each required defect recall."""
     part = points[points["class"] == ALL]
-    methods = set(part["method"])
-    rows = []
+    rows, methods = [], set(part["method"])
     for row, (features, required), lines in _groups(part, "features", "required"):
         of_method = _by("method", lines)
         row |= {"Features": FEATURE_SETS[features].title, "Required defect recall": Value(required, ".1%")}
         for method in [method for method in _THRESHOLDS if method in methods]:
             found, heading = of_method.get(method, {}), _THRESHOLDS[method]
             if method != OPTIMISTIC:
-                refused = method == CONFORMAL and found and pd.isna(found["caught"])
-                row[heading, _RECALL] = _refused(found) if refused else _share(found, "recall")
+                row[heading, _RECALL] = _share(found, "recall")
+                if method == CONFORMAL and found and pd.isna(found["caught"]):
+                    few = f"{found['n_calibration']:.0f} calibration defects, {_count(found['n_needed'])} needed"
+                    row[heading, _RECALL] = f"refused: {few}"
             row[heading, _REJECTS] = _share(found, "false_rejects")
             if method == TRAINING:
                 row[heading, "Escapes per million"] = _share(found, "escapes", ",.0f")
@@ -118,8 +110,8 @@ def operating_points(points: pd.DataFrame, context: str = "", prevalence: float 
     notes = (
         *((_TRAINED, _BOUND) if TRAINING in methods else (_UNCALIBRATED,)),
         f"Escapes: defective products that pass, per million products of which {prevalence:.2%} are defective.",
-        _INTERVALS,
-        _FLATTERS,
+        f"{EXACT}.",
+        "Thresholds chosen on the test folds themselves flatter: a line has to choose them beforehand.",
     )
     title = "What a required defect recall costs"
     return results_table("Operating points", title, context, rows, notes, headers=4, numbers=points)
@@ -132,24 +124,21 @@ def operating_points_by_class(points: pd.DataFrame, context: str = "") -> Table:
     """
     method = TRAINING if TRAINING in set(points["method"]) else OPTIMISTIC
     part = points[(points["class"] != ALL) & points["features"].isin(MAIN)]
-    rows = []
-    refused = {}
+    rows, refused = [], {}
     for row, (label, required), lines in _groups(part, "class", "required"):
         row |= {"Class": label, "Required recall of the class": Value(required, ".1%")}
         found = _by("features", lines[lines["method"] == method])
-        for name in _present(part):
+        for name in present(part["features"], FEATURE_SETS):
             for heading, column in ((_REJECTS, "false_rejects"), ("Recall reached", "recall")):
                 row[FEATURE_SETS[name].title, heading] = _share(found.get(name, {}), column)
         rows.append(row)
         for bound in lines[(lines["method"] == CONFORMAL) & lines["caught"].isna()].to_dict("records")[:1]:
             sizes = f"{bound['n_calibration']:.0f} of {_count(bound['n_needed'])}"
             refused[f"{label} at {required:.1%} ({sizes})"] = True
-    notes = [_TRAINED if method == TRAINING else _UNCALIBRATED, _INTERVALS]
+    notes = [_TRAINED if method == TRAINING else _UNCALIBRATED, f"{EXACT}."]
     if refused:
-        notes.append(
-            "Too few calibration defects in some fold for a conformal bound on the class (there are, of those needed): "
-            f"{', '.join(refused)}."
-        )
+        few = "Too few calibration defects in some fold for a conformal bound on the class (there are, of those needed)"
+        notes.append(f"{few}: {', '.join(refused)}.")
     title = f"What a required recall of one defect class costs. {_THRESHOLDS[method]}"
     return results_table("Operating points by class", title, context, rows, notes, headers=4, numbers=part)
 
@@ -161,11 +150,9 @@ def learning_table(economy: LabelEfficiency, context: str = "") -> Table | None:
     rows = []
     for row, (keep,), lines in _groups(economy.curves, "keep"):
         of_features = _by("features", lines)
-        row |= {
-            "Defects kept": Value(keep, ".0%"),
-            "Labelled defects in a training fold": Value(lines["labels"].iloc[0], ".0f"),
-        }
-        for name in _present(economy.curves):
+        row["Defects kept"] = Value(keep, ".0%")
+        row["Labelled defects in a training fold"] = Value(lines["labels"].iloc[0], ".0f")
+        for name in present(economy.curves["features"], FEATURE_SETS):
             found = of_features.get(name, {})
             ends = found.get("low"), found.get("high")
             row[TITLES[RECALL_AT_5_FPR], FEATURE_SETS[name].title] = Value(found.get("recall"), ".1%", ends)
@@ -187,11 +174,9 @@ def needs_table(economy: LabelEfficiency, context: str = "") -> Table | None:
     rows = []
     for row, (reference,), lines in _groups(economy.needs, "reference"):
         of_features = _by("features", lines)
-        row |= {
-            ("Labelled defects", "Image has"): Value(reference, ".0f"),
-            (TITLES[RECALL_AT_5_FPR], "Image reaches"): Value(lines["target"].iloc[0], ".1%"),
-        }
-        for name in _present(economy.needs):
+        row["Labelled defects", "Image has"] = Value(reference, ".0f")
+        row[TITLES[RECALL_AT_5_FPR], "Image reaches"] = Value(lines["target"].iloc[0], ".1%")
+        for name in present(economy.needs["features"], FEATURE_SETS):
             need = describe_need(of_features[name]) if name in of_features else Value(None)
             row["Labelled defects needed for the same", FEATURE_SETS[name].title] = need
         rows.append(row)
@@ -206,9 +191,8 @@ def needs_table(economy: LabelEfficiency, context: str = "") -> Table | None:
 
 def _groups(numbers: pd.DataFrame, *keys: str) -> Iterator[tuple[dict[Any, Any], list[Any], pd.DataFrame]]:
     """Yield per row of a table its first columns, the values of the keys, and the rows of the numbers behind it."""
-    for (dataset, scheme, *key), lines in numbers.groupby(
-        ["dataset", "scheme", *keys], sort=False, observed=True
-    ):
+    groups = numbers.groupby(["dataset", "scheme", *keys], sort=False, observed=True)
+    for (dataset, scheme, *key), lines in groups:
         yield {"Dataset": dataset, "Folds": scheme}, key, lines
 
 
@@ -216,19 +200,10 @@ def _by(column: str, lines: pd.DataFrame) -> dict[Any, dict[Any, Any]]:
     return lines.set_index(column).to_dict("index")
 
 
-def _present(numbers: pd.DataFrame) -> list[str]:
-    """Return the feature sets that a frame holds, in their order."""
-    return [name for name in FEATURE_SETS if name in set(numbers["features"])]
-
-
 def _share(found: Mapping[Any, Any], column: str, form: str = ".1%") -> Value:
     """Return a share with its interval; a dash where the threshold was not found, or refused."""
     ends = found.get(f"{column}_low"), found.get(f"{column}_high")
     return Value(found.get(column), form, ends, form)
-
-
-def _refused(bound: Mapping[Any, Any]) -> str:
-    return f"refused: {bound['n_calibration']:.0f} calibration defects, {_count(bound['n_needed'])} needed"
 
 
 def _count(needed: float) -> str:

@@ -18,7 +18,7 @@ from lib.evaluation.published_results import display_name
 from lib.pipeline.run import Run
 from lib.reporting.html_pages import accessible
 from lib.reporting.style import save_figure
-from lib.reporting.table import Table
+from lib.reporting.table import Table, as_markdown
 
 if TYPE_CHECKING:
     from IPython.display import HTML, Markdown
@@ -28,26 +28,21 @@ if TYPE_CHECKING:
 def caption(run: Run, through: int = 3) -> str:
     """Say what a figure or table rests on: data set, preset, folds, DRAEM, maps, textures, backbone.
 
-    `through` is the number of the last notebook whose results it has; textures come with 01, the backbone with 03,
-    and are not named before, whether or not they are known by then.
+    `through`: the last notebook whose results it has; textures come with 01, the backbone with 03, and not before.
     """
     study, store = run.study, run.store
     kind = "synthetic stand-in, not the paper's data" if run.synthetic else "real images"
-    parts = [
-        f"{run.name} ({kind})",
-        f"preset {study.preset}" + ("" if study.preset == "paper" else ", reduced against the paper"),
-        f"{study.folds} folds",
-        *detector(study.map_source).caption(study).split(" · "),
-    ]
+    preset = f"preset {study.preset}" + ("" if study.preset == "paper" else ", reduced against the paper")
+    maker = detector(study.map_source).caption(study)
+    parts = [f"{run.name} ({kind})", preset, f"{study.folds} folds", *maker.split(" · ")]
     if through >= 1:
         fitted = [name for name in store.names() if name.startswith("draem/") and "history" not in name]
         summaries = [manifest["summary"] for manifest in map(store.manifest, fitted) if manifest]
         parts += sorted({f"textures: {summary['textures']}" for summary in summaries})
     features = store.manifest("features/image.npy")
     if through >= 3 and features:
-        summary = features["summary"]
-        weights = f"{summary['backbone']}, sha256 {summary['backbone_sha256'][:12]}"
-        parts.append(f"{weights}, {study.feature_size} px")
+        network, weights = (features["summary"][key] for key in ("backbone", "backbone_sha256"))
+        parts.append(f"{network}, sha256 {weights[:12]}, {study.feature_size} px")
     return " · ".join(parts)
 
 
@@ -74,7 +69,7 @@ def save_and_display(figure: Figure, folder: Path, name: str, alt: str) -> None:
 def save_table(table: Table, folder: Path, stem: str) -> Table:
     """Write a table as CSV (raw numbers), Markdown and HTML into `folder` and return it to display."""
     table.to_csv(folder / f"{stem}.csv")
-    table.to_markdown(folder / f"{stem}.md")
+    write_text(folder / f"{stem}.md", table.markdown())
     write_text(folder / f"{stem}.html", table.to_html())
     return table
 
@@ -86,27 +81,26 @@ def save_tables(tables: Mapping[str, Table | None], folder: Path, otherwise: str
     for stem, one in tables.items():
         if one is not None:
             display(save_table(one, folder, stem))
-            continue
-        for suffix in (".csv", ".md", ".html"):
+        for suffix in (".csv", ".md", ".html") if one is None else ():
             (folder / (stem + suffix)).unlink(missing_ok=True)
     if None in tables.values():
         display(show_markdown(otherwise))
 
 
-def save_frame(frame: pd.DataFrame, folder: Path, stem: str, title: str, digits: int = 3) -> HTML:
+def save_frame(frame: pd.DataFrame, folder: Path, stem: str, title: str) -> HTML:
     """Write a frame as CSV into `folder` and return it as a table to display."""
     write_text(folder / f"{stem}.csv", frame.to_csv(lineterminator="\n"))
-    return table(frame, title, digits)
+    return table(frame, title)
 
 
 def describe_settings(study: Study) -> HTML:
-    """Return what a study's preset and overrides come to: what differs from the preset, and every setting folded."""
+    """Return what differs from the study's preset, and, folded, every setting."""
     from IPython.display import HTML
 
     settings = settings_table(study)
     changed = settings[(settings["changed from"] != "") & (settings.index != "preset")]
     overrides = ", ".join(f"{name} = {value}" for name, value in changed["value"].items())
-    sentence = f"Preset {study.preset}" + (f", with {overrides}." if overrides else ", as it is.")
+    sentence = f"Preset {study.preset}, {f'with {overrides}' if overrides else 'as it is'}."
     every = table(settings, f"The resolved study: {len(settings)} settings").data
     folded = f'<details class="more"><summary>Every setting of this study</summary>{every}</details>'
     return HTML(f"<p>{html.escape(sentence)}</p>{folded}")
@@ -127,13 +121,12 @@ def table(frame: pd.DataFrame, title: str = "", digits: int = 3) -> HTML:
     from IPython.display import HTML
 
     wordy = any(frame[name].map(lambda cell: isinstance(cell, str) and " " in cell).any() for name in frame)
-    rendered = frame.to_html(
-        border=0,
-        float_format=lambda x: f"{x:.{digits}f}",
-        na_rep="–",
-        index_names=isinstance(frame.index, pd.MultiIndex),
-        classes="wide-text" if wordy else None,
+    several, classes, form = (
+        frame.index.nlevels > 1,
+        "wide-text" if wordy else None,
+        f"{{:.{digits}f}}".format,
     )
+    rendered = frame.to_html(border=0, float_format=form, na_rep="–", index_names=several, classes=classes)
     heading = f"<caption>{html.escape(title)}</caption>" if title else ""
     return HTML(accessible(rendered).replace(">", f">{heading}", 1))
 
@@ -142,15 +135,7 @@ def show_markdown(*sentences: str) -> Markdown:
     """Return computed sentences as a paragraph; what comes from the data is kept as text, not as markup."""
     from IPython.display import Markdown
 
-    return Markdown(escaped(" ".join(sentences)))
-
-
-def escaped(text: str) -> str:
-    """Return text so that Markdown, its HTML and its formulas leave it as it is."""
-    plain = html.escape(text, quote=False)
-    for sign in "\\`*_{}[]#|$~":
-        plain = plain.replace(sign, "\\" + sign)
-    return plain
+    return Markdown(as_markdown(" ".join(sentences)))
 
 
 def show_findings(table: pd.DataFrame) -> Markdown:
@@ -159,8 +144,7 @@ def show_findings(table: pd.DataFrame) -> Markdown:
 
     parts = []
     for dataset, rows in table.groupby("dataset", sort=False):
-        parts.append(f"### {escaped(display_name(str(dataset)))}")
-        parts += [
-            f"**{escaped(row['question'])}** {escaped(row['answer'])}" for row in rows.to_dict("records")
-        ]
+        parts.append(f"### {as_markdown(display_name(str(dataset)))}")
+        said = rows[["question", "answer"]].map(as_markdown)
+        parts += ("**" + said["question"] + "** " + said["answer"]).tolist()
     return Markdown("\n\n".join(parts))

@@ -10,16 +10,8 @@ import pandas as pd
 
 from lib.classification.feature_sets import FEATURE_SETS
 from lib.classification.operating_threshold import clopper_pearson
-from lib.evaluation.metrics import (
-    ALL,
-    FPR_LIMIT,
-    MEAN,
-    POOLED,
-    RECALL_AT_5_FPR,
-    Good,
-    check_predictions,
-    summary,
-)
+from lib.evaluation import metrics as m
+from lib.evaluation.metrics import ALL, FPR_LIMIT, MEAN, POOLED, RECALL_AT_5_FPR, Good
 from lib.evaluation.significance import by_measure
 from lib.reporting.table import Value
 
@@ -31,13 +23,9 @@ TITLES = {
     "binary_auc": "ROC AUC (Good or defective)",
     RECALL_AT_5_FPR: f"Defect recall at {FPR_LIMIT:.0%} false rejects",
 }
-BINARY_TITLES = TITLES | {
-    "defect_recall": "Defect recall (Binary)"
-}  # where no recall of single classes is beside it
-EXACT_INTERVALS = (
-    "In brackets: Clopper-Pearson 95 % intervals, which take images as independent (too narrow where objects "
-    "repeat)."
-)
+BINARY_TITLES = TITLES | {"defect_recall": "Defect recall (Binary)"}  # where no class recall stands beside it
+EXACT = "In brackets: Clopper-Pearson 95 % intervals, which take images as independent"
+EXACT_INTERVALS = f"{EXACT} (too narrow where objects repeat)."
 _SHARES = ("class_recall", "defect_recall", "false_reject_rate")  # of images, so with exact intervals
 
 
@@ -88,27 +76,19 @@ class Measures:
         return len(set(self.known.index.unique("fold")) - {POOLED, MEAN})
 
 
-def read_measures(
-    predictions: pd.DataFrame, good: Good, binary: str, metrics: Sequence[str]
-) -> list[Measures]:
+def read_measures(found: pd.DataFrame, good: Good, binary: str, metrics: Sequence[str]) -> list[Measures]:
     """Return the measures of predictions by data set, scheme and, from few defects to all, keep.
 
     Raises `ValueError` for predictions that cannot be counted.
     """
-    check_predictions(predictions, good)
-    measures = summary(predictions, good, binary, metrics)
-    grouped = predictions.dropna(subset="group")["dataset"].unique()
-    found = []
-    for keep in sorted(set(predictions["keep"])):
-        here = measures[measures["keep"] == keep]
-        for (dataset, scheme), rows in here.groupby(["dataset", "scheme"], sort=False):
-            leaks = scheme == "stratified" and dataset in grouped
-            known, counts = by_measure(rows), by_measure(rows, "n")
-            found.append(Measures(dataset, scheme, keep, known, counts, leaks, _left_out(rows)))
-    return found
-
-
-def _left_out(rows: pd.DataFrame) -> tuple[str, ...]:
-    rows = rows[(rows["metric"] == "weighted_auc") & (rows["fold"] != MEAN) & rows["missing"].map(bool)]
-    places = zip(rows["missing"], rows["fold"], strict=True)
-    return tuple(dict.fromkeys(f"{name} (fold {fold})" for names, fold in places for name in names))
+    m.check_predictions(found, good)
+    grouped, read = found.dropna(subset="group")["dataset"].unique(), []
+    by_keep: Any = m.summary(found, good, binary, metrics).sort_values("keep", kind="stable")
+    for (dataset, scheme, keep), rows in by_keep.groupby(["dataset", "scheme", "keep"], sort=False):
+        leaks = scheme == "stratified" and dataset in grouped
+        of_auc = rows[(rows["metric"] == "weighted_auc") & (rows["fold"] != MEAN)]
+        pairs = zip(of_auc["missing"], of_auc["fold"], strict=True)
+        gaps = dict.fromkeys(f"{name} (fold {fold})" for names, fold in pairs for name in names)
+        known, counts = by_measure(rows), by_measure(rows, "n")
+        read.append(Measures(dataset, scheme, keep, known, counts, leaks, tuple(gaps)))
+    return read

@@ -8,14 +8,9 @@ from typing import Any
 import pandas as pd
 
 from lib.classification.feature_sets import FEATURE_SETS, MAIN
+from lib.evaluation import published_results
 from lib.evaluation.metrics import ALL, Good, at_keep
-from lib.evaluation.published_results import (
-    display_name,
-    product_of,
-    table1_paper,
-    table2_paper,
-    table3_paper,
-)
+from lib.evaluation.published_results import display_name, product_of
 from lib.evaluation.significance import Wilcoxon, paired_folds, smallest_attainable_p, wilcoxon_paired
 from lib.reporting.measures import BINARY_TITLES, EXACT_INTERVALS, TITLES, Measures, read_measures
 from lib.reporting.table import MISSING, Table, Value, results_table
@@ -26,11 +21,10 @@ _REJECTS = TITLES["false_reject_rate"]
 def table1(images: pd.DataFrame, context: str) -> Table:
     """Return Table 1, the images per class, with the paper's counts beside where it has the data set.
 
-    `images` has columns dataset, id, label, and group where objects are known; an image named several times (as in
-    predictions) counts once.
+    Columns of `images`: dataset, id, label, and group where known; an image named several times counts once.
     """
     unique = images.drop_duplicates(["dataset", "id"])
-    printed = table1_paper().set_index(["dataset", "class"])["n"]
+    printed = published_results.table1_paper().set_index(["dataset", "class"])["n"]
     beside = any(product_of(str(name)) for name in unique["dataset"].unique())
     grouped = "group" in unique and unique["group"].notna().any()
     rows = []
@@ -46,9 +40,7 @@ def table1(images: pd.DataFrame, context: str) -> Table:
     return results_table("Table 1", "Images per class", context, rows, headers=2)
 
 
-def table2(
-    predictions: pd.DataFrame, good: Good, context: str, *, binary: str = "collapsed", alpha: float = 0.005
-) -> Table:
+def table2(predictions: pd.DataFrame, good: Good, context: str, *, binary: str, alpha: float) -> Table:
     """Return Table 2: recalls per class and feature set, with the data set's false-reject rates beside.
 
     The best of a row's recalls is bold only when it beats the second best by Wilcoxon's test over folds, p < alpha.
@@ -56,8 +48,7 @@ def table2(
     """
     metrics = ("class_recall", "defect_recall")
     read = read_measures(at_keep(predictions, 1.0), good, binary, metrics)
-    tests = _BoldTests(alpha)
-    rows = []
+    tests, rows = _BoldTests(alpha), []
     for data in read:
         for label in data.classes():
             row: dict[Any, Any] = data.place() | {"Class": label}
@@ -72,9 +63,7 @@ def table2(
     return _with_folds("Table 2", title, context, rows, tests.notes(read, rows))
 
 
-def table3(
-    predictions: pd.DataFrame, good: Good, context: str, *, binary: str = "collapsed", alpha: float = 0.005
-) -> Table:
+def table3(predictions: pd.DataFrame, good: Good, context: str, *, binary: str, alpha: float) -> Table:
     """Return Table 3: defect recall, ROC AUC and false-reject rate per share of the defects kept and feature set.
 
     Bold and what is raised: as in `table2`; compared are the feature sets at the same keep.
@@ -82,21 +71,18 @@ def table3(
     metrics = ("defect_recall", "weighted_auc", "false_reject_rate")
     read = read_measures(predictions, good, binary, metrics[:2])
     keeps = sorted({data.keep for data in read})
-    tests = _BoldTests(alpha)
-    rows = []
-    for dataset, scheme in dict.fromkeys((data.dataset, data.scheme) for data in read):
-        at = {data.keep: data for data in read if (data.dataset, data.scheme) == (dataset, scheme)}
+    tests, rows = _BoldTests(alpha), []
+    for place in dict.fromkeys((data.dataset, data.scheme) for data in read):
+        at = {data.keep: data for data in read if (data.dataset, data.scheme) == place}
         best = {(m, keep): tests.best(data, m, ALL) for m in metrics[:2] for keep, data in at.items()}
         for name in MAIN:
             row: dict[Any, Any] = next(iter(at.values())).place() | {"Features": _title(name)}
             for metric in metrics:
                 looks: dict[str, Any] = {"interval": None} if metric == "false_reject_rate" else {}
-                looks |= {"form": ".4f", "interval_form": ".3f"}
                 for keep in keeps:
-                    bold = best.get((metric, keep)) == name
-                    row[BINARY_TITLES[metric], f"{100 * keep:g}%"] = (
-                        at[keep].cell(name, metric, bold=bold, **looks) if keep in at else Value(None)
-                    )
+                    looks |= {"form": ".4f", "interval_form": ".3f", "bold": best.get((metric, keep)) == name}
+                    cell = at[keep].cell(name, metric, **looks) if keep in at else Value(None)
+                    row[BINARY_TITLES[metric], f"{100 * keep:g}%"] = cell
             rows.append(row)
     title = "Results by share of the training defects kept, pooled over all test folds"
     return _with_folds("Table 3", title, context, rows, tests.notes(read, rows))
@@ -110,10 +96,7 @@ class _BoldTests:
         self.done: list[tuple[Measures, Wilcoxon]] = []
 
     def best(self, data: Measures, metric: str, label: str) -> str | None:
-        """Return the feature set to set bold, or None.
-
-        It is ahead of the second best, and Wilcoxon's signed-rank test over the folds says so with p < alpha.
-        """
+        """Return the feature set that is ahead of the second best by Wilcoxon's test over folds, p < alpha, or None."""
         values = {name: data.value(name, metric, label) for name in MAIN}
         ranked = sorted((name for name in values if pd.notna(values[name])), key=lambda name: -values[name])
         if len(ranked) < 2:
@@ -137,29 +120,26 @@ class _BoldTests:
         able = [test for data, test in self.done if smallest_attainable_p(data.folds()) < alpha]
         tied = sum(test.smallest_p >= alpha for test in able)
         if tied:
-            notes.append(
-                f"In {tied} of {len(able)} comparisons too many folds tie (or lack the class) for p < {alpha:g} to be "
-                "within reach."
-            )
-        for name in dict.fromkeys(display_name(data.dataset) for data in read if data.leaks):
-            notes.append(f"{name}: stratified folds leak, images of one object stand in training and test.")
+            few = f"In {tied} of {len(able)} comparisons too many folds tie (or lack the class)"
+            notes.append(f"{few} for p < {alpha:g} to be within reach.")
+        leaking = dict.fromkeys(display_name(data.dataset) for data in read if data.leaks)
+        leak = "stratified folds leak, images of one object stand in training and test."
+        notes += [f"{name}: {leak}" for name in leaking]
         gaps = dict.fromkeys(f"{display_name(data.dataset)}: {gap}" for data in read for gap in data.missing)
-        if gaps and any(column[0] == TITLES["weighted_auc"] for column in rows[0]):
-            notes.append(
-                f"Classes without a test image have no weight in that fold's AUC: {'; '.join(gaps)}."
-            )
+        if gaps:
+            said = "Classes without a test image have no weight in that fold's AUC"
+            notes.append(f"{said}: {'; '.join(gaps)}.")
         if any(pd.isna(value.raw) for row in rows for value in row.values() if isinstance(value, Value)):
             notes.append(f"{MISSING}: not measured.")
         return notes
 
 
 def _smallest_p(data: Measures, alpha: float) -> str:
-    folds = data.folds()
-    smallest = smallest_attainable_p(folds)
-    reach = (
-        "" if smallest < alpha else f", above {alpha:g}: significance is out of reach and nothing can be bold"
-    )
-    return f"{display_name(data.dataset)}: {folds} {data.scheme} folds, smallest p in reach {smallest:.2g}{reach}."
+    smallest = smallest_attainable_p(data.folds())
+    said = f"{data.folds()} {data.scheme} folds, smallest p in reach {smallest:.2g}"
+    if smallest >= alpha:
+        said += f", above {alpha:g}: significance is out of reach and nothing can be bold"
+    return f"{display_name(data.dataset)}: {said}."
 
 
 def _with_folds(
@@ -167,60 +147,55 @@ def _with_folds(
 ) -> Table:
     """Return the table, with a column for the scheme of folds only where there are several."""
     several = len({row["Folds"].removesuffix(" (leaks)") for row in rows}) > 1
-    for row in rows if not several else ():
-        del row["Folds"]
+    rows = rows if several else [{key: row[key] for key in row if key != "Folds"} for row in rows]
     return results_table(name, title, context, rows, notes, headers=2 + several)
 
 
 def table2_beside_paper(table: Table) -> Table | None:
     """Return Table 2's recalls beside the paper's and the difference; None where the paper has no such data set."""
-    paper = table2_paper().assign(features=lambda rows: rows["features"].map(_title))
-    printed = paper.set_index(["dataset", "class", "metric", "features"])["value"].to_dict()
-    titles = {metric: TITLES[metric] for metric in ("class_recall", "defect_recall")}
-    return _beside_paper("Table 2", table, "Class", titles, printed, ".2%", lambda x: f"{100 * x:+z.2f} pp")
+    paper = published_results.table2_paper()
+    paper = paper.assign(under=paper["features"].map(_title), over=paper["metric"].map(TITLES))
+    printed = paper.set_index(["dataset", "class", "over", "under"])["value"].to_dict()
+    return _beside_paper("Table 2", table, "Class", printed, ".2%", lambda x: f"{100 * x:+z.2f} pp")
 
 
 def table3_beside_paper(table: Table) -> Table | None:
     """Return Table 3's values beside the paper's and the difference; None where the paper has no such data set."""
-    paper = table3_paper().assign(features=lambda rows: rows["features"].map(_title))
-    paper["keep"] = paper["keep"].map("{:.0%}".format)
-    printed = paper.set_index(["dataset", "features", "metric", "keep"])["value"].to_dict()
-    titles = {metric: BINARY_TITLES[metric] for metric in ("defect_recall", "weighted_auc")}
-    return _beside_paper("Table 3", table, "Features", titles, printed, ".4f", "+z.4f")
+    paper = published_results.table3_paper()
+    paper = paper.assign(features=paper["features"].map(_title), over=paper["metric"].map(BINARY_TITLES))
+    paper["under"] = paper["keep"].map("{:.0%}".format)
+    printed = paper.set_index(["dataset", "features", "over", "under"])["value"].to_dict()
+    return _beside_paper("Table 3", table, "Features", printed, ".4f", "{:+z.4f}".format)
 
 
 def _beside_paper(
     name: str,
     table: Table,
     last: str,
-    titles: Mapping[str, str],
     printed: Mapping[Any, float],
     form: str,
-    change: str | Callable[[float], str],
+    change: Callable[[float], str],
 ) -> Table | None:
-    """Return a row per row of `table` and metric in `titles`; `printed` by (product, `last`, metric, column)."""
+    """Return a row per row of `table` and heading of the paper; `printed` by (product, `last`, heading, column)."""
     columns: Any = table.numbers.columns
     rows = []
     for ours in table.numbers.to_dict("records"):
         product = product_of(ours["Dataset", ""])
-        for metric, title in titles.items() if product else ():
-            row: dict[Any, Any] = {
-                key: ours[key, ""] for key in ("Dataset", "Folds", last) if (key, "") in ours
-            }
-            row["Measure"] = title
+        first = {key: ours[key, ""] for key in ("Dataset", "Folds", last) if (key, "") in ours}
+        for title in dict.fromkeys(over for _, _, over, _ in printed) if product else ():
+            row: dict[Any, Any] = first | {"Measure": title}
             for under in [under for over, under in columns if over == title]:
-                theirs = printed.get((product, ours[last, ""], metric, under), float("nan"))
+                theirs = printed.get((product, ours[last, ""], title, under), float("nan"))
                 row[under, "Ours"] = Value(ours[title, under], form)
                 row[under, "Paper"] = Value(theirs, form)
                 row[under, "Difference"] = Value(ours[title, under] - theirs, change)
                 row[under, "Our false rejects"] = Value(ours[_REJECTS, under], form)
             rows.append(row)
-    notes = [
-        "Difference is ours minus the paper's; the paper gives no false-reject rates, so only ours stand here."
-    ]
-    headers = sum(isinstance(key, str) for key in rows[0]) if rows else 0
-    name = f"{name} beside the paper's"
-    return results_table(name, table.title, table.caption, rows, notes, headers=headers) if rows else None
+    if not rows:
+        return None
+    note = "Difference is ours minus the paper's; the paper gives no false-reject rates"
+    notes, name = [f"{note}, so only ours stand here."], f"{name} beside the paper's"
+    return results_table(name, table.title, table.caption, rows, notes, headers=len(first) + 1)
 
 
 def _title(features: str) -> str:

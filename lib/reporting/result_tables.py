@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -21,16 +21,8 @@ if TYPE_CHECKING:
 
 _METRICS = ("defect_recall", "false_reject_rate", "weighted_auc", "binary_auc", RECALL_AT_5_FPR)
 _GROUPS = {  # name and title of the table, and the other table
-    "baseline": (
-        "Baselines",
-        "What could do as well, pooled over all test folds",
-        "the table of map-guided features",
-    ),
-    "guided": (
-        "Guided",
-        "The map as a guide to the image's own features, pooled over all test folds",
-        "the table of baselines",
-    ),
+    "baseline": ("Baselines", "What could do as well", "the table of map-guided features"),
+    "guided": ("Guided", "The map as a guide to the image's own features", "the table of baselines"),
 }
 _AGAINST = f"AUC (Multiclass) against {FEATURE_SETS[METHOD].title}"
 _COMPARED: dict[str, tuple[str, Any]] = {  # columns of `against_method` by heading, and their form
@@ -50,20 +42,16 @@ _QUALITY = {  # columns of `map_quality`: heading and form
 }
 
 
-def escape_rate_table(
-    predictions: pd.DataFrame, good: Good, context: str = "", *, binary: str = "collapsed"
-) -> Table:
+def escape_rate_table(predictions: pd.DataFrame, good: Good, context: str, binary: str) -> Table:
     """Return the escape rate per class and feature set with its exact interval, and false rejects beside.
 
-    It is the paper's AQL (Eq. 1): 100 - defect recall, in percent, pooled over all test folds. Raises
-    `ValueError` for predictions that cannot be counted.
+    It is the paper's AQL (Eq. 1): 100 - defect recall, in percent, pooled over all test folds.
     """
     rows = []
     for data in read_measures(at_keep(predictions, 1.0), good, binary, ("defect_recall",)):
-        images = data.counts.xs(("defect_recall", POOLED), level=("metric", "fold"))
+        images = data.counts.xs(("defect_recall", POOLED), level=("metric", "fold")).groupby("class").first()
         for label in [*data.classes(), ALL]:
-            row: dict[Any, Any] = data.place() | {"Class": label}
-            row["Images"] = int(images.xs(label, level="class").iloc[0])
+            row: dict[Any, Any] = data.place() | {"Class": label, "Images": int(images[label])}
             for name in MAIN:
                 recall, title = data.cell(name, "defect_recall", label), FEATURE_SETS[name].title
                 ends = (aql(recall.interval[1]), aql(recall.interval[0])) if recall.interval else None
@@ -80,53 +68,41 @@ def escape_rate_table(
 
 
 def baseline_table(
-    predictions: pd.DataFrame,
-    good: Good,
-    versus: pd.DataFrame,
-    context: str = "",
-    *,
-    group: Literal["baseline", "guided"] = "baseline",
-    binary: str = "collapsed",
+    found: pd.DataFrame, good: Good, versus: pd.DataFrame, context: str, binary: str, group: str = "baseline"
 ) -> Table | None:
     """Return a group of feature sets beside image, map and both, at every keep that has them; None where none has.
 
-    `versus` is `against_method` of the predictions at keep 1. Raises `ValueError` for predictions that cannot be
-    counted.
+    `found` are predictions, `versus` is `against_method` of those at keep 1.
     """
     name, title, other = _GROUPS[group]
     sets = [key for key, one in FEATURE_SETS.items() if one.group == group]
-    present = predictions[predictions["features"].isin(sets)]
-    tested = versus[versus["metric"] == "weighted_auc"].itertuples()
-    compared = {(row.dataset, row.scheme, row.keep, row.a): row for row in tested}
-    part = predictions[predictions["features"].isin([*MAIN, *sets])]
-    keeps = sorted(set(present["keep"]), reverse=True)
+    present = found[found["features"].isin(sets)]
+    tested = versus[versus["metric"] == "weighted_auc"].set_index(["dataset", "scheme", "keep", "a"])
+    compared = tested.to_dict("index")
+    part, keeps = found[found["features"].isin([*MAIN, *sets])], sorted(set(present["keep"]), reverse=True)
     rows = []
     for keep, data, features in _measured({keep: at_keep(part, keep) for keep in keeps}, good, binary):
-        row = _row(data, features, {"Defects kept": Value(keep, ".0%")}, _METRICS)
-        found = compared.get((data.dataset, data.scheme, keep, features))
-        for heading, (column, form) in _COMPARED.items():
-            row[_AGAINST, heading] = Value(getattr(found, column, None), form)
-        rows.append(row)
+        test = compared.get((data.dataset, data.scheme, keep, features), {})
+        against = {
+            (_AGAINST, key): Value(test.get(column), form) for key, (column, form) in _COMPARED.items()
+        }
+        rows.append(_row(data, features, {"Defects kept": Value(keep, ".0%")}) | against)
     shown = [FEATURE_SETS[one] for one in sets if one in set(present["features"])]
     notes = (
         *(f"{one.title}: {one.description}." for one in shown),
-        f"{TITLES[RECALL_AT_5_FPR]}: the threshold is moved on the pooled test folds, so it ranks "
-        "and promises nothing.",
+        f"{TITLES[RECALL_AT_5_FPR]}: the threshold is moved on the pooled test folds, so it ranks and promises "
+        "nothing.",
         f"Differences have a 95 % bootstrap interval, Low to High; Holm adjusts over all comparisons with "
         f"{FEATURE_SETS[METHOD].title} at all defects, in AUC and in recall at {FPR_LIMIT:.0%} false rejects, those of "
         f"{other} included.",
         EXACT_INTERVALS,
     )
+    title += ", pooled over all test folds"
     return results_table(name, title, context, rows, notes, headers=4) if rows else None
 
 
-def map_fit_table(
-    map_methods: pd.DataFrame, good: Good, context: str = "", binary: str = "collapsed"
-) -> Table | None:
-    """Return every feature set that uses the map, with in-sample and with cross-fitted maps; None without both.
-
-    `map_methods` is `side_by_side`. Raises `ValueError` for predictions that cannot be counted.
-    """
+def map_fit_table(map_methods: pd.DataFrame, good: Good, context: str, binary: str) -> Table | None:
+    """Return what uses the map (of `side_by_side`), with in-sample and with cross-fitted maps; None without both."""
     metrics = ("weighted_auc", "binary_auc", "defect_recall", "false_reject_rate", RECALL_AT_5_FPR)
     found = _measured(dict(iter(map_methods.groupby("map_fit"))), good, binary)
     rows = [
@@ -155,11 +131,12 @@ def map_source_table(
     metrics = ("defect_recall", "false_reject_rate", RECALL_AT_5_FPR, "weighted_auc", "binary_auc")
     places = set(other["dataset"] + "/" + other["scheme"])
     whole = main[(main["keep"] == 1.0) & (main["dataset"] + "/" + main["scheme"]).isin(places)]
-    found = _measured({study.map_method: whole, study.alternative_map_source: other}, good, study.binary)
-    rows = []
-    for maker, data, features in sorted(found, key=_place):
-        combined = "both" if features in COMBINED_DETECTORS else map_method_title(maker)
-        rows.append(_row(data, features, {"Maps": "–" if features == "image" else combined}, metrics))
+    parts = {study.map_method: whole, study.alternative_map_source: other}
+    makers = {"image": "–"} | dict.fromkeys(COMBINED_DETECTORS, "both")
+    rows = [
+        _row(data, features, {"Maps": makers.get(features) or map_method_title(maker)}, metrics)
+        for maker, data, features in sorted(_measured(parts, good, study.binary), key=_place)
+    ]
     notes = (
         "The same folds, features and classifiers with each source's maps; PatchCore models are always cross-fitted.",
         EXACT_INTERVALS,
@@ -171,13 +148,10 @@ def map_source_table(
 def map_quality_table(runs: Sequence[Run], context: str = "") -> Table:
     """Return image AUROC by class and, where there are masks, pixel AUROC, AP and AUPRO, for each source of maps."""
     found = pd.concat([map_quality(run).reset_index().assign(dataset=run.name) for run in runs])
+    columns = {name: look for name, look in _QUALITY.items() if name in found and found[name].notna().any()}
     rows = [
         {"Dataset": row["dataset"], "Maps": map_method_title(row["map_method"]), "Class": row["class"]}
-        | {
-            heading: Value(row[name], form)
-            for name, (heading, form) in _QUALITY.items()
-            if name in found and found[name].notna().any()
-        }
+        | {heading: Value(row[name], form) for name, (heading, form) in columns.items()}
         for row in found.to_dict("records")
     ]
     notes = ["Each class against all good test images; 0.5 is chance."]
@@ -192,21 +166,20 @@ def map_quality_table(runs: Sequence[Run], context: str = "") -> Table:
 
 def _measured(parts: Mapping[Any, pd.DataFrame], good: Good, binary: str) -> list[tuple[Any, Measures, str]]:
     """Return every feature set of every part of the predictions: the part's key, its measures, the feature set."""
+    read = {key: read_measures(part, good, binary, _METRICS) for key, part in parts.items()}
     return [
-        (key, data, features)
-        for key, part in parts.items()
-        for data in read_measures(part, good, binary, _METRICS)
-        for features in data.feature_sets()
+        (key, data, name) for key, found in read.items() for data in found for name in data.feature_sets()
     ]
 
 
 def _place(found: tuple[Any, Measures, str]) -> tuple[str, str, int]:
     """Return what rows are sorted by, which keeps the parts of a feature set together."""
-    _, data, features = found
-    return data.dataset, data.scheme, list(FEATURE_SETS).index(features)
+    return found[1].dataset, found[1].scheme, list(FEATURE_SETS).index(found[2])
 
 
-def _row(data: Measures, features: str, last: Mapping[Any, Any], metrics: Sequence[str]) -> dict[Any, Any]:
+def _row(
+    data: Measures, features: str, last: Mapping[Any, Any], metrics: Sequence[str] = _METRICS
+) -> dict[Any, Any]:
     """Return a feature set's row: where it stands, and its measures over all classes."""
     row: dict[Any, Any] = {**data.place(), "Features": FEATURE_SETS[features].title, **last}
     return row | {BINARY_TITLES[metric]: data.cell(features, metric) for metric in metrics}

@@ -24,8 +24,8 @@ _INTERVAL = re.compile(r" (\([^()]*(?:–| to )[^()]*\))$")  # at a cell's end; 
 class Table:
     """What readers see (`frame`, texts) and what it was made of (`numbers`, raw values).
 
-    Columns are texts, or pairs (heading over several columns, column; empty: none). `bold` holds the positions (row,
-    column) in `frame` that are set bold, `headers` counts the leading columns that name a row.
+    Columns of `frame` are pairs (heading over several columns, column; empty: none). `bold` holds the positions (row,
+    column) in it that are set bold, `headers` counts the leading columns that name a row.
     """
 
     name: str
@@ -42,34 +42,23 @@ class Table:
         flat = self.numbers.set_axis([_flat(column) for column in self.numbers.columns], axis=1)
         write_text(Path(path), flat.to_csv(index=False, lineterminator="\n"))
 
-    def to_markdown(self, path: Path) -> None:
-        """Write `markdown()`, atomically."""
-        write_text(Path(path), self.markdown())
-
     def markdown(self) -> str:
         """Return title, caption, table (bold as **x**) and notes; texts are escaped, so shown as they are."""
-        names = [_markdown(_flat(column)) for column in self.frame.columns]
+        body = [[as_markdown(cell) for cell in row] for row in self._cells()]
+        for row, place in self.bold:
+            body[row][place] = f"**{body[row][place]}**"
+        names = [as_markdown(_flat(column)) for column in self.frame.columns]
         rule = ["---" if place < self.headers else "---:" for place in range(len(names))]
-        body = [
-            [
-                f"**{_markdown(cell)}**" if (row, place) in self.bold else _markdown(cell)
-                for place, cell in enumerate(cells)
-            ]
-            for row, cells in enumerate(self._cells())
-        ]
         lines = ["| " + " | ".join(cells) + " |" for cells in (names, rule, *body)]
-        head = f"**{_markdown(self.name)}.** {_markdown(self.title)}"
-        notes = [f"- {_markdown(note)}" for note in self.notes]
-        parts = [head, _markdown(self.caption), "\n".join(lines), "\n".join(notes)]
-        return "\n\n".join(part for part in parts if part) + "\n"
+        head = f"**{as_markdown(self.name)}.** {as_markdown(self.title)}"
+        notes = [f"- {as_markdown(note)}" for note in self.notes]
+        parts = [head, as_markdown(self.caption), "\n".join(lines), "\n".join(notes)]
+        return "\n\n".join(filter(None, parts)) + "\n"
 
     def to_html(self) -> str:
         """Return an HTML table with caption, header scopes and notes; everything that comes from data is escaped."""
-        head = "".join(f"<tr>{row}</tr>" for row in self._head())
-        body = "".join(
-            f"<tr>{''.join(self._cell(row, place, cell) for place, cell in enumerate(cells))}</tr>"
-            for row, cells in enumerate(self._cells())
-        )
+        rows = [[self._cell(at, *one) for one in enumerate(row)] for at, row in enumerate(self._cells())]
+        head, body = ("".join(f"<tr>{''.join(row)}</tr>" for row in part) for part in (self._head(), rows))
         notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes)
         foot = f'<tr><td colspan="{self.frame.shape[1]}"><ul class="told">{notes}</ul></td></tr>'
         caption = f"<strong>{html.escape(self.name)}.</strong> {html.escape(self.title)}"
@@ -79,11 +68,10 @@ class Table:
             f"<thead>{head}</thead>{f'<tfoot>{foot}</tfoot>' if notes else ''}<tbody>{body}</tbody></table>"
         )
 
-    def _repr_html_(self) -> str:
-        return self.to_html()
+    _repr_html_ = to_html
 
     def _cells(self) -> list[list[str]]:
-        return [[str(cell) for cell in row] for row in self.frame.itertuples(index=False, name=None)]
+        return self.frame.astype(str).to_numpy().tolist()
 
     def _cell(self, row: int, place: int, cell: str) -> str:
         shown = _INTERVAL.sub(r"<br><small>\1</small>", html.escape(cell))
@@ -91,13 +79,13 @@ class Table:
             return f'<th scope="row">{shown}</th>'
         return f"<td><strong>{shown}</strong></td>" if (row, place) in self.bold else f"<td>{shown}</td>"
 
-    def _head(self) -> list[str]:
-        columns = [column if isinstance(column, tuple) else (column, "") for column in self.frame.columns]
-        columns = [(html.escape(str(over)), html.escape(str(below))) for over, below in columns]
+    def _head(self) -> list[list[str]]:
+        pairs: Any = self.frame.columns
+        columns = [(html.escape(over), html.escape(below)) for over, below in pairs]
         if not any(below for _, below in columns):
-            left = [LEFT if place < self.headers else "" for place in range(len(columns))]
-            cells = zip(columns, left, strict=True)
-            return ["".join(f'<th scope="col"{side}>{over}</th>' for (over, _), side in cells)]
+            sides = [LEFT] * self.headers + [""] * (len(columns) - self.headers)
+            sided = zip(columns, sides, strict=True)
+            return [[f'<th scope="col"{side}>{over}</th>' for (over, _), side in sided]]
         upper, lower = [], []
         for (over, grouped), same in groupby(columns, key=lambda column: (column[0], bool(column[1]))):
             names = [below for _, below in same]
@@ -106,7 +94,7 @@ class Table:
                 lower += [f'<th scope="col">{name}</th>' for name in names]
             else:
                 upper.append(f'<th scope="col" rowspan="2"{LEFT}>{over}</th>')
-        return ["".join(upper), "".join(lower)]
+        return [upper, lower]
 
 
 @dataclass(frozen=True)
@@ -142,38 +130,32 @@ def results_table(
 ) -> Table:
     """Return a table of rows that all have the same columns, named as in `Table`; a text stands for (text, "").
 
-    A row holds a `Value` per column, or what readers see as it is; its column Dataset holds the data set's raw name,
-    and a last note says which data sets are drawn stand-ins. The raw numbers are those of the rows and then the ends
-    of their intervals, unless `numbers` gives others.
+    A row holds a `Value` per column, or what readers see as it is; under Dataset the data set's raw name (a last note
+    says which are drawn). The raw numbers are those of the rows and the ends of their intervals, unless given.
     """
-    forms = {"Dataset": display_name}
-    cells = [
-        [one if isinstance(one, Value) else Value(one, forms.get(key, "")) for key, one in row.items()]
-        for row in rows
-    ]
+    named = [{**row, "Dataset": Value(row["Dataset"], display_name)} for row in rows]
+    cells = [[one if isinstance(one, Value) else Value(one) for one in row.values()] for row in named]
     columns = pd.MultiIndex.from_tuples([key if isinstance(key, tuple) else (key, "") for key in rows[0]])
     frame = pd.DataFrame([list(map(str, row)) for row in cells], columns=columns, dtype=object)
     if numbers is None:
         numbers = pd.DataFrame([[one.raw for one in row] for row in cells], columns=columns)
         for (over, under), values in zip(columns, zip(*cells, strict=True), strict=True):
-            pairs = [one.interval or (float("nan"), float("nan")) for one in values]
             if any(one.interval for one in values):
-                for place, end in enumerate(("low", "high")):
-                    numbers[over + ", 95 % interval", f"{under} {end}"] = [pair[place] for pair in pairs]
+                ends = zip(*(one.interval or (float("nan"), float("nan")) for one in values), strict=True)
+                for which, end in zip(("low", "high"), ends, strict=True):
+                    numbers[over + ", 95 % interval", f"{under} {which}"] = end
     bold = frozenset((at, place) for at, row in enumerate(cells) for place, one in enumerate(row) if one.bold)
     drawn = [display_name(one) for one in dict.fromkeys(row["Dataset"] for row in rows) if is_synthetic(one)]
-    if drawn:
-        which = "drawn images with the classes of the paper's product, not the paper's data"
-        notes = [*notes, f"{', '.join(drawn)}: {which}; no replication of its figures."]
+    which = "drawn images with the classes of the paper's product, not the paper's data"
+    notes = [*notes, *([f"{', '.join(drawn)}: {which}; no replication of its figures."] if drawn else [])]
     return Table(name, title, caption, frame, numbers, tuple(notes), bold, headers)
 
 
 def _flat(column: Any) -> str:
-    parts = column if isinstance(column, tuple) else (column,)
-    return ": ".join(str(part) for part in parts if part)
+    return ": ".join(filter(None, column)) if isinstance(column, tuple) else str(column)
 
 
-def _markdown(text: str) -> str:
+def as_markdown(text: str) -> str:
     """Return the text so that Markdown, its HTML and its formulas show it as it is, on one line."""
     escaped = html.escape(" ".join(text.split()), quote=False)
     escaped = re.sub(r"([\\`*_{}\[\]|$~])", r"\\\1", escaped)

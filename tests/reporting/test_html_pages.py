@@ -4,11 +4,10 @@ import html
 import re
 
 import nbformat
-import pandas as pd
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from lib.reporting.html_pages import accessible, notebook_html
-from lib.reporting.table import Table
+from lib.reporting.table import results_table
 
 EVIL = '<img src=x onerror="alert(1)">'
 
@@ -68,8 +67,8 @@ def test_pandas_tables_get_scopes_and_no_empty_header():
 
 
 def test_an_interval_goes_below_its_value_whichever_way_it_is_written():
-    cells = pd.DataFrame({"a": ["0.5 (0.4–0.6)", "+0.1 (-0.1 to +0.3)", "plain (words)"]})
-    page = Table("T", "t", "", cells, cells, headers=0).to_html()
+    texts = ["0.5 (0.4–0.6)", "+0.1 (-0.1 to +0.3)", "plain (words)"]
+    page = results_table("T", "t", "", [{"Dataset": "toy", "a": text} for text in texts], headers=1).to_html()
     assert "<td>0.5<br><small>(0.4–0.6)</small></td>" in page
     assert "<td>+0.1<br><small>(-0.1 to +0.3)</small></td>" in page
     assert "<td>plain (words)</td>" in page

@@ -28,7 +28,7 @@ SETTINGS = {"weights": "random-init", "leak_check": "none", "compare_map_source"
 
 
 def test_escape_rates_by_hand():
-    table = escape_rate_table(by_fold({"image": [1, 0]}), "good", "ctx")
+    table = escape_rate_table(by_fold({"image": [1, 0]}), "good", "ctx", "collapsed")
     assert table.numbers["Image", "AQL"].tolist() == pytest.approx([5, 5])
     assert table.numbers["Image, 95 % interval", "AQL high"].iloc[0] == pytest.approx(24.87, abs=0.01)
     assert table.frame.iloc[0]["Image", "AQL"] == "5.00 (0.13–24.87)"
@@ -40,7 +40,7 @@ def test_the_table_of_baselines():
         {"image": 1.0, "map": 1.0, "image_map": 1.5, "score": 0.2, "image_map_logistic": 3.0}, n=300
     )
     versus = against_method(frame, GOOD, seed=1, n_bootstrap=200)
-    table = baseline_table(frame, GOOD, versus, "ctx")
+    table = baseline_table(frame, GOOD, versus, "ctx", "collapsed")
     assert table is not None
     by_name = table.numbers.set_index(("Features", ""))
     assert by_name.index.tolist()[0] == "Image" and len(by_name) == 5
@@ -51,7 +51,8 @@ def test_the_table_of_baselines():
     values = summary(frame, GOOD).query("metric == 'recall_at_5' and fold == 'pooled'").set_index("features")
     shown = by_name[("Defect recall at 5% false rejects", "")]
     assert shown["Image"] == values.loc["image", "value"]
-    assert baseline_table(study({"image": 1.0, "image_map": 1.0}), GOOD, versus) is None
+    without = study({"image": 1.0, "image_map": 1.0})
+    assert baseline_table(without, GOOD, versus, "", "collapsed") is None
 
 
 @pytest.fixture
@@ -105,13 +106,13 @@ def test_pooled_and_mean_stand_beside_each_other():
 def test_both_map_fits_stand_side_by_side_with_false_rejects():
     main = study({"image": 2.0, "map": 2.0}, n=300)
     other = main[main["features"] == "map"].assign(predicted="a")  # it rejects everything
-    table = map_fit_table(side_by_side(main, other, "cross_fitted"), GOOD, "ctx")
+    table = map_fit_table(side_by_side(main, other, "cross_fitted"), GOOD, "ctx", "collapsed")
     assert table is not None
     keys = [("Features", ""), ("Maps of training images", "")]
     rejects = table.numbers.set_index(keys)[("False reject rate", "")]
     assert rejects["Anom. map", "as written"] == 1 > 0.5 > rejects["Anom. map", "cross-fitted"]
     assert rejects.index.tolist()[0] == ("Image", "none used")
-    assert map_fit_table(side_by_side(main, pd.DataFrame(), "in_sample"), GOOD) is None
+    assert map_fit_table(side_by_side(main, pd.DataFrame(), "in_sample"), GOOD, "", "collapsed") is None
 
 
 @pytest.fixture(scope="module")
