@@ -49,10 +49,8 @@ def copy_study(study_dir: Path, target: Path, *, data: str = "", photographs: bo
     order = [f"{name}-synthetic" for name in PRODUCTS]
     names = [path.parent.name for path in study_dir.glob("*/index.parquet")]
     names.sort(key=lambda name: (order.index(name) if name in order else len(order), name))
-    runs = [
-        open_run(name.removesuffix("-synthetic"), preset, data, str(study_dir), record["settings"])
-        for name in names
-    ]
+    plain = [name.removesuffix("-synthetic") for name in names]
+    runs = [open_run(name, preset, data, str(study_dir), record["settings"]) for name in plain]
     shutil.rmtree(target, ignore_errors=True)
     for folder in (study_dir, *(study_dir / name for name in names)):
         _copy_folder(folder, target / folder.relative_to(study_dir), photographs)
@@ -137,13 +135,11 @@ def main() -> None:
     reader.add_argument("study", type=Path, help="the study's folder")
     reader.add_argument("name", help="name of the copy below outputs/reference")
     reader.add_argument("--data", default="", help="where the study's images are, if they were not drawn")
-    reader.add_argument(
-        "--without-photographs", action="store_true", help="leave out figures of the data's images"
-    )
-    options = reader.parse_args()
-    photographs = not options.without_photographs
+    about = "leave out figures of the data's images"
+    reader.add_argument("--without-photographs", action="store_false", dest="photographs", help=about)
+    given = reader.parse_args()
     print(
-        copy_study(options.study.resolve(), HOME / options.name, data=options.data, photographs=photographs)
+        copy_study(given.study.resolve(), HOME / given.name, data=given.data, photographs=given.photographs)
     )
 
 

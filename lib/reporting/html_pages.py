@@ -9,13 +9,8 @@ from typing import Any
 from urllib.parse import quote
 
 NOTEBOOKS = (
-    "00_dataset",
-    "01_draem_training",
-    "02_anomaly_maps",
-    "03_features",
-    "04_classification",
-    "05_imbalance_study",
-    "06_statistics",
+    *("00_dataset", "01_draem_training", "02_anomaly_maps", "03_features"),
+    *("04_classification", "05_imbalance_study", "06_statistics"),
 )
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -23,9 +18,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 def notebook_html(path: Path, name: str, where: str, *, embed: bool = True) -> str:
     """Return an executed notebook as one HTML page; `where` is the data set (or study) in its title.
 
-    Of `NOTEBOOKS`, the last one is in the study's own folder, the others in the data set's; a notebook that is none of
-    them is below the data set's, in `inspection/NAME/`. What the notebook ran with (papermill's record of it) is at the
-    page's top, code is folded. Without `embed` images are linked where their files are there.
+    Of `NOTEBOOKS`, the last one is in the study's own folder, the others in the data set's; any other notebook is below
+    the data set's, in `inspection/NAME/`. Without `embed` images are linked where their files are there.
     """
     import nbformat
     from nbconvert import HTMLExporter
@@ -55,12 +49,8 @@ def notebook_html(path: Path, name: str, where: str, *, embed: bool = True) -> s
         "parameters": [(key, json.dumps(value, ensure_ascii=False)) for key, value in parameters.items()],
     }
     removed = TagRemovePreprocessor(remove_cell_tags=["remove-cell"], enabled=True)
-    exporter = HTMLExporter(
-        extra_template_basedirs=[str(TEMPLATES)],
-        template_name="study",
-        anchor_link_text="#",
-        preprocessors=[removed, CoalesceStreamsPreprocessor],
-    )
+    look = {"extra_template_basedirs": [str(TEMPLATES)], "template_name": "study", "anchor_link_text": "#"}
+    exporter = HTMLExporter(**look, preprocessors=[removed, CoalesceStreamsPreprocessor])
     rendered, _ = exporter.from_notebook_node(notebook, resources={"page": page})
     return str(rendered)
 
@@ -74,9 +64,7 @@ def _links(name: str) -> list[dict[str, Any]]:
         pages |= {other: f"{folder}{other}.html" for other in NOTEBOOKS[:-1]}
     last = NOTEBOOKS[-1] if name in NOTEBOOKS else name
     pages[last] = f"{up}notebooks/{last}.html" if last != name else f"{name}.html"
-    return [
-        {"href": href, "text": page.replace("_", " "), "here": page == name} for page, href in pages.items()
-    ]
+    return [{"href": to, "text": page.replace("_", " "), "here": page == name} for page, to in pages.items()]
 
 
 def accessible(table: str) -> str:

@@ -46,14 +46,7 @@ TABLES = {
     "table3-beside-paper": "Table 3 beside the paper's",
 }
 PACKAGES = [
-    "torch",
-    "torchvision",
-    "scikit-learn",
-    "scipy",
-    "statsmodels",
-    "pandas",
-    "numpy",
-    "seaborn",
+    *("torch", "torchvision", "scikit-learn", "scipy", "statsmodels", "pandas", "numpy", "seaborn"),
     "papermill",
 ]
 ESTIMATE = "estimate.json"  # seconds that run_all.py expected of each notebook, by data set
@@ -63,14 +56,14 @@ SIDE = 144  # pixels of an image in the strip
 def write_index(runs: Sequence[Run], home: Path, command: str, *, embed: bool = True) -> Path:
     """Write the study's index page and return its path.
 
-    `home` holds the tables, figures and pages that the notebooks wrote (the study's folder, or a copy) and gets the
-    page. With `embed` images are in the page, so that it can be read alone.
+    `home`, the study's folder or a copy, holds what the notebooks wrote. With `embed` the page holds its images.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    options: dict[str, Any] = {"keep_default_na": False}
-    findings = pd.read_csv(home / "tables" / "conclusions.csv", **options)
-    answers = pd.read_csv(home / "tables" / "answer.csv", index_col="dataset", **options)["answer"]
+    findings = pd.read_csv(home / "tables" / "conclusions.csv", keep_default_na=False)
+    answers = pd.read_csv(home / "tables" / "answer.csv", index_col="dataset", keep_default_na=False)[
+        "answer"
+    ]
     study, name, software = runs[0].study, Path(runs[0].study_dir).name, versions()
     statistics = f"notebooks/{NOTEBOOKS[-1]}.html"
     # Autoescaping leaves only the tables' own HTML and our CSS as they are, which the template marks as safe.
@@ -79,11 +72,8 @@ def write_index(runs: Sequence[Run], home: Path, command: str, *, embed: bool = 
         title=f"Image, anomaly map, or both? Study {name}",
         css=(TEMPLATES / "page.css").read_text(encoding="utf-8"),
         badges=[
-            f"study {name}",
-            f"preset {study.preset}",
-            *sorted(set(map(_backbone, runs))),
-            f"{study.folds} folds",
-            f"seed {study.seed}",
+            *(f"study {name}", f"preset {study.preset}", *sorted(set(map(_backbone, runs)))),
+            *(f"{study.folds} folds", f"seed {study.seed}"),
             *(f"{part} {software['version'][part]}" for part in ("Python", "torch")),
         ],
         embed=embed,
@@ -112,9 +102,8 @@ def write_index(runs: Sequence[Run], home: Path, command: str, *, embed: bool = 
         statistics=statistics if (home / statistics).exists() else "",
         finished=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
-    path = home / "index.html"
-    write_text(path, page)
-    return path
+    write_text(home / "index.html", page)
+    return home / "index.html"
 
 
 def versions() -> pd.DataFrame:
@@ -125,50 +114,35 @@ def versions() -> pd.DataFrame:
 
 
 def strip(run: Run) -> list[dict[str, str]]:
-    """Return for each class, good first, one test image and its map as embedded images: label, image, map.
-
-    Of each class it is the image in the middle by anomaly score, so neither the best nor the worst map.
-    """
-    table = index(run)
-    with_maps = splits(run, with_maps=True)
+    """Return for each class, good first, its middle test image by anomaly score: label, image, map (both embedded)."""
+    table, with_maps = index(run), splits(run, with_maps=True)
     scheme = with_maps[0].rsplit("-", 1)[0]
     score = np.full(len(table), np.nan, dtype=np.float32)
-    for name in with_maps:
-        if name.rsplit("-", 1)[0] == scheme:
-            tested = in_test_fold(run, name)
-            score[tested] = scores(run, name)[tested]
+    for name in (one for one in with_maps if one.rsplit("-", 1)[0] == scheme):
+        tested = in_test_fold(run, name)
+        score[tested] = scores(run, name)[tested]
     ranked = table.assign(score=score).dropna(subset="score").sort_values("score", kind="stable")
-    middle = {
-        label: part["id"].iloc[(len(part) - 1) // 2]
-        for label in table.attrs["classes"]
-        if len(part := ranked[ranked["label"] == label])
-    }
+    of_class = {label: ranked["id"][ranked["label"] == label] for label in table.attrs["classes"]}
+    middle = {label: ids.iloc[(len(ids) - 1) // 2] for label, ids in of_class.items() if len(ids)}
     found = read_thumbnails(run, scheme, middle.values(), SIDE)
+    coloured = {name: colour_map(one.anomaly_map).round().astype(np.uint8) for name, one in found.items()}
     return [
-        {
-            "label": str(label),
-            "image": _jpeg(found[name].image),
-            "map": _jpeg(colour_map(found[name].anomaly_map).round().astype(np.uint8)),
-        }
+        {"label": str(label), "image": _jpeg(found[name].image), "map": _jpeg(coloured[name])}
         for label, name in middle.items()
     ]
 
 
 def times(runs: Sequence[Run]) -> pd.DataFrame:
-    """Return each notebook's seconds per data set: as estimated before the run, and as it took.
-
-    A notebook that was executed again for what had changed took as long as that; the estimate is of the whole.
-    """
+    """Return each notebook's seconds per data set: as estimated before the run of all, and as its last run took."""
     path = Path(runs[0].study_dir) / ESTIMATE
     estimated = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     columns: dict[str, dict[str, float]] = {}
     for run in runs:
         manifests = {name: run.store.manifest(f"notebooks/{name}.ipynb") for name in NOTEBOOKS[:-1]}
+        taken = {name: one["summary"]["seconds"] for name, one in manifests.items() if one}
         if run.name in estimated:
             columns[f"{run.name}, estimated"] = estimated[run.name]
-        columns[f"{run.name}, taken"] = {
-            name: one["summary"]["seconds"] for name, one in manifests.items() if one
-        }
+        columns[f"{run.name}, taken"] = taken
     return pd.DataFrame(columns).reindex(list(NOTEBOOKS[:-1])).rename_axis("seconds").round(1)
 
 
@@ -200,16 +174,12 @@ def _warnings(runs: Sequence[Run]) -> list[str]:
             f"{', '.join(drawn)}: drawn stand-ins with the classes of the paper's products. Their figures show that "
             "the method runs and what its output looks like; they replicate nothing."
         )
-    if runs[0].study.preset != "paper":
-        found.append(
-            f"Preset {runs[0].study.preset}: smaller networks, fewer steps and folds than the paper's. "
-            "Preset paper has its settings."
-        )
+    if (preset := runs[0].study.preset) != "paper":
+        smaller = "smaller networks, fewer steps and folds than the paper's. Preset paper has its settings."
+        found.append(f"Preset {preset}: {smaller}")
     if any("IMAGENET1K_V1" not in name for name in backbones):
-        found.append(
-            f"Features come from {', '.join(backbones)}, not from torchvision's "
-            "ImageNet weights, which the paper used (--weights FILE)."
-        )
+        other = "not from torchvision's ImageNet weights, which the paper used (--weights FILE)."
+        found.append(f"Features come from {', '.join(backbones)}, {other}")
     return found
 
 
@@ -219,21 +189,14 @@ def _notebooks(home: Path, dataset: str) -> list[dict[str, str]]:
     pages = {name.replace("_", " "): folder / "notebooks" / f"{name}.html" for name in NOTEBOOKS[:-1]}
     for page in sorted((folder / "inspection").glob("*/notebooks/*.html")):
         pages[f"inspection of {page.parents[1].name}"] = page
-    hrefs = {text: quote(page.relative_to(home).as_posix()) for text, page in pages.items() if page.exists()}
-    return [
-        {"text": text, "href": href, "source": f"{href.removesuffix('html')}ipynb"}
-        for text, href in hrefs.items()
-    ]
+    found = {text: page.relative_to(home).as_posix() for text, page in pages.items() if page.exists()}
+    return [{"text": text, "href": quote(page)} for text, page in found.items()]
 
 
 def _tables(home: Path, titles: Mapping[str, str]) -> list[dict[str, Any]]:
     """Return the tables that exist: some need what not every study has."""
     return [
-        {
-            "title": title,
-            "html": (home / "tables" / f"{name}.html").read_text(encoding="utf-8"),
-            "links": [{"href": f"tables/{name}.{kind}", "text": kind.upper()} for kind in ("csv", "md")],
-        }
+        {"title": title, "name": name, "html": (home / "tables" / f"{name}.html").read_text(encoding="utf-8")}
         for name, title in titles.items()
         if (home / "tables" / f"{name}.html").exists()
     ]
@@ -244,19 +207,14 @@ def _figures(
 ) -> list[dict[str, Any]]:
     """Return the figures that exist, all or those named; alternative text and caption are in the PNG itself."""
     entries = []
-    for path in (folder / f"{name}.png" for name in names or sorted(p.stem for p in folder.glob("*.png"))):
-        if not path.exists():
-            continue
+    named = [folder / f"{name}.png" for name in names or ()]
+    found = sorted(folder.glob("*.png"), key=lambda path: path.stem)
+    for path in filter(Path.exists, named) if names else found:
         with Image.open(path) as image:
             texts = dict(image.info)
         kinds = [kind for kind in ("png", "svg") if path.with_suffix(f".{kind}").exists()]
         stem = quote(path.with_suffix("").relative_to(home).as_posix())
-        entries.append(
-            {
-                "alt": str(texts.get("Description", path.stem)),
-                "caption": str(texts.get("Comment", "")),
-                "source": _data_url(path.read_bytes(), "png") if embed and names else f"{stem}.png",
-                "files": {kind: f"{stem}.{kind}" for kind in kinds},
-            }
-        )
+        source = _data_url(path.read_bytes(), "png") if embed and names else f"{stem}.png"
+        about = {"alt": str(texts.get("Description", path.stem)), "caption": str(texts.get("Comment", ""))}
+        entries.append(about | {"source": source, "files": {kind: f"{stem}.{kind}" for kind in kinds}})
     return entries

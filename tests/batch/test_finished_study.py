@@ -194,7 +194,7 @@ def test_the_index_page_links_a_data_sets_inspections(tmp_path):
         (tmp_path / name).touch()
     links = _notebooks(tmp_path, "plates")
     assert [link["text"] for link in links] == ["00 dataset", "inspection of a b"]
-    assert links[1]["source"] == "plates/inspection/a%20b/notebooks/07_inspection.ipynb"
+    assert links[1]["href"] == "plates/inspection/a%20b/notebooks/07_inspection.html"
 
 
 def test_new_pictures_are_judged_and_the_page_says_on_what(standin, tmp_path):
