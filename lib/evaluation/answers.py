@@ -8,7 +8,7 @@ import pandas as pd
 
 from lib.classification.feature_sets import FEATURE_SETS
 from lib.evaluation.metrics import summary
-from lib.evaluation.results import StudyResults, pooled_measures
+from lib.evaluation.results import StudyResults, compare_settings, pooled_measures
 from lib.evaluation.significance import HELPS, METHOD, Comparison, compare
 
 AUC = "weighted_auc"
@@ -102,15 +102,8 @@ def _headline(results: StudyResults, dataset: str) -> Iterator[str]:
 
 def _compare(results: StudyResults, rows: pd.DataFrame, a: str, b: str) -> Comparison | None:
     """Return the AUC of a against that of b in predictions of one data set at one keep; None where one is missing."""
-    study = results.study
+    rows = rows[rows["features"].isin((a, b))]
     table = compare(
-        rows[rows["features"].isin((a, b))],
-        results.good,
-        seed=study.seed,
-        alpha=study.alpha,
-        binary=study.binary,
-        n_bootstrap=results.n,
-        pairs=[(a, b)],
-        metrics=[AUC],
+        rows, results.good, **compare_settings(results.study, results.n), pairs=[(a, b)], metrics=[AUC]
     )
-    return Comparison.find(table, AUC, a, b, study.alpha)
+    return Comparison.find(table, AUC, a, b, results.study.alpha)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -16,18 +16,15 @@ from lib.evaluation.metrics import (
     FPR_LIMIT,
     RECALL_AT_5_FPR,
     Good,
-    binary_predictions,
-    check_predictions,
     class_probabilities,
+    counted,
     defect_classes,
     defect_scores,
     good_class,
-    require_probabilities,
+    rows_of_metric,
 )
 
 _CHUNK = 250  # samples held in memory at once
-# measures of the study's binary decision
-_DECIDED = ("defect_recall", "false_reject_rate", "binary_auc", RECALL_AT_5_FPR)
 
 
 @dataclass(frozen=True)
@@ -53,17 +50,14 @@ class Interval:
 
 
 def bootstrap_difference(
-    frame: pd.DataFrame, metric: str, a: str, b: str, good: str, seed: int, n: int = 2000, label: str = ALL
+    frame: pd.DataFrame, metric: str, a: str, b: str, good: str, seed: int, n: int = 2000
 ) -> Interval:
     """Return the pooled difference between feature sets a and b with a 95 % percentile interval.
 
-    `frame` holds the predictions of one data set, scheme and keep (rows of the task that `metric` needs). Groups are
-    drawn with replacement where known, else images, and both feature sets see the same draw. `metric` is
-    class_recall (with `label`), defect_recall, false_reject_rate, weighted_auc, binary_auc or recall_at_5. Raises
-    `ValueError` for another metric and where a and b were tested on different images.
+    Arguments and errors as in `samples`.
     """
-    sampled = samples(frame, metric, (a, b), good, seed, n, label)
-    return _interval(sampled[a], sampled[b])
+    sampled = samples(frame, metric, (a, b), good, seed, n)
+    return interval_between(sampled[a], sampled[b])
 
 
 def samples(
@@ -71,15 +65,18 @@ def samples(
 ) -> dict[str, np.ndarray]:
     """Return the pooled metric of each feature set, then its values in the n bootstrap samples: (1 + n,) each.
 
-    Arguments and errors as in `bootstrap_difference`. The same seed gives the same draw to other predictions of the
-    same images (at another keep), so their samples are paired too.
+    `frame` holds the predictions of one data set, scheme and keep (rows of the task that `metric` needs). Groups are
+    drawn with replacement where known, else images, and all feature sets see the same draw, as do other predictions of
+    the same images (at another keep) with the same seed. `metric` is class_recall (with `label`), defect_recall,
+    false_reject_rate, weighted_auc, binary_auc or recall_at_5. Raises `ValueError` where the feature sets were tested
+    on different images.
     """
-    rows = {name: _ordered(frame, name) for name in features}
-    first, keys = rows[features[0]], ["repeat", "fold", "id"]
+    keys = ["repeat", "fold", "id"]
+    rows = {name: frame[frame["features"] == name].sort_values(keys, ignore_index=True) for name in features}
+    first = rows[features[0]]
     for name, others in rows.items():
         if not first[keys].equals(others[keys]):
-            sizes = f"{len(first)} and {len(others)} rows"
-            raise ValueError(f"{features[0]!r} and {name!r} were tested on different images ({sizes})")
+            raise ValueError(f"{features[0]!r} and {name!r} were tested on different images")
     cluster = groups_of_rows(first)
     draws = _draws(int(cluster.max()) + 1, n, seed)
     return {name: _resampled(rows[name], metric, good, label, cluster, draws) for name in features}
@@ -98,43 +95,20 @@ def bands(
     """Return image, map and both pooled over the test folds, with 95 % intervals from n bootstrap samples of images.
 
     Groups of images are drawn together where known. One row per dataset, scheme, keep, features, metric and class:
-    value, low, high. Over all classes, or `by_class` for each defect class (class_recall, defect_recall only). Raises
-    `ValueError` for predictions that cannot be counted or paired.
+    value, low, high. Over all classes, or `by_class` for each defect class (class_recall, defect_recall only).
     """
-    check_predictions(predictions, good)
     rows = []
     main = predictions[predictions["features"].isin(MAIN)]
     for (dataset, scheme, keep), cell in main.groupby(["dataset", "scheme", "keep"], sort=False):
         name, present = good_class(good, str(dataset)), [one for one in MAIN if one in set(cell["features"])]
         for metric in metrics:
-            part = binary_predictions(cell, binary) if metric in _DECIDED else binary_predictions(cell)
+            part = rows_of_metric(cell, metric, binary)
             for label in defect_classes(cell, name) if by_class else [ALL]:
                 for features, sampled in samples(part, metric, present, name, seed, n, label).items():
                     ends = quantile_ends(sampled[1:])
                     rows.append((dataset, scheme, keep, features, metric, label, sampled[0], *ends))
     columns = ["dataset", "scheme", "keep", "features", "metric", "class", "value", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
-
-
-def all_intervals(
-    frames: Mapping[str, pd.DataFrame], good: str, pairs: Sequence[tuple[str, str]], seed: int, n: int
-) -> dict[tuple[str, str, str, str], Interval]:
-    """Return the intervals of all pairs (a, b) by (metric, label, a, b); `frames` holds each metric's predictions."""
-    found: dict[tuple[str, str, str, str], Interval] = {}
-    used = sorted({name for pair in pairs for name in pair})
-    for metric, frame in frames.items() if used else ():
-        defects = defect_classes(frame, good)
-        for label in {"class_recall": defects, "defect_recall": [*defects, ALL]}.get(metric, [ALL]):
-            sampled = samples(frame, metric, used, good, seed, n, label)
-            found |= {(metric, label, a, b): _interval(sampled[a], sampled[b]) for a, b in pairs}
-    return found
-
-
-def _ordered(frame: pd.DataFrame, features: str) -> pd.DataFrame:
-    rows = frame[frame["features"] == features].sort_values(["repeat", "fold", "id"], ignore_index=True)
-    if rows.empty:
-        raise ValueError(f"no predictions of the feature set {features!r}")
-    return rows
 
 
 @lru_cache(maxsize=1)
@@ -150,38 +124,21 @@ def _resampled(
     rows: pd.DataFrame, metric: str, good: str, label: str, cluster: np.ndarray, draws: np.ndarray
 ) -> np.ndarray:
     """Return the metric in every sample (NaN where undefined); the first is the pooled value itself."""
-    truth, predicted = rows["label"].to_numpy(dtype=str), rows["predicted"].to_numpy(dtype=str)
+    truth, predicted = (rows[name].to_numpy(dtype=str) for name in ("label", "predicted"))
+    if metric in ("class_recall", "defect_recall", "false_reject_rate"):
+        hits, among = counted(metric, truth, predicted, good, label)
+        size = draws.shape[1]
+        hit, total = (draws @ np.bincount(cluster[mask], minlength=size) for mask in (among & hits, among))
+        return np.divide(hit, total, out=np.full(len(draws), np.nan), where=total > 0)
+    if metric == "weighted_auc":
+        scores = class_probabilities(rows)
+    else:  # one curve, read from both sides
+        truth, score = np.where(truth == good, "no", "yes"), defect_scores(rows, good)
+        scores = pd.DataFrame({"yes": score, "no": -score})
     repeats = rows["repeat"].to_numpy()
     parts = [repeats == repeat for repeat in np.unique(repeats)]
-    if metric in ("weighted_auc", "binary_auc"):
-        if metric == "weighted_auc":
-            scores = class_probabilities(rows)
-            require_probabilities(rows, scores, sorted(set(truth)))
-        else:  # one curve, read from both sides
-            truth, score = np.where(truth == good, "no", "yes"), defect_scores(rows, good)
-            scores = pd.DataFrame({"yes": score, "no": -score})
-        return np.mean(
-            [_sampled_auc(scores[part], truth[part], cluster[part], draws) for part in parts], axis=0
-        )
-    if metric == RECALL_AT_5_FPR:
-        score, bad = defect_scores(rows, good), truth != good
-        shares = [_sampled_recall_at(score[part], bad[part], cluster[part], draws) for part in parts]
-        return np.mean(shares, axis=0)
-    defects = truth != good if label == ALL else truth == label
-    among, hits = {
-        "class_recall": (truth == label, predicted == truth),
-        "defect_recall": (defects, predicted != good),
-        "false_reject_rate": (truth == good, predicted != good),
-    }.get(metric, (None, None))
-    if among is None or hits is None:
-        raise ValueError(
-            f"unknown metric {metric!r}: class_recall, defect_recall, false_reject_rate, "
-            f"weighted_auc, binary_auc, {RECALL_AT_5_FPR}"
-        )
-    size = draws.shape[1]
-    hit = draws @ np.bincount(cluster[among & hits], minlength=size)
-    total = draws @ np.bincount(cluster[among], minlength=size)
-    return np.divide(hit, total, out=np.full(len(draws), np.nan), where=total > 0)
+    measure = _sampled_recall_at if metric == RECALL_AT_5_FPR else _sampled_auc
+    return np.mean([measure(scores[part], truth[part], cluster[part], draws) for part in parts], axis=0)
 
 
 def _sampled_auc(
@@ -208,9 +165,10 @@ def _sampled_auc(
 
 
 def _sampled_recall_at(
-    score: np.ndarray, defective: np.ndarray, cluster: np.ndarray, draws: np.ndarray
+    scores: pd.DataFrame, truth: np.ndarray, cluster: np.ndarray, draws: np.ndarray
 ) -> np.ndarray:
     """Return every sample's highest defect recall with at most 5 % false rejects, sorting the scores once."""
+    score, defective = scores["yes"].to_numpy(float), truth == "yes"
     order = np.argsort(-score, kind="stable")
     ends = np.flatnonzero(np.diff(score[order], append=-np.inf) != 0)  # equal scores are rejected together
     bad, found = defective[order, None], np.full(len(draws), np.nan)
@@ -242,6 +200,7 @@ def quantile_ends(values: np.ndarray, methods: tuple[str, str] = ("linear", "lin
     return float(low), float(high)
 
 
-def _interval(a: np.ndarray, b: np.ndarray) -> Interval:
+def interval_between(a: np.ndarray, b: np.ndarray) -> Interval:
+    """Return the interval of a difference a - b of two `samples`."""
     differences = a - b
     return Interval(float(differences[0]), *quantile_ends(differences[1:]), float(a[0]), float(b[0]))

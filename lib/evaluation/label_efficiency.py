@@ -11,14 +11,7 @@ import pandas as pd
 from lib.classification.cross_validation import subsample_defects
 from lib.classification.feature_sets import FEATURE_SETS
 from lib.evaluation.bootstrap import quantile_ends, samples
-from lib.evaluation.metrics import (
-    MISSING,
-    RECALL_AT_5_FPR,
-    Good,
-    binary_predictions,
-    check_predictions,
-    good_class,
-)
+from lib.evaluation.metrics import MISSING, RECALL_AT_5_FPR, Good, binary_predictions, good_class
 
 REFERENCE = "image"
 _ENDS = ("lower", "higher")  # of intervals, widened to the next value: infinite ones have no middle
@@ -44,10 +37,8 @@ def label_efficiency(
     """Return learning curves and needed labels per data set and scheme, with n bootstrap samples of test images.
 
     Feature sets with a single keep have no curve. Intervals are clustered by group where known; they leave out which
-    defects were kept and how the networks started. Raises `ValueError` for predictions that cannot be counted or
-    paired.
+    defects were kept and how the networks started.
     """
-    check_predictions(predictions, good)
     curves: list[tuple[Any, ...]] = []
     needs: list[tuple[Any, ...]] = []
     deciding = binary_predictions(predictions, binary)

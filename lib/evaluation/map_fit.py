@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
@@ -23,9 +23,7 @@ def side_by_side(main: pd.DataFrame, other: pd.DataFrame, map_fit: str) -> pd.Da
     if other.empty:
         return main.iloc[:0].assign(map_fit="")
     whole = main[main["keep"] == 1.0]
-    places = pd.MultiIndex.from_frame(whole[["dataset", "scheme"]])
-    same_place = pd.MultiIndex.from_frame(other[["dataset", "scheme"]]).isin(places)
-    other = other[(other["keep"] == 1.0) & same_place]
+    other = other[other["keep"] == 1.0].merge(whole[["dataset", "scheme"]].drop_duplicates())
     mapped = whole["features"].isin(set(other["features"]))
     remaining = IN_SAMPLE if map_fit == CROSS_FITTED else CROSS_FITTED
     parts = [
@@ -66,7 +64,7 @@ def excess_rejects(
         name = good_class(good, str(dataset))
         rejects = bootstrap_difference(pair, "false_reject_rate", IN_SAMPLE, CROSS_FITTED, name, seed, n)
         written, fitted = (
-            binary_auc(pair[pair["features"] == map_method], name) for map_method in (IN_SAMPLE, CROSS_FITTED)
+            binary_auc(pair[pair["features"] == fit], name) for fit in (IN_SAMPLE, CROSS_FITTED)
         )
         found[str(dataset), str(scheme), str(features)] = MapFitGap(rejects, written - fitted)
     return found
@@ -89,11 +87,11 @@ def primary_predictions(
 
     Where it is not the study's own, feature sets without such maps are left out, the image alone excepted.
     """
-    parts: Sequence[pd.DataFrame] = []
+    parts = []
     for (dataset, scheme), rows in main[main["keep"] == 1.0].groupby(["dataset", "scheme"], sort=False):
         map_method = choose_map_fit(excess, str(dataset), str(scheme), map_fit)
         if map_method != map_fit:
             rows = map_methods[(map_methods["dataset"] == dataset) & (map_methods["scheme"] == scheme)]
             rows = rows[rows["map_fit"].isin(["", map_method])].drop(columns="map_fit")
-        parts = [*parts, rows]
+        parts.append(rows)
     return pd.concat(parts, ignore_index=True)

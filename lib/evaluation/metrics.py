@@ -3,73 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from lib.classification import operating_threshold
-from lib.classification.feature_sets import FEATURE_SETS
 
 RECALL_AT_5_FPR = "recall_at_5"  # defect recall at RATE false rejects, the threshold moved
 FPR_LIMIT = 0.05
-_AT_THRESHOLD = ("class_recall", "defect_recall", "false_reject_rate")
-METRICS = (*_AT_THRESHOLD, "weighted_auc", "binary_auc", "aql", RECALL_AT_5_FPR)
+METRICS = (
+    "class_recall",
+    "defect_recall",
+    "false_reject_rate",
+    "weighted_auc",
+    "binary_auc",
+    "aql",
+    RECALL_AT_5_FPR,
+)
+_DECIDED = ("defect_recall", "false_reject_rate", "binary_auc", RECALL_AT_5_FPR)  # of the binary decision
 Good = str | Mapping[str, str]  # the good class's name, or one per data set
 ALL = "(all)"
 MISSING = "–"  # in sentences and tables
 POOLED, MEAN = "pooled", "mean"
 KEYS = ["dataset", "scheme", "keep", "features"]
 _ROW = ["dataset", "scheme", "fold", "id", "features", "task", "keep", "repeat"]  # one prediction
-_COLUMNS = (*_ROW, "group", "label", "predicted")
-_Measure = tuple[str, str, float, int, tuple[str, ...]]
-
-
-@dataclass(frozen=True)
-class Auc:
-    """An area under the ROC curve in [0, 1] (NaN where undefined) and the classes that had no test image."""
-
-    value: float
-    missing: tuple[str, ...] = ()
 
 
 def good_class(good: Good, dataset: str) -> str:
-    """Return the name of the good class of `dataset`; raises `KeyError` where a mapping does not know it."""
-    if isinstance(good, str):
-        return good
-    if dataset not in good:
-        raise KeyError(
-            f"no good class given for data set {dataset!r} (given for: {', '.join(good) or 'none'})"
-        )
-    return good[dataset]
-
-
-def check_predictions(predictions: pd.DataFrame, good: Good) -> None:
-    """Refuse predictions that cannot be counted.
-
-    Raises `ValueError` for missing columns, no rows, an unknown feature set, rows given twice, a class named
-    like the mark for all classes, and a data set without good or without defective images.
-    """
-    missing = [name for name in _COLUMNS if name not in predictions.columns]
-    if missing:
-        raise ValueError(f"predictions lack the column(s) {', '.join(missing)}")
-    if predictions.empty:
-        raise ValueError("predictions hold no rows: run notebook 04 (or 05) first")
-    unknown = sorted(set(predictions["features"]) - set(FEATURE_SETS))
-    if unknown:
-        raise ValueError(f"unknown feature set(s) {unknown}: expected some of {list(FEATURE_SETS)}")
-    twice = predictions.duplicated(_ROW)
-    if twice.any():
-        first = predictions.loc[twice, _ROW].iloc[0].to_dict()
-        raise ValueError(f"{int(twice.sum())} prediction(s) given twice, the first: {first}; drop the copies")
-    if ALL in set(predictions["label"]):
-        raise ValueError(f"a class is named {ALL!r}, which stands for all classes here: rename the class")
-    for dataset, labels in predictions.groupby("dataset", observed=True)["label"]:
-        name, found = good_class(good, str(dataset)), set(labels)
-        if name not in found or found == {name}:
-            raise ValueError(
-                f"{dataset}: need good ({name!r}) and defective images, found classes {sorted(found)}"
-            )
+    """Return the name of the good class of `dataset`."""
+    return good if isinstance(good, str) else good[dataset]
 
 
 def defect_classes(frame: pd.DataFrame, good: str) -> list[str]:
@@ -77,23 +40,26 @@ def defect_classes(frame: pd.DataFrame, good: str) -> list[str]:
     return sorted(set(frame["label"].astype(str)) - {good})
 
 
-def class_recall(frame: pd.DataFrame, label: str) -> float:
-    """Return the correct defect class recall: the share of a class's images called by its name; NaN without images."""
-    truth = frame["label"].to_numpy(dtype=str)
-    return _share(frame["predicted"].to_numpy(dtype=str) == truth, truth == label)
+def counted(
+    metric: str, truth: np.ndarray, predicted: np.ndarray, good: str, label: str = ALL
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return masks (n,) of the images that a share counts, and of those among which it counts them.
+
+    class_recall: those of class `label` called by its name; defect_recall: defects (of one class, or all) not predicted
+    good; false_reject_rate: good images not predicted good.
+    """
+    if metric == "class_recall":
+        return predicted == truth, truth == label
+    if metric == "false_reject_rate":
+        return predicted != good, truth == good
+    return predicted != good, truth != good if label == ALL else truth == label
 
 
-def defect_recall(frame: pd.DataFrame, good: str, label: str = ALL) -> float:
-    """Return the share of the defective images (of one class, or all) not predicted good; NaN where there is none."""
-    truth = frame["label"].to_numpy(dtype=str)
-    return _share(
-        frame["predicted"].to_numpy(dtype=str) != good, truth != good if label == ALL else truth == label
-    )
-
-
-def false_positive_rate(frame: pd.DataFrame, good: str) -> float:
-    """Return the share of the good images predicted defective, in [0, 1]; NaN where there is no good image."""
-    return _share(frame["predicted"].to_numpy(dtype=str) != good, frame["label"].to_numpy(dtype=str) == good)
+def share(frame: pd.DataFrame, metric: str, good: str, label: str = ALL) -> float:
+    """Return a share of `counted` in [0, 1]; NaN where there are no images to count."""
+    truth, predicted = (frame[name].to_numpy(dtype=str) for name in ("label", "predicted"))
+    hits, among = counted(metric, truth, predicted, good, label)
+    return float(hits[among].mean()) if among.any() else float("nan")
 
 
 def aql(recall: float) -> float:
@@ -107,23 +73,20 @@ def class_probabilities(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[columns].rename(columns=lambda name: name.removeprefix("p:"))
 
 
-def weighted_auc(frame: pd.DataFrame) -> Auc:
+def weighted_auc(frame: pd.DataFrame) -> tuple[float, tuple[str, ...]]:
     """Return the one-vs-rest ROC AUC, the mean over classes weighted by each class's share of the images.
 
-    A class without images has no curve: it gets no weight and is named in `missing`. Raises `ValueError` where a
-    class with images has no probabilities.
+    Also returns the classes without images: they have no curve and no weight. NaN with a single class.
     """
     from sklearn.metrics import roc_auc_score
 
-    scores = class_probabilities(frame)
-    truth = frame["label"].to_numpy(dtype=str)
-    present = sorted(set(truth))
-    require_probabilities(frame, scores, present)
+    scores, truth = class_probabilities(frame), frame["label"].to_numpy(dtype=str)
+    present = np.unique(truth)
     missing = tuple(name for name in scores.columns if name not in present)
     if len(present) < 2:
-        return Auc(float("nan"), missing)
-    indicator = (truth[:, None] == np.array(present)[None, :]).astype(int)
-    return Auc(float(roc_auc_score(indicator, scores[present].to_numpy(float), average="weighted")), missing)
+        return float("nan"), missing
+    indicator = (truth[:, None] == present).astype(int)
+    return float(roc_auc_score(indicator, scores[present].to_numpy(float), average="weighted")), missing
 
 
 def binary_auc(frame: pd.DataFrame, good: str) -> float:
@@ -137,36 +100,32 @@ def binary_auc(frame: pd.DataFrame, good: str) -> float:
 
 
 def defect_scores(frame: pd.DataFrame, good: str) -> np.ndarray:
-    """Return 1 - p(good) per row, in [0, 1]; raises `ValueError` where p(good) is not given."""
-    scores = class_probabilities(frame)
-    require_probabilities(frame, scores, [good])
-    return 1 - scores[good].to_numpy(float)
+    """Return 1 - p(good) per row, in [0, 1]."""
+    return 1 - frame[f"p:{good}"].to_numpy(float)
 
 
-def recall_at_fpr(frame: pd.DataFrame, good: str, rate: float = FPR_LIMIT) -> float:
-    """Return the highest defect recall that a threshold on 1 - p(good) reaches with at most `rate` false rejects.
+def recall_at_5(frame: pd.DataFrame, good: str) -> float:
+    """Return the highest defect recall that a threshold on 1 - p(good) reaches with at most 5 % false rejects.
 
     The threshold is moved on the very images that are counted: a figure of the ranking, not of a decision. NaN where
     there are no good or no defective images.
     """
-    return operating_threshold.recall_at_fpr(
-        defect_scores(frame, good), frame["label"].to_numpy(dtype=str) != good, rate
-    )
+    defective = frame["label"].to_numpy(dtype=str) != good
+    return operating_threshold.recall_at_fpr(defect_scores(frame, good), defective, FPR_LIMIT)
 
 
 def binary_predictions(predictions: pd.DataFrame, binary: str = "collapsed") -> pd.DataFrame:
     """Return the rows that decide good or defective.
 
-    `collapsed` takes the multiclass prediction (argmax is not good), `separate` the two-class model's rows. Raises
-    `ValueError` for another name, or where the predictions hold no such rows.
+    `collapsed` takes the multiclass prediction (argmax is not good), `separate` the two-class model's rows.
     """
-    tasks = {"collapsed": "multiclass", "separate": "binary"}
-    if binary not in tasks:
-        raise ValueError(f"binary is {binary!r}: expected one of {list(tasks)}")
-    rows = predictions[predictions["task"] == tasks[binary]]
-    if rows.empty:
-        raise ValueError(f"binary={binary!r} needs predictions of the task {tasks[binary]!r}: there are none")
-    return rows
+    task = {"collapsed": "multiclass", "separate": "binary"}[binary]
+    return predictions[predictions["task"] == task]
+
+
+def rows_of_metric(predictions: pd.DataFrame, metric: str, binary: str) -> pd.DataFrame:
+    """Return the rows that a metric counts: of `binary_predictions`, or multiclass ones."""
+    return binary_predictions(predictions, binary if metric in _DECIDED else "collapsed")
 
 
 def summary(
@@ -177,23 +136,21 @@ def summary(
     One row per dataset, scheme, keep, features, metric, class and fold, where fold is a number as text, `pooled` (all
     test folds together) or `mean` (of the folds). `value` is in [0, 1], `aql` in percent; `n` counts the images, for
     `mean` the folds; `missing` names the classes without weight in an AUC. Repeats are averaged within a fold.
-    `good` is the good class's name, or one per data set. A recall always comes with the false-reject rate. Raises
-    `ValueError` for predictions that cannot be counted and for an unknown metric.
+    A recall always comes with the false-reject rate. Raises `ValueError` for rows given twice and for a class named
+    like the mark for all classes.
     """
-    unknown = sorted(set(metrics) - set(METRICS))
-    if unknown:
-        raise ValueError(f"unknown metric(s) {unknown}: expected some of {list(METRICS)}")
-    check_predictions(predictions, good)
-    wanted = {*metrics, "false_reject_rate"}
-    multiclass, deciding = binary_predictions(predictions), binary_predictions(predictions, binary)
+    twice = predictions.duplicated(_ROW)
+    if twice.any():
+        first = predictions.loc[twice, _ROW].iloc[0].to_dict()
+        raise ValueError(f"{int(twice.sum())} prediction(s) given twice, the first: {first}; drop the copies")
+    if ALL in set(predictions["label"]):
+        raise ValueError(f"a class is named {ALL!r}, which stands for all classes here: rename the class")
+    deciding = dict(iter(binary_predictions(predictions, binary).groupby(KEYS, observed=True)))
     found = []
-    deciding_of = dict(iter(deciding.groupby(KEYS, observed=True)))
-    for key, rows in multiclass.groupby(KEYS, observed=True, sort=False):
-        if key not in deciding_of:
-            raise ValueError(
-                f"binary={binary!r}: no such predictions for {dict(zip(KEYS, key, strict=True))}"
-            )
-        measured = _by_fold(rows, deciding_of[key], good_class(good, str(key[0])), wanted)
+    for key, rows in binary_predictions(predictions).groupby(KEYS, observed=True, sort=False):
+        measured = _by_fold(
+            rows, deciding[key], good_class(good, str(key[0])), {*metrics, "false_reject_rate"}
+        )
         found.append(measured.assign(**{name: rows[name].iloc[0] for name in KEYS}))
     columns = [*KEYS, "metric", "class", "fold", "value", "n", "missing"]
     return pd.concat(found, ignore_index=True)[columns]
@@ -219,47 +176,30 @@ def _by_fold(rows: pd.DataFrame, deciding: pd.DataFrame, good: str, wanted: set[
 
 def _measures(
     rows: pd.DataFrame, deciding: pd.DataFrame, good: str, classes: list[str], wanted: set[str]
-) -> list[_Measure]:
-    counts = rows["label"].astype(str).value_counts()
-    n_of = {name: int(counts.get(name, 0)) for name in [*classes, good]}
-    n_of[ALL] = sum(n_of[name] for name in classes)
-    found: list[_Measure] = []
-    if "class_recall" in wanted:
-        found += [("class_recall", name, class_recall(rows, name), n_of[name], ()) for name in classes]
+) -> list[tuple[Any, ...]]:
+    truth = rows["label"].to_numpy(dtype=str)
+    n_of = {name: int((truth == name).sum()) for name in [*classes, good]} | {ALL: int((truth != good).sum())}
+    found: list[tuple[Any, ...]] = []
+    for name in classes:
+        found.append(("class_recall", name, share(rows, "class_recall", good, name), n_of[name], ()))
     for name in [*classes, ALL]:
-        recall = defect_recall(deciding, good, name)
-        found += [("defect_recall", name, recall, n_of[name], ())] if "defect_recall" in wanted else []
-        found += [("aql", name, aql(recall), n_of[name], ())] if "aql" in wanted else []
-    found.append(("false_reject_rate", ALL, false_positive_rate(deciding, good), n_of[good], ()))
+        recall = share(deciding, "defect_recall", good, name)
+        found += [("defect_recall", name, recall, n_of[name], ()), ("aql", name, aql(recall), n_of[name], ())]
+    found.append(("false_reject_rate", ALL, share(deciding, "false_reject_rate", good), n_of[good], ()))
     if "weighted_auc" in wanted:
-        area = weighted_auc(rows)
-        found.append(("weighted_auc", ALL, area.value, len(rows), area.missing))
+        area, missing = weighted_auc(rows)
+        found.append(("weighted_auc", ALL, area, len(rows), missing))
     if "binary_auc" in wanted:
         found.append(("binary_auc", ALL, binary_auc(deciding, good), len(deciding), ()))
     if RECALL_AT_5_FPR in wanted:
-        found.append((RECALL_AT_5_FPR, ALL, recall_at_fpr(deciding, good), n_of[ALL], ()))
-    return found
+        found.append((RECALL_AT_5_FPR, ALL, recall_at_5(deciding, good), n_of[ALL], ()))
+    return [measure for measure in found if measure[0] in wanted]
 
 
 def _joined(missing: pd.Series) -> tuple[str, ...]:
     return tuple(sorted({name for names in missing for name in names}))
 
 
-def _share(hits: np.ndarray, among: np.ndarray) -> float:
-    return float(hits[among].mean()) if among.any() else float("nan")
-
-
-def require_probabilities(frame: pd.DataFrame, scores: pd.DataFrame, classes: Sequence[str]) -> None:
-    """Raise `ValueError` where a row has no probability of one of `classes`; `scores` is `class_probabilities`."""
-    gaps = [name for name in classes if name not in scores.columns or scores[name].isna().any()]
-    if gaps:
-        folds = sorted(set(frame.loc[scores.reindex(columns=gaps).isna().any(axis=1), "fold"]))
-        raise ValueError(f"no probability (column p:{gaps[0]}) for the class(es) {gaps} in fold(s) {folds}")
-
-
 def at_keep(predictions: pd.DataFrame, keep: float) -> pd.DataFrame:
-    """Return the predictions at one share of kept defects; raises `ValueError` where there are none."""
-    part = predictions[predictions["keep"] == keep]
-    if part.empty:
-        raise ValueError(f"no predictions at keep {keep}; there are {sorted(set(predictions['keep']))}")
-    return part
+    """Return the predictions at one share of kept defects."""
+    return predictions[predictions["keep"] == keep]

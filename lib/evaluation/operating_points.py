@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -14,20 +13,13 @@ from lib.classification.operating_threshold import (
     defects_needed,
     empirical_threshold,
 )
-from lib.evaluation.metrics import (
-    ALL,
-    Good,
-    at_keep,
-    binary_predictions,
-    check_predictions,
-    defect_scores,
-    good_class,
-)
+from lib.evaluation.metrics import ALL, Good, at_keep, binary_predictions, defect_scores, good_class
 
 TRAINING, CONFORMAL, OPTIMISTIC = "training scores", "conformal", "test folds themselves"
 METHODS = {TRAINING: empirical_threshold, CONFORMAL: conformal_threshold}
 _KEYS = ["dataset", "scheme", "features"]
 _COUNTS = ["caught", "n_defects", "rejected", "n_good"]
+_Scores = dict[str, np.ndarray]  # 1 - p(good) of the images of each class, and of all defects (`ALL`)
 
 
 def operating_numbers(
@@ -48,102 +40,70 @@ def operating_numbers(
     fold's test images. `caught` of `n_defects` and `rejected` of `n_good` are pooled over the folds (and the mean of
     the repeats, rounded), shares in [0, 1] with Clopper-Pearson 95 % intervals; `escapes` are per million products at
     `prevalence`. `n_calibration` are the fewest calibration defects of a fold, `n_needed` what the bound asks for; a
-    bound that some fold refuses has no values. Raises `ValueError` for a prevalence outside (0, 1), predictions that
-    cannot be counted, and a fold without calibration rows.
+    bound that some fold refuses has no values.
     """
-    if not 0 < prevalence < 1:
-        raise ValueError(f"prevalence {prevalence} outside (0, 1)")
-    part = at_keep(predictions, 1.0)
-    check_predictions(part, good)
     known = binary_predictions(calibration, binary) if len(calibration) else calibration
-    found = []
-    for key, tested in binary_predictions(part, binary).groupby(_KEYS, sort=False, observed=True):
+    deciding, found = binary_predictions(at_keep(predictions, 1.0), binary), []
+    for key, tested in deciding.groupby(_KEYS, sort=False, observed=True):
         place = dict(zip(_KEYS, map(str, key), strict=True))
         here = known
         for name, value in place.items() if len(known) else ():
             here = here[here[name] == value]
         name = good_class(good, place["dataset"])
+        classes = sorted(set(tested["label"].astype(str)))
         repeats = [rows for _, rows in tested.groupby("repeat", observed=True)]
-        pooled = [[_Fold.of(rows, rows, name)] for rows in repeats]
+        pooled = [[(scores, scores)] for scores in (_scores(rows, name, classes) for rows in repeats)]
         counts = [*_counted(pooled, {OPTIMISTIC: empirical_threshold}, name, required)]
         if len(here):
-            counts += _counted([_folds(rows, here, name) for rows in repeats], METHODS, name, required)
+            folds = [_folds(rows, here, name, classes) for rows in repeats]
+            counts += _counted(folds, METHODS, name, required)
         found.append(pd.DataFrame(counts).assign(**place))
     return _with_shares(pd.concat(found, ignore_index=True), prevalence)
 
 
-@dataclass(frozen=True)
-class _Fold:
-    """Scores 1 - p(good) and true classes of one fold's test images and of its calibration images."""
-
-    score: np.ndarray
-    label: np.ndarray
-    known_score: np.ndarray
-    known_label: np.ndarray
-
-    @classmethod
-    def of(cls, tested: pd.DataFrame, known: pd.DataFrame, good: str) -> _Fold:
-        """Return the scores and classes of predictions of test and of calibration images."""
-        tested_labels, known_labels = (rows["label"].to_numpy(dtype=str) for rows in (tested, known))
-        return cls(defect_scores(tested, good), tested_labels, defect_scores(known, good), known_labels)
-
-    def counts(self, chosen: float, defects: str, good: str) -> list[float]:
-        """Return caught, n_defects, rejected and n_good at a threshold; caught and rejected NaN without one."""
-        among, fine = _of_class(self.label, defects, good), self.label == good
-        reject = self.score >= chosen
-        missing = np.nan if np.isnan(chosen) else 0
-        return [reject[among].sum() + missing, among.sum(), reject[fine].sum() + missing, fine.sum()]
-
-
-def _of_class(labels: np.ndarray, label: str, good: str) -> np.ndarray:
-    return labels != good if label == ALL else labels == label
+def _scores(rows: pd.DataFrame, good: str, classes: Sequence[str]) -> _Scores:
+    labels, scores = rows["label"].to_numpy(dtype=str), defect_scores(rows, good)
+    return {ALL: scores[labels != good]} | {str(name): scores[labels == name] for name in classes}
 
 
 def _counted(
-    repeats: Sequence[Sequence[_Fold]],
+    repeats: Sequence[Sequence[tuple[_Scores, _Scores]]],
     methods: Mapping[str, Callable[[np.ndarray, float], float]],
     good: str,
     required: Sequence[float],
 ) -> Iterator[dict[str, object]]:
-    """Yield the counts of each class and required recall where every fold's threshold is chosen on its calibration."""
-    classes = sorted({name for folds in repeats for fold in folds for name in fold.label} - {good})
-    for label in [ALL, *classes]:
-        scores = [
-            [fold.known_score[_of_class(fold.known_label, label, good)] for fold in folds]
-            for folds in repeats
-        ]
-        least = min(len(defects) for folds in scores for defects in folds)
+    """Yield the counts of each class and required recall, from the test and the calibration images of each fold."""
+    for label in (name for name in repeats[0][0][0] if name != good):
+        least = min(len(known[label]) for folds in repeats for _, known in folds)
         for recall in required:
             for method, choose in methods.items():
-                chosen = np.array([[choose(defects, recall) for defects in folds] for folds in scores])
-                counts = [
-                    np.sum(
-                        [fold.counts(at, label, good) for fold, at in zip(folds, ats, strict=True)], axis=0
-                    )
-                    for folds, ats in zip(repeats, chosen, strict=True)
-                ]
-                mean: np.ndarray = np.round(np.array(counts, dtype=float).mean(axis=0))
-                row = {"class": label, "required": recall, "method": method}
-                row |= dict(zip(_COUNTS, mean, strict=True))
-                row |= {"threshold_low": chosen.min(), "threshold_high": chosen.max()}
+                chosen = np.array([[choose(known[label], recall) for _, known in folds] for folds in repeats])
+                counts = np.zeros((len(repeats), len(_COUNTS)))
+                for place, folds in enumerate(repeats):
+                    for (tested, _), at in zip(folds, chosen[place], strict=True):
+                        missing = np.nan if np.isnan(at) else 0
+                        for column, scores in ((0, tested[label]), (2, tested[good])):
+                            counts[place, column] += (scores >= at).sum() + missing
+                            counts[place, column + 1] += len(scores)
                 optimistic = method == OPTIMISTIC
-                row["n_calibration"] = np.nan if optimistic else least
-                row["n_needed"] = np.nan if optimistic else defects_needed(recall)
-                yield row
+                yield {
+                    **{"class": label, "required": recall, "method": method},
+                    **dict(zip(_COUNTS, np.round(counts.mean(axis=0)), strict=True)),
+                    "threshold_low": chosen.min(),
+                    "threshold_high": chosen.max(),
+                    "n_calibration": np.nan if optimistic else least,
+                    "n_needed": np.nan if optimistic else defects_needed(recall),
+                }
 
 
-def _folds(tested: pd.DataFrame, known: pd.DataFrame, good: str) -> list[_Fold]:
+def _folds(
+    tested: pd.DataFrame, known: pd.DataFrame, good: str, classes: Sequence[str]
+) -> list[tuple[_Scores, _Scores]]:
     """Return one repeat's folds with the calibration images of the same repeat (of all repeats, if it has none)."""
     same = known[known["repeat"] == tested["repeat"].iloc[0]]
-    known = same if len(same) else known
-    folds = []
-    for fold, rows in tested.groupby("fold", observed=True):
-        inner = known[known["fold"] == fold]
-        if inner.empty:
-            where = ", ".join(str(rows[name].iloc[0]) for name in _KEYS)
-            raise ValueError(f"no calibration predictions for fold {fold} of {where}")
-        folds.append(_Fold.of(rows, inner, good))
-    return folds
+    inner = dict(iter((same if len(same) else known).groupby("fold", observed=True)))
+    by_fold = tested.groupby("fold", observed=True)
+    return [(_scores(rows, good, classes), _scores(inner[fold], good, classes)) for fold, rows in by_fold]
 
 
 def _with_shares(numbers: pd.DataFrame, prevalence: float) -> pd.DataFrame:

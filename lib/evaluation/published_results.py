@@ -28,22 +28,14 @@ def display_name(dataset: str) -> str:
     return DISPLAY_NAMES.get(name, name) + (" (synthetic stand-in)" if is_synthetic(dataset) else "")
 
 
-def table1_paper() -> pd.DataFrame:
-    """Return Table 1: columns dataset, class, n."""
-    return pd.read_csv(_FOLDER / "table1.csv")
+def paper_table(number: int) -> pd.DataFrame:
+    """Return one of the paper's Tables 1 to 3, shares in [0, 1].
 
-
-def table2_paper() -> pd.DataFrame:
-    """Return Table 2: columns dataset, class, metric (class_recall, defect_recall), features, value in [0, 1] and bold.
-
-    The printed label Shavers, one row too high, is corrected: stripe is a class of Shaft.
+    1: columns dataset, class, n. 2: dataset, class, metric (class_recall, defect_recall), features, value, bold; the
+    printed label Shavers, one row too high, is corrected: stripe is a class of Shaft. 3: dataset, features, metric
+    (defect_recall, weighted_auc), keep, value, bold.
     """
-    return pd.read_csv(_FOLDER / "table2.csv")
-
-
-def table3_paper() -> pd.DataFrame:
-    """Return Table 3: columns dataset, features, metric (defect_recall, weighted_auc), keep, value and bold."""
-    return pd.read_csv(_FOLDER / "table3.csv")
+    return pd.read_csv(_FOLDER / f"table{number}.csv")
 
 
 def published_checks() -> pd.DataFrame:

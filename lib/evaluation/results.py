@@ -74,8 +74,7 @@ def compute_results(
     excess = excess_rejects(map_methods, good, seed=seed, binary=binary, n=n)
     primary = primary_predictions(mine, map_methods, excess, study.map_fit)
     measures = summary(primary, good, binary)
-    tests: dict[str, Any] = {"alpha": study.alpha, "measures": measures}
-    tests |= {"seed": seed, "binary": binary, "n_bootstrap": n}
+    tests = compare_settings(study, n) | {"measures": measures}
     return StudyResults(
         study=study,
         good=good,
@@ -94,6 +93,11 @@ def compute_results(
         label_efficiency=label_efficiency(mine, good, seed=seed, binary=binary, n=n),
         n=n,
     )
+
+
+def compare_settings(study: Study, n: int) -> dict[str, Any]:
+    """Return the settings of `compare` that all tests of a study share, with n bootstrap samples."""
+    return {"seed": study.seed, "alpha": study.alpha, "binary": study.binary, "n_bootstrap": n}
 
 
 def first_scheme(found: pd.DataFrame) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lib.classification.feature_sets import BASELINES, GUIDED, MAIN
-from lib.evaluation.bootstrap import Interval, all_intervals
+from lib.evaluation.bootstrap import Interval, interval_between, samples
 from lib.evaluation.metrics import (
     ALL,
     MEAN,
@@ -18,9 +18,9 @@ from lib.evaluation.metrics import (
     POOLED,
     RECALL_AT_5_FPR,
     Good,
-    binary_predictions,
-    check_predictions,
+    defect_classes,
     good_class,
+    rows_of_metric,
     summary,
 )
 
@@ -31,7 +31,7 @@ HELPS = ("the map helps", "the map harms")  # verdicts on image + map against th
 _COLUMNS = [
     *("dataset", "scheme", "keep", "metric", "class", "a", "b"),
     *("value_a", "value_b", "false_rejects_a", "false_rejects_b"),
-    *("n", "n_nonzero", "smallest_p", "p", "p_corrected", "effect"),
+    *("n", "n_nonzero", "smallest_p", "p", "p_holm", "p_corrected", "effect"),
     *("mean_difference", "difference", "low", "high"),
 ]
 _EXACT_UP_TO = 16  # non-zero differences whose 2**n signs are enumerated when magnitudes tie
@@ -60,8 +60,9 @@ class Comparison(Interval):
         for first, second in ((a, b), (b, a)):
             found = part[(part["a"] == first) & (part["b"] == second)].to_dict("records")
             if found:
-                row = {f.name: found[0][f.name] for f in fields(cls) if f.name in found[0]}
-                mine = cls(**{str(name): value for name, value in row.items()}, alpha=alpha)
+                mine = cls(
+                    **{f.name: found[0][f.name] for f in fields(cls) if f.name in found[0]}, alpha=alpha
+                )
                 return mine if first == a else mine.reversed()
         return None
 
@@ -111,7 +112,7 @@ def wilcoxon_paired(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.nda
     """Test a - b = 0 over folds: Wilcoxon's signed-rank test, two-sided, exact, zero differences dropped.
 
     With tied magnitudes all 2**n sign patterns are enumerated up to 16 differing pairs; beyond that SciPy samples
-    65,536 of them with a fixed seed. Raises `ValueError` for unequal lengths and missing values.
+    65,536 of them with a fixed seed.
     """
     from scipy import stats
 
@@ -159,13 +160,13 @@ def nadeau_bengio(
     """Return the p-value of a - b = 0 by the t-test whose variance is corrected for overlapping training folds.
 
     `n_train` and `n_test` are the images of a training and of a test fold. Two-sided, k - 1 degrees of freedom
-    (Nadeau and Bengio, Inference for the Generalization Error, 2003). NaN for fewer than two folds, or no images.
+    (Nadeau and Bengio, Inference for the Generalization Error, 2003). NaN for fewer than two folds.
     """
     from scipy.stats import t
 
     differences = _differences(a, b)
     k = len(differences)
-    if k < 2 or n_train <= 0 or n_test <= 0:
+    if k < 2:
         return float("nan")
     mean, variance = differences.mean(), (1 / k + n_test / n_train) * differences.var(ddof=1)
     if mean == 0 or variance == 0:
@@ -191,32 +192,33 @@ def compare(
     The test runs over the folds' values, and so does the corrected t-test (`p_corrected`); `difference` (a - b) and
     its 95 % interval are pooled over test images. Holm's family is all tests of one data set and scheme. `n` counts
     folds where both are defined. `measures` is `summary` of the same predictions, where it was already computed. No
-    data set with two of the feature sets gives no rows. Raises `ValueError` for predictions that cannot be counted
-    or paired.
+    data set with two of the feature sets gives no rows. Raises `ValueError` as `summary` and `samples` do.
     """
-    check_predictions(predictions, good)
     if measures is None:
         measures = summary(predictions, good, binary, (*metrics, "false_reject_rate"))
-    multiclass, deciding = binary_predictions(predictions), binary_predictions(predictions, binary)
-    tasks = {name: deciding if name in ("defect_recall", RECALL_AT_5_FPR) else multiclass for name in metrics}
+    place = ["dataset", "scheme", "keep"]
+    predicted: Any = dict(iter(predictions.groupby(place, observed=True)))
+    measured: Any = measures.groupby(place, sort=False)
     rows: list[dict[str, object]] = []
-    for _, cell in measures.groupby(["dataset", "scheme", "keep"], sort=False):
-        dataset, scheme, keep = (cell[name].iloc[0] for name in ("dataset", "scheme", "keep"))
-        known = by_measure(cell)
-        frames = {name: _cell(task, dataset, scheme, keep) for name, task in tasks.items()}
-        present = set(cell["features"])
+    for key, cell in measured:
+        where, good_name = dict(zip(place, key, strict=True)), good_class(good, key[0])
+        present, known = set(cell["features"]), by_measure(cell)
         here = [pair for pair in pairs if present.issuperset(pair)]
-        sizes = _sizes(_cell(multiclass, dataset, scheme, keep), good_class(good, dataset), keep)
-        intervals = all_intervals(frames, good_class(good, dataset), here, seed, n_bootstrap)
-        for (metric, label, a, b), interval in intervals.items():
-            tested = _compared(known, metric, label, a, b, sizes)
-            where = {"dataset": dataset, "scheme": scheme, "keep": keep, "metric": metric, "class": label}
-            ends = {"low": interval.low, "high": interval.high}
-            rows.append(where | {"a": a, "b": b} | tested | ends)
+        used = sorted({name for pair in here for name in pair})
+        sizes = _sizes(rows_of_metric(predicted[key], "weighted_auc", binary), good_name, key[2])
+        for metric in metrics if here else ():
+            frame = rows_of_metric(predicted[key], metric, binary)
+            defects = defect_classes(frame, good_name)
+            for label in {"class_recall": defects, "defect_recall": [*defects, ALL]}.get(metric, [ALL]):
+                sampled = samples(frame, metric, used, good_name, seed, n_bootstrap, label)
+                for a, b in here:
+                    interval = interval_between(sampled[a], sampled[b])
+                    compared = where | {"metric": metric, "class": label, "a": a, "b": b}
+                    compared |= _compared(known, metric, label, a, b, sizes)
+                    rows.append(compared | {"low": interval.low, "high": interval.high})
     table = pd.DataFrame(rows, columns=_COLUMNS)
     families = table.groupby(["dataset", "scheme"], sort=False)["p"]
-    adjusted = families.transform(lambda ps: holm(ps.to_numpy()))
-    table.insert(list(table.columns).index("p") + 1, "p_holm", adjusted)
+    table["p_holm"] = families.transform(lambda ps: holm(ps.to_numpy()))
     table["significant"] = table["p"] < alpha
     table["significant_holm"] = table["p_holm"] < alpha
     table["in_reach"] = table["smallest_p"] < alpha
@@ -253,28 +255,17 @@ def _compared(
         "value_b": value[b],
         "false_rejects_a": known.loc[(a, "false_reject_rate", ALL, POOLED)],
         "false_rejects_b": known.loc[(b, "false_reject_rate", ALL, POOLED)],
-        "n": test.n,
-        "n_nonzero": test.n_nonzero,
-        "smallest_p": test.smallest_p,
+        **vars(test),
         "p": test.p if test.n else float("nan"),
         "p_corrected": nadeau_bengio(first, second, *sizes),
-        "effect": test.effect,
         "mean_difference": float((folds["a"] - folds["b"]).mean()),
         "difference": value[a] - value[b],
     }
 
 
 def _differences(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray) -> np.ndarray:
-    first, second = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
-    if first.shape != second.shape or first.ndim != 1:
-        raise ValueError(f"need two rows of equal length, got shapes {first.shape} and {second.shape}")
-    if np.isnan(first).any() or np.isnan(second).any():
-        raise ValueError("a fold's value is missing: drop that fold from both rows first")
-    return np.round(first - second, 12)  # equal shares of images must tie, whatever their last bits
-
-
-def _cell(frame: pd.DataFrame, dataset: str, scheme: str, keep: float) -> pd.DataFrame:
-    return frame[(frame["dataset"] == dataset) & (frame["scheme"] == scheme) & (frame["keep"] == keep)]
+    # equal shares of images must tie, whatever their last bits
+    return np.round(np.asarray(a, dtype=float) - np.asarray(b, dtype=float), 12)
 
 
 def against_method(predictions: pd.DataFrame, good: Good, **settings: Any) -> pd.DataFrame:

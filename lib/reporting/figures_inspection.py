@@ -23,6 +23,7 @@ from lib.inspection.decisions import OOD, PASS, REFUSED, REJECT, REVIEW, UNCERTA
 from lib.inspection.new_images import Folder, image_loader, maps_of_new
 from lib.inspection.production_model import ProductionModel
 from lib.inspection.threshold import OutOfFoldScores, Threshold
+from lib.pipeline.detectors import inputs_of
 from lib.pipeline.run import Run
 from lib.reporting import style
 from lib.reporting.figures_maps import overlay
@@ -144,7 +145,7 @@ def first_to_see(run: Run, folder: Folder, table: pd.DataFrame, caption: str) ->
     """Draw the table's first images, each beside itself in grey under its map, with decision and class."""
     rows = table[table["verdict"] != REFUSED].head(DRAWN)
     load = image_loader(run, folder.root, list(rows["file"]))
-    images, maps = load(SIDE), maps_of_new(run, load)
+    images, maps = load(SIDE), maps_of_new(run, inputs_of(run, run.study.map_source, load))
     figure, grid = panels(2 * len(rows), 2 * PAIRS, 1.3, 1.75, layout="constrained")
     pairs = zip(grid.reshape(-1, 2), rows.to_dict("records"), images, maps, strict=False)
     for (left, right), row, image, anomaly_map in pairs:

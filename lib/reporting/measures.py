@@ -79,9 +79,8 @@ class Measures:
 def read_measures(found: pd.DataFrame, good: Good, binary: str, metrics: Sequence[str]) -> list[Measures]:
     """Return the measures of predictions by data set, scheme and, from few defects to all, keep.
 
-    Raises `ValueError` for predictions that cannot be counted.
+    Raises `ValueError` as `summary` does.
     """
-    m.check_predictions(found, good)
     grouped, read = found.dropna(subset="group")["dataset"].unique(), []
     by_keep: Any = m.summary(found, good, binary, metrics).sort_values("keep", kind="stable")
     for (dataset, scheme, keep), rows in by_keep.groupby(["dataset", "scheme", "keep"], sort=False):

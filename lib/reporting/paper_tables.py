@@ -8,9 +8,8 @@ from typing import Any
 import pandas as pd
 
 from lib.classification.feature_sets import FEATURE_SETS, MAIN
-from lib.evaluation import published_results
 from lib.evaluation.metrics import ALL, Good, at_keep
-from lib.evaluation.published_results import display_name, product_of
+from lib.evaluation.published_results import display_name, paper_table, product_of
 from lib.evaluation.significance import Wilcoxon, paired_folds, smallest_attainable_p, wilcoxon_paired
 from lib.reporting.measures import BINARY_TITLES, EXACT_INTERVALS, TITLES, Measures, read_measures
 from lib.reporting.table import MISSING, Table, Value, results_table
@@ -24,7 +23,7 @@ def table1(images: pd.DataFrame, context: str) -> Table:
     Columns of `images`: dataset, id, label, and group where known; an image named several times counts once.
     """
     unique = images.drop_duplicates(["dataset", "id"])
-    printed = published_results.table1_paper().set_index(["dataset", "class"])["n"]
+    printed = paper_table(1).set_index(["dataset", "class"])["n"]
     beside = any(product_of(str(name)) for name in unique["dataset"].unique())
     grouped = "group" in unique and unique["group"].notna().any()
     rows = []
@@ -153,7 +152,7 @@ def _with_folds(
 
 def table2_beside_paper(table: Table) -> Table | None:
     """Return Table 2's recalls beside the paper's and the difference; None where the paper has no such data set."""
-    paper = published_results.table2_paper()
+    paper = paper_table(2)
     paper = paper.assign(under=paper["features"].map(_title), over=paper["metric"].map(TITLES))
     printed = paper.set_index(["dataset", "class", "over", "under"])["value"].to_dict()
     return _beside_paper("Table 2", table, "Class", printed, ".2%", lambda x: f"{100 * x:+z.2f} pp")
@@ -161,7 +160,7 @@ def table2_beside_paper(table: Table) -> Table | None:
 
 def table3_beside_paper(table: Table) -> Table | None:
     """Return Table 3's values beside the paper's and the difference; None where the paper has no such data set."""
-    paper = published_results.table3_paper()
+    paper = paper_table(3)
     paper = paper.assign(features=paper["features"].map(_title), over=paper["metric"].map(BINARY_TITLES))
     paper["under"] = paper["keep"].map("{:.0%}".format)
     printed = paper.set_index(["dataset", "features", "over", "under"])["value"].to_dict()

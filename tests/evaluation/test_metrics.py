@@ -21,11 +21,11 @@ def value(table: pd.DataFrame, metric: str, label: str = ALL, fold: str = POOLED
 
 def test_recalls_and_false_rejects_by_hand():
     frame = rows(LABELS, PREDICTED)
-    assert (metrics.class_recall(frame, "a"), metrics.class_recall(frame, "b")) == (0.5, 0.0)
-    assert metrics.defect_recall(frame, "good", "a") == 0.75  # b in place of a is still found
-    assert metrics.defect_recall(frame, "good", "b") == 0.5
-    assert metrics.defect_recall(frame, "good") == pytest.approx(4 / 6)
-    assert metrics.false_positive_rate(frame, "good") == 0.4
+    assert [metrics.share(frame, "class_recall", "good", name) for name in "ab"] == [0.5, 0.0]
+    assert metrics.share(frame, "defect_recall", "good", "a") == 0.75  # b in place of a is still found
+    assert metrics.share(frame, "defect_recall", "good", "b") == 0.5
+    assert metrics.share(frame, "defect_recall", "good") == pytest.approx(4 / 6)
+    assert metrics.share(frame, "false_reject_rate", "good") == 0.4
     assert metrics.aql(0.75) == 25
 
 
@@ -67,22 +67,15 @@ def test_weighted_auc_weighs_classes_by_their_share():
     for name in ("good", "a", "b"):
         areas[name] = roc_auc_score(truth == name, frame[f"p:{name}"])
     assert areas == pytest.approx({"good": 5 / 6, "a": 0.5, "b": 0.625})
-    assert metrics.weighted_auc(frame).value == pytest.approx((3 * 5 / 6 + 0.5 + 0.625) / 5)
+    assert metrics.weighted_auc(frame)[0] == pytest.approx((3 * 5 / 6 + 0.5 + 0.625) / 5)
 
 
 def test_auc_of_a_single_class_is_undefined_and_other_data_sets_columns_do_not_count():
     frame = rows(["good", "good"], ["good", "good"]).assign(**{"p:elsewhere": np.nan})
-    area = metrics.weighted_auc(frame)
-    assert np.isnan(area.value)
-    assert area.missing == ("a", "b")
+    area, missing = metrics.weighted_auc(frame)
+    assert np.isnan(area)
+    assert missing == ("a", "b")
     assert np.isnan(metrics.binary_auc(frame, "good"))
-
-
-def test_missing_probability_is_refused_by_name():
-    frame = rows(["good", "a"], ["good", "a"])
-    frame.loc[1, "p:a"] = np.nan
-    with pytest.raises(ValueError, match=r"'a'.*fold"):
-        metrics.weighted_auc(frame)
 
 
 def test_binary_auc_uses_one_minus_p_good():
@@ -100,10 +93,6 @@ def test_collapsed_and_separate_decide_from_different_rows():
     assert (value(collapsed, "defect_recall"), value(collapsed, "false_reject_rate")) == (0.5, 0)
     assert (value(separate, "defect_recall"), value(separate, "false_reject_rate")) == (1, 1)
     assert value(separate, "class_recall", "a") == 0.5
-    with pytest.raises(ValueError, match="'binary'"):
-        metrics.summary(multi, "good", "separate")
-    with pytest.raises(ValueError, match="expected one of"):
-        metrics.summary(multi, "good", "merged")
 
 
 def test_repeats_are_averaged_and_do_not_multiply_images():
@@ -120,19 +109,13 @@ def test_good_class_may_differ_by_data_set():
     table = metrics.summary(pd.concat([rows(LABELS, PREDICTED), other]), {"toy": "good", "tiles": "free"})
     assert value(table[table["dataset"] == "tiles"], "defect_recall") == 0
     assert value(table[table["dataset"] == "tiles"], "weighted_auc", column="missing") == ()
-    with pytest.raises(KeyError, match="tiles"):
-        metrics.summary(other, {"toy": "good"})
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda f: f.drop(columns="keep"), "keep"),
-        (lambda f: f.iloc[:0], "no rows"),
-        (lambda f: f.assign(features="sound"), "sound"),
         (lambda f: pd.concat([f, f.iloc[:1]]), "twice"),
         (lambda f: f.assign(label=ALL), "rename"),
-        (lambda f: f.assign(label="good"), "defective"),
     ],
 )
 def test_predictions_that_cannot_be_counted_are_refused(change, message):
@@ -140,17 +123,11 @@ def test_predictions_that_cannot_be_counted_are_refused(change, message):
         metrics.summary(change(rows(LABELS, PREDICTED)), "good")
 
 
-def test_unknown_metric_is_refused():
-    with pytest.raises(ValueError, match="f1"):
-        metrics.summary(rows(LABELS, PREDICTED), "good", metrics=("f1",))
-
-
 def test_recall_at_five_percent_by_hand():
     labels = ["good"] * 20 + ["a"] * 4
     frame = rows(labels, ["good"] * 24, classes=("good", "a"))
     frame["p:good"] = [0.1, 0.3, *[0.9] * 18, 0.05, 0.2, 0.25, 0.95]
-    assert metrics.recall_at_fpr(frame, "good") == 0.75  # one of 20 goods may be rejected: the one at 0.1
-    assert metrics.recall_at_fpr(frame, "good", rate=0.04) == 0.25
-    assert metrics.recall_at_fpr(frame, "good", rate=0.0) == 0.25
-    assert np.isnan(metrics.recall_at_fpr(frame[frame["label"] == "a"], "good"))
+    assert metrics.recall_at_5(frame, "good") == 0.75  # one of 20 goods may be rejected: the one at 0.1
+    assert metrics.recall_at_5(frame.iloc[1:], "good") == 0.25  # of 19 none may
+    assert np.isnan(metrics.recall_at_5(frame[frame["label"] == "a"], "good"))
     assert value(metrics.summary(frame, "good"), metrics.RECALL_AT_5_FPR) == 0.75

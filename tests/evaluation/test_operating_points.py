@@ -88,8 +88,6 @@ def test_a_class_missing_from_a_folds_training_images_has_no_point():
     assert np.isnan(line(points, TRAINING)["caught"])
     assert line(points, TRAINING)["n_calibration"] == 0
     assert "–" in operating_points(points).frame.iloc[0].tolist()
-    with pytest.raises(ValueError, match="fold 0"):
-        operating_numbers(test, known[known["fold"] == 1], "good")
 
 
 def test_without_calibration_only_the_optimistic_figures_stand_and_say_so():
@@ -108,8 +106,3 @@ def test_repeats_are_averaged_and_do_not_multiply_images():
     found = line(points, TRAINING)
     assert found["n_defects"] == 6 and found["n_good"] == 8
     assert (found["caught"], found["rejected"]) == (5, 2)  # of 4 and 6, of 3 and 0 (rounded half to even)
-
-
-def test_a_prevalence_of_zero_is_refused():
-    with pytest.raises(ValueError, match="prevalence"):
-        operating_numbers(*two_folds(), "good", prevalence=0)

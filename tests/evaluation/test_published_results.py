@@ -10,7 +10,7 @@ from lib.evaluation.significance import smallest_attainable_p
 
 
 def test_table2_with_the_label_slip_corrected():
-    table = published_results.table2_paper().set_index(["dataset", "class", "metric", "features"])
+    table = published_results.paper_table(2).set_index(["dataset", "class", "metric", "features"])
     assert len(table) == 42 and table["bold"].sum() == 11
     assert table.loc[("shaft", "stripe", "class_recall", "map"), "value"] == 0.0265
     assert table.loc[("shaft", "stripe", "class_recall", "map"), "bold"]
@@ -20,7 +20,7 @@ def test_table2_with_the_label_slip_corrected():
 
 
 def test_table3():
-    table = published_results.table3_paper().set_index(["dataset", "features", "metric", "keep"])
+    table = published_results.paper_table(3).set_index(["dataset", "features", "metric", "keep"])
     assert len(table) == 72 and table["bold"].sum() == 14
     assert table.loc[("shavers", "image", "defect_recall", 0.25), "value"] == 0.7670
     assert table.loc[("shaft", "image_map", "weighted_auc", 1.0), "value"] == 0.9398
@@ -29,8 +29,8 @@ def test_table3():
 
 def counts():
     """Table 2 with the images behind each share: n of the class, and k that were recalled."""
-    n_of = published_results.table1_paper().set_index(["dataset", "class"])["n"]
-    table = published_results.table2_paper()
+    n_of = published_results.paper_table(1).set_index(["dataset", "class"])["n"]
+    table = published_results.paper_table(2)
     table["n"] = [n_of[place] for place in zip(table["dataset"], table["class"], strict=True)]
     table["k"] = (table["value"] * table["n"]).round().astype(int)
     return table
@@ -47,7 +47,7 @@ def margins(cells, keys, best):
 def recomputed():
     """What the counts behind Tables 1 to 3 say of the claims that rest on them: the column `computed`, by claim."""
     name_of, words = published_results.DISPLAY_NAMES, {"image_map": "both", "image": "image", "map": "map"}
-    table1, table2, table3 = published_results.table1_paper(), counts(), published_results.table3_paper()
+    table1, table2, table3 = published_results.paper_table(1), counts(), published_results.paper_table(3)
     totals = table1.groupby("dataset")["n"].sum()
     defects = table1[table1["class"] != "good"].groupby("dataset")["n"].sum()
     caught = table2[table2["metric"] == "defect_recall"]
@@ -124,7 +124,7 @@ def printed():
 
 
 def test_table2_is_as_printed(printed):
-    ours = published_results.table2_paper().set_index(["class", "metric", "features"])
+    ours = published_results.paper_table(2).set_index(["class", "metric", "features"])
     rows = [row for row in printed if len(row) == 8 and row[2].lstrip("*").endswith("%")]
     assert len(rows) == 7
     columns = [(m, f) for m in ("class_recall", "defect_recall") for f in NAMES.values()]
@@ -135,7 +135,7 @@ def test_table2_is_as_printed(printed):
 
 
 def test_table3_is_as_printed(printed):
-    ours = published_results.table3_paper().set_index(["dataset", "features", "metric", "keep"])
+    ours = published_results.paper_table(3).set_index(["dataset", "features", "metric", "keep"])
     rows = [row for row in printed if len(row) == 10 and re.fullmatch(r"\*?[01]\.\d{4}", row[2])]
     assert len(rows) == 9
     columns = [(m, k) for m in ("defect_recall", "weighted_auc") for k in (0.25, 0.5, 0.75, 1.0)]
@@ -149,5 +149,5 @@ def test_table3_is_as_printed(printed):
 
 def test_table1_is_as_printed(printed):
     rows = [row for row in printed if len(row) == 3 and row[2].isdigit()]
-    assert [int(row[2]) for row in rows] == published_results.table1_paper()["n"].tolist()
-    assert [row[1] for row in rows] == published_results.table1_paper()["class"].tolist()
+    assert [int(row[2]) for row in rows] == published_results.paper_table(1)["n"].tolist()
+    assert [row[1] for row in rows] == published_results.paper_table(1)["class"].tolist()
