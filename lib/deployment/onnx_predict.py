@@ -49,19 +49,15 @@ class LoadedPipeline:
         """The sides in pixels at which it takes each image."""
         return tuple(int(given.shape[1]) for given in self.session.get_inputs())
 
-    def run(self, images: Mapping[int, NDArray[np.uint8]]) -> dict[str, NDArray[np.float32]]:
-        """Return its outputs (`onnx_model.OUTPUTS`) of the same n images at each side, (n, side, side, 3) uint8."""
-        given = {f"{INPUT}{side}": images[side] for side in self.sides}
-        names = [output.name for output in self.session.get_outputs()]
-        return dict(zip(names, self.session.run(names, given), strict=True))
-
     def score(self, images: Sequence[NDArray[np.uint8]]) -> dict[str, NDArray]:
-        """Return outputs, `sizes` and `exposure` (n, 2) of images (h, w, 3) uint8, resized by the study's rule."""
+        """Return `onnx_model.OUTPUTS`, `sizes` and `exposure` (n, 2) of images (h, w, 3) uint8."""
         how = self.about["resize"]
         stacks = {side: np.stack([resize_rgb(rgb, side, how) for rgb in images]) for side in self.sides}
         sizes = np.array([(rgb.shape[1], rgb.shape[0]) for rgb in images], dtype=np.int64)
         exposure = brightness_contrast(stacks[self.about["feature_size"]])
-        return self.run(stacks) | {"sizes": sizes, "exposure": exposure}
+        names = [output.name for output in self.session.get_outputs()]
+        outputs = self.session.run(names, {f"{INPUT}{side}": stack for side, stack in stacks.items()})
+        return dict(zip(names, outputs, strict=True)) | {"sizes": sizes, "exposure": exposure}
 
     def verdicts(self, names: Sequence[str], scored: Mapping[str, NDArray]) -> list[dict[str, Any]]:
         """Return a row per image of what `score` gives: `file` and the columns of `verdict_columns`."""

@@ -12,20 +12,14 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import pairwise_distances_argmin_min
 from sklearn.preprocessing import StandardScaler
 
-SEED = 744
 CERTAIN = 0.02  # the uncertainty that every image is granted: where all are certain, distance alone decides
 NEAR = 0.15  # images closer than this count as one, taken twice (docs/labels.md says where the value is from)
 
 
 def margin_uncertainty(probabilities: ArrayLike) -> NDArray[np.float64]:
-    """Return 1 less the lead of the likeliest class over the next, (n,) in [0, 1], of probabilities (n, classes).
-
-    0 with a single class.
-    """
+    """Return 1 less the lead of the likeliest class over the next, (n,) in [0, 1], of probabilities (n, classes)."""
     ranked = np.sort(np.asarray(probabilities, dtype=np.float64), axis=1)
-    return (
-        np.clip(1 - (ranked[:, -1] - ranked[:, -2]), 0, 1) if ranked.shape[1] > 1 else np.zeros(len(ranked))
-    )
+    return np.clip(1 - (ranked[:, -1] - ranked[:, -2]), 0, 1)
 
 
 def standardised(
@@ -33,15 +27,12 @@ def standardised(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return (n, d) and (m, d) scaled by all their columns' spread, so that two random images are about 1 apart.
 
-    Columns without any spread are left out. m may be 0.
+    Columns without any spread are left out.
     """
     new = np.asarray(embeddings, dtype=np.float64)
     both = np.concatenate([new, np.asarray(labelled, dtype=np.float64)])
     both = both[:, np.ptp(both, axis=0) > 0]
-    if both.shape[1] == 0:  # all images alike
-        both = np.zeros((len(both), 1))
-    else:
-        both = StandardScaler().fit_transform(both) / np.sqrt(2 * both.shape[1])
+    both = StandardScaler().fit_transform(both) / np.sqrt(2 * both.shape[1])
     return both[: len(new)], both[len(new) :]
 
 
@@ -50,52 +41,42 @@ def weighted_k_center(
     new: NDArray[np.float64],
     labelled: NDArray[np.float64],
     count: int,
-    *,
-    seed: int = SEED,
-    near: float = NEAR,
+    seed: int = 0,
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Return rows by the largest weight times distance to what is labelled or chosen, one by one: greedy k-centre.
 
     weights (n,) above 0; new (n, d) and labelled (m, d) as `standardised` gives them. Returns min(count, n) rows in
-    order, no row twice, and each one's distance when it was chosen (NaN where nothing was there to be distant from).
-    What lies closer than `near` to something labelled or chosen waits until nothing else is left. Ties fall by `seed`.
+    order, no row twice, and each one's distance when it was chosen. What lies closer than `NEAR` to something labelled
+    or chosen waits until nothing else is left. Ties fall by `seed`.
     """
     shuffled = np.random.default_rng(seed).permutation(len(new))
     weights, new = weights[shuffled], new[shuffled]
-    distance = np.full(len(new), np.nan)
-    if len(labelled):
-        distance = np.asarray(pairwise_distances_argmin_min(new, labelled)[1])
+    distance = np.asarray(pairwise_distances_argmin_min(new, labelled)[1])
     left, chosen, distances = np.ones(len(new), bool), [], []
     for _ in range(min(count, len(new))):
-        known = np.nan_to_num(distance, nan=1.0)  # with nothing to be distant from, weights alone decide
-        gain = weights * np.where(known < near, 1e-6 * known, known)
+        gain = weights * np.where(distance < NEAR, 1e-6 * distance, distance)
         best = int(np.argmax(np.where(left, gain, -1)))
         chosen.append(best)
         distances.append(distance[best])
         left[best] = False
-        distance = np.fmin(distance, np.linalg.norm(new - new[best], axis=1))
+        distance = np.minimum(distance, np.linalg.norm(new - new[best], axis=1))
     return shuffled[np.array(chosen, dtype=np.intp)], np.array(distances, dtype=np.float64)
 
 
 def suggest_labels(
-    probabilities: ArrayLike, embeddings: ArrayLike, labelled: ArrayLike, count: int, *, seed: int = SEED
+    probabilities: ArrayLike, embeddings: ArrayLike, labelled: ArrayLike, count: int, *, seed: int = 0
 ) -> pd.DataFrame:
     """Return which unlabelled images to label by rank (the index, from 1): row, uncertainty, distance, reason.
 
     probabilities (n, classes) of a classifier fitted on the labelled images; embeddings (n, d) and labelled (m, d) of
-    the same backbone, m may be 0. `row` counts from 0 in the arrays; `uncertainty` as `margin_uncertainty`;
-    `distance` to the nearest image labelled or chosen before, where two random images are about 1 apart (empty for
-    the very first of all); `reason` in words that do not say which class is suspected. All n rows where count is
-    larger. Where an image comes twice, its double comes last. Raises ValueError on values that are not finite.
+    the same backbone. `row` counts from 0 in the arrays; `uncertainty` as `margin_uncertainty`; `distance` to the
+    nearest image labelled or chosen before, where two random images are about 1 apart; `reason` in words that do not
+    say which class is suspected. All n rows where count is larger. Where an image comes twice, its double comes last.
     """
-    arrays = [np.asarray(array, dtype=np.float64) for array in (probabilities, embeddings, labelled)]
-    for name, array in zip(
-        ("probabilities", "embeddings", "embeddings of labelled images"), arrays, strict=True
-    ):
-        if len(bad := np.flatnonzero(~np.isfinite(array).all(axis=1))):
-            raise ValueError(f"{name} of row(s) {bad[:5].tolist()} are not finite: leave these images out")
-    uncertainty = margin_uncertainty(arrays[0])
-    rows, distances = weighted_k_center(CERTAIN + uncertainty, *standardised(*arrays[1:]), count, seed=seed)
+    uncertainty = margin_uncertainty(probabilities)
+    rows, distances = weighted_k_center(
+        CERTAIN + uncertainty, *standardised(embeddings, labelled), count, seed
+    )
     found = pd.DataFrame({"row": rows, "uncertainty": uncertainty[rows], "distance": distances})
     found["reason"] = [_reason(*pair) for pair in zip(found["uncertainty"], found["distance"], strict=True)]
     return found.set_index(pd.RangeIndex(1, len(found) + 1, name="rank"))
@@ -104,8 +85,6 @@ def suggest_labels(
 def _reason(uncertainty: float, distance: float) -> str:
     """Say why, without a word on the class: a suggestion would be believed, and confirmed."""
     place = "unlike what is labelled" if distance >= 1 else "not far from what is labelled"
-    if np.isnan(distance):
-        place = "nothing labelled yet"
-    elif distance < NEAR:
+    if distance < NEAR:
         place = "all but the same picture as one labelled or chosen"
     return f"the classifier {'hesitates' if uncertainty >= 0.5 else 'is rather sure'}, {place}"

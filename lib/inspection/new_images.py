@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from lib.inspection.threshold import Threshold
 
 AT_ONCE = 128  # images per task
-ImageLoader = Callable[[int], np.ndarray]  # some images (n, side, side, 3) uint8 at the side asked for
 
 
 @dataclass(frozen=True)
@@ -119,10 +118,8 @@ def features_of_labelled(run: Run, blocks: Sequence[str]) -> ImageFeatures:
 def _labelled(run: Run, blocks: Sequence[str], split: str) -> ImageFeatures:
     compute: dict[str, Callable[[], np.ndarray]] = {
         "image": lambda: image_feature_table(run),
-        "map": lambda: map_columns(run, "map", split),
-        "stats": lambda: map_columns(run, "stats", split),
         "score": lambda: scores(run, split)[:, None],
-        "guided": lambda: map_columns(run, "guided", split),
+        **{name: partial(map_columns, run, name, split) for name in ("map", "stats", "guided")},
     }
     return _features(blocks, compute, images(run, run.study.feature_size))
 
@@ -142,13 +139,20 @@ def features_of_new(run: Run, folder: Path, names: Sequence[str], blocks: Sequen
 
 
 def _new(run: Run, folder: Path, blocks: Sequence[str], names: Sequence[str], _part: str) -> ImageFeatures:
+    import torch
+
     study, net, load = run.study, backbone(run), image_loader(run, folder, names)
     stack, inputs = load(study.feature_size), inputs_of(run, study.map_source, load)
-    maps = _predict_maps(run, inputs)
+    maps = maps_of_new(run, inputs)
 
     def guided() -> np.ndarray:
+        """Pool the patches where the maps are highest, compared with all good labelled images."""
         has_patches = detector(study.map_source).inputs == "patches"
-        return _guided(run, inputs if has_patches else patches_of(run, load(study.patch_size)), maps)
+        here = inputs if has_patches else patches_of(run, load(study.patch_size))
+        pooling = Pooling(study.guided_patches, study.guided_baseline)
+        mean = good_patch_mean(run) if pooling.baseline == "good_mean" else None
+        new_patches, new_maps = (torch.from_numpy(array.astype(np.float32)) for array in (here, maps))
+        return pool(new_patches, new_maps, mean, pooling).numpy()
 
     compute: dict[str, Callable[[], np.ndarray]] = {
         "image": lambda: image_features(net, stack, study.feature_size, device=run.device),
@@ -168,17 +172,6 @@ def _features(
     return ImageFeatures(found, brightness_contrast(stack), digests(stack))
 
 
-def _guided(run: Run, new_patches: np.ndarray, maps: NDArray[np.float16]) -> NDArray[np.float32]:
-    """Pool the patches of new images where their maps are highest, compared with all good labelled images."""
-    import torch
-
-    study = run.study
-    pooling = Pooling(study.guided_patches, study.guided_baseline)
-    mean = good_patch_mean(run) if pooling.baseline == "good_mean" else None
-    here = torch.from_numpy(new_patches.astype(np.float32))
-    return pool(here, torch.from_numpy(maps.astype(np.float32)), mean, pooling).numpy()
-
-
 @lru_cache(maxsize=1)
 def good_patch_mean(run: Run) -> torch.Tensor:
     """Return the mean of all good labelled images' patches at each place, float32 (h, w, C)."""
@@ -186,8 +179,8 @@ def good_patch_mean(run: Run) -> torch.Tensor:
     return ReferenceMean.of(known, (table["label"] == table.attrs["good"]).to_numpy()).without(known[:0])
 
 
-def image_loader(run: Run, folder: Path, names: Sequence[str]) -> ImageLoader:
-    """Return a function from a side to the images at that side, resized as the study resizes its own, read once."""
+def image_loader(run: Run, folder: Path, names: Sequence[str]) -> Callable[[int], np.ndarray]:
+    """Return a function from a side to the images (n, side, side, 3) uint8, resized as the study's own, read once."""
 
     @cache
     def load(side: int) -> np.ndarray:
@@ -197,12 +190,11 @@ def image_loader(run: Run, folder: Path, names: Sequence[str]) -> ImageLoader:
     return load
 
 
-def maps_of_new(run: Run, load: ImageLoader) -> NDArray[np.float16]:
-    """Return new images' anomaly maps (n, side, side) in [0, 1]: as of test images, the mean of the split's models."""
-    return _predict_maps(run, inputs_of(run, run.study.map_source, load))
+def maps_of_new(run: Run, inputs: np.ndarray) -> NDArray[np.float16]:
+    """Return new images' anomaly maps (n, side, side) in [0, 1] from their `inputs_of` the study's map source.
 
-
-def _predict_maps(run: Run, inputs: np.ndarray) -> NDArray[np.float16]:
+    As of test images, they are the mean of the split's models.
+    """
     study, test_rows = run.study, np.full(len(inputs), TEST_ROW)
     fitted = [load_model(run, study.map_source, name) for name in models(FINAL, study.map_method)]
     out = np.empty((len(inputs), study.image_size, study.image_size), np.float16)
@@ -215,21 +207,15 @@ def digests(stack: NDArray[np.uint8]) -> NDArray[np.str_]:
 
 
 def judge(
-    run: Run,
-    model: ProductionModel,
-    threshold: Threshold,
-    folder: Folder,
-    features: ImageFeatures | None = None,
+    run: Run, model: ProductionModel, threshold: Threshold, folder: Folder, features: ImageFeatures
 ) -> pd.DataFrame:
     """Return the verdicts on all files of a folder, one row each, what a person should see first on top.
 
-    `features` are `features_of_new` for the model's blocks, where they are at hand. Columns: file; those of
+    `features` are `features_of_new` for the model's blocks. Columns: file; those of
     `verdict_columns`, where a file that cannot be used is `refused`, its reason the issue, its details the remedy;
     `nearest`, the labelled image that `distance` is to; seen_in_training, the labelled image that is the same image;
     same_as, the file that is.
     """
-    if features is None:
-        features = features_of_new(run, folder.root, folder.names, model.blocks)
     table, ids = tabulate(model, threshold, folder, features), index(run)["id"].to_numpy(dtype=str)
     table["nearest"] = ids[table["nearest"]]
     known = dict(zip(digests(images(run, run.study.feature_size)), ids, strict=True))

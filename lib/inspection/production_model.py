@@ -129,16 +129,10 @@ def model_name(features: str) -> str:
 
 def threshold_of(run: Run, model: ProductionModel, required: float) -> Threshold:
     """Return the model's threshold for a defect recall in (0, 1], written beside it as JSON with its evidence."""
-    name, seed = (
-        f"production_model/{model.features}-at-{100 * required:g}.json",
-        run.seed("threshold", model.features),
-    )
-    inputs = {
-        "code": code_digest("lib.inspection.threshold"),
-        "model": run.store.digest(model_name(model.features)),
-        "required": required,
-        "seed": seed,
-    }
+    name = f"production_model/{model.features}-at-{100 * required:g}.json"
+    seed, digest = run.seed("threshold", model.features), run.store.digest(model_name(model.features))
+    code = code_digest("lib.inspection.threshold")
+    inputs = {"code": code, "model": digest, "required": required, "seed": seed}
 
     def write(path: Path) -> None:
         found = choose_threshold(model.out_of_fold, required, seed)

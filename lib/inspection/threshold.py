@@ -69,12 +69,9 @@ def choose_threshold(known: OutOfFoldScores, required: float, seed: int) -> Thre
     The recall to expect is that of the rank, (n + 1 - rank) / (n + 1), its interval exact (Beta); that of false rejects
     is Clopper-Pearson's. Both take images as independent: where groups are known, each end gives way to the percentile
     over `DRAWS` draws of groups, with the threshold chosen on those drawn and counted on those left out, if that lies
-    further out. The threshold's own interval are percentiles over the same draws (of images without groups). Raises
-    ValueError without good or defective images, and for a recall outside (0, 1].
+    further out. The threshold's own interval are percentiles over the same draws (of images without groups).
     """
     bad = known.defective
-    if bad.all() or not bad.any():
-        raise ValueError("a threshold needs scores of good and of defective images")
     defects, goods = np.sort(known.scores[bad]), known.scores[~bad]
     n, rank = len(defects), conformal_rank(len(defects), required)
     value = float(defects[max(rank, 1) - 1])

@@ -98,7 +98,7 @@ def test_the_file_asks_for_bytes_at_its_own_sides(made):
     assert {given.type for given in exported.session.get_inputs()} == {"tensor(uint8)"}
     for wrong in (np.zeros((1, 32, 32, 3), np.float32), np.zeros((1, 64, 64, 3), np.uint8)):
         with pytest.raises(Exception, match=r"(?i)unexpected input data type|invalid dimensions"):
-            exported.run({32: wrong})
+            exported.session.run(None, {"pictures_32": wrong})
 
 
 def test_its_metadata_say_what_it_is_and_nothing_of_this_machine(made):

@@ -12,7 +12,7 @@ from PIL import Image
 from lib.batch.finished_study import require_current
 from lib.config import UsageError
 from lib.inspection.decisions import OOD, REVIEW
-from lib.inspection.new_images import features_of_labelled, judge, read_folder
+from lib.inspection.new_images import features_of_labelled, features_of_new, judge, read_folder
 from lib.inspection.production_model import (
     ProductionModelError,
     choose_features,
@@ -134,6 +134,11 @@ def test_the_set_with_the_highest_recall_is_chosen_the_first_of_equals_and_the_p
     assert choose_features(crossed, known, "image") == ("image", "as asked for")
 
 
+def judged(run, model, folder):
+    features = features_of_new(run, folder.root, folder.names, model.blocks)
+    return judge(run, model, threshold_of(run, model, 0.9), folder, features).set_index("file")
+
+
 @pytest.fixture(scope="module")
 def inspected(run, tmp_path_factory):
     """Judge a folder of good and bad files; returns folder, model and verdicts by file."""
@@ -162,9 +167,9 @@ def inspected(run, tmp_path_factory):
     shutil.copy(root / "plain.png", os.fsencode(root) + b"/bad\xff.png")
     model = fitted_production_model(run, "guided_all")
     folder = read_folder(root)
-    threshold = threshold_of(run, model, 0.9)
+    threshold_of(run, model, 0.9)
     before = {name: run.store.digest(name) for name in run.store.names()}
-    return folder, model, judge(run, model, threshold, folder).set_index("file"), before
+    return folder, model, judged(run, model, folder), before
 
 
 def test_every_file_is_judged_or_refused_by_name(inspected):
@@ -204,7 +209,7 @@ def test_a_labelled_image_is_known_again_whatever_its_name_and_format(inspected)
 def test_labelled_pictures_get_the_labelled_images_own_columns(run):
     """From their files, by the steps for new pictures, where no map is among the columns."""
     model = fitted_production_model(run, "image")
-    again = judge(run, model, threshold_of(run, model, 0.9), read_folder(data_root(run))).set_index("file")
+    again = judged(run, model, read_folder(data_root(run)))
     own = model.scores(features_of_labelled(run, model.blocks))
     np.testing.assert_allclose(again.loc[index(run)["id"], "score"], own, atol=1e-4)
     assert (again["seen_in_training"] == again.index).all()
@@ -215,7 +220,7 @@ def test_inspected_images_change_no_fit_and_are_judged_alike_alone_and_among_oth
     shutil.copy(folder.root / "plain.png", tmp_path / "plain.png")
     again = fitted_production_model(run, "guided_all")
     np.testing.assert_array_equal(again.reference.embeddings, model.reference.embeddings)
-    alone = judge(run, model, threshold_of(run, model, 0.9), read_folder(tmp_path)).set_index("file")
+    alone = judged(run, model, read_folder(tmp_path))
     for column in ("score", "distance"):
         assert alone.loc["plain.png", column] == pytest.approx(found.loc["plain.png", column], abs=1e-4)
     assert {name: run.store.digest(name) for name in before} == before

@@ -75,12 +75,6 @@ def test_recall_at_a_rank_is_a_beta_law():
     assert high == pytest.approx(0.975 ** (1 / 30))
 
 
-@pytest.mark.parametrize(("defects", "goods"), [([], [0.1]), ([0.1], [])])
-def test_one_kind_alone_gives_no_threshold(defects, goods):
-    with pytest.raises(ValueError, match="good and of defective"):
-        choose_threshold(known(np.array(defects), np.array(goods)), 0.9, seed=0)
-
-
 def test_the_same_seed_gives_the_same_interval():
     scores = known(np.random.default_rng(3).uniform(size=40), np.random.default_rng(4).uniform(size=40))
     assert choose_threshold(scores, 0.9, seed=1) == choose_threshold(scores, 0.9, seed=1)
