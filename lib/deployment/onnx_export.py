@@ -137,7 +137,7 @@ def metadata(run: Run, model: ProductionModel, threshold: Threshold) -> dict[str
         "dataset": run.dataset,
         "study": Path(run.study_dir).name,
         "preset": study.preset,
-        "good": model.good,
+        "good": model.classes[0],
         "features": model.features,
         "map_source": MAP_SOURCES[study.map_source].title,
         "backbone": net.name,

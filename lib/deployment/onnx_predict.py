@@ -44,15 +44,10 @@ class LoadedPipeline:
     session: onnxruntime.InferenceSession
     about: Mapping[str, Any]
 
-    @property
-    def sides(self) -> tuple[int, ...]:
-        """The sides in pixels at which it takes each image."""
-        return tuple(int(given.shape[1]) for given in self.session.get_inputs())
-
     def score(self, images: Sequence[NDArray[np.uint8]]) -> dict[str, NDArray]:
         """Return `onnx_model.OUTPUTS`, `sizes` and `exposure` (n, 2) of images (h, w, 3) uint8."""
-        how = self.about["resize"]
-        stacks = {side: np.stack([resize_rgb(rgb, side, how) for rgb in images]) for side in self.sides}
+        sides, how = [int(given.shape[1]) for given in self.session.get_inputs()], self.about["resize"]
+        stacks = {side: np.stack([resize_rgb(rgb, side, how) for rgb in images]) for side in sides}
         sizes = np.array([(rgb.shape[1], rgb.shape[0]) for rgb in images], dtype=np.int64)
         exposure = brightness_contrast(stacks[self.about["feature_size"]])
         names = [output.name for output in self.session.get_outputs()]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from lib.classification.feature_sets import FEATURE_SETS
-from lib.evaluation.metrics import summary
+from lib.evaluation.metrics import at_keep, summary
 from lib.evaluation.results import StudyResults, compare_settings, pooled_measures
 from lib.evaluation.significance import HELPS, METHOD, Comparison, compare
 
@@ -55,9 +55,7 @@ def describe_losses(dataset: str, found: pd.DataFrame, good: str, binary: str = 
     least = found["keep"].min()
     if least == 1.0:
         return [f"{dataset}: only the whole set of defects was studied."]
-    few, whole = (
-        pooled_measures(summary(found[found["keep"] == keep], good, binary)) for keep in (least, 1.0)
-    )
+    few, whole = (pooled_measures(summary(at_keep(found, keep), good, binary)) for keep in (least, 1.0))
     sentences = [f"{dataset}, with {least:.0%} of the defective training images instead of all:"]
     for name, lost in (few - whole).iterrows():
         sentences.append(

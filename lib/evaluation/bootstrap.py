@@ -115,9 +115,7 @@ def bands(
 def _draws(size: int, n: int, seed: int) -> np.ndarray:
     """Return how often each cluster is drawn in each of n samples after the first, which is the data as they are."""
     counts = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), size=n)
-    draws = np.vstack([np.ones((1, size), np.float32), counts.astype(np.float32)])
-    draws.flags.writeable = False
-    return draws
+    return np.vstack([np.ones((1, size), np.float32), counts.astype(np.float32)])
 
 
 def _resampled(
@@ -137,13 +135,11 @@ def _resampled(
         scores = pd.DataFrame({"yes": score, "no": -score})
     repeats = rows["repeat"].to_numpy()
     parts = [repeats == repeat for repeat in np.unique(repeats)]
-    measure = _sampled_recall_at if metric == RECALL_AT_5_FPR else _sampled_auc
+    measure = _recalls_at if metric == RECALL_AT_5_FPR else _aucs
     return np.mean([measure(scores[part], truth[part], cluster[part], draws) for part in parts], axis=0)
 
 
-def _sampled_auc(
-    scores: pd.DataFrame, truth: np.ndarray, cluster: np.ndarray, draws: np.ndarray
-) -> np.ndarray:
+def _aucs(scores: pd.DataFrame, truth: np.ndarray, cluster: np.ndarray, draws: np.ndarray) -> np.ndarray:
     """Return the class-weighted one-vs-rest AUC of every sample, sorting the scores once (ties count half)."""
     weighted, share = np.zeros(len(draws)), np.zeros(len(draws))
     for name in np.unique(truth):
@@ -164,7 +160,7 @@ def _sampled_auc(
     return np.divide(weighted, share, out=np.full(len(draws), np.nan), where=share > 0)
 
 
-def _sampled_recall_at(
+def _recalls_at(
     scores: pd.DataFrame, truth: np.ndarray, cluster: np.ndarray, draws: np.ndarray
 ) -> np.ndarray:
     """Return every sample's highest defect recall with at most 5 % false rejects, sorting the scores once."""

@@ -104,11 +104,10 @@ def _folds(results: StudyResults, dataset: str) -> Iterator[str]:
         yield (
             f"With {FEATURE_SETS[name].phrase} the AUC of stratified folds minus that of grouped folds is {gap.span()}."
         )
-    flattery = (
-        "Stratified folds flatter: images of one object stand on both sides. Believe the grouped folds;"
-    )
+    if inflated:
+        yield "Stratified folds flatter: images of one object stand on both sides."
     calm = "No flattery is shown, but grouped folds are right by construction:"
-    yield f"{flattery if inflated else calm} all other conclusions here rest on them."
+    yield f"{'Believe the grouped folds;' if inflated else calm} all other conclusions here rest on them."
 
 
 def _maps(results: StudyResults, dataset: str) -> Iterator[str]:

@@ -49,9 +49,7 @@ def label_efficiency(
         if len(keeps) < 2 or not studied:
             continue
         labels = np.array([labels_kept(rows, name, keep) for keep in keeps])
-        levels = [
-            samples(rows[rows["keep"] == keep], RECALL_AT_5_FPR, studied, name, seed, n) for keep in keeps
-        ]
+        levels = [samples(part, RECALL_AT_5_FPR, studied, name, seed, n) for _, part in rows.groupby("keep")]
         recalls = {features: np.array([level[features] for level in levels]) for features in studied}
         for features, values in recalls.items():
             for keep, count, sampled in zip(keeps, labels, values, strict=True):
@@ -72,9 +70,8 @@ def labels_kept(rows: pd.DataFrame, good: str, keep: float) -> float:
     """Return the labelled defects of a training fold at `keep`, the mean over the folds."""
     images = rows.drop_duplicates("id")
     labels, folds = images["label"].to_numpy(dtype=str), images["fold"].to_numpy()
-    kept = [
-        subsample_defects(labels, folds != fold, good=good, keep=keep, seed=0) for fold in np.unique(folds)
-    ]
+    outside = [folds != fold for fold in np.unique(folds)]
+    kept = [subsample_defects(labels, training, good=good, keep=keep, seed=0) for training in outside]
     return float(np.mean([(labels[mask] != good).sum() for mask in kept]))
 
 

@@ -63,10 +63,8 @@ def excess_rejects(
         pair = binary_predictions(rows, binary).assign(features=lambda t: t["map_fit"])
         name = good_class(good, str(dataset))
         rejects = bootstrap_difference(pair, "false_reject_rate", IN_SAMPLE, CROSS_FITTED, name, seed, n)
-        written, fitted = (
-            binary_auc(pair[pair["features"] == fit], name) for fit in (IN_SAMPLE, CROSS_FITTED)
-        )
-        found[str(dataset), str(scheme), str(features)] = MapFitGap(rejects, written - fitted)
+        seen, unseen = (binary_auc(pair[pair["features"] == fit], name) for fit in (IN_SAMPLE, CROSS_FITTED))
+        found[str(dataset), str(scheme), str(features)] = MapFitGap(rejects, seen - unseen)
     return found
 
 

@@ -146,11 +146,9 @@ def summary(
     if ALL in set(predictions["label"]):
         raise ValueError(f"a class is named {ALL!r}, which stands for all classes here: rename the class")
     deciding = dict(iter(binary_predictions(predictions, binary).groupby(KEYS, observed=True)))
-    found = []
+    found, wanted = [], {*metrics, "false_reject_rate"}
     for key, rows in binary_predictions(predictions).groupby(KEYS, observed=True, sort=False):
-        measured = _by_fold(
-            rows, deciding[key], good_class(good, str(key[0])), {*metrics, "false_reject_rate"}
-        )
+        measured = _by_fold(rows, deciding[key], good_class(good, str(key[0])), wanted)
         found.append(measured.assign(**{name: rows[name].iloc[0] for name in KEYS}))
     columns = [*KEYS, "metric", "class", "fold", "value", "n", "missing"]
     return pd.concat(found, ignore_index=True)[columns]

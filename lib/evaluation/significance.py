@@ -58,12 +58,10 @@ class Comparison(Interval):
         """Return a against b from `compare` of one data set, also where that holds b against a; None where neither."""
         part = table[(table["metric"] == metric) & (table["class"] == ALL)]
         for first, second in ((a, b), (b, a)):
-            found = part[(part["a"] == first) & (part["b"] == second)].to_dict("records")
-            if found:
-                mine = cls(
-                    **{f.name: found[0][f.name] for f in fields(cls) if f.name in found[0]}, alpha=alpha
-                )
-                return mine if first == a else mine.reversed()
+            rows = part[(part["a"] == first) & (part["b"] == second)].to_dict("records")
+            if rows:
+                known = {f.name: rows[0][f.name] for f in fields(cls) if f.name in rows[0]}
+                return cls(**known, alpha=alpha) if first == a else cls(**known, alpha=alpha).reversed()
         return None
 
     def reversed(self) -> Comparison:

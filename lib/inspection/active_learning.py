@@ -74,9 +74,8 @@ def suggest_labels(
     say which class is suspected. All n rows where count is larger. Where an image comes twice, its double comes last.
     """
     uncertainty = margin_uncertainty(probabilities)
-    rows, distances = weighted_k_center(
-        CERTAIN + uncertainty, *standardised(embeddings, labelled), count, seed
-    )
+    scaled, weights = standardised(embeddings, labelled), CERTAIN + uncertainty
+    rows, distances = weighted_k_center(weights, *scaled, count, seed)
     found = pd.DataFrame({"row": rows, "uncertainty": uncertainty[rows], "distance": distances})
     found["reason"] = [_reason(*pair) for pair in zip(found["uncertainty"], found["distance"], strict=True)]
     return found.set_index(pd.RangeIndex(1, len(found) + 1, name="rank"))

@@ -61,11 +61,6 @@ class ProductionModel:
     out_of_fold: OutOfFoldScores
 
     @property
-    def good(self) -> str:
-        """The good class."""
-        return self.classes[0]
-
-    @property
     def blocks(self) -> tuple[str, ...]:
         """The blocks of columns that it takes, in their order."""
         return column_blocks(self.features)
@@ -114,9 +109,7 @@ def fitted_production_model(run: Run, features: str = "") -> ProductionModel:
         model = fit_production_model(run, features, why, known, tested[tested["features"] == features])
         save_production_model(path, model)
         names = ("iterations", "loss", "converged")
-        return {
-            task: {name: vars(part.fitted)[name] for name in names} for task, part in model.models.items()
-        }
+        return {task: {name: vars(one.fitted)[name] for name in names} for task, one in model.models.items()}
 
     run.store.make(model_name(features), inputs, write)
     return load_production_model(run.store.path(model_name(features)))

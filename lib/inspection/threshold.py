@@ -89,9 +89,8 @@ def choose_threshold(known: OutOfFoldScores, required: float, seed: int) -> Thre
         )
     promised, interval = rank > 0 and units >= defects_needed(required), _wider(interval, (value, value))
     recall, false_rejects = (expected, *of_recall), (rejected / len(goods), *of_rejects)
-    return Threshold(
-        required, promised, value, *interval, *recall, *false_rejects, n, len(goods), units, how
-    )  # in the order of its fields
+    # in the order of its fields
+    return Threshold(required, promised, value, *interval, *recall, *false_rejects, n, len(goods), units, how)
 
 
 def _bootstrap(known: OutOfFoldScores, required: float, seed: int) -> NDArray[np.float64]:

@@ -94,7 +94,7 @@ def test_one_picture_at_a_time_gives_what_many_give(made, new_pictures):
 
 def test_the_file_asks_for_bytes_at_its_own_sides(made):
     exported = load_pipeline(made[3])
-    assert exported.sides == (32,)
+    assert [given.shape[1:] for given in exported.session.get_inputs()] == [[32, 32, 3]]
     assert {given.type for given in exported.session.get_inputs()} == {"tensor(uint8)"}
     for wrong in (np.zeros((1, 32, 32, 3), np.float32), np.zeros((1, 64, 64, 3), np.uint8)):
         with pytest.raises(Exception, match=r"(?i)unexpected input data type|invalid dimensions"):

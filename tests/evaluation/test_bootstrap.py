@@ -42,7 +42,7 @@ def test_bootstrapped_auc_equals_scikit_learns_with_weights():
     frame = noisy(4, 0.3, "image")
     draws = bootstrap._draws(len(frame), 5, seed=1)
     scores, truth = metrics.class_probabilities(frame), frame["label"].to_numpy(dtype=str)
-    found = bootstrap._sampled_auc(scores, truth, np.arange(len(frame)), draws)
+    found = bootstrap._aucs(scores, truth, np.arange(len(frame)), draws)
     for area, weights in zip(found, draws, strict=True):
         parts = [
             (roc_auc_score(truth == c, scores[c], sample_weight=weights), weights[truth == c].sum())
@@ -56,7 +56,7 @@ def test_bootstrapped_recall_at_five_percent_equals_counting_in_the_drawn_images
     draws = bootstrap._draws(len(frame), 5, seed=1)
     truth = np.where(frame["label"] != "good", "yes", "no")
     scores = pd.DataFrame({"yes": metrics.defect_scores(frame, "good")})
-    found = bootstrap._sampled_recall_at(scores, truth, np.arange(len(frame)), draws)
+    found = bootstrap._recalls_at(scores, truth, np.arange(len(frame)), draws)
     for share, weights in zip(found, draws, strict=True):
         drawn = frame.loc[frame.index.repeat(weights.astype(int))]
         assert share == pytest.approx(metrics.recall_at_5(drawn, "good"))
