@@ -199,5 +199,8 @@ def _joined(missing: pd.Series) -> tuple[str, ...]:
 
 
 def at_keep(predictions: pd.DataFrame, keep: float) -> pd.DataFrame:
-    """Return the predictions at one share of kept defects."""
-    return predictions[predictions["keep"] == keep]
+    """Return the predictions at one share of kept defects; raises `ValueError` where there are none."""
+    part = predictions[predictions["keep"] == keep]
+    if part.empty:
+        raise ValueError(f"no predictions at keep {keep}; there are {sorted(set(predictions['keep']))}")
+    return part
