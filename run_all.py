@@ -12,17 +12,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from lib.artifacts import (
-    Store,
-    file_sha256,
-    fingerprint,
-    is_full,
-    listing_digest,
-    remove_leftovers,
-    write_text,
-)
+from lib.artifacts import Store, absolute, file_sha256, fingerprint, is_full, listing_digest, write_text
 from lib.cli import EXTERNAL, Plan, parser, plan
 from lib.config import PRESETS, Study, UsageError, choices
 from lib.execution.lock import LockedError, study_lock
@@ -48,48 +40,32 @@ def check_data(work: Plan) -> None:
     issues = check_inputs(work.runs, options.scheduler or "", own_weights=own_weights, fits=fits)
     if not issues:
         sizes = {run.name: size_of(run) for run in work.runs}
-        how = {"side_by_side": jobs_here(work), "workers": options.workers}
-        issues = check_resources(work.runs, sizes, **how)
+        issues = check_resources(work.runs, sizes, jobs_here(work), options.workers)
     if issues:
         raise UsageError("\n\n".join(issues))
 
 
-def jobs_of(work: Plan, run: Run, scheduler: str) -> list[NotebookJob]:
-    """Return a data set's notebooks 00 to 05 with their parameters."""
+def jobs_of(work: Plan, run: Run | None, scheduler: str) -> tuple[NotebookJob, ...]:
+    """Return a data set's chosen notebooks of 00 to 05 with their parameters; for no data set 06, if chosen."""
     from lib.batch.notebooks import NotebookJob
 
-    parameters = {
-        "DATASET": run.dataset,
+    runs, output = (run,) if run else work.runs, work.study_dir
+    data = str(work.options.data.resolve()) if work.options.data else ""
+    parameters: dict[str, Any] = {
+        **({"DATASET": run.dataset} if run else {"DATASETS": [run.dataset for run in runs]}),
         "PRESET": work.options.preset,
-        "DATA_DIR": run.data_dir,
-        "OUTPUT_DIR": from_project(work.study_dir),
+        "DATA_DIR": run.data_dir if run else data,
+        # from the project's root where it lies below, so for any machine
+        "OUTPUT_DIR": output.relative_to(PROJECT).as_posix()
+        if output.is_relative_to(PROJECT)
+        else str(output),
         "OVERRIDES": dict(work.overrides),
         "SCHEDULER": scheduler,
     }
-    outside = external(run)
-    chosen = [name for name in work.notebooks if name != NOTEBOOKS[-1]]
-    return [NotebookJob(name, run.store.root, parameters, (run.store.root,), outside) for name in chosen]
-
-
-def from_project(folder: Path) -> str:
-    """Return a folder as notebooks are told of it: from the project's root where it lies below, so for any machine."""
-    return folder.relative_to(PROJECT).as_posix() if folder.is_relative_to(PROJECT) else str(folder)
-
-
-def final_job(work: Plan, scheduler: str) -> NotebookJob:
-    """Return notebook 06, executed once per study."""
-    from lib.batch.notebooks import NotebookJob
-
-    parameters = {
-        "DATASETS": [run.dataset for run in work.runs],
-        "PRESET": work.options.preset,
-        "DATA_DIR": str(work.options.data.resolve()) if work.options.data else "",
-        "OUTPUT_DIR": from_project(work.study_dir),
-        "OVERRIDES": dict(work.overrides),
-        "SCHEDULER": scheduler,
-    }
-    folders = tuple(run.store.root for run in work.runs)
-    return NotebookJob(NOTEBOOKS[-1], work.study_dir, parameters, folders, "".join(map(external, work.runs)))
+    folder, roots = run.store.root if run else output, tuple(each.store.root for each in runs)
+    outside = "".join(map(external, runs))
+    chosen = [name for name in work.notebooks if (name == NOTEBOOKS[-1]) == (run is None)]
+    return tuple(NotebookJob(name, folder, parameters, roots, outside) for name in chosen)
 
 
 def external(run: Run) -> str:
@@ -124,15 +100,14 @@ def execute(work: Plan) -> int:
     with local_cluster(options.workers) as own:
         scheduler = options.scheduler or own
         parts = [
-            DatasetRun(r.store.root, tuple(jobs_of(work, r, scheduler)), expected[r.name], r)
-            for r in work.runs
+            DatasetRun(r.store.root, jobs_of(work, r, scheduler), expected[r.name], r) for r in work.runs
         ]
         waiting = {part.root.name: part.seconds for part in parts}
         how = {"force": options.force, "verbose": options.verbose}
         with Console(work.study_dir, command(), waiting, width=at_work, verbose=options.verbose) as console:
             failures = run_datasets(parts, side_by_side, **how)
             if not failures and NOTEBOOKS[-1] in work.notebooks:
-                failures = run_datasets([DatasetRun(last, (final_job(work, scheduler),), {})], 1, **how)
+                failures = run_datasets([DatasetRun(last, jobs_of(work, None, scheduler), {})], 1, **how)
             if failures:
                 console.fail(failures)
     if failures:
@@ -146,26 +121,26 @@ def execute(work: Plan) -> int:
 
 def inspect(options: argparse.Namespace) -> int:
     """Judge new pictures by a finished study; returns the exit status."""
-    from lib.batch.finished_study import inspection_request, require_current
-    from lib.batch.notebooks import environment
+    from lib.batch.finished_study import NOTEBOOK, inspection_request, require_current
+    from lib.batch.notebooks import NotebookJob, environment
     from lib.inspection.new_images import read_verdicts
     from lib.reporting.figures_inspection import VERDICTS_FILE
 
-    wanted = inspection_request(options, parser().parse_args([]))
-    run, pictures = wanted.run, wanted.parameters["INSPECT_DIR"]
+    run, home, parameters = inspection_request(options, parser().parse_args([]))
+    pictures = parameters["INSPECT_DIR"]
     with study_lock(Path(run.study_dir), command()):
-        remove_leftovers(Path(run.study_dir))
         environment(cores(), run.study.threads)
-        job = wanted.job(fingerprint({"study": external(run), "new": listing_digest(Path(pictures))}))
+        outside = fingerprint({"study": external(run), "new": listing_digest(Path(pictures))})
+        job = NotebookJob(NOTEBOOK, home, parameters, (run.store.root, home), outside)
         if not options.force and job.done():
             say("proven, nothing to do")
         else:
             require_current(run)
             say(f"inspecting {pictures} by {run.store.root}")
             job.run(verbose=options.verbose)
-    counted = read_verdicts(wanted.home / VERDICTS_FILE)["verdict"].value_counts()
+    counted = read_verdicts(home / VERDICTS_FILE)["verdict"].value_counts()
     say(", ".join(f"{count} {verdict}" for verdict, count in counted.items()))
-    say(f"open {job.target.with_suffix('.html')}; all verdicts in {wanted.home / VERDICTS_FILE}")
+    say(f"open {job.target.with_suffix('.html')}; all verdicts in {home / VERDICTS_FILE}")
     return 0
 
 
@@ -176,27 +151,22 @@ def export(options: argparse.Namespace) -> int:
     from lib.deployment.onnx_export import ExportError, export_model
     from lib.inspection.production_model import ProductionModelError, fitted_production_model, threshold_of
 
-    wanted = export_request(options, parser().parse_args([]))
-    run = wanted.run
+    run, features, recall, path = export_request(options, parser().parse_args([]))
     with study_lock(Path(run.study_dir), command()):
-        remove_leftovers(Path(run.study_dir))
         environment(cores(), run.study.threads)
         require_current(run)
         say(f"fitting {run.store.root} on all labelled images, where that is not done")
         try:
-            model = fitted_production_model(run, wanted.features)
-            threshold = threshold_of(run, model, wanted.required)
+            model = fitted_production_model(run, features)
+            threshold = threshold_of(run, model, recall)
             say(f"exporting features {model.features} ({model.why})")
-            found = export_model(run, model, threshold, wanted.path)
+            found = export_model(run, model, threshold, path)
         except (ProductionModelError, ExportError) as error:
             print(f"\nFAILED\n{error}", file=sys.stderr)
             return 1
     say(str(found))
-    size = wanted.path.stat().st_size / 1e6
-    say(
-        f"{wanted.path}, {size:.0f} MB; to run it: "
-        f"python -m lib.deployment.onnx_predict {wanted.path} PICTURES (docs/deploy.md)"
-    )
+    run_it = f"python -m lib.deployment.onnx_predict {path} PICTURES (docs/deploy.md)"
+    say(f"{path}, {path.stat().st_size / 1e6:.0f} MB; to run it: {run_it}")
     return 0
 
 
@@ -303,7 +273,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         show_lists()
         return 0
     if options.verify:
-        return verify(options.output.resolve() / (options.study or options.preset))
+        return verify(absolute(options.output) / (options.study or options.preset))
     from lib.batch.notebooks import NotebookError
 
     stop_on_signals()
@@ -318,7 +288,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             show_costs(work)
             return 0
         with study_lock(work.study_dir, command()):
-            remove_leftovers(work.study_dir)
             check_data(work)
             record = {"command": sys.argv[1:], "settings": work.study.values([f.name for f in fields(Study)])}
             write_text(work.study_dir / "study.json", json.dumps(record, indent=1) + "\n")

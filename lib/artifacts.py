@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import socket
 import sys
 import time
@@ -73,6 +72,14 @@ def absolute(path: Path) -> Path:
         return path.absolute()
 
 
+def study_folder(output: Path, name: str, issues: list[str]) -> Path:
+    """Return where the study `name` lives below `output`; `output` and one more issue where that is no plain name."""
+    if Path(name).name != name or name in ("", ".."):
+        issues.append(f"--study {name!r}: must be a plain folder name")
+        name = "."
+    return absolute(output) / name
+
+
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is flushed to disk and renamed, else removed.
@@ -94,13 +101,12 @@ def atomic(path: Path) -> Iterator[Path]:
                 os.close(folder)
     except OSError as error:
         if is_full(error):
-            raise OSError(error.errno, f"{error.strerror or 'disk full'}; {FULL}", str(path)) from error
+            remedy = "free some space, then run the same command again to go on from here"
+            issue = f"{error.strerror or 'disk full'}; nothing half-written counts: {remedy}"
+            raise OSError(error.errno, issue, str(path)) from error
         raise
     finally:
         partial.unlink(missing_ok=True)
-
-
-FULL = "nothing half-written counts: free some space, then run the same command again to go on from here"
 
 
 def is_full(error: OSError) -> bool:
@@ -123,19 +129,16 @@ def new_array(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> np
     return array
 
 
-def remove_leftovers(folder: Path) -> list[Path]:
-    """Remove the temporary files that killed processes left below `folder`; returns their paths.
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files that killed processes left below `folder`.
 
     A file of this host counts as left when no process has its pid, or one that started after the file's last write;
     another host's, when nothing was written to it for a day.
     """
-    left = []
     for path in folder.rglob(".*.partial*"):
         found = PARTIAL.match(path.name)
         if found and path.is_file() and _is_abandoned(path, found["host"], int(found["pid"])):
             path.unlink(missing_ok=True)
-            left.append(path)
-    return left
 
 
 def _is_abandoned(path: Path, host: str, pid: int) -> bool:
@@ -306,11 +309,6 @@ class Store:
         for name in gone:
             (self.root / (name + MANIFEST)).unlink()
         return gone
-
-    def disk_free(self) -> int:
-        """Return the free bytes where the artefacts live."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        return shutil.disk_usage(self.root).free
 
     @staticmethod
     def _fingerprint(inputs: Mapping[str, Any]) -> str:

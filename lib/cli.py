@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from lib.artifacts import absolute, write_text
-from lib.config import (
-    PRESETS,
-    Study,
-    StudyError,
-    UsageError,
-    cuda_available,
-    machine_settings,
-    nearest,
-)
-from lib.datasets.errors import printable
+from lib.artifacts import absolute, study_folder, write_text
+from lib.config import PRESETS, Study, StudyError, UsageError, cuda_available, machine_settings, nearest
+from lib.datasets.errors import printable, undecodable
 from lib.pipeline.run import NAMED, Run, dataset_folder, open_run
 from lib.reporting.html_pages import NOTEBOOKS
 from lib.synthetic.products import PRODUCTS
@@ -112,22 +104,15 @@ class Plan:
 def plan(options: argparse.Namespace) -> Plan:
     """Check the command and everything that it names; raises `UsageError` with all faults at once."""
     issues: list[str] = []
-    names, overrides, notebooks = (
-        _names(options, issues),
-        _overrides(options, issues),
-        _notebooks(options, issues),
-    )
+    names, overrides = _names(options, issues), _overrides(options, issues)
+    notebooks = _notebooks(options, issues)
     _check_cluster(options, issues)
     issues += [
         f"{_option(name)}: for an inspection or export only; give --inspect DIR or --export FILE.onnx"
         for name in ("recall", "features")
         if getattr(options, name) is not None
     ]
-    name = options.study or options.preset
-    if Path(name).name != name or name in ("", ".", ".."):
-        issues.append(f"--study {name!r}: must be a plain folder name")
-        name = "."
-    study_dir = absolute(options.output) / name
+    study_dir = study_folder(options.output, options.study or options.preset, issues)
     _check_places(options, names, overrides, study_dir, issues)
     try:
         study = Study.of(options.preset, overrides)
@@ -157,17 +142,10 @@ def plan(options: argparse.Namespace) -> Plan:
     return Plan(runs, overrides, study_dir, notebooks, options)
 
 
-def _is_folder(path: str | Path) -> bool:
+def _is_there(path: str | Path, kind: Callable[[Path], bool] = Path.is_dir) -> bool:
     try:
-        return Path(path).is_dir()
+        return kind(Path(path))
     except OSError:  # too long a name, or no permission to look
-        return False
-
-
-def _is_file(path: str | Path) -> bool:
-    try:
-        return Path(path).is_file()
-    except OSError:
         return False
 
 
@@ -188,7 +166,7 @@ def _check_cluster(options: argparse.Namespace, issues: list[str]) -> None:
 
 def _check_writable(study_dir: Path, issues: list[str]) -> None:
     """Make the study's folder and write in it; where anything is wrong, leave no folder behind that was not there."""
-    made = [folder for folder in (study_dir, *study_dir.parents) if not _is_folder(folder)]
+    made = [folder for folder in (study_dir, *study_dir.parents) if not _is_there(folder)]
     try:
         study_dir.mkdir(parents=True, exist_ok=True)
         write_text(study_dir / ".writable", "")
@@ -200,8 +178,12 @@ def _check_writable(study_dir: Path, issues: list[str]) -> None:
             folder.rmdir()
 
 
-def _what_is_wrong(path: str | Path) -> str:
-    return "is a file; name a folder" if _is_file(path) else "no such folder; correct its name"
+def _no_folder(option: str, path: str | Path) -> list[str]:
+    """Return what is wrong with a folder that an option names, or nothing."""
+    issue = (
+        "is a file; name a folder" if _is_there(path, Path.is_file) else "no such folder; correct its name"
+    )
+    return [] if _is_there(path) else [f"{option} {path}: {issue}"]
 
 
 def _option(setting: str) -> str:
@@ -222,15 +204,13 @@ def _check_places(
         for option in ("good", "groups", "group_regex")
         if drawn and overrides.get(option)
     ]
-    if (groups := overrides.get("groups")) and not _is_file(groups):
+    if (groups := overrides.get("groups")) and not _is_there(groups, Path.is_file):
         issues.append(f"--groups {groups}: no such file; name a CSV with the columns id and group")
     read = {_option(name): Path(str(overrides[name])) for name in FOLDERS if overrides.get(name)}
-    issues += [
-        f"{name} {path}: {_what_is_wrong(path)}" for name, path in read.items() if not _is_folder(path)
-    ]
+    issues += [issue for name, path in read.items() for issue in _no_folder(name, path)]
     if options.data is not None:
-        if not _is_folder(options.data):
-            issues.append(f"--data {options.data}: {_what_is_wrong(options.data)}")
+        if wrong := _no_folder("--data", options.data):
+            issues += wrong
             return
         read["--data"] = absolute(options.data)
         for name in names if len(names) > 1 else ():
@@ -247,9 +227,8 @@ def _check_places(
 
 def _names(options: argparse.Namespace, issues: list[str]) -> list[str]:
     if options.dataset:
-        unknown = (
-            [] if options.data and len(options.dataset) == 1 else sorted(set(options.dataset) - set(NAMED))
-        )
+        own = options.data and len(options.dataset) == 1
+        unknown = [] if own else sorted(set(options.dataset) - set(NAMED))
         issues += [
             f"unknown data set {n!r}{nearest(n, NAMED)}; named sets: {', '.join(NAMED)}" for n in unknown
         ]
@@ -267,7 +246,7 @@ def _names(options: argparse.Namespace, issues: list[str]) -> list[str]:
             issues.append(
                 f"data set {name!r}: the study keeps this name for itself; choose another with --dataset"
             )
-        elif any("\ud800" <= letter <= "\udfff" for letter in name):  # how Python holds undecodable bytes
+        elif undecodable(name):
             issues.append(f"data set {name!r}: not valid UTF-8; name it with --dataset")
     return names
 

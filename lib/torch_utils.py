@@ -33,8 +33,7 @@ def allow_tf32(allowed: bool) -> Iterator[None]:
     """Let CUDA's convolutions and matrix products round their inputs to TensorFloat-32 meanwhile, or not.
 
     PyTorch lets convolutions do so unless told otherwise. Three digits are enough for training, and too few where a
-    line on a CPU is to say what the study said: with this rounding imitated on a CPU, the probabilities of a small
-    study and of its exported line, on image features alone, were 5e-3 apart; without it, 7e-6.
+    line on a CPU is to say what the study said: probabilities were 5e-3 apart with this rounding, 7e-6 without it.
     """
     backends = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)  # type: ignore[attr-defined]
     before = [backend.fp32_precision for backend in backends]
@@ -52,22 +51,19 @@ def load_weights_only(path: Path, content: bytes | None = None) -> Any:
 
     `content` is what was read of the file already, where that is not all of it.
 
-    Damaged bytes make torch's reader raise nearly anything (struct.error, AssertionError, ...), so all is caught.
-    Its own text on a refused file goes on to advise the unsafe reading, so only the blocked name is told.
+    Damaged bytes make torch's reader raise nearly anything, so all is caught. Its own text on a refused file goes on
+    to advise the unsafe reading, so only the blocked name is told.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what is wrong is raised
-            return torch.load(
-                path if content is None else io.BytesIO(content), map_location="cpu", weights_only=True
-            )
+            source = path if content is None else io.BytesIO(content)
+            return torch.load(source, map_location="cpu", weights_only=True)
     except Exception as error:
         if blocked := re.search(r"GLOBAL (\S+)", str(error)):
             issue = f"refused, as it may run code: it holds {blocked[1]} beside tensors"
             raise ValueError(f"{path}: {issue}; give plain tensors") from error
-        raise ValueError(
-            f"{path}: damaged or no file of tensors ({_first_line(error)}); restore it"
-        ) from error
+        raise _damaged(path, error) from error
 
 
 def load_state_dict(path: Path) -> dict[str, Tensor]:
@@ -76,9 +72,7 @@ def load_state_dict(path: Path) -> dict[str, Tensor]:
         try:
             return load_file(path)
         except Exception as error:  # safetensors' own errors, and whatever the system says of the file
-            raise ValueError(
-                f"{path}: damaged or no file of tensors ({_first_line(error)}); restore it"
-            ) from error
+            raise _damaged(path, error) from error
     state = load_weights_only(path)
     if not isinstance(state, dict) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
@@ -91,9 +85,9 @@ def load_state_dict(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
+def _damaged(path: Path, error: Exception) -> ValueError:
+    said = ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
+    return ValueError(f"{path}: damaged or no file of tensors ({said}); restore it")
 
 
 def as_stored(values: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import struct
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +20,6 @@ from PIL import Image
 
 import run_all
 from lib import cli
-from lib.artifacts import Store
 from lib.batch import preflight
 from lib.datasets import download
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
@@ -391,7 +391,7 @@ def _(at, patch):
 
 @bad("too little disk", "MB of disk needed, 0 MB free", "choose another --output")
 def _(at, patch):
-    patch.setattr(Store, "disk_free", lambda store: 1000)
+    patch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
 
 
 @bad("too little memory", "GB of memory needed at one time, 0.1 GB free", "--jobs", "smaller image_size")

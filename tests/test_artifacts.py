@@ -85,7 +85,6 @@ def test_harm_is_noticed_and_mended(store, harm):
         path.unlink()
     else:
         store.path("x.txt.manifest.json").write_text("{")
-    assert store.issue("x.txt")
     assert store.verify()["x.txt"]
     store.make("x.txt", {}, writer("abcdef", calls))
     assert calls == ["abcdef", "abcdef"]
@@ -244,7 +243,8 @@ def test_only_leftovers_of_dead_processes_are_removed(tmp_path):
     )
     process.stdout.readline()
     (half,) = (tmp_path / "maps").iterdir()
-    assert remove_leftovers(tmp_path) == []
+    remove_leftovers(tmp_path)
+    assert half.exists()
     process.kill()
     process.wait()
     reused = tmp_path / f".b.{HOST}.{os.getpid()}.partial.npy"  # left by a process whose pid is ours now
@@ -254,7 +254,7 @@ def test_only_leftovers_of_dead_processes_are_removed(tmp_path):
         path.write_text("half")
     os.utime(reused, (0, psutil.Process().create_time() - 10))
     os.utime(old, (0, time.time() - 90_000))
-    assert set(remove_leftovers(tmp_path)) == {half, reused, old}
+    remove_leftovers(tmp_path)
     assert {path.name for path in tmp_path.rglob("*.npy")} == {young.name, other.name}
 
 

@@ -1,6 +1,7 @@
 """Bad input is refused before anything starts, with its name and a way out; odd input that is sound is taken."""
 
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -171,7 +172,7 @@ def test_what_was_refused_is_taken_once_mended(tmp_path):
 def test_a_study_that_is_half_done_needs_only_the_rest_of_the_disk(tmp_path):
     draw_parts(tmp_path / "parts")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Store, "disk_free", lambda store: 400_000)
+        patch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=400_000))
         assert carry_out(command_line(tmp_path, None), patch)[0] == 2
         store = tmp_path / "out/smoke/parts"
         (store / "maps").mkdir()

@@ -49,10 +49,8 @@ def calibrate(study: Study, device: str) -> Machine:
     large = {"image_size": 256, "reconstructive_width": 128, "discriminative_width": 64}
     sizes = Study.of("quick", large if device == "cuda" else {})
     rng, side = np.random.default_rng(0), sizes.image_size
-    images, textures = (
-        rng.integers(0, 255, (16, side, side, 3), dtype=np.uint8),
-        procedural_textures(8, side, 0),
-    )
+    images = rng.integers(0, 255, (16, side, side, 3), dtype=np.uint8)
+    textures = procedural_textures(8, side, 0)
     columns = rng.normal(size=(400, 20)).astype(np.float32)
     labels = np.where(columns[:, 0] > 0, "a", "b")
 

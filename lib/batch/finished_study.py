@@ -7,15 +7,13 @@ import hashlib
 import json
 import math
 import shlex
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lib.artifacts import StaleError, Store, absolute, read_only
-from lib.batch.notebooks import NotebookJob
+from lib.artifacts import StaleError, Store, absolute, read_only, study_folder
 from lib.classification.feature_sets import FEATURE_SETS
 from lib.config import UsageError, nearest
-from lib.datasets.errors import DatasetError, printable
+from lib.datasets.errors import DatasetError, printable, undecodable
 from lib.datasets.splits import FoldError
 from lib.inspection.new_images import read_folder
 from lib.pipeline.classification import predictions
@@ -29,26 +27,14 @@ DEFAULT_RECALL = 95.0
 OWN = {"inspect", "export", "recall", "features", "study", "preset", "output", "dataset", "force", "verbose"}
 
 
-@dataclass(frozen=True)
-class InspectionRequest:
-    """What is to be inspected by which study: results go below `home`."""
+def inspection_request(
+    options: argparse.Namespace, default: argparse.Namespace
+) -> tuple[Run, Path, dict[str, Any]]:
+    """Return the run that judges, the folder for its results, and the notebook's parameters, all checked.
 
-    run: Run
-    home: Path
-    parameters: dict[str, Any]
-
-    def job(self, external: str) -> NotebookJob:
-        """Return the notebook to execute; `external` is a fingerprint of what lies outside the study."""
-        return NotebookJob(NOTEBOOK, self.home, self.parameters, (self.run.store.root, self.home), external)
-
-
-def inspection_request(options: argparse.Namespace, default: argparse.Namespace) -> InspectionRequest:
-    """Check the command, the study and the pictures; raises `UsageError` with all issues at once.
-
-    `default` holds what the options are where none is given.
+    `default` holds what the options are where none is given. Raises `UsageError` with all issues at once.
     """
-    issues = option_issues(options, default)
-    study_dir = study_folder(options)
+    issues, study_dir = option_issues(options, default)
     folder = absolute(options.inspect)
     if not folder.is_dir():
         issues.append(f"--inspect {options.inspect}: no such folder; name one with pictures")
@@ -61,13 +47,12 @@ def inspection_request(options: argparse.Namespace, default: argparse.Namespace)
             read_folder(folder)
         except DatasetError as error:
             issues.append(str(error))
-    if any("\ud800" <= letter <= "\udfff" for letter in str(folder)):
+    if undecodable(str(folder)):
         issues.append(f"--inspect {folder}: not valid UTF-8; rename the folder")
     run, given = finished_study(study_dir, options.dataset, issues)
-    home = results_folder(run, folder)
     recall = DEFAULT_RECALL if options.recall is None else options.recall
     given |= {"OUTPUT_DIR": str(study_dir), "SCHEDULER": "", "INSPECT_DIR": str(folder)}
-    return InspectionRequest(run, home, given | {"RECALL": recall, "FEATURES": options.features or ""})
+    return run, results_folder(run, folder), given | {"RECALL": recall, "FEATURES": options.features or ""}
 
 
 def results_folder(run: Run, folder: Path) -> Path:
@@ -78,11 +63,6 @@ def results_folder(run: Run, folder: Path) -> Path:
     if record and record["inputs"]["parameters"].get("INSPECT_DIR") != str(folder):
         name += "-" + hashlib.sha256(str(folder).encode()).hexdigest()[:6]
     return home / name
-
-
-def study_folder(options: argparse.Namespace) -> Path:
-    """Return the folder of the finished study that a command names."""
-    return absolute(options.output) / (options.study or options.preset)
 
 
 def finished_study(
@@ -115,9 +95,9 @@ def require_current(run: Run) -> None:
         ) from error
 
 
-def option_issues(options: argparse.Namespace, default: argparse.Namespace) -> list[str]:
-    """Say what is wrong with the options of a command that uses a finished study."""
-    issues = []
+def option_issues(options: argparse.Namespace, default: argparse.Namespace) -> tuple[list[str], Path]:
+    """Return what is wrong with the options of a command that uses a finished study, and that study's folder."""
+    issues: list[str] = []
     for name, value in vars(options).items():
         if name not in OWN and value != getattr(default, name):
             shown = "from" if name == "start" else name.replace("_", "-")
@@ -131,10 +111,8 @@ def option_issues(options: argparse.Namespace, default: argparse.Namespace) -> l
     if options.features and options.features not in FEATURE_SETS:
         near = nearest(options.features, FEATURE_SETS)
         issues.append(f"--features {options.features}: unknown{near}; there are {', '.join(FEATURE_SETS)}")
-    name = options.study or options.preset
-    if Path(name).name != name or name in ("", ".", ".."):
-        issues.append(f"--study {name!r}: must be a plain folder name")
-    return issues
+    study_dir = study_folder(options.output, options.study or options.preset, issues)
+    return issues, study_dir
 
 
 def _finished(study_dir: Path, wanted: list[str] | None, issues: list[str]) -> dict[str, Any] | None:
@@ -182,22 +160,12 @@ def _shown(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
 
 
-@dataclass(frozen=True)
-class ExportRequest:
-    """What is to be exported: a feature set ('' for the study's best) of a run, for a defect recall, to a file."""
+def export_request(options: argparse.Namespace, default: argparse.Namespace) -> tuple[Run, str, float, Path]:
+    """Return the run to export, its feature set ('' for the study's best), the defect recall, the file, all checked.
 
-    run: Run
-    features: str
-    required: float
-    path: Path
-
-
-def export_request(options: argparse.Namespace, default: argparse.Namespace) -> ExportRequest:
-    """Check the command, the study and the file's place; raises `UsageError` with all issues at once.
-
-    `default` holds what the options are where none is given.
+    `default` holds what the options are where none is given. Raises `UsageError` with all issues at once.
     """
-    issues, study_dir, path = option_issues(options, default), study_folder(options), absolute(options.export)
+    (issues, study_dir), path = option_issues(options, default), absolute(options.export)
     if path.suffix != ".onnx":
         issues.append(f"--export {options.export}: name a file that ends in .onnx")
     if path.is_dir() or not path.parent.is_dir():
@@ -210,4 +178,4 @@ def export_request(options: argparse.Namespace, default: argparse.Namespace) -> 
     ]
     run, _ = finished_study(study_dir, options.dataset, issues)
     recall = DEFAULT_RECALL if options.recall is None else options.recall
-    return ExportRequest(run, options.features or "", recall / 100, path)
+    return run, options.features or "", recall / 100, path

@@ -124,16 +124,13 @@ def memory(run: Run, size: Size) -> dict[str, int]:
     """
     cpu, n_good = run.device == "cpu", round(size.good * (1 - 1 / run.study.folds))
     fit = classifier_cost(run, size.images)["memory"]
-    training = (
-        fit_cost(run, "draem", n_good, 1)["memory"] if cpu else PROCESS + n_good * 3 * run.study.image_size**2
-    )
-    needed = {
-        "01_draem_training": training,
-        "03_features": feature_cost(run, size.images)["memory"] if cpu else PROCESS,
-        "04_classification": fit,
-        "05_imbalance_study": fit,
+    pictures = PROCESS + n_good * 3 * run.study.image_size**2
+    return {
+        "01_draem_training": int(fit_cost(run, "draem", n_good, 1)["memory"] if cpu else pictures),
+        "03_features": int(feature_cost(run, size.images)["memory"] if cpu else PROCESS),
+        "04_classification": int(fit),
+        "05_imbalance_study": int(fit),
     }
-    return {name: int(count) for name, count in needed.items()}
 
 
 def memory_at_once(run: Run, size: Size, side_by_side: int = 1, workers: int = 0) -> int:
@@ -147,7 +144,7 @@ def memory_at_once(run: Run, size: Size, side_by_side: int = 1, workers: int = 0
 
 
 def describe(run: Run, size: Size, seconds: Mapping[str, float], done: Collection[str] = ()) -> Iterator[str]:
-    """Yield lines for one data set: what each notebook of `seconds` would take, of time, memory of a task, disk."""
+    """Yield lines for one data set: what each notebook of `seconds` takes of time, memory of a task, and disk."""
     needed, kept = memory(run, size), disk(run, size)
     yield f"{run.name}: {size.images} images ({size.good} good), {size.splits} splits"
     for name, value in seconds.items():

@@ -29,9 +29,10 @@ WRITES: dict[str, tuple[str, ...]] = {  # what `--force` makes a notebook's step
     "01_draem_training": ("draem/", "patchcore/"),
     "02_anomaly_maps": ("maps/",),
     "03_features": ("features/", "patches/"),
-    "04_classification": tuple(
-        f"predictions/{stage}"
-        for stage in ("classification", "calibration", "compare_map_fit", "compare_map_source")
+    "04_classification": (
+        "predictions/classification",
+        "predictions/calibration",
+        "predictions/compare_map_",
     ),
     "05_imbalance_study": ("predictions/imbalance",),
     "06_statistics": (),
@@ -65,24 +66,18 @@ class NotebookJob:
 
     def inputs(self) -> dict[str, Any]:
         """Return what the executed notebook depends on, beside the artefacts."""
+        code = {"source": file_sha256(self.source), "library": library_digest()}
         parameters = {k: v for k, v in self.parameters.items() if k != "SCHEDULER"}
-        return {
-            "source": file_sha256(self.source),
-            "library": library_digest(),
-            "parameters": parameters,
-            "external": self.external,
-        }
+        return code | {"parameters": parameters, "external": self.external}
 
     def done(self) -> bool:
         """Tell whether the executed notebook and everything that it rests on stand unaltered."""
-        store = Store(self.folder)
-        name = f"notebooks/{self.notebook}.ipynb"
-        if not store.proven(name, self.inputs()):
-            return False
-        record = store.manifest(name) or {}
-        return all(
-            {name: Store(Path(folder)).digest_or_none(name) for name in known} == known
+        store, name = Store(self.folder), f"notebooks/{self.notebook}.ipynb"
+        record = store.manifest(name) if store.proven(name, self.inputs()) else None
+        return record is not None and all(
+            Store(Path(folder)).digest_or_none(name) == digest
             for folder, known in record["summary"]["artefacts"].items()
+            for name, digest in known.items()
         )
 
     def run(self, *, verbose: bool = False) -> float:
@@ -92,16 +87,15 @@ class NotebookJob:
 
         def write(path: Path) -> dict[str, Any]:
             execute(self.source, path, self.parameters, failed, verbose=verbose)
-            page = notebook_html(path, self.notebook, self.folder.name)
-            write_text(self.target.with_suffix(".html"), page)
+            page = self.target.with_suffix(".html")
+            write_text(page, notebook_html(path, self.notebook, self.folder.name))
             files = [
                 file
-                for kind in ("tables", "figures", "notebooks")
+                for kind in ("tables", "figures")
                 for file in sorted((self.folder / kind).glob("[!.]*"))
                 if file.suffix in (".csv", ".md", ".html", ".png", ".svg")
                 and file.stat().st_mtime >= began - 1
-                and (kind != "notebooks" or file.stem == self.notebook)
-            ]
+            ] + [page]
             inspecting = self.notebook not in NOTEBOOKS
             found = {str(folder): snapshot(folder, inspecting=inspecting) for folder in self.artefacts}
             return {"files": files, "artefacts": found}
@@ -120,12 +114,10 @@ def snapshot(folder: Path, *, inspecting: bool = False) -> dict[str, str]:
 
     What is fitted for inspections counts where one is `inspecting`: a study neither reads nor writes it.
     """
-    store, aside = Store(folder), ("notebooks/", "inspection/")
-    fitted = () if inspecting else ("production_model/", "unseen")
+    store = Store(folder)
+    aside = ("notebooks/", "inspection/", *(() if inspecting else ("production_model/", "unseen")))
     names = [
-        name
-        for name in store.names()
-        if not name.startswith((*aside, *fitted)) and (inspecting or FINAL not in name)
+        name for name in store.names() if not name.startswith(aside) and (inspecting or FINAL not in name)
     ]
     return {name: digest for name in names if (digest := store.digest_or_none(name))}
 
@@ -206,12 +198,8 @@ def run_notebooks(part: DatasetRun, *, force: bool, verbose: bool) -> str:
             expected = part.expected.get(job.notebook, 0)
             left -= expected
             pace = spent / predicted if predicted else 1
-            times = {
-                "since": time.time(),
-                "expected": round(expected * pace, 1),
-                "left_after": round(left * pace, 1),
-            }
-            log(root, state="running", notebook=job.notebook, stage=None, **times)
+            times = {"expected": round(expected * pace, 1), "left_after": round(left * pace, 1)}
+            log(root, state="running", notebook=job.notebook, stage=None, since=time.time(), **times)
             if not force and job.done():
                 log(root, ended={"text": "proven, nothing to do"})
                 continue
@@ -236,13 +224,12 @@ def run_notebooks(part: DatasetRun, *, force: bool, verbose: bool) -> str:
 def run_datasets(parts: Sequence[DatasetRun], side_by_side: int, *, force: bool, verbose: bool) -> list[str]:
     """Carry out the parts, `side_by_side` at once, each in a process of its own; returns why some failed."""
     if side_by_side < 2:
-        found = [run_notebooks(part, force=force, verbose=verbose) for part in parts]
-        return [reason for reason in found if reason]
+        return list(filter(None, [run_notebooks(part, force=force, verbose=verbose) for part in parts]))
     running: list[BaseProcess] = []
     pool = ThreadPoolExecutor(side_by_side)  # each thread waits for a process
     try:
-        found = list(pool.map(lambda part: _in_own_process(part, force, verbose, running), parts))
-        return [reason for reason in found if reason]
+        found = pool.map(lambda part: _in_own_process(part, force, verbose, running), parts)
+        return list(filter(None, found))
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
         stopped, running[:] = list(running), []

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
-from lib.artifacts import Store
 from lib.batch.forecast import Size, disk, memory_at_once
 from lib.config import MAP_SOURCES
 from lib.datasets.download import DownloadError
@@ -82,9 +82,8 @@ def _check_images(run: Run, fits: bool) -> None:
     from lib.pipeline.features import check_guides
 
     if index(run).attrs["good"] == DEFECTIVE:
-        raise ValueError(
-            f"the good class is called {DEFECTIVE!r}; rename its folder, or choose another (--good)"
-        )
+        remedy = "rename its folder, or choose another (--good)"
+        raise ValueError(f"the good class is called {DEFECTIVE!r}; {remedy}")
     for source in MAP_SOURCES:
         for name in all_models(run, source):
             good_rows(run, name)
@@ -94,7 +93,7 @@ def _check_images(run: Run, fits: bool) -> None:
 
 
 def check_resources(
-    runs: Sequence[Run], sizes: Mapping[str, Size], *, side_by_side: int, workers: int
+    runs: Sequence[Run], sizes: Mapping[str, Size], side_by_side: int, workers: int
 ) -> list[str]:
     """Return what the machine has too little of: disk where the results go, memory for what runs at one time.
 
@@ -103,7 +102,7 @@ def check_resources(
     """
     issues, folder = [], Path(runs[0].study_dir)
     need = sum(max(0, sum(disk(run, sizes[run.name]).values()) - _stored(run.store.root)) for run in runs)
-    free = Store(folder).disk_free()
+    free = shutil.disk_usage(folder).free
     if need > free:
         issues.append(
             f"{folder}: about {need / 1e6:,.0f} MB of disk needed, {free / 1e6:,.0f} MB free; "

@@ -25,16 +25,10 @@ PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", 
 
 def write_provenance(run: Run) -> Path:
     """Write versions, machine, settings, seed, and of each artefact fingerprint, digest, seconds, memory and host."""
+    told = ("fingerprint", "sha256", "bytes", "seconds", "peak_bytes", "host")
     records = {name: run.store.manifest(name) for name in run.store.names()}
     artefacts = {
-        name: {
-            "fingerprint": record["fingerprint"],
-            "sha256": record["sha256"],
-            "bytes": record["bytes"],
-            "seconds": record["summary"]["seconds"],
-            "peak_bytes": record["summary"]["peak_bytes"],
-            "host": record["host"],
-        }
+        name: {key: (record["summary"] | record)[key] for key in told}
         for name, record in records.items()
         if record
     }

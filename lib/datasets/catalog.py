@@ -8,7 +8,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from lib.datasets.errors import DatasetError, Issue, as_table, first_few
@@ -41,10 +40,9 @@ def build_index(
     where unknown), SHA-256 of the file, upright width and height in pixels. In its `attrs`: good (the good class),
     classes (the good one first), layout, grouped, skipped (files left out: file, issue, remedy), note.
 
-    `good` names the good class (default: the one called good, ok, normal or free). Groups come from the
-    file `groups`, else from `group_regex`, else from a groups.csv in `root`, else from the data set's own
-    rule. `skip_bad` leaves out files that are bad by themselves: of duplicates it keeps the first, of images
-    under several labels none, of bad masks the image. Raises DatasetError with every issue there is.
+    `good` names the good class (default: of `GOOD_NAMES`). Groups come from the file `groups`, else from `group_regex`,
+    else from a groups.csv in `root`, else from the data set's own rule. `skip_bad` leaves out files that are bad by
+    themselves, of duplicates all but the first. Raises DatasetError with every issue there is.
     """
     if not root.is_dir():
         issue = "not a folder" if root.exists() else "no such folder"
@@ -73,7 +71,7 @@ def build_index(
         rows.append((entry.id, entry.id, entry.label, group_of.get(entry.id), mask, facts.sha256, *size))
     index = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS).sort_values("id", ignore_index=True)
     classes = [good, *sorted(set(index["label"]) - {good})]
-    notes = [*listing.notes, *notes]
+    notes = listing.notes + notes
     if gone := sorted(labels - set(classes)):
         notes.append(f"classes without a usable image: {', '.join(gone)}")
     index.attrs = {
@@ -160,12 +158,7 @@ def _check_masks(
 ) -> tuple[dict[str, Issue], list[str]]:
     """Decode all masks; return the issues by mask, and what is worth a note."""
     owners = {entry.mask: entry for entry in entries if entry.mask is not None}
-
-    def shape_and_content(path: Path) -> tuple[tuple[int, ...], bool]:
-        mask: np.ndarray = read_mask(path)
-        return mask.shape, bool(mask.any())
-
-    read, issues = map_files(root, list(owners), shape_and_content)
+    read, issues = map_files(root, list(owners), lambda path: ((mask := read_mask(path)).shape, mask.any()))
     empty = []
     for mask, ((height, width), marked) in read.items():
         entry = owners[mask]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import queue
 import shutil
 import tempfile
 import threading
@@ -13,18 +12,15 @@ import urllib.request
 import uuid
 import zipfile
 import zlib
+from concurrent.futures import Future, wait
 from pathlib import Path
 
 from lib.datasets.errors import first_few
 
 COMMIT = "cc4eb530b57b9cb7225bf76023873043ffd50655"
-URL = (
-    f"https://github.com/abin24/Magnetic-tile-defect-datasets./archive/{COMMIT}.zip"  # the dot is in the name
-)
+URL = f"https://github.com/abin24/Magnetic-tile-defect-datasets./archive/{COMMIT}.zip"  # with that dot
 MANIFEST = Path(__file__).with_name("magnetic_tile.sha256")
-TIMEOUT = (
-    10.0  # seconds until the server must answer, name resolution included, and for each pause after that
-)
+TIMEOUT = 10.0  # seconds until the server must answer, name resolution included, and for each later pause
 REMEDY = "download the images by hand and name their folder with --data DIR"
 
 
@@ -32,16 +28,16 @@ class DownloadError(Exception):
     """A file could not be downloaded, or is not the published one."""
 
 
-def download_file(url: str, destination: Path, sha256: str | None = None, timeout: float = TIMEOUT) -> Path:
+def download_file(url: str, destination: Path, sha256: str | None = None) -> Path:
     """Download `url` to the file `destination`, whole and with this SHA-256 or not at all; return `destination`.
 
-    Gives up when the server does not answer within `timeout` seconds, or pauses for longer. Processes that download
-    the same file at once do not disturb each other. Raises DownloadError, naming the address and the reason.
+    Gives up after `TIMEOUT`. Processes that download the same file at once do not disturb each other. Raises
+    DownloadError, naming the address and the reason.
     """
     destination.parent.mkdir(parents=True, exist_ok=True)
     partial = destination.with_name(f"{destination.name}.{uuid.uuid4().hex}.partial")
     try:
-        with _open(url, timeout) as response, partial.open("xb") as file:
+        with _open(url) as response, partial.open("xb") as file:
             expected = response.length  # None where the server does not say
             shutil.copyfileobj(response, file)
         if expected is not None and partial.stat().st_size != expected:
@@ -56,13 +52,14 @@ def download_file(url: str, destination: Path, sha256: str | None = None, timeou
     return destination
 
 
-def fetch_magnetic_tile(destination: Path, *, url: str = URL, timeout: float = TIMEOUT) -> Path:
+def fetch_magnetic_tile(destination: Path) -> Path:
     """Download, unpack and verify the magnetic tile images; return the folder `destination`, which then holds them.
 
     Only the files of the manifest are unpacked, each must have its SHA-256, and the folder appears under its name
     when all are there. A complete `destination` is returned as it is. Raises DownloadError for all that goes wrong.
     """
-    manifest = read_manifest(MANIFEST)
+    lines = MANIFEST.read_text(encoding="utf-8").splitlines()  # each `<sha256>  <relative path>`
+    manifest = {name: digest for digest, name in (line.split("  ", 1) for line in lines if line)}
     if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
         if differing := _differing(destination, manifest):
             raise DownloadError(f"magnetic_tile: {destination} exists, but {differing}; remove it; {REMEDY}")
@@ -70,10 +67,10 @@ def fetch_magnetic_tile(destination: Path, *, url: str = URL, timeout: float = T
     destination.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{destination.name}-", dir=destination.parent) as scratch:
         try:
-            archive = download_file(url, Path(scratch, "archive.zip"), timeout=timeout)
+            archive = download_file(URL, Path(scratch, "archive.zip"))
             folder = _unpack(archive, Path(scratch, "images"), manifest)
             if differing := _differing(folder, manifest):
-                raise DownloadError(f"the archive at {url} is not the published one: {differing}")
+                raise DownloadError(f"the archive at {URL} is not the published one: {differing}")
         except DownloadError as error:
             raise DownloadError(f"magnetic_tile: {error}; {REMEDY}") from error
         try:
@@ -86,36 +83,26 @@ def fetch_magnetic_tile(destination: Path, *, url: str = URL, timeout: float = T
     return destination
 
 
-def read_manifest(path: Path) -> dict[str, str]:
-    """Return {relative path: SHA-256} from lines of `<sha256>  <relative path>`."""
-    pairs = (line.split("  ", 1) for line in path.read_text(encoding="utf-8").splitlines() if line)
-    return {name: digest for digest, name in pairs}
-
-
-def _open(url: str, timeout: float) -> http.client.HTTPResponse:
-    """Open an address within `timeout` seconds in all.
+def _open(url: str) -> http.client.HTTPResponse:
+    """Open an address within `TIMEOUT` seconds in all.
 
     urllib's own timeout starts anew with each address of a host and leaves out name resolution, so a daemon thread
     connects, for which neither this call nor the end of the program waits.
     """
-    answers: queue.SimpleQueue[http.client.HTTPResponse | Exception] = queue.SimpleQueue()
+    answer: Future[http.client.HTTPResponse] = Future()
 
     def connect() -> None:
         try:
-            answers.put(urllib.request.urlopen(url, timeout=timeout))
-        except Exception as error:  # raised again by the waiting thread
-            answers.put(error)
+            answer.set_result(urllib.request.urlopen(url, timeout=TIMEOUT))
+        except Exception as error:
+            if isinstance(error, urllib.error.HTTPError):
+                error.close()
+            answer.set_exception(error)
 
     threading.Thread(target=connect, daemon=True).start()
-    try:
-        answer = answers.get(timeout=timeout)
-    except queue.Empty:
-        raise TimeoutError(f"no answer within {timeout:g} s") from None
-    if isinstance(answer, urllib.error.HTTPError):
-        answer.close()
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
+    if not wait([answer], TIMEOUT).done:
+        raise TimeoutError(f"no answer within {TIMEOUT:g} s")
+    return answer.result()
 
 
 def _unpack(archive: Path, folder: Path, manifest: dict[str, str]) -> Path:

@@ -57,6 +57,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
+def undecodable(name: str) -> bool:
+    """Tell whether a file's name holds bytes that are not UTF-8, as Python keeps them."""
+    return any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
 def first_few(names: Sequence[str], most: int = 5) -> str:
     """Return the first names, with commas, and how many more there are."""
     more = [f"{len(names) - most:,} more"] if len(names) > most else []

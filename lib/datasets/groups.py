@@ -71,10 +71,8 @@ def groups_from_regex(pattern: str, ids: Sequence[str]) -> tuple[dict[str, str],
         return {}, [Issue(f"--group-regex {pattern}", f"no regular expression ({error})", "correct it")]
     matches = {image: regex.search(image) for image in ids}
     groups = {i: group for i, match in matches.items() if (group := match and match[min(regex.groups, 1)])}
-    issue, remedy = (
-        f"--group-regex {pattern} finds no group in it",
-        "widen the expression, or list the groups in a file",
-    )
+    issue = f"--group-regex {pattern} finds no group in it"
+    remedy = "widen the expression, or list the groups in a file"
     return groups, [Issue(image, issue, remedy) for image in ids if image not in groups]
 
 

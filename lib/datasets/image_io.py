@@ -59,9 +59,8 @@ def read_rgb(path: Path) -> np.ndarray:
 
 def resize_rgb(rgb: np.ndarray, side: int, how: str = "squash") -> np.ndarray:
     """Resize uint8 (H, W, 3) to (side, side, 3) by `RESIZE_RULES[how]`."""
-    height, width = _scaled_size(rgb.shape[0], rgb.shape[1], side, how)
-    scaled = np.asarray(Image.fromarray(rgb).resize((width, height), Image.Resampling.BILINEAR))
-    return _fit(scaled, side, "edge")
+    size = _scaled_size(rgb, side, how)
+    return _fit(np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BILINEAR)), side, "edge")
 
 
 def refused(path: Path, issue: str, remedy: str) -> DatasetError:
@@ -127,12 +126,13 @@ def to_rgb(image: Image.Image) -> np.ndarray:
     return np.array(image.convert("RGB"))
 
 
-def _scaled_size(height: int, width: int, side: int, how: str) -> tuple[int, int]:
-    """Return the rows and columns after scaling, before padding or cropping."""
+def _scaled_size(array: np.ndarray, side: int, how: str) -> tuple[int, int]:
+    """Return width and height after scaling, before padding or cropping."""
     if how == "squash":
         return side, side
+    height, width = array.shape[:2]
     reference = max(height, width) if how == "pad" else min(height, width)
-    return max(1, round(height * side / reference)), max(1, round(width * side / reference))
+    return max(1, round(width * side / reference)), max(1, round(height * side / reference))
 
 
 def _fit(array: np.ndarray, side: int, padding: str) -> np.ndarray:
@@ -163,8 +163,7 @@ def read_mask(path: Path) -> np.ndarray:
     image = decode(read_bytes(path), path)
     plain = image.mode == "L" and not image.has_transparency_data  # spares three copies of the usual mask
     grey = np.asarray(image) if plain else to_rgb(image).max(axis=2)
-    brightest = int(grey.max())
-    if 1 < brightest <= 127:
+    if 1 < (brightest := int(grey.max())) <= 127:
         issue = f"mask whose brightest value is {brightest} of 255"
         raise refused(path, issue, "write defects as 255 (or all masks as 0 and 1)")
     return grey > (0 if brightest == 1 else 127)
@@ -188,11 +187,10 @@ def resize_mask(mask: np.ndarray, side: int, how: str = "squash") -> np.ndarray:
     """
     from scipy import ndimage
 
-    height, width = _scaled_size(mask.shape[0], mask.shape[1], side, how)
     if not mask.any():
         return np.zeros((side, side), dtype=bool)
-    scale = Image.fromarray(mask.astype(np.float32)).resize
-    area = np.asarray(scale((width, height), Image.Resampling.BOX))  # defective share of each new pixel
+    size, scale = _scaled_size(mask, side, how), Image.fromarray(mask.astype(np.float32)).resize
+    area = np.asarray(scale(size, Image.Resampling.BOX))  # defective share of each new pixel
     scaled = area >= 0.5
     defects, count = ndimage.label(mask, structure=np.ones((3, 3)))
     rows, columns = (  # the new pixel into which the centre of each old one falls
@@ -208,15 +206,9 @@ def resize_mask(mask: np.ndarray, side: int, how: str = "squash") -> np.ndarray:
 
 
 def map_files(
-    root: Path,
-    names: Sequence[str],
-    read: Callable[[Path], T],
-    progress: Callable[[int], object] | None = None,
+    root: Path, names: Sequence[str], read: Callable[[Path], T]
 ) -> tuple[dict[str, T], dict[str, Issue]]:
-    """Apply `read` to all files in parallel; return the results and the issues, both by name.
-
-    `progress` is called with 1 after each file (`tqdm.update` fits).
-    """
+    """Apply `read` to all files in parallel; return the results and the issues, both by name."""
 
     def attempt(name: str) -> T | Issue:
         try:
@@ -224,36 +216,23 @@ def map_files(
         except DatasetError as error:
             return replace(error.issues[0], file=name)
 
-    results, issues = {}, {}
     with ThreadPoolExecutor(READERS) as pool:
-        for name, outcome in zip(names, pool.map(attempt, names), strict=True):
-            if isinstance(outcome, Issue):
-                issues[name] = outcome
-            else:
-                results[name] = outcome
-            if progress is not None:
-                progress(1)
-    return results, issues
+        outcomes = dict(zip(names, pool.map(attempt, names), strict=True))
+    issues = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, Issue)}
+    return {n: outcome for n, outcome in outcomes.items() if not isinstance(outcome, Issue)}, issues
 
 
-def load_stack(
-    root: Path,
-    index: pd.DataFrame,
-    side: int,
-    how: str,
-    out: np.ndarray,
-    progress: Callable[[int], object] | None = None,
-) -> np.ndarray:
+def load_stack(root: Path, index: pd.DataFrame, side: int, how: str, out: np.ndarray) -> np.ndarray:
     """Read and resize all images of `index` into `out`, uint8 (N, side, side, 3) or a memmap, and return it.
 
-    `progress` is called with 1 after each image. Raises DatasetError with every file that could not be read.
+    Raises DatasetError with every file that could not be read.
     """
     row_of = {root / path: row for row, path in enumerate(index["path"])}
 
     def load(path: Path) -> None:
         out[row_of[path]] = resize_rgb(read_rgb(path), side, how)
 
-    _, issues = map_files(root, list(index["path"]), load, progress)
+    _, issues = map_files(root, list(index["path"]), load)
     if issues:
         raise DatasetError(issues.values(), f"{root}: images that could be read before cannot be read now")
     return out

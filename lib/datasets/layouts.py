@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from lib.datasets.errors import Issue
+from lib.datasets.errors import Issue, undecodable
 from lib.datasets.image_io import FOREIGN_SUFFIXES, SUFFIXES
 
 LAYOUTS: dict[str, str] = {
@@ -22,7 +21,12 @@ SILENT_NAMES = re.compile(
 )
 SILENT_FOLDERS = frozenset({"__MACOSX"})  # besides all hidden ones, such as .ipynb_checkpoints
 GROUND_TRUTH = "ground_truth"
-TILE_NAME = re.compile(r"MT_(?P<label>\w+)/Imgs/exp(?P<exposure>\d+)_num_(?P<number>\d+)\.(jpg|png)")
+TILE_NAME = re.compile(r"MT_(\w+)/Imgs/exp\d+_num_(?P<number>\d+)\.(jpg|png)\Z")
+PLACES = {  # by layout: where images belong, and how a path there begins, its first group the class
+    "class_folders": ("a class folder", re.compile("([^/]+)/")),
+    "mvtec": ("train/<class> and test/<class>", re.compile("(?:train|test)/([^/]+)/")),
+    "magnetic_tile": ("MT_<Class>/Imgs/exp<E>_num_<N>.jpg or .png", TILE_NAME),
+}
 
 
 @dataclass(frozen=True)
@@ -59,17 +63,14 @@ def read_layout(root: Path, dataset: str = "") -> Listing:
     if dataset == "magnetic_tile" or any(re.fullmatch(r"MT_\w+/Imgs", name) for name in listing.folders):
         listing.layout = "magnetic_tile"
         listing.images = [name for name in listing.images if name != "dataset.jpg"]  # an overview of the set
-        _assign(listing, "MT_<Class>/Imgs/exp<E>_num_<N>.jpg or .png", _tile_class, _is_tile_mask)
     elif {"train", "test"} <= tops:
         listing.layout = "mvtec"
-        _assign(listing, "train/<class> and test/<class>", _mvtec_class, _in_ground_truth)
     elif holding:
         listing.layout = "class_folders"
-        _assign(
-            listing, "a class folder", lambda name: name.rpartition("/")[0].split("/")[0], _in_ground_truth
-        )
         if empty := sorted(tops - holding - {GROUND_TRUTH}):
             listing.notes.append(f"folders without images are no classes: {', '.join(empty)}")
+    if listing.layout:
+        _assign(listing)
     if not listing.entries and not listing.structural:
         remedy = f"arrange the images as one of: {'; '.join(LAYOUTS.values())}"
         listing.structural.append(Issue(str(root), "no known layout", remedy))
@@ -108,9 +109,7 @@ def walk(root: Path) -> Listing:
 
 def _issue_of(path: Path, name: str, real_root: Path) -> Issue | None:
     """Return what is wrong with a folder or an image file before anything in it is read."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
+    if undecodable(name):
         return Issue(name, "name is not valid UTF-8", "rename it")
     if path.is_symlink():
         try:
@@ -130,44 +129,25 @@ def _issue_of(path: Path, name: str, real_root: Path) -> Issue | None:
     return None
 
 
-def _in_ground_truth(name: str) -> bool:
-    return name.startswith(GROUND_TRUTH + "/")
-
-
-def _mvtec_class(name: str) -> str:
-    match = re.match(r"(train|test)/([^/]+)/", name)
-    return match[2] if match else ""
-
-
-def _tile_class(name: str) -> str:
-    match = TILE_NAME.fullmatch(name)
-    return match["label"].lower() if match else ""
-
-
-def _is_tile_mask(name: str) -> bool:
-    return name.endswith(".png") and TILE_NAME.fullmatch(name) is not None
-
-
-def _assign(
-    listing: Listing, place: str, class_of: Callable[[str], str], is_mask: Callable[[str], bool]
-) -> None:
-    """Fill `listing.entries`: each image's class ("" for an image outside `place`), and the mask of its name."""
+def _assign(listing: Listing) -> None:
+    """Fill `listing.entries` by the layout: each image's class, and the mask of its name."""
+    tiles, (place, beginning) = listing.layout == "magnetic_tile", PLACES[listing.layout]
     owners: dict[str, list[str]] = defaultdict(list)  # images by the stem that their mask would have
     labels: dict[str, str] = {}
     mask_of: dict[str, str] = {}
     masks = []
     for image in listing.images:
-        if is_mask(image):
+        match = beginning.match(image)
+        if (match and image.endswith(".png")) if tiles else image.startswith(GROUND_TRUTH + "/"):
             masks.append(image)
-        elif label := class_of(image):
-            labels[image] = label
+        elif match:
+            labels[image] = match[1].lower() if tiles else match[1]
             if listing.layout != "mvtec":
                 owners[_stem(image)].append(image)
             elif image.startswith("test/"):  # names repeat in train and test; masks belong to test images
                 owners[_stem(image.removeprefix("test/"))].append(image)
         else:
-            remedy = "move it to its class or remove it"
-            listing.issues.append(Issue(image, f"image outside {place}", remedy))
+            listing.issues.append(Issue(image, f"image outside {place}", "move it to its class or remove it"))
     for mask in masks:
         key = _stem(mask.removeprefix(GROUND_TRUTH + "/"))
         images = owners.get(key.removesuffix("_mask")) or owners.get(key) or []

@@ -41,10 +41,9 @@ def stratified_parts(
 
 
 def schemes_for(cv: str, grouped: bool) -> tuple[str, ...]:
-    """Return the fold schemes that a study runs, the primary one first.
+    """Return the fold schemes of a study, the primary one first; raises FoldError for 'grouped' without groups.
 
-    `cv` is 'auto' (grouped where the groups are known, with stratified beside it as the leaking one),
-    'grouped' or 'stratified'. Raises FoldError for 'grouped' without groups.
+    `cv` is 'auto' (grouped where the groups are known, and stratified as the leaking one), 'grouped' or 'stratified'.
     """
     if cv == "auto":
         return SCHEMES if grouped else ("stratified",)
@@ -56,11 +55,9 @@ def schemes_for(cv: str, grouped: bool) -> tuple[str, ...]:
 def make_folds(index: pd.DataFrame, n_folds: int, seed: int, scheme: str) -> pd.DataFrame:
     """Assign every image to the one fold whose test part it belongs to.
 
-    Returns the columns id, scheme, fold (0 to n_folds - 1), sorted by id; the same for any order of the rows
-    of `index`. A grouped split is drawn up to `TRIES` times, until every class stands in every test fold; if
-    that never comes, it is the split with the fewest absences, then with the least deviation from an even
-    share (`describe_folds` shows them). Raises FoldError, naming each class with too few images (grouped:
-    groups) and the number of folds that is possible.
+    Returns the columns id, scheme, fold (0 to n_folds - 1), sorted by id, whatever the order of the rows of `index`.
+    A grouped split is drawn up to `TRIES` times, until every class stands in every test fold. Raises FoldError, naming
+    each class with too few images (grouped: groups) and the number of folds that is possible.
     """
     index = index.sort_values("id", ignore_index=True)
     codes = pd.factorize(index["label"], sort=True)[0]
@@ -89,9 +86,8 @@ def inner_parts(
     """Split training rows into up to `n_folds` stratified parts, each to be predicted by a model of the others.
 
     labels (n,); groups (n,), none of which is split, or None. Returns the rows of each part. A class of fewer images
-    (groups) than parts is absent from some, and one of a single image (group) from the training of its own (see
-    `missing_classes`). There are no more parts than groups, nor than the largest class has images; a single part
-    leaves nothing to train on.
+    (groups) than parts is absent from some. There are no more parts than groups, nor than the largest class has
+    images; a single part leaves nothing to train on.
     """
     labels = np.asarray(labels, dtype=str)
     n_folds = min(n_folds, int(np.unique(labels, return_counts=True)[1].max()))
@@ -118,9 +114,9 @@ def make_inner_folds(
     class is shared out as evenly as groups allow; a class too small for that lies in one inner fold. Raises FoldError
     where an inner fold would hold no good image, as no detector could be fitted on it.
     """
-    training = np.flatnonzero(~np.asarray(tested))
-    mine = np.asarray(labels)[training].astype(str)
-    units = training if groups is None else np.asarray(groups)[training].astype(str)
+    training = np.flatnonzero(~tested)
+    mine = labels[training].astype(str)
+    units = training if groups is None else groups[training].astype(str)
     good_units = np.unique(units[mine == good])
     inner = np.full(len(labels), TEST_ROW)
     if len(good_units) >= N_INNER:
@@ -136,23 +132,19 @@ def make_inner_folds(
 
 
 def _grouped(codes: np.ndarray, groups: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
+    """Return the best of `TRIES` splits: the fewest classes absent from a test fold, then the least deviation."""
     best, best_score = np.empty(0, dtype=int), (np.inf, np.inf)
     for state in np.random.SeedSequence(seed).generate_state(TRIES):
         fold = stratified_parts(codes, groups, n_folds, int(state))
-        score = _unevenness(codes, fold, n_folds)
+        counts = np.zeros((codes.max() + 1, n_folds))
+        np.add.at(counts, (codes, fold), 1)
+        share = counts * n_folds / counts.sum(axis=1, keepdims=True)  # 1 = an even share
+        score = float((counts == 0).sum()), float(np.abs(share - 1).max())
         if score < best_score:
             best, best_score = fold, score
         if score[0] == 0:
             break
     return best
-
-
-def _unevenness(codes: np.ndarray, fold: np.ndarray, n_folds: int) -> tuple[float, float]:
-    """Return how many classes are absent from a test fold (summed over folds), and the worst deviation."""
-    counts = np.zeros((codes.max() + 1, n_folds))
-    np.add.at(counts, (codes, fold), 1)
-    share = counts * n_folds / counts.sum(axis=1, keepdims=True)  # 1 = an even share
-    return float((counts == 0).sum()), float(np.abs(share - 1).max())
 
 
 def _check_counts(counts: pd.Series, n_folds: int, unit: str) -> None:

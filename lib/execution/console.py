@@ -35,7 +35,7 @@ class Console:
             "state": "running", "reason": "", "pid": os.getpid(), "command": command, "started": timestamp()
         }  # fmt: skip
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True, name="console")
+        self._thread = threading.Thread(target=self._watch, daemon=True)
         self._folder = study_dir / FOLDER
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir(parents=True)
@@ -80,19 +80,16 @@ class Console:
         lefts = [record["left_seconds"] for record in found.values()]
         left = 0.0 if over else max([sum(lefts) / max(1, self.width), *lefts])
         now = {"updated": timestamp(), "seconds": round(time.time() - self.began, 1)}
-        self._write(self.head | now | {"left_seconds": round(left, 1), "datasets": found})
-        if not over:
-            self._show_live(_live_line(found, left))
-
-    def _write(self, status: Mapping[str, Any]) -> None:
-        """Replace `status.json` in one go, where the disk has room; it need not survive a power cut."""
+        status = self.head | now | {"left_seconds": round(left, 1), "datasets": found}
         partial = self.study_dir / f".status.json.{os.getpid()}"
-        with suppress(OSError):
+        with suppress(OSError):  # without room on the disk; nor need it survive a power cut
             try:
                 partial.write_text(json.dumps(status, indent=1) + "\n", encoding="utf-8")
                 partial.replace(self.study_dir / "status.json")
             finally:
                 partial.unlink(missing_ok=True)
+        if not over:
+            self._show_live(_live_line(found, left))
 
     def _watch(self) -> None:
         while not self._ended.wait(LOOK_EVERY):

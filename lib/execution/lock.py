@@ -12,6 +12,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from lib.artifacts import remove_leftovers
 from lib.execution.progress import timestamp
 
 LOCK, RECORD = ".lock", ".lock.json"
@@ -23,7 +24,7 @@ class LockedError(RuntimeError):
 
 @contextmanager
 def study_lock(folder: Path, command: str) -> Iterator[None]:
-    """Hold the study's folder while the block runs; raises `LockedError` at once where another run holds it.
+    """Hold the study's folder, tidied, while the block runs; raises `LockedError` at once where another run holds it.
 
     The system lets go of the lock when the process ends, however it ends. Who holds it is kept beside it: pid, host,
     start, command. Locks may not reach across hosts, so the record of another host counts until it is removed.
@@ -43,6 +44,7 @@ def study_lock(folder: Path, command: str) -> Iterator[None]:
         record = {"pid": os.getpid(), "host": here, "since": timestamp(), "command": command}
         path.write_text(json.dumps(record), encoding="utf-8")
         try:
+            remove_leftovers(folder)
             yield
         finally:
             path.unlink(missing_ok=True)

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any, TypeVar
 
 from lib.artifacts import is_read_only, write_text
@@ -25,8 +24,6 @@ from lib.execution.source_code import library_digest
 Result = TypeVar("Result")
 WORTH_PROCESSES = 15.0  # seconds of work in all: less is done before processes have started
 RETRIES = 2  # of a task that failed on a cluster; what a lost worker did is done again besides, three times
-PARENT_EVERY = 0.5  # seconds between two looks whether the parent process is still there
-ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 class EngineError(RuntimeError):
@@ -209,27 +206,23 @@ def _check_workers(client: Any, folder: Path, scheduler: str) -> dict[str, Any]:
         seen = client.run(_reads, str(token), on_error="return")
     finally:
         token.unlink(missing_ok=True)
-    issues = {address: issue for address, found in seen.items() if (issue := _issue(found, folder))}
-    for issue in issues.values():
-        addresses = sorted(address for address, other in issues.items() if other == issue)
+    issues: dict[str, list[str]] = {}
+    for address, found in sorted(seen.items()):
+        if not isinstance(found, tuple):  # the error for which it could not even be asked
+            how = "start the workers from the project's folder, in its environment"
+            issue = f"cannot run the project's code ({found!r}); {how}"
+        elif found[0] != str(os.getpid()):
+            how = "share the study's folder under the same path (choose one with --output)"
+            issue = f"cannot read {folder}; workers and driver must {how}"
+        elif found[1] != _software():
+            how = "start the workers from the same checkout and environment"
+            issue = f"other code than here, or another PyTorch, so other results; {how}"
+        else:
+            continue
+        issues.setdefault(issue, []).append(address)
+    for issue, addresses in issues.items():
         raise EngineError(f"{', '.join(addresses)}: {issue}")
     return workers
-
-
-def _issue(found: Any, folder: Path) -> str:
-    """Return what is wrong with a worker by its answer to `_reads`, an error where it could not even be asked."""
-    if not isinstance(found, tuple):
-        how = "start the workers from the project's folder, in its environment"
-        return f"cannot run the project's code ({found!r}); {how}"
-    if found[0] != str(os.getpid()):
-        how = (
-            "workers and driver must share the study's folder under the same path (choose one with --output)"
-        )
-        return f"cannot read {folder}; {how}"
-    if found[1] != _software():
-        how = "start the workers from the same checkout and environment"
-        return f"other code than here, or another PyTorch, so other results; {how}"
-    return ""
 
 
 def _reads(path: str) -> tuple[str, str]:
@@ -247,14 +240,14 @@ def _software() -> str:
 
 def stop_on_signals() -> None:
     """Raise `RunInterrupted` in the main thread on SIGTERM and SIGHUP, unless they are ignored (nohup)."""
-    for number in ENDING:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _stop)
 
+    def stop(number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_IGN)  # once is enough
+        raise RunInterrupted(number)
 
-def _stop(number: int, frame: FrameType | None) -> None:
-    signal.signal(number, signal.SIG_IGN)  # once is enough
-    raise RunInterrupted(number)
+    for name in ("SIGTERM", "SIGHUP"):  # where the system has them
+        if hasattr(signal, name) and signal.getsignal(number := getattr(signal, name)) is not signal.SIG_IGN:
+            signal.signal(number, stop)
 
 
 _watching: set[int] = set()  # this process, if it watches its parent; a fork of it does not
@@ -268,10 +261,10 @@ def exit_with_parent(parent: int) -> None:
     if os.getpid() in _watching or parent == os.getpid():
         return
     _watching.add(os.getpid())
-    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
 
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
 
-def _watch(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(PARENT_EVERY)
-    os._exit(1)
+    threading.Thread(target=watch, daemon=True).start()

@@ -40,10 +40,12 @@ class Bar:
 
     def move(self, under_way: float = 0.0, steps: str = "") -> None:
         """Move it to the finished tasks and the share of those under way; its estimate counts from the first move."""
+        from tqdm.auto import tqdm
+
         with self.lock:
             at = min(self.finished + under_way, self.total)
             if self.bar is None:
-                self.bar = _tqdm(desc=self.label, total=self.total, initial=at, bar_format=FORMAT)
+                self.bar = tqdm(desc=self.label, total=self.total, initial=at, bar_format=FORMAT)
             self.bar.set_postfix_str(steps, refresh=False)
             self.bar.update(at - self.bar.n)
 
@@ -71,9 +73,14 @@ def progress(
         yield from items
         return
     bar, ended = Bar(label, total), Event()
+
+    def follow(elsewhere: Callable[[], float]) -> None:
+        while not ended.wait(EVERY):
+            bar.move(elsewhere())
+
     if elsewhere is not None:
         bar.move()
-        Thread(target=_follow, args=(bar, elsewhere, ended), daemon=True).start()
+        Thread(target=follow, args=(elsewhere,), daemon=True).start()
     _loop = bar
     try:
         for item in items:
@@ -86,11 +93,6 @@ def progress(
         if _loop is bar:  # no later loop has begun
             _loop = None
         bar.close()
-
-
-def _follow(bar: Bar, elsewhere: Callable[[], float], ended: Event) -> None:
-    while not ended.wait(EVERY):
-        bar.move(elsewhere())
 
 
 def step_bar(label: str, *, alone: bool = False) -> Report:
@@ -133,9 +135,7 @@ def log(root: Path, **event: Any) -> None:
         with suppress(OSError):
             (folder / root.name).mkdir(exist_ok=True)
             with (folder / root.name / f"{HOST}.jsonl").open("a", encoding="utf-8") as stream:
-                stream.write(
-                    f"\n{json.dumps(event)}\n"
-                )  # on a line of its own, whatever was cut short before
+                stream.write(f"\n{json.dumps(event)}\n")  # on its own line, whatever was cut short before
 
 
 @contextmanager
@@ -244,9 +244,3 @@ def say(text: str, end: str = "\n") -> None:
     """Print at once; nothing where the terminal was closed."""
     with suppress(OSError, ValueError):
         print(text, end=end, file=sys.stdout, flush=True)
-
-
-def _tqdm(**settings: Any) -> Any:
-    from tqdm.auto import tqdm
-
-    return tqdm(**settings)

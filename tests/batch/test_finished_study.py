@@ -56,14 +56,14 @@ def refused(tmp_path, pictures, *more):
 
 def test_a_finished_study_is_asked_as_it_was_run(tmp_path, pictures):
     pretend(tmp_path / "out" / "line", "deco_cap-synthetic", "deco_cap")
-    found = asked(tmp_path, pictures, "--recall", "99.5", "--features", "image_map")
-    assert found.run.study.folds == 3
-    assert found.home == tmp_path / "out" / "line" / "deco_cap-synthetic" / "inspection" / "new"
-    assert found.parameters["RECALL"] == 99.5
-    assert found.parameters["FEATURES"] == "image_map"
-    assert found.parameters["INSPECT_DIR"] == str(pictures)
-    assert found.parameters["OUTPUT_DIR"] == str(tmp_path / "out" / "line"), "where the study lies now"
-    assert asked(tmp_path, pictures).parameters["RECALL"] == DEFAULT_RECALL
+    run, home, parameters = asked(tmp_path, pictures, "--recall", "99.5", "--features", "image_map")
+    assert run.study.folds == 3
+    assert home == tmp_path / "out" / "line" / "deco_cap-synthetic" / "inspection" / "new"
+    assert parameters["RECALL"] == 99.5
+    assert parameters["FEATURES"] == "image_map"
+    assert parameters["INSPECT_DIR"] == str(pictures)
+    assert parameters["OUTPUT_DIR"] == str(tmp_path / "out" / "line"), "where the study lies now"
+    assert asked(tmp_path, pictures)[2]["RECALL"] == DEFAULT_RECALL
 
 
 def test_several_data_sets_ask_which_and_it_may_be_named_either_way(tmp_path, pictures):
@@ -74,7 +74,7 @@ def test_several_data_sets_ask_which_and_it_may_be_named_either_way(tmp_path, pi
     assert "deco_cap-synthetic, plates: choose one with --dataset" in told
     for name, run in (("deco_cap", "deco_cap-synthetic"), ("deco_cap-synthetic", "deco_cap-synthetic"),
                       ("plates", "plates")):  # fmt: skip
-        assert asked(tmp_path, pictures, "--dataset", name).run.name == run
+        assert asked(tmp_path, pictures, "--dataset", name)[0].name == run
     assert "name one of deco_cap-synthetic, plates" in refused(tmp_path, pictures, "--dataset", "shaft")
     assert "name one of" in refused(tmp_path, pictures, "--dataset", "plates", "deco_cap")
 
@@ -135,14 +135,12 @@ def test_recall_and_features_are_for_an_inspection_only(tmp_path):
 
 def test_another_folder_of_the_same_name_gets_results_of_its_own(tmp_path, pictures):
     pretend(tmp_path / "out" / "line", "deco_cap-synthetic", "deco_cap")
-    found = asked(tmp_path, pictures)
-    record = {"parameters": found.parameters}
-    Store(found.home).make(
-        "notebooks/07_inspection.ipynb", record, lambda path: path.write_text("x") and None
-    )
-    assert results_folder(found.run, pictures) == found.home
-    other = results_folder(found.run, tmp_path / "elsewhere" / "new")
-    assert other.parent == found.home.parent
+    finished, home, parameters = asked(tmp_path, pictures)
+    record = {"parameters": parameters}
+    Store(home).make("notebooks/07_inspection.ipynb", record, lambda path: path.write_text("x") and None)
+    assert results_folder(finished, pictures) == home
+    other = results_folder(finished, tmp_path / "elsewhere" / "new")
+    assert other.parent == home.parent
     assert re.fullmatch("new-[0-9a-f]{6}", other.name)
 
 

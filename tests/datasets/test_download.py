@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lib.datasets import download
-from lib.datasets.download import DownloadError, download_file, fetch_magnetic_tile, read_manifest
+from lib.datasets.download import DownloadError, download_file, fetch_magnetic_tile
 
 TILES = Path(__file__).parents[2] / ".." / "shared" / "data" / "magnetic_tile"
 PUBLISHED = download.MANIFEST
@@ -66,11 +66,17 @@ def manifest(tmp_path_factory, monkeypatch):
     monkeypatch.setattr(download, "MANIFEST", path)
 
 
-def refusal(destination: Path, url: str, timeout: float = 5.0) -> str:
+def fetch(destination: Path, url: str) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(download, "URL", url)
+        return fetch_magnetic_tile(destination)
+
+
+def refusal(destination: Path, url: str) -> str:
     """Return the message, having checked that it says what to do and that nothing was left behind."""
     before = sorted(destination.parent.rglob("*"))
     with pytest.raises(DownloadError, match=r"^magnetic_tile: .*--data DIR") as caught:
-        fetch_magnetic_tile(destination, url=url, timeout=timeout)
+        fetch(destination, url)
     assert sorted(destination.parent.rglob("*")) == before
     return str(caught.value)
 
@@ -92,28 +98,29 @@ def test_a_file_arrives_whole_and_with_the_right_hash_or_not_at_all(tmp_path, se
 
 def test_silence_is_given_up(tmp_path, serve, monkeypatch):
     start = time.monotonic()
+    monkeypatch.setattr(download, "TIMEOUT", 0.2)
     with pytest.raises(DownloadError, match="timed out"):
-        download_file(serve(b"weights", silence=30), tmp_path / "w", timeout=0.2)
+        download_file(serve(b"weights", silence=30), tmp_path / "w")
     monkeypatch.setattr(
         download.urllib.request, "urlopen", lambda *_, **__: time.sleep(30)
     )  # no such host: DNS hangs
     with pytest.raises(DownloadError, match=r"no answer within 0\.2 s"):
-        download_file("https://example.org/w", tmp_path / "w", timeout=0.2)
+        download_file("https://example.org/w", tmp_path / "w")
     assert time.monotonic() - start < 3 and not list(tmp_path.iterdir())
 
 
 def test_a_good_archive_arrives_whole_and_without_extras(tmp_path, serve):
     destination = tmp_path / "deep" / "tiles"
     extras = {f"{TOP}/../../evil.jpg": b"evil", "/evil.jpg": b"evil", f"{TOP}/README.md": b"hello"}
-    assert fetch_magnetic_tile(destination, url=serve(an_archive(FILES, **extras))) == destination
+    assert fetch(destination, serve(an_archive(FILES, **extras))) == destination
     found = {p.relative_to(tmp_path).as_posix(): p for p in tmp_path.rglob("*") if p.is_file()}
     assert {n: p.read_bytes() for n, p in found.items()} == {f"deep/tiles/{n}": c for n, c in FILES.items()}
 
 
 def test_a_complete_folder_is_not_fetched_again_and_an_empty_one_is_filled(tmp_path, serve):
     (tmp_path / "tiles").mkdir()
-    fetch_magnetic_tile(tmp_path / "tiles", url=serve(an_archive(FILES)))
-    assert fetch_magnetic_tile(tmp_path / "tiles", url=serve(status=500)) == tmp_path / "tiles"
+    fetch(tmp_path / "tiles", serve(an_archive(FILES)))
+    assert fetch(tmp_path / "tiles", serve(status=500)) == tmp_path / "tiles"
     (tmp_path / "tiles" / "MT_Free/Imgs/exp1_num_1.jpg").write_bytes(b"changed")
     assert "exp1_num_1.jpg has another SHA-256; remove it" in refusal(tmp_path / "tiles", serve(status=500))
 
@@ -124,11 +131,11 @@ def test_the_slower_of_two_processes_takes_what_the_faster_one_left(tmp_path, se
     def overtaken(*arguments):
         folder = unpack(*arguments)
         monkeypatch.setattr(download, "_unpack", unpack)
-        fetch_magnetic_tile(tmp_path / "tiles", url=url)
+        fetch(tmp_path / "tiles", url)
         return folder
 
     monkeypatch.setattr(download, "_unpack", overtaken)
-    assert fetch_magnetic_tile(tmp_path / "tiles", url=url) == tmp_path / "tiles"
+    assert fetch(tmp_path / "tiles", url) == tmp_path / "tiles"
     assert [p.name for p in tmp_path.iterdir()] == ["tiles"]
 
 
@@ -145,7 +152,7 @@ def test_what_is_not_the_published_archive_is_refused(tmp_path, serve):
 def test_the_address_and_the_manifest_are_of_one_published_state():
     assert download.URL.startswith("https://github.com/abin24/Magnetic-tile-defect-datasets./archive/")
     assert len(download.COMMIT) == 40 and download.COMMIT in download.URL
-    names = read_manifest(PUBLISHED)
+    names = dict(reversed(line.split("  ", 1)) for line in PUBLISHED.read_text().splitlines())
     images = {name.removesuffix(".jpg") for name in names if name.endswith(".jpg")}
     masks = {name.removesuffix(".png") for name in names if name.endswith(".png")}
     assert len(images) == 1344 and images == masks and len(names) == 2688
@@ -155,4 +162,4 @@ def test_the_address_and_the_manifest_are_of_one_published_state():
 @pytest.mark.skipif(not TILES.is_dir(), reason="the magnetic tile images are not at ../shared")
 def test_the_manifest_fits_the_published_images(monkeypatch):
     monkeypatch.setattr(download, "MANIFEST", PUBLISHED)
-    assert fetch_magnetic_tile(TILES, url="https://invalid.invalid/") == TILES
+    assert fetch(TILES, "https://invalid.invalid/") == TILES

@@ -50,7 +50,7 @@ def bars(monkeypatch):
         return made[-1]
 
     monkeypatch.delenv(BATCH, raising=False)
-    monkeypatch.setattr(progress, "_tqdm", make)
+    monkeypatch.setattr("tqdm.auto.tqdm", make)
     return made
 
 
