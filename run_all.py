@@ -73,9 +73,8 @@ def external(run: Run) -> str:
     known = {"data": listing_digest(Path(run.data_dir)) if run.data_dir else ""}
     for name in EXTERNAL:
         path = Path(str(getattr(run.study, name)) or "-")
-        known[name] = (
-            listing_digest(path) if path.is_dir() else file_sha256(path) if path.is_file() else str(path)
-        )
+        digest = listing_digest if path.is_dir() else file_sha256 if path.is_file() else str
+        known[name] = digest(path)
     return fingerprint(known)
 
 
@@ -224,9 +223,8 @@ def show_lists() -> None:
     print("Settings (--set FIELD=VALUE):")
     for item in fields(Study):
         allowed = f" [{' | '.join(choices(item.name))}]" if choices(item.name) else ""
-        print(
-            f"  {item.name:<21} {item.metadata['help']}{allowed}; quick: {getattr(Study.of('quick'), item.name)!r}"
-        )
+        quick = getattr(Study.of("quick"), item.name)
+        print(f"  {item.name:<21} {item.metadata['help']}{allowed}; quick: {quick!r}")
 
 
 def show_costs(work: Plan) -> None:
@@ -242,10 +240,9 @@ def show_costs(work: Plan) -> None:
         done = {job.notebook for job in jobs_of(work, run, "") if not work.options.force and job.done()}
         print("\n".join(describe(run, size_of(run), chosen, done)))
         total += sum(value for name, value in chosen.items() if name not in done)
-    side_by_side = jobs_here(work)
-    print(
-        f"about {format_duration(total / side_by_side)} in all, {side_by_side} data set(s) at a time; nothing was run"
-    )
+    at_once = jobs_here(work)
+    lasts = format_duration(total / at_once)
+    print(f"about {lasts} in all, {at_once} data set(s) at a time; nothing was run")
     if stored is None:
         how = "the first run measures this machine, and so does `python -m lib.batch.calibration`"
         print(f"the time is a rough guess, from constants: {how}")
@@ -260,9 +257,8 @@ def verify(study_dir: Path) -> int:
     bad = {name: issue for name, issue in issues.items() if issue}
     for name, issue in bad.items():
         print(f"{study_dir / name}: {issue}")
-    print(
-        f"{len(issues)} artefacts checked, {len(bad)} at fault" + ("; run again to redo them" if bad else "")
-    )
+    remedy = "; run again to redo them" if bad else ""
+    print(f"{len(issues)} artefacts checked, {len(bad)} at fault{remedy}")
     return 1 if bad or not issues else 0
 
 

@@ -82,10 +82,7 @@ def study_folder(output: Path, name: str, issues: list[str]) -> Path:
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it is flushed to disk and renamed, else removed.
-
-    Raises OSError with a way out where the disk is full.
-    """
+    """Yield a path beside `path`, then flushed and renamed, or removed; OSError with a way out on a full disk."""
     partial = path.with_name(f".{path.stem}.{HOST}.{os.getpid()}.partial{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -256,9 +253,8 @@ class Store:
     ) -> dict[str, Any]:
         """Return the proven artefact's manifest, calling `write(temporary path)` first where it is not proven.
 
-        Within `read_only` raises `StaleError` instead of calling it. What `write` returns is kept in the
-        manifest as its `summary`, with the seconds it took and the peak memory of the process in bytes; its
-        entry `files`, paths of what was written besides, is proven with the artefact.
+        Within `read_only` raises `StaleError` instead. What `write` returns is the manifest's `summary`, with seconds and
+        peak memory in bytes; its entry `files`, paths of what was written besides, is proven with the artefact.
         """
         known = self.manifest(name)
         if known and self.proven(name, inputs):

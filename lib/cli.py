@@ -29,59 +29,43 @@ def parser() -> argparse.ArgumentParser:
         description="Run the study (see README.md).",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    data = p.add_argument_group("data")
-    data.add_argument("--dataset", nargs="+", metavar="NAME", help=f"named sets: {', '.join(NAMED)}")
-    data.add_argument("--data", type=Path, metavar="DIR", help="where the images are; alone: own images")
-    data.add_argument("--good", metavar="NAME", help="the good class, where its name does not tell")
-    data.add_argument(
-        "--groups", type=Path, metavar="FILE", help="CSV (id, group): images that belong together"
-    )
-    data.add_argument(
-        "--group-regex", metavar="RE", help="its first group, found in an image's path, is the group"
-    )
-    data.add_argument("--skip-bad", action="store_true", help="leave unusable files out and list them")
-    study = p.add_argument_group("study")
-    study.add_argument("--preset", default="quick", metavar="NAME", help=", ".join(PRESETS))
-    study.add_argument(
-        "--set", action="append", default=[], metavar="FIELD=VALUE", help="any setting, see --list"
-    )
-    study.add_argument("--weights", metavar="FILE", help="ResNet-18 weights: a file, imagenet or embedded")
-    study.add_argument("--textures", type=Path, metavar="DIR", help="anomaly textures in DTD's layout")
-    study.add_argument(
-        "--draem-checkpoint", type=Path, metavar="DIR", help="official DRAEM checkpoints to use"
-    )
-    study.add_argument("--offline", action="store_true", help="never try a download")
-    where = p.add_argument_group("where and what")
-    where.add_argument(
-        "--output", type=Path, default=Path("outputs"), metavar="DIR", help="root of the results"
-    )
-    where.add_argument("--study", metavar="NAME", help="folder below it (default: the preset's name)")
-    where.add_argument("--from", dest="start", metavar="NN", help="begin with this notebook, such as 04")
-    where.add_argument("--only", metavar="NN", help="this notebook only")
-    where.add_argument("--force", action="store_true", help="do the chosen notebooks again, proven or not")
-    new = p.add_argument_group("new products, by a finished study")
-    new.add_argument("--inspect", type=Path, metavar="DIR", help="judge the unlabelled pictures below DIR")
-    new.add_argument(
-        "--export", type=Path, metavar="FILE.onnx", help="write its chain for a line, see docs/deploy.md"
-    )
-    new.add_argument("--recall", type=float, metavar="PERCENT", help="defect recall to hold (default: 95)")
-    new.add_argument(
+    add = p.add_argument_group("data").add_argument
+    add("--dataset", nargs="+", metavar="NAME", help=f"named sets: {', '.join(NAMED)}")
+    add("--data", type=Path, metavar="DIR", help="where the images are; alone: own images")
+    add("--good", metavar="NAME", help="the good class, where its name does not tell")
+    add("--groups", type=Path, metavar="FILE", help="CSV (id, group): images that belong together")
+    add("--group-regex", metavar="RE", help="its first group, found in an image's path, is the group")
+    add("--skip-bad", action="store_true", help="leave unusable files out and list them")
+    add = p.add_argument_group("study").add_argument
+    add("--preset", default="quick", metavar="NAME", help=", ".join(PRESETS))
+    add("--set", action="append", default=[], metavar="FIELD=VALUE", help="any setting, see --list")
+    add("--weights", metavar="FILE", help="ResNet-18 weights: a file, imagenet or embedded")
+    add("--textures", type=Path, metavar="DIR", help="anomaly textures in DTD's layout")
+    add("--draem-checkpoint", type=Path, metavar="DIR", help="official DRAEM checkpoints to use")
+    add("--offline", action="store_true", help="never try a download")
+    add = p.add_argument_group("where and what").add_argument
+    add("--output", type=Path, default=Path("outputs"), metavar="DIR", help="root of the results")
+    add("--study", metavar="NAME", help="folder below it (default: the preset's name)")
+    add("--from", dest="start", metavar="NN", help="begin with this notebook, such as 04")
+    add("--only", metavar="NN", help="this notebook only")
+    add("--force", action="store_true", help="do the chosen notebooks again, proven or not")
+    add = p.add_argument_group("new products, by a finished study").add_argument
+    add("--inspect", type=Path, metavar="DIR", help="judge the unlabelled pictures below DIR")
+    add("--export", type=Path, metavar="FILE.onnx", help="write its chain for a line, see docs/deploy.md")
+    add("--recall", type=float, metavar="PERCENT", help="defect recall to hold (default: 95)")
+    add(
         "--features",
         metavar="NAME",
         help="feature set to judge by (default: the one that the study favours; it says by what)",
     )
-    how = p.add_argument_group("how")
-    how.add_argument(
-        "--workers", type=int, default=0, metavar="N", help="folds on N Dask workers started here"
-    )
-    how.add_argument("--scheduler", metavar="ADDRESS", help="folds on an existing Dask cluster")
-    how.add_argument(
-        "--jobs", type=int, default=0, metavar="N", help="data sets side by side; 0: what pays here"
-    )
-    how.add_argument("--list", action="store_true", help="show data sets, presets, notebooks and settings")
-    how.add_argument("--dry-run", action="store_true", help="show what would run and what it would cost")
-    how.add_argument("--verify", action="store_true", help="check every artefact of the study")
-    how.add_argument("--verbose", action="store_true", help="show what the notebooks print")
+    add = p.add_argument_group("how").add_argument
+    add("--workers", type=int, default=0, metavar="N", help="folds on N Dask workers started here")
+    add("--scheduler", metavar="ADDRESS", help="folds on an existing Dask cluster")
+    add("--jobs", type=int, default=0, metavar="N", help="data sets side by side; 0: what pays here")
+    add("--list", action="store_true", help="show data sets, presets, notebooks and settings")
+    add("--dry-run", action="store_true", help="show what would run and what it would cost")
+    add("--verify", action="store_true", help="check every artefact of the study")
+    add("--verbose", action="store_true", help="show what the notebooks print")
     return p
 
 
@@ -121,9 +105,8 @@ def plan(options: argparse.Namespace) -> Plan:
     else:
         overrides |= study.values(machine_settings(options.preset))
         if study.device == "cuda" and not options.scheduler and not cuda_available():
-            issues.append(
-                "device=cuda: PyTorch finds no CUDA device here; leave it at auto, or give a --scheduler"
-            )
+            remedy = "leave it at auto, or give a --scheduler"
+            issues.append(f"device=cuda: PyTorch finds no CUDA device here; {remedy}")
         from lib.features.backbone_weights import WEIGHT_NAMES, WeightsError, resolve_weights
 
         try:
@@ -213,25 +196,24 @@ def _check_places(
             issues += wrong
             return
         read["--data"] = absolute(options.data)
-        for name in names if len(names) > 1 else ():
-            if dataset_folder(name, options.data) == options.data:
-                issues.append(
-                    f"--data {options.data}: holds no folder {name!r}, as several data sets are asked for"
-                )
-    for option, folder in read.items():
-        if any((study_dir / name).is_relative_to(absolute(folder)) for name in names):
-            issues.append(
-                f"--output {options.output}: the results would lie inside {option} {folder}; choose another"
-            )
+        issues += [
+            f"--data {options.data}: holds no folder {name!r}, as several data sets are asked for"
+            for name in names
+            if len(names) > 1 and dataset_folder(name, options.data) == options.data
+        ]
+    issues += [
+        f"--output {options.output}: the results would lie inside {option} {folder}; choose another"
+        for option, folder in read.items()
+        if any((study_dir / name).is_relative_to(absolute(folder)) for name in names)
+    ]
 
 
 def _names(options: argparse.Namespace, issues: list[str]) -> list[str]:
     if options.dataset:
         own = options.data and len(options.dataset) == 1
         unknown = [] if own else sorted(set(options.dataset) - set(NAMED))
-        issues += [
-            f"unknown data set {n!r}{nearest(n, NAMED)}; named sets: {', '.join(NAMED)}" for n in unknown
-        ]
+        known = f"named sets: {', '.join(NAMED)}"
+        issues += [f"unknown data set {name!r}{nearest(name, NAMED)}; {known}" for name in unknown]
         if len(set(options.dataset)) < len(options.dataset):
             issues.append(f"--dataset {' '.join(options.dataset)}: each data set once")
         names = list(options.dataset)
@@ -243,9 +225,8 @@ def _names(options: argparse.Namespace, issues: list[str]) -> list[str]:
         if Path(name).name != name or name.startswith("."):
             issues.append(f"--dataset {name!r}: must be a plain name, without a dot in front")
         elif name in STUDY_FILES or name.endswith("-synthetic"):
-            issues.append(
-                f"data set {name!r}: the study keeps this name for itself; choose another with --dataset"
-            )
+            remedy = "choose another with --dataset"
+            issues.append(f"data set {name!r}: the study keeps this name for itself; {remedy}")
         elif undecodable(name):
             issues.append(f"data set {name!r}: not valid UTF-8; name it with --dataset")
     return names

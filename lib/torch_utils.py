@@ -47,9 +47,7 @@ def allow_tf32(allowed: bool) -> Iterator[None]:
 
 
 def load_weights_only(path: Path, content: bytes | None = None) -> Any:
-    """Return what `torch.save` wrote, read with weights_only=True; raises ValueError for all that is not plain.
-
-    `content` is what was read of the file already, where that is not all of it.
+    """Return what `torch.save` wrote, or `content` of it, with weights_only=True; ValueError for all that is not plain.
 
     Damaged bytes make torch's reader raise nearly anything, so all is caught. Its own text on a refused file goes on
     to advise the unsafe reading, so only the blocked name is told.
@@ -74,9 +72,8 @@ def load_state_dict(path: Path) -> dict[str, Tensor]:
         except Exception as error:  # safetensors' own errors, and whatever the system says of the file
             raise _damaged(path, error) from error
     state = load_weights_only(path)
-    if not isinstance(state, dict) or not all(
-        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
-    ):
+    items = state.items() if isinstance(state, dict) else [(None, state)]
+    if not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in items):
         issue = f"expected a state_dict (names to tensors), got {type(state).__name__} of other things"
         raise ValueError(f"{path}: {issue}; save model.state_dict()")
     for name, value in state.items():
@@ -96,10 +93,7 @@ def as_stored(values: Tensor) -> Tensor:
 
 
 class Resize(nn.Module):
-    """Squares (n, c, old, old) to (n, c, new, new), bilinear: two products with a matrix of torch's own weights.
-
-    Runtimes differ in antialiased resizing, not in a matrix product.
-    """
+    """Squares (n, c, old, old) to (n, c, new, new), bilinear, by matrix products, in which runtimes agree."""
 
     rows: Tensor
 

@@ -39,9 +39,8 @@ def inspection_request(
     if not folder.is_dir():
         issues.append(f"--inspect {options.inspect}: no such folder; name one with pictures")
     elif folder.is_relative_to(study_dir) or study_dir.is_relative_to(folder):
-        issues.append(
-            f"--inspect {options.inspect}: the study {study_dir} lies in it, or it in the study; move the pictures"
-        )
+        issue = f"the study {study_dir} lies in it, or it in the study; move the pictures"
+        issues.append(f"--inspect {options.inspect}: {issue}")
     else:
         try:
             read_folder(folder)
@@ -72,19 +71,36 @@ def finished_study(
 
     `wanted` names the data set where there are several; `issues` are what was found before.
     """
-    parameters = _finished(study_dir, wanted, issues)
-    if issues or parameters is None:
+    found, first_run = {}, f"first run {_command_of(study_dir)}"
+    for folder in sorted(place.parents[1] for place in study_dir.glob(f"*/notebooks/{SHOWS}.ipynb")):
+        if record := Store(folder).manifest(f"notebooks/{SHOWS}.ipynb"):
+            found[folder.name] = record["inputs"]["parameters"]
+    names = [name for name in wanted or found if name in found or f"{name}-synthetic" in found]
+    if not study_dir.is_dir():
+        issues.append(f"{study_dir}: no such study; run it first, or correct --study and --output")
+    elif not found:
+        issues.append(f"{study_dir}: not finished; {first_run}")
+    elif wanted and (len(wanted) > 1 or not names):
+        issues.append(f"--dataset {' '.join(wanted)}: name one of {', '.join(found)}")
+    elif len(names) > 1:
+        issues.append(f"{study_dir} holds {', '.join(names)}: choose one with --dataset NAME")
+    else:
+        name = names[0] if names[0] in found else f"{names[0]}-synthetic"
+        store, data = Store(study_dir / name), found[name]["DATA_DIR"]
+        faults = {store.path(needed): store.issue(needed) for needed in NEEDS}
+        issues += [f"{path}: {issue}; {first_run}" for path, issue in faults.items() if issue]
+        if data and not Path(data).is_dir():
+            issues.append(f"{data}: the study's labelled images are no longer there; put them back")
+    if issues:
         raise UsageError("\n".join(map(_shown, issues)))
-    given = {key: parameters[key] for key in ("DATASET", "PRESET", "DATA_DIR", "OVERRIDES")}
-    run = open_run(given["DATASET"], given["PRESET"], given["DATA_DIR"], str(study_dir), given["OVERRIDES"])
-    return run, given
+    given = {key: found[name][key] for key in ("DATASET", "PRESET", "DATA_DIR", "OVERRIDES")}
+    return open_run(
+        given["DATASET"], given["PRESET"], given["DATA_DIR"], str(study_dir), given["OVERRIDES"]
+    ), given
 
 
 def require_current(run: Run) -> None:
-    """Raise `UsageError` where the study's predictions are not what its settings, pictures and code would give now.
-
-    An inspection is of the study that was looked at: it never does one again.
-    """
+    """Raise `UsageError` where the study's predictions are not what its settings, pictures and code would give now."""
     try:
         with read_only():
             predictions(run, "classification")
@@ -113,38 +129,6 @@ def option_issues(options: argparse.Namespace, default: argparse.Namespace) -> t
         issues.append(f"--features {options.features}: unknown{near}; there are {', '.join(FEATURE_SETS)}")
     study_dir = study_folder(options.output, options.study or options.preset, issues)
     return issues, study_dir
-
-
-def _finished(study_dir: Path, wanted: list[str] | None, issues: list[str]) -> dict[str, Any] | None:
-    """Return the parameters with which the wanted data set of a study was run, having added what is wrong."""
-    if not study_dir.is_dir():
-        issues.append(f"{study_dir}: no such study; run it first, or correct --study and --output")
-        return None
-    found = {}
-    for place in sorted(study_dir.glob(f"*/notebooks/{SHOWS}.ipynb")):
-        record = Store(place.parents[1]).manifest(f"notebooks/{SHOWS}.ipynb")
-        if record:
-            found[place.parents[1].name] = record["inputs"]["parameters"]
-    if not found:
-        issues.append(f"{study_dir}: not finished; first run {_command_of(study_dir)}")
-        return None
-    names = [name for name in wanted or found if name in found or f"{name}-synthetic" in found]
-    if wanted and (len(wanted) > 1 or not names):
-        issues.append(f"--dataset {' '.join(wanted)}: name one of {', '.join(found)}")
-        return None
-    if len(names) > 1:
-        issues.append(f"{study_dir} holds {', '.join(names)}: choose one with --dataset NAME")
-        return None
-    name = names[0] if names[0] in found else f"{names[0]}-synthetic"
-    store, parameters = Store(study_dir / name), dict(found[name])
-    bad = {needed: issue for needed in NEEDS if (issue := store.issue(needed))}
-    for needed, issue in bad.items():
-        issues.append(f"{store.path(needed)}: {issue}; first run {_command_of(study_dir)}")
-    if parameters["DATA_DIR"] and not Path(parameters["DATA_DIR"]).is_dir():
-        issues.append(
-            f"{parameters['DATA_DIR']}: the study's labelled images are no longer there; put them back"
-        )
-    return parameters
 
 
 def _command_of(study_dir: Path) -> str:

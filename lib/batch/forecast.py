@@ -118,10 +118,7 @@ def _reads_patches(methods: Collection[MapMethod]) -> bool:
 
 
 def memory(run: Run, size: Size) -> dict[str, int]:
-    """Return the bytes of memory that one task of each notebook takes, at the least; mapped files aside.
-
-    On a GPU, DRAEM's images are here and its networks there.
-    """
+    """Return the bytes of memory that one task of each notebook takes, at the least; mapped files and GPU aside."""
     cpu, n_good = run.device == "cpu", round(size.good * (1 - 1 / run.study.folds))
     fit = classifier_cost(run, size.images)["memory"]
     pictures = PROCESS + n_good * 3 * run.study.image_size**2
@@ -136,8 +133,7 @@ def memory(run: Run, size: Size) -> dict[str, int]:
 def memory_at_once(run: Run, size: Size, side_by_side: int = 1, workers: int = 0) -> int:
     """Return the bytes of memory that one data set takes at its largest stage, at the least; mapped files aside.
 
-    `side_by_side` data sets have a process each beside their kernels; `workers` Dask processes carry the stages of
-    whichever data set runs.
+    `workers` Dask processes, if any, carry the stages of the `side_by_side` data sets.
     """
     stage = max(memory(run, size).values())
     return stage * max(1, workers) + PROCESS * ((side_by_side > 1) + (workers > 0))

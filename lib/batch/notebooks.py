@@ -112,14 +112,13 @@ class NotebookJob:
 def snapshot(folder: Path, *, inspecting: bool = False) -> dict[str, str]:
     """Return the digest of every sound artefact below `folder`, executed notebooks and inspections' results aside.
 
-    What is fitted for inspections counts where one is `inspecting`: a study neither reads nor writes it.
+    What is fitted for inspections counts only where one is `inspecting`.
     """
     store = Store(folder)
     aside = ("notebooks/", "inspection/", *(() if inspecting else ("production_model/", "unseen")))
-    names = [
-        name for name in store.names() if not name.startswith(aside) and (inspecting or FINAL not in name)
-    ]
-    return {name: digest for name in names if (digest := store.digest_or_none(name))}
+    names = [name for name in store.names() if not name.startswith(aside)]
+    read = [name for name in names if inspecting or FINAL not in name]
+    return {name: digest for name in read if (digest := store.digest_or_none(name))}
 
 
 def execute(
@@ -136,19 +135,17 @@ def execute(
 
     declared = papermill.inspect_notebook(str(source))
     if unknown := sorted(set(parameters) - set(declared)):
-        raise NotebookError(
-            f"{source.name}: declares no {', '.join(unknown)}; it declares {', '.join(declared)}"
-        )
+        what = f"declares no {', '.join(unknown)}; it declares {', '.join(declared)}"
+        raise NotebookError(f"{source.name}: {what}")
     inherited = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     os.environ["PYTHONPATH"] = os.pathsep.join([str(PROJECT), *inherited])
-    # beside other work, spinning threads cost twice the time
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault(
+        "OMP_WAIT_POLICY", "PASSIVE"
+    )  # beside other work, spinning threads cost twice the time
     try:
         with TemporaryDirectory(prefix="kernel-") as folder:
             # kernels talk over sockets in a folder of the user's own instead of open ports, where the system can
-            sockets = (
-                {"KernelManager": {"transport": "ipc", "ip": f"{folder}/k"}} if os.name == "posix" else {}
-            )
+            sockets = {"transport": "ipc", "ip": f"{folder}/k"} if os.name == "posix" else {}
             papermill.execute_notebook(
                 *(str(path).replace("{", "{{").replace("}", "}}") for path in (source, target)),
                 parameters=dict(parameters),
@@ -157,7 +154,7 @@ def execute(
                 stdout_file=sys.stdout if verbose else None,
                 stderr_file=sys.stderr if verbose else None,
                 start_timeout=180,
-                config=Config(sockets),
+                config=Config({"KernelManager": sockets}),
             )
     except (PapermillExecutionError, DeadKernelError) as error:
         if target.exists():

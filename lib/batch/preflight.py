@@ -27,8 +27,7 @@ ISSUES = (DatasetError, FoldError, DownloadError, RuntimeError, OSError, ValueEr
 def check_inputs(runs: Sequence[Run], scheduler: str, *, own_weights: bool, fits: bool) -> list[str]:
     """Read all that the study will read, the images last; return what is wrong with it, a text per source.
 
-    `own_weights`: the weights that the project carries too, which takes torch. `fits`: classifiers will be fitted, so
-    that each training part must have the classes for it.
+    `own_weights`: the embedded weights too, which takes torch. `fits`: training parts must have the classes for a fit.
     """
     study, folder = runs[0].study, Path(runs[0].study_dir)
     checks: list[tuple[str, Callable[[], object]]] = []
@@ -63,10 +62,7 @@ def check_inputs(runs: Sequence[Run], scheduler: str, *, own_weights: bool, fits
 
 
 def _check_images(run: Run, fits: bool) -> None:
-    """Check that the images can be used, dealt to folds and, where there will be `fits`, learned from.
-
-    A stand-in is not drawn for that.
-    """
+    """Check that images can be used, dealt to folds and, for `fits`, learned from; a stand-in is not drawn for it."""
     if run.synthetic:
         counts = PRODUCTS[run.dataset].scaled(run.study.synthetic_scale)
         labels = [label for label, count in counts.items() for _ in range(count)]
@@ -95,11 +91,7 @@ def _check_images(run: Run, fits: bool) -> None:
 def check_resources(
     runs: Sequence[Run], sizes: Mapping[str, Size], side_by_side: int, workers: int
 ) -> list[str]:
-    """Return what the machine has too little of: disk where the results go, memory for what runs at one time.
-
-    `sizes` by the name of the run; `side_by_side` data sets run at one time, on `workers` Dask processes of this
-    machine where there are any.
-    """
+    """Return what the machine has too little of: disk where the results go, memory for what runs at one time."""
     issues, folder = [], Path(runs[0].study_dir)
     need = sum(max(0, sum(disk(run, sizes[run.name]).values()) - _stored(run.store.root)) for run in runs)
     free = shutil.disk_usage(folder).free

@@ -31,8 +31,7 @@ class DownloadError(Exception):
 def download_file(url: str, destination: Path, sha256: str | None = None) -> Path:
     """Download `url` to the file `destination`, whole and with this SHA-256 or not at all; return `destination`.
 
-    Gives up after `TIMEOUT`. Processes that download the same file at once do not disturb each other. Raises
-    DownloadError, naming the address and the reason.
+    Processes may download the same file at once. Raises DownloadError, naming the address and the reason.
     """
     destination.parent.mkdir(parents=True, exist_ok=True)
     partial = destination.with_name(f"{destination.name}.{uuid.uuid4().hex}.partial")
@@ -55,8 +54,8 @@ def download_file(url: str, destination: Path, sha256: str | None = None) -> Pat
 def fetch_magnetic_tile(destination: Path) -> Path:
     """Download, unpack and verify the magnetic tile images; return the folder `destination`, which then holds them.
 
-    Only the files of the manifest are unpacked, each must have its SHA-256, and the folder appears under its name
-    when all are there. A complete `destination` is returned as it is. Raises DownloadError for all that goes wrong.
+    Only the manifest's files are unpacked, and the folder appears when all are there and right. A complete one is
+    returned as it is. Raises DownloadError for all that goes wrong.
     """
     lines = MANIFEST.read_text(encoding="utf-8").splitlines()  # each `<sha256>  <relative path>`
     manifest = {name: digest for digest, name in (line.split("  ", 1) for line in lines if line)}

@@ -18,10 +18,7 @@ TILE_GAP = 150  # shots of one magnetic tile are numbered closer than this (210 
 
 
 def groups_of_rows(table: pd.DataFrame) -> NDArray[np.int64]:
-    """Return the number, from 0, of the object that each row's image shows: its group's where known, else its own.
-
-    `table` has the columns id and group (<NA> where unknown).
-    """
+    """Return the number, from 0, of the object (group, else id) that each row of a table with id and group shows."""
     names = pd.MultiIndex.from_arrays([table["group"].isna(), table["group"].fillna(table["id"])])
     return pd.factorize(names)[0].astype(np.int64)
 
@@ -31,8 +28,7 @@ def groups_from_file(
 ) -> tuple[dict[str, str], list[Issue]]:
     """Return the group of each of `ids` by a CSV with the columns id and group, and every issue.
 
-    `id` is an image's relative path, or its file name where that is unique. Each of `ids` must be listed
-    once; `found` names further images (bad ones) that may be.
+    Its `id` is a relative path, or a file name where that is unique; the images `found` may be listed too.
     """
     form = "write a UTF-8 CSV with columns id,group"
     try:

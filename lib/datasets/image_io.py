@@ -180,10 +180,10 @@ def examine(path: Path) -> Examined:
 
 
 def resize_mask(mask: np.ndarray, side: int, how: str = "squash") -> np.ndarray:
-    """Resize bool (H, W) to (side, side) as `resize_rgb` does its image.
+    """Resize bool (H, W) to (side, side) as `resize_rgb` does its image; padding is never defective.
 
     A resized pixel is defective where at least half of its area is; a connected defect too small for that keeps its
-    best covered pixel, so that scaling loses none. Padding is never defective.
+    best covered pixel, so that scaling loses none.
     """
     from scipy import ndimage
 
@@ -223,10 +223,7 @@ def map_files(
 
 
 def load_stack(root: Path, index: pd.DataFrame, side: int, how: str, out: np.ndarray) -> np.ndarray:
-    """Read and resize all images of `index` into `out`, uint8 (N, side, side, 3) or a memmap, and return it.
-
-    Raises DatasetError with every file that could not be read.
-    """
+    """Read all images of `index` into `out`, uint8 (N, side, side, 3); raises DatasetError with every fault."""
     row_of = {root / path: row for row, path in enumerate(index["path"])}
 
     def load(path: Path) -> None:

@@ -16,9 +16,7 @@ LAYOUTS: dict[str, str] = {
     "mvtec": "MVTec AD: train/good, test/<class>, ground_truth/<class>/<stem>_mask.png; all pooled",
     "magnetic_tile": "MT_<Class>/Imgs/exp<E>_num_<N>.jpg with the mask .png beside it",
 }
-SILENT_NAMES = re.compile(
-    r"(thumbs\.db|desktop\.ini|standin\.json|groups\.csv|(readme|licen[cs]e)(\..*)?)", re.I
-)
+SILENT_NAMES = re.compile(r"(?i)thumbs\.db|desktop\.ini|standin\.json|groups\.csv|(readme|licen[cs]e)(\..*)?")
 SILENT_FOLDERS = frozenset({"__MACOSX"})  # besides all hidden ones, such as .ipynb_checkpoints
 GROUND_TRUTH = "ground_truth"
 TILE_NAME = re.compile(r"MT_(\w+)/Imgs/exp\d+_num_(?P<number>\d+)\.(jpg|png)\Z")
@@ -53,10 +51,7 @@ class Listing:
 
 
 def read_layout(root: Path, dataset: str = "") -> Listing:
-    """Return the files below `root`, assigned by the layout found there (a named `dataset` may demand its own).
-
-    No file is opened, and nothing is raised: all issues are in the listing.
-    """
+    """Return the files below `root`, and all issues, by the layout there (a named `dataset` may demand its own)."""
     listing = walk(root)
     tops = {name for name in listing.folders if "/" not in name}
     holding = {image.split("/")[0] for image in listing.images if "/" in image} - {GROUND_TRUTH}

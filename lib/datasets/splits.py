@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
 
 SCHEMES = ("grouped", "stratified")
 # Random grouped splits, at most. The splitter places the most lopsided groups first, so that its random state
@@ -21,13 +20,8 @@ class FoldError(Exception):
     """Folds that these images do not allow; the message names the classes and how many folds they allow."""
 
 
-def stratified_parts(
-    labels: ArrayLike, groups: ArrayLike | None, n_parts: int, seed: int
-) -> NDArray[np.int64]:
-    """Return the part, 0 to n_parts - 1, of each row: every class shared out evenly, and no group (if given) split.
-
-    `labels` and `groups` (n,); `seed` below 2**32.
-    """
+def stratified_parts(labels: np.ndarray, groups: np.ndarray | None, n_parts: int, seed: int) -> np.ndarray:
+    """Return the part of each row, from 0: every class shared out evenly, and no group (if given) split."""
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
     kind = StratifiedKFold if groups is None else StratifiedGroupKFold
@@ -53,9 +47,8 @@ def schemes_for(cv: str, grouped: bool) -> tuple[str, ...]:
 
 
 def make_folds(index: pd.DataFrame, n_folds: int, seed: int, scheme: str) -> pd.DataFrame:
-    """Assign every image to the one fold whose test part it belongs to.
+    """Return the fold, 0 to n_folds - 1, in whose test part each image is: columns id, scheme, fold, sorted by id.
 
-    Returns the columns id, scheme, fold (0 to n_folds - 1), sorted by id, whatever the order of the rows of `index`.
     A grouped split is drawn up to `TRIES` times, until every class stands in every test fold. Raises FoldError, naming
     each class with too few images (grouped: groups) and the number of folds that is possible.
     """
@@ -81,13 +74,12 @@ def describe_folds(index: pd.DataFrame, folds: pd.DataFrame) -> pd.DataFrame:
 
 
 def inner_parts(
-    labels: ArrayLike, groups: ArrayLike | None, n_folds: int, *, seed: int
-) -> list[NDArray[np.intp]]:
-    """Split training rows into up to `n_folds` stratified parts, each to be predicted by a model of the others.
+    labels: np.ndarray, groups: np.ndarray | None, n_folds: int, *, seed: int
+) -> list[np.ndarray]:
+    """Return the rows of up to `n_folds` stratified parts of training rows, each to be predicted by the others.
 
-    labels (n,); groups (n,), none of which is split, or None. Returns the rows of each part. A class of fewer images
-    (groups) than parts is absent from some. There are no more parts than groups, nor than the largest class has
-    images; a single part leaves nothing to train on.
+    No group is split. A class of fewer images (groups) than parts is absent from some. There are no more parts than
+    groups, nor than the largest class has images; a single part leaves nothing to train on.
     """
     labels = np.asarray(labels, dtype=str)
     n_folds = min(n_folds, int(np.unique(labels, return_counts=True)[1].max()))
@@ -99,7 +91,7 @@ def inner_parts(
     return [np.flatnonzero(part == number) for number in np.unique(part)]
 
 
-def missing_classes(labels: ArrayLike, train: ArrayLike, classes: Sequence[str]) -> list[str]:
+def missing_classes(labels: np.ndarray, train: np.ndarray, classes: Sequence[str]) -> list[str]:
     """Name the classes of `labels` (n,) without a row in `train` (n,) bool: a model of it cannot predict them."""
     labels, train = np.asarray(labels, dtype=str), np.asarray(train, dtype=bool)
     return [name for name in classes if (labels == name).any() and not (labels[train] == name).any()]
@@ -110,9 +102,8 @@ def make_inner_folds(
 ) -> np.ndarray:
     """Return the inner fold, 0 or 1, of each training image of an outer fold, and `TEST_ROW` for its test images.
 
-    `labels` (N,), `groups` (N,) or None where they are unknown, `tested` (N,) bool. A group stays whole, and each
-    class is shared out as evenly as groups allow; a class too small for that lies in one inner fold. Raises FoldError
-    where an inner fold would hold no good image, as no detector could be fitted on it.
+    All are (N,). A group stays whole; a class too small to be shared out lies in one inner fold. Raises FoldError where
+    an inner fold would hold no good image, as no detector could be fitted on it.
     """
     training = np.flatnonzero(~tested)
     mine = labels[training].astype(str)

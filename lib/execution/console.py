@@ -22,8 +22,7 @@ LOOK_EVERY = 0.5
 class Console:
     """Follows the event logs of a study in a thread of its own, prints what ended, writes `status.json`.
 
-    `expected` has the seconds that each data set may take, by name; `width` data sets run at one time. The live
-    line needs a terminal, and no `--verbose`.
+    `expected`: seconds by data set; `width` of them run at one time. A live line needs a terminal, not `verbose`.
     """
 
     def __init__(

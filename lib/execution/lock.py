@@ -38,9 +38,8 @@ def study_lock(folder: Path, command: str) -> Iterator[None]:
     with held:
         before = _read(path)
         if before.get("host", here) != here:
-            raise LockedError(
-                _refusal(folder, before, f"if that process is gone, remove {path} and run again")
-            )
+            remedy = f"if that process is gone, remove {path} and run again"
+            raise LockedError(_refusal(folder, before, remedy))
         record = {"pid": os.getpid(), "host": here, "since": timestamp(), "command": command}
         path.write_text(json.dumps(record), encoding="utf-8")
         try:
@@ -61,7 +60,5 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _refusal(folder: Path, record: dict[str, Any], remedy: str) -> str:
     known = {key: record.get(key, "unknown") for key in ("pid", "host", "since", "command")}
-    text = "{pid} on {host}, since {since}: {command}".format(**known)
-    return (
-        f"{folder}: another run is at work on this study, process {text}\n{remedy}; or choose another --study"
-    )
+    process = "process {pid} on {host}, since {since}: {command}".format(**known)
+    return f"{folder}: another run is at work on this study, {process}\n{remedy}; or choose another --study"

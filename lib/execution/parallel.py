@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -86,10 +87,7 @@ Found = Iterable[tuple[int, Result, float]]  # number of the call, what it retur
 
 
 def max_parallel(seconds: float, count: int, memory: float, threads: int = 1) -> int:
-    """Return how many of `count` calls, of `seconds` and `memory` bytes each, this machine should run side by side.
-
-    One where the work is too little, else what the cores granted here and their share of the free memory allow.
-    """
+    """Return how many of `count` calls, of `seconds` and `memory` bytes each, this machine should run side by side."""
     if seconds * count < WORTH_PROCESSES:
         return 1
     mine = cores()
@@ -136,8 +134,7 @@ def _side_by_side(calls: Sequence[Call[Result]], processes: int, threads: int) -
 def local_cluster(workers: int) -> Iterator[str]:
     """Start a Dask cluster with `workers` processes on this machine and yield its address; none for 0 workers.
 
-    Memory is shared out evenly; each worker takes one task at a time. Where there are GPUs, as many workers as there
-    are hold one each, and tasks for a GPU go to those.
+    Each takes one task at a time. The first ones hold a GPU each, where there are any, and get the tasks for a GPU.
     """
     if not workers:
         yield ""
@@ -178,13 +175,11 @@ def _on_cluster(calls: Sequence[Call[Result]], folder: Path, scheduler: str, gpu
         raise EngineError(f"{scheduler}: no Dask scheduler answers there ({error}); {how}") from error
     with client, client.as_current():
         workers = _check_workers(client, folder, scheduler)
-        devices = gpu and any("GPU" in about["resources"] for about in workers.values())
-        futures = [
-            client.submit(
-                _called, number, call, retries=RETRIES, pure=False, resources={"GPU": 1} if devices else None
-            )
-            for number, call in enumerate(calls)
-        ]
+        resources = (
+            {"GPU": 1} if gpu and any("GPU" in each["resources"] for each in workers.values()) else None
+        )
+        submit = partial(client.submit, _called, retries=RETRIES, pure=False, resources=resources)
+        futures = [submit(number, call) for number, call in enumerate(calls)]
         try:
             for future in as_completed(futures):
                 yield future.result()
@@ -254,10 +249,7 @@ _watching: set[int] = set()  # this process, if it watches its parent; a fork of
 
 
 def exit_with_parent(parent: int) -> None:
-    """End this process soon after its parent `parent` has gone, however that went.
-
-    Looks every half second, as Linux's own signal comes when the parent's *thread* ends.
-    """
+    """End this process soon after its parent has gone; Linux's own signal comes when the parent's *thread* ends."""
     if os.getpid() in _watching or parent == os.getpid():
         return
     _watching.add(os.getpid())

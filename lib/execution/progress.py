@@ -1,9 +1,8 @@
 """How far the tasks of a data set are: progress bars in JupyterLab and terminals, an event log in batch.
 
-`run_tasks` reports its tasks, and a task its steps by `step_bar`, in whichever process it runs. While run_all.py is at
-work the study's folder holds `.status/DATASET/HOST.jsonl`: a line of JSON per event, appended by the process where it
-happened (one file per host, as lines appended over a network may be lost). `EventReader` reads them. Nothing here may
-stop a run: what cannot be written is left out.
+While run_all.py is at work the study's folder holds `.status/DATASET/HOST.jsonl`: a line of JSON per event, appended by
+the process where it happened (a file per host, as lines appended over a network may be lost). Nothing here may stop a
+run: what cannot be written is left out.
 """
 
 from __future__ import annotations
@@ -65,8 +64,7 @@ def progress(
 ) -> Iterator[Any]:
     """Yield the `total` items, with a bar as soon as `step_bar`'s report is called within one; in batch without.
 
-    Items that are made in other processes have their bar from the start; `elsewhere` returns how much of them is under
-    way there, in items, and the bar follows it.
+    Items made in other processes have it from the start; `elsewhere` returns how much is under way there, in items.
     """
     global _loop
     if os.environ.get(BATCH):
@@ -156,10 +154,7 @@ def stage(root: Path, label: str, total: int) -> Iterator[Callable[[int], None]]
 
 @contextmanager
 def tasks_under_way(root: Path) -> Iterator[Callable[[], float]]:
-    """Yield a function that returns how much of the tasks at work is done, in tasks: 1.5 is one and a half.
-
-    Tasks in other processes log their steps meanwhile, also where no run_all.py is at work.
-    """
+    """Yield a function that returns how much of the tasks at work is done, in tasks; run_all.py is not needed."""
     folder = root.parent / FOLDER
     ours = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
@@ -179,8 +174,8 @@ def tasks_under_way(root: Path) -> Iterator[Callable[[], float]]:
 class EventReader:
     """The state of each data set by the event logs below `folder`.
 
-    `datasets` has by name what was logged last of state, notebook, since, expected, left_after and stage, the `tasks`
-    under way as [steps done, steps], and what has `ended`: notebooks and stages, in order.
+    `datasets` has by name what was logged last of each key, the `tasks` under way as [steps done, steps], and what has
+    `ended`: notebooks and stages, in order.
     """
 
     def __init__(self, folder: Path) -> None:

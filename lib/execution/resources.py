@@ -10,11 +10,7 @@ PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 
 
 def cores() -> int:
-    """Return how many cores this process may keep busy.
-
-    That is the share of the data set (STUDY_CORES, set by run_all.py), else OMP_NUM_THREADS, else all that the system
-    grants.
-    """
+    """Return how many cores this process may use: STUDY_CORES, else OMP_NUM_THREADS, else all granted."""
     granted = (os.environ.get(SHARE) or os.environ.get("OMP_NUM_THREADS", "")).split(",")[0]
     return max(1, int(granted)) if granted.isdigit() else machine_cores()
 
@@ -27,10 +23,9 @@ def machine_cores() -> int:
 
 
 def memory_free(proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
-    """Return the bytes that a new process may take without pushing others out.
+    """Return the bytes that a new process may take without pushing others out, or meeting a container's limit.
 
-    The least of what the machine has and of what each control group (version 2) that the process is in leaves below
-    its limit, so that a container's limit counts. What can be dropped from caches is free.
+    The least that the machine and each control group (version 2) of the process have left, or in caches.
     """
     import psutil
 
@@ -43,9 +38,8 @@ def memory_free(proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
         try:
             limit, used = (int((folder / name).read_text()) for name in ("memory.max", "memory.current"))
             stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+            caches = sum(int(stat.get(kind, 0)) for kind in ("inactive_file", "active_file"))
         except (OSError, ValueError):  # not there, or no limit ("max")
             continue
-        free.append(
-            max(0, limit - used + sum(int(stat.get(f"{kind}_file", 0)) for kind in ("inactive", "active")))
-        )
+        free.append(max(0, limit - used + caches))
     return min(free)

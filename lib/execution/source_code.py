@@ -17,8 +17,7 @@ IGNORED_MODULES = ("lib", "lib.artifacts", "lib.config", "lib.pipeline.run")
 def code_digest(*modules: str, library: Path = LIBRARY) -> str:
     """Return a digest of modules such as `lib.draem.training` and of everything in `lib` that they import.
 
-    Comments, docstrings and layout do not count, nor do the modules of `IGNORED_MODULES`. Read once per process, as
-    modules are. Raises FileNotFoundError for a module that is not there.
+    Comments, docstrings, layout and `IGNORED_MODULES` do not count. Raises FileNotFoundError for an unknown module.
     """
     digest = hashlib.sha256()
     for name in sorted(imported_modules(modules, library)):
