@@ -253,8 +253,8 @@ class Store:
     ) -> dict[str, Any]:
         """Return the proven artefact's manifest, calling `write(temporary path)` first where it is not proven.
 
-        Within `read_only` raises `StaleError` instead. What `write` returns is the manifest's `summary`, with seconds and
-        peak memory in bytes; its entry `files`, paths of what was written besides, is proven with the artefact.
+        Within `read_only` raises `StaleError` instead. What `write` returns is the manifest's `summary`, with the
+        seconds and peak memory in bytes; its entry `files`, of what was written besides, is proven with the artefact.
         """
         known = self.manifest(name)
         if known and self.proven(name, inputs):

@@ -66,7 +66,6 @@ def calibrate(study: Study, device: str) -> Machine:
         fit = _seconds(lambda: fit_classifier(columns, labels, ("a", "b"), hidden=sizes.mlp))
     found = Machine(step / (8 * training_image(sizes)), fit / FIT)
     with suppress(OSError):  # without a home it is measured again the next time
-        _file(study, device).parent.mkdir(parents=True, exist_ok=True)
         write_text(_file(study, device), json.dumps(asdict(found)) + "\n")
     return found
 

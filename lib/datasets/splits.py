@@ -58,12 +58,14 @@ def make_folds(index: pd.DataFrame, n_folds: int, seed: int, scheme: str) -> pd.
         _check_counts(index["label"].value_counts(), n_folds, "images")
         fold = stratified_parts(codes, None, n_folds, int(np.random.SeedSequence(seed).generate_state(1)[0]))
     else:
-        if index["group"].isna().any():
-            missing = index.loc[index["group"].isna(), "id"].iloc[0]
-            raise FoldError(f"grouped folds need a group for every image, and {missing!r} has none")
         _check_counts(index.groupby("label")["group"].nunique(), n_folds, "groups")
         fold = _grouped(codes, pd.factorize(index["group"], sort=True)[0], n_folds, seed)
-        _check_training_parts(index["label"], fold, n_folds)
+        spread = pd.Series(fold).groupby(index["label"]).nunique()
+        if names := ", ".join(spread.index[spread < 2]):
+            raise FoldError(
+                f"{n_folds} grouped folds: all images of {names} fall into one test fold in each of {TRIES} random "
+                "splits, so that nothing is left to train on; make the groups smaller, or leave the class out"
+            )
     return pd.DataFrame({"id": index["id"], "scheme": scheme, "fold": fold}).astype({"scheme": "string"})
 
 
@@ -148,14 +150,3 @@ def _check_counts(counts: pd.Series, n_folds: int, unit: str) -> None:
         lone = ", ".join(str(name) for name, n in counts.sort_index().items() if n < 2)
         remedy = f"no number of folds is possible: add {unit} to {lone}, or leave the class out"
     raise FoldError(f"{n_folds} folds need {n_folds} {unit} of every class: {few}; {remedy}")
-
-
-def _check_training_parts(labels: pd.Series, fold: np.ndarray, n_folds: int) -> None:
-    spread = pd.Series(fold).groupby(labels.to_numpy()).nunique()
-    if (alone := spread[spread < 2]).empty:
-        return
-    names = ", ".join(map(str, alone.index))
-    raise FoldError(
-        f"{n_folds} grouped folds: all images of {names} fall into one test fold in each of {TRIES} random "
-        "splits, so that nothing is left to train on; make the groups smaller, or leave the class out"
-    )

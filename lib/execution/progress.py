@@ -27,8 +27,6 @@ EVERY = 1.0  # seconds between two notes on a task's steps, and between two look
 WORTH_A_LINE = 0.5  # seconds; a stage that took less was proven already
 FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} so far, {remaining} left{postfix}"
 
-Report = Callable[..., None]  # called with (done, all, ...) after some steps
-
 
 class Bar:
     """A bar over the tasks of a loop, with the steps of the task at work behind it; it appears when it first moves."""
@@ -93,7 +91,7 @@ def progress(
         bar.close()
 
 
-def step_bar(label: str, *, alone: bool = False) -> Report:
+def step_bar(label: str, *, alone: bool = False) -> Callable[..., None]:
     """Return what reports the steps of the task at work, `report(done, all, ...)`: on its loop's bar, and in the log.
 
     Without a loop in this process no bar is shown, unless the work stands `alone`: it belongs to no loop.

@@ -114,13 +114,6 @@ def test_a_class_that_no_training_part_would_hold_is_refused():
         make_folds(from_counts([[2, 0, 2], [1, 1, 1], [20, 20, 0]]), 2, 0, "grouped")
 
 
-def test_grouped_folds_need_a_group_for_every_image():
-    without = INDEX.copy()
-    without.loc[4, "group"] = pd.NA
-    with pytest.raises(FoldError, match=r"'good/1-1\.png' has none"):
-        make_folds(without, 3, 0, "grouped")
-
-
 def test_schemes():
     assert schemes_for("auto", grouped=True) == ("grouped", "stratified")
     assert schemes_for("auto", grouped=False) == ("stratified",)
