@@ -73,10 +73,9 @@ def absolute(path: Path) -> Path:
 
 
 def study_folder(output: Path, name: str, issues: list[str]) -> Path:
-    """Return where the study `name` lives below `output`; `output` and one more issue where that is no plain name."""
+    """Return where the study `name` lives below `output`, having added an issue where that is no plain name."""
     if Path(name).name != name or name in ("", ".."):
         issues.append(f"--study {name!r}: must be a plain folder name")
-        name = "."
     return absolute(output) / name
 
 

@@ -88,6 +88,9 @@ class Plan:
 def plan(options: argparse.Namespace) -> Plan:
     """Check the command and everything that it names; raises `UsageError` with all faults at once."""
     issues: list[str] = []
+    study_dir = study_folder(options.output, options.study or options.preset, issues)
+    if issues:
+        study_dir = absolute(options.output)  # nowhere else is it tried whether one can write
     names, overrides = _names(options, issues), _overrides(options, issues)
     notebooks = _notebooks(options, issues)
     _check_cluster(options, issues)
@@ -96,7 +99,6 @@ def plan(options: argparse.Namespace) -> Plan:
         for name in ("recall", "features")
         if getattr(options, name) is not None
     ]
-    study_dir = study_folder(options.output, options.study or options.preset, issues)
     _check_places(options, names, overrides, study_dir, issues)
     try:
         study = Study.of(options.preset, overrides)
