@@ -50,15 +50,14 @@ def jobs_of(work: Plan, run: Run | None, scheduler: str) -> tuple[NotebookJob, .
     from lib.batch.notebooks import NotebookJob
 
     runs, output = (run,) if run else work.runs, work.study_dir
+    # from the project's root where it lies below, so for any machine
+    told = output.relative_to(PROJECT).as_posix() if output.is_relative_to(PROJECT) else str(output)
     data = str(work.options.data.resolve()) if work.options.data else ""
     parameters: dict[str, Any] = {
         **({"DATASET": run.dataset} if run else {"DATASETS": [run.dataset for run in runs]}),
         "PRESET": work.options.preset,
         "DATA_DIR": run.data_dir if run else data,
-        # from the project's root where it lies below, so for any machine
-        "OUTPUT_DIR": output.relative_to(PROJECT).as_posix()
-        if output.is_relative_to(PROJECT)
-        else str(output),
+        "OUTPUT_DIR": told,
         "OVERRIDES": dict(work.overrides),
         "SCHEDULER": scheduler,
     }

@@ -99,7 +99,7 @@ def plan(options: argparse.Namespace) -> Plan:
         for name in ("recall", "features")
         if getattr(options, name) is not None
     ]
-    _check_places(options, names, overrides, study_dir, issues)
+    issues += _misplaced(options, names, overrides, study_dir)
     try:
         study = Study.of(options.preset, overrides)
     except StudyError as error:
@@ -127,7 +127,7 @@ def plan(options: argparse.Namespace) -> Plan:
     return Plan(runs, overrides, study_dir, notebooks, options)
 
 
-def _is_there(path: str | Path, kind: Callable[[Path], bool] = Path.is_dir) -> bool:
+def _there(path: str | Path, kind: Callable[[Path], bool] = Path.is_dir) -> bool:
     try:
         return kind(Path(path))
     except OSError:  # too long a name, or no permission to look
@@ -151,7 +151,7 @@ def _check_cluster(options: argparse.Namespace, issues: list[str]) -> None:
 
 def _check_writable(study_dir: Path, issues: list[str]) -> None:
     """Make the study's folder and write in it; where anything is wrong, leave no folder behind that was not there."""
-    made = [folder for folder in (study_dir, *study_dir.parents) if not _is_there(folder)]
+    made = [folder for folder in (study_dir, *study_dir.parents) if not _there(folder)]
     try:
         study_dir.mkdir(parents=True, exist_ok=True)
         write_text(study_dir / ".writable", "")
@@ -165,45 +165,38 @@ def _check_writable(study_dir: Path, issues: list[str]) -> None:
 
 def _no_folder(option: str, path: str | Path) -> list[str]:
     """Return what is wrong with a folder that an option names, or nothing."""
-    issue = (
-        "is a file; name a folder" if _is_there(path, Path.is_file) else "no such folder; correct its name"
-    )
-    return [] if _is_there(path) else [f"{option} {path}: {issue}"]
+    issue = "is a file; name a folder" if _there(path, Path.is_file) else "no such folder; correct its name"
+    return [] if _there(path) else [f"{option} {path}: {issue}"]
 
 
 def _option(setting: str) -> str:
     return f"--{setting.replace('_', '-')}"
 
 
-def _check_places(
-    options: argparse.Namespace,
-    names: list[str],
-    overrides: Mapping[str, Any],
-    study_dir: Path,
-    issues: list[str],
-) -> None:
-    """Check where the pictures are, and that no result would come to lie among what is read."""
+def _misplaced(
+    options: argparse.Namespace, names: list[str], overrides: Mapping[str, Any], study_dir: Path
+) -> list[str]:
+    """Return what is wrong with where the pictures are, and the results that would come to lie among what is read."""
     drawn = [name for name in names if name in PRODUCTS and options.data is None]
-    issues += [
+    issues = [
         f"{_option(option)}: the stand-ins ({', '.join(drawn)}) take none; give --data"
         for option in ("good", "groups", "group_regex")
         if drawn and overrides.get(option)
     ]
-    if (groups := overrides.get("groups")) and not _is_there(groups, Path.is_file):
+    if (groups := overrides.get("groups")) and not _there(groups, Path.is_file):
         issues.append(f"--groups {groups}: no such file; name a CSV with the columns id and group")
     read = {_option(name): Path(str(overrides[name])) for name in FOLDERS if overrides.get(name)}
     issues += [issue for name, path in read.items() for issue in _no_folder(name, path)]
     if options.data is not None:
         if wrong := _no_folder("--data", options.data):
-            issues += wrong
-            return
+            return issues + wrong
         read["--data"] = absolute(options.data)
         issues += [
             f"--data {options.data}: holds no folder {name!r}, as several data sets are asked for"
             for name in names
             if len(names) > 1 and dataset_folder(name, options.data) == options.data
         ]
-    issues += [
+    return issues + [
         f"--output {options.output}: the results would lie inside {option} {folder}; choose another"
         for option, folder in read.items()
         if any((study_dir / name).is_relative_to(absolute(folder)) for name in names)
