@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from lib.draem.inference import anomaly_maps
+from lib.draem.inference import Draem
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.features.embeddings import image_features, map_features
 from lib.features.patch_embeddings import N_CHANNELS, patch_features
@@ -71,7 +71,7 @@ def patches(device):
 
 def maps(device):
     networks = ReconstructiveNetwork(4, seed=1), DiscriminativeNetwork(4, seed=2)
-    return anomaly_maps(*networks, PICTURES, np.empty((3, 64, 64), np.float16), device=device)
+    return Draem(*networks, device).maps_and_scores(PICTURES)[1]
 
 
 EVALUATIONS = pytest.mark.parametrize("evaluate", [features, features_of_maps, patches, maps])

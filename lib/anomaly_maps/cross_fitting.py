@@ -14,47 +14,31 @@ Progress = Callable[[int, int], object]
 
 
 def predict_maps(
-    model: FittedDetector, inputs: np.ndarray, out: np.ndarray, progress: Progress | None = None
-) -> np.ndarray:
-    """Write a model's maps of the inputs of N images (N,...) to `out` (N,H,W) float16, and return it.
-
-    Arrays may be memory-mapped: `IMAGES_AT_ONCE` are read at a time, and then `progress(done, N)` is called. Raises
-    ValueError for maps outside [0, 1].
-    """
-    return _write(lambda rows: model.maps(np.asarray(inputs[rows])), out, progress)
-
-
-def predict_cross_fitted_maps(
     models: Sequence[FittedDetector],
     inputs: np.ndarray,
-    inner_folds: np.ndarray,
+    inner_folds: np.ndarray | None,
     out: np.ndarray,
     progress: Progress | None = None,
 ) -> np.ndarray:
-    """Write maps of the inputs of N images (N,...) to `out` (N,H,W) float16, as `predict_maps` does, and return it.
+    """Write maps of the inputs of N images (N,...) to `out` (N,H,W) float16, and return it.
 
     `models[k]` was fitted on inner fold k. A training image gets the mean map of the models that did not see its inner
-    fold (N,), a test image (`TEST_ROW`) that of all models.
+    fold (N,), a test image (`TEST_ROW`) that of all models; without inner folds, so does every image. Arrays may be
+    memory-mapped: `IMAGES_AT_ONCE` are read at a time, and then `progress(done, N)` is called. Raises ValueError for
+    maps outside [0, 1].
     """
-
-    def maps(rows: slice) -> np.ndarray:
-        part, own = np.asarray(inputs[rows]), inner_folds[rows]
+    owners = np.full(len(out), TEST_ROW) if inner_folds is None else inner_folds
+    for start in range(0, len(out), IMAGES_AT_ONCE):
+        rows = slice(start, min(start + IMAGES_AT_ONCE, len(out)))
+        part, own = np.asarray(inputs[rows]), owners[rows]
         total = np.zeros(out[rows].shape, np.float32)
         for fold, model in enumerate(models):
             if (unseen := own != fold).any():
                 total[unseen] += model.maps(part[unseen])
-        return total / (len(models) - (own != TEST_ROW))[:, None, None]
-
-    return _write(maps, out, progress)
-
-
-def _write(maps: Callable[[slice], np.ndarray], out: np.ndarray, progress: Progress | None) -> np.ndarray:
-    for start in range(0, len(out), IMAGES_AT_ONCE):
-        rows = slice(start, min(start + IMAGES_AT_ONCE, len(out)))
-        found = maps(rows)
-        if not ((found >= 0) & (found <= 1)).all():  # NaN is neither
+        total /= (len(models) - (own != TEST_ROW))[:, None, None]
+        if not ((total >= 0) & (total <= 1)).all():  # NaN is neither
             raise ValueError(f"maps of images {start} to {rows.stop - 1}: values outside [0, 1]")
-        out[rows] = found
+        out[rows] = total
         if progress is not None:
             progress(rows.stop, len(out))
     return out

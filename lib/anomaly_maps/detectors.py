@@ -32,10 +32,6 @@ class FittedDetector(Protocol):
         ...
 
 
-def _nothing(*_: Any) -> None:
-    pass
-
-
 @dataclass(frozen=True)
 class FitTask:
     """What one model is fitted on: good images of a training fold, or of one of its `sharing` halves."""
@@ -48,7 +44,7 @@ class FitTask:
     seed: int
     device: str = "cpu"
     checkpoint: Path | None = None  # where a long training may save itself, and find what it saved
-    progress: Callable[..., None] = _nothing  # to be called with (done, all, ...)
+    progress: Callable[..., None] = lambda *_: None  # to be called with (done, all, ...)
 
 
 @dataclass(frozen=True)
@@ -68,9 +64,7 @@ class Detector:
     fit_cost: Callable[[Study, int, int], tuple[float, float]] = lambda study, n_good, sharing: (0.0, 0.5e9)
     """Seconds, and bytes beside the libraries, of fitting on `n_good` images, as one of `sharing` models."""
     map_seconds: Callable[[Study], float] = lambda study: 0.001  # of one image
-    caption: Callable[[Study], str] = lambda study: (
-        f"maps: {MAP_SOURCES[study.map_source].title}, cross-fitted"
-    )
+    caption: Callable[[Study], str] = lambda of: f"maps: {MAP_SOURCES[of.map_source].title}, cross-fitted"
     onnx: Callable[[Any, int], nn.Module] | None = None
     """What makes maps (n, side, side) in an exported file, of a model and the number of patches along a side.
 

@@ -62,8 +62,8 @@ def pixel_quality(
     left out.
 
     Index "overall" and the classes; columns `pixel_auroc`, `pixel_ap`, `aupro` (NaN where no image has a mask),
-    `images` (defective ones measured), `left_out`. ValueError for good images with a mask that is not empty, negative
-    or non-finite maps, or unless there are both good and defective images.
+    `images` (defective ones measured), `left_out`. ValueError for good images with a mask that is not empty, or unless
+    there are both good and defective images.
     """
     from scipy import ndimage
 
@@ -71,11 +71,9 @@ def pixel_quality(
     classes = _defect_classes(np.asarray(names), good)
     pixels = {name: np.zeros((2, _BINS), np.int64) for name in (good, *classes)}  # good and defective ones
     overlaps = {name: np.zeros(_BINS) for name in classes}  # each connected defect's share of pixels per bin
-    tally = {
-        name: np.zeros(3, int) for name in classes
-    }  # images measured, images left out, connected defects
+    tally = {name: np.zeros(3, int) for name in classes}  # images measured, left out, connected defects
     for position, (image_map, mask, name) in enumerate(zip(maps, masks, names, strict=True)):
-        bins = _bins(image_map, position)
+        bins = (np.asarray(image_map, np.float16).ravel() + np.float16(0)).view(np.uint16)  # -0 becomes 0
         is_defect = np.zeros(bins.size, bool) if mask is None else np.ravel(mask) > 0
         if name == good and is_defect.any():
             raise ValueError(f"image {position}: labelled {good!r} (good), but its mask is not empty")
@@ -126,19 +124,11 @@ def _auroc_and_precision(counts: np.ndarray) -> tuple[float, float]:
     return float(auroc), float(average_precision_score(truth, values, sample_weight=weights))
 
 
-def _bins(image_map: np.ndarray, position: int) -> np.ndarray:
-    values = np.asarray(image_map, dtype=np.float16).ravel() + np.float16(0)  # -0 becomes 0
-    if not np.isfinite(values).all() or (values < 0).any():
-        raise ValueError(f"image {position}: the map has negative or non-finite values (or over 65,504)")
-    return values.view(np.uint16)
-
-
 def _defect_classes(names: np.ndarray, good: str) -> list[str]:
-    classes = sorted(str(name) for name in set(names.tolist()) - {good})
-    if not classes or good not in names:
-        raise ValueError(
-            f"need good ({good!r}) and defective images, got classes {sorted(set(names.tolist()))}"
-        )
+    found = set(names.tolist())
+    classes = sorted(str(name) for name in found - {good})
+    if not classes or good not in found:
+        raise ValueError(f"need good ({good!r}) and defective images, got classes {sorted(found)}")
     if OVERALL in classes:
         raise ValueError(f"a class is called {OVERALL!r}: rename it")
     return classes

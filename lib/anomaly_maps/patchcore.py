@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -37,8 +37,6 @@ STEEPEST = 50.0  # slope of the scale where good patches all lie equally far
 ARITHMETIC = 3e10  # operations per second of one core in a product of matrices
 MEMORY_BOUND = 5e9  # and of a matrix and a vector
 
-Progress = Callable[[int, int], object]
-
 
 @dataclass(frozen=True)
 class PatchCore:
@@ -51,31 +49,22 @@ class PatchCore:
     device: str = "cpu"
 
     @classmethod
-    def fit(
-        cls,
-        inputs: np.ndarray,
-        good: np.ndarray,
-        held_out: np.ndarray,
-        *,
-        size: int,
-        side: int,
-        seed: int,
-        device: str = "cpu",
-        progress: Progress | None = None,
-    ) -> PatchCore:
-        """Keep `size` patches of the good images, rows `good` of (N, h, w, C); set the scale on rows `held_out`.
+    def fit(cls, task: FitTask) -> PatchCore:
+        """Keep `coreset_size` patches of the good images, of inputs (N, h, w, C); set the scale on those held out.
 
-        `inputs` may be memory-mapped: the patches that the coreset is chosen from and one image are held at a time.
-        Fewer are kept where there are fewer. `progress(kept, size)` is called now and then.
+        The patches that the coreset is chosen from and one image are held at a time. Fewer are kept where there are
+        fewer. `progress(kept, coreset_size)` is called now and then.
         """
+        inputs, held_out, device = task.inputs, task.held_out, task.device
         places = int(np.prod(inputs.shape[1:3]))
-        drawn = np.random.default_rng(seed).permutation(len(good) * places)[:POOL]
+        drawn = np.random.default_rng(task.seed).permutation(len(task.good) * places)[:POOL]
         drawn.sort()  # read from a file in its order
         image, place = np.divmod(drawn, places)
         flat = inputs.reshape(len(inputs), places, inputs.shape[3])
-        pool = torch.from_numpy(flat[np.asarray(good)[image], place].astype(np.float32))
-        chosen = greedy_coreset(_projected(pool, seed).to(device), size, progress)
-        fitted = cls(pool[chosen.cpu()].to(device), 1.0, 1.0, side, device)
+        pool = torch.from_numpy(flat[task.good[image], place].astype(np.float32))
+        projected = _projected(pool, task.seed).to(device)
+        chosen = greedy_coreset(projected, task.study.coreset_size, task.progress)
+        fitted = cls(pool[chosen.cpu()].to(device), 1.0, 1.0, task.study.image_size, device)
         rows = np.linspace(0, len(held_out) - 1, min(HELD_OUT, len(held_out))).round().astype(int)
         distances = np.concatenate([fitted.distances(inputs[held_out[row]][None]).ravel() for row in rows])
         middle, rare = (max(float(np.quantile(distances, share)), 1e-6) for share in (0.5, RARE))
@@ -107,16 +96,10 @@ class PatchCore:
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> PatchCore:
-        """Return what `save` wrote; FileNotFoundError where there is none, ValueError for another file."""
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: no such PatchCore; fit it first")
-        try:
-            with safe_open(path, "pt") as file:
-                header = json.loads((file.metadata() or {})[FORMAT])
-                patches = file.get_tensor("patches").to(device)
-            return cls(patches, header["scale_distance"], header["slope"], header["side"], device)
-        except (SafetensorError, KeyError) as error:
-            raise ValueError(f"{path}: not a PatchCore ({error}); delete it and fit again") from error
+        """Return what `save` wrote."""
+        with safe_open(path, "pt") as file:
+            header, patches = json.loads(file.metadata()[FORMAT]), file.get_tensor("patches").to(device)
+        return cls(patches, header["scale_distance"], header["slope"], header["side"], device)
 
 
 def to_unit_interval(distances: Tensor, scale_distance: float, slope: float) -> Tensor:
@@ -128,7 +111,7 @@ def to_unit_interval(distances: Tensor, scale_distance: float, slope: float) -> 
     return powered / (1 + powered)
 
 
-def greedy_coreset(points: Tensor, size: int, progress: Progress | None = None) -> Tensor:
+def greedy_coreset(points: Tensor, size: int, progress: Callable[..., None]) -> Tensor:
     """Return the rows of `size` of the points (n, d), each the one farthest from those before it, in turn.
 
     The first is the point farthest from the mean: no seed is needed. Two approximations of the smallest covering
@@ -144,7 +127,7 @@ def greedy_coreset(points: Tensor, size: int, progress: Progress | None = None) 
         distance = torch.minimum(distance, squares + squares[row] - 2 * points @ points[row])
         distance[row] = 0
         row = distance.argmax()
-        if progress is not None and count % 100 == 99:
+        if count % 100 == 99:
             progress(count + 1, size)
         if distance[row] <= 0:
             break
@@ -156,8 +139,7 @@ def _projected(points: Tensor, seed: int) -> Tensor:
     if points.shape[1] <= PROJECTED:
         return points
     generator = torch.Generator().manual_seed(seed)
-    directions = torch.randn(points.shape[1], PROJECTED, generator=generator) / PROJECTED**0.5
-    return points @ directions
+    return points @ (torch.randn(points.shape[1], PROJECTED, generator=generator) / PROJECTED**0.5)
 
 
 class PatchCoreMaps(nn.Module):
@@ -184,11 +166,7 @@ class PatchCoreMaps(nn.Module):
 
 
 def _fit(task: FitTask) -> tuple[PatchCore, dict[str, Any]]:
-    size, side = task.study.coreset_size, task.study.image_size
-    fitted = PatchCore.fit(
-        task.inputs, task.good, task.held_out, size=size, side=side,
-        seed=task.seed, device=task.device, progress=task.progress,
-    )  # fmt: skip
+    fitted = PatchCore.fit(task)
     offered = len(task.good) * int(np.prod(task.inputs.shape[1:3]))
     kept = {"images": len(task.good), "offered": offered, "kept": len(fitted.patches)}
     return fitted, kept | {"held out": len(task.held_out), "rare": round(fitted.scale_distance, 6)}

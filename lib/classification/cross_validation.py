@@ -21,10 +21,6 @@ Binary = Literal["collapsed", "separate"]
 
 MULTICLASS, BINARY = "multiclass", "binary"
 DEFECTIVE = "defective"  # the binary task's other class, beside the good one
-FIT_DIAGNOSTICS = (
-    *("features", "task", "keep", "n_train", "k", "k_image", "k_map", "mi_image", "mi_map"),
-    *("iterations", "loss", "converged", "seconds"),
-)
 
 
 @dataclass(frozen=True)
@@ -34,10 +30,10 @@ class FoldResult:
     predictions: one row per test image, feature set and task: `row` (index into the features), `features`, `task`
     (multiclass | binary), `keep`, `label`, `predicted`, and `p:<class>` per class; binary rows fill `p:<good>` and
     `p:defective` only, multiclass rows `p:<class>` only, the rest is NaN.
-    diagnostics: one row per fitted classifier, columns `FIT_DIAGNOSTICS`: `features`, `task`, `keep`, `n_train`, `k`,
-    `k_image`, `k_map` (columns used, in all and of two blocks), `mi_image`, `mi_map` (mutual information with the
-    label of the columns selected from these blocks, in nats, highest first; empty where nothing was scored),
-    `iterations`, `loss`, `converged`, `seconds` (fit and prediction, without the scoring).
+    diagnostics: one row per fitted classifier: `features`, `task`, `keep`, `n_train`, `k`, `k_image`, `k_map` (columns
+    used, in all and of two blocks), `mi_image`, `mi_map` (mutual information with the label of the columns selected
+    from them, in nats, highest first; empty where nothing was scored), `iterations`, `loss`, `converged`, `seconds`
+    (fit and prediction, without the scoring).
     selected: task, then feature set, to the columns used, counted in the blocks given, in the order of `COLUMN_BLOCKS`.
     """
 
@@ -88,35 +84,27 @@ def evaluate_fold(
         for one in wanted:
             used, chosen = used_columns(one, scores, origin, len(fit_rows), selection)
             began = time.perf_counter()
-            model = fit(
-                columns[np.ix_(fit_rows, used)],
-                target[fit_rows],
-                names,
-                hidden=LOGISTIC_REGRESSION if one.model == "logistic" else mlp,
-                seed=seed,
-                scale=scale,
-            )
+            hidden = LOGISTIC_REGRESSION if one.model == "logistic" else mlp
+            given = columns[np.ix_(fit_rows, used)]
+            model = fit(given, target[fit_rows], names, hidden=hidden, seed=seed, scale=scale)
             probabilities = model.probabilities(columns[np.ix_(test_rows, used)])
             seconds = time.perf_counter() - began
             cell: dict[str, object] = {"features": one.key, "task": task, "keep": keep}
-            report = {"n_train": len(fit_rows), "k": len(used), "seconds": seconds}
-            report |= {name: getattr(model, name) for name in ("iterations", "loss", "converged")}
+            report = {"n_train": len(fit_rows), "k": len(used)}
+            report |= {f"k_{name}": int(np.sum(origin[used] == name)) for name in ("image", "map")}
             scored = chosen if selection != "none" else chosen[:0]
             for name in ("image", "map"):
-                report[f"k_{name}"] = int(np.sum(origin[used] == name))
                 falling = np.sort(scores[scored[origin[scored] == name]])[::-1]
                 report[f"mi_{name}"] = np.round(falling, 6).tolist()
-            diagnostics.append(cell | report)
+            report |= {name: getattr(model, name) for name in ("iterations", "loss", "converged")}
+            diagnostics.append(cell | report | {"seconds": seconds})
             selected.setdefault(task, {})[one.key] = used.tolist()
             table = _predictions(test_rows, cell, target[test_rows], probabilities, names)
             predictions += [table, _collapsed(table, good)] if binary == "collapsed" else [table]
     order = ["row", "features", "task", "keep", "label", "predicted", *(f"p:{name}" for name in classes)]
     order += [f"p:{DEFECTIVE}"] if DEFECTIVE not in classes else []
-    return FoldResult(
-        pd.concat(predictions, ignore_index=True).reindex(columns=order),
-        pd.DataFrame(diagnostics, columns=list(FIT_DIAGNOSTICS)),
-        selected,
-    )
+    table = pd.concat(predictions, ignore_index=True).reindex(columns=order)
+    return FoldResult(table, pd.DataFrame(diagnostics), selected)
 
 
 def score_columns(
@@ -153,9 +141,8 @@ def used_columns(
     offered = np.flatnonzero(np.isin(origin, feature_set.selected_columns))
     if offered.size:
         offered = offered[select(scores[offered], origin[offered], n_train, selection)]
-    return np.sort(
-        np.concatenate([offered, np.flatnonzero(np.isin(origin, feature_set.all_columns))])
-    ), offered
+    whole = np.flatnonzero(np.isin(origin, feature_set.all_columns))
+    return np.sort(np.concatenate([offered, whole])), offered
 
 
 def subsample_defects(
@@ -179,10 +166,10 @@ def subsample_defects(
 
 
 def _predictions(
-    rows: NDArray[np.intp],
+    rows: np.ndarray,
     cell: dict[str, object],
-    labels: NDArray[np.str_],
-    probabilities: NDArray[np.float64],
+    labels: np.ndarray,
+    probabilities: np.ndarray,
     names: Sequence[str],
 ) -> pd.DataFrame:
     """Tabulate probabilities (n, classes) of the given rows; the predicted class is the likeliest."""

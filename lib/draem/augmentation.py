@@ -6,7 +6,7 @@ Seven of the ten map each grey value to another: they are written as tables of 2
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import IntEnum
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -15,47 +15,23 @@ LEVELS = 256
 DRAWS = 3  # uniform numbers that one augmentation needs at most
 
 
-class Augmentation(IntEnum):
-    """The augmentations, in the order of the official list."""
-
-    GAMMA = 0
-    BRIGHTNESS = 1
-    SHARPNESS = 2
-    HUE = 3
-    SOLARIZE = 4
-    POSTERIZE = 5
-    INVERT = 6
-    AUTOCONTRAST = 7
-    EQUALIZE = 8
-    ROTATE = 9
-
-
-def sample_augmentations(images: int, generator: torch.Generator, per_image: int = 3) -> Tensor:
-    """Return (images, per_image) indices of `Augmentation`, drawn for each image without replacement."""
-    return torch.rand(images, len(Augmentation), generator=generator).argsort(dim=1)[:, :per_image]
+def sample_augmentations(images: int, generator: torch.Generator) -> Tensor:
+    """Return (images, 3) places in `AUGMENTATIONS`, drawn for each image without replacement."""
+    return torch.rand(images, len(AUGMENTATIONS), generator=generator).argsort(dim=1)[:, :3]
 
 
 def augment(textures: Tensor, chosen: Tensor, draws: Tensor) -> Tensor:
     """Return uint8 textures (B,3,H,W), each changed by its row of `chosen` (B,K), from left to right.
 
-    `chosen` holds indices of `Augmentation` on the CPU, `draws` (B,K,3) uniform numbers in [0,1) that become their
+    `chosen` holds places in `AUGMENTATIONS` on the CPU, `draws` (B,K,3) uniform numbers in [0,1) that become their
     parameters, on the textures' device. No data comes back to the CPU.
     """
-    images = textures.clone()
+    images, functions = textures.clone(), list(AUGMENTATIONS.values())
     for slot, column in enumerate(chosen.T.tolist()):
         for kind in sorted(set(column)):
-            members = torch.tensor(
-                [row for row, drawn in enumerate(column) if drawn == kind], device=images.device
-            )
-            part, u = images.index_select(0, members), draws[members, slot]
-            if kind in _SPATIAL:
-                changed = _to_bytes(_SPATIAL[kind](part.float(), u))
-            else:
-                pixels = part.flatten(2).long()
-                curve = _TONE[kind](u) if kind in _TONE else _BY_HISTOGRAM[kind](u, _histograms(pixels))
-                table = _to_bytes(curve).expand(-1, 3, -1)
-                changed = table.gather(2, pixels).view_as(part)
-            images[members] = changed
+            rows = [row for row, drawn in enumerate(column) if drawn == kind]
+            members = torch.tensor(rows, device=images.device)
+            images[members] = functions[kind](images.index_select(0, members), draws[members, slot])
     return images
 
 
@@ -75,12 +51,6 @@ def rotate(images: Tensor, degrees: Tensor) -> Tensor:
     return torch.nn.functional.grid_sample(images, grid, align_corners=False)
 
 
-def _histograms(pixels: Tensor) -> Tensor:
-    """Return float32 counts (B,C,256) of the grey values (B,C,P) int64."""
-    counts = torch.zeros(*pixels.shape[:2], LEVELS, dtype=torch.int32, device=pixels.device)
-    return counts.scatter_add_(2, pixels, counts.new_ones(()).expand(pixels.shape)).float()
-
-
 def _to_bytes(values: Tensor) -> Tensor:
     # float to uint8 without int16 between takes five times as long on a CPU
     return values.clamp_(0, LEVELS - 1).add_(0.5).to(torch.int16).to(torch.uint8)
@@ -94,34 +64,51 @@ def _scaled(u: Tensor, low: float, high: float) -> Tensor:
     return low + (high - low) * u
 
 
-# Tone curves: uniform draws (B,3), and histograms (B,3,256), to curves (B,1 or 3,256) in grey levels, as Pillow's.
+def _by_curve(curve: Callable[[Tensor, Tensor], Tensor], images: Tensor, u: Tensor) -> Tensor:
+    pixels = images.flatten(2).long()
+    table = _to_bytes(curve(u, pixels)).expand(-1, 3, -1)
+    return table.gather(2, pixels).view_as(images)
 
 
-def gamma_curve(u: Tensor) -> Tensor:
+def _in_floats(change: Callable[[Tensor, Tensor], Tensor], images: Tensor, u: Tensor) -> Tensor:
+    return _to_bytes(change(images.float(), u))
+
+
+# Tone curves: uniform draws (B,3) and grey values (B,3,P) int64 to curves (B,1 or 3,256) in grey levels, as Pillow's.
+
+
+def gamma_curve(u: Tensor, _: Tensor) -> Tensor:
     """Raise each channel to its own power U(0.5, 2)."""
     return (_levels(u) / 255) ** _scaled(u, 0.5, 2.0)[:, :, None] * 255
 
 
-def brightness_curve(u: Tensor) -> Tensor:
+def brightness_curve(u: Tensor, _: Tensor) -> Tensor:
     """Multiply by U(0.8, 1.2) and add U(-30, 30), on all channels alike."""
     return _levels(u) * _scaled(u[:, :1, None], 0.8, 1.2) + _scaled(u[:, 1:2, None], -30, 30)
 
 
-def solarize_curve(u: Tensor) -> Tensor:
+def solarize_curve(u: Tensor, _: Tensor) -> Tensor:
     """With probability 0.5 invert the values from a threshold of 32..128 upwards."""
     levels = _levels(u)
     threshold = torch.floor(_scaled(u[:, 1:2, None], 32, 129))
     return torch.where((u[:, :1, None] < 0.5) & (levels >= threshold), 255 - levels, levels)
 
 
-def posterize_curve(u: Tensor) -> Tensor:
+def posterize_curve(u: Tensor, _: Tensor) -> Tensor:
     """Keep the highest 1 to 8 bits."""
     step = torch.exp2(7 - torch.floor(u[:, :1, None] * 8))
     return torch.floor(_levels(u) / step) * step
 
 
-def autocontrast_curve(u: Tensor, histogram: Tensor) -> Tensor:
+def _histograms(pixels: Tensor) -> Tensor:
+    """Return float32 counts (B,C,256) of the grey values (B,C,P) int64."""
+    counts = torch.zeros(*pixels.shape[:2], LEVELS, dtype=torch.int32, device=pixels.device)
+    return counts.scatter_add_(2, pixels, counts.new_ones(()).expand(pixels.shape)).float()
+
+
+def autocontrast_curve(u: Tensor, pixels: Tensor) -> Tensor:
     """Stretch each channel to the full range, the darkest and brightest 0..20 % (a whole number) cut off."""
+    histogram = _histograms(pixels)
     cut = torch.floor(histogram.sum(2, keepdim=True) * torch.floor(u[:, :1, None] * 21) / 100)
     low = (histogram.cumsum(2) <= cut).sum(2, keepdim=True).float()
     high = 255 - (histogram.flip(2).cumsum(2) <= cut).sum(2, keepdim=True).float()
@@ -130,8 +117,9 @@ def autocontrast_curve(u: Tensor, histogram: Tensor) -> Tensor:
     return torch.where(high > low, stretched, levels)
 
 
-def equalize_curve(u: Tensor, histogram: Tensor) -> Tensor:
+def equalize_curve(u: Tensor, pixels: Tensor) -> Tensor:
     """Make each channel's grey values equally frequent."""
+    histogram = _histograms(pixels)
     levels = _levels(u)
     brightest = ((histogram > 0) * levels).amax(2, keepdim=True).long()
     step = torch.floor((histogram.sum(2, keepdim=True) - histogram.gather(2, brightest)) / 255)
@@ -171,19 +159,17 @@ def hue_and_saturation(images: Tensor, u: Tensor) -> Tensor:
     return torch.stack(channels, dim=1)
 
 
-_TONE: dict[int, Callable[[Tensor], Tensor]] = {
-    Augmentation.GAMMA: gamma_curve,
-    Augmentation.BRIGHTNESS: brightness_curve,
-    Augmentation.SOLARIZE: solarize_curve,
-    Augmentation.POSTERIZE: posterize_curve,
-    Augmentation.INVERT: lambda u: 255 - _levels(u),
-}
-_BY_HISTOGRAM: dict[int, Callable[[Tensor, Tensor], Tensor]] = {
-    Augmentation.AUTOCONTRAST: autocontrast_curve,
-    Augmentation.EQUALIZE: equalize_curve,
-}
-_SPATIAL: dict[int, Callable[[Tensor, Tensor], Tensor]] = {
-    Augmentation.SHARPNESS: sharpness,
-    Augmentation.HUE: hue_and_saturation,
-    Augmentation.ROTATE: lambda images, u: rotate(images, _scaled(u[:, 0], -45, 45)),  # black outside
+AUGMENTATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {  # in the order of the official list
+    "gamma": partial(_by_curve, gamma_curve),
+    "brightness": partial(_by_curve, brightness_curve),
+    "sharpness": partial(_in_floats, sharpness),
+    "hue": partial(_in_floats, hue_and_saturation),
+    "solarize": partial(_by_curve, solarize_curve),
+    "posterize": partial(_by_curve, posterize_curve),
+    "invert": partial(_by_curve, lambda u, _: 255 - _levels(u)),
+    "autocontrast": partial(_by_curve, autocontrast_curve),
+    "equalize": partial(_by_curve, equalize_curve),
+    "rotate": partial(
+        _in_floats, lambda images, u: rotate(images, _scaled(u[:, 0], -45, 45))
+    ),  # black outside
 }

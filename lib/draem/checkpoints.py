@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork, widths_of
+from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.torch_utils import load_state_dict
 
 # The reconstructive network's tensors with an axis of image channels, and the discriminative one's.
@@ -24,17 +24,15 @@ def import_official(folder: Path) -> tuple[ReconstructiveNetwork, Discriminative
     image are put in RGB order once, here. Raises FileNotFoundError unless there is exactly one of each,
     ValueError for a file that holds anything but such a state_dict.
     """
-    files = sorted(folder.glob("*.pckl"))
-    segmenting = [file for file in files if file.name.endswith("_seg.pckl")]
-    reconstructing = [file for file in files if file not in segmenting]
-    if len(segmenting) != 1 or len(reconstructing) != 1:
-        found = ", ".join(file.name for file in files) or "none"
+    files = sorted(folder.glob("*.pckl"), key=lambda file: file.name.endswith("_seg.pckl"))
+    if [file.name.endswith("_seg.pckl") for file in files] != [False, True]:
+        found = ", ".join(sorted(file.name for file in files)) or "none"
         raise FileNotFoundError(
             f"{folder}: expected one *_seg.pckl and one other *.pckl, found {found}; keep one model per folder"
         )
     try:
-        reconstructive = _swap_channels(load_state_dict(reconstructing[0]), _RECONSTRUCTIVE)
-        discriminative = _swap_channels(load_state_dict(segmenting[0]), _DISCRIMINATIVE)
+        reconstructive = _swap_channels(load_state_dict(files[0]), _RECONSTRUCTIVE)
+        discriminative = _swap_channels(load_state_dict(files[1]), _DISCRIMINATIVE)
         return load_networks(reconstructive, discriminative, str(folder))
     except (ValueError, IndexError) as error:
         raise ValueError(
@@ -47,8 +45,8 @@ def load_networks(
 ) -> tuple[ReconstructiveNetwork, DiscriminativeNetwork]:
     """Return both networks in eval mode on the CPU from their states; ValueError, naming `source`, for other states."""
     try:
-        first = ReconstructiveNetwork(widths_of(reconstructive))
-        second = DiscriminativeNetwork(widths_of(discriminative))
+        first = ReconstructiveNetwork(len(reconstructive["encoder.block1.0.weight"]))
+        second = DiscriminativeNetwork(len(discriminative["encoder_segment.block1.0.weight"]))
         first.load_state_dict(reconstructive)
         second.load_state_dict(discriminative)
     except (KeyError, IndexError, RuntimeError) as error:

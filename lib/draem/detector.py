@@ -21,31 +21,21 @@ if TYPE_CHECKING:
 N_TEXTURES = 400  # images of the bank that anomalies are cut from
 
 
+@lru_cache(maxsize=1)  # every fold asks for the same ones
 def texture_bank(study: Study) -> TextureBank:
     """Return the anomaly textures at DRAEM's size."""
-    return _texture_bank(study.textures, study.image_size, study.seed_for("textures"))
-
-
-@lru_cache(maxsize=1)  # every fold asks for the same ones
-def _texture_bank(textures: str, side: int, seed: int) -> TextureBank:
     from lib.synthetic.textures import load_texture_bank
 
-    return load_texture_bank(textures, side, seed)
+    return load_texture_bank(study.textures, study.image_size, study.seed_for("textures"))
 
 
 def training_settings(task: FitTask) -> dict[str, Any]:
     """Return the fields of `lib.draem.training.TrainingSettings`; models that share a fold share its steps."""
     study = task.study
-    return {
-        "reconstructive_width": study.reconstructive_width,
-        "discriminative_width": study.discriminative_width,
-        "steps": study.steps_for(len(task.good), task.sharing),
-        "batch": study.draem_batch,
-        "lr": study.draem_lr,
-        "seed": task.seed,
-        "warmup": study.draem_warmup,
-        "precision": study.draem_precision,
-    }
+    own = {name: getattr(study, f"draem_{name}") for name in ("batch", "lr", "warmup", "precision")}
+    steps = study.steps_for(len(task.good), task.sharing)
+    widths = study.values(("reconstructive_width", "discriminative_width"))
+    return {**widths, "steps": steps, "seed": task.seed, **own}
 
 
 def _depends_on(task: FitTask) -> dict[str, Any]:
@@ -70,13 +60,9 @@ def _fit(task: FitTask) -> tuple[Draem, dict[str, Any]]:
             say(f"{error}: done anew")
             task.checkpoint.unlink()
     bank, settings = texture_bank(task.study), TrainingSettings(**training_settings(task))
+    good = task.inputs[task.good]
     trained = train(
-        task.inputs[task.good],
-        bank.images,
-        settings,
-        device=task.device,
-        checkpoint=task.checkpoint,
-        progress=task.progress,
+        good, bank.images, settings, device=task.device, checkpoint=task.checkpoint, progress=task.progress
     )
     history = trained.history.round(6).to_dict("records")
     summary = {"origin": "trained", "steps": settings.steps, "textures": bank.name, "history": history}
@@ -112,14 +98,12 @@ def _fit_cost(study: Study, n_good: int, sharing: int) -> tuple[float, float]:
     if study.draem_checkpoint:
         return 0.0, n_good * 3 * study.image_size**2
     steps = study.steps_for(n_good, sharing)
-    per_pixel = 1000 + 80 * (
+    trained = 1000 + 80 * (
         study.reconstructive_width + study.discriminative_width
     )  # 10 to 20 % more were measured
-    memory = (n_good + N_TEXTURES) * 3 * study.image_size**2 + 4 * network_bytes(study)
-    return (
-        steps * study.draem_batch * training_image(study),
-        memory + study.draem_batch * study.image_size**2 * per_pixel,
-    )
+    per_pixel = 3 * (n_good + N_TEXTURES) + study.draem_batch * trained
+    seconds = steps * study.draem_batch * training_image(study)
+    return seconds, 4 * network_bytes(study) + study.image_size**2 * per_pixel
 
 
 def _caption(study: Study) -> str:

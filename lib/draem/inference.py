@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -24,8 +24,6 @@ from lib.torch_utils import allow_tf32, as_stored, flush_denormals
 # CPU: flat from here on (one thread, widths 16/8, 64 px: 12.5 ms per image at batch 1, 7.4 at 16, 7.9 at 64).
 # GPU: a guess at what fills one, unmeasured.
 PIXELS_PER_BATCH = {"cpu": 16 * 64 * 64, "cuda": 32 * 256 * 256}
-
-
 FORMAT = "draem-1"
 _PREFIXES = ("reconstructive.", "discriminative.")
 
@@ -40,9 +38,39 @@ class Draem:
 
     def maps(self, inputs: np.ndarray) -> np.ndarray:
         """Return anomaly maps (n,side,side) float16 in [0,1] of images (n,side,side,3) uint8."""
-        out = np.empty(inputs.shape[:3], dtype=np.float16)
-        anomaly_maps(self.reconstructive, self.discriminative, inputs, out, device=self.device)
-        return out
+        return self.maps_and_scores(inputs)[0]
+
+    def maps_and_scores(self, images: np.ndarray, batch: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Return the maps and image scores (n,) float32 in [0,1] of images, which may be memory-mapped.
+
+        The scores are `lib.draem.losses.image_score` of the float32 maps. A GPU that runs out of memory gets half the
+        batch; RuntimeError if one image is too much.
+        """
+        count, height, width = images.shape[:3]
+        kind = torch.device(self.device).type
+        batch = batch or max(1, PIXELS_PER_BATCH[kind] // (height * width))
+        first, second = (
+            fold_batchnorm(network).to(self.device).to(memory_format=torch.channels_last)
+            for network in (self.reconstructive, self.discriminative)
+        )
+        out, scores = np.empty(images.shape[:3], np.float16), np.empty(count, np.float32)
+        done = 0
+        with torch.inference_mode(), flush_denormals(), allow_tf32(False):
+            while done < count:
+                rows = slice(done, min(done + batch, count))
+                try:
+                    maps = _maps(first, second, torch.from_numpy(np.array(images[rows])).to(self.device))
+                    scores[rows] = image_score(maps).cpu().numpy()
+                    out[rows] = maps.half().cpu().numpy()
+                    done = rows.stop
+                except torch.cuda.OutOfMemoryError as error:
+                    if rows.stop - done == 1:
+                        raise RuntimeError(
+                            f"out of GPU memory for one image of {height}x{width} px: set a smaller image_size "
+                            "or device='cpu'"
+                        ) from error
+                    batch = (rows.stop - done) // 2
+        return out, scores
 
     def save(self, path: Path, header: dict[str, Any]) -> None:
         """Write both networks to one .safetensors file, atomically, with `header` (settings, origin) as texts.
@@ -60,20 +88,8 @@ class Draem:
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> Draem:
-        """Return what `save` wrote; FileNotFoundError where there is none, ValueError for a damaged or another file."""
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: no such DRAEM checkpoint; train it first")
-        try:
-            with safe_open(path, framework="pt") as file:
-                known = FORMAT in (file.metadata() or {})
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
-        except SafetensorError as error:
-            issue = f"{path}: not a readable safetensors file ({error})"
-            raise ValueError(f"{issue}; delete it and train again") from error
-        if not known:
-            raise ValueError(
-                f"{path}: its header names no {FORMAT!r}; name a DRAEM checkpoint of this project"
-            )
+        """Return what `save` wrote; ValueError for other tensors."""
+        tensors = load_file(path)
         first, second = (
             {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
             for prefix in _PREFIXES
@@ -91,47 +107,6 @@ def fold_batchnorm(network: nn.Module) -> nn.Module:
                 sequence[index - 1] = fuse_conv_bn_eval(before, layer)
                 sequence[index] = nn.Identity()
     return folded
-
-
-def anomaly_maps(
-    reconstructive: ReconstructiveNetwork,
-    discriminative: DiscriminativeNetwork,
-    images: np.ndarray,
-    out: np.ndarray,
-    *,
-    batch: int | None = None,
-    device: str | torch.device = "cpu",
-) -> np.ndarray:
-    """Write anomaly maps in [0,1] to `out` (N,H,W) float16 and return image scores (N,) float32 in [0,1].
-
-    `images` (N,H,W,3) uint8; both arrays may be memory-mapped, and are gone through once. The scores come
-    from the float32 maps, by `lib.draem.losses.image_score`: the largest mean over a window of 21 px at a
-    side of 256, in proportion at others. A GPU that runs out of memory gets half the batch; RuntimeError if
-    one image is too much. ValueError unless sides are multiples of 32.
-    """
-    device = torch.device(device)
-    count, height, width = out.shape
-    batch = batch or max(1, PIXELS_PER_BATCH["cuda" if device.type == "cuda" else "cpu"] // (height * width))
-    first = fold_batchnorm(reconstructive).to(device).to(memory_format=torch.channels_last)
-    second = fold_batchnorm(discriminative).to(device).to(memory_format=torch.channels_last)
-    scores = np.empty(count, np.float32)
-    done = 0
-    with torch.inference_mode(), flush_denormals(), allow_tf32(False):
-        while done < count:
-            rows = slice(done, min(done + batch, count))
-            try:
-                maps = _maps(first, second, torch.from_numpy(np.array(images[rows])).to(device))
-                scores[rows] = image_score(maps).cpu().numpy()
-                out[rows] = maps.half().cpu().numpy()
-                done = rows.stop
-            except torch.cuda.OutOfMemoryError as error:
-                if rows.stop - done == 1:
-                    raise RuntimeError(
-                        f"out of GPU memory for one image of {height}x{width} px: set a smaller image_size "
-                        "or device='cpu'"
-                    ) from error
-                batch = (rows.stop - done) // 2
-    return scores
 
 
 def _maps(reconstructive: nn.Module, discriminative: nn.Module, images: Tensor) -> Tensor:

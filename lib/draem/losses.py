@@ -11,7 +11,6 @@ from torch.nn import functional as F
 SSIM_WINDOW, SSIM_SIGMA = 11, 1.5
 SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2  # for a dynamic range of 1
 FOCAL_GAMMA, FOCAL_SMOOTHING = 2.0, 1e-5
-SCORE_WINDOW = 21  # pixels, at a side of 256
 
 
 def l2_loss(reconstruction: Tensor, clean: Tensor) -> Tensor:
@@ -25,11 +24,7 @@ def ssim_loss(reconstruction: Tensor, clean: Tensor) -> Tensor:
     Gaussian window 11, sigma 1.5, zero padding, dynamic range 1 (official `loss.py`, SSIM). `clean` gets no
     gradient. The separable window is applied as two banded matrix products, which suits few channels.
     """
-    height, width = clean.shape[-2:]
-    rows, columns = (
-        _blur_matrix(height, clean.dtype, clean.device),
-        _blur_matrix(width, clean.dtype, clean.device),
-    )
+    rows, columns = (_blur_matrix(size, clean.dtype, clean.device) for size in clean.shape[-2:])
     with torch.no_grad():
         mean_b, square_b = (rows @ torch.stack((clean, clean * clean)) @ columns).unbind()
         variance_b = square_b - mean_b**2
@@ -55,21 +50,14 @@ def focal_loss(logits: Tensor, mask: Tensor) -> Tensor:
     return -((1 - p) ** FOCAL_GAMMA * p.log()).mean()
 
 
-def score_window(height: int, width: int) -> int:
-    """Return the image score's window: 21 px at a side of 256, in proportion to the shorter side, odd, >= 3."""
-    return max(3, 2 * (min(height, width) * SCORE_WINDOW // (2 * 256)) + 1)
-
-
-def image_score(maps: Tensor, window: int | None = None) -> Tensor:
+def image_score(maps: Tensor) -> Tensor:
     """Return scores (N,) of anomaly maps (N,H,W): the maximum of a zero-padded, stride-1 window mean.
 
-    `window` is odd; by default `score_window` of the maps' sides, so that the score means the same share of
-    the image at every resolution (official `test_DRAEM.py` has 21 at 256x256). ValueError for an even window.
+    The window has 21 px at a side of 256, as the official `test_DRAEM.py`, and at others in proportion to the shorter
+    side, odd and at least 3: the score means the same share of the image at every resolution.
     """
-    window = score_window(*maps.shape[-2:]) if window is None else window
-    if window % 2 == 0:
-        raise ValueError(f"the image score's window must be odd, got {window}")
-    reach = window // 2
+    reach = max(1, min(maps.shape[-2:]) * 21 // (2 * 256))
+    window = 2 * reach + 1
     rows = F.avg_pool2d(maps[:, None], (window, 1), stride=1, padding=(reach, 0))
     return F.avg_pool2d(rows, (1, window), stride=1, padding=(0, reach)).amax(dim=(1, 2, 3))
 
@@ -78,7 +66,7 @@ def image_score(maps: Tensor, window: int | None = None) -> Tensor:
 def _blur_matrix(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Symmetric (size,size) matrix that blurs a signal by the SSIM window, zeros assumed outside."""
     positions = torch.arange(size, dtype=torch.float64)
-    distances = (positions[:, None] - positions[None, :]).abs()
+    distances = (positions[:, None] - positions).abs()
     offsets = torch.arange(SSIM_WINDOW, dtype=torch.float64) - SSIM_WINDOW // 2
     total = torch.exp(-(offsets**2) / (2 * SSIM_SIGMA**2)).sum()
     matrix = torch.exp(-(distances**2) / (2 * SSIM_SIGMA**2)) / total

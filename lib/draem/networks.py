@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-
-SIDE_MULTIPLE = 32  # five 2x2 poolings
 
 
 class ReconstructiveNetwork(nn.Module):
     """Autoencoder without skips that replaces anomalies by what a good image would have there.
 
-    Maps images (N,3,H,W) in [0,1] to reconstructions (N,3,H,W), linear, so unbounded. H and W must be
-    multiples of 32, else ValueError. `seed` is an integer or a CPU generator for the initial weights.
-    Zavrtanik et al. 2021; official `ReconstructiveSubNetwork` has width 128.
+    Maps images (N,3,H,W) in [0,1] to reconstructions (N,3,H,W), linear, so unbounded; H and W are multiples of 32.
+    `seed` is for the initial weights. Zavrtanik et al. 2021; official `ReconstructiveSubNetwork` has width 128.
     """
 
-    def __init__(self, width: int = 128, *, seed: int | torch.Generator = 0) -> None:
+    def __init__(self, width: int = 128, *, seed: int = 0) -> None:
         super().__init__()
         self.encoder = _Encoder(3, width, (1, 2, 4, 8, 8))
         stages = {"1": (8, 8, 8, 8, 4), "2": (4, 4, 4, 4, 2), "3": (2, 2, 2, 2, 1), "4": (1, 1, 1, 1, 1)}
@@ -27,19 +24,17 @@ class ReconstructiveNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Reconstruct images (N,3,H,W) in [0,1]."""
-        check_sides(images.shape[-2:])
         return self.decoder(self.encoder(images)[-1])
 
 
 class DiscriminativeNetwork(nn.Module):
     """U-Net that compares a reconstruction with its image and segments where they differ.
 
-    Maps `cat(reconstruction, image)` (N,6,H,W) to logits (N,2,H,W); the anomaly map is softmax[1]. H and W
-    must be multiples of 32, else ValueError. `seed` is an integer or a CPU generator for the initial weights.
-    Zavrtanik et al. 2021; official `DiscriminativeSubNetwork` has width 64.
+    Maps `cat(reconstruction, image)` (N,6,H,W) to logits (N,2,H,W); the anomaly map is softmax[1]. H and W are
+    multiples of 32. `seed` is for the initial weights. Official `DiscriminativeSubNetwork` has width 64.
     """
 
-    def __init__(self, width: int = 64, *, seed: int | torch.Generator = 0) -> None:
+    def __init__(self, width: int = 64, *, seed: int = 0) -> None:
         super().__init__()
         self.encoder_segment = _Encoder(6, width, (1, 2, 4, 8, 8, 8))
         stages = {"1": (8, 4, 12, 4, 4), "2": (4, 2, 6, 2, 2), "3": (2, 1, 3, 1, 1), "4": (1, 1, 2, 1, 1)}
@@ -48,42 +43,19 @@ class DiscriminativeNetwork(nn.Module):
 
     def forward(self, pairs: Tensor) -> Tensor:
         """Logits (N,2,H,W) of good and anomalous for pairs (N,6,H,W)."""
-        check_sides(pairs.shape[-2:])
         *skips, innermost = self.encoder_segment(pairs)
         return self.decoder_segment(innermost, skips)
 
 
-def check_sides(sides: Sequence[int]) -> None:
-    """Raise ValueError unless height and width, in pixels, are positive multiples of 32."""
-    height, width = sides
-    if height % SIDE_MULTIPLE or width % SIDE_MULTIPLE or not height * width:
-        raise ValueError(
-            f"DRAEM needs sides divisible by {SIDE_MULTIPLE}, got {height}x{width}: resize or pad"
-        )
-
-
-def initialise(network: nn.Module, seed: int | torch.Generator) -> None:
+def initialise(network: nn.Module, seed: int) -> None:
     """Set convolutions to N(0, 0.02), BatchNorm weights to N(1, 0.02), all biases to 0, from `seed` alone."""
-    generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     for layer in network.modules():
-        if isinstance(layer, nn.Conv2d):
-            nn.init.normal_(layer.weight, 0.0, 0.02, generator=generator)
+        if isinstance(layer, (nn.Conv2d, nn.BatchNorm2d)):
+            mean = 0.0 if isinstance(layer, nn.Conv2d) else 1.0
+            nn.init.normal_(layer.weight, mean, 0.02, generator=generator)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
-        elif isinstance(layer, nn.BatchNorm2d):
-            nn.init.normal_(layer.weight, 1.0, 0.02, generator=generator)
-            nn.init.zeros_(layer.bias)
-
-
-def widths_of(state_dict: Mapping[str, Tensor]) -> int:
-    """Return the base width of either network from its state_dict; KeyError if it belongs to neither."""
-    for prefix in ("encoder.", "encoder_segment."):
-        weight = state_dict.get(f"{prefix}block1.0.weight")
-        if weight is not None:
-            return weight.shape[0]
-    raise KeyError(
-        "not a DRAEM state_dict: neither encoder.block1.0.weight nor encoder_segment.block1.0.weight"
-    )
 
 
 class _Encoder(nn.Module):
@@ -91,17 +63,14 @@ class _Encoder(nn.Module):
 
     def __init__(self, channels: int, width: int, factors: tuple[int, ...]) -> None:
         super().__init__()
-        self.pool = nn.MaxPool2d(2)
-        self.depth = len(factors)
         for number, factor in enumerate(factors, start=1):
             self.add_module(f"block{number}", _double(channels, factor * width, factor * width))
             channels = factor * width
 
     def forward(self, x: Tensor) -> list[Tensor]:
         outputs: list[Tensor] = []
-        for number in range(1, self.depth + 1):
-            x = self.get_submodule(f"block{number}")(self.pool(x) if outputs else x)
-            outputs.append(x)
+        for block in self.children():
+            outputs.append(block(nn.functional.max_pool2d(outputs[-1], 2) if outputs else x))
         return outputs
 
 

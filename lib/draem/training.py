@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from lib.artifacts import write_bytes
+from lib.draem.inference import Draem
 from lib.draem.losses import focal_loss, l2_loss, ssim_loss
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.draem.simulation import resize_textures, simulate
@@ -31,7 +32,7 @@ Progress = Callable[[int, int, dict[str, float]], None]
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """What a training run depends on besides its data; the widths default to the official ones."""
+    """What a training run depends on besides its data; the defaults are the official ones."""
 
     reconstructive_width: int = 128
     discriminative_width: int = 64
@@ -51,37 +52,32 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class Trained:
-    """Both networks in eval mode, and the course of the losses.
-
-    `history` has the columns step, l2, ssim, focal, loss, lr and at most 200 rows, each the mean since the last.
-    """
+    """Both networks in eval mode, and the course of the losses: at most 200 rows, each the mean since the last."""
 
     reconstructive: ReconstructiveNetwork
     discriminative: DiscriminativeNetwork
-    history: pd.DataFrame
+    history: pd.DataFrame  # step, l2, ssim, focal, loss, lr
 
 
 def train(
     images: np.ndarray,
     textures: Tensor,
     settings: TrainingSettings,
-    *,
-    device: str | torch.device = "cpu",
+    device: str = "cpu",
     checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> Trained:
     """Train DRAEM on good images (N,H,W,3) uint8 with textures (M,3,H',W') uint8 as the anomalies' source.
 
-    Sides must be multiples of 32. Images are drawn in shuffled epochs without replacement. With `checkpoint`
-    the run saves itself there every `checkpoint_every` steps and goes on from there when called again with the
-    same settings and data, on a CPU with as many threads to the same bits. `progress(step, steps, losses)` is
-    called after each window of the history. Raises ValueError for bf16 without CUDA and for a checkpoint of another
-    run, RuntimeError when the GPU's memory is too small, FloatingPointError when the loss is no longer finite.
+    Images are drawn in shuffled epochs without replacement. With `checkpoint` the run saves itself there and goes on
+    from there when called again with the same settings and data, on a CPU with as many threads to the same bits.
+    `progress(step, steps, losses)` is called after each window of the history. Raises ValueError for bf16 without CUDA
+    and for a checkpoint of another run, RuntimeError when the GPU's memory is too small, FloatingPointError when the
+    loss is no longer finite.
     """
-    device = torch.device(device)
-    if settings.precision == "bf16" and device.type != "cuda":
+    run = _Run(images, textures, settings, torch.device(device))
+    if settings.precision == "bf16" and run.device.type != "cuda":
         raise ValueError(f"precision='bf16' is for CUDA only, got device {device}: set precision='auto'")
-    run = _Run(images, textures, settings, device)
     if checkpoint is not None and checkpoint.exists():
         run.load(checkpoint)
     try:
@@ -96,28 +92,21 @@ def train(
     return run.trained()
 
 
-def panel(
-    reconstructive: ReconstructiveNetwork,
-    discriminative: DiscriminativeNetwork,
-    images: np.ndarray,
-    textures: Tensor,
-    seed: int,
-    n: int,
-) -> dict[str, np.ndarray]:
+def panel(draem: Draem, images: np.ndarray, textures: Tensor, seed: int, n: int) -> dict[str, np.ndarray]:
     """Return arrays of n simulated examples for a figure: image, simulated, reconstruction, mask, map.
 
     The first three are (n,H,W,3) float32 in [0,1], the others (n,H,W) float32 in [0,1]. Of 4n examples
     drawn from `images` (N,H,W,3) uint8 by `seed`, those that carry an anomaly come first.
     """
-    device = next(reconstructive.parameters()).device
+    device = torch.device(draem.device)
     order = _epoch(seed, 0, len(images))[np.arange(4 * n) % len(images)]
     good = _as_batch(torch.from_numpy(np.ascontiguousarray(images[order])), device)
     simulated = simulate(good, textures.to(device), torch.Generator().manual_seed(seed))
     chosen = (simulated.mask.amax(dim=(1, 2, 3)) == 0).int().argsort(stable=True)[:n]
     clean, augmented, mask = (part[chosen] for part in simulated)
     with torch.inference_mode():
-        reconstruction = reconstructive(augmented)
-        logits = discriminative(torch.cat((reconstruction, augmented), dim=1))
+        reconstruction = draem.reconstructive.to(device)(augmented)
+        logits = draem.discriminative.to(device)(torch.cat((reconstruction, augmented), dim=1))
     rgb = {"image": clean, "simulated": augmented, "reconstruction": reconstruction.clamp(0, 1)}
     arrays = {name: value.permute(0, 2, 3, 1).cpu().numpy() for name, value in rgb.items()}
     return arrays | {"mask": mask[:, 0].cpu().numpy(), "map": logits.softmax(dim=1)[:, 1].cpu().numpy()}
@@ -188,8 +177,8 @@ class _Run:
         state = {name: part.state_dict() for name, part in self._parts().items()}
         state |= {name: getattr(self, name) for name in ("fingerprint", "step", "sums", "rows")}
         state["generator"] = self.generator.get_state()
-        buffer = io.BytesIO()
-        buffer.write(bytes(32))
+        buffer = io.BytesIO(bytes(32))
+        buffer.seek(32)
         torch.save(state, buffer)
         content = buffer.getbuffer()
         content[:32] = hashlib.sha256(content[32:]).digest()  # PyTorch reads altered weights without a word
@@ -227,18 +216,17 @@ class _Run:
         return _as_batch(batch, self.device)
 
     def _close_window(self, steps: int, progress: Progress | None) -> None:
-        means = [value / steps for value in self.sums.tolist()]
+        losses = {name: value / steps for name, value in zip(LOSSES, self.sums.tolist(), strict=True)}
         self.sums.zero_()
-        if not all(math.isfinite(value) for value in means):
+        if not math.isfinite(total := sum(losses.values())):
             raise FloatingPointError(
-                f"loss is not finite near step {self.step} ({dict(zip(LOSSES, means, strict=True))}): lower lr "
-                f"({self.settings.lr}) or set precision='float32'"
+                f"loss is not finite near step {self.step} ({losses}): lower lr ({self.settings.lr}) or set "
+                "precision='float32'"
             )
-        lr = self.settings.lr_at(self.step - 1)
-        self.rows.append([float(self.step), *means, sum(means), lr])
+        losses |= {"loss": total, "lr": self.settings.lr_at(self.step - 1)}
+        self.rows.append([float(self.step), *losses.values()])
         if progress is not None:
-            losses = dict(zip(LOSSES, means, strict=True))
-            progress(self.step, self.settings.steps, losses | {"loss": sum(means), "lr": lr})
+            progress(self.step, self.settings.steps, losses)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import logging
 import os
 from pathlib import Path
 
+from lib.artifacts import file_sha256
 from lib.config import nearest
 from lib.datasets.download import DownloadError, download_file
 
@@ -29,7 +30,7 @@ def resolve_weights(weights: str = "auto", *, offline: bool = False) -> str:
 
     `auto`: torchvision's IMAGENET1K_V1 from its cache, else by download (unless `offline`), else `embedded`, with a
     logged warning. `imagenet`: the first two, or an error. `embedded`, a file and `random-init` (for tests):
-    themselves. Resolve once and pass the answer on: it is not looked for again. Raises WeightsError.
+    themselves. Raises WeightsError.
     """
     if weights == "random-init":
         return weights
@@ -68,7 +69,7 @@ def weights_digest(source: str) -> str:
 
         return load_backbone(source).sha256
     if source != "embedded":
-        return file_digest(Path(source))
+        return file_sha256(Path(source))
     digest = hashlib.sha256()
     for path in embedded_files():
         digest.update(path.read_bytes())
@@ -88,13 +89,12 @@ def embedded_files(folder: Path | None = None) -> list[Path]:
 
 def _imagenet_file(offline: bool) -> Path:
     """Return torchvision's IMAGENET1K_V1 in its cache; where the file is missing or damaged, download it there."""
-    home = os.environ.get("TORCH_HOME") or Path(
-        os.environ.get("XDG_CACHE_HOME", "~/.cache"), "torch"
-    )  # as torch.hub
-    cached = Path(home).expanduser() / "hub" / "checkpoints" / IMAGENET_URL.rsplit("/", 1)[1]
+    caches = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    home = Path(os.environ.get("TORCH_HOME") or f"{caches}/torch").expanduser()  # as torch.hub
+    cached = home / "hub" / "checkpoints" / IMAGENET_URL.rsplit("/", 1)[1]
     issue = f"{cached}: not there"
     if cached.is_file():
-        sha256 = file_digest(cached)
+        sha256 = file_sha256(cached)
         if sha256 == IMAGENET_SHA256:
             return cached
         issue = f"{cached}: damaged (SHA-256 begins {sha256[:8]}, expected {IMAGENET_SHA256[:8]})"
@@ -104,9 +104,3 @@ def _imagenet_file(offline: bool) -> Path:
         return download_file(IMAGENET_URL, cached, IMAGENET_SHA256)
     except (OSError, DownloadError) as error:
         raise WeightsError(f"{issue}; {error}; {REMEDY}") from error
-
-
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -18,33 +18,20 @@ MapEncoding = Literal["raw", "jet"]
 Progress = Callable[[int, int], None]  # called with (images done, images in all) after each batch
 
 N_FEATURES = 512
+BATCH = 64
 
 
 def image_features(
-    backbone: Backbone,
-    images: NDArray[np.uint8],
-    side: int,
-    *,
-    batch: int = 64,
-    device: str | torch.device = "cpu",
-    progress: Progress | None = None,
+    backbone: Backbone, images: NDArray[np.uint8], side: int, *, device: str = "cpu"
 ) -> NDArray[np.float32]:
     """Return the features (N, 512) of RGB images (N, H, W, 3) uint8, resized to `side` and ImageNet-normalised.
 
     `images` may be a memory map: one batch is read at a time.
     """
     features = np.empty((len(images), N_FEATURES), np.float32)
-    forward_in_batches(
-        backbone,
-        backbone.model,
-        lambda rows: as_tensor(images[rows]),
-        features,
-        side,
-        batch,
-        device,
-        progress,
+    return forward_in_batches(
+        backbone, backbone.model, lambda rows: as_tensor(images[rows]), features, side, BATCH, device
     )
-    return features
 
 
 def map_features(
@@ -53,8 +40,7 @@ def map_features(
     side: int,
     encoding: MapEncoding = "raw",
     *,
-    batch: int = 64,
-    device: str | torch.device = "cpu",
+    device: str = "cpu",
     progress: Progress | None = None,
 ) -> NDArray[np.float32]:
     """Return the features (N, 512) of anomaly maps (N, H, W) in [0, 1], given to the backbone as images.
@@ -62,7 +48,6 @@ def map_features(
     `raw`: the value in all three channels. `jet`: each map stretched to its own minimum and maximum (a constant one
     counts as all minimum), then matplotlib's jet. Then resized to `side` and ImageNet-normalised.
     """
-
     colours = jet_colours()
 
     def read(rows: slice) -> Tensor:
@@ -70,8 +55,7 @@ def map_features(
         return values[:, None].expand(-1, 3, -1, -1) if encoding == "raw" else jet(values, colours)
 
     features = np.empty((len(maps), N_FEATURES), np.float32)
-    forward_in_batches(backbone, backbone.model, read, features, side, batch, device, progress)
-    return features
+    return forward_in_batches(backbone, backbone.model, read, features, side, BATCH, device, progress)
 
 
 def forward_in_batches(
@@ -81,10 +65,10 @@ def forward_in_batches(
     out: NDArray[Any],
     side: int,
     batch: int,
-    device: str | torch.device,
-    progress: Progress | None,
-) -> None:
-    """Write to `out` (N, ...) what `model`, a part of the backbone, returns for images (n, 3, side, side).
+    device: str,
+    progress: Progress | None = None,
+) -> NDArray[Any]:
+    """Write to `out` (N, ...), and return, what `model`, a part of the backbone, makes of images (n, 3, side, side).
 
     `read` returns the images of some rows, (n, 3, H, W) in [0, 1]: they are resized to `side` and normalised as the
     backbone expects. Convolutions are computed in float32 on every device.
@@ -97,13 +81,12 @@ def forward_in_batches(
         with torch.inference_mode(), allow_tf32(False):
             images = read(rows).to(device)
             if images.shape[2:] != (side, side):
-                images = F.interpolate(
-                    images, (side, side), mode="bilinear", antialias=True, align_corners=False
-                )
+                images = F.interpolate(images, (side, side), mode="bilinear", antialias=True)
             normalised = ((images - mean) / std).contiguous(memory_format=torch.channels_last)
             out[rows] = model(normalised).cpu().numpy()
         if progress is not None:
             progress(rows.stop, len(out))
+    return out
 
 
 def as_tensor(images: NDArray[np.uint8]) -> Tensor:

@@ -108,14 +108,9 @@ def pool_places(patches: Tensor, maps: Tensor, reference: Tensor | None, pooling
         if pooling.baseline == "own_background":
             others = (weights == 0).float()
             others = others / others.sum(dim=1, keepdim=True).clamp(min=1)
-            average = round_to_grid(average - torch.einsum("np,npc->nc", others, flat))
+            # what is alike at all places must come out as 0, not as the last bits of two sums: scaled to the spread
+            # of its column, such a bit would be as large as any feature
+            average = average - torch.einsum("np,npc->nc", others, flat)
+            average = torch.round(average / GRID) * GRID
         averages.append(average)
     return torch.cat(averages, dim=1)
-
-
-def round_to_grid(values: Tensor) -> Tensor:
-    """Round to multiples of `GRID`: what is alike at all places must come out as 0, not as the last bits of two sums.
-
-    Scaled to the spread of its column, such a last bit would be as large as any feature.
-    """
-    return torch.round(values / GRID) * GRID

@@ -11,12 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 Selection = Literal["sqrt_n", "per_source", "none"]
 
 NOISE = 1e-10  # of a column's mean magnitude, as Kraskov et al. (2004) advise
+NEIGHBOURS = 3  # of the same class
 BLOCK_VALUES = 1 << 18  # values of one block of columns: 2 MiB per working array, whatever X's size
 
 
-def estimate_mutual_information(
-    X: ArrayLike, y: ArrayLike, *, seed: int, n_neighbors: int = 3
-) -> NDArray[np.float64]:
+def estimate_mutual_information(X: ArrayLike, y: ArrayLike, *, seed: int) -> NDArray[np.float64]:
     """Return the mutual information (d,) of every column with the label, in nats, at least 0.
 
     X (n, d) continuous, finite; y (n,) classes. The estimator is Ross (2014), "Mutual information between discrete
@@ -39,7 +38,7 @@ def estimate_mutual_information(
     codes, counts = codes[shared], np.where(counts > 1, counts, 0)
     n = codes.size
     digammas = np.concatenate([[np.nan], digamma(np.arange(1, n + 1))])
-    neighbours = np.minimum(n_neighbors, counts - 1)
+    neighbours = np.minimum(NEIGHBOURS, counts - 1)
     constant = digammas[n] + np.mean(digammas[neighbours[codes]]) - np.mean(digammas[counts[codes]])
 
     information = np.empty(samples.shape[1])
@@ -56,11 +55,6 @@ def estimate_mutual_information(
     return np.maximum(information, 0.0)
 
 
-def n_selected(n_train: int) -> int:
-    """Return the number of columns to keep for `n_train` >= 1 training images: floor(sqrt(n_train))."""
-    return math.isqrt(n_train)
-
-
 def select(scores: ArrayLike, sources: ArrayLike, n_train: int, how: Selection) -> NDArray[np.intp]:
     """Return the chosen columns' indices, ascending.
 
@@ -68,8 +62,7 @@ def select(scores: ArrayLike, sources: ArrayLike, n_train: int, how: Selection) 
     all columns jointly; `per_source`: the K best of every source; `none`: all. Of equal scores the lower index wins.
     """
     scores, sources = np.asarray(scores, dtype=np.float64), np.asarray(sources)
-    k = n_selected(n_train)
-    best_first = np.argsort(-scores, kind="stable")
+    k, best_first = math.isqrt(n_train), np.argsort(-scores, kind="stable")
     if how == "none":
         return np.arange(scores.size)
     if how == "sqrt_n":

@@ -18,6 +18,7 @@ from lib.features.resnet import Backbone
 STAGES = {"layer2.1.relu_1": "second", "layer3.1.relu_1": "third"}
 N_CHANNELS = 128 + 256
 STRIDE = 8  # pixels from one patch to the next
+BATCH = 32
 
 
 def grid(side: int) -> int:
@@ -54,8 +55,7 @@ def patch_features(
     images: NDArray[np.uint8],
     out: NDArray[np.float16],
     *,
-    batch: int = 32,
-    device: str | torch.device = "cpu",
+    device: str = "cpu",
     progress: Progress | None = None,
 ) -> NDArray[np.float16]:
     """Write to `out` (N, h, w, 384) the patches of RGB images (N, side, side, 3) uint8, h = w = `grid(side)`.
@@ -63,14 +63,11 @@ def patch_features(
     Both may be memory maps: one batch is held at a time. Returns `out`.
     """
     extractor = PatchExtractor(backbone).to(device)
-    forward_in_batches(
-        backbone,
-        lambda normalised: extractor(normalised).permute(0, 2, 3, 1).half(),
-        lambda rows: as_tensor(images[rows]),
-        out,
-        images.shape[1],
-        batch,
-        device,
-        progress,
-    )
-    return out
+
+    def read(rows: slice) -> Tensor:
+        return as_tensor(images[rows])
+
+    def patches(normalised: Tensor) -> Tensor:
+        return extractor(normalised).permute(0, 2, 3, 1).half()
+
+    return forward_in_batches(backbone, patches, read, out, images.shape[1], BATCH, device, progress)

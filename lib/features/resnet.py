@@ -12,13 +12,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from lib.artifacts import file_sha256
 from lib.features.backbone_weights import (
     EMBEDDED_FOLDER,
     IMAGENET_SHA256,
     REMEDY,
     WeightsError,
     embedded_files,
-    file_digest,
     resolve_weights,
 )
 from lib.torch_utils import load_state_dict
@@ -64,7 +64,7 @@ def load_backbone(weights: str = "auto", *, offline: bool = False) -> Backbone:
     path = Path(source)
     if path.suffix not in (".pth", ".pt", ".safetensors"):
         raise WeightsError(f"{path}: unknown kind {path.suffix!r}; expected .pth, .pt or .safetensors")
-    sha256 = file_digest(path)
+    sha256 = file_sha256(path)
     try:
         state = load_state_dict(path)
     except ValueError as error:

@@ -17,14 +17,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lib.anomaly_maps.cross_fitting import predict_cross_fitted_maps
+from lib.anomaly_maps.cross_fitting import predict_maps
 from lib.anomaly_maps.detectors import detector
 from lib.anomaly_maps.map_statistics import map_statistics
 from lib.classification.feature_sets import COLUMN_BLOCKS
 from lib.datasets.errors import DatasetError, Issue, as_table
 from lib.datasets.image_io import examine, load_stack, map_files
 from lib.datasets.layouts import GROUND_TRUTH, walk
-from lib.datasets.splits import TEST_ROW
 from lib.features.embeddings import image_features, map_features
 from lib.features.map_guided_pooling import Pooling, ReferenceMean, pool
 from lib.inspection.decisions import FORMER_NAMES, OOD, PASS, REFUSED, UNCERTAIN, verdict_columns
@@ -195,10 +194,10 @@ def maps_of_new(run: Run, inputs: np.ndarray) -> NDArray[np.float16]:
 
     As of test images, they are the mean of the split's models.
     """
-    study, test_rows = run.study, np.full(len(inputs), TEST_ROW)
+    study = run.study
     fitted = [load_model(run, study.map_source, name) for name in models(FINAL, study.map_method)]
     out = np.empty((len(inputs), study.image_size, study.image_size), np.float16)
-    return predict_cross_fitted_maps(fitted, inputs, test_rows, out)
+    return predict_maps(fitted, inputs, None, out)
 
 
 def digests(stack: NDArray[np.uint8]) -> NDArray[np.str_]:

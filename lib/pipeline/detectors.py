@@ -175,17 +175,15 @@ def training_history(run: Run) -> pd.DataFrame:
 def first_and_last_scores(run: Run, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the test images' scores by the DRAEM `name` after its very first step, and after its last."""
     from lib.draem.detector import texture_bank, training_settings
-    from lib.draem.inference import anomaly_maps
+    from lib.draem.inference import Draem
     from lib.draem.training import TrainingSettings, train
 
     task = _task(run, "draem", name)
     settings = TrainingSettings(**training_settings(task) | {"steps": 1})
     begun = train(task.inputs[task.good], texture_bank(run.study).images, settings, device=run.device)
     tested = task.inputs[in_test_fold(run, name.partition(INNER)[0])]
-    out = np.empty(tested.shape[:3], dtype=np.float16)
-    before = anomaly_maps(begun.reconstructive, begun.discriminative, tested, out, device=run.device)
-    now = _draem(run, name)
-    return before, anomaly_maps(now.reconstructive, now.discriminative, tested, out, device=run.device)
+    before = Draem(begun.reconstructive, begun.discriminative, run.device)
+    return before.maps_and_scores(tested)[1], _draem(run, name).maps_and_scores(tested)[1]
 
 
 def simulated_examples(run: Run, name: str, count: int) -> dict[str, np.ndarray]:
@@ -193,10 +191,9 @@ def simulated_examples(run: Run, name: str, count: int) -> dict[str, np.ndarray]
     from lib.draem.detector import texture_bank
     from lib.draem.training import panel
 
-    task, draem = _task(run, "draem", name), _draem(run, name)
-    networks = draem.reconstructive.to(run.device), draem.discriminative.to(run.device)
-    good, bank = task.inputs[task.good], texture_bank(run.study)
-    return panel(*networks, good, bank.images, run.seed("panel", name), count)
+    task, bank = _task(run, "draem", name), texture_bank(run.study)
+    seed = run.seed("panel", name)
+    return panel(_draem(run, name), task.inputs[task.good], bank.images, seed, count)
 
 
 def _draem(run: Run, name: str) -> Draem:

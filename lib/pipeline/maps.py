@@ -62,14 +62,11 @@ def make_maps(run: Run, map_method: MapMethod, split: str) -> None:
     }
 
     def write(path: Path) -> None:
-        from lib.anomaly_maps.cross_fitting import predict_cross_fitted_maps, predict_maps
+        from lib.anomaly_maps.cross_fitting import predict_maps
 
         out = new_array(path, np.float16, (len(stack), side, side))
         report, fitted = step_bar(f"{split}, images"), [load_model(run, source, model) for model in names]
-        if inner is None:
-            predict_maps(fitted[0], stack, out, report)
-        else:
-            predict_cross_fitted_maps(fitted, stack, inner, out, report)
+        predict_maps(fitted, stack, inner, out, report)
         out.flush()
 
     run.store.make(name, made_from, write)

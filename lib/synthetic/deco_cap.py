@@ -7,7 +7,6 @@ from lib.synthetic.noise import noise_field, smoothstep
 from lib.synthetic.rendering import (
     Array,
     Canvas,
-    Lamp,
     bell,
     blot,
     dent,
@@ -66,10 +65,9 @@ def _slope_table(pixel: float) -> Array:
     """
     sharp = max(0.015, 1.5 * pixel)
     r = RADII
-    dome = 0.13 * r
     hub = 0.40 * bell(r, HUB, sharp) - 0.28 * bell(r, HUB + 2.8 * sharp, sharp)
     groove = 0.38 * bell(r, FACE + 0.012, sharp) - 0.38 * bell(r, FACE + 0.012 + 2.6 * sharp, sharp)
-    return dome + hub + groove + 0.62 * smoothstep(RIM, 1.0, r)
+    return 0.13 * r + hub + groove + 0.62 * smoothstep(RIM, 1.0, r)
 
 
 def _shade(
@@ -80,11 +78,11 @@ def _shade(
     rx, ry = 2.0 * nx + sway, 2.0 * ny + tilt
     power = scene.uniform(0.95, 1.05)
     satin = [
-        Lamp(-0.42, -0.46, 0.44, 0.36, 0.38, 1.15 * power),
-        Lamp(0.72, 0.25, 0.2, 0.7, 0.3, 0.8 * power),
-        Lamp(0.05, 0.03, 0.09, 0.09, 0.13, -0.10),
+        (-0.42, -0.46, 0.44, 0.36, 0.38, 1.15 * power),
+        (0.72, 0.25, 0.2, 0.7, 0.3, 0.8 * power),
+        (0.05, 0.03, 0.09, 0.09, 0.13, -0.10),
     ]
-    gloss = [Lamp(-0.3, -0.3, 0.22, 0.12, 0.06, 1.0 * power), Lamp(0.85, 0.2, 0.12, 0.6, 0.12, 1.1 * power)]
+    gloss = [(-0.3, -0.3, 0.22, 0.12, 0.06, 1.0 * power), (0.85, 0.2, 0.12, 0.6, 0.12, 1.1 * power)]
     soft = reflected(satin, rx, ry) + 0.17 - 0.10 * ry
     sharp = reflected(gloss, rx, ry)
     spun = look_up(noise_field(scene, 64, 0.0).ravel(), r, 0.0, 1.0)
@@ -119,9 +117,8 @@ def _flowlines(canvas: Canvas, u: Array, v: Array, r: Array, flaw: Generator) ->
         lines += flaw.uniform(0.5, 1.0) * bell(front, at, flaw.uniform(0.014, 0.034))
     heading = angle + np.pi + flaw.normal(0.0, 0.6)
     facing = ((u - gate_u) * np.cos(heading) + (v - gate_v) * np.sin(heading)) / (front + 0.2)
-    fade = smoothstep(flaw.uniform(-1.4, 0.0), 0.6, facing) * np.clip(
-        0.8 + 0.4 * noise_field(flaw, canvas.side, 2.0, 3.0), 0.0, 1.0
-    )
+    fade = smoothstep(flaw.uniform(-1.4, 0.0), 0.6, facing)
+    fade *= np.clip(0.8 + 0.4 * noise_field(flaw, canvas.side, 2.0, 3.0), 0.0, 1.0)
     zone = _around(smoothstep(HUB + 0.02, HUB + 0.06, RADII) * smoothstep(FACE, FACE - 0.04, RADII), r)
     coverage = np.clip(lines, 0.0, 1.0) * fade * zone
     strength = flaw.beta(2.0, 1.3)

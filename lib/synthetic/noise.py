@@ -27,10 +27,8 @@ class Draws:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        self.generators = list(generators)
-        self.side = side
-        self.device = torch.device(device)
-        self.dtype = dtype
+        self.generators, self.side = list(generators), side
+        self.device, self.dtype = torch.device(device), dtype
 
     def _tensor(self, arrays: list[np.ndarray]) -> Tensor:
         return torch.from_numpy(np.stack(arrays)).to(self.device, self.dtype)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 from numpy.random import Generator
@@ -12,6 +11,8 @@ from lib.synthetic.noise import noise_field, smoothstep
 
 Array = np.ndarray
 Line = tuple[float, float, float, float]
+# A rectangular soft light as a mirror sees it: centre, half sizes and softness as directions, and power.
+Lamp = tuple[float, float, float, float, float, float]
 
 
 class Canvas:
@@ -30,17 +31,6 @@ class Canvas:
         return cos * dx + sin * dy, cos * dy - sin * dx
 
 
-class Lamp(NamedTuple):
-    """A rectangular soft light as a mirror sees it: centre, half sizes and softness as directions, and power."""
-
-    x: float
-    y: float
-    half_x: float
-    half_y: float
-    soft: float
-    power: float
-
-
 def bell(value: Array, centre: float | Array, width: float) -> Array:
     """A Gaussian bell of height 1."""
     return np.exp(-0.5 * ((value - centre) / width) ** 2)
@@ -55,10 +45,9 @@ def look_up(table: Array, position: Array, low: float, high: float) -> Array:
 def reflected(lamps: Sequence[Lamp], x: Array, y: Array) -> Array:
     """The light that arrives from the directions (x, y) of mirror rays."""
     light = np.zeros(np.broadcast_shapes(x.shape, y.shape))
-    for lamp in lamps:
-        across = smoothstep(lamp.half_x + lamp.soft, lamp.half_x - lamp.soft, np.abs(x - lamp.x))
-        down = smoothstep(lamp.half_y + lamp.soft, lamp.half_y - lamp.soft, np.abs(y - lamp.y))
-        light += lamp.power * across * down
+    for at_x, at_y, half_x, half_y, soft, power in lamps:
+        across = smoothstep(half_x + soft, half_x - soft, np.abs(x - at_x))
+        light += power * across * smoothstep(half_y + soft, half_y - soft, np.abs(y - at_y))
     return light
 
 
@@ -138,8 +127,7 @@ def _wordmark() -> Array:
     rows, columns = int((1 + 2 * MARGIN) * RASTER), int((WORD_WIDTH + 2 * MARGIN) * RASTER)
     y = (np.arange(rows)[:, None] + 0.5) / RASTER - MARGIN
     x = (np.arange(columns)[None, :] + 0.5) / RASTER - MARGIN
-    distance = np.full((rows, columns), 9.0)
-    left = 0.0
+    distance, left = np.full((rows, columns), 9.0), 0.0
     for width, lines in GLYPHS:
         strokes = []
         for ax, ay, bx, by in lines:

@@ -10,7 +10,6 @@ from lib.synthetic.noise import noise_field, smoothstep
 from lib.synthetic.rendering import (
     Array,
     Canvas,
-    Lamp,
     bell,
     blot,
     dent,
@@ -78,11 +77,11 @@ def _metal(
     nx = -0.28 * chamfer + 0.04 * along + right + 0.05 * worn
     lean, power = scene.normal(0.0, 0.015), scene.uniform(0.94, 1.06)
     lamps = [
-        Lamp(0.0, -0.42 + lean, 0.75, 0.10, 0.09, 1.25 * power),
-        Lamp(0.05, 0.30 + lean, 0.55, 0.035, 0.045, 0.55 * power),
-        Lamp(0.0, -0.80 + lean, 1.2, 0.05, 0.08, 0.30 * power),
-        Lamp(0.0, 0.82 + lean, 1.5, 0.08, 0.12, 0.22),
-        Lamp(-0.55, -0.15, 0.2, 0.6, 0.15, 0.25 * power),
+        (0.0, -0.42 + lean, 0.75, 0.10, 0.09, 1.25 * power),
+        (0.05, 0.30 + lean, 0.55, 0.035, 0.045, 0.55 * power),
+        (0.0, -0.80 + lean, 1.2, 0.05, 0.08, 0.30 * power),
+        (0.0, 0.82 + lean, 1.5, 0.08, 0.12, 0.22),
+        (-0.55, -0.15, 0.2, 0.6, 0.15, 0.25 * power),
     ]
     sky = 0.20 - 0.10 * ny + 0.12 * bell(ny, -0.35, 0.4)
     gleam = reflected(lamps, nx, ny) * (1.0 + 0.10 * turned)
@@ -98,10 +97,8 @@ def _plate(canvas: Canvas, scene: Generator, along: Array, across: Array, outlin
     hue = np.array([0.92, 1.0, 1.1]) * scene.uniform(0.99, 1.01, 3)
     tone = scene.uniform(0.12, 0.14) * (1.0 - 0.18 * canvas.y + 0.1 * canvas.x) * (1.0 + 0.05 * surface)
     gap = np.abs(across) - _along(outline, along)
-    lower = across > 0
-    shadow = np.where(
-        lower, 0.75 * np.exp(-np.maximum(gap, 0) / 0.16), 0.45 * np.exp(-np.maximum(gap, 0) / 0.05)
-    )
+    away = -np.maximum(gap, 0)
+    shadow = np.where(across > 0, 0.75 * np.exp(away / 0.16), 0.45 * np.exp(away / 0.05))
     return (tone * (1.0 - shadow))[..., None] * hue
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.random import Generator
 
 from lib.synthetic.noise import noise_field, smoothstep
-from lib.synthetic.rendering import Array, Canvas, Lamp, bell, dusted, mould_grain, reflected, wordmark
+from lib.synthetic.rendering import Array, Canvas, bell, dusted, mould_grain, reflected, wordmark
 from lib.synthetic.texture_families import height_field
 
 HEIGHT = 0.25  # of a glyph, in half sides of the image
@@ -35,9 +35,8 @@ def shavers(canvas: Canvas, label: str, scene: Generator, flaw: Generator) -> tu
 
     body = _body(canvas, scene, u, v)
     density = scene.uniform(0.90, 0.97) * (1.0 - 0.1 * height_field("clouded", scene, canvas.side))
-    paint = (
-        scene.uniform(0.54, 0.59) * np.array([0.97, 1.0, 1.02]) * (0.75 + 0.8 * body.mean(-1, keepdims=True))
-    )
+    lit = 0.75 + 0.8 * body.mean(-1, keepdims=True)
+    paint = scene.uniform(0.54, 0.59) * np.array([0.97, 1.0, 1.02]) * lit
     light = body + (printed * density)[..., None] * (paint - body)
     return dusted(light, canvas, scene, 6.0, 0.04), coverage
 
@@ -52,16 +51,16 @@ def _body(canvas: Canvas, scene: Generator, u: Array, v: Array) -> Array:
     ny = 0.12 * v + 0.013 * grain
     lean, power = scene.normal(0.0, 0.02), scene.uniform(0.93, 1.07)
     lamps = [
-        Lamp(-0.56 + lean, -0.1, 0.08, 0.9, 0.24, 0.26 * power),
-        Lamp(0.68 + lean, 0.0, 0.04, 0.9, 0.2, 0.15 * power),
-        Lamp(0.1 + lean, -0.5, 0.6, 0.28, 0.3, 0.09 * power),
+        (-0.56 + lean, -0.1, 0.08, 0.9, 0.24, 0.26 * power),
+        (0.68 + lean, 0.0, 0.04, 0.9, 0.2, 0.15 * power),
+        (0.1 + lean, -0.5, 0.6, 0.28, 0.3, 0.09 * power),
     ]
     satin = 0.030 + reflected(lamps, nx, ny) * (1.0 + 0.06 * grain)
     satin *= 1.0 - 0.8 * seam
     hue = np.array([0.78, 0.94, 1.2]) * scene.uniform(0.985, 1.015, 3)
     chrome_lamps = [
-        Lamp(-0.45 + lean, -0.45, 0.5, 0.16, 0.12, 0.9 * power),
-        Lamp(0.6 + lean, 0.35, 0.25, 0.1, 0.08, 0.5 * power),
+        (-0.45 + lean, -0.45, 0.5, 0.16, 0.12, 0.9 * power),
+        (0.6 + lean, 0.35, 0.25, 0.1, 0.08, 0.5 * power),
     ]
     chrome = 0.10 + reflected(chrome_lamps, 0.75 * u, bow / 0.085) + 0.12 * smoothstep(0.2, 0.9, bow / 0.085)
     return satin[..., None] * hue + trim[..., None] * (chrome[..., None] - satin[..., None] * hue)
@@ -72,16 +71,14 @@ def _double(once: Array, ink: Callable[[float, float], Array], flaw: Generator) 
     way, gap = flaw.uniform(0.0, 2 * np.pi), flaw.uniform(0.018, 0.085)
     ghost = ink(gap * np.cos(way), gap * np.sin(way))
     strength = 0.2 + 0.75 * flaw.beta(1.8, 1.3)
-    added = np.maximum(ghost - once, 0.0)
-    return np.maximum(once, strength * ghost), added
+    return np.maximum(once, strength * ghost), np.maximum(ghost - once, 0.0)
 
 
 def _interrupted(canvas: Canvas, once: Array, u: Array, v: Array, flaw: Generator) -> tuple[Array, Array]:
     """Ink is missing: cuts across the strokes, or a patch where the pad did not touch."""
     rows, columns = np.nonzero(once > 0.5)
     pick = flaw.integers(len(rows))
-    centre_u, centre_v = u[rows[pick], columns[pick]], v[rows[pick], columns[pick]]
-    du, dv = u - centre_u, v - centre_v
+    du, dv = (axis - axis[rows[pick], columns[pick]] for axis in (u, v))
     rough = noise_field(flaw, canvas.side, 1.6, 4.0)
     strength = 0.4 + 0.6 * flaw.beta(2.0, 0.9)
     if flaw.uniform() < 0.55:

@@ -50,10 +50,8 @@ def woven(draws: Draws) -> Tensor:
     period, shift = draws.integers(2, 5), draws.integers(1, 3)
     over = (u.floor() + shift * v.floor()).remainder(period) < (period / 2).floor()
     across_u, across_v = (math.pi * u).sin().abs(), (math.pi * v).sin().abs()
-    tone = draws.uniform(0.2, 0.5)
-    height = torch.where(
-        over, across_u.sqrt() * (0.6 + 0.4 * across_v), tone + (1 - tone) * across_v.sqrt() * across_u
-    )
+    tone, warp = draws.uniform(0.2, 0.5), across_u.sqrt() * (0.6 + 0.4 * across_v)
+    height = torch.where(over, warp, tone + (1 - tone) * across_v.sqrt() * across_u)
     return (height + 0.06 * draws.white()).clamp(0.0, 1.0)
 
 
@@ -119,8 +117,7 @@ def tiled(draws: Draws) -> Tensor:
     tone = look_up(draws.uniform(0.35, 1.0, (CELL_TABLE, CELL_TABLE)), column, row)
     tone = torch.where(draws.chance(0.4), 0.3 + 0.7 * (column + row).remainder(2.0), tone)
     border = torch.minimum(0.5 - (u - column - 0.5).abs(), 0.5 - (v - row - 0.5).abs())
-    joint = draws.uniform(-0.05, 0.09)
-    soft = draws.uniform(0.03, 0.12)
+    joint, soft = draws.uniform(-0.05, 0.09), draws.uniform(0.03, 0.12)
     grain = 0.05 * fractal(draws, draws.uniform(0.3, 1.5))
     return (tone * smoothstep(joint, joint + soft, border) + grain).clamp(0.0, 1.0)
 
@@ -142,9 +139,8 @@ def cellular(draws: Draws) -> Tensor:
     """Cells with rounded or flat bodies, as in foam, pebbles or crystals."""
     x, y = turned_grid(draws)
     count = draws.log_uniform(3.5, 14.0)
-    first, second, tone = cells(
-        draws, x * count, y * count * draws.uniform(0.6, 1.4), draws.uniform(0.3, 1.0)
-    )
+    u, v = x * count, y * count * draws.uniform(0.6, 1.4)
+    first, second, tone = cells(draws, u, v, draws.uniform(0.3, 1.0))
     body = torch.where(draws.chance(0.5), (1.0 - first).clamp(0.0, 1.0), tone)
     rim = smoothstep(0.0, draws.uniform(0.05, 0.5), second - first)
     return body * (1.0 - draws.uniform(0.2, 1.0) * (1.0 - rim))
@@ -179,8 +175,7 @@ def banded(draws: Draws) -> Tensor:
     position = (x + 1.0) * draws.log_uniform(8.0, 40.0)
     table = draws.uniform(shape=(CELL_TABLE, CELL_TABLE))
     index, share = position.floor(), position - position.floor()
-    here = look_up(table, index, index * 0)
-    after = look_up(table, index + 1, index * 0)
+    here, after = (look_up(table, at, index * 0) for at in (index, index + 1))
     blur = draws.uniform(0.05, 1.0)
     return here + (after - here) * smoothstep(1.0 - blur, 1.0, share) + 0.02 * draws.white()
 

@@ -63,8 +63,9 @@ def load_texture_bank(source: str, side: int, seed: int, count: int = 400) -> Te
         files = [files[i] for i in sorted(keep)]
 
     def read(path: Path) -> np.ndarray:
-        square = ImageOps.fit(Image.fromarray(read_rgb(path)), (side, side), Image.Resampling.BILINEAR)
-        return np.asarray(square)
+        return np.asarray(
+            ImageOps.fit(Image.fromarray(read_rgb(path)), (side, side), Image.Resampling.BILINEAR)
+        )
 
     squares, issues = map_files(root, files, read)
     if issues:
@@ -115,10 +116,11 @@ def _texture_files(root: Path) -> list[str]:
         )
     inner = [root / "dtd" / "dtd" / "images", root / "dtd" / "images", root / "images", root]
     images = next(folder for folder in inner if folder.is_dir())
-    found = (
-        file for file in sorted(images.rglob("*")) if file.suffix.lower() in SUFFIXES and file.name[0] != "."
-    )
-    files = [file.relative_to(root).as_posix() for file in found if file.is_file()]
+    files = [
+        file.relative_to(root).as_posix()
+        for file in sorted(images.rglob("*"))
+        if file.suffix.lower() in SUFFIXES and file.name[0] != "." and file.is_file()
+    ]
     if not files:
         expected = f"class folders with {', '.join(SUFFIXES)} files"
         raise FileNotFoundError(f"{images}: no texture in it; expected {expected}")

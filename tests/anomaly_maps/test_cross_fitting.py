@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from lib.anomaly_maps.cross_fitting import IMAGES_AT_ONCE, predict_cross_fitted_maps, predict_maps
+from lib.anomaly_maps.cross_fitting import IMAGES_AT_ONCE, predict_maps
 
 
 def test_an_image_gets_the_other_halfs_map_and_a_test_image_the_mean():
@@ -22,14 +22,14 @@ def test_an_image_gets_the_other_halfs_map_and_a_test_image_the_mean():
 
         return SimpleNamespace(maps=maps)
 
-    out = predict_cross_fitted_maps([model(0), model(1)], images, halves, np.empty((count, 4, 4), np.float16))
+    out = predict_maps([model(0), model(1)], images, halves, np.empty((count, 4, 4), np.float16))
     expected = (
         images[..., 0] / 256 * np.array([0.75, 0.5, 1])[halves + 1][:, None, None]
     )  # mean, half 0, half 1
     assert np.allclose(out, expected, atol=1e-3)
     few = images[:9]
     shown[0].clear()
-    predict_cross_fitted_maps([model(0), model(1)], few, halves[:9], np.empty((9, 4, 4), np.float16))
+    predict_maps([model(0), model(1)], few, halves[:9], np.empty((9, 4, 4), np.float16))
     assert shown[0] == set(few[halves[:9] != 0, 0, 0, 0].tolist())
 
 
@@ -39,6 +39,6 @@ def test_maps_outside_the_unit_interval_are_refused(value):
     images[1, 0, 0] = value
     same = SimpleNamespace(maps=lambda images: images)
     with pytest.raises(ValueError, match="images 0 to 2"):
-        predict_maps(same, images, out)
+        predict_maps([same], images, None, out)
     with pytest.raises(ValueError, match="images 0 to 2"):
-        predict_cross_fitted_maps([same, same], images, np.array([0, 1, -1]), out)
+        predict_maps([same, same], images, np.array([0, 1, -1]), out)

@@ -1,10 +1,13 @@
 """The PatchCore: its coreset covers, its distances are exact, its scale means what it says, it survives a file."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
 from lib.anomaly_maps import patchcore
+from lib.anomaly_maps.detectors import FitTask
 from lib.anomaly_maps.patchcore import MIDDLE, RARE, PatchCore, greedy_coreset, to_unit_interval
 
 N, SIDE, CHANNELS = 24, 4, 10
@@ -14,11 +17,12 @@ def patches(seed=0, count=N):
     return np.random.default_rng(seed).normal(size=(count, SIDE, SIDE, CHANNELS)).astype(np.float16)
 
 
-def memory(seen, size=60, **settings):
-    half = len(seen) // 2
-    return PatchCore.fit(
-        seen, np.arange(half), np.arange(half, len(seen)), size=size, side=8, seed=3, **settings
+def memory(seen, size=60):
+    study, (good, held_out) = (
+        SimpleNamespace(coreset_size=size, image_size=8),
+        np.split(np.arange(len(seen)), 2),
     )
+    return PatchCore.fit(FitTask(study, seen, good, held_out, sharing=2, seed=3))
 
 
 def radius(points, chosen):
@@ -27,7 +31,7 @@ def radius(points, chosen):
 
 def test_each_point_chosen_is_the_farthest_from_those_before_it():
     points = torch.from_numpy(np.random.default_rng(1).normal(size=(200, 5)))
-    chosen = greedy_coreset(points, 20)
+    chosen = greedy_coreset(points, 20, print)
     assert len(set(chosen.tolist())) == 20
     assert chosen[0] == ((points - points.mean(dim=0)) ** 2).sum(dim=1).argmax()
     for count in range(1, 20):
@@ -38,15 +42,15 @@ def test_each_point_chosen_is_the_farthest_from_those_before_it():
 def test_a_coreset_covers_better_than_chance_and_keeps_what_is_rare():
     rng = np.random.default_rng(2)
     points = torch.from_numpy(np.vstack([rng.normal(size=(500, 4)), rng.normal(size=(3, 4)) + 30]))
-    chosen = greedy_coreset(points, 25)
+    chosen = greedy_coreset(points, 25, print)
     drawn = [torch.from_numpy(rng.permutation(len(points))[:25]) for _ in range(20)]
     assert radius(points, chosen) < 0.8 * min(radius(points, some) for some in drawn)
     assert set(chosen.tolist()) & {500, 501, 502}
 
 
 def test_equal_points_are_kept_once_and_few_points_all():
-    assert len(greedy_coreset(torch.ones(9, 3), 5)) == 1
-    assert sorted(greedy_coreset(torch.arange(4.0)[:, None], 9).tolist()) == [0, 1, 2, 3]
+    assert len(greedy_coreset(torch.ones(9, 3), 5, print)) == 1
+    assert sorted(greedy_coreset(torch.arange(4.0)[:, None], 9, print).tolist()) == [0, 1, 2, 3]
 
 
 def test_distances_are_those_to_the_nearest_remembered_patch(monkeypatch):
@@ -89,11 +93,6 @@ def test_the_same_input_gives_the_same_file_and_the_file_the_same_maps(tmp_path)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     back = PatchCore.load(tmp_path / "a")
     np.testing.assert_array_equal(back.maps(seen[:3]), memory(seen).maps(seen[:3]))
-    (tmp_path / "a").write_bytes(b"no memory")
-    with pytest.raises(ValueError, match="not a PatchCore"):
-        PatchCore.load(tmp_path / "a")
-    with pytest.raises(FileNotFoundError, match="fit it first"):
-        PatchCore.load(tmp_path / "c")
 
 
 def test_the_pool_bounds_what_is_looked_at(monkeypatch):

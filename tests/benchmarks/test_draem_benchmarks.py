@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 from lib.draem import simulation as ours
-from lib.draem.inference import anomaly_maps
+from lib.draem.inference import Draem
 from lib.draem.losses import focal_loss, ssim_loss
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.draem.training import TrainingSettings, train
@@ -224,7 +224,6 @@ def test_inference(rows, threads, size):
     _, count, repetitions = SIZES[size]
     images = pictures(count, side)
     reconstructive, discriminative = ReconstructiveNetwork(wide).eval(), DiscriminativeNetwork(narrow).eval()
-    maps = np.empty(images.shape[:3], np.float16)
 
     def baseline() -> None:
         with torch.no_grad():
@@ -241,7 +240,7 @@ def test_inference(rows, threads, size):
         count,
         repetitions,
         baseline,
-        lambda: anomaly_maps(reconstructive, discriminative, images, maps),
+        lambda: Draem(reconstructive, discriminative).maps(images),
     )
 
 

@@ -53,16 +53,8 @@ def test_a_loaded_file_gives_the_same_outputs_and_the_same_networks_the_same_byt
         }
 
 
-def test_wrong_files_are_named(trained, tmp_path):
+def test_missing_tensors_are_named(trained, tmp_path):
     path = tmp_path / "x.safetensors"
-    with pytest.raises(FileNotFoundError, match=r"x\.safetensors: no such DRAEM checkpoint"):
-        Draem.load(path)
-    path.write_bytes(b"not safetensors at all")
-    with pytest.raises(ValueError, match=r"x\.safetensors: not a readable safetensors file"):
-        Draem.load(path)
-    save_file({"a": torch.zeros(1)}, path)
-    with pytest.raises(ValueError, match="its header names no 'draem-1'"):
-        Draem.load(path)
     Draem(*networks(trained)).save(path, {})
     tensors = load_file(path)
     del tensors["discriminative.decoder_segment.fin_out.0.bias"]

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from lib.draem import inference
-from lib.draem.inference import anomaly_maps, fold_batchnorm
+from lib.draem.inference import Draem, fold_batchnorm
 from lib.draem.losses import image_score
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 
@@ -48,10 +48,9 @@ def test_folded_networks_give_the_same_outputs(networks, images):
         assert any(isinstance(layer, torch.nn.BatchNorm2d) for layer in network.modules())
 
 
-@pytest.mark.parametrize("batch", [None, 1, 3, 100])
+@pytest.mark.parametrize("batch", [0, 1, 3, 100])
 def test_maps_and_scores_are_those_of_the_networks(networks, images, expected, batch):
-    out = np.full(images.shape[:3], np.nan, np.float16)
-    scores = anomaly_maps(*networks, images, out, batch=batch)
+    out, scores = Draem(*networks).maps_and_scores(images, batch)
     assert expected.std() > 1e-3  # a map that could be wrong
     np.testing.assert_allclose(out, expected.numpy(), atol=1e-3)
     np.testing.assert_allclose(
@@ -70,8 +69,7 @@ def test_a_full_gpu_gets_half_the_batch(networks, images, expected, monkeypatch)
         return real(first, second, batch)
 
     monkeypatch.setattr(inference, "_maps", crowded)
-    out = np.empty(images.shape[:3], np.float16)
-    anomaly_maps(*networks, images, out, batch=7)
+    out, _ = Draem(*networks).maps_and_scores(images, 7)
     assert sizes == [7, 3, 1, 1, 1, 1, 1, 1, 1]
     np.testing.assert_allclose(out, expected.numpy(), atol=1e-3)
 
@@ -82,12 +80,11 @@ def test_a_gpu_too_small_for_one_image_says_so(networks, images, monkeypatch):
 
     monkeypatch.setattr(inference, "_maps", full)
     with pytest.raises(RuntimeError, match="one image of 32x64 px: set a smaller image_size"):
-        anomaly_maps(*networks, images, np.empty(images.shape[:3], np.float16))
+        Draem(*networks).maps(images)
 
 
 @pytest.mark.gpu
 def test_a_gpu_makes_the_same_maps(networks, images, expected):
-    out = np.empty(images.shape[:3], np.float16)
-    scores = anomaly_maps(*networks, images, out, device="cuda")
+    out, scores = Draem(*networks, "cuda").maps_and_scores(images)
     np.testing.assert_allclose(out, expected.numpy(), atol=5e-3)
     np.testing.assert_allclose(scores, image_score(expected).numpy(), atol=5e-3)

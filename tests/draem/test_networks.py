@@ -3,7 +3,7 @@ import torch
 from safetensors.torch import load_file
 
 from lib.draem.losses import focal_loss, l2_loss, ssim_loss
-from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork, widths_of
+from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 
 from .conftest import FIXTURES, load_arrays
 
@@ -72,15 +72,3 @@ def test_initial_weights_follow_the_seed_and_nothing_else():
         0.02, rel=0.2
     )
     assert all((p == 0).all() for name, p in first.named_parameters() if name.endswith("bias"))
-
-
-def test_width_is_read_from_the_weights():
-    assert widths_of(ReconstructiveNetwork(3).state_dict()) == 3
-    assert widths_of(DiscriminativeNetwork(5).state_dict()) == 5
-    with pytest.raises(KeyError, match="not a DRAEM state_dict"):
-        widths_of({"conv1.weight": torch.zeros(1)})
-
-
-def test_sides_that_do_not_divide_are_refused():
-    with pytest.raises(ValueError, match="divisible by 32, got 48x64"):
-        ReconstructiveNetwork(1)(torch.zeros(1, 3, 48, 64))

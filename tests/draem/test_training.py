@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from lib.draem import training
+from lib.draem.inference import Draem
 from lib.draem.losses import focal_loss, l2_loss, ssim_loss
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.draem.simulation import Simulated
@@ -184,7 +185,8 @@ def test_history_has_few_rows_and_their_sum_and_resumes(images, textures, whole,
 def test_oblong_images_train_and_make_a_panel(textures):
     images = np.random.default_rng(0).integers(0, 256, (3, 32, 64, 3), dtype=np.uint8)
     trained = train(images, textures, replace(TINY, steps=2))
-    arrays = panel(trained.reconstructive, trained.discriminative, images, textures, seed=5, n=4)
+    draem = Draem(trained.reconstructive, trained.discriminative)
+    arrays = panel(draem, images, textures, seed=5, n=4)
     assert {name: array.shape for name, array in arrays.items()} == {
         "image": (4, 32, 64, 3),
         "simulated": (4, 32, 64, 3),
@@ -198,7 +200,7 @@ def test_oblong_images_train_and_make_a_panel(textures):
     assert arrays["mask"].any(axis=(1, 2)).all()  # the examples that show something come first
     outside = arrays["mask"] == 0
     assert (arrays["image"][outside] == arrays["simulated"][outside]).all()
-    again = panel(trained.reconstructive, trained.discriminative, images, textures, seed=5, n=4)
+    again = panel(draem, images, textures, seed=5, n=4)
     assert all((arrays[name] == again[name]).all() for name in arrays)
 
 

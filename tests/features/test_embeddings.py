@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torchvision.models import resnet18
 from torchvision.transforms.v2 import functional as transforms
 
+from lib.features import embeddings
 from lib.features.embeddings import image_features, jet, jet_colours, map_features
 from lib.features.resnet import Backbone, load_backbone
 
@@ -58,12 +59,11 @@ def test_equals_torchvisions_own_pipeline(backbone: Backbone) -> None:
     np.testing.assert_allclose(features, expected, rtol=1e-3, atol=1e-4)
 
 
-def test_batches_do_not_show_and_progress_tells_them(backbone: Backbone) -> None:
-    images, steps = pictures(5, 32, 32), []
-    whole = image_features(backbone, images, 32)
-    parts = image_features(
-        backbone, images, 32, batch=2, progress=lambda done, total: steps.append((done, total))
-    )
+def test_batches_do_not_show_and_progress_tells_them(backbone: Backbone, monkeypatch) -> None:
+    maps, steps = pictures(5, 32, 32)[..., 0] / 255, []
+    whole = map_features(backbone, maps, 32)
+    monkeypatch.setattr(embeddings, "BATCH", 2)
+    parts = map_features(backbone, maps, 32, progress=lambda done, total: steps.append((done, total)))
     np.testing.assert_allclose(parts, whole, rtol=1e-4, atol=1e-5)
     assert steps == [(2, 5), (4, 5), (5, 5)]
     assert np.abs(whole[0] - whole[1]).max() > 1e-3

@@ -6,6 +6,7 @@ import torch
 from torch.nn import functional as F
 from torchvision.models import resnet18
 
+from lib.features import patch_embeddings
 from lib.features.patch_embeddings import N_CHANNELS, grid, patch_features
 from lib.features.resnet import load_backbone
 
@@ -19,9 +20,10 @@ def pictures(count=3, side=64):
     return np.random.default_rng(0).integers(0, 255, (count, side, side, 3), dtype=np.uint8)
 
 
-def test_they_are_the_second_and_third_stage_of_the_backbone(backbone):
+def test_they_are_the_second_and_third_stage_of_the_backbone(backbone, monkeypatch):
+    monkeypatch.setattr(patch_embeddings, "BATCH", 2)
     images = pictures()
-    found = patch_features(backbone, images, np.empty((3, 8, 8, N_CHANNELS), np.float16), batch=2)
+    found = patch_features(backbone, images, np.empty((3, 8, 8, N_CHANNELS), np.float16))
     net = resnet18(weights=None).eval()
     net.load_state_dict(backbone.model.body.state_dict(), strict=False)
     x = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255

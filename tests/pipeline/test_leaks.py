@@ -134,10 +134,8 @@ def test_test_goods_given_to_draem_are_caught(run, monkeypatch, leaking):
 
 
 def test_maps_from_the_draem_of_the_own_half_are_caught(run, monkeypatch):
-    real = cross_fitting.predict_cross_fitted_maps
-    monkeypatch.setattr(
-        cross_fitting, "predict_cross_fitted_maps", lambda mappers, *a, **k: real(mappers[::-1], *a, **k)
-    )
+    real = cross_fitting.predict_maps
+    monkeypatch.setattr(cross_fitting, "predict_maps", lambda mappers, *a, **k: real(mappers[::-1], *a, **k))
     assert "grouped-0: mapped by a DRAEM that saw it" in leaks(run, made_maps(run, monkeypatch))
 
 
@@ -154,9 +152,9 @@ def test_no_patchcore_sees_a_test_image_a_defect_or_its_own_half(run, monkeypatc
     """What each memory is filled from and scaled on; then which memory made each stored map."""
     given, real = [], PatchCore.fit
 
-    def spy(seen, good, held_out, **settings):
-        given.append((set(good.tolist()), set(held_out.tolist())))
-        memory = real(seen, good, held_out, **settings)
+    def spy(task):
+        given.append((set(task.good.tolist()), set(task.held_out.tolist())))
+        memory = real(task)
         return replace(
             memory, scale_distance=memory.scale_distance * (1 + len(given) / 20)
         )  # known by its scale
