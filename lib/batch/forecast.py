@@ -22,7 +22,7 @@ from lib.pipeline.task_cost import (
     fit_cost,
     map_cost,
 )
-from lib.synthetic.products import PRODUCTS
+from lib.synthetic.products import image_counts
 
 SECONDS_PER_NOTEBOOK = 5.0  # a kernel's start, imports, figures, HTML
 # Fits of `image` that the baselines cost, from tests/benchmarks: `stats` alone is four, as few columns learn slowly.
@@ -45,7 +45,7 @@ def size_of(run: Run) -> Size:
     """Return how large a data set is (a stand-in's size is known before it is drawn)."""
     study = run.study
     if run.synthetic:
-        counts = PRODUCTS[run.dataset].scaled(study.synthetic_scale)
+        counts = image_counts(run.dataset, study.synthetic_scale)
         return Size(sum(counts.values()), counts["good"], study.folds, study.folds)
     table = index(run)
     good = int((table["label"] == table.attrs["good"]).sum())

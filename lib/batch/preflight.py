@@ -19,7 +19,7 @@ from lib.execution.parallel import run_tasks
 from lib.execution.resources import memory_free
 from lib.pipeline.dataset import folds, index
 from lib.pipeline.run import Run
-from lib.synthetic.products import PRODUCTS
+from lib.synthetic.products import image_counts
 
 ISSUES = (DatasetError, FoldError, DownloadError, RuntimeError, OSError, ValueError)
 
@@ -64,7 +64,7 @@ def check_inputs(runs: Sequence[Run], scheduler: str, *, own_weights: bool, fits
 def _check_images(run: Run, fits: bool) -> None:
     """Check that images can be used, dealt to folds and, for `fits`, learned from; a stand-in is not drawn for it."""
     if run.synthetic:
-        counts = PRODUCTS[run.dataset].scaled(run.study.synthetic_scale)
+        counts = image_counts(run.dataset, run.study.synthetic_scale)
         labels = [label for label, count in counts.items() for _ in range(count)]
         ids = [str(row) for row in range(len(labels))]
         table = pd.DataFrame({"id": ids, "label": labels, "group": pd.NA})

@@ -99,7 +99,10 @@ def evaluate_fold(
             report |= {name: getattr(model, name) for name in ("iterations", "loss", "converged")}
             diagnostics.append(cell | report | {"seconds": seconds})
             selected.setdefault(task, {})[one.key] = used.tolist()
-            table = _predictions(test_rows, cell, target[test_rows], probabilities, names)
+            labelled = {"row": test_rows, **cell, "label": target[test_rows].astype(object)}
+            likeliest = np.asarray(names, dtype=object)[probabilities.argmax(axis=1)]
+            chances = pd.DataFrame(probabilities, columns=[f"p:{name}" for name in names])
+            table = pd.DataFrame({**labelled, "predicted": likeliest}).join(chances)
             predictions += [table, _collapsed(table, good)] if binary == "collapsed" else [table]
     order = ["row", "features", "task", "keep", "label", "predicted", *(f"p:{name}" for name in classes)]
     order += [f"p:{DEFECTIVE}"] if DEFECTIVE not in classes else []
@@ -128,11 +131,7 @@ def score_columns(
 
 
 def used_columns(
-    feature_set: FeatureSet,
-    scores: NDArray[np.float64],
-    origin: NDArray[np.str_],
-    n_train: int,
-    selection: Selection,
+    feature_set: FeatureSet, scores: np.ndarray, origin: np.ndarray, n_train: int, selection: Selection
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return the columns that a feature set's fit uses, ascending, and those of them that the selection chose.
 
@@ -163,19 +162,6 @@ def subsample_defects(
         generator = np.random.default_rng([seed, zlib.crc32(name.encode())])
         kept[generator.permutation(rows)[share:]] = False
     return kept
-
-
-def _predictions(
-    rows: np.ndarray,
-    cell: dict[str, object],
-    labels: np.ndarray,
-    probabilities: np.ndarray,
-    names: Sequence[str],
-) -> pd.DataFrame:
-    """Tabulate probabilities (n, classes) of the given rows; the predicted class is the likeliest."""
-    predicted = np.asarray(names, dtype=object)[probabilities.argmax(axis=1)]
-    table = pd.DataFrame({"row": rows, **cell, "label": labels.astype(object), "predicted": predicted})
-    return table.join(pd.DataFrame(probabilities, columns=[f"p:{name}" for name in names]))
 
 
 def _collapsed(table: pd.DataFrame, good: str) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""DRAEM's three training losses and its image score."""
+"""DRAEM's training losses, besides the mean squared error, and its image score."""
 
 from __future__ import annotations
 
@@ -11,11 +11,6 @@ from torch.nn import functional as F
 SSIM_WINDOW, SSIM_SIGMA = 11, 1.5
 SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2  # for a dynamic range of 1
 FOCAL_GAMMA, FOCAL_SMOOTHING = 2.0, 1e-5
-
-
-def l2_loss(reconstruction: Tensor, clean: Tensor) -> Tensor:
-    """Return the mean squared error of a reconstruction and the clean image, both (N,C,H,W), as a scalar."""
-    return F.mse_loss(reconstruction, clean)
 
 
 def ssim_loss(reconstruction: Tensor, clean: Tensor) -> Tensor:

@@ -16,10 +16,11 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
+from torch.nn.functional import mse_loss
 
 from lib.artifacts import write_bytes
 from lib.draem.inference import Draem
-from lib.draem.losses import focal_loss, l2_loss, ssim_loss
+from lib.draem.losses import focal_loss, ssim_loss
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.draem.simulation import resize_textures, simulate
 from lib.torch_utils import allow_tf32, flush_denormals, load_weights_only
@@ -151,9 +152,8 @@ class _Run:
                 reconstruction = self.reconstructive(augmented)
                 logits = self.discriminative(torch.cat((reconstruction, augmented), dim=1))
             reconstruction, logits = reconstruction.float(), logits.float()
-            losses = torch.stack(
-                (l2_loss(reconstruction, clean), ssim_loss(reconstruction, clean), focal_loss(logits, mask))
-            )
+            l2, ssim = mse_loss(reconstruction, clean), ssim_loss(reconstruction, clean)
+            losses = torch.stack((l2, ssim, focal_loss(logits, mask)))
             self.optimiser.zero_grad(set_to_none=True)
             losses.sum().backward()
             self.optimiser.step()

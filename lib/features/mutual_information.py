@@ -71,10 +71,7 @@ def select(scores: ArrayLike, sources: ArrayLike, n_train: int, how: Selection) 
 
 
 def _radius_to_own_class(
-    ordered: NDArray[np.float64],
-    codes: NDArray[np.intp],
-    counts: NDArray[np.intp],
-    neighbours: NDArray[np.intp],
+    ordered: np.ndarray, codes: np.ndarray, counts: np.ndarray, neighbours: np.ndarray
 ) -> NDArray[np.float64]:
     """Return, for sorted rows (m, n) and their class codes, a radius just short of the k-th neighbour in class."""
     radius = np.empty_like(ordered)

@@ -11,7 +11,7 @@ from PIL import Image
 from lib.execution.source_code import code_digest
 from lib.inspection.production_model import ProductionModelError
 from lib.pipeline.run import Run
-from lib.synthetic.products import PRODUCTS, render
+from lib.synthetic.products import image_counts, render
 
 PER_CLASS = 6
 
@@ -25,7 +25,7 @@ def unseen_images(run: Run) -> Path:
     if not run.synthetic:
         raise ProductionModelError("no images to inspect: set INSPECT_DIR, or run_all.py --inspect DIR")
     study, folder = run.study, run.store.path("unseen")
-    counts = PRODUCTS[run.dataset].scaled(study.synthetic_scale)
+    counts = image_counts(run.dataset, study.synthetic_scale)
     wanted = [(label, counts[label] + place) for label in counts for place in range(PER_CLASS)]
     order = np.random.default_rng(run.seed("unseen")).permutation(len(wanted))
 

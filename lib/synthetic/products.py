@@ -6,7 +6,6 @@ import json
 import shutil
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,22 +18,17 @@ FEWEST = 8  # images of a class, however small the scale
 SEEN = 0.2  # a pixel belongs to the mask from this share of the defect's peak coverage on
 
 
-@dataclass(frozen=True)
-class Product:
-    """The classes of a product with the paper's counts of images (Table 1), `good` first."""
-
-    counts: dict[str, int]
-
-    def scaled(self, scale: float) -> dict[str, int]:
-        """Counts at a scale, at least `FEWEST` each."""
-        return {label: max(FEWEST, round(count * scale)) for label, count in self.counts.items()}
-
-
-PRODUCTS: dict[str, Product] = {
-    "deco_cap": Product({"good": 203, "flowlines": 198, "marks": 191}),
-    "shaft": Product({"good": 528, "big": 2616, "small": 954, "stripe": 151}),
-    "shavers": Product({"good": 2676, "double": 244, "interrupted": 598}),
+# The classes of each product with the paper's counts of images (Table 1), `good` first.
+PRODUCTS = {
+    "deco_cap": {"good": 203, "flowlines": 198, "marks": 191},
+    "shaft": {"good": 528, "big": 2616, "small": 954, "stripe": 151},
+    "shavers": {"good": 2676, "double": 244, "interrupted": 598},
 }
+
+
+def image_counts(product: str, scale: float) -> dict[str, int]:
+    """Return a product's images per class at a scale, at least `FEWEST` each."""
+    return {label: max(FEWEST, round(count * scale)) for label, count in PRODUCTS[product].items()}
 
 
 def render(
@@ -45,29 +39,25 @@ def render(
     It depends on the arguments alone. The mask is empty for `good` and never for a defect. `flawed=False` gives the
     same photograph without its defect. The side should have at least 32 pixels, below which the products are lost.
     """
+    # Imported here, as most users of this module need the counts alone, and drawing needs PyTorch and SciPy.
     import numpy as np
 
+    from lib.synthetic.deco_cap import deco_cap
     from lib.synthetic.rendering import Canvas, develop
+    from lib.synthetic.shaft import shaft
+    from lib.synthetic.shavers import shavers
 
+    draw = {"deco_cap": deco_cap, "shaft": shaft, "shavers": shavers}[product]
     name = zlib.crc32(f"{product}/{label}".encode())
     seeds = np.random.SeedSequence((seed, name, index)).spawn(3)
     scene, flaw, camera = (np.random.Generator(np.random.PCG64(s)) for s in seeds)
     finer = -(-FINEST // side)  # small images are drawn larger and averaged, so that edges do not alias
-    light, coverage = _drawing(product)(Canvas(side * finer), label if flawed else "good", scene, flaw)
+    light, coverage = draw(Canvas(side * finer), label if flawed else "good", scene, flaw)
     light = light.reshape(side, finer, side, finer, 3).mean((1, 3))
     coverage = coverage.reshape(side, finer, side, finer).mean((1, 3))
     peak = coverage.max()
     mask = coverage > SEEN * peak if peak > 0 else np.zeros((side, side), bool)
     return develop(light, Canvas(side), camera), mask
-
-
-def _drawing(product: str) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
-    # Imported here, as most users of this module need the counts alone, and drawing needs PyTorch and SciPy.
-    from lib.synthetic.deco_cap import deco_cap
-    from lib.synthetic.shaft import shaft
-    from lib.synthetic.shavers import shavers
-
-    return {"deco_cap": deco_cap, "shaft": shaft, "shavers": shavers}[product]
 
 
 def write_product(
@@ -95,7 +85,7 @@ def write_product(
     partial = folder.with_name(folder.name + ".partial")
     if partial.exists():
         shutil.rmtree(partial)
-    counts = PRODUCTS[product].scaled(scale)
+    counts = image_counts(product, scale)
     done, total = 0, sum(counts.values())
     for label, count in counts.items():
         images, masks = partial / label, partial / "ground_truth" / label

@@ -63,9 +63,8 @@ def load_texture_bank(source: str, side: int, seed: int, count: int = 400) -> Te
         files = [files[i] for i in sorted(keep)]
 
     def read(path: Path) -> np.ndarray:
-        return np.asarray(
-            ImageOps.fit(Image.fromarray(read_rgb(path)), (side, side), Image.Resampling.BILINEAR)
-        )
+        picture = Image.fromarray(read_rgb(path))
+        return np.asarray(ImageOps.fit(picture, (side, side), Image.Resampling.BILINEAR))
 
     squares, issues = map_files(root, files, read)
     if issues:
@@ -116,11 +115,8 @@ def _texture_files(root: Path) -> list[str]:
         )
     inner = [root / "dtd" / "dtd" / "images", root / "dtd" / "images", root / "images", root]
     images = next(folder for folder in inner if folder.is_dir())
-    files = [
-        file.relative_to(root).as_posix()
-        for file in sorted(images.rglob("*"))
-        if file.suffix.lower() in SUFFIXES and file.name[0] != "." and file.is_file()
-    ]
+    found = [file for file in sorted(images.rglob("*")) if file.name[0] != "." and file.is_file()]
+    files = [file.relative_to(root).as_posix() for file in found if file.suffix.lower() in SUFFIXES]
     if not files:
         expected = f"class folders with {', '.join(SUFFIXES)} files"
         raise FileNotFoundError(f"{images}: no texture in it; expected {expected}")

@@ -119,7 +119,7 @@ def drawn(product: str, seed: int, folder: Path) -> tuple[np.ndarray, np.ndarray
     if not path.is_file():
         torch.set_num_threads(1)
         backbone, features, labels = load_backbone("embedded"), [], []
-        for label in PRODUCTS[product].counts:
+        for label in PRODUCTS[product]:
             n = DRAWN[GOOD if label == GOOD else "defect"]
             pictures = np.stack([render(product, label, k, SIDE, seed)[0] for k in range(n)])
             features.append(image_features(backbone, pictures, SEEN_AT))
@@ -135,7 +135,7 @@ def simulate(
 ) -> list[dict[str, object]]:
     """A row per way and label count: recall at 5 % false rejects, AUC, defects found."""
     X, y = drawn(product, seed, folder)
-    counts = PRODUCTS[product].counts
+    counts = PRODUCTS[product]
     classes = list(counts)
     rng = np.random.default_rng((seed, repeat))
     cards = {name: rng.permutation(np.flatnonzero(y == name)).tolist() for name in classes}

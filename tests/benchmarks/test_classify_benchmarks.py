@@ -41,9 +41,7 @@ def structured(codes: np.ndarray, columns: int, seed: int = 0) -> np.ndarray:
 
 
 def shaft_codes() -> np.ndarray:
-    return np.random.default_rng(1).permutation(
-        np.repeat(np.arange(4), list(PRODUCTS["shaft"].counts.values()))
-    )
+    return np.random.default_rng(1).permutation(np.repeat(np.arange(4), list(PRODUCTS["shaft"].values())))
 
 
 def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
@@ -116,7 +114,7 @@ def test_notebooks_04_and_05_on_4249_images(
     """Ten folds, four levels, every baseline, calibration; the features are given: the goal is 600 s on two cores."""
     monkeypatch.setenv(BATCH, "1")  # a line per fold instead of progress bars
     rng = np.random.default_rng(0)
-    for name, count in PRODUCTS["shaft"].counts.items():
+    for name, count in PRODUCTS["shaft"].items():
         folder = tmp_path / "rods" / name
         folder.mkdir(parents=True)
         for number in range(count):

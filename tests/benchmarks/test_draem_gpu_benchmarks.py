@@ -142,10 +142,10 @@ def test_training_at_the_papers_size():
 
     study = Study.of("paper")
     hours = {
-        product: study.steps_for(round(spec.counts["good"] * (1 - 1 / study.folds)))
+        product: study.steps_for(round(counts["good"] * (1 - 1 / study.folds)))
         * study.folds
         * table["ms_per_step"]
-        for product, spec in PRODUCTS.items()
+        for product, counts in PRODUCTS.items()
     }
     projected = (pd.DataFrame(hours) / 3.6e6).assign(variant=table["variant"]).set_index("variant")
     write("draem-gpu-paper-hours", projected.assign(all=projected.sum(axis=1)).round(1).reset_index())

@@ -2,7 +2,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lib.draem.losses import focal_loss, l2_loss, ssim_loss
+from lib.draem.losses import focal_loss, ssim_loss
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 
 from .conftest import FIXTURES, load_arrays
@@ -35,7 +35,7 @@ def test_a_training_step_has_the_official_losses_and_gradients():
     logits = discriminative(torch.cat((reconstruction, arrays["net_image"]), dim=1))
     losses = torch.stack(
         (
-            l2_loss(reconstruction, arrays["step_target"]),
+            torch.nn.functional.mse_loss(reconstruction, arrays["step_target"]),
             ssim_loss(reconstruction, arrays["step_target"]),
             focal_loss(logits, arrays["step_mask"]),
         )

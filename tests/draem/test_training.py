@@ -8,7 +8,7 @@ import torch
 
 from lib.draem import training
 from lib.draem.inference import Draem
-from lib.draem.losses import focal_loss, l2_loss, ssim_loss
+from lib.draem.losses import focal_loss, ssim_loss
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.draem.simulation import Simulated
 from lib.draem.training import TrainingSettings, panel, train
@@ -133,7 +133,7 @@ def test_training_is_the_plain_loop(images, textures, monkeypatch):
         reconstruction = reconstructive(shown)
         logits = discriminative(torch.cat((reconstruction, shown), dim=1))
         losses = (
-            l2_loss(reconstruction, batch.clean),
+            torch.nn.functional.mse_loss(reconstruction, batch.clean),
             ssim_loss(reconstruction, batch.clean),
             focal_loss(logits, batch.mask),
         )
