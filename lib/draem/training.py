@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +69,11 @@ def train(
 ) -> Trained:
     """Train DRAEM on good images (N,H,W,3) uint8 with textures (M,3,H',W') uint8 as the anomalies' source.
 
-    Images are drawn in shuffled epochs without replacement. With `checkpoint` the run saves itself there and goes on
-    from there when called again with the same settings and data, on a CPU with as many threads to the same bits.
+    Images are drawn in shuffled epochs without replacement. With `checkpoint`, of the same settings and data, the run
+    saves itself there and goes on from there when called again, on a CPU with as many threads to the same bits.
     `progress(step, steps, losses)` is called after each window of the history. Raises ValueError for bf16 without CUDA
-    and for a checkpoint of another run, RuntimeError when the GPU's memory is too small, FloatingPointError when the
-    loss is no longer finite.
+    and for a damaged checkpoint, RuntimeError when the GPU's memory is too small, FloatingPointError when the loss is
+    no longer finite.
     """
     run = _Run(images, textures, settings, torch.device(device))
     if settings.precision == "bf16" and run.device.type != "cuda":
@@ -120,7 +119,6 @@ class _Run:
         self, images: np.ndarray, textures: Tensor, settings: TrainingSettings, device: torch.device
     ) -> None:
         self.settings, self.device = settings, device
-        self.fingerprint = _fingerprint(images, textures, settings)
         self.textures = resize_textures(textures, images.shape[1:3]).to(device)
         self.images = _resident(torch.from_numpy(np.ascontiguousarray(images)), device)
         seeds = np.random.SeedSequence(settings.seed).generate_state(3, np.uint64) >> np.uint64(1)
@@ -175,7 +173,7 @@ class _Run:
 
     def save(self, path: Path) -> None:
         state = {name: part.state_dict() for name, part in self._parts().items()}
-        state |= {name: getattr(self, name) for name in ("fingerprint", "step", "sums", "rows")}
+        state |= {name: getattr(self, name) for name in ("step", "sums", "rows")}
         state["generator"] = self.generator.get_state()
         buffer = io.BytesIO(bytes(32))
         buffer.seek(32)
@@ -186,11 +184,6 @@ class _Run:
 
     def load(self, path: Path) -> None:
         state = read_checkpoint(path)
-        if state["fingerprint"] != self.fingerprint:
-            raise ValueError(
-                f"{path} was written by a run with other settings, images or textures: "
-                "delete it to start anew, or restore what it was started with"
-            )
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
         self.generator.set_state(state["generator"])
@@ -235,11 +228,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         content = path.read_bytes()
         if hashlib.sha256(memoryview(content)[32:]).digest() != content[:32]:
             raise ValueError("its bytes are not those that were written")
-        state = load_weights_only(path, content[32:])
+        state: dict[str, Any] = load_weights_only(path, content[32:])
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} is not a readable training checkpoint ({error}): delete it") from error
-    if not isinstance(state, dict) or "fingerprint" not in state or "optimiser" not in state:
-        raise ValueError(f"{path} is not a training checkpoint of DRAEM: delete it or name another file")
     return state
 
 
@@ -257,12 +248,3 @@ def _resident(images: Tensor, device: torch.device) -> Tensor:
     if device.type == "cuda" and images.numel() > torch.cuda.mem_get_info(device)[0] // 2:
         return images
     return images.to(device)
-
-
-def _fingerprint(images: np.ndarray, textures: Tensor, settings: TrainingSettings) -> str:
-    described = {name: value for name, value in asdict(settings).items() if name != "checkpoint_every"}
-    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
-    for array in (images, textures.cpu().numpy()):
-        digest.update(repr(array.shape).encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
