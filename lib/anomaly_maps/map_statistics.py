@@ -8,9 +8,7 @@ from numpy.typing import NDArray
 PERCENTILES = (95, 99)
 AREA_THRESHOLDS = (0.1, 0.3, 0.5, 0.7, 0.9)
 STATISTICS = (
-    "max",
-    "mean",
-    *(f"percentile {p}" for p in PERCENTILES),
+    *("max", "mean", *(f"percentile {p}" for p in PERCENTILES)),
     *(f"area above {t}" for t in AREA_THRESHOLDS),
 )
 

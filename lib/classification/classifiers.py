@@ -95,11 +95,9 @@ def fit(
     if scale == "standard" or linear:
         scaler = StandardScaler().fit(train)
         train = scaler.transform(train)
-    model: Any = (
-        LogisticRegression(C=1 / train.shape[1], max_iter=MAX_ITERATIONS)
-        if linear
-        else MLPClassifier(hidden_layer_sizes=hidden, max_iter=MAX_ITERATIONS, random_state=seed)
-    )
+    model: Any = MLPClassifier(hidden_layer_sizes=hidden, max_iter=MAX_ITERATIONS, random_state=seed)
+    if linear:
+        model = LogisticRegression(C=1 / train.shape[1], max_iter=MAX_ITERATIONS)
     # products this small gain nothing from threads, and `converged` says what the warning would
     with threadpool_limits(1, user_api="blas"), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)

@@ -124,9 +124,8 @@ def score_columns(
     """
     scores = np.zeros(columns.shape[1])
     if selection != "none" and candidates.size:
-        scores[candidates] = estimate_mutual_information(
-            columns[np.ix_(rows, candidates)], target[rows], seed=seed
-        )
+        given = columns[np.ix_(rows, candidates)]
+        scores[candidates] = estimate_mutual_information(given, target[rows], seed=seed)
     return scores
 
 

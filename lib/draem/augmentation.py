@@ -40,10 +40,8 @@ def rotate(images: Tensor, degrees: Tensor) -> Tensor:
     height, width = images.shape[2:]
     angle = torch.deg2rad(degrees)[:, None]
     cosine, sine = angle.cos(), angle.sin()
-    x, y = (
-        ((torch.arange(size, dtype=torch.float32, device=images.device) + 0.5) * (2 / size) - 1)[None]
-        for size in (width, height)
-    )
+    x = ((torch.arange(width, dtype=torch.float32, device=images.device) + 0.5) * (2 / width) - 1)[None]
+    y = ((torch.arange(height, dtype=torch.float32, device=images.device) + 0.5) * (2 / height) - 1)[None]
     # A sampling point as one complex number: columns' and rows' shares are added in a single pass over memory.
     from_columns = torch.complex(cosine * x, -sine * x * (width / height))
     from_rows = torch.complex(sine * y * (height / width), cosine * y)

@@ -55,9 +55,8 @@ def simulate(images: Tensor, textures: Tensor, generator: torch.Generator) -> Si
         noise = rotate(noise[:, None], _to(u[anomalous, 5] * 180 - 90, device))
         anomaly = (noise > NOISE_THRESHOLD).to(images.dtype)
         source = textures[_to((u[anomalous, 6] * len(textures)).long(), device)]
-        texture = augment(
-            resize_textures(source, (height, width)), chosen[anomalous], _to(draws[anomalous], device)
-        )
+        source = resize_textures(source, (height, width))
+        texture = augment(source, chosen[anomalous], _to(draws[anomalous], device))
         opacity = anomaly * _to(1 - LARGEST_BETA * u[anomalous, 7], device)[:, None, None, None]
         good = clean[rows]
         blend = texture.to(images.dtype).div_(255).sub_(good).mul_(opacity).add_(good)  # exactly good outside

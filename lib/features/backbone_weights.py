@@ -40,9 +40,8 @@ def resolve_weights(weights: str = "auto", *, offline: bool = False) -> str:
         except WeightsError as error:
             if weights == "imagenet":
                 raise
-            logger.warning(
-                "%s. The backbone is the formula-driven ResNet-18 that the project carries.", error
-            )
+            instead = "The backbone is the formula-driven ResNet-18 that the project carries."
+            logger.warning("%s. %s", error, instead)
             weights = "embedded"
     if weights == "embedded":
         try:

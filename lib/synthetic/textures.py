@@ -76,11 +76,9 @@ def load_texture_bank(source: str, side: int, seed: int, count: int = 400) -> Te
 def coloured(height: Tensor, draws: Draws) -> Tensor:
     """Heights (B, side, side) painted with a random colour ramp and lit, uint8 (B, 3, side, side)."""
     height = torch.where(draws.chance(0.5), height, 1.0 - height)
-    position = 3.0 * height.clamp(0.0, 1.0).unsqueeze(1)
-    stops = _ramp(draws)
-    colour = stops[:, 0] + sum(  # piecewise linear through the four stops
-        (stops[:, k + 1] - stops[:, k]) * (position - k).clamp(0.0, 1.0) for k in range(3)
-    )
+    position, stops = 3.0 * height.clamp(0.0, 1.0).unsqueeze(1), _ramp(draws)
+    steps = ((stops[:, k + 1] - stops[:, k]) * (position - k).clamp(0.0, 1.0) for k in range(3))
+    colour = stops[:, 0] + sum(steps)  # piecewise linear through the four stops
     relief, (x, y) = _relief(height, draws), grid(draws)
     light = relief + (draws.uniform(-0.5, 0.5) * x + draws.uniform(-0.5, 0.5) * y)  # uneven from side to side
     colour = colour * (1.0 + light).unsqueeze(1)
