@@ -1,10 +1,13 @@
 """The exportable parts against the study's own functions, where maps are empty, saturated or alike everywhere too."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
+from lib.anomaly_maps.detectors import FitTask
 from lib.anomaly_maps.map_statistics import map_statistics
 from lib.anomaly_maps.patchcore import PatchCore, PatchCoreMaps
 from lib.classification.classifiers import fit
@@ -56,7 +59,8 @@ def test_resizing_differs_with_and_without_antialiasing_where_it_shrinks():
 
 
 def test_maps_of_a_memory_are_the_studys():
-    memory = PatchCore.fit(PATCHES, np.array([0, 1, 2]), np.array([3]), size=100, side=64, seed=1)
+    study = SimpleNamespace(coreset_size=100, image_size=64)
+    memory = PatchCore.fit(FitTask(study, PATCHES, np.array([0, 1, 2]), np.array([3]), sharing=2, seed=1))
     wanted = memory.maps(PATCHES).astype(np.float32)
     assert wanted.std() > 0.05
     found = PatchCoreMaps(memory, PLACES)(channels_first(PATCHES)).numpy()
