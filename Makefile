@@ -4,7 +4,7 @@ VENV := .venv
 export GOMP_SPINCOUNT ?= 30000
 PY := $(VENV)/bin/python
 TOOLS := .tools
-# TORCH=cpu takes PyTorch without CUDA (2.6 GB less); WHEELS=DIR installs from a folder that `make wheels` filled.
+# TORCH=cpu takes PyTorch without CUDA (over 4 GB less); WHEELS=DIR installs from a folder that `make wheels` filled.
 TORCH ?= cuda
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 WHEELS ?=
