@@ -110,7 +110,7 @@ def choices(name: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Study:
-    """Settings of a study; each field is one reading of the paper or one cost (see `describe`)."""
+    """Settings of a study; each field is one reading of the paper or one cost."""
 
     preset: str = setting("quick", "the preset that the other settings started from")
     seed: int = setting(744, "random numbers derive from it, the data set, the fold and the purpose", ge=0)
@@ -192,7 +192,8 @@ class Study:
         """Return the preset with `overrides` (name to value or to its text); raises `StudyError` with all faults."""
         if preset not in PRESETS:
             raise StudyError(f"no preset {preset!r}{nearest(preset, PRESETS)}; presets: {', '.join(PRESETS)}")
-        values: dict[str, Any] = {"preset": preset, **preset_values(preset)}
+        smaller = preset == "standard" and not cuda_available()
+        values: dict[str, Any] = {"preset": preset, **PRESETS[preset], **(CPU_STANDARD if smaller else {})}
         issues: list[str] = []
         kinds = typing.get_type_hints(cls)
         for name, value in (overrides or {}).items():
@@ -290,12 +291,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def machine_settings(preset: str) -> tuple[str, ...]:
     """Return the settings whose value in the preset depends on the machine: a study names them with its overrides."""
     return tuple(CPU_STANDARD) if preset == "standard" else ()
-
-
-def preset_values(preset: str) -> dict[str, Any]:
-    """Return the preset's values on this machine: `standard` is smaller where there is no CUDA device."""
-    smaller = preset == "standard" and not cuda_available()
-    return PRESETS[preset] | (CPU_STANDARD if smaller else {})
 
 
 def cuda_available() -> bool:

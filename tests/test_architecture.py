@@ -76,7 +76,7 @@ def test_the_library_stays_thin():
         if "pretraining" not in path.parts
     }
     assert sum(lines.values()) <= MOST_LINES, "something must go before more comes"
-    assert not {path: n for path, n in lines.items() if n > 355}, "one idea a module"
+    assert not {path: n for path, n in lines.items() if n > 350}, "one idea a module"
 
 
 @pytest.mark.parametrize("module", LIGHT)
