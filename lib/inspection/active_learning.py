@@ -9,8 +9,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import pairwise_distances_argmin_min
-from sklearn.preprocessing import StandardScaler
 
 CERTAIN = 0.02  # the uncertainty that every image is granted: where all are certain, distance alone decides
 NEAR = 0.15  # images closer than this count as one, taken twice (docs/labels.md says where the value is from)
@@ -29,6 +27,8 @@ def standardised(
 
     Columns without any spread are left out.
     """
+    from sklearn.preprocessing import StandardScaler
+
     new = np.asarray(embeddings, dtype=np.float64)
     both = np.concatenate([new, np.asarray(labelled, dtype=np.float64)])
     both = both[:, np.ptp(both, axis=0) > 0]
@@ -49,6 +49,8 @@ def weighted_k_center(
     order, no row twice, and each one's distance when it was chosen. What lies closer than `NEAR` to something labelled
     or chosen waits until nothing else is left. Ties fall by `seed`.
     """
+    from sklearn.metrics import pairwise_distances_argmin_min
+
     shuffled = np.random.default_rng(seed).permutation(len(new))
     weights, new = weights[shuffled], new[shuffled]
     distance = np.asarray(pairwise_distances_argmin_min(new, labelled)[1])

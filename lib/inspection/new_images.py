@@ -24,8 +24,6 @@ from lib.classification.feature_sets import COLUMN_BLOCKS
 from lib.datasets.errors import DatasetError, Issue, as_table
 from lib.datasets.image_io import examine, load_stack, map_files
 from lib.datasets.layouts import GROUND_TRUTH, walk
-from lib.features.embeddings import image_features, map_features
-from lib.features.map_guided_pooling import Pooling, ReferenceMean, pool
 from lib.inspection.decisions import FORMER_NAMES, OOD, PASS, REFUSED, UNCERTAIN, verdict_columns
 from lib.inspection.out_of_distribution import brightness_contrast
 from lib.pipeline.dataset import FINAL, images, index
@@ -140,6 +138,9 @@ def features_of_new(run: Run, folder: Path, names: Sequence[str], blocks: Sequen
 def _new(run: Run, folder: Path, blocks: Sequence[str], names: Sequence[str], _part: str) -> ImageFeatures:
     import torch
 
+    from lib.features.embeddings import image_features, map_features
+    from lib.features.map_guided_pooling import Pooling, pool
+
     study, net, load = run.study, backbone(run), image_loader(run, folder, names)
     stack, inputs = load(study.feature_size), inputs_of(run, study.map_source, load)
     maps = maps_of_new(run, inputs)
@@ -174,6 +175,8 @@ def _features(
 @lru_cache(maxsize=1)
 def good_patch_mean(run: Run) -> torch.Tensor:
     """Return the mean of all good labelled images' patches at each place, float32 (h, w, C)."""
+    from lib.features.map_guided_pooling import ReferenceMean
+
     table, known = index(run), patches(run)
     return ReferenceMean.of(known, (table["label"] == table.attrs["good"]).to_numpy()).without(known[:0])
 
