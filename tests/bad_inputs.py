@@ -106,7 +106,7 @@ BAD_FILES: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "crack/flipped.png": (flip_a_byte, "damaged image", "restore or remove it"),
     "dent/text.tif": (lambda p: p.write_text("text"), "not a JPEG, PNG, BMP or TIFF image", "convert"),
     "dent/gif.png": (lambda p: draw(p.with_suffix(".gif")).rename(p), "not a JPEG, PNG, BMP or TIFF", "convert"),
-    "dent/x.gif": (draw, ".gif images are not read", "convert it to PNG"),
+    "dent/x.gif": (draw, "not a JPEG, PNG, BMP or TIFF", "convert"),
     "good/bomb.png": (lambda p: png_header(p, 20_000, 20_000), "decompression bomb", "scale it below"),
     "good/wide.png": (lambda p: png_header(p, 30_000, 2_000), "30000 x 2000 pixels", "each side must have 8"),
     "good/dot.png": (lambda p: draw(p, size=(4, 4)), "4 x 4 pixels", "each side must have 8"),
@@ -161,7 +161,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "--data AT/partz": ("--data", "partz: no such folder"),
     f"--data AT/{'n' * 300}": ("n" * 300, "no such folder"),
     "--data AT/parts/good": ("no known layout", "a folder per class"),
-    "--good crak": ("no class 'crak'", "did you mean crack?"),
+    "--good crak": ("no class 'crak'", "did you mean 'crack'?"),
     "--set folds=5": ("5 folds need 5 images of every class: crack has 4, dent has 4", "--set folds=4"),
     "--group-regex good/.|crack|dent/.": ("groups of every class: crack has 1", "add groups to"),
     "--set cv=grouped": ("no groups are known", "--groups or --group-regex"),
@@ -227,7 +227,7 @@ def _(at, patch):
         (at / f"parts/good/empty-{number}.png").write_bytes(b"")
 
 
-@bad("folder without permission", "cannot be read (Permission denied)", "dent", "give yourself permission")
+@bad("folder without permission", "cannot be read (Permission denied)", "dent", "check that it is there")
 def _(at, patch):
     def scandir(path, scan=os.scandir):
         if os.fspath(path).endswith("parts/dent"):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from lib.config import nearest
 from lib.datasets.errors import DatasetError, Issue, as_table, first_few
 from lib.datasets.groups import groups_from_file, groups_from_regex, tile_groups
 from lib.datasets.image_io import Examined, examine, map_files, read_mask
@@ -44,9 +43,6 @@ def build_index(
     else from a groups.csv in `root`, else from the data set's own rule. `skip_bad` leaves out files that are bad by
     themselves, of duplicates all but the first. Raises DatasetError with every issue there is.
     """
-    if not root.is_dir():
-        issue = "not a folder" if root.exists() else "no such folder"
-        raise DatasetError([Issue(str(root), issue, "name the folder that holds the images (--data DIR)")])
     listing = read_layout(root, dataset)
     examined, bad = map_files(root, [entry.id for entry in listing.entries], examine)
     bad |= _duplicates(listing.entries, examined)
@@ -64,12 +60,14 @@ def build_index(
         issues = structural if skip_bad and kept else structural + skippable
         raise DatasetError(issues, str(root) if structural else f"{root} (--skip-bad leaves these files out)")
 
-    rows = []
-    for entry in kept:
-        facts, mask = examined[entry.id], entry.mask if entry.mask not in bad_masks else None
-        size = facts.width, facts.height
-        rows.append((entry.id, entry.id, entry.label, group_of.get(entry.id), mask, facts.sha256, *size))
-    index = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS).sort_values("id", ignore_index=True)
+    rows = [(*entry, *examined[entry.id]) for entry in kept]
+    index = pd.DataFrame(rows, columns=[*Entry._fields, *Examined._fields])
+    index = index.assign(
+        path=index["id"],
+        group=index["id"].map(group_of),
+        mask=index["mask"].mask(index["mask"].isin(bad_masks)),
+    )
+    index = index[list(COLUMNS)].astype(COLUMNS).sort_values("id", ignore_index=True)
     classes = [good, *sorted(set(index["label"]) - {good})]
     notes = listing.notes + notes
     if gone := sorted(labels - set(classes)):
@@ -92,27 +90,23 @@ def _duplicates(entries: Iterable[Entry], examined: dict[str, Examined]) -> dict
         if entry.id in examined:
             same[examined[entry.id].pixels].append(entry)
     issues = {}
-    for first, *others in same.values():
-        rival = next((entry for entry in others if entry.label != first.label), None)
-        for entry in others if rival is None else (first, *others):
-            other = first if rival is None or entry.label != first.label else rival
-            issue, remedy = f"same image as {other.id}", "keep one of them"
-            if rival is not None:
-                issue, remedy = f"{issue}, under another label", "keep it in the class it belongs to"
-            issues[entry.id] = Issue(entry.id, issue, remedy)
+    for equal in same.values():
+        for entry in equal:
+            rivals = [other.id for other in equal if other.label != entry.label]
+            if rivals:
+                remedy = "keep it in the class it belongs to"
+                issues[entry.id] = Issue(entry.id, f"same image as {rivals[0]}, under another label", remedy)
+            elif entry is not equal[0]:
+                issues[entry.id] = Issue(entry.id, f"same image as {equal[0].id}", "keep one of them")
     return issues
 
 
 def _alike(labels: set[str]) -> list[Issue]:
     """Return the classes whose names differ in upper and lower case or in Unicode's composition alone."""
-    same: dict[str, list[str]] = defaultdict(list)
-    for label in sorted(labels):
-        same[unicodedata.normalize("NFC", label).casefold()].append(label)
-    return [
-        Issue(first, f"class named almost like {', '.join(others)}", "put the images into one folder")
-        for first, *others in same.values()
-        if others
-    ]
+    names = pd.Series(sorted(labels), dtype=object)
+    same = names.groupby(names.str.normalize("NFC").str.casefold()).agg(list)
+    remedy = "put the images into one folder"
+    return [Issue(name, f"class named almost like {', '.join(more)}", remedy) for name, *more in same if more]
 
 
 def _good_class(listing: Listing, wanted: str, labels: set[str]) -> tuple[str, list[Issue]]:
@@ -131,10 +125,8 @@ def _good_class(listing: Listing, wanted: str, labels: set[str]) -> tuple[str, l
         issue = f"{len(candidates)} classes may be the good one ({', '.join(sorted(candidates))})"
         remedy = "choose one with --good NAME"
     elif wanted:
-        folded = {label.casefold(): label for label in sorted(labels)}
-        near = [folded[name] for name in difflib.get_close_matches(wanted.casefold(), folded)]
         issue = f"no class {wanted!r} to be the good one"
-        remedy = f"did you mean {' or '.join(near)}?" if near else f"choose one of: {found}"
+        remedy = f"choose one of: {found}{nearest(wanted, labels)}"
     else:
         issue = f"no class is called {', '.join(GOOD_NAMES[:-1])} or {GOOD_NAMES[-1]}"
         remedy = f"say which is the good one with --good NAME, of: {found}"

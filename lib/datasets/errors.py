@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -13,8 +12,7 @@ WIDEST = 70  # characters that columns are filled up to, so that one long name d
 SHOWN = 50  # issues printed in full; the rest is counted
 
 
-@dataclass(frozen=True, order=True)
-class Issue:
+class Issue(NamedTuple):
     """One thing that is wrong: the file (or folder), what is wrong with it, and what to do about it."""
 
     file: str
@@ -34,7 +32,7 @@ class DatasetError(Exception):
 
     def __str__(self) -> str:
         heading = printable(self.heading)
-        rows = [tuple(printable(cell) for cell in astuple(issue)) for issue in self.issues]
+        rows = [tuple(printable(cell) for cell in issue) for issue in self.issues]
         if len(rows) == 1 and not heading:
             return "{}: {} ({})".format(*rows[0])
         title = f"{len(rows):,} {'issue' if len(rows) == 1 else 'issues'}"
@@ -72,5 +70,5 @@ def as_table(issues: Iterable[Issue]) -> pd.DataFrame:
     """Return a DataFrame with the string columns file, issue, remedy, one row per issue (there may be none)."""
     import pandas as pd  # not needed where a deployed model reads images
 
-    rows = [[printable(cell) for cell in astuple(issue)] for issue in issues]
+    rows = [[printable(cell) for cell in issue] for issue in issues]
     return pd.DataFrame(rows, columns=["file", "issue", "remedy"], dtype="string")

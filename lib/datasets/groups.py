@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -28,7 +27,7 @@ def groups_from_file(
 ) -> tuple[dict[str, str], list[Issue]]:
     """Return the group of each of `ids` by a CSV with the columns id and group, and every issue.
 
-    Its `id` is a relative path, or a file name where that is unique; the images `found` may be listed too.
+    Its `id` is the path below the data folder; the images `found` may be listed too.
     """
     form = "write a UTF-8 CSV with columns id,group"
     try:
@@ -37,26 +36,20 @@ def groups_from_file(
         return {}, [Issue(str(path), f"cannot be read ({error})", form)]
     if missing := {"id", "group"} - set(table.columns):
         return {}, [Issue(str(path), f"without the column {' and '.join(sorted(missing))}", form)]
-    known = {*ids, *found}
-    by_name = defaultdict(list)
-    for image in known:
-        by_name[PurePosixPath(image).name].append(image)
-    groups: dict[str, str] = {}
-    issues = []
-    for given, group in zip(table["id"], table["group"], strict=True):
-        images = [given] if given in known else by_name.get(given, [])
-        if len(images) != 1:
-            what = f"fits {len(images)} images" if images else "fits no image"
-            issues.append(Issue(str(path), f"id {given!r} {what}", "write the path below the data folder"))
-        elif images[0] in groups:
-            issues.append(Issue(str(path), f"id {given!r} is listed twice", "list each image once"))
-        else:
-            groups[images[0]] = group
-            if not group.strip():
-                issues.append(Issue(str(path), f"id {given!r} has an empty group", "name its group"))
+    wrong = (
+        (~table["id"].isin({*ids, *found}), "fits no image", "write the path below the data folder"),
+        (table["id"].duplicated(), "is listed twice", "list each image once"),
+        (table["group"].str.strip() == "", "has an empty group", "name its group"),
+    )
+    issues = [
+        Issue(str(path), f"id {image!r} {issue}", remedy)
+        for rows, issue, remedy in wrong
+        for image in table["id"][rows]
+    ]
+    groups = dict(zip(table["id"], table["group"], strict=True))
     unlisted = [image for image in ids if image not in groups]
     issues += [Issue(i, f"not listed in {path.name}", "add a row with its id and group") for i in unlisted]
-    return {image: group for image in ids if (group := groups.get(image, "")).strip()}, issues
+    return {image: groups[image] for image in ids if image in groups}, issues
 
 
 def groups_from_regex(pattern: str, ids: Sequence[str]) -> tuple[dict[str, str], list[Issue]]:
@@ -74,11 +67,7 @@ def groups_from_regex(pattern: str, ids: Sequence[str]) -> tuple[dict[str, str],
 
 def tile_groups(ids: Iterable[str]) -> dict[str, str]:
     """Group magnetic tiles: sorted by the number N in the name, a gap above `TILE_GAP` starts a new tile."""
-    groups: dict[str, str] = {}
-    previous = first = -TILE_GAP - 1
-    for number, image in sorted((int(TILE_NAME.fullmatch(i)["number"]), i) for i in ids):  # type: ignore[index]
-        if number - previous > TILE_GAP:
-            first = number
-        groups[image] = f"tile-{first:06d}"
-        previous = number
-    return groups
+    numbers = {image: int(TILE_NAME.fullmatch(image)["number"]) for image in ids}  # type: ignore[index]
+    shots = pd.Series(numbers).sort_values()
+    first = shots.where(~(shots.diff() <= TILE_GAP)).ffill()
+    return {str(image): f"tile-{number:06.0f}" for image, number in first.items()}

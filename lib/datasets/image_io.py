@@ -8,9 +8,8 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -137,19 +136,14 @@ def _scaled_size(array: np.ndarray, side: int, how: str) -> tuple[int, int]:
 
 def _fit(array: np.ndarray, side: int, padding: str) -> np.ndarray:
     """Cut or pad the first two axes, centred, to `side`; `padding` is NumPy's mode for what is added."""
-    for axis in (0, 1):
-        excess = array.shape[axis] - side
-        if excess > 0:
-            array = np.take(array, range(excess // 2, excess // 2 + side), axis=axis)
-        elif excess < 0:
-            widths = [(0, 0)] * array.ndim
-            widths[axis] = (-excess // 2, -excess - -excess // 2)
-            array = np.pad(array, widths, mode=padding)  # type: ignore[call-overload]
-    return np.ascontiguousarray(array)
+    missing = [max(0, side - length) for length in array.shape[:2]]
+    widths = [(n // 2, n - n // 2) for n in missing] + [(0, 0)] * (array.ndim - 2)
+    array = np.pad(array, widths, mode=padding)  # type: ignore[call-overload]
+    top, left = ((length - side) // 2 for length in array.shape[:2])
+    return np.ascontiguousarray(array[top : top + side, left : left + side])
 
 
-@dataclass(frozen=True)
-class Examined:
+class Examined(NamedTuple):
     """A file that was decoded completely."""
 
     sha256: str  # of the file
@@ -160,9 +154,7 @@ class Examined:
 
 def read_mask(path: Path) -> np.ndarray:
     """Read a mask file as bool (H, W) by `MASK_RULE`; raise DatasetError if it cannot be used."""
-    image = decode(read_bytes(path), path)
-    plain = image.mode == "L" and not image.has_transparency_data  # spares three copies of the usual mask
-    grey = np.asarray(image) if plain else to_rgb(image).max(axis=2)
+    grey = read_rgb(path).max(axis=2)
     if 1 < (brightest := int(grey.max())) <= 127:
         issue = f"mask whose brightest value is {brightest} of 255"
         raise refused(path, issue, "write defects as 255 (or all masks as 0 and 1)")
@@ -214,7 +206,7 @@ def map_files(
         try:
             return read(root / name)
         except DatasetError as error:
-            return replace(error.issues[0], file=name)
+            return error.issues[0]._replace(file=name)
 
     with ThreadPoolExecutor(READERS) as pool:
         outcomes = dict(zip(names, pool.map(attempt, names), strict=True))

@@ -4,31 +4,31 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from lib.datasets.errors import Issue, undecodable
 from lib.datasets.image_io import FOREIGN_SUFFIXES, SUFFIXES
 
-LAYOUTS: dict[str, str] = {
-    "class_folders": "a folder per class, masks in ground_truth/<class>/<stem>_mask.png or <stem>.png",
-    "mvtec": "MVTec AD: train/good, test/<class>, ground_truth/<class>/<stem>_mask.png; all pooled",
-    "magnetic_tile": "MT_<Class>/Imgs/exp<E>_num_<N>.jpg with the mask .png beside it",
-}
-SILENT_NAMES = re.compile(r"(?i)thumbs\.db|desktop\.ini|standin\.json|groups\.csv|(readme|licen[cs]e)(\..*)?")
-SILENT_FOLDERS = frozenset({"__MACOSX"})  # besides all hidden ones, such as .ipynb_checkpoints
 GROUND_TRUTH = "ground_truth"
 TILE_NAME = re.compile(r"MT_(\w+)/Imgs/exp\d+_num_(?P<number>\d+)\.(jpg|png)\Z")
-PLACES = {  # by layout: where images belong, and how a path there begins, its first group the class
-    "class_folders": ("a class folder", re.compile("([^/]+)/")),
-    "mvtec": ("train/<class> and test/<class>", re.compile("(?:train|test)/([^/]+)/")),
-    "magnetic_tile": ("MT_<Class>/Imgs/exp<E>_num_<N>.jpg or .png", TILE_NAME),
-}
+# By layout: what it is, where images belong, and how a path there begins, its first group the class.
+LAYOUTS = {
+    "class_folders": (
+        "a folder per class, masks in ground_truth/<class>/<stem>_mask.png or <stem>.png",
+        "a class folder", re.compile("([^/]+)/")),
+    "mvtec": (
+        "MVTec AD: train/good, test/<class>, ground_truth/<class>/<stem>_mask.png; all pooled",
+        "train/<class> and test/<class>", re.compile("(?:train|test)/([^/]+)/")),
+    "magnetic_tile": (
+        "MT_<Class>/Imgs/exp<E>_num_<N>.jpg with the mask .png beside it",
+        "MT_<Class>/Imgs/exp<E>_num_<N>.jpg or .png", TILE_NAME),
+}  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One image: its id (POSIX path below the data folder), its class, and its mask's path or None."""
 
     id: str
@@ -67,7 +67,7 @@ def read_layout(root: Path, dataset: str = "") -> Listing:
     if listing.layout:
         _assign(listing)
     if not listing.entries and not listing.structural:
-        remedy = f"arrange the images as one of: {'; '.join(LAYOUTS.values())}"
+        remedy = f"arrange the images as one of: {'; '.join(about for about, *_ in LAYOUTS.values())}"
         listing.structural.append(Issue(str(root), "no known layout", remedy))
     return listing
 
@@ -75,58 +75,43 @@ def read_layout(root: Path, dataset: str = "") -> Listing:
 def walk(root: Path) -> Listing:
     """List the image files below `root` by name, and what cannot be read; hidden files and folders are left out."""
     listing = Listing(root)
-    others: Counter[str] = Counter()
-    real_root = root.resolve()
 
     def unreadable(error: OSError) -> None:
         name = Path(error.filename).relative_to(root).as_posix()
-        issue = f"folder cannot be read ({error.strerror})"
-        remedy = "give yourself permission to read it"
+        issue, remedy = f"folder cannot be read ({error.strerror})", "check that it is there and may be read"
         listing.structural.append(Issue(str(root) if name == "." else name, issue, remedy))
 
     for folder, inner, files in os.walk(root, onerror=unreadable):
-        inner[:] = sorted(name for name in inner if name[0] != "." and name not in SILENT_FOLDERS)
-        for child in [Path(folder, name) for name in (*inner, *files) if name[0] != "."]:
-            name, suffix, is_folder = child.relative_to(root).as_posix(), child.suffix.lower(), child.is_dir()
-            if not is_folder and suffix not in SUFFIXES | FOREIGN_SUFFIXES and child.exists():
-                if not SILENT_NAMES.fullmatch(child.name):
-                    others[suffix or "no suffix"] += 1
-            elif issue := _issue_of(child, name, real_root):
-                (listing.structural if is_folder else listing.issues).append(issue)
-            else:
-                (listing.folders if is_folder else listing.images).append(name)
+        inner[:] = sorted(name for name in inner if name[0] != "." and name != "__MACOSX")
+        for path in [Path(folder, name) for name in (*inner, *files) if name[0] != "."]:
+            name, is_folder = path.relative_to(root).as_posix(), path.is_dir()
+            if is_folder or path.suffix.lower() in SUFFIXES | FOREIGN_SUFFIXES or not path.exists():
+                if issue := _issue_of(path, name, root):
+                    (listing.structural if is_folder else listing.issues).append(issue)
+                else:
+                    (listing.folders if is_folder else listing.images).append(name)
     listing.images.sort()
-    if others:
-        kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
-        listing.notes.append(f"files that are not images were ignored: {kinds}")
     return listing
 
 
-def _issue_of(path: Path, name: str, real_root: Path) -> Issue | None:
+def _issue_of(path: Path, name: str, root: Path) -> Issue | None:
     """Return what is wrong with a folder or an image file before anything in it is read."""
     if undecodable(name):
         return Issue(name, "name is not valid UTF-8", "rename it")
-    if path.is_symlink():
-        try:
-            target = path.resolve(strict=True)
-        except (OSError, RuntimeError):
-            return Issue(name, "broken symbolic link", "restore its target or remove it")
-        if not target.is_relative_to(real_root):
-            return Issue(name, "symbolic link that leaves the data folder", "put the real file in its place")
-        if target.is_dir():
-            return Issue(name, "symbolic link to a folder", "put the real folder in its place")
-    if path.is_dir():
-        return None
-    if not path.is_file():
+    if not path.exists():
+        return Issue(name, "broken symbolic link", "restore its target or remove it")
+    if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
+        return Issue(name, "symbolic link that leaves the data folder", "put the real file in its place")
+    if path.is_symlink() and path.is_dir():
+        return Issue(name, "symbolic link to a folder", "put the real folder in its place")
+    if not path.is_dir() and not path.is_file():
         return Issue(name, "not a regular file", "remove it")
-    if path.suffix.lower() in FOREIGN_SUFFIXES:
-        return Issue(name, f"{path.suffix} images are not read", "convert it to PNG")
     return None
 
 
 def _assign(listing: Listing) -> None:
     """Fill `listing.entries` by the layout: each image's class, and the mask of its name."""
-    tiles, (place, beginning) = listing.layout == "magnetic_tile", PLACES[listing.layout]
+    tiles, (_, place, beginning) = listing.layout == "magnetic_tile", LAYOUTS[listing.layout]
     owners: dict[str, list[str]] = defaultdict(list)  # images by the stem that their mask would have
     labels: dict[str, str] = {}
     mask_of: dict[str, str] = {}

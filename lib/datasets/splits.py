@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -93,12 +92,6 @@ def inner_parts(
     return [np.flatnonzero(part == number) for number in np.unique(part)]
 
 
-def missing_classes(labels: np.ndarray, train: np.ndarray, classes: Sequence[str]) -> list[str]:
-    """Name the classes of `labels` (n,) without a row in `train` (n,) bool: a model of it cannot predict them."""
-    labels, train = np.asarray(labels, dtype=str), np.asarray(train, dtype=bool)
-    return [name for name in classes if (labels == name).any() and not (labels[train] == name).any()]
-
-
 def make_inner_folds(
     labels: np.ndarray, groups: np.ndarray | None, tested: np.ndarray, good: str, seed: int
 ) -> np.ndarray:
@@ -110,32 +103,29 @@ def make_inner_folds(
     training = np.flatnonzero(~tested)
     mine = labels[training].astype(str)
     units = training if groups is None else groups[training].astype(str)
-    good_units = np.unique(units[mine == good])
+    parts = inner_parts(mine, None if groups is None else units, N_INNER, seed=seed % 2**32)
     inner = np.full(len(labels), TEST_ROW)
-    if len(good_units) >= N_INNER:
-        inner[training] = stratified_parts(mine, None if groups is None else units, N_INNER, seed % 2**32)
+    for number, rows in enumerate(parts):
+        inner[training[rows]] = number
     if set(inner[training[mine == good]]) != set(range(N_INNER)):
         unit = "image(s)" if groups is None else "group(s)"
         raise FoldError(
             "cross-fitted maps need good images in both halves of each training fold, and the good images of one, "
-            f"{len(good_units)} {unit}, cannot be shared out so: choose more folds, or "
+            f"{len(np.unique(units[mine == good]))} {unit}, cannot be shared out so: choose more folds, or "
             "map_source=draem with map_fit=in_sample, compare_map_fit=false and compare_map_source=false"
         )
     return inner
 
 
 def _grouped(codes: np.ndarray, groups: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
-    """Return the best of `TRIES` splits: the fewest classes absent from a test fold, then the least deviation."""
-    best, best_score = np.empty(0, dtype=int), (np.inf, np.inf)
+    """Return the first of `TRIES` splits with every class in every test fold, else that with the fewest absent."""
+    best, fewest = np.empty(0, dtype=int), np.inf
     for state in np.random.SeedSequence(seed).generate_state(TRIES):
         fold = stratified_parts(codes, groups, n_folds, int(state))
-        counts = np.zeros((codes.max() + 1, n_folds))
-        np.add.at(counts, (codes, fold), 1)
-        share = counts * n_folds / counts.sum(axis=1, keepdims=True)  # 1 = an even share
-        score = float((counts == 0).sum()), float(np.abs(share - 1).max())
-        if score < best_score:
-            best, best_score = fold, score
-        if score[0] == 0:
+        absent = (codes.max() + 1) * n_folds - len(np.unique(codes * n_folds + fold))
+        if absent < fewest:
+            best, fewest = fold, absent
+        if not absent:
             break
     return best
 

@@ -73,9 +73,7 @@ def read_folder(root: Path) -> Folder:
         nothing = Issue(str(root), "no usable picture in it", "name a folder with jpg, png, bmp or tif files")
         raise DatasetError([nothing, *issues])
     names = tuple(sorted(found))
-    notes = [f"{note[:1].upper()}{note[1:]}." for note in listing.notes]
-    if masks:
-        notes.append(f"Masks, in folders called {GROUND_TRUTH}, were left out: {len(masks)}.")
+    notes = [f"Masks, in folders called {GROUND_TRUTH}, were left out: {len(masks)}."] if masks else []
     return Folder(
         root=root,
         names=names,

@@ -21,7 +21,7 @@ from lib.classification.feature_sets import (
     MAIN,
 )
 from lib.config import MapMethod
-from lib.datasets.splits import FoldError, inner_parts, missing_classes
+from lib.datasets.splits import FoldError, inner_parts
 from lib.execution.progress import step_bar
 from lib.execution.source_code import code_digest
 from lib.pipeline.dataset import in_test_fold, index, splits
@@ -123,7 +123,8 @@ def predict_fold(run: Run, stage: str, split: str) -> dict[str, Any]:
         rows, diagnostics, absent = [], [], []
         for done, fit in enumerate(fits, start=1):
             mine = labels[fit.rows]
-            missing = missing_classes(mine, fit.train, classes)
+            gone = set(mine) - set(mine[fit.train])  # what no model of this part can predict
+            missing = [name for name in classes if name in gone]
             fitted = len(set(mine[fit.train])) > 1
             if missing:
                 absent.append({**fit.name, "classes": missing, "fitted": fitted})

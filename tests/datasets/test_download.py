@@ -99,12 +99,12 @@ def test_a_file_arrives_whole_and_with_the_right_hash_or_not_at_all(tmp_path, se
 def test_silence_is_given_up(tmp_path, serve, monkeypatch):
     start = time.monotonic()
     monkeypatch.setattr(download, "TIMEOUT", 0.2)
-    with pytest.raises(DownloadError, match="timed out"):
+    with pytest.raises(DownloadError, match=r"(?i)timed ?out|TimeoutError"):
         download_file(serve(b"weights", silence=30), tmp_path / "w")
     monkeypatch.setattr(
         download.urllib.request, "urlopen", lambda *_, **__: time.sleep(30)
     )  # no such host: DNS hangs
-    with pytest.raises(DownloadError, match=r"no answer within 0\.2 s"):
+    with pytest.raises(DownloadError, match=r"w: download failed \(TimeoutError\)"):
         download_file("https://example.org/w", tmp_path / "w")
     assert time.monotonic() - start < 3 and not list(tmp_path.iterdir())
 
@@ -117,35 +117,13 @@ def test_a_good_archive_arrives_whole_and_without_extras(tmp_path, serve):
     assert {n: p.read_bytes() for n, p in found.items()} == {f"deep/tiles/{n}": c for n, c in FILES.items()}
 
 
-def test_a_complete_folder_is_not_fetched_again_and_an_empty_one_is_filled(tmp_path, serve):
-    (tmp_path / "tiles").mkdir()
-    fetch(tmp_path / "tiles", serve(an_archive(FILES)))
-    assert fetch(tmp_path / "tiles", serve(status=500)) == tmp_path / "tiles"
-    (tmp_path / "tiles" / "MT_Free/Imgs/exp1_num_1.jpg").write_bytes(b"changed")
-    assert "exp1_num_1.jpg has another SHA-256; remove it" in refusal(tmp_path / "tiles", serve(status=500))
-
-
-def test_the_slower_of_two_processes_takes_what_the_faster_one_left(tmp_path, serve, monkeypatch):
-    url, unpack = serve(an_archive(FILES)), download._unpack
-
-    def overtaken(*arguments):
-        folder = unpack(*arguments)
-        monkeypatch.setattr(download, "_unpack", unpack)
-        fetch(tmp_path / "tiles", url)
-        return folder
-
-    monkeypatch.setattr(download, "_unpack", overtaken)
-    assert fetch(tmp_path / "tiles", url) == tmp_path / "tiles"
-    assert [p.name for p in tmp_path.iterdir()] == ["tiles"]
-
-
 def test_what_is_not_the_published_archive_is_refused(tmp_path, serve):
     message = refusal(tmp_path / "tiles", serve(an_archive({"MT_Free/Imgs/exp1_num_1.jpg": b"forged"})))
-    assert "exp1_num_1.jpg has another SHA-256" in message and "exp1_num_1.png is missing" in message
+    assert ": MT_Free/Imgs/exp1_num_1.jpg, MT_Free/Imgs/exp1_num_1.png missing or altered" in message
     body = an_archive(FILES)
     start = body.index(b"exp1_num_1.jpg") + len("exp1_num_1.jpg")
     for broken in (body[:-40], b"<html>sign in</html>", body[:start] + b"\xff\xff\xff" + body[start + 3 :]):
-        assert "cannot be unpacked" in refusal(tmp_path / "tiles", serve(broken))
+        assert "is not the published one" in refusal(tmp_path / "tiles", serve(broken))
     assert "HTTP Error 404" in refusal(tmp_path / "tiles", serve(status=404))
 
 
@@ -160,6 +138,6 @@ def test_the_address_and_the_manifest_are_of_one_published_state():
 
 
 @pytest.mark.skipif(not TILES.is_dir(), reason="the magnetic tile images are not at ../shared")
-def test_the_manifest_fits_the_published_images(monkeypatch):
-    monkeypatch.setattr(download, "MANIFEST", PUBLISHED)
-    assert fetch(TILES, "https://invalid.invalid/") == TILES
+def test_the_manifest_fits_the_published_images():
+    for digest, name in (line.split("  ", 1) for line in PUBLISHED.read_text().splitlines()):
+        assert hashlib.sha256((TILES / name).read_bytes()).hexdigest() == digest
