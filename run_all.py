@@ -119,9 +119,10 @@ def execute(work: Plan) -> int:
 
 def inspect(options: argparse.Namespace) -> int:
     """Judge new pictures by a finished study; returns the exit status."""
+    import pandas as pd
+
     from lib.batch.finished_study import NOTEBOOK, inspection_request, require_current
     from lib.batch.notebooks import NotebookJob, environment
-    from lib.inspection.new_images import read_verdicts
     from lib.reporting.figures_inspection import VERDICTS_FILE
 
     run, home, parameters = inspection_request(options, parser().parse_args([]))
@@ -136,7 +137,7 @@ def inspect(options: argparse.Namespace) -> int:
             require_current(run)
             say(f"inspecting {pictures} by {run.store.root}")
             job.run(verbose=options.verbose)
-    counted = read_verdicts(home / VERDICTS_FILE)["verdict"].value_counts()
+    counted = pd.read_csv(home / VERDICTS_FILE)["verdict"].value_counts()
     say(", ".join(f"{count} {verdict}" for verdict, count in counted.items()))
     say(f"open {job.target.with_suffix('.html')}; all verdicts in {home / VERDICTS_FILE}")
     return 0

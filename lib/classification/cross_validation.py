@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from lib.classification.classifiers import HIDDEN, LOGISTIC_REGRESSION, Scale, fit
-from lib.classification.feature_sets import COLUMN_BLOCKS, FEATURE_SETS, MAIN, FeatureSet
+from lib.classification.classifiers import HIDDEN, LOGISTIC_REGRESSION, Fitted, Scale, fit
+from lib.classification.feature_sets import COLUMN_BLOCKS, FEATURE_SETS, MAIN
 from lib.features.mutual_information import Selection, estimate_mutual_information, select
 
 Binary = Literal["collapsed", "separate"]
@@ -34,12 +34,13 @@ class FoldResult:
     used, in all and of two blocks), `mi_image`, `mi_map` (mutual information with the label of the columns selected
     from them, in nats, highest first; empty where nothing was scored), `iterations`, `loss`, `converged`, `seconds`
     (fit and prediction, without the scoring).
-    selected: task, then feature set, to the columns used, counted in the blocks given, in the order of `COLUMN_BLOCKS`.
+    models: by task, then feature set: the columns used, ascending, counted in the blocks given in the order of
+    `COLUMN_BLOCKS`, and the classifier fitted on them.
     """
 
     predictions: pd.DataFrame
     diagnostics: pd.DataFrame
-    selected: dict[str, dict[str, list[int]]]
+    models: dict[str, dict[str, tuple[NDArray[np.intp], Fitted]]]
 
 
 def evaluate_fold(
@@ -76,13 +77,19 @@ def evaluate_fold(
 
     predictions: list[pd.DataFrame] = []
     diagnostics: list[dict[str, object]] = []
-    selected: dict[str, dict[str, list[int]]] = {}
+    models: dict[str, dict[str, tuple[NDArray[np.intp], Fitted]]] = {}
     for task in (MULTICLASS, BINARY) if binary == "separate" else (MULTICLASS,):
         names = list(classes) if task == MULTICLASS else [good, DEFECTIVE]
         target = labels if task == MULTICLASS else np.where(labels == good, good, DEFECTIVE)
-        scores = score_columns(columns, candidates, fit_rows, target, selection, seed)
+        scores = np.zeros(columns.shape[1])  # of a column: its mutual information with the target, in nats
+        if selection != "none" and candidates.size:
+            offered = columns[np.ix_(fit_rows, candidates)]
+            scores[candidates] = estimate_mutual_information(offered, target[fit_rows], seed=seed)
         for one in wanted:
-            used, chosen = used_columns(one, scores, origin, len(fit_rows), selection)
+            chosen = np.flatnonzero(np.isin(origin, one.selected_columns))
+            if chosen.size:
+                chosen = chosen[select(scores[chosen], origin[chosen], len(fit_rows), selection)]
+            used = np.union1d(chosen, np.flatnonzero(np.isin(origin, one.all_columns)))
             began = time.perf_counter()
             hidden = LOGISTIC_REGRESSION if one.model == "logistic" else mlp
             given = columns[np.ix_(fit_rows, used)]
@@ -98,7 +105,7 @@ def evaluate_fold(
                 report[f"mi_{name}"] = np.round(falling, 6).tolist()
             report |= {name: getattr(model, name) for name in ("iterations", "loss", "converged")}
             diagnostics.append(cell | report | {"seconds": seconds})
-            selected.setdefault(task, {})[one.key] = used.tolist()
+            models.setdefault(task, {})[one.key] = used, model
             labelled = {"row": test_rows, **cell, "label": target[test_rows].astype(object)}
             likeliest = np.asarray(names, dtype=object)[probabilities.argmax(axis=1)]
             chances = pd.DataFrame(probabilities, columns=[f"p:{name}" for name in names])
@@ -107,40 +114,7 @@ def evaluate_fold(
     order = ["row", "features", "task", "keep", "label", "predicted", *(f"p:{name}" for name in classes)]
     order += [f"p:{DEFECTIVE}"] if DEFECTIVE not in classes else []
     table = pd.concat(predictions, ignore_index=True).reindex(columns=order)
-    return FoldResult(table, pd.DataFrame(diagnostics), selected)
-
-
-def score_columns(
-    columns: NDArray[np.floating],
-    candidates: NDArray[np.intp],
-    rows: NDArray[np.intp],
-    target: NDArray[np.str_],
-    selection: Selection,
-    seed: int,
-) -> NDArray[np.float64]:
-    """Return each column's mutual information (d,) with `target` (N,) on the given rows, in nats.
-
-    columns (N, d); those that are no `candidates` get 0, and so do all where the selection keeps every column.
-    """
-    scores = np.zeros(columns.shape[1])
-    if selection != "none" and candidates.size:
-        given = columns[np.ix_(rows, candidates)]
-        scores[candidates] = estimate_mutual_information(given, target[rows], seed=seed)
-    return scores
-
-
-def used_columns(
-    feature_set: FeatureSet, scores: np.ndarray, origin: np.ndarray, n_train: int, selection: Selection
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the columns that a feature set's fit uses, ascending, and those of them that the selection chose.
-
-    scores (d,) of `score_columns`; origin (d,) the block of each column.
-    """
-    offered = np.flatnonzero(np.isin(origin, feature_set.selected_columns))
-    if offered.size:
-        offered = offered[select(scores[offered], origin[offered], n_train, selection)]
-    whole = np.flatnonzero(np.isin(origin, feature_set.all_columns))
-    return np.sort(np.concatenate([offered, whole])), offered
+    return FoldResult(table, pd.DataFrame(diagnostics), models)
 
 
 def subsample_defects(

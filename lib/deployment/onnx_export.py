@@ -20,6 +20,7 @@ from lib.anomaly_maps.detectors import detector
 from lib.artifacts import atomic
 from lib.classification.cross_validation import BINARY, MULTICLASS
 from lib.config import MAP_SOURCES, Study
+from lib.datasets.errors import as_table
 from lib.datasets.image_io import CONVERSION_RULE, RESIZE_RULES, read_rgb
 from lib.deployment.onnx_graph import Dense, Nearest
 from lib.deployment.onnx_model import OUTPUTS, OnnxPipeline
@@ -28,9 +29,8 @@ from lib.execution.source_code import library_digest
 from lib.features.backbone_weights import IMAGENET_SHA256
 from lib.features.patch_embeddings import grid
 from lib.features.resnet import Backbone
-from lib.inspection.decisions import DECISION_RULE
+from lib.inspection.decisions import DECISION_RULE, OOD_RULE
 from lib.inspection.new_images import Folder, features_of_new, good_patch_mean, tabulate
-from lib.inspection.out_of_distribution import OOD_RULE
 from lib.inspection.production_model import ProductionModel
 from lib.inspection.threshold import Threshold
 from lib.pipeline.dataset import FINAL, index
@@ -104,7 +104,7 @@ def build_pipeline(run: Run, model: ProductionModel) -> OnnxPipeline:
     if map_module is None:
         raise ExportError(f"map_source={source}: there is no way yet to export it")
     detectors = [load_model(run, source, name) for name in models(FINAL, study.map_method)]
-    classifiers = {task: Dense(part.columns.tolist(), part.fitted) for task, part in model.models.items()}
+    classifiers = {task: Dense(columns.tolist(), fitted) for task, (columns, fitted) in model.models.items()}
     compares = "guided" in model.blocks and study.guided_baseline == "good_mean"
     return OnnxPipeline(
         study,
@@ -113,7 +113,7 @@ def build_pipeline(run: Run, model: ProductionModel) -> OnnxPipeline:
         model.blocks,
         Nearest(model.reference),
         classifiers[MULTICLASS],
-        classifiers.get(BINARY) if model.binary == "separate" else None,
+        classifiers.get(BINARY),
         good_patch_mean(run) if compares else None,
     ).cpu()
 
@@ -186,7 +186,7 @@ def compare(
     names, root = table["path"].iloc[rows].astype(str).tolist(), Path(table.attrs["root"])
     sizes = table[["width", "height"]].iloc[rows].to_numpy()
     features = features_of_new(run, root, names, model.blocks)
-    wanted = tabulate(model, threshold, Folder(root, tuple(names), sizes, tuple(names)), features)
+    wanted = tabulate(model, threshold, Folder(root, tuple(names), sizes, as_table([])), features)
     batches = [names[start : start + AT_ONCE] for start in range(0, len(names), AT_ONCE)]
     scored = [exported.score([read_rgb(root / name) for name in batch]) for batch in batches]
     outputs = {name: np.concatenate([part[name] for part in scored]) for name in scored[0]}

@@ -17,7 +17,7 @@ from lib.anomaly_maps.map_statistics import AREA_THRESHOLDS, PERCENTILES
 from lib.classification.classifiers import Fitted
 from lib.features.embeddings import jet, jet_colours
 from lib.features.map_guided_pooling import Pooling, pool_places
-from lib.inspection.out_of_distribution import TrainingReference
+from lib.inspection.decisions import TrainingReference
 from lib.torch_utils import Resize
 
 

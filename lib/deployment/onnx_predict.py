@@ -24,8 +24,7 @@ from lib.artifacts import write_text
 from lib.datasets.errors import DatasetError, printable
 from lib.datasets.image_io import FOREIGN_SUFFIXES, SUFFIXES, read_rgb, resize_rgb
 from lib.datasets.layouts import GROUND_TRUTH
-from lib.inspection.decisions import REFUSED, verdict_columns
-from lib.inspection.out_of_distribution import Limits, brightness_contrast
+from lib.inspection.decisions import REFUSED, Limits, brightness_contrast, verdict_columns
 
 FORMAT = "inspection-chain-1"  # of the metadata
 JSON = ("classes", "feature_size", "out_of_distribution", "parity", "settings", "stand_in", "threshold")

@@ -29,8 +29,8 @@ def standardised(
     """
     from sklearn.preprocessing import StandardScaler
 
-    new = np.asarray(embeddings, dtype=np.float64)
-    both = np.concatenate([new, np.asarray(labelled, dtype=np.float64)])
+    new = np.asarray(embeddings)
+    both = np.concatenate([new, labelled], dtype=np.float64)
     both = both[:, np.ptp(both, axis=0) > 0]
     both = StandardScaler().fit_transform(both) / np.sqrt(2 * both.shape[1])
     return both[: len(new)], both[len(new) :]
@@ -54,15 +54,15 @@ def weighted_k_center(
     shuffled = np.random.default_rng(seed).permutation(len(new))
     weights, new = weights[shuffled], new[shuffled]
     distance = np.asarray(pairwise_distances_argmin_min(new, labelled)[1])
-    left, chosen, distances = np.ones(len(new), bool), [], []
+    chosen: list[int] = []
+    distances: list[float] = []
     for _ in range(min(count, len(new))):
         gain = weights * np.where(distance < NEAR, 1e-6 * distance, distance)
-        best = int(np.argmax(np.where(left, gain, -1)))
-        chosen.append(best)
-        distances.append(distance[best])
-        left[best] = False
-        distance = np.minimum(distance, np.linalg.norm(new - new[best], axis=1))
-    return shuffled[np.array(chosen, dtype=np.intp)], np.array(distances, dtype=np.float64)
+        gain[chosen] = -1
+        chosen.append(int(np.argmax(gain)))
+        distances.append(distance[chosen[-1]])
+        distance = np.minimum(distance, np.linalg.norm(new - new[chosen[-1]], axis=1))
+    return shuffled[chosen], np.array(distances)
 
 
 def suggest_labels(
@@ -73,19 +73,15 @@ def suggest_labels(
     probabilities (n, classes) of a classifier fitted on the labelled images; embeddings (n, d) and labelled (m, d) of
     the same backbone. `row` counts from 0 in the arrays; `uncertainty` as `margin_uncertainty`; `distance` to the
     nearest image labelled or chosen before, where two random images are about 1 apart; `reason` in words that do not
-    say which class is suspected. All n rows where count is larger. Where an image comes twice, its double comes last.
+    say which class is suspected: it would be believed, and confirmed. All n rows where count is larger. Where an image
+    comes twice, its double comes last.
     """
     uncertainty = margin_uncertainty(probabilities)
     scaled, weights = standardised(embeddings, labelled), CERTAIN + uncertainty
-    rows, distances = weighted_k_center(weights, *scaled, count, seed)
-    found = pd.DataFrame({"row": rows, "uncertainty": uncertainty[rows], "distance": distances})
-    found["reason"] = [_reason(*pair) for pair in zip(found["uncertainty"], found["distance"], strict=True)]
-    return found.set_index(pd.RangeIndex(1, len(found) + 1, name="rank"))
-
-
-def _reason(uncertainty: float, distance: float) -> str:
-    """Say why, without a word on the class: a suggestion would be believed, and confirmed."""
-    place = "unlike what is labelled" if distance >= 1 else "not far from what is labelled"
-    if distance < NEAR:
-        place = "all but the same picture as one labelled or chosen"
-    return f"the classifier {'hesitates' if uncertainty >= 0.5 else 'is rather sure'}, {place}"
+    rows, distance = weighted_k_center(weights, *scaled, count, seed)
+    hesitates = np.where(uncertainty[rows] >= 0.5, "hesitates", "is rather sure")
+    place = np.where(distance >= 1, "unlike what is labelled", "not far from what is labelled")
+    place = np.where(distance < NEAR, "all but the same picture as one labelled or chosen", place)
+    reason = [f"the classifier {how}, {where}" for how, where in zip(hesitates, place, strict=True)]
+    found = {"row": rows, "uncertainty": uncertainty[rows], "distance": distance, "reason": reason}
+    return pd.DataFrame(found, index=pd.RangeIndex(1, len(rows) + 1, name="rank"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from PIL import Image
 
 from lib.anomaly_maps.cross_fitting import predict_maps
 from lib.anomaly_maps.detectors import detector
@@ -24,15 +25,15 @@ from lib.classification.feature_sets import COLUMN_BLOCKS
 from lib.datasets.errors import DatasetError, Issue, as_table
 from lib.datasets.image_io import examine, load_stack, map_files
 from lib.datasets.layouts import GROUND_TRUTH, walk
-from lib.inspection.decisions import FORMER_NAMES, OOD, PASS, REFUSED, UNCERTAIN, verdict_columns
-from lib.inspection.out_of_distribution import brightness_contrast
+from lib.execution.source_code import code_digest
+from lib.inspection.decisions import OOD, PASS, REFUSED, UNCERTAIN, brightness_contrast, verdict_columns
 from lib.pipeline.dataset import FINAL, images, index
 from lib.pipeline.detectors import inputs_of, load_model, models
 from lib.pipeline.features import image_feature_table, map_columns
 from lib.pipeline.maps import score_maps, scores
 from lib.pipeline.patches import backbone, patches, patches_of
-from lib.pipeline.run import Run, each_part
-from lib.pipeline.task_cost import feature_cost, map_cost
+from lib.pipeline.run import Run, each_part, feature_cost, map_cost
+from lib.synthetic.products import image_counts, render
 
 if TYPE_CHECKING:
     import torch
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from lib.inspection.threshold import Threshold
 
 AT_ONCE = 128  # images per task
+UNSEEN = 6  # images of each class, drawn where nobody has any
 
 
 @dataclass(frozen=True)
@@ -48,40 +50,60 @@ class Folder:
     """Images below `root`.
 
     names: of the usable ones, POSIX paths below the root, sorted; sizes (n, 2), upright width and height in pixels;
-    pixels: digests, equal where files show the same image. refused: file, issue, remedy of those that cannot be
-    used. notes: what else was left out, in sentences.
+    refused: file, issue, remedy of those that cannot be used.
     """
 
     root: Path
     names: tuple[str, ...]
     sizes: NDArray[np.int64]
-    pixels: tuple[str, ...]
-    refused: pd.DataFrame = field(default_factory=lambda: as_table([]))
-    notes: tuple[str, ...] = ()
+    refused: pd.DataFrame
 
 
 def read_folder(root: Path) -> Folder:
     """Return all images below `root`, each decoded completely by the rules of `lib.datasets.image_io`.
 
-    A bad file is listed and the rest goes on. Raises DatasetError with every issue where no image can be used.
+    Masks, in folders called ground_truth, are left out; a bad file is listed and the rest goes on. Raises DatasetError
+    with every issue where no image can be used.
     """
     listing = walk(root)
-    masks = [name for name in listing.images if GROUND_TRUTH in name.split("/")[:-1]]
-    found, bad = map_files(root, [name for name in listing.images if name not in set(masks)], examine)
+    unmasked = [name for name in listing.images if GROUND_TRUTH not in name.split("/")[:-1]]
+    found, bad = map_files(root, unmasked, examine)
     issues = sorted([*listing.structural, *listing.issues, *bad.values()])
     if not found:
         nothing = Issue(str(root), "no usable picture in it", "name a folder with jpg, png, bmp or tif files")
         raise DatasetError([nothing, *issues])
     names = tuple(sorted(found))
-    notes = [f"Masks, in folders called {GROUND_TRUTH}, were left out: {len(masks)}."] if masks else []
-    return Folder(
-        root=root,
-        names=names,
-        sizes=np.array([(found[name].width, found[name].height) for name in names], dtype=np.int64),
-        pixels=tuple(found[name].pixels for name in names),
-        refused=as_table(issues),
-        notes=tuple(notes),
-    )
+    sizes = np.array([(found[name].width, found[name].height) for name in names], dtype=np.int64)
+    return Folder(root, names, sizes, as_table(issues))
+
+
+def unseen_images(run: Run) -> Path:
+    """Return a folder of newly drawn images of a drawn product, whose scenes are numbered on from the study's own.
+
+    Their names say nothing of the class: `unseen.csv` beside the folder has the truth. Raises FileNotFoundError for
+    real images.
+    """
+    if not run.synthetic:
+        raise FileNotFoundError("no images to inspect: set INSPECT_DIR, or run_all.py --inspect DIR")
+    study, folder = run.study, run.store.path("unseen")
+    counts = image_counts(run.dataset, study.synthetic_scale)
+    wanted = [(label, counts[label] + place) for label in counts for place in range(UNSEEN)]
+    order = np.random.default_rng(run.seed("unseen")).permutation(len(wanted))
+
+    def write(path: Path) -> dict[str, Any]:
+        folder.mkdir(parents=True, exist_ok=True)
+        truth = {f"{number:04d}.png": wanted[place] for number, place in enumerate(order)}
+        for name, (label, scene) in truth.items():
+            image, _ = render(run.dataset, label, scene, study.synthetic_side, study.seed)
+            Image.fromarray(image).save(folder / name)
+        lines = ["file,label", *(f"{name},{label}" for name, (label, _) in truth.items())]
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return {"files": [folder / name for name in truth]}
+
+    settings = study.values(("synthetic_scale", "synthetic_side", "seed"))
+    code = code_digest("lib.synthetic.products")
+    run.store.make("unseen.csv", {"product": run.dataset, "each": UNSEEN, "code": code, **settings}, write)
+    return folder
 
 
 @dataclass(frozen=True)
@@ -107,7 +129,8 @@ def features_of_labelled(run: Run, blocks: Sequence[str]) -> ImageFeatures:
 
     Where maps are cross-fitted, each image's map is by the half that did not see it.
     """
-    return each_part(run, _labelled, [(run, tuple(blocks), FINAL)], "fitted on all labelled images")[0]
+    calls = [(run, tuple(blocks), FINAL)]
+    return each_part(run, _labelled, calls, "fitted on all labelled images", makes=True)[0]
 
 
 def _labelled(run: Run, blocks: Sequence[str], split: str) -> ImageFeatures:
@@ -128,9 +151,9 @@ def features_of_new(run: Run, folder: Path, names: Sequence[str], blocks: Sequen
     features, maps = feature_cost(run, AT_ONCE), map_cost(run, AT_ONCE, run.study.map_method)
     seconds = 2 * features["seconds"] + maps["seconds"]
     parts = each_part(run, _new, calls, "new images", {"seconds": seconds, "memory": maps["memory"]})
-    blocks_of = {name: np.concatenate([part.blocks[name] for part in parts]) for name in parts[0].blocks}
-    rest = [np.concatenate([getattr(part, name) for part in parts]) for name in ("exposure", "digests")]
-    return ImageFeatures(blocks_of, *rest)
+    exposures, known = [part.exposure for part in parts], [part.digests for part in parts]
+    joined = {name: np.concatenate([part.blocks[name] for part in parts]) for name in parts[0].blocks}
+    return ImageFeatures(joined, np.concatenate(exposures), np.concatenate(known))
 
 
 def _new(run: Run, folder: Path, blocks: Sequence[str], names: Sequence[str], _part: str) -> ImageFeatures:
@@ -241,7 +264,7 @@ def tabulate(
     found = verdict_columns(outputs, model.classes, (threshold.low, threshold.high), model.reference)
     table = pd.DataFrame({"file": list(folder.names)} | found)
     table.insert(list(table.columns).index("width"), "nearest", nearest)
-    first = table.groupby(list(folder.pixels), sort=False)["file"].transform("first")
+    first = table.groupby(features.digests, sort=False)["file"].transform("first")
     return table.assign(same_as=first.where(first != table["file"], ""))
 
 
@@ -251,10 +274,5 @@ def by_urgency(table: pd.DataFrame, threshold: Threshold) -> pd.DataFrame:
     rank = table["reason"].map({OOD: 0, UNCERTAIN: 1, "": 2}) + (table["verdict"] == PASS)
     away = np.abs(table["score"] - threshold.value)
     within = np.select([rank == 0, rank == 1], [-table["distance"], away], -table["score"])
-    order = pd.DataFrame({"rank": rank, "within": within, "file": table["file"]})
+    order = table[["file"]].assign(rank=rank, within=within)
     return table.loc[order.sort_values(["rank", "within", "file"]).index]
-
-
-def read_verdicts(path: Path) -> pd.DataFrame:
-    """Return a table of verdicts from its CSV file, former names of verdicts and reasons by today's."""
-    return pd.read_csv(path, keep_default_na=False).replace({"verdict": FORMER_NAMES, "reason": FORMER_NAMES})

@@ -12,20 +12,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from lib.artifacts import write_text
-from lib.classification.classifiers import LOGISTIC_REGRESSION, Fitted, fit
-from lib.classification.cross_validation import BINARY, DEFECTIVE, MULTICLASS, score_columns, used_columns
-from lib.classification.feature_sets import COLUMN_BLOCKS, FEATURE_SETS
+from lib.classification.classifiers import Fitted
+from lib.classification.cross_validation import BINARY, MULTICLASS, evaluate_fold
+from lib.classification.feature_sets import FEATURE_SETS
 from lib.classification.operating_threshold import recall_at_fpr
 from lib.config import nearest
 from lib.datasets.groups import groups_of_rows
 from lib.evaluation.metrics import FPR_LIMIT
 from lib.execution.source_code import code_digest
+from lib.inspection.decisions import TrainingReference, training_reference
 from lib.inspection.new_images import ImageFeatures, features_of_labelled
-from lib.inspection.out_of_distribution import TrainingReference, training_reference
 from lib.inspection.threshold import OutOfFoldScores, Threshold, choose_threshold
 from lib.pipeline.classification import calibration, predictions
 from lib.pipeline.dataset import FINAL, index
@@ -37,50 +36,34 @@ class ProductionModelError(ValueError):
 
 
 @dataclass(frozen=True)
-class TaskModel:
-    """A task's classifier and the columns that it uses, counted in the model's blocks one after the other."""
-
-    columns: NDArray[np.int64]
-    fitted: Fitted
-
-
-@dataclass(frozen=True)
 class ProductionModel:
     """Everything that judges a new image once its features are known.
 
-    `why` says how the feature set was chosen; `classes` the good one first; `models` by task, of which `binary` says
-    which one decides; `reference` what labelled images look like; `out_of_fold` their scores.
+    `why` says how the feature set was chosen; `classes` the good one first; `models` by task, each the columns that it
+    uses, counted in the blocks one after the other, and the classifier; where there is one for the binary task, it
+    decides. `reference` is what labelled images look like; `out_of_fold` their scores.
     """
 
     features: str
     why: str
     classes: tuple[str, ...]
-    binary: str
-    models: Mapping[str, TaskModel]
+    models: Mapping[str, tuple[NDArray[np.intp], Fitted]]
     reference: TrainingReference
     out_of_fold: OutOfFoldScores
 
     @property
     def blocks(self) -> tuple[str, ...]:
         """The blocks of columns that it takes, in their order."""
-        return column_blocks(self.features)
+        return FEATURE_SETS[self.features].blocks
 
-    def probabilities(self, features: ImageFeatures) -> NDArray[np.float64]:
-        """Return every class's probability (n, classes)."""
-        return self._of(MULTICLASS, features)
+    def probabilities(self, features: ImageFeatures, task: str = MULTICLASS) -> NDArray[np.float64]:
+        """Return the probability of every class of the task (n, classes)."""
+        columns, fitted = self.models[task]
+        return fitted.probabilities(features.columns(self.blocks)[:, columns])
 
     def scores(self, features: ImageFeatures) -> NDArray[np.float64]:
         """Return 1 - p(good) (n,) by the model that decides, in [0, 1]."""
-        return 1 - self._of(MULTICLASS if self.binary == "collapsed" else BINARY, features)[:, 0]
-
-    def _of(self, task: str, features: ImageFeatures) -> NDArray[np.float64]:
-        model = self.models[task]
-        return model.fitted.probabilities(features.columns(self.blocks)[:, model.columns])
-
-
-def column_blocks(features: str) -> tuple[str, ...]:
-    """Return the blocks of columns of a feature set in their order."""
-    return tuple(name for name in COLUMN_BLOCKS if name in FEATURE_SETS[features].blocks)
+        return 1 - self.probabilities(features, BINARY if BINARY in self.models else MULTICLASS)[:, 0]
 
 
 def fitted_production_model(run: Run, features: str = "") -> ProductionModel:
@@ -92,24 +75,40 @@ def fitted_production_model(run: Run, features: str = "") -> ProductionModel:
     found, _ = predictions(run, "classification")
     tested = deciding(run, found)
     features, why = choose_features(run, tested, features)
-    known = features_of_labelled(run, column_blocks(features))
-    columns = known.columns(("image", *column_blocks(features)))
+    known = features_of_labelled(run, FEATURE_SETS[features].blocks)
+    settings = ("selection", "mlp", "scale", "binary")
     inputs = {
         "code": code_digest("lib.inspection.production_model"),
-        "columns": hashlib.sha256(columns.tobytes()).hexdigest(),
+        "columns": hashlib.sha256(known.columns(tuple(known.blocks)).tobytes()).hexdigest(),
         "index": run.store.digest("index.parquet"),
         "predictions": run.store.digest("predictions/classification.parquet"),
         "features": features,
         "why": why,
         "seed": run.seed("classify", FINAL, 0),
-        **run.study.values(("selection", "mlp", "scale", "binary")),
+        **run.study.values(settings),
     }
 
     def write(path: Path) -> dict[str, Any]:
-        model = fit_production_model(run, features, why, known, tested[tested["features"] == features])
-        save_production_model(path, model)
+        table = index(run)
+        result = evaluate_fold(
+            {name: known.blocks[name] for name in FEATURE_SETS[features].blocks},
+            table["label"].to_numpy(dtype=str),
+            np.ones(len(table), bool),  # none is left to test
+            classes=table.attrs["classes"],
+            feature_sets=[features],
+            seed=inputs["seed"],
+            **{name: getattr(run.study, name) for name in settings},
+        )
+        models = {task: fitted[features] for task, fitted in result.models.items()}
+        groups, sizes = groups_of_rows(table), table[["width", "height"]].to_numpy()
+        reference = training_reference(known.blocks["image"], groups, sizes, known.exposure)
+        rows = tested[tested["features"] == features].set_index("id").loc[table["id"]]
+        scores, defective = rows["score"].to_numpy(float), rows["defective"].to_numpy(bool)
+        out_of_fold = OutOfFoldScores(scores, defective, groups, bool(table.attrs["grouped"]))
+        classes = tuple(table.attrs["classes"])
+        save_production_model(path, ProductionModel(features, why, classes, models, reference, out_of_fold))
         names = ("iterations", "loss", "converged")
-        return {task: {name: vars(one.fitted)[name] for name in names} for task, one in model.models.items()}
+        return {task: {name: vars(fitted)[name] for name in names} for task, (_, fitted) in models.items()}
 
     run.store.make(model_name(features), inputs, write)
     return load_production_model(run.store.path(model_name(features)))
@@ -129,7 +128,7 @@ def threshold_of(run: Run, model: ProductionModel, required: float) -> Threshold
 
     def write(path: Path) -> None:
         found = choose_threshold(model.out_of_fold, required, seed)
-        write_text(path, json.dumps(vars(found), indent=1) + "\n")
+        path.write_text(json.dumps(vars(found), indent=1) + "\n", encoding="utf-8")
 
     run.store.make(name, inputs, write)
     return Threshold(**json.loads(run.store.path(name).read_text(encoding="utf-8")))
@@ -137,13 +136,9 @@ def threshold_of(run: Run, model: ProductionModel, required: float) -> Threshold
 
 def deciding(run: Run, found: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of predictions that decide good or defective: scheme to believe, all defects, first repeat."""
-    good = index(run).attrs["good"]
-    rows = found[
-        (found["scheme"] == found["scheme"].iloc[0])
-        & (found["keep"] == 1.0)
-        & (found["repeat"] == found["repeat"].min())
-        & (found["task"] == (MULTICLASS if run.study.binary == "collapsed" else BINARY))
-    ]
+    good, task = index(run).attrs["good"], MULTICLASS if run.study.binary == "collapsed" else BINARY
+    wanted = {"scheme": found["scheme"].iloc[0], "keep": 1.0, "repeat": found["repeat"].min(), "task": task}
+    rows = found[(found[list(wanted)] == pd.Series(wanted)).all(axis=1)]
     return rows.assign(score=1 - rows[f"p:{good}"], defective=rows["label"] != good)
 
 
@@ -178,70 +173,29 @@ def choose_features(run: Run, tested: pd.DataFrame, wanted: str = "") -> tuple[s
     )
 
 
-def fit_production_model(
-    run: Run, features: str, why: str, known: ImageFeatures, tested: pd.DataFrame
-) -> ProductionModel:
-    """Select columns and fit on the labelled images' features; `tested` are the set's deciding predictions."""
-    table, study, feature_set = index(run), run.study, FEATURE_SETS[features]
-    classes, labels = tuple(table.attrs["classes"]), table["label"].to_numpy(dtype=str)
-    blocks = column_blocks(features)
-    rows, seed, columns = np.arange(len(table)), run.seed("classify", FINAL, 0), known.columns(blocks)
-    origin = np.repeat(blocks, [known.blocks[name].shape[1] for name in blocks])
-    candidates = np.flatnonzero(np.isin(origin, feature_set.selected_columns))
-    models = {}
-    for task in (MULTICLASS, BINARY) if study.binary == "separate" else (MULTICLASS,):
-        names = classes if task == MULTICLASS else (classes[0], DEFECTIVE)
-        target = labels if task == MULTICLASS else np.where(labels == classes[0], *names)
-        scores = score_columns(columns, candidates, rows, target, study.selection, seed)
-        used, _ = used_columns(feature_set, scores, origin, len(rows), study.selection)
-        hidden = LOGISTIC_REGRESSION if feature_set.model == "logistic" else study.mlp
-        fitted = fit(columns[:, used], target, names, hidden=hidden, seed=seed, scale=study.scale)
-        models[task] = TaskModel(used, fitted)
-    groups, sizes = groups_of_rows(table), table[["width", "height"]].to_numpy()
-    reference = training_reference(known.blocks["image"], groups, sizes, known.exposure)
-    scored, grouped = tested.set_index("id").loc[table["id"]], bool(table.attrs["grouped"])
-    scores, defective = scored["score"].to_numpy(float), scored["defective"].to_numpy(bool)
-    out_of_fold = OutOfFoldScores(scores, defective, groups, grouped)
-    return ProductionModel(features, why, classes, study.binary, models, reference, out_of_fold)
-
-
 def save_production_model(path: Path, model: ProductionModel) -> None:
-    """Write a model as safetensors: the rest as JSON in the metadata's entry `model`, with each array's name in it.
-
-    The order of an array in memory is kept, since the last bits of a matrix product depend on it.
-    """
+    """Write a model as safetensors: the rest as JSON in the metadata's entry `model`, with each array's name in it."""
     arrays: dict[str, NDArray] = {}
 
     def keep(array: NDArray) -> dict[str, str]:
         name = f"{len(arrays):02d}"
         arrays[name] = np.ascontiguousarray(array)
-        return {"array": name, "order": "C" if array.flags.c_contiguous else "F"}
+        return {"array": name}
 
     about = json.dumps(asdict(model), default=keep, sort_keys=True)
     save_file(arrays, path, metadata={"model": about})
 
 
 def load_production_model(path: Path) -> ProductionModel:
-    """Return what `save_production_model` wrote; nothing in the file is executed.
+    """Return what `save_production_model` wrote; nothing in the file is executed."""
+    with safe_open(path, framework="numpy") as file:
 
-    Raises ProductionModelError for another file.
-    """
-    try:
-        with safe_open(path, framework="numpy") as file:
+        def restore(found: dict[str, Any]) -> Any:
+            return file.get_tensor(found["array"]) if "array" in found else found
 
-            def restore(found: dict[str, Any]) -> Any:
-                named = "array" in found
-                return np.asarray(file.get_tensor(found["array"]), order=found["order"]) if named else found
-
-            about = json.loads((file.metadata() or {})["model"], object_hook=restore)
-    except (OSError, KeyError, ValueError, SafetensorError) as error:
-        raise ProductionModelError(
-            f"{path}: no production model ({error}); delete it and fit again"
-        ) from error
-    models = {
-        task: TaskModel(part["columns"], Fitted(**part["fitted"])) for task, part in about["models"].items()
-    }
-    about |= {"classes": tuple(about["classes"]), "models": models}
+        about = json.loads(file.metadata()["model"], object_hook=restore)
+    about["classes"] = tuple(about["classes"])
+    about["models"] = {task: (columns, Fitted(**one)) for task, (columns, one) in about["models"].items()}
     about["reference"] = TrainingReference(**about["reference"])
     about["out_of_fold"] = OutOfFoldScores(**about["out_of_fold"])
     return ProductionModel(**about)

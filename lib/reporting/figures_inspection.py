@@ -97,7 +97,7 @@ def labelled_verdicts(known: OutOfFoldScores, threshold: Threshold) -> pd.DataFr
     """Return the shares of good and of defective labelled images, scored out of fold, that get each decision."""
     verdicts, _ = decide(known.scores, threshold.low, threshold.high)
     truth = np.where(known.defective, "defective", "good")
-    shares = pd.crosstab(truth, np.array(verdicts), normalize="index")
+    shares = pd.crosstab(truth, verdicts, normalize="index")
     return shares.reindex(index=["good", "defective"], columns=[PASS, REVIEW, REJECT], fill_value=0.0)
 
 

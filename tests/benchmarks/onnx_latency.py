@@ -34,7 +34,7 @@ from lib.draem.inference import Draem, DraemMaps
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.features.patch_embeddings import N_CHANNELS, grid
 from lib.features.resnet import load_backbone
-from lib.inspection.out_of_distribution import training_reference
+from lib.inspection.decisions import training_reference
 
 from .test_draem_benchmarks import OUTPUT, machine
 

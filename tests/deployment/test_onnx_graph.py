@@ -20,7 +20,7 @@ from lib.deployment.onnx_graph import (
 )
 from lib.features.embeddings import jet, jet_colours
 from lib.features.map_guided_pooling import Pooling, ReferenceMean, pool
-from lib.inspection.out_of_distribution import training_reference
+from lib.inspection.decisions import training_reference
 from lib.torch_utils import Resize
 
 RNG = np.random.default_rng(0)

@@ -57,22 +57,16 @@ def test_the_model_is_fitted_on_all_labelled_images_with_scores_by_models_that_d
         assert len(np.unique(model.out_of_fold.groups)) == table["group"].nunique()
 
 
-@pytest.mark.parametrize("order", ["C", "F"])
-def test_a_model_from_its_file_gives_the_same_bits(tmp_path, order):
-    """The last bits of a product depend on the order of the weights in memory."""
+def test_a_model_from_its_file_gives_the_same_bits(tmp_path):
     rng, model = np.random.default_rng(0), made_up.model()
-    weights = (np.asarray(rng.normal(size=(3, 3)).astype(np.float32), order=order),)
-    task = replace(
-        model.models["multiclass"], fitted=replace(model.models["multiclass"].fitted, weights=weights)
-    )
-    model = replace(model, models={"multiclass": task})
+    columns, fitted = model.models["multiclass"]
+    fitted = replace(fitted, weights=(rng.normal(size=(3, 3)).astype(np.float32),))
+    model = replace(model, models={"multiclass": (columns, fitted)})
     save_production_model(tmp_path / "model.safetensors", model)
     again = load_production_model(tmp_path / "model.safetensors")
     features = made_up.features(rng.dirichlet(np.ones(3), 99))
     np.testing.assert_array_equal(again.scores(features), model.scores(features))
-    loaded = again.models["multiclass"].fitted
-    assert loaded.weights[0].flags[f"{order}_CONTIGUOUS"]
-    assert loaded.mean is None
+    assert again.models["multiclass"][1].mean is None
     assert again.reference.ranges.keys() == model.reference.ranges.keys()
     np.testing.assert_array_equal(again.reference.embeddings, model.reference.embeddings)
     np.testing.assert_array_equal(again.out_of_fold.defective, model.out_of_fold.defective)
@@ -104,12 +98,9 @@ def test_a_refit_gives_the_same_bytes(run):
     assert path.read_bytes() == before
 
 
-def test_what_is_no_model_is_refused_by_name(run, tmp_path):
+def test_a_set_that_the_study_did_not_evaluate_is_refused_by_name(run):
     with pytest.raises(ProductionModelError, match="did you mean 'image_map'"):
         fitted_production_model(run, "image_mpa")
-    (tmp_path / "x.safetensors").write_bytes(b"no")
-    with pytest.raises(ProductionModelError, match=r"x\.safetensors: no production model"):
-        load_production_model(tmp_path / "x.safetensors")
 
 
 def test_the_set_with_the_highest_recall_is_chosen_the_first_of_equals_and_the_place_is_said(monkeypatch):
@@ -173,7 +164,7 @@ def inspected(run, tmp_path_factory):
 
 
 def test_every_file_is_judged_or_refused_by_name(inspected):
-    folder, _, found, _ = inspected
+    _, _, found, _ = inspected
     refused = found[found["verdict"] == "refused"]
     assert set(refused.index) == {"text.png", "cut.png", "empty.jpg", "cmyk.tif", "x.gif", "bad\\udcff.png"}
     assert "CMYK" in refused.loc["cmyk.tif", "reason"]
@@ -183,7 +174,7 @@ def test_every_file_is_judged_or_refused_by_name(inspected):
         "plain.png", "deep/er/new\nline.png", "it's, \"odd\" <b>.png", "dark.png", "flat.png", "large.png", "long.png",
         "again.png", "as.bmp",
     }  # fmt: skip
-    assert any("ground_truth" in note for note in folder.notes)
+    assert "ground_truth/m.png" not in found.index
 
 
 def test_each_kind_of_picture_out_of_distribution_is_flagged(inspected):
