@@ -17,12 +17,12 @@ from platformdirs import user_cache_path
 from lib.artifacts import HOST, write_text
 from lib.config import Study
 from lib.execution.parallel import limit_threads
-from lib.pipeline.task_cost import FIT
+from lib.pipeline.run import FIT
 
 
 @dataclass(frozen=True)
 class Machine:
-    """How many times the seconds of `lib.pipeline.task_cost` a machine takes: networks on its device, classifiers."""
+    """How many times the seconds of `lib.pipeline.run` a machine takes: networks on its device, classifiers."""
 
     networks: float = 1.0
     classifiers: float = 1.0

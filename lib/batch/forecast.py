@@ -12,11 +12,11 @@ from lib.datasets.splits import N_INNER
 from lib.draem.detector import network_bytes
 from lib.execution.progress import format_duration
 from lib.pipeline.dataset import index, splits
-from lib.pipeline.run import Run
-from lib.pipeline.task_cost import (
+from lib.pipeline.run import (
     FIT,
     INFORMATION,
     PROCESS,
+    Run,
     classifier_cost,
     feature_cost,
     fit_cost,

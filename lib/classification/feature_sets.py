@@ -82,5 +82,4 @@ MAIN, BASELINES, GUIDED = (
 )
 COMBINED_DETECTORS = {one.key: one.one_source for one in _LIST if one.group == "two_sources"}
 # fitted in a second, so also at every level
-LINEAR_BASELINES = tuple(key for key in BASELINES if FEATURE_SETS[key].model == "logistic")
 LINEAR_GUIDED = tuple(key for key in GUIDED if FEATURE_SETS[key].model == "logistic")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,16 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lib.artifacts import fingerprint
-from lib.classification.feature_sets import (
-    BASELINES,
-    COLUMN_BLOCKS,
-    COMBINED_DETECTORS,
-    FEATURE_SETS,
-    GUIDED,
-    LINEAR_BASELINES,
-    LINEAR_GUIDED,
-    MAIN,
-)
+from lib.classification.feature_sets import COLUMN_BLOCKS, COMBINED_DETECTORS, FEATURE_SETS
 from lib.config import MapMethod
 from lib.datasets.splits import FoldError, inner_parts
 from lib.execution.progress import step_bar
@@ -28,8 +19,7 @@ from lib.pipeline.dataset import in_test_fold, index, splits
 from lib.pipeline.detectors import map_splits
 from lib.pipeline.features import BLOCKS, IMAGE, feature_all, map_columns_file
 from lib.pipeline.maps import score_file
-from lib.pipeline.run import Run, make_each
-from lib.pipeline.task_cost import classifier_cost
+from lib.pipeline.run import Run, classifier_cost, each_part
 
 CODE = ("lib.classification.cross_validation", "lib.datasets.splits", "lib.pipeline.classification")
 CALIBRATION, CHECK, SOURCE_CHECK = "calibration", "compare_map_fit", "compare_map_source"
@@ -44,26 +34,24 @@ def feature_sets(run: Run, split: str, stage: str) -> tuple[str, ...]:
     """
     if split not in splits(run, with_maps=True):
         return ("image",)
-    sets: tuple[str, ...] = MAIN
-    whole = stage in ("classification", *CHECKS)
-    if run.study.baselines:
-        sets += BASELINES if whole else LINEAR_BASELINES
-    if run.study.guided:
-        sets += GUIDED if whole else LINEAR_GUIDED
+    asked = ["main", *["baseline"] * run.study.baselines, *["guided"] * run.study.guided]
+    every = stage in ("classification", *CHECKS)
+    sets = [
+        name
+        for name, one in FEATURE_SETS.items()
+        if one.group in asked and (every or one.group == "main" or one.model == "logistic")
+    ]
+    if stage in CHECKS:
+        sets = [name for name in sets if FEATURE_SETS[name].blocks != ("image",)]
     if stage == SOURCE_CHECK:
-        sets += tuple(name for name, alone in COMBINED_DETECTORS.items() if alone in sets)
-    return tuple(name for name in sets if stage not in CHECKS or FEATURE_SETS[name].blocks != ("image",))
+        sets += [name for name, alone in COMBINED_DETECTORS.items() if alone in sets]
+    return tuple(sets)
 
 
 def map_method(run: Run, stage: str) -> MapMethod:
     """Return how the maps that a stage uses are made: the study's own, or those that a check compares with."""
     others = {CHECK: run.study.alternative_map_fit, SOURCE_CHECK: run.study.alternative_map_source}
     return others.get(stage, run.study.map_method)
-
-
-def stage_splits(run: Run, stage: str) -> list[str]:
-    """Return the splits that a stage evaluates: all, or for a check those with maps to compare with."""
-    return map_splits(run, map_method(run, stage)) if stage in CHECKS else splits(run)
 
 
 def levels(run: Run, stage: str) -> list[float]:
@@ -92,62 +80,45 @@ def _fits(run: Run, stage: str, split: str) -> Iterator[Fit]:
     labels = table["label"].to_numpy(dtype=str)[trained]
     groups = table["group"].to_numpy(dtype=str)[trained] if split.startswith("grouped") else None
     for repeat in range(run.study.repeats):
+        seed = run.seed(CALIBRATION if stage == CALIBRATION else "classify", split, repeat)
         if stage != CALIBRATION:
-            for keep in levels(run, stage):
-                seed = run.seed("classify", split, repeat)
-                yield Fit(np.arange(len(train)), train, keep, seed, {"repeat": repeat})
+            whole = np.arange(len(train))
+            yield from (Fit(whole, train, keep, seed, {"repeat": repeat}) for keep in levels(run, stage))
             continue
-        seed = run.seed(CALIBRATION, split, repeat)
         for inner, part in enumerate(inner_parts(labels, groups, run.study.inner_folds, seed=seed)):
             known = ~np.isin(np.arange(len(trained)), part)
             yield Fit(trained, known, 1.0, seed, {"repeat": repeat, "inner": inner})
 
 
 def predict_fold(run: Run, stage: str, split: str) -> dict[str, Any]:
-    """Fit one split's classifiers and predict; returns the summary.
+    """Fit one split's classifiers and predict; returns the summary, whose `diagnostics` have a row for each of them.
 
     `stage`: classification (all defects kept), imbalance (fewer), one of `CHECKS` (all defects, maps made otherwise,
     the feature sets that use the map), or calibration (the training images, each by models fitted on inner folds
     without it). A class that an inner training part lacks gets probability 0 there, and a part that lacks all classes
-    but one fits nothing, so that its images stay without prediction; calibration's `absent` names the classes of both
-    (repeat, inner, classes, fitted). The other stages' `diagnostics` have a row for each network.
+    but one fits nothing, so that its images stay without prediction.
     """
 
     def write(path: Path) -> dict[str, Any]:
         from lib.classification.cross_validation import evaluate_fold
 
         table, fits, report = index(run), list(_fits(run, stage, split)), step_bar(f"{split}, fits")
-        labels, classes = table["label"].to_numpy(dtype=object), tuple(table.attrs["classes"])
+        labels = table["label"].to_numpy(dtype=str)
         blocks = {name: _columns(run, file) for name, file in source_files(run, stage, split).items()}
-        settings = {name: getattr(run.study, name) for name in ("selection", "mlp", "scale", "binary")}
-        rows, diagnostics, absent = [], [], []
+        how = {name: getattr(run.study, name) for name in ("selection", "mlp", "scale", "binary")}
+        how |= {"classes": tuple(table.attrs["classes"]), "feature_sets": feature_sets(run, split, stage)}
+        found, diagnostics = [], []
         for done, fit in enumerate(fits, start=1):
             mine = labels[fit.rows]
-            gone = set(mine) - set(mine[fit.train])  # what no model of this part can predict
-            missing = [name for name in classes if name in gone]
-            fitted = len(set(mine[fit.train])) > 1
-            if missing:
-                absent.append({**fit.name, "classes": missing, "fitted": fitted})
-            if fitted:
-                result = evaluate_fold(
-                    {name: columns[fit.rows] for name, columns in blocks.items()},
-                    mine,
-                    fit.train,
-                    classes=classes,
-                    keep=fit.keep,
-                    feature_sets=feature_sets(run, split, stage),
-                    seed=fit.seed,
-                    **settings,
-                )
-                found = result.predictions
-                rows.append(found.assign(row=fit.rows[found["row"]], **fit.name))
-                diagnostics.append(result.diagnostics.assign(**fit.name, split=split))
+            if len(set(mine[fit.train])) > 1:
+                given = {name: columns[fit.rows] for name, columns in blocks.items()}
+                result = evaluate_fold(given, mine, fit.train, keep=fit.keep, seed=fit.seed, **how)
+                rows = fit.rows[result.predictions["row"]]
+                found.append(result.predictions.assign(row=rows, **fit.name))
+                diagnostics += result.diagnostics.assign(**fit.name, split=split).to_dict("records")
             report(done, len(fits))
-        _stored(run, split, rows).to_parquet(path, index=False)
-        if stage == CALIBRATION:
-            return {"absent": absent}
-        notes = pd.concat(diagnostics, ignore_index=True) if diagnostics else pd.DataFrame()
-        return {"diagnostics": notes.to_dict("records")}
+        _stored(run, split, found).to_parquet(path, index=False)
+        return {"diagnostics": diagnostics}
 
     return run.store.make(_name(stage, split), _made_from(run, stage, split), write)["summary"]
 
@@ -172,20 +143,27 @@ def check_training_parts(run: Run) -> None:
 
 
 def predictions(run: Run, stage: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return all predictions of a stage and the fits' diagnostics.
+    """Return all predictions of a stage and the fits' diagnostics; imbalance includes classification's.
 
-    imbalance includes classification's; a check is empty unless the study asks for it, and primary folds only.
+    A check, which the study must ask for, is of primary folds only.
     """
-    if stage in CHECKS and not getattr(run.study, stage):
-        table, notes = predictions(run, "classification")
-        return table.iloc[:0], notes.iloc[:0]
-    table, summaries, digests = _all_splits(run, stage)
-    notes = pd.concat([pd.DataFrame(one["diagnostics"]) for one in summaries.values()], ignore_index=True)
+    feature_all(run)
+    names = map_splits(run, map_method(run, stage)) if stage in CHECKS else splits(run)
+    fits = run.study.repeats * (run.study.inner_folds if stage == CALIBRATION else len(levels(run, stage)))
+    cost = classifier_cost(run, len(index(run)))
+    cost["seconds"] *= fits * len(feature_sets(run, names[0], stage))
+    calls = [(run, stage, split) for split in names]
+    summaries = each_part(run, predict_fold, calls, stage, cost, gpu=False, makes=True)
+    notes = pd.concat([pd.DataFrame(one["diagnostics"]) for one in summaries], ignore_index=True)
+    files = {split: _name(stage, split) for split in names}
+    tables = [pd.read_parquet(run.store.path(file)) for file in files.values()]
+    digests = {split: run.store.digest(file) for split, file in files.items()}
     if stage == "imbalance":
         whole, whole_notes = predictions(run, "classification")
-        table = pd.concat([table, whole], ignore_index=True)
+        tables.append(whole)
         notes = pd.concat([notes, whole_notes], ignore_index=True)
         digests["classification"] = run.store.digest("predictions/classification.parquet")
+    table = pd.concat(tables, ignore_index=True)
     run.store.make(f"predictions/{stage}.parquet", digests, lambda path: table.to_parquet(path, index=False))
     return table, notes
 
@@ -196,31 +174,27 @@ def calibration(run: Run) -> pd.DataFrame:
     The columns of `predictions`, with `fold` the outer fold whose training images these are, and `inner` the inner
     fold that held the image out. Selection, scaling and fit happen on the other inner folds alone; the maps are those
     of the outer fold, whose source may have been fitted on these very images (setting `map_fit`).
-    `attrs["absent"]` lists the classes that an inner training part lacks: split, repeat, inner, classes, fitted.
     """
-    table, summaries, digests = _all_splits(run, CALIBRATION)
-    name = f"predictions/{CALIBRATION}.parquet"
-    run.store.make(name, digests, lambda path: table.to_parquet(path, index=False))
-    table.attrs["absent"] = [
-        {"split": split, **note} for split, one in summaries.items() for note in one["absent"]
-    ]
-    return table
+    return predictions(run, CALIBRATION)[0]
 
 
-def _all_splits(run: Run, stage: str) -> tuple[pd.DataFrame, dict[str, Any], dict[str, str]]:
-    """Make a stage's predictions where they are not proven; return them, and by split the summaries and digests."""
-    feature_all(run)
-    names = stage_splits(run, stage)
-    parts = run.study.inner_folds if stage == CALIBRATION else 1
-    fits = sum(len(feature_sets(run, split, stage)) for split in names) * len(levels(run, stage)) * parts
-    cost = classifier_cost(run, len(index(run)))
-    cost["seconds"] *= fits * run.study.repeats / len(names)
-    make_each(run, predict_fold, [(run, stage, split) for split in names], stage, cost, gpu=False)
-    manifests = {split: run.store.manifest(_name(stage, split)) or {} for split in names}
-    tables = [pd.read_parquet(run.store.path(_name(stage, split))) for split in names]
-    summaries = {split: found["summary"] for split, found in manifests.items()}
-    digests = {split: found["sha256"] for split, found in manifests.items()}
-    return pd.concat(tables, ignore_index=True), summaries, digests
+def load_predictions(runs: Sequence[Run]) -> dict[str, Any]:
+    """Return what `lib.evaluation.results.compute_results` takes beside the study, over all its data sets.
+
+    `good` names the good class by data set. Of a check that the study does not ask for there are no rows.
+    """
+
+    def of(stage: str) -> pd.DataFrame:
+        asked = [run for run in runs if stage not in CHECKS or getattr(run.study, stage)]
+        return pd.concat([predictions(run, stage)[0] for run in asked] or [pd.DataFrame()], ignore_index=True)
+
+    return {
+        "found": of("imbalance"),
+        "good": {run.name: str(index(run).attrs["good"]) for run in runs},
+        "calibration": of(CALIBRATION),
+        "other_fit": of(CHECK),
+        "other_source": of(SOURCE_CHECK),
+    }
 
 
 def _name(stage: str, split: str) -> str:
@@ -254,18 +228,14 @@ def source_files(run: Run, stage: str, split: str) -> dict[str, str]:
 
 def _columns(run: Run, file: str) -> np.ndarray:
     found = np.load(run.store.path(file))
-    return found[:, None] if found.ndim == 1 else found
+    return found.reshape(len(found), -1)
 
 
 def _stored(run: Run, split: str, rows: list[pd.DataFrame]) -> pd.DataFrame:
     """Return predictions by row of the index as they are stored, with data set, scheme, fold, image and true class."""
-    found = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame({"row": pd.Series(dtype=int)})
+    found = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame({"row": []}, dtype=int)
     scheme, fold = split.rsplit("-", 1)
-    where = index(run).iloc[found.pop("row").to_numpy()].reset_index(drop=True)
+    where = index(run).iloc[found.pop("row")].reset_index(drop=True)
+    about = where[["id", "group"]].assign(dataset=run.name, scheme=scheme, fold=int(fold))
     found["label"] = where["label"]  # the true class, in rows of the two-class model too
-    found.insert(0, "dataset", run.name)
-    found.insert(1, "scheme", scheme)
-    found.insert(2, "fold", int(fold))
-    found.insert(3, "id", where["id"])
-    found.insert(4, "group", where["group"])
-    return found
+    return about[["dataset", "scheme", "fold", "id", "group"]].join(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -42,27 +42,17 @@ def data_root(run: Run) -> Path:
 @lru_cache(maxsize=8)
 def _drawn(store: Store, product: str, study: Study) -> Path:
     """Draw the product where its images are not proven; looked at once per process, as there are thousands."""
-    folder = store.path("synthetic")
+    folder, settings = store.path("synthetic"), study.values(("synthetic_scale", "synthetic_side", "seed"))
 
     def write(path: Path) -> dict[str, Any]:
-        write_product(
-            product,
-            folder,
-            scale=study.synthetic_scale,
-            side=study.synthetic_side,
-            seed=study.seed,
-            progress=step_bar("images drawn", alone=True),
-        )
+        scale, side, seed = settings.values()
+        write_product(product, folder, scale=scale, side=side, seed=seed, progress=step_bar("images drawn"))
         files = sorted(file for file in folder.rglob("*") if file.is_file())
         path.write_text(f"{len(files)} files in {folder.name}\n", encoding="utf-8")
         return {"files": files}
 
-    settings = study.values(("synthetic_scale", "synthetic_side", "seed"))
-    store.make(
-        "synthetic.txt",
-        {"product": product, "code": code_digest("lib.synthetic.products"), **settings},
-        write,
-    )
+    inputs = {"product": product, "code": code_digest("lib.synthetic.products"), **settings}
+    store.make("synthetic.txt", inputs, write)
     return folder
 
 
@@ -82,14 +72,8 @@ def index(run: Run) -> pd.DataFrame:
         listed = run.store.path("faults.csv")
         listed.unlink(missing_ok=True)
         try:
-            table = build_index(
-                root,
-                dataset=run.dataset,
-                good=run.study.good,
-                groups=groups,
-                group_regex=run.study.group_regex,
-                skip_bad=run.study.skip_bad,
-            )
+            how = run.study.values(("good", "group_regex", "skip_bad"))
+            table = build_index(root, dataset=run.dataset, groups=groups, **how)
         except DatasetError as error:
             if len(error.issues) <= SHOWN:
                 raise
@@ -98,19 +82,15 @@ def index(run: Run) -> pd.DataFrame:
         table.to_parquet(path, index=False)
         return {"images": len(table), "skipped": len(table.attrs["skipped"])}
 
-    table = _table(run, "index.parquet", inputs, write)
+    run.store.make("index.parquet", inputs, write)
+    table = pd.read_parquet(run.store.path("index.parquet"))
     table.attrs["root"] = str(root)
     return table
 
 
-def _table(run: Run, name: str, inputs: dict[str, Any], write: Callable[[Path], Any]) -> pd.DataFrame:
-    """Return a copy of a table that is made where need be; read once per process, as every step asks for it."""
-    return _read(run.store.path(name), run.store.make(name, inputs, write)["sha256"]).copy()
-
-
-@lru_cache(maxsize=8)
-def _read(path: Path, _sha256: str) -> pd.DataFrame:
-    return pd.read_parquet(path)
+def index_tables(runs: Sequence[Run]) -> pd.DataFrame:
+    """Return the index tables of several data sets below each other, with a column dataset."""
+    return pd.concat([index(run).assign(dataset=run.name) for run in runs], ignore_index=True)
 
 
 def folds(run: Run) -> pd.DataFrame:
@@ -130,22 +110,20 @@ def folds(run: Run) -> pd.DataFrame:
         parts = [make_folds(table, run.study.folds, seed, scheme) for scheme in schemes]
         pd.concat(parts, ignore_index=True).to_parquet(path, index=False)
 
-    return _table(run, "folds.parquet", inputs, write)
+    run.store.make("folds.parquet", inputs, write)
+    return pd.read_parquet(run.store.path("folds.parquet"))
 
 
 def splits(run: Run, *, with_maps: bool = False) -> list[str]:
     """Return the names of all splits, scheme by scheme; `with_maps` leaves out those that get no maps."""
-    pairs = folds(run)[["scheme", "fold"]].drop_duplicates()
-    schemes = list(pairs["scheme"].unique())
-    if with_maps and run.study.leak_check != "all":
-        schemes = schemes[:1]
-    return [f"{s}-{k}" for s in schemes for k in sorted(pairs.loc[pairs["scheme"] == s, "fold"])]
+    schemes = folds(run)["scheme"].unique()
+    some = schemes[:1] if with_maps and run.study.leak_check != "all" else schemes
+    return [f"{scheme}-{fold}" for scheme in some for fold in range(run.study.folds)]
 
 
 def primary_splits(run: Run) -> list[str]:
     """Return the names of the splits of the scheme to believe first."""
-    names = splits(run)
-    return [name for name in names if name.rsplit("-", 1)[0] == names[0].rsplit("-", 1)[0]]
+    return splits(run)[: run.study.folds]
 
 
 def in_test_fold(run: Run, split: str) -> np.ndarray:
@@ -174,12 +152,6 @@ def images(run: Run, side: int) -> np.ndarray:
 
     run.store.make(name, inputs, write)
     return np.load(run.store.path(name), mmap_mode="r")
-
-
-def masks(run: Run) -> Iterator[np.ndarray | None]:
-    """Yield the defect mask of each image at DRAEM's size, bool (side, side); None where there is no mask."""
-    table = index(run)
-    return iter(load_masks(Path(table.attrs["root"]), table, run.study.image_size, run.study.resize))
 
 
 def load_images(run: Run, rows: Sequence[int], side: int = 192) -> tuple[np.ndarray, list[np.ndarray | None]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,11 +22,7 @@ from lib.execution.progress import step_bar
 from lib.execution.source_code import code_digest
 from lib.pipeline.dataset import images, in_test_fold, index, primary_splits, splits
 from lib.pipeline.patches import patches, patches_name, patches_of
-from lib.pipeline.run import Run, make_each
-from lib.pipeline.task_cost import fit_cost
-
-if TYPE_CHECKING:
-    from lib.draem.inference import Draem
+from lib.pipeline.run import Run, each_part, fit_cost
 
 INNER = "-inner-"
 
@@ -68,14 +64,11 @@ def model_file(source: str, name: str) -> str:
     return f"{source}/{name}.safetensors"
 
 
-def inputs(run: Run, source: str) -> np.ndarray:
-    """Return what a map source reads of all images (N, ...), memory-mapped."""
-    return images(run, run.study.image_size) if detector(source).inputs == "images" else patches(run)
-
-
-def inputs_name(run: Run, source: str) -> str:
-    """Return the artefact with what a map source reads of all images."""
-    return f"images/{run.study.image_size}.npy" if detector(source).inputs == "images" else patches_name(run)
+def inputs(run: Run, source: str) -> tuple[np.ndarray, str]:
+    """Return what a map source reads of all images (N, ...), memory-mapped, and its digest."""
+    if detector(source).inputs == "images":
+        return images(run, run.study.image_size), run.store.digest(f"images/{run.study.image_size}.npy")
+    return patches(run), run.store.digest(patches_name(run))
 
 
 def inputs_of(run: Run, source: str, at_side: Callable[[int], np.ndarray]) -> np.ndarray:
@@ -87,12 +80,11 @@ def inputs_of(run: Run, source: str, at_side: Callable[[int], np.ndarray]) -> np
 
 def _task(run: Run, source: str, name: str) -> FitTask:
     split, _, half = name.partition(INNER)
-    other = f"{split}{INNER}{N_INNER - 1 - int(half)}" if half else ""
     return FitTask(
         run.study,
-        inputs(run, source),
+        inputs(run, source)[0],
         good_rows(run, name),
-        good_rows(run, other) if other else np.empty(0, int),
+        good_rows(run, f"{split}{INNER}{1 - int(half)}") if half else np.empty(0, int),
         sharing=N_INNER if half else 1,
         seed=run.seed(detector(source).seed or source, name),
         device=run.device,
@@ -104,7 +96,7 @@ def fit_model(run: Run, source: str, name: str) -> dict[str, Any]:
     task, maker = _task(run, source, name), detector(source)
     made_from = {
         "code": code_digest(MAP_SOURCES[source].module, "lib.pipeline.detectors"),
-        "inputs": run.store.digest(inputs_name(run, source)),
+        "inputs": inputs(run, source)[1],
         "rows": fingerprint({"rows": task.good.tolist(), "held out": task.held_out.tolist()}),
         **maker.depends_on(task),
     }
@@ -114,10 +106,9 @@ def fit_model(run: Run, source: str, name: str) -> dict[str, Any]:
         for left in checkpoint.parent.glob(f"{name}.*.resume.pt"):  # by other settings, images or code
             if left != checkpoint:
                 left.unlink(missing_ok=True)
-        progress = step_bar(f"{name}, steps")
-        fitted, summary = maker.fit(replace(task, checkpoint=checkpoint, progress=progress))
-        origin = {"dataset": run.name, "model": name, "preset": run.study.preset}
-        fitted.save(path, origin)
+        going_on = replace(task, checkpoint=checkpoint, progress=step_bar(f"{name}, steps"))
+        fitted, summary = maker.fit(going_on)
+        fitted.save(path, {"dataset": run.name, "model": name, "preset": run.study.preset})
         checkpoint.unlink(missing_ok=True)
         return summary
 
@@ -144,10 +135,8 @@ def fit_models(run: Run, source: str) -> pd.DataFrame:
     sharing = N_INNER if all(INNER in name for name in names) else 1
     cost = fit_cost(run, source, len(good_rows(run, names[0])), sharing)
     calls = [(run, source, name) for name in names]
-    summaries = make_each(run, fit_model, calls, MAP_SOURCES[source].title, cost)
-    return pd.DataFrame(summaries, index=pd.Index(names, name="model")).drop(
-        columns=["seconds", "peak_bytes"]
-    )
+    summaries = each_part(run, fit_model, calls, MAP_SOURCES[source].title, cost, makes=True)
+    return pd.DataFrame(summaries, pd.Index(names, name="model")).drop(columns=["seconds", "peak_bytes"])
 
 
 def training_history(run: Run) -> pd.DataFrame:
@@ -155,21 +144,13 @@ def training_history(run: Run) -> pd.DataFrame:
 
     No rows where the study asks for no DRAEM, or its DRAEM was trained elsewhere.
     """
-    found = fit_models(run, "draem")
-    parts = [
-        pd.DataFrame(rows, columns=["step", "l2", "ssim", "focal", "loss", "lr"]).assign(split=str(name))
-        for name, rows in found.get("history", {}).items()
-        if rows
-    ]
-    history = (
-        pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["split", "step", "loss"])
-    )
-    digests = {name: run.store.digest(model_file("draem", name)) for name in found.index}
-    if digests:
-        run.store.make(
-            "draem/history.csv", {"draem": digests}, lambda path: history.to_csv(path, index=False)
-        )
-    return history
+    models_of: dict[str, Any] = dict(fit_models(run, "draem").get("history", {}))
+    rows = [{**row, "split": name} for name, history in models_of.items() for row in history]
+    table = pd.DataFrame(rows, columns=["step", "l2", "ssim", "focal", "loss", "lr", "split"])
+    if digests := {name: run.store.digest(model_file("draem", name)) for name in models_of}:
+        made_from = {"draem": digests}
+        run.store.make("draem/history.csv", made_from, lambda path: table.to_csv(path, index=False))
+    return table
 
 
 def first_and_last_scores(run: Run, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -178,12 +159,13 @@ def first_and_last_scores(run: Run, name: str) -> tuple[np.ndarray, np.ndarray]:
     from lib.draem.inference import Draem
     from lib.draem.training import TrainingSettings, train
 
+    trained: Any = load_model(run, "draem", name)
     task = _task(run, "draem", name)
     settings = TrainingSettings(**training_settings(task) | {"steps": 1})
     begun = train(task.inputs[task.good], texture_bank(run.study).images, settings, device=run.device)
     tested = task.inputs[in_test_fold(run, name.partition(INNER)[0])]
     before = Draem(begun.reconstructive, begun.discriminative, run.device)
-    return before.maps_and_scores(tested)[1], _draem(run, name).maps_and_scores(tested)[1]
+    return before.maps_and_scores(tested)[1], trained.maps_and_scores(tested)[1]
 
 
 def simulated_examples(run: Run, name: str, count: int) -> dict[str, np.ndarray]:
@@ -191,11 +173,6 @@ def simulated_examples(run: Run, name: str, count: int) -> dict[str, np.ndarray]
     from lib.draem.detector import texture_bank
     from lib.draem.training import panel
 
-    task, bank = _task(run, "draem", name), texture_bank(run.study)
-    seed = run.seed("panel", name)
-    return panel(_draem(run, name), task.inputs[task.good], bank.images, seed, count)
-
-
-def _draem(run: Run, name: str) -> Draem:
-    found: Any = load_model(run, "draem", name)
-    return found
+    trained: Any = load_model(run, "draem", name)
+    good, textures = inputs(run, "draem")[0][good_rows(run, name)], texture_bank(run.study).images
+    return panel(trained, good, textures, run.seed("panel", name), count)

@@ -16,8 +16,7 @@ from lib.pipeline.dataset import FINAL, images, in_test_fold, index, splits
 from lib.pipeline.detectors import map_splits
 from lib.pipeline.maps import map_all, map_file, maps
 from lib.pipeline.patches import backbone, backbone_digest, patches, patches_name
-from lib.pipeline.run import Run, each_part, make_each
-from lib.pipeline.task_cost import feature_cost
+from lib.pipeline.run import Run, each_part, feature_cost
 
 IMAGE = "features/image.npy"
 
@@ -131,7 +130,8 @@ def feature_all(run: Run) -> None:
         for block in blocks:
             calls = [(run, block, map_method, split) for split in map_splits(run, map_method)]
             cost = feature_cost(run, len(index(run))) if block == "map" else None
-            make_each(run, make_map_columns, calls, f"{BLOCKS[block][0]} features {map_method}", cost)
+            label = f"{BLOCKS[block][0]} features {map_method}"
+            each_part(run, make_map_columns, calls, label, cost, makes=True)
 
 
 def compared_with(run: Run, split: str) -> tuple[np.ndarray, np.ndarray]:

@@ -10,33 +10,29 @@ import pandas as pd
 
 from lib.artifacts import file_sha256, fingerprint, new_array
 from lib.config import MAP_SOURCES, MapMethod, map_source_of
+from lib.datasets.image_io import load_masks
 from lib.execution.progress import step_bar
 from lib.execution.source_code import code_digest
-from lib.pipeline.dataset import in_test_fold, index, masks, primary_splits
+from lib.pipeline.dataset import in_test_fold, index, primary_splits
 from lib.pipeline.detectors import (
     fit_model,
     fit_models,
     inner_folds,
     inputs,
-    inputs_name,
     load_model,
     map_splits,
     model_file,
     models,
 )
-from lib.pipeline.run import Run, make_each
-from lib.pipeline.task_cost import map_cost
+from lib.pipeline.run import Run, each_part, map_cost
 
-SUFFIXES = {
-    "in_sample": "",
-    "cross_fitted": "-crossfitted",
-}  # of DRAEM's maps; others have their source's name
 QUALITY = "maps/quality.csv"
 
 
 def map_file(split: str, map_method: MapMethod) -> str:
     """Return the artefact with the split's maps made in this way."""
-    return f"maps/{split}{SUFFIXES.get(map_method, f'-{map_method}')}.npy"
+    suffix = {"in_sample": "", "cross_fitted": "-crossfitted"}.get(map_method, f"-{map_method}")
+    return f"maps/{split}{suffix}.npy"
 
 
 def score_file(split: str, map_method: MapMethod) -> str:
@@ -50,13 +46,13 @@ def make_maps(run: Run, map_method: MapMethod, split: str) -> None:
     name, side = map_file(split, map_method), run.study.image_size
     for model in names:
         fit_model(run, source, model)
-    stack = inputs(run, source)
+    stack, digest = inputs(run, source)
     inner = None if map_method == "in_sample" else inner_folds(run, split)
     made_from: dict[str, Any] = {
         "code": code_digest(
             MAP_SOURCES[source].module, "lib.anomaly_maps.cross_fitting", "lib.pipeline.maps"
         ),
-        "inputs": run.store.digest(inputs_name(run, source)),
+        "inputs": digest,
         "models": [run.store.digest(model_file(source, model)) for model in names],
         "halves": fingerprint({"halves": None if inner is None else inner.tolist()}),
     }
@@ -89,9 +85,9 @@ def score_maps(maps: np.ndarray) -> np.ndarray:
 
 def maps(run: Run, split: str, map_method: MapMethod | None = None) -> np.ndarray:
     """Return the split's maps, by default the study's own, memory-mapped (N, side, side) float16."""
-    map_method = map_method or run.study.map_method
-    make_maps(run, map_method, split)
-    return np.load(run.store.path(map_file(split, map_method)), mmap_mode="r")
+    how = map_method or run.study.map_method
+    make_maps(run, how, split)
+    return np.load(run.store.path(map_file(split, how)), mmap_mode="r")
 
 
 def scores(run: Run, split: str, map_method: MapMethod | None = None) -> np.ndarray:
@@ -110,7 +106,7 @@ def map_all(run: Run) -> pd.DataFrame:
     for method in run.study.map_methods:
         names = map_splits(run, method)
         calls = [(run, method, split) for split in names]
-        make_each(run, make_maps, calls, f"maps {method}", map_cost(run, len(table), method))
+        each_part(run, make_maps, calls, f"maps {method}", map_cost(run, len(table), method), makes=True)
         for split in names:
             part = table.assign(map_method=method, split=split, tested=in_test_fold(run, split))
             parts.append(part.assign(score=scores(run, split, method)))
@@ -140,26 +136,20 @@ def map_quality(run: Run) -> pd.DataFrame:
     def write(path: Path) -> None:
         from lib.anomaly_maps.localization_metrics import image_auroc, pixel_quality
 
-        good, masked = str(table.attrs["good"]), table["mask"].notna().any()
-        truth = list(masks(run)) if masked else []
+        good, masked, root = str(table.attrs["good"]), table["mask"].notna().any(), Path(table.attrs["root"])
+        truth = list(load_masks(root, table, run.study.image_size, run.study.resize)) if masked else []
         parts = {}
         for method in run.study.map_methods:
-            rows = image_scores[(image_scores["map_method"] == method) & image_scores["split"].isin(names)]
-            rows = rows[rows["tested"]]
-            found = image_auroc(rows["score"].to_numpy(), rows["label"].to_numpy(), good).to_frame(
-                "image_auroc"
-            )
+            rows = image_scores.query("map_method == @method and split in @names and tested")
+            score, label = rows["score"].to_numpy(), rows["label"].to_numpy()
+            parts[method] = image_auroc(score, label, good).to_frame("image_auroc")
             if masked:
                 stacks = {split: maps(run, split, method) for split in names}
                 order = [(split, row) for split in names for row in np.flatnonzero(in_test_fold(run, split))]
-                pixels = pixel_quality(
-                    (stacks[split][row] for split, row in order),
-                    (truth[row] for _, row in order),
-                    [table["label"].iloc[row] for _, row in order],
-                    good,
-                )
-                found = found.join(pixels)
-            parts[method] = found
+                found = (stacks[split][row] for split, row in order)
+                outlines = (truth[row] for _, row in order)
+                labels = [table["label"].iloc[row] for _, row in order]
+                parts[method] = parts[method].join(pixel_quality(found, outlines, labels, good))
         pd.concat(parts, names=["map_method", "class"]).to_csv(path, lineterminator="\n")
 
     run.store.make(QUALITY, made_from, write)

@@ -1,19 +1,29 @@
-"""One data set in one study: its name, settings, folders and seeds."""
+"""One data set in one study: its name, settings, folders and seeds; its steps run in parts, and what these cost.
+
+Costs are seconds on one core of the machine in docs/draem.md, and bytes of memory. They decide whether processes pay
+and how many fit into the memory; forecasts multiply the seconds by what this machine was measured to take.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from lib.anomaly_maps.detectors import detector
 from lib.artifacts import StaleError, Store, read_only
-from lib.config import Study, cuda_available
+from lib.config import MapMethod, Study, cuda_available, map_source_of
 from lib.execution.parallel import max_parallel, run_tasks
 from lib.synthetic.products import PRODUCTS
 
 PROJECT = Path(__file__).resolve().parents[2]
 NAMED = (*PRODUCTS, "magnetic_tile")  # data sets known by name
+PROCESS = 350_000_000  # bytes of Python with PyTorch and what else a kernel imports
+RESNET_IMAGE = 0.006  # seconds at 96 px
+FIT, INFORMATION = 0.3, 0.1  # seconds for 400 rows: an MLP's fit, mutual information of 1,024 columns
 
 
 @dataclass(frozen=True)
@@ -78,13 +88,18 @@ def each_part(
     calls: Sequence[tuple[Any, ...]],
     label: str,
     cost: Mapping[str, float] | None = None,
+    *,
     gpu: bool = True,
+    makes: bool = False,
 ) -> list[Any]:
     """Return what `step` returns for each of the arguments, here or on the cluster; the last one names the part.
 
     `cost`: about what a call takes, `seconds` and bytes of `memory`. Calls run side by side where that pays, in turn
-    where they take the `gpu` and there is one.
+    where they take the `gpu` and there is one. A step `makes` artefacts: where all are proven, no process is started.
     """
+    if makes:
+        with suppress(StaleError), read_only():
+            return [step(*call) for call in calls]
     threads, cost = run.study.threads, cost or {"seconds": 0, "memory": 0}
     alone = gpu and run.device != "cpu"
     return run_tasks(
@@ -99,17 +114,26 @@ def each_part(
     )
 
 
-def make_each(
-    run: Run,
-    step: Callable[..., Any],
-    calls: Sequence[tuple[Any, ...]],
-    label: str,
-    cost: Mapping[str, float] | None = None,
-    gpu: bool = True,
-) -> list[Any]:
-    """Return the same for a step that makes artefacts; where all are proven, without processes and their libraries."""
-    try:
-        with read_only():
-            return [step(*call) for call in calls]
-    except StaleError:
-        return each_part(run, step, calls, label, cost, gpu)
+def fit_cost(run: Run, source: str, n_good: int, sharing: int) -> dict[str, float]:
+    """Return seconds and bytes of fitting one of a map source's models, as one of `sharing` that share a fold."""
+    seconds, memory = detector(source).fit_cost(run.study, n_good, sharing)
+    return {"seconds": seconds, "memory": PROCESS + memory}
+
+
+def map_cost(run: Run, images: int, map_method: MapMethod) -> dict[str, float]:
+    """Return seconds and bytes of the maps of one split."""
+    each = detector(map_source_of(map_method)).map_seconds(run.study)
+    return {"seconds": images * each, "memory": PROCESS + 0.5e9}
+
+
+def feature_cost(run: Run, images: int) -> dict[str, float]:
+    """Return seconds and bytes of the ResNet-18 features of so many images or maps."""
+    side = run.study.feature_size
+    return {"seconds": RESNET_IMAGE * images * (side / 96) ** 2, "memory": PROCESS + 64 * side**2 * 150}
+
+
+def classifier_cost(run: Run, images: int) -> dict[str, float]:
+    """Return seconds and bytes of one classifier's fit on the training part of so many images."""
+    layers = sum(above * below for above, below in pairwise((1024, *run.study.mlp)))
+    rows = images * (1 - 1 / run.study.folds)
+    return {"seconds": FIT * rows / 400, "memory": PROCESS + 4 * images * 512 * 4 + 4 * 4 * layers}

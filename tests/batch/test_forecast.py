@@ -4,8 +4,7 @@ import pytest
 
 from lib.batch.calibration import Machine
 from lib.batch.forecast import Size, describe, disk, estimate, memory_at_once, size_of
-from lib.pipeline.run import open_run
-from lib.pipeline.task_cost import PROCESS
+from lib.pipeline.run import PROCESS, open_run
 
 CPU = Machine(networks=0.5, classifiers=2.0)
 SIZE = Size(images=600, good=200, splits=3, map_splits=3)

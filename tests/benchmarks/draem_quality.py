@@ -19,6 +19,7 @@ import torch
 from lib.anomaly_maps.localization_metrics import image_auroc, pixel_quality
 from lib.artifacts import write_text
 from lib.cli import parse_settings
+from lib.datasets.image_io import load_masks
 from lib.draem.detector import texture_bank
 from lib.pipeline import dataset as data_steps
 from lib.pipeline import maps as map_steps
@@ -39,7 +40,7 @@ def measure(dataset: str, preset: str, data: str, study_dir: Path, settings: dic
     table = data_steps.index(run)
     labels, good = table["label"].to_numpy(), table.attrs["good"]
     chosen = np.flatnonzero((labels != good) | data_steps.in_test_fold(run, split))
-    masks = list(data_steps.masks(run))
+    masks = list(load_masks(Path(table.attrs["root"]), table, run.study.image_size, run.study.resize))
     images = image_auroc(scores[chosen], labels[chosen], good)
     pixels = pixel_quality((maps[i] for i in chosen), (masks[i] for i in chosen), labels[chosen], good)
     rows = pixels.join(images).rename_axis("class").reset_index()

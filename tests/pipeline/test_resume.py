@@ -11,8 +11,7 @@ from lib.pipeline import detectors
 from lib.pipeline.dataset import images
 from lib.pipeline.detectors import all_models, fit_model
 from lib.pipeline.features import feature_all
-from lib.pipeline.run import open_run
-from lib.pipeline.task_cost import PROCESS, classifier_cost, feature_cost, fit_cost, map_cost
+from lib.pipeline.run import PROCESS, classifier_cost, feature_cost, fit_cost, map_cost, open_run
 
 SETTINGS = {"weights": "random-init", "draem_steps": 6, "leak_check": "none"}
 
