@@ -485,7 +485,7 @@ def _(at, patch):
     return "--draem-checkpoint AT/draem"
 
 
-@bad("textures folder without images", "--textures", "no texture in it", "expected class folders")
+@bad("textures folder without images", "--textures", "no texture in it", "name a folder with images")
 def _(at, patch):
     (at / "dtd/banded").mkdir(parents=True)
     return "--textures AT/dtd"

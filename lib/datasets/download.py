@@ -36,10 +36,7 @@ def download_file(url: str, destination: Path, sha256: str | None = None) -> Pat
     partial = destination.with_name(f"{destination.name}.{uuid.uuid4().hex}.partial")
     try:
         with _open(url) as response, partial.open("xb") as file:
-            expected = response.length  # None where the server does not say
             shutil.copyfileobj(response, file)
-        if expected is not None and partial.stat().st_size != expected:
-            raise DownloadError(f"{url}: {partial.stat().st_size:,} of {expected:,} bytes arrived")
         if sha256 is not None and (found := file_sha256(partial)) != sha256:
             raise DownloadError(f"{url}: SHA-256 begins {found[:8]}, expected {sha256[:8]}")
         partial.replace(destination)

@@ -166,9 +166,8 @@ def examine(path: Path) -> Examined:
     data = read_bytes(path)
     image = decode(data, path)
     rgb = to_rgb(image)
-    digest = hashlib.sha256(str(rgb.shape).encode())
-    digest.update(rgb.tobytes())
-    return Examined(hashlib.sha256(data).hexdigest(), *image.size, digest.hexdigest())
+    pixels = hashlib.sha256(str(rgb.shape).encode() + rgb.tobytes())
+    return Examined(hashlib.sha256(data).hexdigest(), *image.size, pixels.hexdigest())
 
 
 def resize_mask(mask: np.ndarray, side: int, how: str = "squash") -> np.ndarray:

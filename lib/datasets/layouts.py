@@ -6,7 +6,7 @@ import os
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 from lib.datasets.errors import Issue, undecodable
@@ -74,23 +74,21 @@ def read_layout(root: Path, dataset: str = "") -> Listing:
 
 def walk(root: Path) -> Listing:
     """List the image files below `root` by name, and what cannot be read; hidden files and folders are left out."""
-    listing = Listing(root)
-
-    def unreadable(error: OSError) -> None:
-        name = Path(error.filename).relative_to(root).as_posix()
-        issue, remedy = f"folder cannot be read ({error.strerror})", "check that it is there and may be read"
-        listing.structural.append(Issue(str(root) if name == "." else name, issue, remedy))
-
-    for folder, inner, files in os.walk(root, onerror=unreadable):
+    listing, unread = Listing(root), list[OSError]()
+    for folder, inner, files in os.walk(root, onerror=unread.append):
         inner[:] = sorted(name for name in inner if name[0] != "." and name != "__MACOSX")
         for path in [Path(folder, name) for name in (*inner, *files) if name[0] != "."]:
             name, is_folder = path.relative_to(root).as_posix(), path.is_dir()
             if is_folder or path.suffix.lower() in SUFFIXES | FOREIGN_SUFFIXES or not path.exists():
-                if issue := _issue_of(path, name, root):
-                    (listing.structural if is_folder else listing.issues).append(issue)
+                if wrong := _issue_of(path, name, root):
+                    (listing.structural if is_folder else listing.issues).append(wrong)
                 else:
                     (listing.folders if is_folder else listing.images).append(name)
     listing.images.sort()
+    for error in unread:
+        name = Path(error.filename).relative_to(root).as_posix()
+        issue, remedy = f"folder cannot be read ({error.strerror})", "check that it is there and may be read"
+        listing.structural.append(Issue(str(root) if name == "." else name, issue, remedy))
     return listing
 
 
@@ -122,14 +120,14 @@ def _assign(listing: Listing) -> None:
             masks.append(image)
         elif match:
             labels[image] = match[1].lower() if tiles else match[1]
-            if listing.layout != "mvtec":
-                owners[_stem(image)].append(image)
-            elif image.startswith("test/"):  # names repeat in train and test; masks belong to test images
-                owners[_stem(image.removeprefix("test/"))].append(image)
+            owners[image.rpartition(".")[0]].append(image)
         else:
             listing.issues.append(Issue(image, f"image outside {place}", "move it to its class or remove it"))
+    above = (
+        "test/" if listing.layout == "mvtec" else ""
+    )  # names repeat in train and test; masks belong to test images
     for mask in masks:
-        key = _stem(mask.removeprefix(GROUND_TRUTH + "/"))
+        key = above + mask.removeprefix(GROUND_TRUTH + "/").rpartition(".")[0]
         images = owners.get(key.removesuffix("_mask")) or owners.get(key) or []
         if not images:
             issue, remedy = "mask that fits no image", "name it after its image or remove it"
@@ -144,7 +142,3 @@ def _assign(listing: Listing) -> None:
             continue
         listing.issues.append(Issue(mask, issue, remedy))
     listing.entries = [Entry(image, label, mask_of.get(image)) for image, label in sorted(labels.items())]
-
-
-def _stem(name: str) -> str:
-    return PurePosixPath(name).with_suffix("").as_posix()

@@ -9,24 +9,27 @@ from typing import TYPE_CHECKING, Any
 from lib.anomaly_maps.detectors import Detector, FitTask
 from lib.artifacts import listing_digest
 from lib.execution.progress import say
-from lib.synthetic.dtd import texture_folder
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from lib.config import Study
     from lib.draem.inference import Draem
-    from lib.synthetic.textures import TextureBank
 
 N_TEXTURES = 400  # images of the bank that anomalies are cut from
+DTD_ROOT = Path(__file__).parents[2] / "data" / "dtd"  # torchvision's copy of DTD, read where there is one
 
 
 @lru_cache(maxsize=1)  # every fold asks for the same ones
-def texture_bank(study: Study) -> TextureBank:
-    """Return the anomaly textures at DRAEM's size."""
+def texture_bank(study: Study) -> tuple[Tensor, str]:
+    """Return the anomaly textures at DRAEM's size, and their name."""
     from lib.synthetic.textures import load_texture_bank
 
-    return load_texture_bank(study.textures, study.image_size, study.seed_for("textures"))
+    return load_texture_bank(_texture_folder(study), study.image_size, study.seed_for("textures"))
+
+
+def _texture_folder(study: Study) -> str:
+    return study.textures or (str(DTD_ROOT) if DTD_ROOT.is_dir() else "")
 
 
 def training_settings(task: FitTask) -> dict[str, Any]:
@@ -41,8 +44,8 @@ def training_settings(task: FitTask) -> dict[str, Any]:
 def _depends_on(task: FitTask) -> dict[str, Any]:
     if task.study.draem_checkpoint:
         return {"imported": listing_digest(Path(task.study.draem_checkpoint))}
-    folder = texture_folder(task.study.textures)
-    return {"textures": listing_digest(folder) if folder else "", **training_settings(task)}
+    folder = _texture_folder(task.study)
+    return {"textures": listing_digest(Path(folder)) if folder else "", **training_settings(task)}
 
 
 def _fit(task: FitTask) -> tuple[Draem, dict[str, Any]]:
@@ -59,13 +62,13 @@ def _fit(task: FitTask) -> tuple[Draem, dict[str, Any]]:
         except ValueError as error:
             say(f"{error}: done anew")
             task.checkpoint.unlink()
-    bank, settings = texture_bank(task.study), TrainingSettings(**training_settings(task))
+    (textures, name), settings = texture_bank(task.study), TrainingSettings(**training_settings(task))
     good = task.inputs[task.good]
     trained = train(
-        good, bank.images, settings, device=task.device, checkpoint=task.checkpoint, progress=task.progress
+        good, textures, settings, device=task.device, checkpoint=task.checkpoint, progress=task.progress
     )
     history = trained.history.round(6).to_dict("records")
-    summary = {"origin": "trained", "steps": settings.steps, "textures": bank.name, "history": history}
+    summary = {"origin": "trained", "steps": settings.steps, "textures": name, "history": history}
     return Draem(trained.reconstructive, trained.discriminative), summary
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -45,6 +46,7 @@ def _drawn(store: Store, product: str, study: Study) -> Path:
     folder, settings = store.path("synthetic"), study.values(("synthetic_scale", "synthetic_side", "seed"))
 
     def write(path: Path) -> dict[str, Any]:
+        shutil.rmtree(folder, ignore_errors=True)  # drawn by other settings, or in part
         scale, side, seed = settings.values()
         write_product(product, folder, scale=scale, side=side, seed=seed, progress=step_bar("images drawn"))
         files = sorted(file for file in folder.rglob("*") if file.is_file())

@@ -162,7 +162,7 @@ def first_and_last_scores(run: Run, name: str) -> tuple[np.ndarray, np.ndarray]:
     trained: Any = load_model(run, "draem", name)
     task = _task(run, "draem", name)
     settings = TrainingSettings(**training_settings(task) | {"steps": 1})
-    begun = train(task.inputs[task.good], texture_bank(run.study).images, settings, device=run.device)
+    begun = train(task.inputs[task.good], texture_bank(run.study)[0], settings, device=run.device)
     tested = task.inputs[in_test_fold(run, name.partition(INNER)[0])]
     before = Draem(begun.reconstructive, begun.discriminative, run.device)
     return before.maps_and_scores(tested)[1], trained.maps_and_scores(tested)[1]
@@ -174,5 +174,5 @@ def simulated_examples(run: Run, name: str, count: int) -> dict[str, np.ndarray]
     from lib.draem.training import panel
 
     trained: Any = load_model(run, "draem", name)
-    good, textures = inputs(run, "draem")[0][good_rows(run, name)], texture_bank(run.study).images
+    good, textures = inputs(run, "draem")[0][good_rows(run, name)], texture_bank(run.study)[0]
     return panel(trained, good, textures, run.seed("panel", name), count)

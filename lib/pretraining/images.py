@@ -118,7 +118,7 @@ class Source:
             defects[: len(chosen) // 2] = 1 + rng.integers(0, len(KINDS), len(chosen) // 2)
             for number in np.unique(defects[defects > 0]):
                 here = np.flatnonzero(defects == number)
-                some = Draws([draws.generators[i] for i in here], side, self.device)
+                some = Draws([draws.generators[i] for i in here.tolist()], side, self.device)
                 rows = torch.from_numpy(here).to(self.device)
                 images[rows], cover = flawed(images[rows], list(KINDS)[number - 1], some)
                 cells[rows] = (F.max_pool2d(cover, CELL) > SEEN) * int(number)

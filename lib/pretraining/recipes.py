@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from lib.synthetic.noise import Draws
-from lib.synthetic.texture_families import HEIGHTS
-from lib.synthetic.textures import FAMILIES, coloured
+from lib.synthetic.textures import FAMILIES, HEIGHTS, coloured
 
 PLAY = 0.12  # by how much of its range a recipe's parameter may differ between instances
 

@@ -4,21 +4,10 @@ import numpy as np
 from numpy.random import Generator
 
 from lib.synthetic.noise import noise_field, smoothstep
-from lib.synthetic.rendering import (
-    Array,
-    Canvas,
-    bell,
-    blot,
-    dent,
-    dusted,
-    emblem,
-    look_up,
-    mould_grain,
-    reflected,
-    stroke,
-)
+from lib.synthetic.rendering import Array, Canvas, bell, blot, dent, dusted, look_up, mould_grain, reflected
 
-RADII = np.linspace(0.0, 2.0, 2048)  # in cap radii
+SPAN = (0.0, 2.0)  # of tables over the distance from the centre, in cap radii
+RADII = np.linspace(*SPAN, 2048)
 HUB, FACE, RIM = 0.40, 0.875, 0.93  # radii where hub, metallic face and chamfer begin to end
 
 
@@ -36,14 +25,14 @@ def deco_cap(canvas: Canvas, label: str, scene: Generator, flaw: Generator) -> t
     elif label == "marks":
         bump, tone, coverage = _marks(canvas, u, v, flaw)
     slope_y, slope_x = np.gradient(bump, canvas.pixel / radius)
-    steep = _around(_slope_table(canvas.pixel / radius), r) / np.maximum(r, 1e-6)
-    face = _around(smoothstep(HUB + 0.02, HUB + 0.03, RADII) * smoothstep(FACE, FACE - 0.01, RADII), r)
+    steep = look_up(_slope_table(canvas.pixel / radius), r, *SPAN) / np.maximum(r, 1e-6)
+    face = look_up(smoothstep(HUB + 0.02, HUB + 0.03, RADII) * smoothstep(FACE, FACE - 0.01, RADII), r, *SPAN)
     nx = steep * u + slope_x + 0.05 * flake * face
     ny = steep * v + slope_y + 0.04 * flake * face
 
     light = _shade(scene, u, v, r, face, flake, nx, ny)
     light *= (1.0 + tone)[..., None]
-    ink = smoothstep(1.0, -1.0, emblem(u, v, 0.29) / (canvas.pixel / radius)) * scene.uniform(0.87, 0.95)
+    ink = smoothstep(1.0, -1.0, _emblem(u, v, 0.29) / (canvas.pixel / radius)) * scene.uniform(0.87, 0.95)
     printed = np.array([0.62, 0.63, 0.64]) * scene.uniform(0.96, 1.04)
     light += (ink * (1.0 + tone))[..., None] * (printed - light) * 0.8
 
@@ -51,11 +40,6 @@ def deco_cap(canvas: Canvas, label: str, scene: Generator, flaw: Generator) -> t
     nest = _nest(canvas, scene, r, u, v)
     light = nest[..., None] * np.array([0.95, 1.0, 1.06]) + cap[..., None] * (light - nest[..., None])
     return dusted(light, canvas, scene, 5.0, 0.04), coverage * cap
-
-
-def _around(table: Array, r: Array) -> Array:
-    """A table over `RADII` at the distances r from the centre."""
-    return look_up(table, r, 0.0, 2.0)
 
 
 def _slope_table(pixel: float) -> Array:
@@ -99,8 +83,10 @@ def _nest(canvas: Canvas, scene: Generator, r: Array, u: Array, v: Array) -> Arr
     """The matt holder around the cap: a bore with a contact shadow, and a cast surface out of focus."""
     surface = mould_grain(scene, canvas)
     light = scene.uniform(0.064, 0.076) * (1.0 - 0.35 * (u + v) / 2.0) * (1.0 + 0.06 * surface)
-    bore = _around(1.0 - 0.6 * smoothstep(1.105, 1.085, RADII) - 0.38 * smoothstep(1.16, 1.0, RADII), r)
-    edge = _around(bell(RADII, 1.11, 0.012), r)
+    bore = look_up(
+        1.0 - 0.6 * smoothstep(1.105, 1.085, RADII) - 0.38 * smoothstep(1.16, 1.0, RADII), r, *SPAN
+    )
+    edge = look_up(bell(RADII, 1.11, 0.012), r, *SPAN)
     return np.maximum(light * bore + 0.09 * edge * np.clip(-(u + v) / 2.0 + 0.35, 0.0, 1.0), 0.002)
 
 
@@ -119,7 +105,7 @@ def _flowlines(canvas: Canvas, u: Array, v: Array, r: Array, flaw: Generator) ->
     facing = ((u - gate_u) * np.cos(heading) + (v - gate_v) * np.sin(heading)) / (front + 0.2)
     fade = smoothstep(flaw.uniform(-1.4, 0.0), 0.6, facing)
     fade *= np.clip(0.8 + 0.4 * noise_field(flaw, canvas.side, 2.0, 3.0), 0.0, 1.0)
-    zone = _around(smoothstep(HUB + 0.02, HUB + 0.06, RADII) * smoothstep(FACE, FACE - 0.04, RADII), r)
+    zone = look_up(smoothstep(HUB + 0.02, HUB + 0.06, RADII) * smoothstep(FACE, FACE - 0.04, RADII), r, *SPAN)
     coverage = np.clip(lines, 0.0, 1.0) * fade * zone
     strength = flaw.beta(2.0, 1.3)
     height = (0.0004 + 0.003 * strength) * coverage
@@ -139,14 +125,24 @@ def _marks(canvas: Canvas, u: Array, v: Array, flaw: Generator) -> tuple[Array, 
             heading, shift = way + flaw.normal(0.0, 0.12), flaw.normal(0.0, 0.05, 2)
             along = (du - shift[0]) * np.cos(heading) + (dv - shift[1]) * np.sin(heading)
             across = (dv - shift[1]) * np.cos(heading) - (du - shift[0]) * np.sin(heading)
-            line = stroke(along, across, length * flaw.uniform(0.5, 1.0), width, flaw.normal(0.0, 0.3))
+            reach, bend = length * flaw.uniform(0.5, 1.0), flaw.normal(0.0, 0.3)
+            taper = np.clip(1.0 - (along / (0.5 * reach)) ** 2, 0.0, 1.0) ** 0.5
+            line = taper * np.exp(-(((across - bend * along * along) / width) ** 2))
             coverage = np.maximum(coverage, line)
         bright = flaw.choice([1.7, -0.7])
         return -0.004 * strength * coverage, bright * (0.4 + 0.9 * strength) * coverage, coverage
     radius = flaw.uniform(0.07, 0.22)
     if kind == "dent":
         squeeze = flaw.uniform(0.6, 1.6)
-        coverage, dented, extent = dent(du * squeeze, dv / squeeze, radius, canvas, flaw)
-        return -(0.12 + 0.3 * strength) * radius * dented, -0.15 * strength * coverage, extent
+        return dent(du * squeeze, dv / squeeze, radius, (0.12 + 0.3 * strength) * radius, strength, flaw)
     coverage = blot(du, dv, radius, 0.16, noise_field(flaw, canvas.side, 2.0, 3.0), 0.45)
     return 0.002 * coverage, -(0.45 + 0.5 * strength) * coverage, coverage
+
+
+def _emblem(u: Array, v: Array, radius: float) -> Array:
+    """Signed distance (negative inside) to a rotor of three curved blades in a thin ring, in the units of u."""
+    r = np.hypot(u, v) / radius
+    angle = np.arctan2(v, u) + 0.9 * r
+    blade = (0.42 - np.cos(3.0 * angle)) * 0.3 * np.clip(r, 0.15, 1.0)
+    blade = np.maximum.reduce([blade, r - 0.78, 0.2 - r])
+    return radius * np.minimum(blade, np.abs(r - 0.95) - 0.045)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -12,12 +10,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-MARKER = "STANDIN.json"
 FINEST = 128  # pixels per side that an image is drawn with at least
 FEWEST = 8  # images of a class, however small the scale
 SEEN = 0.2  # a pixel belongs to the mask from this share of the defect's peak coverage on
-
-
 # The classes of each product with the paper's counts of images (Table 1), `good` first.
 PRODUCTS = {
     "deco_cap": {"good": 203, "flowlines": 198, "marks": 191},
@@ -67,40 +62,25 @@ def write_product(
     scale: float = 1.0,
     side: int = 256,
     seed: int = 744,
-    progress: Callable[[int, int], Any] | None = None,
+    progress: Callable[[int, int], Any] = lambda done, total: None,
 ) -> None:
     """Write a product's images as PNG files in class folders, with masks in MVTec AD's layout.
 
-    `folder/<class>/<class>_00017.png`, `folder/ground_truth/<class>/<class>_00017_mask.png` (0 and 255; defects
-    only) and `folder/STANDIN.json`. The images are drawn in `<folder>.partial` beside it, so that `folder` is either
-    whole or not there; an earlier one is replaced. `progress(done, total)` is called after each image. Raises
-    FileExistsError where `folder` holds files that are no synthetic product.
+    `folder/<class>/<class>_00017.png`, and for defects `folder/ground_truth/<class>/<class>_00017_mask.png` (0 and
+    255). `progress(done, total)` is called after each image.
     """
     from PIL import Image
 
-    ours = (folder / MARKER).is_file()
-    if folder.exists() and not ours and (not folder.is_dir() or any(folder.iterdir())):
-        issue = f"holds no synthetic product ({MARKER} is missing); name an empty or a new folder"
-        raise FileExistsError(f"{folder}: {issue}")
-    partial = folder.with_name(folder.name + ".partial")
-    if partial.exists():
-        shutil.rmtree(partial)
     counts = image_counts(product, scale)
-    done, total = 0, sum(counts.values())
-    for label, count in counts.items():
-        images, masks = partial / label, partial / "ground_truth" / label
-        for inner in (images,) if label == "good" else (images, masks):
-            inner.mkdir(parents=True)
-        for index in range(count):
-            image, mask = render(product, label, index, side, seed)
-            Image.fromarray(image).save(images / f"{label}_{index:05d}.png", compress_level=1)
-            if label != "good":
-                Image.fromarray(mask.astype("uint8") * 255).save(masks / f"{label}_{index:05d}_mask.png")
-            done += 1
-            if progress is not None:
-                progress(done, total)
-    about = {"product": product, "scale": scale, "side": side, "seed": seed, "counts": counts}
-    (partial / MARKER).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-    if folder.exists():
-        shutil.rmtree(folder)
-    partial.rename(folder)
+    wanted = [(label, index) for label, count in counts.items() for index in range(count)]
+    for done, (label, index) in enumerate(wanted, start=1):
+        image, mask = render(product, label, index, side, seed)
+        files = {folder / label / f"{label}_{index:05d}.png": image}
+        if label != "good":
+            files[folder / "ground_truth" / label / f"{label}_{index:05d}_mask.png"] = (
+                mask.astype("uint8") * 255
+            )
+        for path, pixels in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path, compress_level=1)
+        progress(done, len(wanted))

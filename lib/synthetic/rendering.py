@@ -1,7 +1,6 @@
-"""Drawing products: canvas, lamps seen in shiny surfaces, scratches and spots, printed marks, lens and sensor."""
+"""Drawing products: canvas, lamps seen in shiny surfaces, spots and dents, dust, lens and sensor."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 from numpy.random import Generator
@@ -10,7 +9,6 @@ from scipy import ndimage
 from lib.synthetic.noise import noise_field, smoothstep
 
 Array = np.ndarray
-Line = tuple[float, float, float, float]
 # A rectangular soft light as a mirror sees it: centre, half sizes and softness as directions, and power.
 Lamp = tuple[float, float, float, float, float, float]
 
@@ -51,23 +49,23 @@ def reflected(lamps: Sequence[Lamp], x: Array, y: Array) -> Array:
     return light
 
 
-def stroke(u: Array, v: Array, length: float, width: float, bend: float) -> Array:
-    """A scratch along u, tapered at its ends and bent like a parabola; coverage in [0, 1]."""
-    taper = np.clip(1.0 - (u / (0.5 * length)) ** 2, 0.0, 1.0)
-    return taper**0.5 * np.exp(-(((v - bend * u * u) / width) ** 2))
-
-
 def blot(u: Array, v: Array, radius: float, ragged: float, rough: Array, soft: float) -> Array:
     """A spot with a ragged edge (`rough` is noise of deviation 1); coverage in [0, 1]."""
     distance = np.hypot(u, v) / radius + ragged * rough
     return smoothstep(1.0 + soft, 1.0 - soft, distance)
 
 
-def dent(u: Array, v: Array, radius: float, canvas: Canvas, rng: Generator) -> tuple[Array, Array, Array]:
-    """A hollow that levels out at `radius`: its coverage, its uneven depth (about 1 at the deepest), its extent."""
+def dent(
+    u: Array, v: Array, radius: float, depth: float, strength: float, rng: Generator
+) -> tuple[Array, Array, Array]:
+    """A hollow that levels out at `radius`: its uneven height, relative tone and extent."""
     coverage = np.clip(1.0 - (u * u + v * v) / (radius * radius), 0.0, None) ** 2
-    uneven = coverage * (1.0 + 0.05 * noise_field(rng, canvas.side, 2.2, 6.0))
-    return coverage, uneven, coverage**0.25  # a mask of the extent reaches to the rim
+    uneven = coverage * (1.0 + 0.05 * noise_field(rng, len(u), 2.2, 6.0))
+    return (
+        -depth * uneven,
+        -0.15 * strength * coverage,
+        coverage**0.25,
+    )  # a mask of the extent reaches to the rim
 
 
 def dusted(light: Array, canvas: Canvas, rng: Generator, grains: float, strength: float) -> Array:
@@ -103,58 +101,3 @@ def develop(light: Array, canvas: Canvas, rng: Generator) -> Array:
 def mould_grain(rng: Generator, canvas: Canvas) -> Array:
     """The fine etched grain of moulded plastic and matt plates: mean 0, deviation 1."""
     return noise_field(rng, canvas.side, 1.5, rng.uniform(35.0, 45.0))
-
-
-RASTER = 192  # rows per unit height of a glyph
-
-# Signs of an invented script, as strokes in a box of height 1; each comes with its width.
-GLYPHS: tuple[tuple[float, tuple[Line, ...]], ...] = (
-    (0.9, ((0.0, 1.0, 0.45, 0.0), (0.45, 0.0, 0.9, 1.0))),
-    (0.7, ((0.0, 0.0, 0.7, 0.0), (0.1, 0.5, 0.7, 0.5), (0.0, 1.0, 0.7, 1.0))),
-    (0.75, ((0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 0.75, 1.0), (0.75, 1.0, 0.75, 0.0))),
-    (0.8, ()),  # the ring
-    (0.7, ((0.0, 0.0, 0.0, 1.0), (0.0, 0.5, 0.7, 0.0), (0.25, 0.35, 0.7, 1.0))),
-    (0.75, ((0.0, 0.0, 0.0, 0.7), (0.0, 0.7, 0.25, 1.0), (0.25, 1.0, 0.75, 1.0), (0.75, 1.0, 0.75, 0.0))),
-)
-GAP = 0.34
-WORD_WIDTH = sum(width for width, _ in GLYPHS) + GAP * (len(GLYPHS) - 1)
-MARGIN = 0.5
-
-
-@lru_cache(maxsize=1)
-def _wordmark() -> Array:
-    """Distances to the strokes' middle lines, in glyph heights, with a margin around the word."""
-    rows, columns = int((1 + 2 * MARGIN) * RASTER), int((WORD_WIDTH + 2 * MARGIN) * RASTER)
-    y = (np.arange(rows)[:, None] + 0.5) / RASTER - MARGIN
-    x = (np.arange(columns)[None, :] + 0.5) / RASTER - MARGIN
-    distance, left = np.full((rows, columns), 9.0), 0.0
-    for width, lines in GLYPHS:
-        strokes = []
-        for ax, ay, bx, by in lines:
-            u, v, dx, dy = x - left - ax, y - ay, bx - ax, by - ay
-            t = np.clip((u * dx + v * dy) / (dx * dx + dy * dy), 0.0, 1.0)
-            strokes.append(np.hypot(u - t * dx, v - t * dy))
-        if not lines:
-            strokes = [np.abs(np.hypot((x - left - width / 2) / width, y - 0.5) - 0.5) * (1 + width) / 2]
-        distance = np.minimum.reduce([distance, *strokes])
-        left += width + GAP
-    return distance
-
-
-def wordmark(u: Array, v: Array, height: float) -> Array:
-    """Distance of (u, v) to the middle of the word's strokes, in the units of u; the word is centred at 0.
-
-    `height` is that of a glyph. Bilinear between the points of a raster; at least the margin outside it.
-    """
-    column = (u / height + WORD_WIDTH / 2 + MARGIN) * RASTER - 0.5
-    row = (v / height + 0.5 + MARGIN) * RASTER - 0.5
-    return height * ndimage.map_coordinates(_wordmark(), (row, column), order=1, mode="nearest")
-
-
-def emblem(u: Array, v: Array, radius: float) -> Array:
-    """Signed distance (negative inside) to a rotor of three curved blades in a thin ring, in the units of u."""
-    r = np.hypot(u, v) / radius
-    angle = np.arctan2(v, u) + 0.9 * r
-    blade = (0.42 - np.cos(3.0 * angle)) * 0.3 * np.clip(r, 0.15, 1.0)
-    blade = np.maximum.reduce([blade, r - 0.78, 0.2 - r])
-    return radius * np.minimum(blade, np.abs(r - 0.95) - 0.045)

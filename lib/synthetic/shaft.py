@@ -6,23 +6,12 @@ import numpy as np
 from numpy.random import Generator
 from scipy import ndimage
 
-from lib.synthetic.noise import noise_field, smoothstep
-from lib.synthetic.rendering import (
-    Array,
-    Canvas,
-    bell,
-    blot,
-    dent,
-    dusted,
-    look_up,
-    mould_grain,
-    reflected,
-)
-from lib.synthetic.texture_families import height_field
+from lib.synthetic.noise import drawn, noise_field, smoothstep
+from lib.synthetic.rendering import Array, Canvas, bell, blot, dent, dusted, look_up, mould_grain, reflected
+from lib.synthetic.textures import brushed
 
-REACH = 1.7  # half the length of the tables along the axis
-STATIONS = np.linspace(-REACH, REACH, 4096)
-
+SPAN = (-1.7, 1.7)  # of tables along the axis
+STATIONS = np.linspace(*SPAN, 4096)
 # Where the pin's radius changes along its axis: shank, groove, collar, body, neck, tip.
 STEPS = ((-0.62, -0.06), (-0.54, 0.10), (-0.40, -0.09), (0.42, -0.05), (0.52, -0.06), (0.60, 0.075))
 SHANK = 0.34
@@ -35,7 +24,7 @@ def shaft(canvas: Canvas, label: str, scene: Generator, flaw: Generator) -> tupl
     size = scene.uniform(0.985, 1.015)
     outline, softened = _profile()
     radius_table = size * outline
-    radius = _along(radius_table, along)
+    radius = look_up(radius_table, along, *SPAN)
     t = across / radius  # -1 at the upper and 1 at the lower outline
 
     bump, tone, stain, coverage = _defect(label, canvas, along, across, radius_table, flaw)
@@ -58,20 +47,14 @@ def _profile() -> tuple[Array, Array]:
     return radius, ndimage.gaussian_filter1d(radius, 0.09 / (STATIONS[1] - STATIONS[0]))
 
 
-def _along(table: Array, along: Array) -> Array:
-    """A table over `STATIONS` at the places along the pin."""
-    return look_up(table, along, -REACH, REACH)
-
-
 def _metal(
     canvas: Canvas, scene: Generator, along: Array, t: Array, radius_table: Array, bump: Array
 ) -> Array:
     """The turned surface: strip lights stretched along the pin, turning marks, dark and bright chamfers."""
     marks = 0.6 * scene.standard_normal(len(STATIONS)) + 0.4 * np.repeat(scene.standard_normal(512), 8)
-    brushed = height_field("brushed", scene, 64)
-    chamfer = _along(np.gradient(radius_table, STATIONS), along)
-    turned = _along(marks, along)
-    worn = _along(brushed.ravel() - 0.5, along)
+    chamfer = look_up(np.gradient(radius_table, STATIONS), along, *SPAN)
+    turned = look_up(marks, along, *SPAN)
+    worn = look_up(drawn(brushed, scene, 64).ravel() - 0.5, along, *SPAN)
     down, right = np.gradient(bump, canvas.pixel)
     ny = np.clip(t, -1.0, 1.0) + 0.012 * turned + down
     nx = -0.28 * chamfer + 0.04 * along + right + 0.05 * worn
@@ -96,7 +79,7 @@ def _plate(canvas: Canvas, scene: Generator, along: Array, across: Array, outlin
     surface = mould_grain(scene, canvas)
     hue = np.array([0.92, 1.0, 1.1]) * scene.uniform(0.99, 1.01, 3)
     tone = scene.uniform(0.12, 0.14) * (1.0 - 0.18 * canvas.y + 0.1 * canvas.x) * (1.0 + 0.05 * surface)
-    gap = np.abs(across) - _along(outline, along)
+    gap = np.abs(across) - look_up(outline, along, *SPAN)
     away = -np.maximum(gap, 0)
     shadow = np.where(across > 0, 0.75 * np.exp(away / 0.16), 0.45 * np.exp(away / 0.05))
     return (tone * (1.0 - shadow))[..., None] * hue
@@ -110,7 +93,7 @@ def _defect(
     if label == "good":
         return nothing, nothing, nothing, nothing
     at = flaw.uniform(-0.88, 0.88)  # on the visible side of the pin
-    height = flaw.uniform(-0.75, 0.75) * float(_along(radius_table, np.array(at)))
+    height = flaw.uniform(-0.75, 0.75) * float(look_up(radius_table, np.array(at), *SPAN))
     if label == "stripe":
         return _stripe(along - 0.6 * at, across, height, flaw)
     size = flaw.uniform(0.095, 0.28) if label == "big" else flaw.uniform(0.03, 0.08)
@@ -119,8 +102,8 @@ def _defect(
     kind = flaw.choice(["residue", "dent", "wear"])
     if kind == "dent":
         u, v = (along - at) / stretch, across - height
-        coverage, dented, extent = dent(u, v, 1.25 * size, canvas, flaw)
-        return -(0.10 + 0.26 * strength) * size * dented, -0.15 * strength * coverage, nothing, extent
+        bump, tone, extent = dent(u, v, 1.25 * size, (0.10 + 0.26 * strength) * size, strength, flaw)
+        return bump, tone, nothing, extent
     rough = noise_field(flaw, canvas.side, 1.7, 4.0)
     coverage = blot((along - at) / stretch, across - height, size, 0.22, rough, 0.25)
     if kind == "residue":

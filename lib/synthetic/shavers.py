@@ -1,16 +1,31 @@
 """Shavers: the wordmark that is pad-printed on the dark satin body of a shaver."""
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 from numpy.random import Generator
+from scipy import ndimage
 
-from lib.synthetic.noise import noise_field, smoothstep
-from lib.synthetic.rendering import Array, Canvas, bell, dusted, mould_grain, reflected, wordmark
-from lib.synthetic.texture_families import height_field
+from lib.synthetic.noise import drawn, noise_field, smoothstep
+from lib.synthetic.rendering import Array, Canvas, bell, dusted, mould_grain, reflected
+from lib.synthetic.textures import cast, clouded
 
 HEIGHT = 0.25  # of a glyph, in half sides of the image
 STROKE = 0.028  # half a stroke's width
+RASTER = 192  # rows per unit height of a glyph
+
+# Signs of an invented script, as strokes in a box of height 1; each comes with its width.
+GLYPHS: tuple[tuple[float, tuple[tuple[float, float, float, float], ...]], ...] = (
+    (0.9, ((0.0, 1.0, 0.45, 0.0), (0.45, 0.0, 0.9, 1.0))),
+    (0.7, ((0.0, 0.0, 0.7, 0.0), (0.1, 0.5, 0.7, 0.5), (0.0, 1.0, 0.7, 1.0))),
+    (0.75, ((0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 0.75, 1.0), (0.75, 1.0, 0.75, 0.0))),
+    (0.8, ()),  # the ring
+    (0.7, ((0.0, 0.0, 0.0, 1.0), (0.0, 0.5, 0.7, 0.0), (0.25, 0.35, 0.7, 1.0))),
+    (0.75, ((0.0, 0.0, 0.0, 0.7), (0.0, 0.7, 0.25, 1.0), (0.25, 1.0, 0.75, 1.0), (0.75, 1.0, 0.75, 0.0))),
+)
+GAP, MARGIN = 0.34, 0.5  # between the signs, and around the word
+WORD_WIDTH = sum(width for width, _ in GLYPHS) + GAP * (len(GLYPHS) - 1)
 
 
 def shavers(canvas: Canvas, label: str, scene: Generator, flaw: Generator) -> tuple[Array, Array]:
@@ -20,10 +35,12 @@ def shavers(canvas: Canvas, label: str, scene: Generator, flaw: Generator) -> tu
     zoom = scene.uniform(0.99, 1.01)
     slip_u, slip_v = scene.normal(0.0, 0.005, 2)  # of the pad on the body
     weight = STROKE * scene.uniform(0.96, 1.04)
-    fuzz = 0.0035 * height_field("cast", scene, canvas.side)
+    fuzz = 0.0035 * drawn(cast, scene, canvas.side)
 
     def ink(du: float, dv: float) -> Array:
-        distance = wordmark((u - slip_u - du) / zoom, (v - slip_v - dv) / zoom, HEIGHT)
+        column = ((u - slip_u - du) / zoom / HEIGHT + WORD_WIDTH / 2 + MARGIN) * RASTER - 0.5
+        row = ((v - slip_v - dv) / zoom / HEIGHT + 0.5 + MARGIN) * RASTER - 0.5
+        distance = HEIGHT * ndimage.map_coordinates(_wordmark(), (row, column), order=1, mode="nearest")
         return smoothstep(weight + canvas.pixel, weight - canvas.pixel, distance + fuzz)
 
     once = ink(0.0, 0.0)
@@ -34,7 +51,7 @@ def shavers(canvas: Canvas, label: str, scene: Generator, flaw: Generator) -> tu
         printed, coverage = _interrupted(canvas, once, u, v, flaw)
 
     body = _body(canvas, scene, u, v)
-    density = scene.uniform(0.90, 0.97) * (1.0 - 0.1 * height_field("clouded", scene, canvas.side))
+    density = scene.uniform(0.90, 0.97) * (1.0 - 0.1 * drawn(clouded, scene, canvas.side))
     lit = 0.75 + 0.8 * body.mean(-1, keepdims=True)
     paint = scene.uniform(0.54, 0.59) * np.array([0.97, 1.0, 1.02]) * lit
     light = body + (printed * density)[..., None] * (paint - body)
@@ -92,3 +109,23 @@ def _interrupted(canvas: Canvas, once: Array, u: Array, v: Array, flaw: Generato
         gone = smoothstep(1.15, 0.75, np.hypot(du, dv) / size + 0.35 * rough)
     removed = once * gone
     return once - strength * removed, removed
+
+
+@lru_cache(maxsize=1)
+def _wordmark() -> Array:
+    """Distances to the strokes' middle lines, in glyph heights, with a margin around the word."""
+    rows, columns = int((1 + 2 * MARGIN) * RASTER), int((WORD_WIDTH + 2 * MARGIN) * RASTER)
+    y = (np.arange(rows)[:, None] + 0.5) / RASTER - MARGIN
+    x = (np.arange(columns)[None, :] + 0.5) / RASTER - MARGIN
+    distance, left = np.full((rows, columns), 9.0), 0.0
+    for width, lines in GLYPHS:
+        strokes = []
+        for ax, ay, bx, by in lines:
+            u, v, dx, dy = x - left - ax, y - ay, bx - ax, by - ay
+            t = np.clip((u * dx + v * dy) / (dx * dx + dy * dy), 0.0, 1.0)
+            strokes.append(np.hypot(u - t * dx, v - t * dy))
+        if not lines:
+            strokes = [np.abs(np.hypot((x - left - width / 2) / width, y - 0.5) - 0.5) * (1 + width) / 2]
+        distance = np.minimum.reduce([distance, *strokes])
+        left += width + GAP
+    return distance

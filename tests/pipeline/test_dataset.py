@@ -8,6 +8,7 @@ from lib.cli import parser, plan
 from lib.config import Study, UsageError
 from lib.pipeline.dataset import folds, in_test_fold, index, load_images, sample_rows_per_class, splits
 from lib.pipeline.run import Run, open_run
+from lib.synthetic.products import image_counts
 from run_all import check_data
 from tests.pipeline.conftest import make_run
 from tests.pipeline.plates import draw_plates
@@ -24,6 +25,12 @@ def test_names_tell_drawn_products_from_real_data(tmp_path):
     (tmp_path / "deco_cap").mkdir()
     real = open_run("deco_cap", "smoke", str(tmp_path), str(tmp_path))
     assert (real.name, real.data_dir) == ("deco_cap", str(tmp_path / "deco_cap"))
+
+
+def test_a_product_drawn_anew_leaves_nothing_of_the_former(tmp_path):
+    for scale in (0.06, 0.01):
+        drawn = index(make_run(tmp_path, synthetic_scale=scale, synthetic_side=32))
+        assert drawn["label"].value_counts().to_dict() == image_counts("deco_cap", scale)
 
 
 def test_each_image_is_tested_once_per_scheme(run):

@@ -1,4 +1,3 @@
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +7,7 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from lib.synthetic.products import FEWEST, MARKER, PRODUCTS, image_counts, render, write_product
+from lib.synthetic.products import FEWEST, PRODUCTS, image_counts, render, write_product
 
 DEFECTS = [(p, label) for p, counts in PRODUCTS.items() for label in counts if label != "good"]
 
@@ -104,13 +103,11 @@ def test_every_side_shows_the_same_scene(product: str) -> None:
     assert np.corrcoef(small.ravel(), shrunk.ravel())[0, 1] > 0.97
 
 
-def test_a_product_is_written_as_classes_masks_and_a_marker(tmp_path: Path) -> None:
+def test_a_product_is_written_as_classes_and_masks(tmp_path: Path) -> None:
     folder, steps = tmp_path / "sets" / "shavers", []
     write_product("shavers", folder, scale=0.01, side=32, seed=5, progress=lambda *step: steps.append(step))
     counts = {"good": 27, "double": 8, "interrupted": 8}
     assert steps == [(i + 1, 43) for i in range(43)]
-    about = {"product": "shavers", "scale": 0.01, "side": 32, "seed": 5, "counts": counts}
-    assert json.loads((folder / MARKER).read_text()) == about
     assert {label: len(list((folder / label).glob("*.png"))) for label in counts} == counts
     assert not (folder / "ground_truth" / "good").exists()
     image, mask = render("shavers", "double", 6, 32, 5)
@@ -119,26 +116,3 @@ def test_a_product_is_written_as_classes_masks_and_a_marker(tmp_path: Path) -> N
         assert stored.mode == "L" and np.array_equal(np.asarray(stored), mask * np.uint8(255))
     for label in ("double", "interrupted"):
         assert len(list((folder / "ground_truth" / label).glob("*.png"))) == 8
-
-
-def test_a_folder_is_whole_or_not_there_and_replaces_an_earlier_one(tmp_path: Path) -> None:
-    folder = tmp_path / "cap"
-
-    def stop(done: int, total: int) -> None:
-        if done == total:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write_product("deco_cap", folder, scale=0.01, side=32, progress=stop)
-    assert not list(tmp_path.rglob(MARKER)) and not folder.exists()
-    for scale, count in ((0.06, 12), (0.01, FEWEST)):
-        write_product("deco_cap", folder, scale=scale, side=32)
-        assert (folder / MARKER).is_file() and [p.name for p in tmp_path.iterdir()] == ["cap"]
-        assert len(list((folder / "good").iterdir())) == count
-
-
-def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "mine.png").write_bytes(b"precious")
-    with pytest.raises(FileExistsError, match="holds no synthetic product"):
-        write_product("deco_cap", tmp_path, scale=0.01, side=32)
-    assert (tmp_path / "mine.png").read_bytes() == b"precious"
