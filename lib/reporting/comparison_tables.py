@@ -7,14 +7,14 @@ from typing import Any
 
 import pandas as pd
 
-from lib.classification.feature_sets import FEATURE_SETS, MAIN
+from lib.classification.feature_sets import FEATURE_SETS
 from lib.evaluation.label_efficiency import LabelEfficiency, describe_need
 from lib.evaluation.metrics import ALL, MEAN, POOLED, RECALL_AT_5_FPR
 from lib.evaluation.operating_points import CONFORMAL, OPTIMISTIC, TRAINING
 from lib.evaluation.significance import format_p
 from lib.reporting.measures import EXACT, TITLES
 from lib.reporting.style import present
-from lib.reporting.table import Table, Value, results_table
+from lib.reporting.table import Table, Value
 
 _THRESHOLDS = {
     TRAINING: "Threshold from training images, checked on the test folds",
@@ -73,7 +73,7 @@ def comparison_table(
         notes.append(f"{few} for any p below {alpha:g}: significance was out of reach.")
     name = "Comparisons by class" if by_class else "Comparisons"
     title = "Differences between feature sets, with all defects" + (", single classes" if by_class else "")
-    return results_table(name, title, context, rows, notes, headers=4, numbers=compared)
+    return Table(name, title, context, rows, notes, headers=4, numbers=compared)
 
 
 def pooled_and_mean(measures: pd.DataFrame) -> pd.DataFrame:
@@ -91,18 +91,18 @@ def pooled_and_mean(measures: pd.DataFrame) -> pd.DataFrame:
 
 def operating_points(points: pd.DataFrame, context: str = "", prevalence: float = 0.01) -> Table:
     """Return what share of good images each feature set rejects, and what escapes, for each required defect recall."""
-    part = points[points["class"] == ALL]
-    rows, methods = [], set(part["method"])
-    for row, (features, required), lines in _groups(part, "features", "required"):
+    rows, methods = [], set(points["method"])
+    for row, (features, required), lines in _groups(points[points["class"] == ALL], "features", "required"):
         of_method = _by("method", lines)
         row |= {"Features": FEATURE_SETS[features].title, "Required defect recall": Value(required, ".1%")}
         for method in [method for method in _THRESHOLDS if method in methods]:
             found, heading = of_method.get(method, {}), _THRESHOLDS[method]
             if method != OPTIMISTIC:
                 row[heading, _RECALL] = _share(found, "recall")
-                if method == CONFORMAL and found and pd.isna(found["caught"]):
-                    few = f"{found['n_calibration']:.0f} calibration defects, {_count(found['n_needed'])} needed"
-                    row[heading, _RECALL] = f"refused: {few}"
+            if method == CONFORMAL and found and pd.isna(found["caught"]):
+                needed = f"{found['n_needed']:.0f}".replace("inf", "endlessly many")
+                refused = f"refused: {found['n_calibration']:.0f} calibration defects, {needed} needed"
+                row[heading, _RECALL] = refused
             row[heading, _REJECTS] = _share(found, "false_rejects")
             if method == TRAINING:
                 row[heading, "Escapes per million"] = _share(found, "escapes", ",.0f")
@@ -114,33 +114,7 @@ def operating_points(points: pd.DataFrame, context: str = "", prevalence: float 
         "Thresholds chosen on the test folds themselves flatter: a line has to choose them beforehand.",
     )
     title = "What a required defect recall costs"
-    return results_table("Operating points", title, context, rows, notes, headers=4, numbers=points)
-
-
-def operating_points_by_class(points: pd.DataFrame, context: str = "") -> Table:
-    """Return the same per defect class: the threshold is chosen for that class's recall, per feature set.
-
-    From training images where `points` has them, else from the test folds themselves, which the title says.
-    """
-    method = TRAINING if TRAINING in set(points["method"]) else OPTIMISTIC
-    part = points[(points["class"] != ALL) & points["features"].isin(MAIN)]
-    rows, refused = [], {}
-    for row, (label, required), lines in _groups(part, "class", "required"):
-        row |= {"Class": label, "Required recall of the class": Value(required, ".1%")}
-        found = _by("features", lines[lines["method"] == method])
-        for name in present(part["features"], FEATURE_SETS):
-            for heading, column in ((_REJECTS, "false_rejects"), ("Recall reached", "recall")):
-                row[FEATURE_SETS[name].title, heading] = _share(found.get(name, {}), column)
-        rows.append(row)
-        for bound in lines[(lines["method"] == CONFORMAL) & lines["caught"].isna()].to_dict("records")[:1]:
-            sizes = f"{bound['n_calibration']:.0f} of {_count(bound['n_needed'])}"
-            refused[f"{label} at {required:.1%} ({sizes})"] = True
-    notes = [_TRAINED if method == TRAINING else _UNCALIBRATED, f"{EXACT}."]
-    if refused:
-        few = "Too few calibration defects in some fold for a conformal bound on the class (there are, of those needed)"
-        notes.append(f"{few}: {', '.join(refused)}.")
-    title = f"What a required recall of one defect class costs. {_THRESHOLDS[method]}"
-    return results_table("Operating points by class", title, context, rows, notes, headers=4, numbers=part)
+    return Table("Operating points", title, context, rows, notes, headers=4, numbers=points)
 
 
 def learning_table(economy: LabelEfficiency, context: str = "") -> Table | None:
@@ -164,7 +138,7 @@ def learning_table(economy: LabelEfficiency, context: str = "") -> Table | None:
         "in them.",
     )
     title = f"{TITLES[RECALL_AT_5_FPR]} by labelled defects"
-    return results_table("Learning curves", title, context, rows, notes, headers=4, numbers=economy.curves)
+    return Table("Learning curves", title, context, rows, notes, headers=4, numbers=economy.curves)
 
 
 def needs_table(economy: LabelEfficiency, context: str = "") -> Table | None:
@@ -186,7 +160,7 @@ def needs_table(economy: LabelEfficiency, context: str = "") -> Table | None:
         "In brackets: 95 % bootstrap intervals, both feature sets on the same drawn test images.",
     )
     title = "Labelled defects needed for the recall that the image reaches, at the same false rejects"
-    return results_table("Label economy", title, context, rows, notes, headers=2, numbers=economy.needs)
+    return Table("Label economy", title, context, rows, notes, headers=2, numbers=economy.needs)
 
 
 def _groups(numbers: pd.DataFrame, *keys: str) -> Iterator[tuple[dict[Any, Any], list[Any], pd.DataFrame]]:
@@ -204,7 +178,3 @@ def _share(found: Mapping[Any, Any], column: str, form: str = ".1%") -> Value:
     """Return a share with its interval; a dash where the threshold was not found, or refused."""
     ends = found.get(f"{column}_low"), found.get(f"{column}_high")
     return Value(found.get(column), form, ends, form)
-
-
-def _count(needed: float) -> str:
-    return "endlessly many" if needed == float("inf") else f"{needed:.0f}"

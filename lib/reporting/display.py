@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
+from pandas.api.types import is_float
 
 from lib.anomaly_maps.detectors import detector
 from lib.artifacts import write_text
 from lib.config import Study, as_text
 from lib.evaluation.published_results import display_name
 from lib.pipeline.run import Run
-from lib.reporting.html_pages import accessible
 from lib.reporting.style import save_figure
-from lib.reporting.table import Table, as_markdown
+from lib.reporting.table import MISSING, Table, as_markdown, html_table
 
 if TYPE_CHECKING:
     from IPython.display import HTML, Markdown
@@ -120,15 +120,12 @@ def table(frame: pd.DataFrame, title: str = "", digits: int = 3) -> HTML:
     """Return a table to display, everything in it escaped, numbers rounded to `digits`."""
     from IPython.display import HTML
 
-    wordy = any(frame[name].map(lambda cell: isinstance(cell, str) and " " in cell).any() for name in frame)
-    several, classes, form = (
-        frame.index.nlevels > 1,
-        "wide-text" if wordy else None,
-        f"{{:.{digits}f}}".format,
+    flat = frame.reset_index(names=[name or "" for name in frame.index.names])
+    texts = flat.map(
+        lambda cell: MISSING if pd.isna(cell) else f"{cell:.{digits}f}" if is_float(cell) else str(cell)
     )
-    rendered = frame.to_html(border=0, float_format=form, na_rep="–", index_names=several, classes=classes)
-    heading = f"<caption>{html.escape(title)}</caption>" if title else ""
-    return HTML(accessible(rendered).replace(">", f">{heading}", 1))
+    wordy = frame.map(lambda cell: isinstance(cell, str) and " " in cell).any(axis=None)
+    return HTML(html_table(texts, frame.index.nlevels, title=title, look="wide-text" if wordy else "plain"))
 
 
 def show_markdown(*sentences: str) -> Markdown:

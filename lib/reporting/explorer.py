@@ -24,7 +24,7 @@ from lib.pipeline.dataset import index
 from lib.pipeline.run import Run
 from lib.reporting.display import caption
 from lib.reporting.figures_maps import overlay, read_thumbnails
-from lib.reporting.style import NAMES, draw_image, escape_mathtext, filled, finish, present, subplots
+from lib.reporting.style import NAMES, draw_bars, draw_image, escape_mathtext, finish, panels, present
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,12 +33,14 @@ HIT, WRONG_CLASS, ESCAPE = "hit", "wrong class", "escape"  # of defective images
 FALSE_REJECT, ACCEPTED = "false reject", "good, accepted"  # of good ones
 RESULTS = (HIT, WRONG_CLASS, ESCAPE, FALSE_REJECT, ACCEPTED)
 CHANGED = "changed by the threshold"
+ANY = ""  # of a class, fold or result
 ORDERS = ("highest score first", "lowest score first", "nearest to the threshold first", "as in the index")
 OWN = -1.0  # instead of a threshold: the classifier's likeliest class decides
 LOW = [float(f"{p:.2g}") for p in 1 / (1 + np.exp(np.arange(46, -1, -1) / 5))]
 LEVELS = (*LOW, *(round(1 - p, 6) for p in LOW[-2::-1]))  # denser towards 0 and 1, where most scores are
 PER_PAGE = 12  # images
 THUMBNAIL, CLOSEUP = 96, 256  # pixels
+WIDTH = {"width": "17em"}  # of a choice
 
 
 def state(run: Run) -> str:
@@ -97,12 +99,6 @@ def describe_results(found: Iterable[str]) -> str:
     )
 
 
-def most_disputed(table: pd.DataFrame) -> str:
-    """Return the id of the image on which the scores of the feature sets differ most (the first of equals)."""
-    scores = table.groupby("id", sort=False)["score"]
-    return str((scores.max() - scores.min()).idxmax())
-
-
 class Explorer:
     """Controls and what they choose, computed anew with every change; `widget` goes into the notebook's output."""
 
@@ -123,15 +119,14 @@ class Explorer:
             options=[("the classifier's likeliest class", OWN), *((f"{level:g}", level) for level in LEVELS)],
             value=OWN, description="Threshold", style=wide, layout={"width": "56em"},
         )  # fmt: skip
-        self.folds = sorted(set(self.images["fold"]))
-        self.label = _dropdown("Class", ["any", *self.classes])
-        self.fold = _dropdown("Test fold", ["any", *map(str, self.folds)])
-        self.result = _dropdown("Result", ["any", *RESULTS, CHANGED])
-        self.order = _dropdown("Order", ORDERS)
+        self.label = _dropdown("Class", self.classes)
+        self.fold = _dropdown("Test fold", sorted(set(self.images["fold"])))
+        self.result = _dropdown("Result", [*RESULTS, CHANGED])
+        self.order = widgets.Dropdown(options=ORDERS, description="Order", layout=WIDTH)
         self.page = widgets.BoundedIntText(
             value=1, min=1, max=1, description="Page", layout={"width": "12em"}
         )
-        self.image = _dropdown("Image", [])
+        self.image = widgets.Dropdown(description="Image", layout=WIDTH)
         self.numbers, self.where, self.sheet, self.closeup = (widgets.HTML() for _ in range(4))
         self.numbers.add_class("explorer-numbers")
         filters = (self.label, self.fold, self.result, self.order)
@@ -150,16 +145,14 @@ class Explorer:
         """Return the images that the controls choose, with their `result`, in the chosen order."""
         table, threshold = self.images[self.images["features"] == self.features.value], self.threshold.value
         table = table.assign(result=results(table, self.good, threshold))
-        if self.label.value:
-            table = table[table["label"] == self.classes[self.label.value - 1]]
-        if self.fold.value:
-            table = table[table["fold"] == self.folds[self.fold.value - 1]]
-        if self.result.label == CHANGED:
+        if self.result.value == CHANGED:
             table = table[rejected(table, threshold) != table["own"]]
-        elif self.result.value:
-            table = table[table["result"] == self.result.label]
+        for column, control in (("label", self.label), ("fold", self.fold), ("result", self.result)):
+            if control.value not in (ANY, CHANGED):
+                table = table[table[column] == control.value]
         away = (table["score"] - (0.5 if threshold == OWN else threshold)).abs()
-        rank = [-table["score"], table["score"], away, pd.Series(0, table.index)][self.order.value]
+        ranks = [-table["score"], table["score"], away, pd.Series(0, table.index)]
+        rank = dict(zip(ORDERS, ranks, strict=True))[self.order.value]
         return table.loc[rank.sort_values(kind="stable").index]
 
     def refresh(self) -> None:
@@ -190,25 +183,24 @@ class Explorer:
         """Draw an image (by id, or the one on which the feature sets differ most), its map, and its probabilities."""
         import matplotlib.pyplot as plt
 
-        name = name or most_disputed(self.images)
+        if not name:
+            scores = self.images.groupby("id", sort=False)["score"]
+            name = str((scores.max() - scores.min()).idxmax())
         rows = self.images[self.images["id"] == name].set_index("features")
         about = read_thumbnails(self.run, self.scheme, [name], CLOSEUP)[name]
-        figure, (left, middle, right) = subplots(1, 3, figsize=(10, 3.1), width_ratios=(1, 1, 1.3))
+        figure, ((left, middle, right),) = panels(3, 3, 3.33, 3.1, width_ratios=(1, 1, 1.3))
         draw_image(left, about.image, about.mask)
         draw_image(middle, overlay(about.image, about.anomaly_map), about.mask)
         label, fold = rows[["label", "fold"]].iloc[0]
         left.set_title(escape_mathtext(f"{name} ({label})", 60), fontsize=8)
         middle.set_title(f"its map, of fold {fold}, which tests it", fontsize=8)
-        columns, height = [f"p:{name}" for name in self.classes], 0.8 / len(rows)
-        for place, (features, row) in enumerate(rows.iterrows()):
-            at = np.arange(len(columns)) + (place - (len(rows) - 1) / 2) * height
-            said = f"{NAMES[str(features)]}, score {row['score']:.3g}"
-            right.barh(at, row.reindex(columns).astype(float), height, label=said, **filled(str(features)))
-        right.set_yticks(range(len(columns)), [escape_mathtext(label) for label in self.classes])
+        probabilities = rows.reindex(columns=[f"p:{one}" for one in self.classes]).astype(float)
+        draw_bars(right, probabilities.set_axis(self.classes, axis=1).T, "barh", xlim=(0, 1))
+        right.set_xlabel("probability")
         right.invert_yaxis()
-        right.grid(False, axis="y")
-        right.set(xlim=(0, 1), xlabel="probability")
-        right.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1))
+        said = [f"{NAMES[str(features)]}, score {score:.3g}" for features, score in rows["score"].items()]
+        above = {"loc": "lower center", "bbox_to_anchor": (0.5, 1)}
+        right.legend(right.containers, said, frameon=False, fontsize=8, **above)
         plt.close(figure)  # else the notebook displays it a second time
         return finish(figure, self.note, "outlined: the true defect")
 
@@ -227,10 +219,10 @@ class Explorer:
         display({**self.widget._repr_mimebundle_(), "text/plain": sentence}, raw=True)
 
 
-def _dropdown(name: str, options: Sequence[str]) -> widgets.Dropdown:
-    """Return a choice whose value is the place among the options, whatever they are called."""
-    places = [(text, place) for place, text in enumerate(options)]
-    return widgets.Dropdown(options=places, description=name, layout={"width": "17em"})
+def _dropdown(name: str, values: Sequence[Any]) -> widgets.Dropdown:
+    """Return a choice of one value, or of any (`ANY`)."""
+    options = [("any", ANY), *((str(value), value) for value in values)]
+    return widgets.Dropdown(options=options, description=name, layout=WIDTH)
 
 
 def _img(save: Callable[..., Any], alt: str, **options: Any) -> str:

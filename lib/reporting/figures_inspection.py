@@ -164,7 +164,7 @@ def drift(model: ProductionModel, table: pd.DataFrame, threshold: Threshold, cap
     fresh, known = new_images(table), model.out_of_fold
     good, bad = known.scores[~known.defective], known.scores[known.defective]
     new = {"label": "new images", "color": PALETTE["image"], "lw": 2}
-    figure, (left, right) = style.subplots(1, 2, figsize=(9, 3))
+    figure, ((left, right),) = panels(2, 2, 4.5, 3)
     left.ecdf(good, label="labelled good, out of fold", color="0.55", lw=1.3)
     left.ecdf(bad, label="labelled defective, out of fold", color=OUTLINE, ls="--", lw=1.3)
     if len(fresh):

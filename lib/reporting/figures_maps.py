@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -78,8 +79,6 @@ def samples(images: Mapping[str, np.ndarray], masks: Mapping[str, Masks], captio
     columns = max(len(stack) for stack in images.values())
     figure, grid = panels(columns * len(images), columns, 1.3, 1.32, (0.3, 0))
     for row, (label, stack) in zip(grid, images.items(), strict=True):
-        for axes in row[len(stack) :]:
-            axes.set_axis_off()
         for axes, image, mask in zip(row, stack, masks[label], strict=False):
             draw_image(axes, image, mask, style.OUTLINE)
         row[0].set_ylabel(escape_mathtext(label, 18), fontsize=9)
@@ -97,24 +96,17 @@ def image_and_map(
 
     `anomaly_maps`: (n, H, W) by the name of their source, a row each. More than nine images come in several bands.
     """
-    import matplotlib.pyplot as plt
-
     bands = -(-len(images) // WIDEST)
     columns, rows = -(-len(images) // bands), 1 + len(anomaly_maps)
     side = 1.2 if columns > 6 else 1.5
-    figure = plt.figure(figsize=(side * columns, (rows * side + 0.3) * bands))
-    layout = figure.add_gridspec(
-        (rows + 1) * bands, columns, height_ratios=([side] * rows + [0.3]) * bands, hspace=0.04, wspace=0.04,
-        left=0, right=1, top=1, bottom=0,
-    )  # fmt: skip
-    for k, (image, label, mask) in enumerate(zip(images, labels, masks, strict=True)):
-        top, column = (rows + 1) * (k // columns), k % columns
-        first, *others = (figure.add_subplot(layout[top + row, column]) for row in range(rows))
-        draw_image(first, image)
-        first.set_title(escape_mathtext(label, 18), fontsize=8.5)
+    figure, grid = panels(rows * bands * columns, columns, side, side, (0, 0.3 * bands), layout="constrained")
+    cells = grid.reshape(bands, rows, columns).swapaxes(1, 2).reshape(-1, rows)  # an image over its maps
+    for k, (first, *others) in enumerate(cells[: len(images)]):
+        draw_image(first, images[k])
+        first.set_title(escape_mathtext(labels[k], 18), fontsize=8.5)
         for axes, (name, stack) in zip(others, anomaly_maps.items(), strict=True):
-            draw_image(axes, stack[k].astype(np.float32), mask, line="dashed")
-            if column == 0 and len(anomaly_maps) > 1:
+            draw_image(axes, stack[k].astype(np.float32), masks[k], line="dashed")
+            if k % columns == 0 and len(anomaly_maps) > 1:
                 axes.set_ylabel(name, fontsize=8)
     _map_scale(figure, "anomaly (0 to 1)")
     return finish(figure, caption, "dashed: the true defect", tight=False)
@@ -191,34 +183,24 @@ def gallery(chosen: pd.DataFrame, thumbnails: Mapping[str, Thumbnail], caption: 
 
     `thumbnails` by image id. Over each image: true class, predicted class with its probability, and test fold.
     """
-    import matplotlib.pyplot as plt
-
     found = present(chosen["features"])
     each = max(1, int(chosen.groupby(["features", "kind"]).size().max()))
-    figure = plt.figure(figsize=(2 * each + 0.6, 2.95 * len(found)))
-    grid = figure.add_gridspec(
-        2 * len(found), 2 * each + 1, width_ratios=[*[1] * each, 0.25, *[1] * each], wspace=0.06, hspace=0.75,
-        left=0.01, right=0.99, top=0.95, bottom=0.01,
-    )  # fmt: skip
-    for block, features in enumerate(found):
-        for place, (kind, name) in enumerate(KINDS.items()):
-            row, first = 2 * block + place // 2, (each + 1) * (place % 2)
-            cells = [figure.add_subplot(grid[row, first + k]) for k in range(each)]
-            part = chosen[(chosen["features"] == features) & (chosen["kind"] == kind)]
-            counted = f"{part['found'].iloc[0]} of {part['among'].iloc[0]}" if len(part) else "none"
-            cells[0].annotate(
-                f"{NAMES[features]} · {name}: {counted}", (0, 1), (0, 27), xycoords="axes fraction",
-                textcoords="offset points", fontsize=8.5, fontweight="bold", color=PALETTE[features],
+    spaces = {"wspace": 0.06, "hspace": 0.75, "left": 0.01, "right": 0.99, "top": 0.95, "bottom": 0.01}
+    figure, grid = panels(4 * each * len(found), 2 * each, 1.05, 1.475, gridspec_kw=spaces)
+    for cells, (features, kind) in zip(grid.reshape(-1, each), product(found, KINDS), strict=True):
+        part = chosen[(chosen["features"] == features) & (chosen["kind"] == kind)]
+        counted = f"{part['found'].iloc[0]} of {part['among'].iloc[0]}" if len(part) else "none"
+        cells[0].annotate(
+            f"{NAMES[features]} · {KINDS[kind]}: {counted}", (0, 1), (0, 27), xycoords="axes fraction",
+            textcoords="offset points", fontsize=8.5, fontweight="bold", color=PALETTE[features],
+        )  # fmt: skip
+        for axes, result in zip(cells, part.to_dict("records"), strict=False):
+            thumbnail = thumbnails[str(result["id"])]
+            draw_image(axes, overlay(thumbnail.image, thumbnail.anomaly_map), thumbnail.mask)
+            axes.set_title(
+                f"{escape_mathtext(result['label'], 16)}\n→ {escape_mathtext(result['predicted'], 15)}\n"
+                f"{result['probability']:.2f} · fold {result['fold']}",
+                fontsize=6.5, pad=2, linespacing=1.0,
             )  # fmt: skip
-            for axes in cells[len(part) :]:
-                axes.set_axis_off()
-            for axes, result in zip(cells, part.to_dict("records"), strict=False):
-                thumbnail = thumbnails[str(result["id"])]
-                draw_image(axes, overlay(thumbnail.image, thumbnail.anomaly_map), thumbnail.mask)
-                axes.set_title(
-                    f"{escape_mathtext(result['label'], 16)}\n→ {escape_mathtext(result['predicted'], 15)}\n"
-                    f"{result['probability']:.2f} · fold {result['fold']}",
-                    fontsize=6.5, pad=2, linespacing=1.0,
-                )  # fmt: skip
     key = "outlined: the true defect; in colour: the map of the fold that tests the image"
     return finish(figure, caption, key, tight=False)

@@ -67,8 +67,9 @@ def _links(name: str) -> list[dict[str, Any]]:
     return [{"href": to, "text": page.replace("_", " "), "here": page == name} for page, to in pages.items()]
 
 
-def accessible(table: str) -> str:
-    """Return pandas' HTML of a frame with scopes on its header cells and no empty header cell."""
-    head, body = table.split("</thead>", 1)
-    head = head.replace("<th></th>", "<td></td>").replace("<th>", '<th scope="col">')
-    return head + "</thead>" + re.sub(r"<th(?=[ >])", '<th scope="row"', body)
+def render(template: str, **values: Any) -> str:
+    """Return one of the templates filled with values, each escaped but where the template marks it as safe."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
+    return environment.get_template(template).render(**values)

@@ -21,9 +21,9 @@ from lib.artifacts import write_text
 from lib.pipeline.dataset import in_test_fold, index, splits
 from lib.pipeline.maps import scores
 from lib.pipeline.run import Run
-from lib.reporting.display import caption, settings_table
+from lib.reporting.display import caption, settings_table, table
 from lib.reporting.figures_maps import colour_map, read_thumbnails
-from lib.reporting.html_pages import NOTEBOOKS, TEMPLATES, accessible
+from lib.reporting.html_pages import NOTEBOOKS, TEMPLATES, render
 
 FIGURES = ("samples", "recalls", "recall-and-false-rejects", "degradation-by-class", "hits-and-misses")
 FIGURES_OVER_ALL = ("degradation", "label-economy")
@@ -38,7 +38,6 @@ TABLES = {
     "guided": "The map as a guide",
     "baselines": "What could do as well",
     "operating-points": "What a recall costs",
-    "operating-points-by-class": "What the recall of a class costs",
     "aql": "AQL: what escapes (Eq. 1)",
     "learning-curves": "What a labelled defect buys",
     "label-economy": "How many labelled defects it takes",
@@ -58,17 +57,14 @@ def write_index(runs: Sequence[Run], home: Path, command: str, *, embed: bool = 
 
     `home`, the study's folder or a copy, holds what the notebooks wrote. With `embed` the page holds its images.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     findings = pd.read_csv(home / "tables" / "conclusions.csv", keep_default_na=False)
     answers = pd.read_csv(home / "tables" / "answer.csv", index_col="dataset", keep_default_na=False)[
         "answer"
     ]
     study, name, software = runs[0].study, Path(runs[0].study_dir).name, versions()
     statistics = f"notebooks/{NOTEBOOKS[-1]}.html"
-    # Autoescaping leaves only the tables' own HTML and our CSS as they are, which the template marks as safe.
-    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
-    page = environment.get_template("index.html.j2").render(
+    page = render(
+        "index.html.j2",
         title=f"Image, anomaly map, or both? Study {name}",
         css=(TEMPLATES / "page.css").read_text(encoding="utf-8"),
         badges=[
@@ -95,9 +91,9 @@ def write_index(runs: Sequence[Run], home: Path, command: str, *, embed: bool = 
         main_tables=_tables(home, MAIN_TABLES),
         tables=_tables(home, TABLES),
         figures=_figures(home, home / "figures", FIGURES_OVER_ALL, embed),
-        settings=_html(settings_table(study), classes="wide-text"),
-        times=_html(times(runs), na_rep="–"),
-        versions=_html(software),
+        settings=table(settings_table(study)).data,
+        times=table(times(runs), digits=1).data,
+        versions=table(software).data,
         command=command,
         statistics=statistics if (home / statistics).exists() else "",
         finished=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -115,14 +111,14 @@ def versions() -> pd.DataFrame:
 
 def strip(run: Run) -> list[dict[str, str]]:
     """Return for each class, good first, its middle test image by anomaly score: label, image, map (both embedded)."""
-    table, with_maps = index(run), splits(run, with_maps=True)
+    images, with_maps = index(run), splits(run, with_maps=True)
     scheme = with_maps[0].rsplit("-", 1)[0]
-    score = np.full(len(table), np.nan, dtype=np.float32)
+    score = np.full(len(images), np.nan, dtype=np.float32)
     for name in (one for one in with_maps if one.rsplit("-", 1)[0] == scheme):
         tested = in_test_fold(run, name)
         score[tested] = scores(run, name)[tested]
-    ranked = table.assign(score=score).dropna(subset="score").sort_values("score", kind="stable")
-    of_class = {label: ranked["id"][ranked["label"] == label] for label in table.attrs["classes"]}
+    ranked = images.assign(score=score).dropna(subset="score").sort_values("score", kind="stable")
+    of_class = {label: ranked["id"][ranked["label"] == label] for label in images.attrs["classes"]}
     middle = {label: ids.iloc[(len(ids) - 1) // 2] for label, ids in of_class.items() if len(ids)}
     found = read_thumbnails(run, scheme, middle.values(), SIDE)
     coloured = {name: colour_map(one.anomaly_map).round().astype(np.uint8) for name, one in found.items()}
@@ -143,11 +139,7 @@ def times(runs: Sequence[Run]) -> pd.DataFrame:
         if run.name in estimated:
             columns[f"{run.name}, estimated"] = estimated[run.name]
         columns[f"{run.name}, taken"] = taken
-    return pd.DataFrame(columns).reindex(list(NOTEBOOKS[:-1])).rename_axis("seconds").round(1)
-
-
-def _html(frame: pd.DataFrame, **options: Any) -> str:
-    return accessible(frame.to_html(border=0, index_names=False, **options))
+    return pd.DataFrame(columns).reindex(list(NOTEBOOKS[:-1])).rename_axis("seconds")
 
 
 def _data_url(content: bytes, kind: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -10,9 +10,9 @@ import pandas as pd
 from lib.classification.feature_sets import FEATURE_SETS, MAIN
 from lib.evaluation.metrics import ALL, Good, at_keep
 from lib.evaluation.published_results import display_name, paper_table, product_of
-from lib.evaluation.significance import Wilcoxon, paired_folds, smallest_attainable_p, wilcoxon_paired
+from lib.evaluation.significance import paired_folds, smallest_attainable_p, wilcoxon_paired
 from lib.reporting.measures import BINARY_TITLES, EXACT_INTERVALS, TITLES, Measures, read_measures
-from lib.reporting.table import MISSING, Table, Value, results_table
+from lib.reporting.table import Table, Value
 
 _REJECTS = TITLES["false_reject_rate"]
 
@@ -36,7 +36,7 @@ def table1(images: pd.DataFrame, context: str) -> Table:
             paper = float(printed.get((product_of(str(dataset)), label), float("nan")))
             row |= {"Paper": Value(paper, ",.0f"), "Difference": Value(len(part) - paper, "+,.0f")}
         rows.append(row)
-    return results_table("Table 1", "Images per class", context, rows, headers=2)
+    return Table("Table 1", "Images per class", context, rows, headers=2)
 
 
 def table2(predictions: pd.DataFrame, good: Good, context: str, *, binary: str, alpha: float) -> Table:
@@ -47,19 +47,19 @@ def table2(predictions: pd.DataFrame, good: Good, context: str, *, binary: str, 
     """
     metrics = ("class_recall", "defect_recall")
     read = read_measures(at_keep(predictions, 1.0), good, binary, metrics)
-    tests, rows = _BoldTests(alpha), []
+    rows = []
     for data in read:
         for label in data.classes():
             row: dict[Any, Any] = data.place() | {"Class": label}
             for metric in metrics:
-                best = tests.best(data, metric, label)
+                best = _best(data, metric, label, alpha)
                 for name in MAIN:
                     row[TITLES[metric], _title(name)] = data.cell(name, metric, label, bold=name == best)
             for name in MAIN:
                 row[_REJECTS, _title(name)] = data.cell(name, "false_reject_rate", interval=None)
             rows.append(row)
     title = "Recall of defective images by class and feature set, pooled over all test folds"
-    return _with_folds("Table 2", title, context, rows, tests.notes(read, rows))
+    return _with_folds("Table 2", title, context, rows, _notes(read, alpha))
 
 
 def table3(predictions: pd.DataFrame, good: Good, context: str, *, binary: str, alpha: float) -> Table:
@@ -70,10 +70,10 @@ def table3(predictions: pd.DataFrame, good: Good, context: str, *, binary: str, 
     metrics = ("defect_recall", "weighted_auc", "false_reject_rate")
     read = read_measures(predictions, good, binary, metrics[:2])
     keeps = sorted({data.keep for data in read})
-    tests, rows = _BoldTests(alpha), []
+    rows = []
     for place in dict.fromkeys((data.dataset, data.scheme) for data in read):
         at = {data.keep: data for data in read if (data.dataset, data.scheme) == place}
-        best = {(m, keep): tests.best(data, m, ALL) for m in metrics[:2] for keep, data in at.items()}
+        best = {(m, keep): _best(data, m, ALL, alpha) for m in metrics[:2] for keep, data in at.items()}
         for name in MAIN:
             row: dict[Any, Any] = next(iter(at.values())).place() | {"Features": _title(name)}
             for metric in metrics:
@@ -84,61 +84,43 @@ def table3(predictions: pd.DataFrame, good: Good, context: str, *, binary: str, 
                     row[BINARY_TITLES[metric], f"{100 * keep:g}%"] = cell
             rows.append(row)
     title = "Results by share of the training defects kept, pooled over all test folds"
-    return _with_folds("Table 3", title, context, rows, tests.notes(read, rows))
+    return _with_folds("Table 3", title, context, rows, _notes(read, alpha))
 
 
-class _BoldTests:
-    """Decides what is bold, and keeps the tests for the notes."""
-
-    def __init__(self, alpha: float) -> None:
-        self.alpha = alpha
-        self.done: list[tuple[Measures, Wilcoxon]] = []
-
-    def best(self, data: Measures, metric: str, label: str) -> str | None:
-        """Return the feature set that is ahead of the second best by Wilcoxon's test over folds, p < alpha, or None."""
-        values = {name: data.value(name, metric, label) for name in MAIN}
-        ranked = sorted((name for name in values if pd.notna(values[name])), key=lambda name: -values[name])
-        if len(ranked) < 2:
-            return None
-        folds = paired_folds(data.known, ranked[0], ranked[1], metric, label)
-        test = wilcoxon_paired(folds["a"].to_numpy(), folds["b"].to_numpy())
-        self.done.append((data, test))
-        ahead = values[ranked[0]] > values[ranked[1]] and (folds["a"] - folds["b"]).mean() > 0
-        return ranked[0] if ahead and test.p < self.alpha else None
-
-    def notes(self, read: Sequence[Measures], rows: Sequence[Mapping[Any, Any]]) -> list[str]:
-        """Return the table's notes: the rule for bold and what was out of its reach, folds, leaks and gaps."""
-        alpha = self.alpha
-        notes = [
-            "Read a recall with its false-reject rate: a lower threshold buys one with the other.",
-            EXACT_INTERVALS,
-            f"Bold: the best, where Wilcoxon's signed-rank test over the folds (two-sided, exact) gives p < {alpha:g} "
-            "against the second best; false-reject rates are never bold.",
-            *dict.fromkeys(_smallest_p(data, alpha) for data in read),
-        ]
-        able = [test for data, test in self.done if smallest_attainable_p(data.folds()) < alpha]
-        tied = sum(test.smallest_p >= alpha for test in able)
-        if tied:
-            few = f"In {tied} of {len(able)} comparisons too many folds tie (or lack the class)"
-            notes.append(f"{few} for p < {alpha:g} to be within reach.")
-        leaking = dict.fromkeys(display_name(data.dataset) for data in read if data.leaks)
-        leak = "stratified folds leak, images of one object stand in training and test."
-        notes += [f"{name}: {leak}" for name in leaking]
-        gaps = dict.fromkeys(f"{display_name(data.dataset)}: {gap}" for data in read for gap in data.missing)
-        if gaps:
-            said = "Classes without a test image have no weight in that fold's AUC"
-            notes.append(f"{said}: {'; '.join(gaps)}.")
-        if any(pd.isna(value.raw) for row in rows for value in row.values() if isinstance(value, Value)):
-            notes.append(f"{MISSING}: not measured.")
-        return notes
+def _best(data: Measures, metric: str, label: str, alpha: float) -> str | None:
+    """Return the feature set that is ahead of the second best by Wilcoxon's test over folds, p < alpha, or None."""
+    values = pd.Series({name: data.value(name, metric, label) for name in MAIN}).dropna()
+    ranked = values.sort_values(ascending=False, kind="stable")
+    if len(ranked) < 2 or ranked.iloc[0] == ranked.iloc[1]:
+        return None
+    first, second = map(str, ranked.index[:2])
+    folds = paired_folds(data.known, first, second, metric, label)
+    ahead = (folds["a"] - folds["b"]).mean() > 0
+    return (
+        first if ahead and wilcoxon_paired(folds["a"].to_numpy(), folds["b"].to_numpy()).p < alpha else None
+    )
 
 
-def _smallest_p(data: Measures, alpha: float) -> str:
-    smallest = smallest_attainable_p(data.folds())
-    said = f"{data.folds()} {data.scheme} folds, smallest p in reach {smallest:.2g}"
-    if smallest >= alpha:
-        said += f", above {alpha:g}: significance is out of reach and nothing can be bold"
-    return f"{display_name(data.dataset)}: {said}."
+def _notes(read: Sequence[Measures], alpha: float) -> list[str]:
+    """Return the notes of Tables 2 and 3: the rule for bold and what is out of its reach, leaks and gaps."""
+    notes = [
+        "Read a recall with its false-reject rate: a lower threshold buys one with the other.",
+        EXACT_INTERVALS,
+        f"Bold: the best, where Wilcoxon's signed-rank test over the folds (two-sided, exact) gives p < {alpha:g} "
+        "against the second best; false-reject rates are never bold.",
+    ]
+    for data in read:
+        name, smallest = display_name(data.dataset), smallest_attainable_p(data.folds())
+        reach = f"{data.folds()} {data.scheme} folds, smallest p in reach {smallest:.2g}"
+        if smallest >= alpha:
+            reach += f", above {alpha:g}: significance is out of reach and nothing can be bold"
+        notes.append(f"{name}: {reach}.")
+        if data.leaks:
+            notes.append(f"{name}: stratified folds leak, images of one object stand in training and test.")
+        if data.missing:
+            gaps = "; ".join(data.missing)
+            notes.append(f"{name}: classes without a test image have no weight in that fold's AUC: {gaps}.")
+    return list(dict.fromkeys(notes))
 
 
 def _with_folds(
@@ -147,54 +129,46 @@ def _with_folds(
     """Return the table, with a column for the scheme of folds only where there are several."""
     several = len({row["Folds"].removesuffix(" (leaks)") for row in rows}) > 1
     rows = rows if several else [{key: row[key] for key in row if key != "Folds"} for row in rows]
-    return results_table(name, title, context, rows, notes, headers=2 + several)
+    return Table(name, title, context, rows, notes, headers=2 + several)
 
 
 def table2_beside_paper(table: Table) -> Table | None:
     """Return Table 2's recalls beside the paper's and the difference; None where the paper has no such data set."""
-    paper = paper_table(2)
-    paper = paper.assign(under=paper["features"].map(_title), over=paper["metric"].map(TITLES))
-    printed = paper.set_index(["dataset", "class", "over", "under"])["value"].to_dict()
-    return _beside_paper("Table 2", table, "Class", printed, ".2%", lambda x: f"{100 * x:+z.2f} pp")
+    paper = paper_table(2).rename(columns={"class": "row", "features": "under"})
+    paper = paper.assign(under=paper["under"].map(_title), over=paper["metric"].map(TITLES))
+    return _beside_paper(table, paper, "Class", ".2%", lambda x: f"{100 * x:+z.2f} pp")
 
 
 def table3_beside_paper(table: Table) -> Table | None:
     """Return Table 3's values beside the paper's and the difference; None where the paper has no such data set."""
-    paper = paper_table(3)
-    paper = paper.assign(features=paper["features"].map(_title), over=paper["metric"].map(BINARY_TITLES))
-    paper["under"] = paper["keep"].map("{:.0%}".format)
-    printed = paper.set_index(["dataset", "features", "over", "under"])["value"].to_dict()
-    return _beside_paper("Table 3", table, "Features", printed, ".4f", "{:+z.4f}".format)
+    paper = paper_table(3).rename(columns={"features": "row", "keep": "under"})
+    under = paper["under"].map("{:.0%}".format)
+    paper = paper.assign(row=paper["row"].map(_title), under=under, over=paper["metric"].map(BINARY_TITLES))
+    return _beside_paper(table, paper, "Features", ".4f", "{:+z.4f}".format)
 
 
 def _beside_paper(
-    name: str,
-    table: Table,
-    last: str,
-    printed: Mapping[Any, float],
-    form: str,
-    change: Callable[[float], str],
+    table: Table, paper: pd.DataFrame, last: str, form: str, change: Callable[[float], str]
 ) -> Table | None:
-    """Return a row per row of `table` and heading of the paper; `printed` by (product, `last`, heading, column)."""
-    columns: Any = table.numbers.columns
-    rows = []
-    for ours in table.numbers.to_dict("records"):
-        product = product_of(ours["Dataset", ""])
-        first = {key: ours[key, ""] for key in ("Dataset", "Folds", last) if (key, "") in ours}
-        for title in dict.fromkeys(over for _, _, over, _ in printed) if product else ():
+    """Return a row per row of `table` and heading of the paper (columns dataset, row, over, under, value)."""
+    printed = paper.set_index(["dataset", "row", "over", "under"])["value"].to_dict()
+    ours, rows = table.numbers, []
+    for at, product in enumerate(map(product_of, ours["Dataset", ""])):
+        first = {key: ours[key, ""].iloc[at] for key in ("Dataset", "Folds", last) if (key, "") in ours}
+        for title in paper["over"].unique() if product else ():
             row: dict[Any, Any] = first | {"Measure": title}
-            for under in [under for over, under in columns if over == title]:
-                theirs = printed.get((product, ours[last, ""], title, under), float("nan"))
-                row[under, "Ours"] = Value(ours[title, under], form)
+            for under, value in ours[title].iloc[at].items():
+                theirs = printed.get((product, first[last], title, under), float("nan"))
+                row[under, "Ours"] = Value(value, form)
                 row[under, "Paper"] = Value(theirs, form)
-                row[under, "Difference"] = Value(ours[title, under] - theirs, change)
-                row[under, "Our false rejects"] = Value(ours[_REJECTS, under], form)
+                row[under, "Difference"] = Value(value - theirs, change)
+                row[under, "Our false rejects"] = Value(ours[_REJECTS, under].iloc[at], form)
             rows.append(row)
-    if not rows:
-        return None
-    note = "Difference is ours minus the paper's; the paper gives no false-reject rates"
-    notes, name = [f"{note}, so only ours stand here."], f"{name} beside the paper's"
-    return results_table(name, table.title, table.caption, rows, notes, headers=len(first) + 1)
+    notes = [
+        "Difference is ours minus the paper's; the paper gives no false-reject rates, so only ours stand here."
+    ]
+    name = f"{table.name} beside the paper's"
+    return Table(name, table.title, table.caption, rows, notes, headers=len(first) + 1) if rows else None
 
 
 def _title(features: str) -> str:

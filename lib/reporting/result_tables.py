@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -14,7 +14,7 @@ from lib.evaluation.metrics import ALL, FPR_LIMIT, POOLED, RECALL_AT_5_FPR, Good
 from lib.evaluation.significance import METHOD, format_p
 from lib.pipeline.maps import map_quality
 from lib.reporting.measures import BINARY_TITLES, EXACT_INTERVALS, TITLES, Measures, read_measures
-from lib.reporting.table import Table, Value, results_table
+from lib.reporting.table import Table, Value
 
 if TYPE_CHECKING:
     from lib.pipeline.run import Run
@@ -64,7 +64,7 @@ def escape_rate_table(predictions: pd.DataFrame, good: Good, context: str, binar
         "In brackets: Clopper-Pearson 95 % intervals; none escaped does not mean that none will.",
     )
     title = "Escaping defects in percent (AQL by Eq. 1), and good images rejected"
-    return results_table("AQL", title, context, rows, notes, headers=3)
+    return Table("AQL", title, context, rows, notes, headers=3)
 
 
 def baseline_table(
@@ -78,15 +78,15 @@ def baseline_table(
     sets = [key for key, one in FEATURE_SETS.items() if one.group == group]
     present = found[found["features"].isin(sets)]
     tested = versus[versus["metric"] == "weighted_auc"].set_index(["dataset", "scheme", "keep", "a"])
-    compared = tested.to_dict("index")
+    compared: dict[Any, dict[Any, Any]] = tested.to_dict("index")
     part, keeps = found[found["features"].isin([*MAIN, *sets])], sorted(set(present["keep"]), reverse=True)
     rows = []
-    for keep, data, features in _measured({keep: at_keep(part, keep) for keep in keeps}, good, binary):
-        test = compared.get((data.dataset, data.scheme, keep, features), {})
-        against = {
-            (_AGAINST, key): Value(test.get(column), form) for key, (column, form) in _COMPARED.items()
-        }
-        rows.append(_row(data, features, {"Defects kept": Value(keep, ".0%")}) | against)
+    parts = {Value(keep, ".0%"): at_keep(part, keep) for keep in keeps}
+    for data, features, row in _rows("Defects kept", parts, good, binary):
+        test = compared.get((data.dataset, data.scheme, data.keep, features), {})
+        for heading, (column, form) in _COMPARED.items():
+            row[_AGAINST, heading] = Value(test.get(column), form)
+        rows.append(row)
     shown = [FEATURE_SETS[one] for one in sets if one in set(present["features"])]
     notes = (
         *(f"{one.title}: {one.description}." for one in shown),
@@ -98,17 +98,13 @@ def baseline_table(
         EXACT_INTERVALS,
     )
     title += ", pooled over all test folds"
-    return results_table(name, title, context, rows, notes, headers=4) if rows else None
+    return Table(name, title, context, rows, notes, headers=4) if rows else None
 
 
 def map_fit_table(map_methods: pd.DataFrame, good: Good, context: str, binary: str) -> Table | None:
     """Return what uses the map (of `side_by_side`), with in-sample and with cross-fitted maps; None without both."""
-    metrics = ("weighted_auc", "binary_auc", "defect_recall", "false_reject_rate", RECALL_AT_5_FPR)
-    found = _measured(dict(iter(map_methods.groupby("map_fit"))), good, binary)
-    rows = [
-        _row(data, features, {"Maps of training images": MAP_FIT_NAMES.get(fit, "none used")}, metrics)
-        for fit, data, features in sorted(found, key=_place)
-    ]
+    parts = {MAP_FIT_NAMES.get(str(fit), "none used"): part for fit, part in map_methods.groupby("map_fit")}
+    rows = [row for *_, row in sorted(_rows("Maps of training images", parts, good, binary), key=_place)]
     notes = (
         "As written: the maps of training images come from a source that was fitted on the good ones among them. "
         "Cross-fitted: from sources that did not see them, as it is for test images.",
@@ -116,7 +112,7 @@ def map_fit_table(map_methods: pd.DataFrame, good: Good, context: str, binary: s
         EXACT_INTERVALS,
     )
     title = "Maps as written against cross-fitted, with all defects, pooled over all test folds"
-    return results_table("Map fit", title, context, rows, notes, headers=4) if rows else None
+    return Table("Map fit", title, context, rows, notes, headers=4) if rows else None
 
 
 def map_source_table(
@@ -128,21 +124,22 @@ def map_source_table(
     """
     if other.empty:
         return None
-    metrics = ("defect_recall", "false_reject_rate", RECALL_AT_5_FPR, "weighted_auc", "binary_auc")
     places = set(other["dataset"] + "/" + other["scheme"])
     whole = main[(main["keep"] == 1.0) & (main["dataset"] + "/" + main["scheme"]).isin(places)]
-    parts = {study.map_method: whole, study.alternative_map_source: other}
-    makers = {"image": "–"} | dict.fromkeys(COMBINED_DETECTORS, "both")
-    rows = [
-        _row(data, features, {"Maps": makers.get(features) or map_method_title(maker)}, metrics)
-        for maker, data, features in sorted(_measured(parts, good, study.binary), key=_place)
-    ]
+    of_image, of_both = whole["features"] == "image", other["features"].isin(COMBINED_DETECTORS)
+    parts = {
+        "–": whole[of_image],
+        map_method_title(study.map_method): whole[~of_image],
+        map_method_title(study.alternative_map_source): other[~of_both],
+        "both": other[of_both],
+    }
+    rows = [row for *_, row in sorted(_rows("Maps", parts, good, study.binary), key=_place)]
     notes = (
         "The same folds, features and classifiers with each source's maps; PatchCore models are always cross-fitted.",
         EXACT_INTERVALS,
     )
     title = "Map sources compared, all defects, pooled over all test folds"
-    return results_table("Map source", title, context, rows, notes, headers=4)
+    return Table("Map source", title, context, rows, notes, headers=4)
 
 
 def map_quality_table(runs: Sequence[Run], context: str = "") -> Table:
@@ -161,25 +158,24 @@ def map_quality_table(runs: Sequence[Run], context: str = "") -> Table:
             "whose mask is empty or missing."
         )
     title = "How well the maps find defective images and pixels, test images of the primary folds"
-    return results_table("Map quality", title, context, rows, notes, headers=3)
+    return Table("Map quality", title, context, rows, notes, headers=3)
 
 
-def _measured(parts: Mapping[Any, pd.DataFrame], good: Good, binary: str) -> list[tuple[Any, Measures, str]]:
-    """Return every feature set of every part of the predictions: the part's key, its measures, the feature set."""
-    read = {key: read_measures(part, good, binary, _METRICS) for key, part in parts.items()}
-    return [
-        (key, data, name) for key, found in read.items() for data in found for name in data.feature_sets()
-    ]
+def _rows(
+    column: str, parts: Mapping[Any, pd.DataFrame], good: Good, binary: str
+) -> Iterator[tuple[Measures, str, dict[Any, Any]]]:
+    """Yield the row of every feature set in every part of the predictions; the part's key stands in its `column`."""
+    for key, part in parts.items():
+        for data in read_measures(part, good, binary, _METRICS):
+            for name in data.feature_sets():
+                row: dict[Any, Any] = data.place() | {"Features": FEATURE_SETS[name].title, column: key}
+                yield (
+                    data,
+                    name,
+                    row | {BINARY_TITLES[metric]: data.cell(name, metric) for metric in _METRICS},
+                )
 
 
-def _place(found: tuple[Any, Measures, str]) -> tuple[str, str, int]:
+def _place(found: tuple[Measures, str, dict[Any, Any]]) -> tuple[str, str, int]:
     """Return what rows are sorted by, which keeps the parts of a feature set together."""
-    return found[1].dataset, found[1].scheme, list(FEATURE_SETS).index(found[2])
-
-
-def _row(
-    data: Measures, features: str, last: Mapping[Any, Any], metrics: Sequence[str] = _METRICS
-) -> dict[Any, Any]:
-    """Return a feature set's row: where it stands, and its measures over all classes."""
-    row: dict[Any, Any] = {**data.place(), "Features": FEATURE_SETS[features].title, **last}
-    return row | {BINARY_TITLES[metric]: data.cell(features, metric) for metric in metrics}
+    return found[0].dataset, found[0].scheme, list(FEATURE_SETS).index(found[1])

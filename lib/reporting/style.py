@@ -9,13 +9,14 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from lib.artifacts import atomic
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
@@ -53,7 +54,8 @@ def present(features: Iterable[str], among: Iterable[str] = PALETTE) -> list[str
 
 def filled(name: str) -> dict[str, Any]:
     """Return how a bar of the feature set looks."""
-    return {"facecolor": PALETTE[name], "hatch": HATCHES[name], "edgecolor": "0.2", "linewidth": 0.5}
+    edge = "0.75" if name == "image_map" else "0.2"  # which the hatch has, too
+    return {"facecolor": PALETTE[name], "hatch": HATCHES[name], "edgecolor": edge, "linewidth": 0.5}
 
 
 def lined(name: str) -> dict[str, Any]:
@@ -64,23 +66,26 @@ def lined(name: str) -> dict[str, Any]:
 def panels(
     count: int, columns: int, width: float, height: float, more: Sequence[float] = (0, 0), **options: Any
 ) -> tuple[Figure, Any]:
-    """Return a figure and its axes (rows, columns), `columns` beside each other, those beyond `count` off.
+    """Return a figure and its axes (rows, columns) for `count` panels, `columns` beside each other.
 
-    `width` and `height` of one panel in inches; `more` is added to the whole.
+    `width` and `height` of one in inches; `more` is added to the whole. `finish` blanks those where nothing is drawn.
     """
-    rows = -(-count // columns)
-    size = (width * columns + more[0], height * rows + more[1])
-    figure, grid = subplots(rows, columns, figsize=size, squeeze=False, **options)
-    for axes in grid.flat[count:]:
-        axes.set_axis_off()
-    return figure, grid
-
-
-def subplots(*shape: int, **options: Any) -> tuple[Figure, Any]:
-    """Return matplotlib's figure and axes: of one panel the axes themselves, of several an array of them."""
     import matplotlib.pyplot as plt
 
-    return plt.subplots(*shape, **options)
+    rows = -(-count // columns)
+    size = (width * columns + more[0], height * rows + more[1])
+    return plt.subplots(rows, columns, figsize=size, squeeze=False, **options)
+
+
+def draw_bars(axes: Axes, values: pd.DataFrame, kind: Literal["bar", "barh"] = "bar", **options: Any) -> None:
+    """Draw a bar per feature set (column) at each place (row), which is named below or, for `barh`, beside it."""
+    import matplotlib.pyplot as plt
+
+    places = [escape_mathtext(str(name), 20) for name in values.index]
+    values.set_axis(places).plot(kind=kind, ax=axes, width=0.8, legend=False, xlabel="", ylabel="", **options)
+    for name, bars in zip(values, axes.containers, strict=True):
+        plt.setp(bars, **filled(str(name)))
+    axes.grid(False, axis="y" if kind == "barh" else "x")
 
 
 def escape_mathtext(text: str, length: int | None = None) -> str:
@@ -168,31 +173,28 @@ def finish(
     The caption says data set, preset, folds, backbone; the key what signs mean that no legend names. Both, as given,
     are also the figure's label, for pages that have them as text.
     """
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    for axes in figure.axes:
+        if not axes.has_data():
+            axes.set_axis_off()
     if tight:
         figure.tight_layout(**padding)
-    if len(legend):
-        _legend(figure, present(legend, PALETTE if bars else LINES), bars)
+    names = present(legend, PALETTE if bars else LINES)
+    if names:
+        line = {name: Line2D([], [], **DOTS, marker=MARKERS[name], **lined(name)) for name in names}
+        handles = [Patch(**filled(name)) if bars else line[name] for name in names]
+        place: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 0.99), "borderaxespad": 0.2}
+        columns = len(names) if len(names) < 4 else 2
+        labels = [NAMES[name] for name in names]
+        figure.legend(handles, labels, ncols=columns, frameon=False, handlelength=3, **place)
     caption = f"{key} · {caption}" if key else caption
     figure.set_label(caption)
     figure.canvas.draw()
     box = figure.get_tightbbox()
     lowest, middle = box.y0 / figure.get_figheight(), (box.x0 + box.x1) / 2 / figure.get_figwidth()
     text = textwrap.fill(escape_mathtext(caption), max(70, int(box.width * 17)))
-    place = (middle, lowest - 0.08 / figure.get_figheight())
-    figure.text(*place, text, ha="center", va="top", fontsize=7, color="0.35")
+    below = lowest - 0.08 / figure.get_figheight()
+    figure.text(middle, below, text, ha="center", va="top", fontsize=7, color="0.35")
     return figure
-
-
-def _legend(figure: Figure, names: Sequence[str], bars: bool) -> None:
-    """Write the feature sets above the figure, in words, drawn as its lines (or bars) are."""
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
-
-    handles = [
-        Patch(**filled(name)) if bars else Line2D([], [], **DOTS, marker=MARKERS[name], **lined(name))
-        for name in names
-    ]
-    figure.legend(
-        handles, [NAMES[name] for name in names], loc="lower center", bbox_to_anchor=(0.5, 0.99),
-        borderaxespad=0.2, ncols=max(1, len(names) if len(names) < 4 else 2), frameon=False, handlelength=3,
-    )  # fmt: skip

@@ -14,6 +14,7 @@ from lib.reporting import explorer as explorer_module
 from lib.reporting import figures_maps
 from lib.reporting.explorer import (
     ACCEPTED,
+    ANY,
     CHANGED,
     ESCAPE,
     FALSE_REJECT,
@@ -22,11 +23,9 @@ from lib.reporting.explorer import (
     ORDERS,
     OWN,
     PER_PAGE,
-    RESULTS,
     WRONG_CLASS,
     Explorer,
     describe_results,
-    most_disputed,
     results,
     scored_images,
     state,
@@ -90,12 +89,6 @@ def test_a_separate_model_decides_where_the_study_says_so():
     assert results(table, "good", OWN).tolist() == [ACCEPTED] * 3 + [ESCAPE] * 2 + [HIT]
 
 
-def test_the_most_disputed_image():
-    other = six_images(features="map")
-    other.loc[4, "p:good"] = 0.0  # score 1 instead of 0.3
-    assert most_disputed(scored_images(pd.concat([six_images(), other]), "good")) == "0004"
-
-
 @pytest.fixture
 def explorer(tmp_path, monkeypatch, figures):
     """An explorer of 30 grey images in two folds, with made-up predictions, maps of the test folds and odd names."""
@@ -137,7 +130,7 @@ def test_numbers_and_images_follow_the_threshold(explorer):
     explorer.threshold.value = LEVELS[60]
     assert LEVELS[60] == pytest.approx(0.943)
     assert "Defect recall 0.125 (2 of 16" in explorer.numbers.value, "0.947 and 0.980 reach it"
-    explorer.result.label = CHANGED
+    explorer.result.value = CHANGED
     assert explorer.where.value == "of 2, 13 of 30 images"
     assert explorer.chosen()["result"].unique() == [ESCAPE]
     explorer.threshold.value = OWN
@@ -145,20 +138,21 @@ def test_numbers_and_images_follow_the_threshold(explorer):
 
 
 def test_browsing_by_class_fold_and_result(explorer):
-    explorer.label.value, explorer.fold.value = 2, 1  # the defective ones of fold 0
+    explorer.label.value, explorer.fold.value = HOSTILE, 0
     assert explorer.where.value == "of 1, 8 of 30 images"
     assert names_on_the_page(explorer) == [f"{place} {HOSTILE}" for place in range(28, 13, -2)]
-    explorer.result.value = 1 + RESULTS.index(ESCAPE)
+    explorer.result.value = ESCAPE
     assert names_on_the_page(explorer) == [f"14 {HOSTILE}"]
-    explorer.label.value, explorer.fold.value, explorer.result.value, explorer.order.value = 1, 2, 0, 1
+    explorer.label.value, explorer.fold.value, explorer.result.value = "good", 1, ANY
+    explorer.order.value = ORDERS[1]
     assert names_on_the_page(explorer) == [f"{place:02d} good" for place in range(1, 14, 2)]
 
 
 def test_images_are_ordered_as_chosen(explorer):
     explorer.threshold.value = 0.5
     first = []
-    for place in range(len(ORDERS)):
-        explorer.order.value = place
+    for order in ORDERS:
+        explorer.order.value = order
         first.append(int(names_on_the_page(explorer)[0][:2]))
     assert first == [29, 0, 14, 0]  # 0.483 is nearest to 0.5
 
@@ -170,7 +164,7 @@ def test_only_the_page_is_read_and_the_image_stays_selected(explorer):
     assert explorer.image.value.startswith("26")
     explorer.page.value = 3
     assert len(names_on_the_page(explorer)) == explorer.sheet.value.count("<img") == 6
-    explorer.label.value = 2
+    explorer.label.value = HOSTILE
     assert explorer.page.value == 2, "the last page of fewer images"
 
 
@@ -183,6 +177,13 @@ def test_the_closeup_has_the_map_of_the_fold_that_tests_the_image_and_every_feat
         names = [text.get_text().split(",")[0] for text in right.get_legend().get_texts()]
         assert names == ["image", "anomaly map", "image + anomaly map"]
         assert len(right.patches) == 6
+
+
+def test_the_panel_of_no_name_is_where_the_feature_sets_differ_most(explorer):
+    explorer.images.loc[
+        (explorer.images["id"] == "07 good") & (explorer.images["features"] == "map"), "score"
+    ] = 1.0
+    assert explorer.panel().axes[0].get_title().startswith("07 good")
 
 
 def test_names_from_the_data_are_text(explorer):

@@ -4,10 +4,12 @@ import html
 import re
 
 import nbformat
+import pandas as pd
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from lib.reporting.html_pages import accessible, notebook_html
-from lib.reporting.table import results_table
+from lib.reporting.display import table
+from lib.reporting.html_pages import notebook_html
+from lib.reporting.table import Table
 
 EVIL = '<img src=x onerror="alert(1)">'
 
@@ -58,17 +60,23 @@ def test_code_and_errors_are_folded_and_escaped(tmp_path):
     assert "ValueError: &lt;img" in page
 
 
-def test_pandas_tables_get_scopes_and_no_empty_header():
-    page = accessible(
-        "<table><thead><tr><th></th><th>a</th></tr></thead><tbody><tr><th>r</th><td>1</td></tr></tbody></table>"
+def test_frames_are_rounded_and_have_scopes_and_no_empty_header():
+    frame = pd.DataFrame({"a": [1.23456, None], EVIL: [1, 2], "b": ["x y", None]}, index=["r", "s"])
+    page = table(frame, "title").data
+    assert '<tr><td></td><th scope="col">a</th><th scope="col">&lt;img' in page and EVIL not in page
+    assert '<tr><th scope="row">r</th><td>1.235</td><td>1</td><td>x y</td></tr>' in page
+    assert '<tr><th scope="row">s</th><td>–</td><td>2</td><td>–</td></tr>' in page
+    assert "title</div></caption>" in page and 'class="wide-text"' in page
+    pairs = pd.DataFrame([[1, 2]], columns=pd.MultiIndex.from_product([["s"], ["x", "y"]])).rename_axis(
+        "label"
     )
-    assert '<td></td><th scope="col">a</th>' in page
-    assert '<th scope="row">r</th>' in page
+    assert '<th scope="colgroup" colspan="2">s</th>' in table(pairs).data
+    assert '<th scope="col" rowspan="2" class="left">label</th>' in table(pairs).data
 
 
 def test_an_interval_goes_below_its_value_whichever_way_it_is_written():
     texts = ["0.5 (0.4–0.6)", "+0.1 (-0.1 to +0.3)", "plain (words)"]
-    page = results_table("T", "t", "", [{"Dataset": "toy", "a": text} for text in texts], headers=1).to_html()
+    page = Table("T", "t", "", [{"Dataset": "toy", "a": text} for text in texts], headers=1).to_html()
     assert "<td>0.5<br><small>(0.4–0.6)</small></td>" in page
     assert "<td>+0.1<br><small>(-0.1 to +0.3)</small></td>" in page
     assert "<td>plain (words)</td>" in page

@@ -64,13 +64,22 @@ def test_a_figure_is_saved_twice_the_same_with_its_description(tmp_path, predict
 
 
 def test_the_caption_is_below_everything_else():
-    figure, axes = style.subplots()
+    figure, ((axes,),) = style.panels(1, 1, 4, 3)
+    axes.plot([0, 1])
     axes.set_xlabel("below the axes")
     style.finish(figure, "a caption")
     figure.canvas.draw()
     (text,) = figure.texts
     label = axes.xaxis.label.get_window_extent()
     assert text.get_window_extent().y1 <= label.y0
+
+
+def test_panels_without_anything_in_them_are_blank():
+    figure, grid = style.panels(3, 2, 2, 2)
+    for axes in grid.flat[:3]:
+        axes.plot([0, 1])
+    style.finish(figure, "c")
+    assert [axes.axison for axes in grid.flat] == [True, True, True, False]
 
 
 def test_key_and_caption_are_the_figures_label_as_they_were_given():
