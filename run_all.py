@@ -81,14 +81,13 @@ def execute(work: Plan) -> int:
     """Run the notebooks of every data set, then 06 and the index page; returns the exit status."""
     from lib.batch.notebooks import DatasetRun, environment, run_datasets
     from lib.execution.console import Console
-    from lib.reporting.index_page import ESTIMATE, write_index
+    from lib.reporting.index_page import write_index
 
     options, began, machine = work.options, time.perf_counter(), measured(work)
     side_by_side = jobs_here(work)
     mine, at_work = max(1, cores() // side_by_side), min(side_by_side, cores())
     environment(mine, work.study.threads)
     expected = forecast(work, machine)
-    write_text(work.study_dir / ESTIMATE, json.dumps(expected, indent=1) + "\n")
     planned = sum(sum(v for k, v in part.items() if k in work.notebooks) for part in expected.values())
     say(
         f"{len(work.runs)} data set(s), preset {options.preset}: about {format_duration(planned / at_work)}; "

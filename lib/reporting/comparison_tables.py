@@ -117,30 +117,6 @@ def operating_points(points: pd.DataFrame, context: str = "", prevalence: float 
     return Table("Operating points", title, context, rows, notes, headers=4, numbers=points)
 
 
-def learning_table(economy: LabelEfficiency, context: str = "") -> Table | None:
-    """Return recall at 5 % false rejects per feature set and number of labelled defects; None without curves."""
-    if economy.curves.empty:
-        return None
-    rows = []
-    for row, (keep,), lines in _groups(economy.curves, "keep"):
-        of_features = _by("features", lines)
-        row["Defects kept"] = Value(keep, ".0%")
-        row["Labelled defects in a training fold"] = Value(lines["labels"].iloc[0], ".0f")
-        for name in present(economy.curves["features"], FEATURE_SETS):
-            found = of_features.get(name, {})
-            ends = found.get("low"), found.get("high")
-            row[TITLES[RECALL_AT_5_FPR], FEATURE_SETS[name].title] = Value(found.get("recall"), ".1%", ends)
-        rows.append(row)
-    notes = (
-        "The threshold is moved on the pooled test folds until at most 5 % of the good images are rejected: the same "
-        "false rejects for all, so recalls can be compared. It is no promise for a line.",
-        "In brackets: 95 % bootstrap intervals over test images, by group where known; which defects were kept is not "
-        "in them.",
-    )
-    title = f"{TITLES[RECALL_AT_5_FPR]} by labelled defects"
-    return Table("Learning curves", title, context, rows, notes, headers=4, numbers=economy.curves)
-
-
 def needs_table(economy: LabelEfficiency, context: str = "") -> Table | None:
     """Return how many labelled defects each feature set needs for the image's recall; None without the image."""
     if economy.needs.empty:

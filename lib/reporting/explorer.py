@@ -73,15 +73,13 @@ def scored_images(predictions: pd.DataFrame, good: str, binary: str = "collapsed
     return rows[["fold", "id", "label", "features", "score", "own"]].assign(named=named, **probabilities)
 
 
-def rejected(table: pd.DataFrame, threshold: float) -> np.ndarray:
-    """Return which rows are rejected, bool (n,): the score reaches the threshold, or (`OWN`) the classifier says so."""
-    return table["own"].to_numpy(bool) if threshold == OWN else table["score"].to_numpy() >= threshold
-
-
 def results(table: pd.DataFrame, good: str, threshold: float) -> np.ndarray:
-    """Return one of `RESULTS` for each row of `scored_images`."""
-    out, defective = rejected(table, threshold), (table["label"] != good).to_numpy()
-    named = (table["named"] == table["label"]).to_numpy()
+    """Return one of `RESULTS` for each row of `scored_images`.
+
+    Rejected is what reaches the threshold, or (`OWN`) what the classifier itself calls defective.
+    """
+    out = table["own"].to_numpy(bool) if threshold == OWN else table["score"].to_numpy() >= threshold
+    defective, named = (table["label"] != good).to_numpy(), (table["named"] == table["label"]).to_numpy()
     cases = [defective & out & named, defective & out, defective, out]
     return np.select(cases, RESULTS[:4], ACCEPTED).astype(object)
 
@@ -123,9 +121,7 @@ class Explorer:
         self.fold = _dropdown("Test fold", sorted(set(self.images["fold"])))
         self.result = _dropdown("Result", [*RESULTS, CHANGED])
         self.order = widgets.Dropdown(options=ORDERS, description="Order", layout=WIDTH)
-        self.page = widgets.BoundedIntText(
-            value=1, min=1, max=1, description="Page", layout={"width": "12em"}
-        )
+        self.page = widgets.BoundedIntText(value=1, min=1, max=1, description="Page", layout=WIDTH)
         self.image = widgets.Dropdown(description="Image", layout=WIDTH)
         self.numbers, self.where, self.sheet, self.closeup = (widgets.HTML() for _ in range(4))
         self.numbers.add_class("explorer-numbers")
@@ -146,7 +142,7 @@ class Explorer:
         table, threshold = self.images[self.images["features"] == self.features.value], self.threshold.value
         table = table.assign(result=results(table, self.good, threshold))
         if self.result.value == CHANGED:
-            table = table[rejected(table, threshold) != table["own"]]
+            table = table[table["result"] != results(table, self.good, OWN)]
         for column, control in (("label", self.label), ("fold", self.fold), ("result", self.result)):
             if control.value not in (ANY, CHANGED):
                 table = table[table[column] == control.value]

@@ -171,7 +171,7 @@ def describe_selected(diagnostics: pd.DataFrame) -> str:
     counts, ks = both["k_map"], both["k"]
     without = int((counts == 0).sum())
     return (
-        f"Of {ks.mean():.3g} selected columns, from the map come {counts.min()} to {counts.max()} "
-        f"({counts.sum() / ks.sum():.0%} in all); in {without} of {len(both)} fits none does"
+        f"Of {ks.mean():.3g} selected columns in a fit, from the map come {counts.mean():.3g} "
+        f"({counts.sum() / ks.sum():.0%}); in {without} of {len(both)} fits none does"
         + (", and there image + map is the image alone." if without else ".")
     )

@@ -10,7 +10,7 @@ import pandas as pd
 
 from lib.pipeline.detectors import INNER
 from lib.reporting import style
-from lib.reporting.style import NAMES, PALETTE, class_colours, escape_mathtext, finish, side_legend
+from lib.reporting.style import NAMES, PALETTE, escape_mathtext, finish, side_legend
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,12 +34,13 @@ def embedding(panels: Mapping[str, Plane], labels: pd.Series, classes: Sequence[
     import seaborn as sns
 
     figure, grid = style.panels(len(panels), len(panels), 3.2, 3.2)
+    colours = ["0.78", *sns.color_palette("plasma", len(classes) - 1)]  # defects by lightness, beside grey
     names = [escape_mathtext(label, 24) for label in classes]
     shown = labels.astype(str).map(dict(zip(classes, names, strict=True))).to_numpy()
     for axes, (name, (points, shares)) in zip(grid[0], panels.items(), strict=True):
         sns.scatterplot(
             x=points[:, 0], y=points[:, 1], hue=shown, style=shown, hue_order=names, style_order=names, s=26,
-            palette=class_colours(names), edgecolor="0.25", linewidth=0.3, legend=axes is grid[0][-1], ax=axes,
+            palette=colours, edgecolor="0.25", linewidth=0.3, legend=axes is grid[0][-1], ax=axes,
         )  # fmt: skip
         along = f"first direction ({shares[0]:.0%} of variance)"
         across = f"second direction ({shares[1]:.0%})"
@@ -51,6 +52,7 @@ def embedding(panels: Mapping[str, Plane], labels: pd.Series, classes: Sequence[
 def loss_curves(history: pd.DataFrame, caption: str) -> Figure:
     """Draw the three losses over the steps: the trainings' median in their range; half-trainings apart."""
     import seaborn as sns
+    from matplotlib.ticker import LogLocator
 
     losses = {"l2": "L2", "ssim": "1 - SSIM", "focal": "focal"}
     half = history["split"].str.contains(INNER)
@@ -65,8 +67,9 @@ def loss_curves(history: pd.DataFrame, caption: str) -> Figure:
     )  # fmt: skip
     grid.set(yscale="log").set_titles("{col_name}").set_axis_labels("step", "loss (log scale)")
     for axes in grid.axes.flat:
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("")
     return finish(grid.figure, caption, "line: the trainings' median; band: all of them", tight=False)
 
 

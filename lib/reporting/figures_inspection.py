@@ -10,7 +10,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -129,15 +129,13 @@ def labelable(table: pd.DataFrame) -> pd.DataFrame:
 
 def flagged(table: pd.DataFrame) -> pd.DataFrame:
     """Return the files that a person should look at or know of (the index), with verdict and reason in words."""
-    why = table[["reason", "details", "same_as", "seen_in_training"]].fillna("")
-    why["same_as"] = [one and f"same picture as {one}" for one in why["same_as"]]
-    why["seen_in_training"] = [
-        one and f"labelled image {one} of the study" for one in why["seen_in_training"]
-    ]
-    found = table[["verdict"]].assign(
-        why=["; ".join(filter(None, row)) for row in why.itertuples(index=False)]
-    )
-    found.insert(0, "file", table["file"].astype(str).map(printable))
+    why = table[["reason", "details"]].fillna("")
+    why["same"] = [one and f"same picture as {one}" for one in table["same_as"].fillna("")]
+    known = table["seen_in_training"].fillna("")
+    why["known"] = [one and f"labelled image {one} of the study" for one in known]
+    said = ["; ".join(filter(None, row)) for row in why.itertuples(index=False)]
+    files = table["file"].astype(str).map(printable)
+    found = pd.DataFrame({"file": files, "verdict": table["verdict"], "why": said})
     return found[found["why"] != ""].set_index("file")
 
 
@@ -189,16 +187,14 @@ def write_label_suggestions(chosen: pd.DataFrame, verdicts: pd.DataFrame, folder
     `chosen` as `suggest_labels` gives it, its `row` counting in `verdicts` (columns `file`, `p:<class>`). The list to
     label by: rank, file, uncertainty, distance, reason. Apart: rank, file, predicted class and its probability.
     """
-    about = verdicts.iloc[chosen["row"].to_numpy(int)]
-    listed = chosen.reset_index()[["rank", "uncertainty", "distance", "reason"]]
-    listed.insert(1, "file", about["file"].astype(str).to_numpy())
-    probabilities = about.filter(regex="^p:").rename(columns=lambda name: name.removeprefix("p:"))
-    likeliest = {"predicted": probabilities.idxmax(axis=1), "probability": probabilities.max(axis=1)}
-    suspected = pd.concat([listed[["rank", "file"]], pd.DataFrame(likeliest).reset_index(drop=True)], axis=1)
-    first, second = (
-        Store(folder).keep_text(name, frame.to_csv(index=False, float_format="%.4f", lineterminator="\n"))
-        for name, frame in ((TO_LABEL, listed), (SUSPECTED, suspected))
-    )
+    about = verdicts.iloc[chosen["row"].to_numpy(int)].reset_index(drop=True)
+    chances, both = about.filter(regex="^p:"), chosen.reset_index().assign(file=about["file"].astype(str))
+    both["predicted"] = chances.idxmax(axis=1).astype(str).str.removeprefix("p:")
+    both["probability"] = chances.max(axis=1)
+    columns = {TO_LABEL: ["rank", "file", "uncertainty", "distance", "reason"]}
+    columns |= {SUSPECTED: ["rank", "file", "predicted", "probability"]}
+    look: dict[str, Any] = {"index": False, "float_format": "%.4f", "lineterminator": "\n"}
+    first, second = (Store(folder).keep_text(name, both[own].to_csv(**look)) for name, own in columns.items())
     return first, second
 
 

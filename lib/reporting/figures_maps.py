@@ -76,13 +76,8 @@ def overlay(image: np.ndarray, anomaly_map: np.ndarray) -> np.ndarray:
 
 def samples(images: Mapping[str, np.ndarray], masks: Mapping[str, Masks], caption: str) -> Figure:
     """Draw samples per class, one row each, defect masks outlined: images per class uint8 (n, H, W, 3)."""
-    columns = max(len(stack) for stack in images.values())
-    figure, grid = panels(columns * len(images), columns, 1.3, 1.32, (0.3, 0))
-    for row, (label, stack) in zip(grid, images.items(), strict=True):
-        for axes, image, mask in zip(row, stack, masks[label], strict=False):
-            draw_image(axes, image, mask, style.OUTLINE)
-        row[0].set_ylabel(escape_mathtext(label, 18), fontsize=9)
-    return finish(figure, caption, "outlined: the defect, where there is a mask", pad=0.3)
+    figure = _rows_of_images(images, masks)
+    return finish(figure, caption, "outlined: the defect, where there is a mask", tight=False)
 
 
 def image_and_map(
@@ -99,7 +94,7 @@ def image_and_map(
     bands = -(-len(images) // WIDEST)
     columns, rows = -(-len(images) // bands), 1 + len(anomaly_maps)
     side = 1.2 if columns > 6 else 1.5
-    figure, grid = panels(rows * bands * columns, columns, side, side, (0, 0.3 * bands), layout="constrained")
+    figure, grid = panels(rows * bands * columns, columns, side, side, (0, 0.3 * bands), layout="compressed")
     cells = grid.reshape(bands, rows, columns).swapaxes(1, 2).reshape(-1, rows)  # an image over its maps
     for k, (first, *others) in enumerate(cells[: len(images)]):
         draw_image(first, images[k])
@@ -115,34 +110,25 @@ def image_and_map(
 def simulation_panel(panel: Mapping[str, np.ndarray], caption: str) -> Figure:
     """Draw DRAEM's input and output, one column per image: image, simulated, mask, reconstruction, map."""
     rows = ("image", "simulated", "mask", "reconstruction", "map")
-    count = len(panel["image"])
-    figure, grid = panels(count * len(rows), count, 1.25, 1.27, (0.3, 0))
-    for row, name in zip(grid, rows, strict=True):
-        for axes, image in zip(row, panel[name], strict=True):
-            draw_image(axes, np.clip(image, 0, 1))
-        row[0].set_ylabel(name, fontsize=9)
-    figure.tight_layout(pad=0.3)
+    figure = _rows_of_images({name: np.clip(panel[name], 0, 1) for name in rows}, {})
     _map_scale(figure, "mask, map (0 to 1)")
     return finish(figure, caption, tight=False)
 
 
+def _rows_of_images(rows: Mapping[str, np.ndarray], masks: Mapping[str, Masks]) -> Figure:
+    """Draw rows of images, each named at its left, their defects outlined where masks are given for the row."""
+    columns = max(len(stack) for stack in rows.values())
+    figure, grid = panels(columns * len(rows), columns, 1.25, 1.25, (0.3, 0), layout="compressed")
+    for cells, (name, stack) in zip(grid, rows.items(), strict=True):
+        for axes, image, mask in zip(cells, stack, masks.get(name, [None] * len(stack)), strict=False):
+            draw_image(axes, image, mask, style.OUTLINE)
+        cells[0].set_ylabel(escape_mathtext(name, 18), fontsize=9)
+    return figure
+
+
 def _map_scale(figure: Figure, label: str) -> None:
-    """Draw the colours of the maps beside the whole grid, in inches that do not depend on its size."""
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
-
-    width, height = 1 / figure.get_figwidth(), min(0.9, 2.6 / figure.get_figheight())
-    bar = figure.add_axes((1 + 0.08 * width, 0.5 - height / 2, 0.13 * width, height))
-    figure.colorbar(ScalarMappable(Normalize(0, 1), MAP_COLOURS), cax=bar, label=label)
-
-
-def _with_kinds(predictions: pd.DataFrame, good: str) -> pd.DataFrame:
-    """Return the first repeat's multiclass rows with their `kind` of result, one of KINDS."""
-    rows = predictions[predictions["task"] == "multiclass"]
-    rows = rows[rows["repeat"] == rows["repeat"].min()]
-    truth, predicted = rows["label"].astype(str), rows["predicted"].astype(str)
-    cases = [truth == predicted, predicted == good, truth == good]
-    return rows.assign(kind=np.select(cases, ["hit", "missed", "rejected"], default="confused"))
+    """Draw the colours of the maps beside the whole grid."""
+    figure.colorbar(figure.axes[0].get_images()[0], ax=figure.axes, label=label, aspect=30, fraction=0.02)
 
 
 def hits_and_misses(predictions: pd.DataFrame, good: str, per_kind: int = PER_KIND) -> pd.DataFrame:
@@ -151,8 +137,12 @@ def hits_and_misses(predictions: pd.DataFrame, good: str, per_kind: int = PER_KI
     Of one data set, scheme and keep; the first repeat's multiclass rows count. One row per image: features, kind, id,
     fold, label, predicted, its probability, and for the kind `found` images `among` those that could be of it.
     """
-    rows = _with_kinds(predictions, good)
-    rows["probability"] = rows.filter(regex="^p:").max(axis=1)
+    rows = predictions[predictions["task"] == "multiclass"]
+    rows = rows[rows["repeat"] == rows["repeat"].min()]
+    truth, predicted = rows["label"].astype(str), rows["predicted"].astype(str)
+    cases = [truth == predicted, predicted == good, truth == good]
+    kinds = np.select(cases, ["hit", "missed", "rejected"], default="confused")
+    rows = rows.assign(kind=kinds, probability=rows.filter(regex="^p:").max(axis=1))
     chosen = []
     for features in PALETTE:
         mine = rows[rows["features"] == features]
@@ -165,17 +155,6 @@ def hits_and_misses(predictions: pd.DataFrame, good: str, per_kind: int = PER_KI
             chosen.append(picked.assign(found=len(part), among=among.get(kind, len(mine) - n_good)))
     wanted = ["features", "kind", "id", "fold", "label", "predicted", "probability", "found", "among"]
     return pd.concat(chosen, ignore_index=True)[wanted]
-
-
-def errors_in_common(predictions: pd.DataFrame, good: str) -> str:
-    """Say how many images any of image, map and both gets wrong, and how many of them all get wrong."""
-    rows = _with_kinds(predictions[predictions["features"].isin(PALETTE)], good)
-    sets = [NAMES[name] for name in present(rows["features"])]
-    wrong = (rows["kind"] != "hit").groupby(rows["id"]).sum()
-    said = f"{(wrong > 0).sum()} of {len(wrong)} images are wrong"
-    if len(sets) == 1:
-        return f"{said}."
-    return f"{said} for at least one of {', '.join(sets)}; {(wrong == len(sets)).sum()} of them for all."
 
 
 def gallery(chosen: pd.DataFrame, thumbnails: Mapping[str, Thumbnail], caption: str) -> Figure:

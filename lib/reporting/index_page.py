@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import platform
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -18,7 +17,7 @@ import pandas as pd
 from PIL import Image
 
 from lib.artifacts import write_text
-from lib.pipeline.dataset import in_test_fold, index, splits
+from lib.pipeline.dataset import in_test_fold, index, primary_splits
 from lib.pipeline.maps import scores
 from lib.pipeline.run import Run
 from lib.reporting.display import caption, settings_table, table
@@ -39,7 +38,6 @@ TABLES = {
     "baselines": "What could do as well",
     "operating-points": "What a recall costs",
     "aql": "AQL: what escapes (Eq. 1)",
-    "learning-curves": "What a labelled defect buys",
     "label-economy": "How many labelled defects it takes",
     "table2-beside-paper": "Table 2 beside the paper's",
     "table3-beside-paper": "Table 3 beside the paper's",
@@ -48,7 +46,6 @@ PACKAGES = [
     *("torch", "torchvision", "scikit-learn", "scipy", "statsmodels", "pandas", "numpy", "seaborn"),
     "papermill",
 ]
-ESTIMATE = "estimate.json"  # seconds that run_all.py expected of each notebook, by data set
 SIDE = 144  # pixels of an image in the strip
 
 
@@ -111,16 +108,12 @@ def versions() -> pd.DataFrame:
 
 def strip(run: Run) -> list[dict[str, str]]:
     """Return for each class, good first, its middle test image by anomaly score: label, image, map (both embedded)."""
-    images, with_maps = index(run), splits(run, with_maps=True)
-    scheme = with_maps[0].rsplit("-", 1)[0]
-    score = np.full(len(images), np.nan, dtype=np.float32)
-    for name in (one for one in with_maps if one.rsplit("-", 1)[0] == scheme):
-        tested = in_test_fold(run, name)
-        score[tested] = scores(run, name)[tested]
-    ranked = images.assign(score=score).dropna(subset="score").sort_values("score", kind="stable")
+    images, names = index(run), primary_splits(run)
+    tested = [images.assign(score=scores(run, name))[in_test_fold(run, name)] for name in names]
+    ranked = pd.concat(tested).sort_index().sort_values("score", kind="stable")
     of_class = {label: ranked["id"][ranked["label"] == label] for label in images.attrs["classes"]}
     middle = {label: ids.iloc[(len(ids) - 1) // 2] for label, ids in of_class.items() if len(ids)}
-    found = read_thumbnails(run, scheme, middle.values(), SIDE)
+    found = read_thumbnails(run, names[0].rsplit("-", 1)[0], middle.values(), SIDE)
     coloured = {name: colour_map(one.anomaly_map).round().astype(np.uint8) for name, one in found.items()}
     return [
         {"label": str(label), "image": _jpeg(found[name].image), "map": _jpeg(coloured[name])}
@@ -129,16 +122,11 @@ def strip(run: Run) -> list[dict[str, str]]:
 
 
 def times(runs: Sequence[Run]) -> pd.DataFrame:
-    """Return each notebook's seconds per data set: as estimated before the run of all, and as its last run took."""
-    path = Path(runs[0].study_dir) / ESTIMATE
-    estimated = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    columns: dict[str, dict[str, float]] = {}
+    """Return the seconds that each notebook's last run took, per data set."""
+    columns = {}
     for run in runs:
         manifests = {name: run.store.manifest(f"notebooks/{name}.ipynb") for name in NOTEBOOKS[:-1]}
-        taken = {name: one["summary"]["seconds"] for name, one in manifests.items() if one}
-        if run.name in estimated:
-            columns[f"{run.name}, estimated"] = estimated[run.name]
-        columns[f"{run.name}, taken"] = taken
+        columns[run.name] = {name: one["summary"]["seconds"] for name, one in manifests.items() if one}
     return pd.DataFrame(columns).reindex(list(NOTEBOOKS[:-1])).rename_axis("seconds")
 
 
@@ -198,10 +186,8 @@ def _figures(
     home: Path, folder: Path, names: Sequence[str] | None = None, embed: bool = True
 ) -> list[dict[str, Any]]:
     """Return the figures that exist, all or those named; alternative text and caption are in the PNG itself."""
-    entries = []
-    named = [folder / f"{name}.png" for name in names or ()]
-    found = sorted(folder.glob("*.png"), key=lambda path: path.stem)
-    for path in filter(Path.exists, named) if names else found:
+    entries, found = [], {path.stem: path for path in sorted(folder.glob("*.png"))}
+    for path in [found[name] for name in names or found if name in found]:
         with Image.open(path) as image:
             texts = dict(image.info)
         kinds = [kind for kind in ("png", "svg") if path.with_suffix(f".{kind}").exists()]

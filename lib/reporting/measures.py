@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-from lib.classification.feature_sets import FEATURE_SETS
 from lib.classification.operating_threshold import clopper_pearson
 from lib.evaluation import metrics as m
 from lib.evaluation.metrics import ALL, FPR_LIMIT, MEAN, POOLED, RECALL_AT_5_FPR, Good
@@ -66,14 +65,6 @@ class Measures:
         """Return the defect classes, sorted."""
         recalls = self.known.index[self.known.index.get_level_values("metric") == "defect_recall"]
         return sorted(set(recalls.unique("class")) - {ALL})
-
-    def feature_sets(self) -> list[str]:
-        """Return the feature sets that were measured, in the order of `FEATURE_SETS`."""
-        return [name for name in FEATURE_SETS if pd.notna(self.value(name, "defect_recall"))]
-
-    def folds(self) -> int:
-        """Return the number of test folds."""
-        return len(set(self.known.index.unique("fold")) - {POOLED, MEAN})
 
 
 def read_measures(found: pd.DataFrame, good: Good, binary: str, metrics: Sequence[str]) -> list[Measures]:

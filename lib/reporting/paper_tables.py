@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from lib.classification.feature_sets import FEATURE_SETS, MAIN
-from lib.evaluation.metrics import ALL, Good, at_keep
+from lib.evaluation.metrics import ALL, MEAN, POOLED, Good, at_keep
 from lib.evaluation.published_results import display_name, paper_table, product_of
 from lib.evaluation.significance import paired_folds, smallest_attainable_p, wilcoxon_paired
 from lib.reporting.measures import BINARY_TITLES, EXACT_INTERVALS, TITLES, Measures, read_measures
@@ -110,8 +110,9 @@ def _notes(read: Sequence[Measures], alpha: float) -> list[str]:
         "against the second best; false-reject rates are never bold.",
     ]
     for data in read:
-        name, smallest = display_name(data.dataset), smallest_attainable_p(data.folds())
-        reach = f"{data.folds()} {data.scheme} folds, smallest p in reach {smallest:.2g}"
+        name, folds = display_name(data.dataset), len(set(data.known.index.unique("fold")) - {POOLED, MEAN})
+        smallest = smallest_attainable_p(folds)
+        reach = f"{folds} {data.scheme} folds, smallest p in reach {smallest:.2g}"
         if smallest >= alpha:
             reach += f", above {alpha:g}: significance is out of reach and nothing can be bold"
         notes.append(f"{name}: {reach}.")

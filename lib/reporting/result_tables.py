@@ -167,7 +167,7 @@ def _rows(
     """Yield the row of every feature set in every part of the predictions; the part's key stands in its `column`."""
     for key, part in parts.items():
         for data in read_measures(part, good, binary, _METRICS):
-            for name in data.feature_sets():
+            for name in [name for name in FEATURE_SETS if pd.notna(data.value(name, "defect_recall"))]:
                 row: dict[Any, Any] = data.place() | {"Features": FEATURE_SETS[name].title, column: key}
                 yield (
                     data,

@@ -99,15 +99,6 @@ def escape_mathtext(text: str, length: int | None = None) -> str:
     return cut.replace("$", r"\$")
 
 
-def class_colours(classes: Sequence[str]) -> dict[str, tuple[float, ...]]:
-    """Return an RGB colour per class: light grey for the good one, which is first, and by lightness for the defects."""
-    from matplotlib import colormaps
-
-    count = max(1, len(classes) - 1)
-    shades = [colormaps["plasma"](0.02 + 0.86 * k / max(1, count - 1))[:3] for k in range(count)]
-    return dict(zip(classes, [(0.78, 0.78, 0.78), *shades], strict=False))
-
-
 def save_figure(figure: Figure, folder: Path, name: str, alt: str) -> None:
     """Write `name.png` and `name.svg` into `folder`, atomically, free of dates, `alt` as their description.
 

@@ -8,7 +8,7 @@ import pytest
 
 from lib.evaluation import label_efficiency as economy
 from lib.evaluation.metrics import recall_at_5
-from lib.reporting.comparison_tables import learning_table, needs_table
+from lib.reporting.comparison_tables import needs_table
 from tests.evaluation.made_up import study
 
 LABELS = np.array([10.0, 20.0, 40.0])
@@ -68,14 +68,12 @@ def test_a_duplicate_needs_exactly_what_the_image_has():
 def test_one_level_or_feature_sets_with_gaps_have_no_curve():
     alone = economy.label_efficiency(study({"image": 1.0, "image_map": 1.5}), "good", seed=1, n=20)
     assert alone.curves.empty and alone.needs.empty
-    assert learning_table(alone) is None and needs_table(alone) is None
+    assert needs_table(alone) is None
     frame = pd.concat(
         [study({"image": 1.0, "image_map": 2.0}, keep=(0.5, 1.0)), study({"image_map_all": 2.0})]
     )
     found = economy.label_efficiency(frame, "good", seed=1, n=20)
     assert set(found.curves["features"]) == {"image", "image_map"}
-    table = learning_table(found, "ctx")
-    assert table is not None and len(table.frame) == 2 and table.caption == "ctx"
 
 
 def test_repeats_are_averaged():

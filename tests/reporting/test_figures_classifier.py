@@ -88,7 +88,7 @@ def test_selected_columns_are_counted_and_weighed_by_source():
     entry = [segment[0, 1] for lines in right.collections for segment in lines.get_segments()]
     assert entry == [0.35, 0.35]
     assert [text.get_text() for text in left.get_xticklabels()] == ["0", "1"]
-    sentence = "Of 3 selected columns, from the map come 1 (33% in all); in 0 of 2 fits none does."
+    sentence = "Of 3 selected columns in a fit, from the map come 1 (33%); in 0 of 2 fits none does."
     assert figures_classifier.describe_selected(diagnostics()) == sentence
     none = figures_classifier.describe_selected(diagnostics(k_map=0))
     assert none.endswith("and there image + map is the image alone.")

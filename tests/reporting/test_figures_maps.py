@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from lib.reporting import figures_maps, style
-from lib.reporting.figures_maps import KINDS, Thumbnail, errors_in_common, gallery, hits_and_misses, overlay
+from lib.reporting.figures_maps import KINDS, Thumbnail, gallery, hits_and_misses, overlay
 from tests.evaluation.made_up import rows
 from tests.reporting.conftest import ODD
 
@@ -66,17 +66,6 @@ def test_the_surest_of_each_kind_come_first_the_classes_in_turn():
     assert of_kind["rejected"][["id", "found", "among"]].to_numpy().tolist() == [["0004", 1, 1]]
     assert of_kind["confused"][["id", "predicted"]].to_numpy().tolist() == [["0005", "b"]]
     assert of_kind["hit"][["id", "found", "among"]].to_numpy().tolist() == [["0006", 1, 7]]
-
-
-def test_errors_in_common_are_counted_image_by_image():
-    right = [(truth, truth) for truth, _ in PAIRS]
-    other = predicted([PAIRS[0], *right[1:]], SURE, "map")
-    frame = pd.concat([predicted(PAIRS, SURE), other], ignore_index=True)
-    assert (
-        errors_in_common(frame, "good")
-        == "6 of 7 images are wrong for at least one of image, anomaly map; 1 of them for all."
-    )
-    assert errors_in_common(other, "good") == "1 of 7 images are wrong."
 
 
 def thumbnails(ids, side=24):

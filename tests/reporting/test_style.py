@@ -41,14 +41,6 @@ def test_feature_sets_are_told_apart_in_grey_and_by_the_colour_blind():
     assert len(set(style.HATCHES.values())) == len(style.PALETTE)
 
 
-def test_classes_differ_in_lightness_and_the_good_one_stands_apart():
-    colours = style.class_colours(["good", "a", "b", "c", "d", "e"])
-    assert max(colours["good"]) == min(colours["good"])
-    lightness = [lab(linear(colours[name]))[0] for name in "abcde"]
-    assert min(np.diff(lightness)) > 8
-    assert style.class_colours(["good"]) == {"good": colours["good"]}
-
-
 def test_a_figure_is_saved_twice_the_same_with_its_description(tmp_path, predictions):
     photograph = np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8)
     for name in ("a", "b"):
