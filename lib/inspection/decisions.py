@@ -92,23 +92,21 @@ def training_reference(
 
 def ood_reasons(
     limits: Limits, sizes: NDArray[np.integer], exposure: NDArray[np.float64], distances: NDArray[np.floating]
-) -> list[tuple[str, ...]]:
-    """Return why each of n images is out of distribution, an empty tuple where it is not.
+) -> list[list[str]]:
+    """Return why each of n images is out of distribution, an empty list where it is not.
 
     sizes (n, 2): width and height in pixels; exposure (n, 2): brightness and contrast in [0, 1]; distances (n,).
     """
-    measures, found = _measures(sizes, exposure), []
+    measures, distances = _measures(sizes, exposure), np.asarray(distances, dtype=np.float64)
+    found: list[list[str]] = [[] for _ in distances]
     names = {"size": "size in pixels", "aspect": "width by height"}
-    for row, distance in enumerate(map(float, distances)):
-        values = {kind: float(measures[kind][row]) for kind in limits.ranges}
-        reasons = [
-            f"{names.get(kind, kind)} {values[kind]:.3g} outside {low:.3g} to {high:.3g}"
-            for kind, (low, high) in limits.ranges.items()
-            if not low <= values[kind] <= high
-        ]
-        if distance > limits.limit:
-            reasons.append(f"unlike every labelled image (distance {distance:.3g}, limit {limits.limit:.3g})")
-        found.append(tuple(reasons))
+    for kind, (low, high) in limits.ranges.items():
+        for row in np.flatnonzero((measures[kind] < low) | (measures[kind] > high)):
+            value = f"{names.get(kind, kind)} {measures[kind][row]:.3g}"
+            found[row].append(f"{value} outside {low:.3g} to {high:.3g}")
+    for row in np.flatnonzero(distances > limits.limit):
+        apart = f"distance {distances[row]:.3g}, limit {limits.limit:.3g}"
+        found[row].append(f"unlike every labelled image ({apart})")
     return found
 
 

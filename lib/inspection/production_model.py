@@ -89,12 +89,12 @@ def fitted_production_model(run: Run, features: str = "") -> ProductionModel:
     }
 
     def write(path: Path) -> dict[str, Any]:
-        table = index(run)
+        table, classes = index(run), tuple(index(run).attrs["classes"])
         result = evaluate_fold(
             {name: known.blocks[name] for name in FEATURE_SETS[features].blocks},
             table["label"].to_numpy(dtype=str),
             np.ones(len(table), bool),  # none is left to test
-            classes=table.attrs["classes"],
+            classes=classes,
             feature_sets=[features],
             seed=inputs["seed"],
             **{name: getattr(run.study, name) for name in settings},
@@ -105,7 +105,6 @@ def fitted_production_model(run: Run, features: str = "") -> ProductionModel:
         rows = tested[tested["features"] == features].set_index("id").loc[table["id"]]
         scores, defective = rows["score"].to_numpy(float), rows["defective"].to_numpy(bool)
         out_of_fold = OutOfFoldScores(scores, defective, groups, bool(table.attrs["grouped"]))
-        classes = tuple(table.attrs["classes"])
         save_production_model(path, ProductionModel(features, why, classes, models, reference, out_of_fold))
         names = ("iterations", "loss", "converged")
         return {task: {name: vars(fitted)[name] for name in names} for task, (_, fitted) in models.items()}

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from lib.artifacts import fingerprint
 from lib.classification.feature_sets import COLUMN_BLOCKS, COMBINED_DETECTORS, FEATURE_SETS
-from lib.config import MapMethod
 from lib.datasets.splits import FoldError, inner_parts
 from lib.execution.progress import step_bar
 from lib.execution.source_code import code_digest
@@ -23,7 +22,8 @@ from lib.pipeline.run import Run, classifier_cost, each_part
 
 CODE = ("lib.classification.cross_validation", "lib.datasets.splits", "lib.pipeline.classification")
 CALIBRATION, CHECK, SOURCE_CHECK = "calibration", "compare_map_fit", "compare_map_source"
-CHECKS = (CHECK, SOURCE_CHECK)  # classification again with maps made otherwise, where the study asks for it
+# classification again, where the study asks for it, and with which of its ways to make maps
+CHECKS = {CHECK: "alternative_map_fit", SOURCE_CHECK: "alternative_map_source"}
 FEW_IMAGES = 200  # above this every part holds several images of some class
 
 
@@ -48,29 +48,16 @@ def feature_sets(run: Run, split: str, stage: str) -> tuple[str, ...]:
     return tuple(sets)
 
 
-def map_method(run: Run, stage: str) -> MapMethod:
-    """Return how the maps that a stage uses are made: the study's own, or those that a check compares with."""
-    others = {CHECK: run.study.alternative_map_fit, SOURCE_CHECK: run.study.alternative_map_source}
-    return others.get(stage, run.study.map_method)
-
-
 def levels(run: Run, stage: str) -> list[float]:
     """Return the shares of defects that a stage keeps."""
     return [share for share in run.study.keep if share < 1] if stage == "imbalance" else [1.0]
 
 
-class Fit(NamedTuple):
-    """One fit: rows of the index, which of them it learns from (the rest is predicted), and what it is called."""
-
-    rows: np.ndarray
-    train: np.ndarray
-    keep: float
-    seed: int
-    name: dict[str, int]
+Fit = tuple[np.ndarray, np.ndarray, float, int, dict[str, int]]
 
 
 def _fits(run: Run, stage: str, split: str) -> Iterator[Fit]:
-    """Yield the fits of a stage in one split.
+    """Yield the fits of a stage in one split: rows, which of them train (others are predicted), keep, seed, its name.
 
     Calibration fits on inner folds of the training images, dealt by the split's own scheme: grouped within grouped
     folds. The other stages fit on all training images, at each share of defects kept.
@@ -83,11 +70,11 @@ def _fits(run: Run, stage: str, split: str) -> Iterator[Fit]:
         seed = run.seed(CALIBRATION if stage == CALIBRATION else "classify", split, repeat)
         if stage != CALIBRATION:
             whole = np.arange(len(train))
-            yield from (Fit(whole, train, keep, seed, {"repeat": repeat}) for keep in levels(run, stage))
+            yield from ((whole, train, keep, seed, {"repeat": repeat}) for keep in levels(run, stage))
             continue
         for inner, part in enumerate(inner_parts(labels, groups, run.study.inner_folds, seed=seed)):
             known = ~np.isin(np.arange(len(trained)), part)
-            yield Fit(trained, known, 1.0, seed, {"repeat": repeat, "inner": inner})
+            yield trained, known, 1.0, seed, {"repeat": repeat, "inner": inner}
 
 
 def predict_fold(run: Run, stage: str, split: str) -> dict[str, Any]:
@@ -108,14 +95,13 @@ def predict_fold(run: Run, stage: str, split: str) -> dict[str, Any]:
         how = {name: getattr(run.study, name) for name in ("selection", "mlp", "scale", "binary")}
         how |= {"classes": tuple(table.attrs["classes"]), "feature_sets": feature_sets(run, split, stage)}
         found, diagnostics = [], []
-        for done, fit in enumerate(fits, start=1):
-            mine = labels[fit.rows]
-            if len(set(mine[fit.train])) > 1:
-                given = {name: columns[fit.rows] for name, columns in blocks.items()}
-                result = evaluate_fold(given, mine, fit.train, keep=fit.keep, seed=fit.seed, **how)
-                rows = fit.rows[result.predictions["row"]]
-                found.append(result.predictions.assign(row=rows, **fit.name))
-                diagnostics += result.diagnostics.assign(**fit.name, split=split).to_dict("records")
+        for done, (rows, train, keep, seed, name) in enumerate(fits, start=1):
+            if len(set(labels[rows][train])) > 1:
+                given = {block: columns[rows] for block, columns in blocks.items()}
+                result = evaluate_fold(given, labels[rows], train, keep=keep, seed=seed, **how)
+                mine = result.predictions
+                found.append(mine.assign(row=rows[mine["row"]], **name))
+                diagnostics += result.diagnostics.assign(**name, split=split).to_dict("records")
             report(done, len(fits))
         _stored(run, split, found).to_parquet(path, index=False)
         return {"diagnostics": diagnostics}
@@ -133,7 +119,7 @@ def check_training_parts(run: Run) -> None:
     labels, good = table["label"].to_numpy(dtype=str), table.attrs["good"]
     for split in splits(run):
         kept = subsample_defects(labels, ~in_test_fold(run, split), good=good, keep=min(study.keep), seed=0)
-        parts = [labels[kept], *(labels[fit.rows][fit.train] for fit in _fits(run, CALIBRATION, split))]
+        parts = [labels[kept], *(labels[rows][train] for rows, train, *_ in _fits(run, CALIBRATION, split))]
         fewest = min((part for part in parts if len(set(part)) > 1), key=len, default=None)
         if fewest is not None and len(set(fewest)) == len(fewest):
             raise FoldError(
@@ -148,7 +134,7 @@ def predictions(run: Run, stage: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     A check, which the study must ask for, is of primary folds only.
     """
     feature_all(run)
-    names = map_splits(run, map_method(run, stage)) if stage in CHECKS else splits(run)
+    names = map_splits(run, getattr(run.study, CHECKS[stage])) if stage in CHECKS else splits(run)
     fits = run.study.repeats * (run.study.inner_folds if stage == CALIBRATION else len(levels(run, stage)))
     cost = classifier_cost(run, len(index(run)))
     cost["seconds"] *= fits * len(feature_sets(run, names[0], stage))
@@ -218,7 +204,7 @@ def _made_from(run: Run, stage: str, split: str) -> dict[str, Any]:
 
 def source_files(run: Run, stage: str, split: str) -> dict[str, str]:
     """Return the artefacts with the columns that a stage's feature sets need, by block of columns."""
-    method, own = map_method(run, stage), run.study.map_method
+    method, own = getattr(run.study, CHECKS.get(stage, "map_method")), run.study.map_method
     files = {"image": IMAGE, "score": score_file(split, method), "other": map_columns_file("map", split, own)}
     files |= {block: map_columns_file(block, split, method) for block in BLOCKS}
     files |= {f"other_{block}": map_columns_file(block, split, own) for block in BLOCKS}

@@ -84,10 +84,15 @@ def index(run: Run) -> pd.DataFrame:
         table.to_parquet(path, index=False)
         return {"images": len(table), "skipped": len(table.attrs["skipped"])}
 
-    run.store.make("index.parquet", inputs, write)
-    table = pd.read_parquet(run.store.path("index.parquet"))
+    made = run.store.make("index.parquet", inputs, write)
+    table = _read(run.store.path("index.parquet"), made["sha256"]).copy()
     table.attrs["root"] = str(root)
     return table
+
+
+@lru_cache(maxsize=8)
+def _read(path: Path, _sha256: str) -> pd.DataFrame:
+    return pd.read_parquet(path)  # once per process: every step asks for the tables again and again
 
 
 def index_tables(runs: Sequence[Run]) -> pd.DataFrame:
@@ -112,8 +117,8 @@ def folds(run: Run) -> pd.DataFrame:
         parts = [make_folds(table, run.study.folds, seed, scheme) for scheme in schemes]
         pd.concat(parts, ignore_index=True).to_parquet(path, index=False)
 
-    run.store.make("folds.parquet", inputs, write)
-    return pd.read_parquet(run.store.path("folds.parquet"))
+    made = run.store.make("folds.parquet", inputs, write)
+    return _read(run.store.path("folds.parquet"), made["sha256"]).copy()
 
 
 def splits(run: Run, *, with_maps: bool = False) -> list[str]:

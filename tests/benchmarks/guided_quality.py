@@ -89,8 +89,8 @@ def fits(run: Run, split: str, way: str) -> tuple[pd.DataFrame, pd.DataFrame]:
 
     whole = predicted(np.arange(len(table)), ~in_test_fold(run, split))
     inner = []
-    for fit in _fits(run, CALIBRATION, split):
-        inner.append(predicted(fit.rows, fit.train))
+    for rows, train, *_ in _fits(run, CALIBRATION, split):
+        inner.append(predicted(rows, train))
     return whole, pd.concat(inner, ignore_index=True)
 
 

@@ -143,7 +143,7 @@ def test_each_range_has_its_margin(kind, inside, outside):
         exposure = np.array([[of["brightness"], of["contrast"]]])
         return ood_reasons(reference, np.array([of["size"]]), exposure, np.zeros(1))[0]
 
-    assert reasons(inside) == ()
+    assert reasons(inside) == []
     assert len(reasons(outside)) == 1
     assert kind in reasons(outside)[0]
 

@@ -139,7 +139,7 @@ def test_side_by_side_and_made_anew_the_same_bytes(run, tmp_path, monkeypatch):
 
 def test_repeats_get_other_inner_folds(run):
     twice = replace(run, study=replace(run.study, repeats=2))
-    learnt = {tuple(fit.name.values()): fit.train for fit in module._fits(twice, module.CALIBRATION, SPLIT)}
+    learnt = {tuple(fit[-1].values()): fit[1] for fit in module._fits(twice, module.CALIBRATION, SPLIT)}
     assert set(learnt) == {(repeat, inner) for repeat in range(2) for inner in range(3)}
     assert not all(np.array_equal(learnt[0, inner], learnt[1, inner]) for inner in range(3))
 
