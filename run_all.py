@@ -162,7 +162,7 @@ def export(options: argparse.Namespace) -> int:
         except (ProductionModelError, ExportError) as error:
             print(f"\nFAILED\n{error}", file=sys.stderr)
             return 1
-    say(str(found))
+    say(found)
     run_it = f"python -m lib.deployment.onnx_predict {path} PICTURES (docs/deploy.md)"
     say(f"{path}, {path.stat().st_size / 1e6:.0f} MB; to run it: {run_it}")
     return 0

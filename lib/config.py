@@ -140,7 +140,6 @@ class Study:
     draem_lr: float = setting(
         3e-4, "learning rate (x0.2 at 80 %, 90 % of the steps); few want more than 1e-4", gt=0
     )
-    draem_warmup: int = setting(0, "steps over which the learning rate rises; the paper has none", ge=0)
     draem_precision: Literal["auto", "float32", "bf16"] = setting(
         "auto", "convolutions while training on CUDA: TF32 (auto), float32 or bf16; a CPU takes float32"
     )

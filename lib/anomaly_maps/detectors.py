@@ -31,6 +31,13 @@ class FittedDetector(Protocol):
         """Write the fitted source to a file, with texts about its origin."""
         ...
 
+    def module(self, places: int) -> nn.Module:
+        """Return what makes maps (n, side, side) in an exported file; a source without it cannot be exported.
+
+        It gets images (n, 3, side, side) in [0, 1], or patches (n, C, places, places).
+        """
+        ...
+
 
 @dataclass(frozen=True)
 class FitTask:
@@ -65,11 +72,6 @@ class Detector:
     """Seconds, and bytes beside the libraries, of fitting on `n_good` images, as one of `sharing` models."""
     map_seconds: Callable[[Study], float] = lambda study: 0.001  # of one image
     caption: Callable[[Study], str] = lambda of: f"maps: {MAP_SOURCES[of.map_source].title}, cross-fitted"
-    onnx: Callable[[Any, int], nn.Module] | None = None
-    """What makes maps (n, side, side) in an exported file, of a model and the number of patches along a side.
-
-    It gets images (n, 3, side, side) in [0, 1], or patches (n, C, h, w). Without it there is no export.
-    """
 
 
 def detector(source: str) -> Detector:

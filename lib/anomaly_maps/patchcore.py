@@ -17,14 +17,13 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.torch import save as to_safetensors
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lib.anomaly_maps.detectors import Detector, FitTask
-from lib.artifacts import write_bytes
 from lib.config import Study
-from lib.torch_utils import Resize, as_stored
+from lib.torch_utils import Resize
 
 FORMAT = "patchcore-1"
 POOL = 30_000  # patches, drawn at random, that the coreset is chosen from
@@ -48,29 +47,6 @@ class PatchCore:
     side: int
     device: str = "cpu"
 
-    @classmethod
-    def fit(cls, task: FitTask) -> PatchCore:
-        """Keep `coreset_size` patches of the good images, of inputs (N, h, w, C); set the scale on those held out.
-
-        The patches that the coreset is chosen from and one image are held at a time. Fewer are kept where there are
-        fewer. `progress(kept, coreset_size)` is called now and then.
-        """
-        inputs, held_out, device = task.inputs, task.held_out, task.device
-        places = int(np.prod(inputs.shape[1:3]))
-        drawn = np.random.default_rng(task.seed).permutation(len(task.good) * places)[:POOL]
-        drawn.sort()  # read from a file in its order
-        image, place = np.divmod(drawn, places)
-        flat = inputs.reshape(len(inputs), places, inputs.shape[3])
-        pool = torch.from_numpy(flat[task.good[image], place].astype(np.float32))
-        projected = _projected(pool, task.seed).to(device)
-        chosen = greedy_coreset(projected, task.study.coreset_size, task.progress)
-        fitted = cls(pool[chosen.cpu()].to(device), 1.0, 1.0, task.study.image_size, device)
-        rows = np.linspace(0, len(held_out) - 1, min(HELD_OUT, len(held_out))).round().astype(int)
-        distances = np.concatenate([fitted.distances(inputs[held_out[row]][None]).ravel() for row in rows])
-        middle, rare = (max(float(np.quantile(distances, share)), 1e-6) for share in (0.5, RARE))
-        slope = min(math.log(1 / MIDDLE - 1) / math.log(max(rare / middle, 1 + 1e-6)), STEEPEST)
-        return replace(fitted, scale_distance=rare, slope=slope)
-
     def distances(self, patches: np.ndarray) -> np.ndarray:
         """Return the distance of each patch (n, h, w, C) to the nearest one kept, float32 (n, h, w)."""
         flat = patches.reshape(-1, patches.shape[-1])
@@ -78,8 +54,7 @@ class PatchCore:
         with torch.inference_mode():
             for start in range(0, len(flat), ROWS):
                 rows = torch.from_numpy(flat[start : start + ROWS].astype(np.float32)).to(self.device)
-                nearest = torch.cdist(rows, self.patches).amin(dim=1)
-                found[start : start + ROWS] = nearest.cpu().numpy()
+                found[start : start + ROWS] = nearest(rows, self.patches).cpu().numpy()
         return found.reshape(patches.shape[:3])
 
     def maps(self, inputs: np.ndarray) -> np.ndarray:
@@ -92,7 +67,11 @@ class PatchCore:
         """Write the patches to a .safetensors file; the same patches and header give the same bytes."""
         scale = {"scale_distance": self.scale_distance, "slope": self.slope, "side": self.side}
         text = json.dumps({key: str(value) for key, value in header.items()} | scale, sort_keys=True)
-        write_bytes(path, to_safetensors({"patches": self.patches.cpu().contiguous()}, {FORMAT: text}))
+        save_file({"patches": self.patches.cpu().contiguous()}, path, {FORMAT: text})
+
+    def module(self, places: int) -> nn.Module:
+        """Return what makes maps (n, side, side) of patches (n, C, places, places) in an exported file."""
+        return PatchCoreMaps(self, places)
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> PatchCore:
@@ -100,6 +79,36 @@ class PatchCore:
         with safe_open(path, "pt") as file:
             header, patches = json.loads(file.metadata()[FORMAT]), file.get_tensor("patches").to(device)
         return cls(patches, header["scale_distance"], header["slope"], header["side"], device)
+
+
+def fit(task: FitTask) -> tuple[PatchCore, dict[str, Any]]:
+    """Keep `coreset_size` patches of the good images, of inputs (N, h, w, C); set the scale on those held out.
+
+    The patches that the coreset is chosen from and one image are held at a time. Fewer are kept where there are fewer.
+    `progress(kept, coreset_size)` is called now and then.
+    """
+    inputs, good, held_out, side = task.inputs, task.good, task.held_out, task.study.image_size
+    places = int(np.prod(inputs.shape[1:3]))
+    drawn = np.random.default_rng(task.seed).permutation(len(good) * places)[:POOL]
+    drawn.sort()  # read from a file in its order
+    image, place = np.divmod(drawn, places)
+    flat = inputs.reshape(len(inputs), places, inputs.shape[3])
+    pool = torch.from_numpy(flat[good[image], place].astype(np.float32))
+    projected = _projected(pool, task.seed).to(task.device)
+    chosen = greedy_coreset(projected, task.study.coreset_size, task.progress)
+    fitted = PatchCore(pool[chosen.cpu()].to(task.device), 1.0, 1.0, side, task.device)
+    rows = np.linspace(0, len(held_out) - 1, min(HELD_OUT, len(held_out))).round().astype(int)
+    distances = np.concatenate([fitted.distances(inputs[held_out[row]][None]).ravel() for row in rows])
+    middle, rare = (max(float(np.quantile(distances, share)), 1e-6) for share in (0.5, RARE))
+    slope = min(math.log(1 / MIDDLE - 1) / math.log(max(rare / middle, 1 + 1e-6)), STEEPEST)
+    kept = {"images": len(good), "offered": len(good) * places, "kept": len(chosen)}
+    summary = kept | {"held out": len(held_out), "rare": round(rare, 6)}
+    return replace(fitted, scale_distance=rare, slope=slope), summary
+
+
+def nearest(rows: Tensor, known: Tensor) -> Tensor:
+    """Return the distance of each row (n, C) to the nearest one known (M, C), float32 (n,)."""
+    return torch.cdist(rows, known, compute_mode="use_mm_for_euclid_dist").amin(dim=1)
 
 
 def to_unit_interval(distances: Tensor, scale_distance: float, slope: float) -> Tensor:
@@ -143,33 +152,19 @@ def _projected(points: Tensor, seed: int) -> Tensor:
 
 
 class PatchCoreMaps(nn.Module):
-    """A PatchCore from patches (n, C, h, w) to maps (n, side, side); distances by a product, as ONNX has no `cdist`."""
-
-    known: Tensor
-    squares: Tensor
+    """A PatchCore from patches (n, C, places, places) to maps (n, side, side), on the CPU."""
 
     def __init__(self, memory: PatchCore, places: int) -> None:
         super().__init__()
-        known = memory.patches.cpu().float()
-        self.register_buffer("known", known.T.contiguous())
-        self.register_buffer("squares", (known**2).sum(dim=1))
-        self.scale_distance, self.slope, self.places = memory.scale_distance, memory.slope, places
+        self.known, self.places = memory.patches.cpu(), places
+        self.scale_distance, self.slope = memory.scale_distance, memory.slope
         self.resize = Resize(places, memory.side, antialias=False)
 
     def forward(self, patches: Tensor) -> Tensor:
         """Return the scaled distance to the nearest patch in memory."""
-        rows = patches.flatten(2).transpose(1, 2).reshape(-1, self.known.shape[0])
-        squares = (rows**2).sum(dim=1, keepdim=True) + (self.squares - 2 * rows @ self.known)
-        distances = squares.amin(dim=1).clamp(min=0).sqrt().reshape(-1, 1, self.places, self.places)
+        distances = nearest(patches.flatten(2).transpose(1, 2).flatten(0, 1), self.known)
         scaled = to_unit_interval(distances, self.scale_distance, self.slope)
-        return as_stored(self.resize(scaled)[:, 0].clamp(0, 1))
-
-
-def _fit(task: FitTask) -> tuple[PatchCore, dict[str, Any]]:
-    fitted = PatchCore.fit(task)
-    offered = len(task.good) * int(np.prod(task.inputs.shape[1:3]))
-    kept = {"images": len(task.good), "offered": offered, "kept": len(fitted.patches)}
-    return fitted, kept | {"held out": len(task.held_out), "rare": round(fitted.scale_distance, 6)}
+        return self.resize(scaled.reshape(-1, 1, self.places, self.places))[:, 0].clamp(0, 1)
 
 
 def _map_seconds(study: Study) -> float:
@@ -187,7 +182,7 @@ def _fit_cost(study: Study, n_good: int, sharing: int) -> tuple[float, float]:
 
 DETECTOR = Detector(
     inputs="patches",
-    fit=_fit,
+    fit=fit,
     load=PatchCore.load,
     depends_on=lambda task: {"seed": task.seed, **task.study.values(("coreset_size", "image_size"))},
     seed="memory",
@@ -197,5 +192,4 @@ DETECTOR = Detector(
         f"maps: PatchCore of {study.coreset_size} patches at {study.patch_size} px, cross-fitted, "
         f"shown at {study.image_size} px"
     ),
-    onnx=PatchCoreMaps,
 )

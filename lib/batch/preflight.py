@@ -39,7 +39,7 @@ def check_inputs(runs: Sequence[Run], scheduler: str, *, own_weights: bool, fits
         ask = partial(run_tasks, str, [("answers",)], label="cluster", shared_folder=folder)
         checks.append(("--scheduler", partial(ask, scheduler=scheduler)))
     if study.draem_checkpoint:
-        from lib.draem.checkpoints import import_official
+        from lib.draem.inference import import_official
 
         checks.append(("--draem-checkpoint", lambda: import_official(Path(study.draem_checkpoint))))
     elif study.textures:

@@ -6,7 +6,7 @@ import json
 import logging
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,12 @@ import torch
 from onnxscript import opset20 as opset
 
 import lib
-from lib.anomaly_maps.detectors import detector
 from lib.artifacts import atomic
 from lib.classification.cross_validation import BINARY, MULTICLASS
 from lib.config import MAP_SOURCES, Study
 from lib.datasets.errors import as_table
 from lib.datasets.image_io import CONVERSION_RULE, RESIZE_RULES, read_rgb
-from lib.deployment.onnx_graph import Dense, Nearest
-from lib.deployment.onnx_model import OUTPUTS, OnnxPipeline
+from lib.deployment.onnx_model import OUTPUTS, OnnxPipeline, classifier, nearest_distance
 from lib.deployment.onnx_predict import FORMAT, INPUT, LoadedPipeline, load_pipeline
 from lib.execution.source_code import library_digest
 from lib.features.backbone_weights import IMAGENET_SHA256
@@ -51,69 +49,44 @@ class ExportError(RuntimeError):
     """The model cannot be exported as it is; the message says why and what to do."""
 
 
-@dataclass(frozen=True)
-class ExportCheck:
-    """How an exported model compares with the study's own code on labelled images, taken as if they were new.
-
-    `largest` difference of a probability or score; `above_tolerance`: images of a larger difference;
-    `changed_verdicts`: images of another verdict; `map`, `distance`: the largest difference of a map's score, of a
-    distance to the nearest labelled image (of the first images mirrored: a labelled one itself is at 0).
-    """
-
-    images: int
-    largest: float
-    above_tolerance: int
-    changed_verdicts: int
-    map: float
-    distance: float
-    tolerance: float = TOLERANCE
-
-    def __str__(self) -> str:
-        return (
-            f"compared on {self.images} labelled images: probabilities differ by {self.largest:.1e} at most, "
-            f"{self.above_tolerance} image(s) by more than {self.tolerance:g}, "
-            f"{self.changed_verdicts} verdict(s) differ"
-        )
-
-
-def export_model(run: Run, model: ProductionModel, threshold: Threshold, path: Path) -> ExportCheck:
-    """Write a model with a threshold to `path`, ending in .onnx; returns how it compares with the study's own code.
+def export_model(run: Run, model: ProductionModel, threshold: Threshold, path: Path) -> str:
+    """Write a model with a threshold to `path`; returns in words how it compares with the study's own code.
 
     Raises ExportError, and leaves nothing behind, where more than 1 % of the images differ by more than 1e-4 or one
     gets another verdict without standing at the threshold's ends.
     """
-    if path.suffix != ".onnx":
-        raise ExportError(f"{path}: name a file that ends in .onnx")
     exported, about = export_onnx(build_pipeline(run, model)), metadata(run, model, threshold)
     with atomic(path) as partial:
         write_onnx(exported, partial, about | {"parity": "null"})
-        found, unlike = compare(run, model, threshold, load_pipeline(partial))
-        if found.distance > DISTANCE_TOLERANCE:
-            unlike.append(f"distances to the nearest labelled image differ by {found.distance:.1e}")
-        if found.above_tolerance > ABOVE * found.images or unlike:
-            reasons = "; ".join([str(found), *unlike[:5]])
+        parity, unlike = compare(run, model, threshold, load_pipeline(partial))
+        found = (
+            f"compared on {parity['images']} labelled images: probabilities differ by {parity['largest']:.1e} at most, "
+            f"{parity['above_tolerance']} image(s) by more than {TOLERANCE:g}, "
+            f"{parity['changed_verdicts']} verdict(s) differ"
+        )
+        if parity["above_tolerance"] > ABOVE * parity["images"] or unlike:
+            reasons = "; ".join([found, *unlike[:5]])
             raise ExportError(f"{path}: not written, as it would not say what the study says: {reasons}")
-        write_onnx(exported, partial, about | {"parity": json.dumps(asdict(found))})
+        write_onnx(exported, partial, about | {"parity": json.dumps(parity)})
     return found
 
 
 def build_pipeline(run: Run, model: ProductionModel) -> OnnxPipeline:
     """Return everything from images to probabilities as one torch module on the CPU; all models must be fitted."""
     study, source = run.study, run.study.map_source
-    map_module = detector(source).onnx
-    if map_module is None:
+    detectors: list[Any] = [load_model(run, source, name) for name in models(FINAL, study.map_method)]
+    if not hasattr(detectors[0], "module"):
         raise ExportError(f"map_source={source}: there is no way yet to export it")
-    detectors = [load_model(run, source, name) for name in models(FINAL, study.map_method)]
-    classifiers = {task: Dense(columns.tolist(), fitted) for task, (columns, fitted) in model.models.items()}
+    parts = {task: classifier(columns.tolist(), fitted) for task, (columns, fitted) in model.models.items()}
     compares = "guided" in model.blocks and study.guided_baseline == "good_mean"
     return OnnxPipeline(
         study,
         backbone(run),
-        [map_module(fitted, grid(study.patch_size)) for fitted in detectors],
+        [fitted.module(grid(study.patch_size)).cpu() for fitted in detectors],
         model.blocks,
-        Nearest(model.reference),
-        classifiers[MULTICLASS],
-        classifiers.get(BINARY),
+        nearest_distance(model.reference),
+        parts[MULTICLASS],
+        parts.get(BINARY),
         good_patch_mean(run) if compares else None,
     ).cpu()
 
@@ -176,10 +149,13 @@ def licence(run: Run, net: Backbone) -> str:
 
 def compare(
     run: Run, model: ProductionModel, threshold: Threshold, exported: LoadedPipeline
-) -> tuple[ExportCheck, list[str]]:
+) -> tuple[dict[str, Any], list[str]]:
     """Compare a file with the study's own code on labelled images, spread over the index, taken as if they were new.
 
-    Also returns the images of another verdict that does not stand within the tolerance of the threshold's ends.
+    Returns `largest`, the largest difference of a probability or score, `above_tolerance`, the images of a larger
+    one, `changed_verdicts`, those of another verdict, and `map` and `distance`, the largest difference of a map's score
+    and of a distance to the nearest labelled image. Then, in words, what must not be: another distance, or another
+    verdict where the score does not stand within the tolerance of the threshold's ends.
     """
     table = index(run)
     rows = np.linspace(0, len(table) - 1, min(COMPARED, len(table))).round().astype(int)
@@ -196,22 +172,24 @@ def compare(
         [outputs["probabilities"] - model.probabilities(features), outputs["score"] - scores]
     )
     largest = np.abs(differences).max(axis=1)
-    mirrored = exported.score([np.ascontiguousarray(read_rgb(root / name)[:, ::-1]) for name in batches[0]])
-    distances, _ = model.reference.nearest(mirrored["embedding"])
     changed = verdicts != wanted["verdict"].to_numpy()
     away = np.abs(scores[:, None] - [threshold.low, threshold.high]).min(axis=1)
-    check = ExportCheck(
-        images=len(rows),
-        largest=float(largest.max()),
-        above_tolerance=int((largest > TOLERANCE).sum()),
-        changed_verdicts=int(changed.sum()),
-        map=float(np.abs(outputs["map_score"] - wanted["map_score"]).max()),
-        distance=float(np.abs(mirrored["distance"] - distances).max()),
-    )
-    return check, [
+    parity = {
+        "images": len(rows),
+        "largest": float(largest.max()),
+        "above_tolerance": int((largest > TOLERANCE).sum()),
+        "changed_verdicts": int(changed.sum()),
+        "map": float(np.abs(outputs["map_score"] - wanted["map_score"]).max()),
+        "distance": float(np.abs(outputs["distance"] - wanted["distance"]).max()),
+        "tolerance": TOLERANCE,
+    }
+    unlike = [
         f"{names[row]}: {verdicts[row]} instead of {wanted['verdict'][row]}"
         for row in np.flatnonzero(changed & (away > TOLERANCE))
     ]
+    if parity["distance"] > DISTANCE_TOLERANCE:
+        unlike.append(f"distances to the nearest labelled image differ by {parity['distance']:.1e}")
+    return parity, unlike
 
 
 def export_onnx(pipeline: OnnxPipeline) -> onnx.ModelProto:
@@ -255,5 +233,4 @@ def write_onnx(model: onnx.ModelProto, path: Path, about: Mapping[str, str]) -> 
     """Check a model and write it with `about` as its metadata; raises onnx's errors for one that is not sound."""
     onnx.helper.set_model_props(model, dict(sorted(about.items())))
     onnx.checker.check_model(model, full_check=True)
-    with atomic(path) as partial:
-        onnx.save(model, partial)
+    onnx.save(model, path)

@@ -1,20 +1,29 @@
-"""The exported pipeline as one torch module: images in, probabilities, maps and distances out."""
+"""What is exported, as one torch module: images in, probabilities, maps and distances out.
+
+It calls the study's own functions where it has them in torch: maps, jet, guided pooling. What the study computes with
+NumPy (map statistics, classifiers, distances) is written here a second time, as is resizing, in which runtimes differ;
+`lib.deployment.onnx_export` compares the whole with the study before a file counts.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from lib.anomaly_maps.detectors import detector
+from lib.anomaly_maps.map_statistics import AREA_THRESHOLDS, PERCENTILES
+from lib.classification.classifiers import Fitted
 from lib.config import Study
-from lib.deployment.onnx_graph import Dense, GuidedPooling, MapImages, MapStatistics, Nearest
 from lib.draem.losses import image_score
-from lib.features.map_guided_pooling import Pooling
+from lib.features.embeddings import jet, jet_colours
+from lib.features.map_guided_pooling import Pooling, pool_places
 from lib.features.patch_embeddings import PatchExtractor, grid
 from lib.features.resnet import Backbone
-from lib.torch_utils import as_stored
+from lib.inspection.decisions import TrainingReference
+from lib.torch_utils import Resize, as_stored
 
 # the file's outputs, in this order
 OUTPUTS = {
@@ -25,43 +34,40 @@ OUTPUTS = {
     "embedding": "(n, 512) the backbone's features of the image",
     "distance": "(n,) of the embedding from the nearest labelled image's",
 }
+Layer = Callable[[Tensor], Tensor]
 
 
 class OnnxPipeline(nn.Module):
     """From images to everything in `OUTPUTS`, by a study's settings.
 
-    `map_modules` make the maps, one for each model of the map source: an image's map is the mean of theirs. `blocks`
-    are the classifiers' columns in order; `binary` decides, where it is not the multiclass one. `good_mean` (h, w, C)
-    is what guided pooling compares with, if anything.
+    `sources` make the maps, one for each model of the map source: an image's map is the mean of theirs. `blocks` are
+    the classifiers' columns in order; `binary` decides, where it is not the multiclass one. `good_mean` (h, w, C) is
+    what guided pooling compares with, if anything.
     """
-
-    mean: Tensor
-    std: Tensor
 
     def __init__(
         self,
         study: Study,
         backbone: Backbone,
-        map_modules: Sequence[nn.Module],
+        sources: Sequence[nn.Module],
         blocks: Sequence[str],
-        nearest: Nearest,
-        multiclass: Dense,
-        binary: Dense | None = None,
+        distance: Layer,
+        multiclass: Layer,
+        binary: Layer | None = None,
         good_mean: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.study, self.blocks = study, tuple(blocks)
         self.from_images = detector(study.map_source).inputs == "images"
-        self.backbone, self.map_modules = backbone.model, nn.ModuleList(map_modules)
+        self.backbone, self.sources = backbone.model, nn.ModuleList(sources)
         needs_patches = "guided" in blocks or not self.from_images
         self.extractor = PatchExtractor(backbone) if needs_patches else None
-        self.map_images = MapImages(study.image_size, study.feature_size, study.map_encoding)
-        self.statistics = MapStatistics(study.image_size)
-        pooling = Pooling(study.guided_patches, study.guided_baseline)
-        self.pooling = GuidedPooling(study.image_size, grid(study.patch_size), good_mean, pooling)
-        self.nearest, self.multiclass, self.binary = nearest, multiclass, binary
-        self.register_buffer("mean", torch.tensor(backbone.mean).view(3, 1, 1))
-        self.register_buffer("std", torch.tensor(backbone.std).view(3, 1, 1))
+        self.colours = jet_colours()
+        self.to_features = Resize(study.image_size, study.feature_size, antialias=True)
+        self.to_places = Resize(study.image_size, grid(study.patch_size), antialias=True)
+        self.good_mean = None if good_mean is None else good_mean.flatten(0, 1)
+        self.distance, self.multiclass, self.binary = distance, multiclass, binary
+        self.mean, self.std = (torch.tensor(values).view(3, 1, 1) for values in (backbone.mean, backbone.std))
         self.eval()
 
     @property
@@ -75,24 +81,91 @@ class OnnxPipeline(nn.Module):
         """Return what `OUTPUTS` names, in its order, of the same n images at each of the `inputs`."""
         given = dict(zip(self.inputs, images, strict=True))
         pixels = {side: stack.float().permute(0, 3, 1, 2) / 255 for side, stack in given.items()}
-        embedding = self.backbone(self._normalised(pixels[self.study.feature_size]))
+        embedding = self._features(pixels[self.study.feature_size])
         patches = torch.zeros(0)
         if self.extractor is not None:
             patches = as_stored(self.extractor(self._normalised(pixels[self.study.patch_size])))
         inputs = pixels[self.study.image_size] if self.from_images else patches
-        maps = as_stored(torch.stack([module(inputs) for module in self.map_modules]).mean(dim=0))
+        maps = as_stored(torch.stack([as_stored(source(inputs)) for source in self.sources]).mean(dim=0))
         map_score = image_score(maps)
         compute: dict[str, Callable[[], Tensor]] = {
             "image": lambda: embedding,
-            "map": lambda: self.backbone(self._normalised(self.map_images(maps))),
-            "stats": lambda: self.statistics(maps),
+            "map": lambda: self._features(self.shown(maps)),
+            "stats": lambda: statistics(maps),
             "score": lambda: map_score[:, None],
-            "guided": lambda: self.pooling(patches, maps),
+            "guided": lambda: self.pooled(patches, maps),
         }
         columns = torch.cat([compute[name]() for name in self.blocks], dim=1)
         probabilities = self.multiclass(columns)
         deciding = probabilities if self.binary is None else self.binary(columns)
-        return probabilities, 1 - deciding[:, 0], maps, map_score, embedding, self.nearest(embedding)
+        return probabilities, 1 - deciding[:, 0], maps, map_score, embedding, self.distance(embedding)
+
+    def shown(self, maps: Tensor) -> Tensor:
+        """Return maps (n, side, side) in [0, 1] as the images (n, 3, new, new) in [0, 1] that the backbone gets."""
+        images = maps[:, None] if self.study.map_encoding == "raw" else jet(maps, self.colours)
+        return self.to_features(images).expand(-1, 3, -1, -1)
+
+    def pooled(self, patches: Tensor, maps: Tensor) -> Tensor:
+        """Return patches (n, C, h, w) averaged where maps (n, side, side) are highest, (n, averages * C)."""
+        pooling = Pooling(self.study.guided_patches, self.study.guided_baseline)
+        at_places = self.to_places(maps[:, None]).flatten(1)
+        return pool_places(patches.flatten(2).transpose(1, 2), at_places, self.good_mean, pooling)
+
+    def _features(self, images: Tensor) -> Tensor:
+        return self.backbone(self._normalised(images))
 
     def _normalised(self, images: Tensor) -> Tensor:
         return (images - self.mean) / self.std
+
+
+def statistics(maps: Tensor) -> Tensor:
+    """Return the summary (n, S) of maps (n, side, side), columns as in `map_statistics.STATISTICS`."""
+    pixels = maps.flatten(1)
+    last = pixels.shape[1] - 1
+    places = [percent / 100 * last for percent in PERCENTILES]
+    largest = pixels.topk(last + 1 - math.floor(min(places)), dim=1).values  # falling
+    columns = [largest[:, 0], pixels.mean(dim=1)]
+    for place in places:  # between two pixels in their order
+        low, high = largest[:, last - math.floor(place)], largest[:, last - math.ceil(place)]
+        columns.append(low + (high - low) * (place - math.floor(place)))
+    columns += [(pixels > threshold).float().mean(dim=1) for threshold in AREA_THRESHOLDS]
+    return torch.stack(columns, dim=1)
+
+
+def classifier(columns: Sequence[int], fitted: Fitted) -> Layer:
+    """Return a fitted classifier on some of the columns as a function of all (n, d) to probabilities (n, classes)."""
+    scaler = None if fitted.mean is None else (_float(fitted.mean), _float(fitted.scale))
+    layers = [
+        (_float(weights), _float(bias)) for weights, bias in zip(fitted.weights, fitted.biases, strict=True)
+    ]
+    used, places = torch.tensor(list(columns)), torch.eye(len(fitted.classes))[list(fitted.fitted_classes)]
+
+    def probabilities(blocks: Tensor) -> Tensor:
+        values = blocks[:, used]
+        if scaler is not None:
+            values = (values - scaler[0]) / scaler[1]
+        for number, (weights, bias) in enumerate(layers):
+            values = torch.addmm(bias, values.relu() if number else values, weights)
+        if values.shape[1] == 1:  # two classes share one output
+            values = torch.cat((-values, values), dim=1) / 2
+        return values.softmax(dim=1) @ places  # classes without training rows get 0
+
+    return probabilities
+
+
+def nearest_distance(reference: TrainingReference) -> Layer:
+    """Return a function of embeddings (n, d) to the distance (n,) from the nearest labelled image's."""
+    known, centre, spread = map(_float, (reference.embeddings, reference.centre, reference.spread))
+    squares = (known**2).sum(dim=1)
+
+    def distance(embeddings: Tensor) -> Tensor:
+        own = (embeddings - centre) / spread
+        nearest = (squares - 2 * own @ known.T).argmin(dim=1)
+        # subtracted, as the product's rounding would hide a distance of nothing
+        return ((own - known[nearest]) ** 2).mean(dim=1).sqrt()
+
+    return distance
+
+
+def _float(values: object) -> Tensor:
+    return torch.as_tensor(values, dtype=torch.float32)

@@ -22,13 +22,12 @@ from numpy.typing import NDArray
 
 from lib.artifacts import write_text
 from lib.datasets.errors import DatasetError, printable
-from lib.datasets.image_io import FOREIGN_SUFFIXES, SUFFIXES, read_rgb, resize_rgb
-from lib.datasets.layouts import GROUND_TRUTH
+from lib.datasets.image_io import SUFFIXES, read_rgb, resize_rgb
+from lib.datasets.layouts import GROUND_TRUTH, walk
 from lib.inspection.decisions import REFUSED, Limits, brightness_contrast, verdict_columns
 
 FORMAT = "inspection-chain-1"  # of the metadata
 JSON = ("classes", "feature_size", "out_of_distribution", "parity", "settings", "stand_in", "threshold")
-TEXTS = ("dataset", "features", "resize", "study")  # and others, for people
 INPUT = "pictures_"  # and a side: the name of an input that takes images (n, side, side, 3) uint8
 
 
@@ -84,13 +83,9 @@ def load_pipeline(path: Path, threads: int = 1) -> LoadedPipeline:
             f"{path}: an ONNX file, but no exported study (its format is {texts.get('format', 'not given')!r}, "
             f"expected {FORMAT!r}); export it again"
         )
-    if missing := sorted({*JSON, *TEXTS} - set(texts)):
-        raise ModelFileError(f"{path}: its metadata lack {', '.join(missing)}; export it again")
-    try:
-        about = {name: json.loads(text) if name in JSON else text for name, text in texts.items()}
-    except ValueError as error:
-        raise ModelFileError(f"{path}: its metadata are damaged ({error}); export it again") from error
-    return LoadedPipeline(session, about)
+    return LoadedPipeline(
+        session, {name: json.loads(text) if name in JSON else text for name, text in texts.items()}
+    )
 
 
 def judge_files(model: LoadedPipeline, files: Sequence[Path], batch: int = 16) -> Iterator[dict[str, Any]]:
@@ -117,17 +112,15 @@ def images_in(places: Sequence[Path]) -> list[Path]:
     Hidden ones and MVTec AD's masks (`ground_truth/`) aside; also those of kinds that are not read: they are refused
     by name later, not passed over.
     """
-    found: dict[Path, None] = {}
+    found: list[Path] = []
     for place in places:
-        for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
-            below = path.relative_to(place).parts
-            if path == place or (
-                path.suffix.lower() in SUFFIXES | FOREIGN_SUFFIXES
-                and path.is_file()
-                and not any(part.startswith(".") or part == GROUND_TRUTH for part in below)
-            ):
-                found[path] = None
-    return list(found)
+        if place.is_dir():
+            listing = walk(place)
+            names = sorted([*listing.images, *(issue.file for issue in listing.issues)])
+            found += [place / name for name in names if GROUND_TRUTH not in name.split("/")[:-1]]
+        else:
+            found.append(place)
+    return list(dict.fromkeys(found))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -163,7 +156,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"{len(rows)} images: " + ", ".join(f"{n} {verdict}" for verdict, n in counts.most_common()))
     print(expected_performance(model.about))
     if options.csv:
-        write_text(options.csv, as_csv(rows))
+        text = io.StringIO()
+        table = csv.DictWriter(text, max(rows, key=len), restval="", lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+        write_text(options.csv, text.getvalue())
     return 2 if counts[REFUSED] == len(rows) else 1 if counts[REFUSED] else 0
 
 
@@ -179,15 +176,6 @@ def expected_performance(about: Mapping[str, Any]) -> str:
         f"{found['false_rejects']:.1%} false rejects ({found['false_rejects_low']:.1%} to "
         f"{found['false_rejects_high']:.1%})"
     )
-
-
-def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return rows of verdicts as CSV, with the columns of the fullest of them."""
-    text = io.StringIO()
-    table = csv.DictWriter(text, max(rows, key=len), restval="", lineterminator="\n")
-    table.writeheader()
-    table.writerows(rows)
-    return text.getvalue()
 
 
 def _line(row: Mapping[str, Any]) -> str:

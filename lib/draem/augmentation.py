@@ -5,9 +5,6 @@ Seven of the ten map each grey value to another: they are written as tables of 2
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-
 import torch
 from torch import Tensor
 
@@ -26,12 +23,12 @@ def augment(textures: Tensor, chosen: Tensor, draws: Tensor) -> Tensor:
     `chosen` holds places in `AUGMENTATIONS` on the CPU, `draws` (B,K,3) uniform numbers in [0,1) that become their
     parameters, on the textures' device. No data comes back to the CPU.
     """
-    images, functions = textures.clone(), list(AUGMENTATIONS.values())
+    images = textures.clone()
     for slot, column in enumerate(chosen.T.tolist()):
         for kind in sorted(set(column)):
             rows = [row for row, drawn in enumerate(column) if drawn == kind]
             members = torch.tensor(rows, device=images.device)
-            images[members] = functions[kind](images.index_select(0, members), draws[members, slot])
+            images[members] = AUGMENTATIONS[kind](images.index_select(0, members), draws[members, slot])
     return images
 
 
@@ -62,84 +59,89 @@ def _scaled(u: Tensor, low: float, high: float) -> Tensor:
     return low + (high - low) * u
 
 
-def _by_curve(curve: Callable[[Tensor, Tensor], Tensor], images: Tensor, u: Tensor) -> Tensor:
+def _through(curve: Tensor, images: Tensor) -> Tensor:
+    """Return images with each grey value replaced by its place in a tone curve (B,1 or 3,256), in grey levels."""
     pixels = images.flatten(2).long()
-    table = _to_bytes(curve(u, pixels)).expand(-1, 3, -1)
-    return table.gather(2, pixels).view_as(images)
+    return _to_bytes(curve).expand(-1, 3, -1).gather(2, pixels).view_as(images)
 
 
-def _in_floats(change: Callable[[Tensor, Tensor], Tensor], images: Tensor, u: Tensor) -> Tensor:
-    return _to_bytes(change(images.float(), u))
-
-
-# Tone curves: uniform draws (B,3) and grey values (B,3,P) int64 to curves (B,1 or 3,256) in grey levels, as Pillow's.
-
-
-def gamma_curve(u: Tensor, _: Tensor) -> Tensor:
-    """Raise each channel to its own power U(0.5, 2)."""
-    return (_levels(u) / 255) ** _scaled(u, 0.5, 2.0)[:, :, None] * 255
-
-
-def brightness_curve(u: Tensor, _: Tensor) -> Tensor:
-    """Multiply by U(0.8, 1.2) and add U(-30, 30), on all channels alike."""
-    return _levels(u) * _scaled(u[:, :1, None], 0.8, 1.2) + _scaled(u[:, 1:2, None], -30, 30)
-
-
-def solarize_curve(u: Tensor, _: Tensor) -> Tensor:
-    """With probability 0.5 invert the values from a threshold of 32..128 upwards."""
-    levels = _levels(u)
-    threshold = torch.floor(_scaled(u[:, 1:2, None], 32, 129))
-    return torch.where((u[:, :1, None] < 0.5) & (levels >= threshold), 255 - levels, levels)
-
-
-def posterize_curve(u: Tensor, _: Tensor) -> Tensor:
-    """Keep the highest 1 to 8 bits."""
-    step = torch.exp2(7 - torch.floor(u[:, :1, None] * 8))
-    return torch.floor(_levels(u) / step) * step
-
-
-def _histograms(pixels: Tensor) -> Tensor:
-    """Return float32 counts (B,C,256) of the grey values (B,C,P) int64."""
+def _histograms(images: Tensor) -> Tensor:
+    """Return float32 counts (B,3,256) of the grey values."""
+    pixels = images.flatten(2).long()
     counts = torch.zeros(*pixels.shape[:2], LEVELS, dtype=torch.int32, device=pixels.device)
     return counts.scatter_add_(2, pixels, counts.new_ones(()).expand(pixels.shape)).float()
 
 
-def autocontrast_curve(u: Tensor, pixels: Tensor) -> Tensor:
+# Each takes images (B,3,H,W) uint8 and uniform draws (B,3), and returns images; what has a model there is Pillow's.
+
+
+def gamma(images: Tensor, u: Tensor) -> Tensor:
+    """Raise each channel to its own power U(0.5, 2)."""
+    return _through((_levels(u) / 255) ** _scaled(u, 0.5, 2.0)[:, :, None] * 255, images)
+
+
+def brightness(images: Tensor, u: Tensor) -> Tensor:
+    """Multiply by U(0.8, 1.2) and add U(-30, 30), on all channels alike."""
+    return _through(
+        _levels(u) * _scaled(u[:, :1, None], 0.8, 1.2) + _scaled(u[:, 1:2, None], -30, 30), images
+    )
+
+
+def solarize(images: Tensor, u: Tensor) -> Tensor:
+    """With probability 0.5 invert the values from a threshold of 32..128 upwards."""
+    levels = _levels(u)
+    threshold = torch.floor(_scaled(u[:, 1:2, None], 32, 129))
+    inverted = (u[:, :1, None] < 0.5) & (levels >= threshold)
+    return _through(torch.where(inverted, 255 - levels, levels), images)
+
+
+def posterize(images: Tensor, u: Tensor) -> Tensor:
+    """Keep the highest 1 to 8 bits."""
+    step = torch.exp2(7 - torch.floor(u[:, :1, None] * 8))
+    return _through(torch.floor(_levels(u) / step) * step, images)
+
+
+def invert(images: Tensor, _: Tensor) -> Tensor:
+    """Invert all values."""
+    return 255 - images
+
+
+def autocontrast(images: Tensor, u: Tensor) -> Tensor:
     """Stretch each channel to the full range, the darkest and brightest 0..20 % (a whole number) cut off."""
-    histogram = _histograms(pixels)
+    histogram = _histograms(images)
     cut = torch.floor(histogram.sum(2, keepdim=True) * torch.floor(u[:, :1, None] * 21) / 100)
     low = (histogram.cumsum(2) <= cut).sum(2, keepdim=True).float()
     high = 255 - (histogram.flip(2).cumsum(2) <= cut).sum(2, keepdim=True).float()
     levels = _levels(u)
     stretched = torch.floor(((levels - low) * (255 / (high - low))).clamp(0, 255) + 1e-3)
-    return torch.where(high > low, stretched, levels)
+    return _through(torch.where(high > low, stretched, levels), images)
 
 
-def equalize_curve(u: Tensor, pixels: Tensor) -> Tensor:
+def equalize(images: Tensor, u: Tensor) -> Tensor:
     """Make each channel's grey values equally frequent."""
-    histogram = _histograms(pixels)
+    histogram = _histograms(images)
     levels = _levels(u)
     brightest = ((histogram > 0) * levels).amax(2, keepdim=True).long()
     step = torch.floor((histogram.sum(2, keepdim=True) - histogram.gather(2, brightest)) / 255)
     below = histogram.cumsum(2) - histogram
-    return torch.where(step > 0, torch.floor((below + torch.floor(step / 2)) / step.clamp(min=1)), levels)
-
-
-# Spatial and colour changes: float images (B,3,H,W) in grey levels and draws (B,3) to the same.
+    equal = torch.floor((below + torch.floor(step / 2)) / step.clamp(min=1))
+    return _through(torch.where(step > 0, equal, levels), images)
 
 
 def sharpness(images: Tensor, u: Tensor) -> Tensor:
     """Move by a factor U(0, 2) from the smoothed image (0) over the image (1) to a sharper one (2)."""
+    images = images.float()
     rows = images[:, :, :-2] + images[:, :, 1:-1] + images[:, :, 2:]
     centre = images[:, :, 1:-1, 1:-1]
     smooth = (rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]).add_(centre, alpha=4).div_(13)
     sharpened = images.clone()  # Pillow leaves the border as it is
     sharpened[:, :, 1:-1, 1:-1] = torch.lerp(smooth, centre, _scaled(u[:, :1, None, None], 0, 2))
-    return sharpened
+    return _to_bytes(sharpened)
 
 
-def hue_and_saturation(images: Tensor, u: Tensor) -> Tensor:
+def hue(images: Tensor, u: Tensor) -> Tensor:
     """Add +-50 of 255 of a full turn to the hue and, drawn apart, +-50 of 255 to the saturation."""
+    images = images.float()
     red, green, blue = images.unbind(1)
     value = images.amax(1)
     chroma = value - images.amin(1)
@@ -154,20 +156,14 @@ def hue_and_saturation(images: Tensor, u: Tensor) -> Tensor:
     for offset in (5, 3, 1):  # value - strength * clamp(min(k, 4 - k), 0, 1), k = (offset + hue) mod 6
         k = sixth + offset - 6 * torch.floor((sixth + offset) / 6)
         channels.append(value - strength * (2 - (k - 2).abs()).clamp_(0, 1))
-    return torch.stack(channels, dim=1)
+    return _to_bytes(torch.stack(channels, dim=1))
 
 
-AUGMENTATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {  # in the order of the official list
-    "gamma": partial(_by_curve, gamma_curve),
-    "brightness": partial(_by_curve, brightness_curve),
-    "sharpness": partial(_in_floats, sharpness),
-    "hue": partial(_in_floats, hue_and_saturation),
-    "solarize": partial(_by_curve, solarize_curve),
-    "posterize": partial(_by_curve, posterize_curve),
-    "invert": partial(_by_curve, lambda u, _: 255 - _levels(u)),
-    "autocontrast": partial(_by_curve, autocontrast_curve),
-    "equalize": partial(_by_curve, equalize_curve),
-    "rotate": partial(
-        _in_floats, lambda images, u: rotate(images, _scaled(u[:, 0], -45, 45))
-    ),  # black outside
-}
+def turn(images: Tensor, u: Tensor) -> Tensor:
+    """Rotate by up to 45 degrees; black outside."""
+    return _to_bytes(rotate(images.float(), _scaled(u[:, 0], -45, 45)))
+
+
+AUGMENTATIONS = (  # in the order of the official list
+    gamma, brightness, sharpness, hue, solarize, posterize, invert, autocontrast, equalize, turn
+)  # fmt: skip

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from lib.anomaly_maps.detectors import Detector, FitTask
 from lib.artifacts import listing_digest
-from lib.execution.progress import say
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from lib.config import Study
     from lib.draem.inference import Draem
@@ -35,7 +34,7 @@ def _texture_folder(study: Study) -> str:
 def training_settings(task: FitTask) -> dict[str, Any]:
     """Return the fields of `lib.draem.training.TrainingSettings`; models that share a fold share its steps."""
     study = task.study
-    own = {name: getattr(study, f"draem_{name}") for name in ("batch", "lr", "warmup", "precision")}
+    own = {name: getattr(study, f"draem_{name}") for name in ("batch", "lr", "precision")}
     steps = study.steps_for(len(task.good), task.sharing)
     widths = study.values(("reconstructive_width", "discriminative_width"))
     return {**widths, "steps": steps, "seed": task.seed, **own}
@@ -49,33 +48,18 @@ def _depends_on(task: FitTask) -> dict[str, Any]:
 
 
 def _fit(task: FitTask) -> tuple[Draem, dict[str, Any]]:
-    from lib.draem.checkpoints import import_official
-    from lib.draem.inference import Draem
-    from lib.draem.training import TrainingSettings, read_checkpoint, train
+    from lib.draem.inference import import_official
+    from lib.draem.training import TrainingSettings, train
 
     if task.study.draem_checkpoint:
-        imported = Draem(*import_official(Path(task.study.draem_checkpoint)))
+        imported = import_official(Path(task.study.draem_checkpoint))
         return imported, {"origin": "official checkpoint", "textures": "unknown", "history": []}
-    if task.checkpoint and task.checkpoint.exists():
-        try:
-            read_checkpoint(task.checkpoint)
-        except ValueError as error:
-            say(f"{error}: done anew")
-            task.checkpoint.unlink()
     (textures, name), settings = texture_bank(task.study), TrainingSettings(**training_settings(task))
-    good = task.inputs[task.good]
-    trained = train(
-        good, textures, settings, device=task.device, checkpoint=task.checkpoint, progress=task.progress
+    draem, history = train(
+        task.inputs[task.good], textures, settings, task.device, task.checkpoint, task.progress
     )
-    history = trained.history.round(6).to_dict("records")
-    summary = {"origin": "trained", "steps": settings.steps, "textures": name, "history": history}
-    return Draem(trained.reconstructive, trained.discriminative), summary
-
-
-def _onnx(draem: Draem, _places: int) -> nn.Module:
-    from lib.draem.inference import DraemMaps
-
-    return DraemMaps(draem)
+    summary = {"origin": "trained", "steps": settings.steps, "textures": name}
+    return draem, summary | {"history": history.round(6).to_dict("records")}
 
 
 def _load(path: Path, device: str) -> Draem:
@@ -124,5 +108,4 @@ DETECTOR = Detector(
     fit_cost=_fit_cost,
     map_seconds=lambda study: 0.3 * training_image(study),
     caption=_caption,
-    onnx=_onnx,
 )

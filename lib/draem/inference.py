@@ -1,40 +1,59 @@
-"""Anomaly maps and image scores from a trained DRAEM."""
+"""A trained DRAEM: anomaly maps and image scores, kept in a file, or imported from an official pair of pickles."""
 
 from __future__ import annotations
 
 import copy
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
-from safetensors.torch import save as to_safetensors
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.fx.experimental.optimization import fuse
 
-from lib.artifacts import write_bytes
-from lib.draem.checkpoints import load_networks
 from lib.draem.losses import image_score
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
-from lib.torch_utils import allow_tf32, as_stored, flush_denormals
+from lib.torch_utils import allow_tf32, flush_denormals, load_state_dict
 
 # CPU: flat from here on (one thread, widths 16/8, 64 px: 12.5 ms per image at batch 1, 7.4 at 16, 7.9 at 64).
-# GPU: a guess at what fills one, unmeasured.
+# GPU: a guess at what fills one, and less than a training step takes, which keeps what backward needs.
 PIXELS_PER_BATCH = {"cpu": 16 * 64 * 64, "cuda": 32 * 256 * 256}
 FORMAT = "draem-1"
-_PREFIXES = ("reconstructive.", "discriminative.")
+BGR_AXES = {  # axes of image channels
+    "reconstructive.encoder.block1.0.weight": 1,
+    "reconstructive.decoder.fin_out.0.weight": 0,
+    "reconstructive.decoder.fin_out.0.bias": 0,
+    "discriminative.encoder_segment.block1.0.weight": 1,
+}
 
 
-@dataclass(frozen=True)
-class Draem:
-    """A trained DRAEM as a fitted detector (see `lib.anomaly_maps.detectors`): its inputs are images as they are."""
+class Draem(nn.Module):
+    """Both networks as a fitted detector (see `lib.anomaly_maps.detectors`): its inputs are images as they are."""
 
-    reconstructive: ReconstructiveNetwork
-    discriminative: DiscriminativeNetwork
-    device: str = "cpu"
+    def __init__(
+        self,
+        reconstructive: ReconstructiveNetwork,
+        discriminative: DiscriminativeNetwork,
+        device: str = "cpu",
+    ) -> None:
+        super().__init__()
+        self.reconstructive, self.discriminative, self.device = reconstructive, discriminative, device
+
+    def compare(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return reconstructions (n,3,H,W) of images (n,3,H,W) in [0,1], and logits (n,2,H,W): good, anomalous."""
+        reconstruction = self.reconstructive(images)
+        return reconstruction, self.discriminative(torch.cat((reconstruction, images), dim=1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return anomaly maps (n,H,W) in [0,1] of images (n,3,H,W) in [0,1]."""
+        return self.compare(images)[1].softmax(dim=1)[:, 1]
+
+    def module(self, _places: int = 0) -> nn.Module:
+        """Return a copy in eval mode, each BatchNorm folded into the convolution before it: same maps, faster."""
+        return fuse(copy.deepcopy(self).eval(), inplace=True)
 
     def maps(self, inputs: np.ndarray) -> np.ndarray:
         """Return anomaly maps (n,side,side) float16 in [0,1] of images (n,side,side,3) uint8."""
@@ -43,87 +62,71 @@ class Draem:
     def maps_and_scores(self, images: np.ndarray, batch: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Return the maps and image scores (n,) float32 in [0,1] of images, which may be memory-mapped.
 
-        The scores are `lib.draem.losses.image_score` of the float32 maps. A GPU that runs out of memory gets half the
-        batch; RuntimeError if one image is too much.
+        The scores are `lib.draem.losses.image_score` of the float32 maps.
         """
         count, height, width = images.shape[:3]
-        kind = torch.device(self.device).type
-        batch = batch or max(1, PIXELS_PER_BATCH[kind] // (height * width))
-        first, second = (
-            fold_batchnorm(network).to(self.device).to(memory_format=torch.channels_last)
-            for network in (self.reconstructive, self.discriminative)
-        )
-        out, scores = np.empty(images.shape[:3], np.float16), np.empty(count, np.float32)
-        done = 0
+        batch = batch or max(1, PIXELS_PER_BATCH[torch.device(self.device).type] // (height * width))
+        module = self.module().to(self.device).to(memory_format=torch.channels_last)
+        maps, scores = np.empty(images.shape[:3], np.float16), np.empty(count, np.float32)
         with torch.inference_mode(), flush_denormals(), allow_tf32(False):
-            while done < count:
-                rows = slice(done, min(done + batch, count))
-                try:
-                    maps = _maps(first, second, torch.from_numpy(np.array(images[rows])).to(self.device))
-                    scores[rows] = image_score(maps).cpu().numpy()
-                    out[rows] = maps.half().cpu().numpy()
-                    done = rows.stop
-                except torch.cuda.OutOfMemoryError as error:
-                    if rows.stop - done == 1:
-                        raise RuntimeError(
-                            f"out of GPU memory for one image of {height}x{width} px: set a smaller image_size "
-                            "or device='cpu'"
-                        ) from error
-                    batch = (rows.stop - done) // 2
-        return out, scores
+            for start in range(0, count, batch):
+                rows = slice(start, start + batch)
+                pixels = torch.from_numpy(np.array(images[rows])).to(self.device)
+                # (n,H,W,3), its axes moved to (n,3,H,W), is channels_last already
+                found = module(pixels.permute(0, 3, 1, 2).float().div_(255))
+                maps[rows], scores[rows] = found.half().cpu().numpy(), image_score(found).cpu().numpy()
+        return maps, scores
 
     def save(self, path: Path, header: dict[str, Any]) -> None:
-        """Write both networks to one .safetensors file, atomically, with `header` (settings, origin) as texts.
+        """Write both networks to one .safetensors file, with `header` (settings, origin) as texts.
 
-        The same networks and header give the same bytes: safetensors writes several header entries in any order, so
-        all stand in one, as sorted JSON.
+        Several entries of a header come in any order, so all stand in one, as sorted JSON: same networks, same bytes.
         """
-        tensors = {
-            prefix + key: value.detach().cpu().contiguous()
-            for prefix, network in zip(_PREFIXES, (self.reconstructive, self.discriminative), strict=True)
-            for key, value in network.state_dict().items()
-        }
         texts = json.dumps({key: str(value) for key, value in header.items()}, sort_keys=True)
-        write_bytes(path, to_safetensors(tensors, {FORMAT: texts}))
+        tensors = {name: value.cpu().contiguous() for name, value in self.state_dict().items()}
+        save_file(tensors, path, {FORMAT: texts})
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> Draem:
-        """Return what `save` wrote; ValueError for other tensors."""
-        tensors = load_file(path)
-        first, second = (
-            {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-            for prefix in _PREFIXES
+        """Return what `save` wrote."""
+        return cls.of_state(load_file(path), device)
+
+    @classmethod
+    def of_state(cls, state: Mapping[str, Tensor], device: str = "cpu") -> Draem:
+        """Return networks of the widths of a state in eval mode; KeyError or RuntimeError for another state."""
+        widths = (len(state[key]) for key, axis in BGR_AXES.items() if axis == 1)
+        draem = cls(ReconstructiveNetwork(next(widths)), DiscriminativeNetwork(next(widths)), device)
+        draem.load_state_dict(state)
+        return draem.eval()
+
+
+def import_official(folder: Path) -> Draem:
+    """Return a DRAEM for RGB input from a folder with an official pair of pickles.
+
+    The file ending in `_seg.pckl` is the discriminative network, the other `.pckl` the reconstructive one.
+    Official models are trained on BGR images: the channels of the first and last convolutions that face the
+    image are put in RGB order once, here. Raises FileNotFoundError unless there is exactly one of each,
+    ValueError for a file that holds anything but such a state_dict.
+    """
+    files = sorted(folder.glob("*.pckl"), key=lambda file: file.name.endswith("_seg.pckl"))
+    if [file.name.endswith("_seg.pckl") for file in files] != [False, True]:
+        found = ", ".join(sorted(file.name for file in files)) or "none"
+        raise FileNotFoundError(
+            f"{folder}: expected one *_seg.pckl and one other *.pckl, found {found}; keep one model per folder"
         )
-        return cls(*load_networks(first, second, str(path)), device)
-
-
-def fold_batchnorm(network: nn.Module) -> nn.Module:
-    """Return a copy in eval mode, each BatchNorm folded into the convolution before it: same outputs, faster."""
-    folded = copy.deepcopy(network).eval()
-    for sequence in [layer for layer in folded.modules() if isinstance(layer, nn.Sequential)]:
-        for index in range(1, len(sequence)):
-            before, layer = sequence[index - 1], sequence[index]
-            if isinstance(before, nn.Conv2d) and isinstance(layer, nn.BatchNorm2d):
-                sequence[index - 1] = fuse_conv_bn_eval(before, layer)
-                sequence[index] = nn.Identity()
-    return folded
-
-
-def _maps(reconstructive: nn.Module, discriminative: nn.Module, images: Tensor) -> Tensor:
-    # (N,H,W,3), its axes moved to (N,3,H,W), is channels_last already
-    x = images.permute(0, 3, 1, 2).float().div_(255)
-    logits = discriminative(torch.cat((reconstructive(x), x), dim=1))
-    return logits.softmax(dim=1)[:, 1]
-
-
-class DraemMaps(nn.Module):
-    """A DRAEM from images (n, 3, side, side) in [0, 1] to maps (n, side, side), BatchNorm folded in."""
-
-    def __init__(self, draem: Draem) -> None:
-        super().__init__()
-        self.first, self.second = fold_batchnorm(draem.reconstructive), fold_batchnorm(draem.discriminative)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Reconstruct, compare, and return the anomalous class's probability at each pixel."""
-        logits = self.second(torch.cat((self.first(images), images), dim=1))
-        return as_stored(logits.softmax(dim=1)[:, 1])
+    remedy = "give an official pair of checkpoints, or train (no --draem-checkpoint)"
+    try:
+        parts = zip(("reconstructive", "discriminative"), files, strict=True)
+        state = {
+            f"{part}.{key}": value for part, file in parts for key, value in load_state_dict(file).items()
+        }
+        for key, axis in BGR_AXES.items():
+            state[key] = state[key].unflatten(axis, (-1, 3)).flip(axis + 1).flatten(axis, axis + 1)
+        if not all(value.isfinite().all() for value in state.values()):
+            raise ValueError(f"{folder}: holds values that are not finite")
+        return Draem.of_state(state)
+    except ValueError as error:
+        raise ValueError(f"{error}; {remedy}") from error
+    except (KeyError, IndexError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:400]  # torch lists every key, some hundreds of them
+        raise ValueError(f"{folder}: not the weights of DRAEM's two networks: {reason}; {remedy}") from error

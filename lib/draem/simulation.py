@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from lib.draem.augmentation import DRAWS, augment, rotate, sample_augmentations
 
@@ -30,9 +29,8 @@ class Simulated(NamedTuple):
 def simulate(images: Tensor, textures: Tensor, generator: torch.Generator) -> Simulated:
     """Return good images, some rotated, and about half of them with a simulated anomaly (Zavrtanik 2021, 3.3).
 
-    `images` (B,3,H,W) float in [0,1]; `textures` (M,3,H',W') uint8 on the same device, resized to H x W where
-    they differ (have them resized beforehand: `resize_textures`). `generator` is a CPU generator: what is
-    random is small and drawn there, so every device sees the same draws and nothing is waited for.
+    `images` (B,3,H,W) float in [0,1]; `textures` (M,3,H,W) uint8 on the same device. `generator` is a CPU generator:
+    what is random is small and drawn there, so every device sees the same draws and nothing is waited for.
     """
     count, _, height, width = images.shape
     device = images.device
@@ -55,21 +53,12 @@ def simulate(images: Tensor, textures: Tensor, generator: torch.Generator) -> Si
         noise = rotate(noise[:, None], _to(u[anomalous, 5] * 180 - 90, device))
         anomaly = (noise > NOISE_THRESHOLD).to(images.dtype)
         source = textures[_to((u[anomalous, 6] * len(textures)).long(), device)]
-        source = resize_textures(source, (height, width))
         texture = augment(source, chosen[anomalous], _to(draws[anomalous], device))
         opacity = anomaly * _to(1 - LARGEST_BETA * u[anomalous, 7], device)[:, None, None, None]
         good = clean[rows]
         blend = texture.to(images.dtype).div_(255).sub_(good).mul_(opacity).add_(good)  # exactly good outside
         augmented[rows], mask[rows] = blend, anomaly
     return Simulated(clean, augmented, mask)
-
-
-def resize_textures(textures: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Return uint8 textures (M,3,H,W) at `shape`, antialiased; the same tensor where they have it already."""
-    if textures.shape[2:] == torch.Size(shape):
-        return textures
-    # on the CPU, which alone resizes uint8
-    return F.interpolate(textures.cpu(), shape, mode="bilinear", antialias=True).to(textures.device)
 
 
 def perlin_noise(angles: Tensor, cells: Tensor, shape: tuple[int, int]) -> Tensor:

@@ -156,15 +156,13 @@ def training_history(run: Run) -> pd.DataFrame:
 def first_and_last_scores(run: Run, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the test images' scores by the DRAEM `name` after its very first step, and after its last."""
     from lib.draem.detector import texture_bank, training_settings
-    from lib.draem.inference import Draem
     from lib.draem.training import TrainingSettings, train
 
     trained: Any = load_model(run, "draem", name)
     task = _task(run, "draem", name)
     settings = TrainingSettings(**training_settings(task) | {"steps": 1})
-    begun = train(task.inputs[task.good], texture_bank(run.study)[0], settings, device=run.device)
+    before, _ = train(task.inputs[task.good], texture_bank(run.study)[0], settings, device=run.device)
     tested = task.inputs[in_test_fold(run, name.partition(INNER)[0])]
-    before = Draem(begun.reconstructive, begun.discriminative, run.device)
     return before.maps_and_scores(tested)[1], trained.maps_and_scores(tested)[1]
 
 

@@ -8,7 +8,7 @@ import torch
 
 from lib.anomaly_maps import patchcore
 from lib.anomaly_maps.detectors import FitTask
-from lib.anomaly_maps.patchcore import MIDDLE, RARE, PatchCore, greedy_coreset, to_unit_interval
+from lib.anomaly_maps.patchcore import MIDDLE, RARE, PatchCore, fit, greedy_coreset, to_unit_interval
 
 N, SIDE, CHANNELS = 24, 4, 10
 
@@ -22,7 +22,7 @@ def memory(seen, size=60):
         SimpleNamespace(coreset_size=size, image_size=8),
         np.split(np.arange(len(seen)), 2),
     )
-    return PatchCore.fit(FitTask(study, seen, good, held_out, sharing=2, seed=3))
+    return fit(FitTask(study, seen, good, held_out, sharing=2, seed=3))[0]
 
 
 def radius(points, chosen):

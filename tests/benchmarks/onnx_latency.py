@@ -22,15 +22,14 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from lib.anomaly_maps.patchcore import PatchCore, PatchCoreMaps
+from lib.anomaly_maps.patchcore import PatchCore
 from lib.classification.classifiers import fit
 from lib.config import Study
 from lib.datasets.image_io import decode, resize_rgb, to_rgb
 from lib.deployment.onnx_export import export_onnx, write_onnx
-from lib.deployment.onnx_graph import Dense, Nearest
-from lib.deployment.onnx_model import OnnxPipeline
+from lib.deployment.onnx_model import OnnxPipeline, classifier, nearest_distance
 from lib.deployment.onnx_predict import INPUT
-from lib.draem.inference import Draem, DraemMaps
+from lib.draem.inference import Draem
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.features.patch_embeddings import N_CHANNELS, grid
 from lib.features.resnet import load_backbone
@@ -65,11 +64,11 @@ def pipeline_of(source: str, columns: tuple[str, ...], sides: tuple[int, int, in
     maps: list[torch.nn.Module]
     if source == "patchcore":
         memory = PatchCore(torch.rand(1000 if patch_size < 200 else 2000, N_CHANNELS), 5.0, 4.0, image_size)
-        maps = [PatchCoreMaps(memory, places) for _ in range(2)]  # one for each half
+        maps = [memory.module(places) for _ in range(2)]  # one for each half
     else:
         width = image_size // 4
         nets = ReconstructiveNetwork(width, seed=1), DiscriminativeNetwork(width // 2, seed=2)
-        maps = [DraemMaps(Draem(*nets))]
+        maps = [Draem(*nets).module()]
     exposure, shapes = rng.uniform(0.4, 0.6, (LABELLED, 2)), np.full((LABELLED, 2), feature_size)
     embeddings = rng.normal(size=(LABELLED, 512)).astype(np.float32)
     return OnnxPipeline(
@@ -77,8 +76,8 @@ def pipeline_of(source: str, columns: tuple[str, ...], sides: tuple[int, int, in
         load_backbone("embedded"),
         maps,
         columns,
-        Nearest(training_reference(embeddings, np.arange(LABELLED), shapes, exposure)),
-        Dense(range(count), fit(values, labels, ("good", "a", "b"))),
+        nearest_distance(training_reference(embeddings, np.arange(LABELLED), shapes, exposure)),
+        classifier(range(count), fit(values, labels, ("good", "a", "b"))),
         good_mean=torch.rand(places, places, N_CHANNELS),
     )
 

@@ -133,7 +133,7 @@ def test_simulation(rows, threads, side, batch, naive_input, tmp_path):
         anomalies = [Image.fromarray(texture).resize((side, side)) for texture in textures]
     else:  # what a loader does at each step: decode and resize
         sources, anomalies = photographs(batch, 256, tmp_path)
-    images, bank = as_bank(goods).float() / 255, ours.resize_textures(as_bank(textures), (side, side))
+    images, bank = as_bank(goods).float() / 255, as_bank(pictures(20, side))
     repeats = 4 if side == 64 else 1
     compare(
         rows,

@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lib.draem.training import Trained, TrainingSettings, train
+from lib.draem.inference import Draem
+from lib.draem.training import TrainingSettings, train
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -27,9 +28,9 @@ def images() -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def textures() -> Tensor:
-    return torch.from_numpy(np.random.default_rng(2).integers(0, 256, (5, 3, 40, 48), dtype=np.uint8))
+    return torch.from_numpy(np.random.default_rng(2).integers(0, 256, (5, 3, 32, 32), dtype=np.uint8))
 
 
 @pytest.fixture(scope="session")
-def trained(images: np.ndarray, textures: Tensor) -> Trained:
-    return train(images, textures, TrainingSettings(2, 2, steps=3, batch=4, lr=1e-2, seed=3))
+def trained(images: np.ndarray, textures: Tensor) -> Draem:
+    return train(images, textures, TrainingSettings(2, 2, steps=3, batch=4, lr=1e-2, seed=3))[0]

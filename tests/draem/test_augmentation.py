@@ -7,6 +7,8 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from lib.draem.augmentation import AUGMENTATIONS, augment, rotate, sample_augmentations
 
+NAMES = [function.__name__ for function in AUGMENTATIONS]
+
 
 @pytest.fixture(scope="module")
 def pictures():
@@ -20,7 +22,7 @@ def pictures():
 
 def apply(pictures, change, *u):
     draws = torch.tensor([*u, *[0.0] * (3 - len(u))]).expand(len(pictures), 1, 3)
-    return augment(pictures, torch.full((len(pictures), 1), list(AUGMENTATIONS).index(change)), draws)
+    return augment(pictures, torch.full((len(pictures), 1), NAMES.index(change)), draws)
 
 
 def by_pillow(pictures, function):
@@ -114,9 +116,7 @@ def test_three_changes_are_one_after_the_other(pictures, seed):
 
 
 def test_the_order_of_changes_counts(pictures):
-    changes = torch.tensor([[list(AUGMENTATIONS).index(name) for name in ("invert", "posterize")]]).expand(
-        4, 2
-    )
+    changes = torch.tensor([[NAMES.index(name) for name in ("invert", "posterize")]]).expand(4, 2)
     draws = torch.full((4, 2, 3), 0.1)
     expected = by_pillow(pictures, lambda image: ImageOps.posterize(ImageOps.invert(image), 1))
     assert torch.equal(augment(pictures, changes, draws), expected)

@@ -4,22 +4,15 @@ import os
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 
-from lib.draem.checkpoints import import_official
-from lib.draem.inference import Draem
+from lib.draem.inference import Draem, import_official
 
 from .official import export_official
 
 
-def outputs(reconstructive, discriminative, images):
+def outputs(draem, images):
     with torch.inference_mode():
-        reconstruction = reconstructive(images)
-        return reconstruction, discriminative(torch.cat((reconstruction, images), dim=1))
-
-
-def networks(trained):
-    return trained.reconstructive, trained.discriminative
+        return draem.compare(images)
 
 
 @pytest.fixture(scope="module")
@@ -36,16 +29,13 @@ def test_a_loaded_file_gives_the_same_outputs_and_the_same_networks_the_same_byt
     trained, picture, tmp_path
 ):
     header = {name: number for number, name in enumerate("abcdefgh")}
-    files = [tmp_path / "draem" / f"{k}.safetensors" for k in range(3)]
+    files = [tmp_path / f"{k}.safetensors" for k in range(3)]
     for file in files:
-        Draem(*networks(trained)).save(file, header)
+        trained.save(file, header)
     assert len({file.read_bytes() for file in files}) == 1
     back = Draem.load(files[0])
-    assert not back.reconstructive.training and not back.discriminative.training
-    expected = outputs(trained.reconstructive, trained.discriminative, picture)
-    for ours, theirs in zip(
-        outputs(back.reconstructive, back.discriminative, picture), expected, strict=True
-    ):
+    assert not any(layer.training for layer in back.modules())
+    for ours, theirs in zip(outputs(back, picture), outputs(trained, picture), strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-6)  # memory formats differ
     with safe_open(files[0], "pt") as file:
         assert json.loads(file.metadata()["draem-1"]) == {
@@ -53,28 +43,18 @@ def test_a_loaded_file_gives_the_same_outputs_and_the_same_networks_the_same_byt
         }
 
 
-def test_missing_tensors_are_named(trained, tmp_path):
-    path = tmp_path / "x.safetensors"
-    Draem(*networks(trained)).save(path, {})
-    tensors = load_file(path)
-    del tensors["discriminative.decoder_segment.fin_out.0.bias"]
-    save_file(tensors, path, {"draem-1": "{}"})
-    with pytest.raises(ValueError, match=r"decoder_segment\.fin_out\.0\.bias"):
-        Draem.load(path)
-
-
 def test_official_files_are_for_bgr_and_come_back_for_rgb(trained, picture, tmp_path):
     paths = export_official(tmp_path, "DRAEM_test_bottle_", trained.reconstructive, trained.discriminative)
     assert [path.name for path in paths] == ["DRAEM_test_bottle_.pckl", "DRAEM_test_bottle__seg.pckl"]
-    expected = outputs(trained.reconstructive, trained.discriminative, picture)
-    again = outputs(*import_official(tmp_path), picture)
+    expected = outputs(trained, picture)
+    again = outputs(import_official(tmp_path), picture)
     for ours, theirs in zip(again, expected, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-6)
     # as the official code would use the files: same keys, BGR in, BGR reconstruction out, same map
     reconstructive, discriminative = type(trained.reconstructive)(2), type(trained.discriminative)(2)
     reconstructive.load_state_dict(torch.load(paths[0], weights_only=True))
     discriminative.load_state_dict(torch.load(paths[1], weights_only=True))
-    reconstruction, logits = outputs(reconstructive.eval(), discriminative.eval(), picture.flip(1))
+    reconstruction, logits = outputs(Draem(reconstructive, discriminative).eval(), picture.flip(1))
     torch.testing.assert_close(reconstruction.flip(1), expected[0], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(logits, expected[1], atol=1e-5, rtol=1e-5)
 
@@ -108,7 +88,7 @@ def test_other_weights_are_refused(trained, tmp_path):
     with pytest.raises(ValueError, match=r"expected a state_dict \(names to tensors\), got list"):
         import_official(tmp_path)
     torch.save({"conv1.weight": torch.zeros(1)}, one)
-    with pytest.raises(ValueError, match=r"encoder\.block1\.0\.weight is missing"):
+    with pytest.raises(ValueError, match=r"not the weights of .*encoder\.block1\.0\.weight"):
         import_official(tmp_path)
     torch.save({**state, "surplus": torch.zeros(1)}, one)
     with pytest.raises(ValueError, match="surplus"):

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from lib.draem import inference
-from lib.draem.inference import Draem, fold_batchnorm
+from lib.draem.inference import Draem
 from lib.draem.losses import image_score
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 
@@ -39,13 +38,12 @@ def expected(networks, images):
 
 
 def test_folded_networks_give_the_same_outputs(networks, images):
-    x = torch.from_numpy(images).permute(0, 3, 1, 2) / 255
-    for network, inputs in zip(networks, (x, torch.cat((x, 1 - x), dim=1)), strict=True):
-        folded = fold_batchnorm(network)
-        assert not any(isinstance(layer, torch.nn.BatchNorm2d) for layer in folded.modules())
-        with torch.inference_mode():
-            torch.testing.assert_close(folded(inputs), network(inputs), atol=1e-5, rtol=1e-5)
-        assert any(isinstance(layer, torch.nn.BatchNorm2d) for layer in network.modules())
+    draem, x = Draem(*networks), torch.from_numpy(images).permute(0, 3, 1, 2) / 255
+    folded = draem.module()
+    assert not any(isinstance(layer, torch.nn.BatchNorm2d) for layer in folded.modules())
+    with torch.inference_mode():
+        torch.testing.assert_close(folded(x), draem(x), atol=1e-5, rtol=1e-5)
+    assert any(isinstance(layer, torch.nn.BatchNorm2d) for layer in draem.modules())
 
 
 @pytest.mark.parametrize("batch", [0, 1, 3, 100])
@@ -57,30 +55,6 @@ def test_maps_and_scores_are_those_of_the_networks(networks, images, expected, b
         scores, image_score(expected).numpy(), atol=1e-5
     )  # from float32, not from `out`
     assert scores.dtype == np.float32
-
-
-def test_a_full_gpu_gets_half_the_batch(networks, images, expected, monkeypatch):
-    real, sizes = inference._maps, []
-
-    def crowded(first, second, batch):
-        sizes.append(len(batch))
-        if len(batch) > 2:
-            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
-        return real(first, second, batch)
-
-    monkeypatch.setattr(inference, "_maps", crowded)
-    out, _ = Draem(*networks).maps_and_scores(images, 7)
-    assert sizes == [7, 3, 1, 1, 1, 1, 1, 1, 1]
-    np.testing.assert_allclose(out, expected.numpy(), atol=1e-3)
-
-
-def test_a_gpu_too_small_for_one_image_says_so(networks, images, monkeypatch):
-    def full(*_):
-        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
-
-    monkeypatch.setattr(inference, "_maps", full)
-    with pytest.raises(RuntimeError, match="one image of 32x64 px: set a smaller image_size"):
-        Draem(*networks).maps(images)
 
 
 @pytest.mark.gpu

@@ -19,7 +19,6 @@ SCRIPT = """
 import sys
 from pathlib import Path
 import numpy as np, torch
-from lib.draem.inference import Draem
 from lib.draem.training import TrainingSettings, train
 device, out = sys.argv[1], Path(sys.argv[2])
 torch.set_num_threads(1)
@@ -28,9 +27,9 @@ rng = np.random.default_rng(0)
 images = rng.integers(0, 256, (20, 64, 64, 3), dtype=np.uint8)
 textures = torch.from_numpy(rng.integers(0, 256, (20, 3, 64, 64), dtype=np.uint8))
 settings = TrainingSettings(8, 8, steps=120, batch=8, checkpoint_every=7)
-trained = train(images, textures, settings, device=device, checkpoint=out.with_suffix(".resume.pt"),
-                progress=lambda step, *_: print(step, flush=True))
-Draem(trained.reconstructive, trained.discriminative).save(out, {"test": "kill"})
+draem, _ = train(images, textures, settings, device=device, checkpoint=out.with_suffix(".resume.pt"),
+                 progress=lambda step, *_: print(step, flush=True))
+draem.save(out, {"test": "kill"})
 """
 
 

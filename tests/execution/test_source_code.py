@@ -10,7 +10,7 @@ from lib.execution import source_code
 from lib.execution.source_code import LIBRARY, code_digest, imported_modules, library_digest
 
 STEPS = {
-    "draem": ("lib.draem.training", "lib.draem.checkpoints", "lib.synthetic.textures"),
+    "draem": ("lib.draem.training", "lib.draem.inference", "lib.synthetic.textures"),
     "maps": ("lib.draem.inference", "lib.anomaly_maps.cross_fitting"),
     "features": ("lib.features.embeddings",),
     "predictions": ("lib.classification.cross_validation",),

@@ -13,12 +13,11 @@ import pytest
 import torch
 
 import lib.pipeline.detectors as detectors
-from lib.anomaly_maps import cross_fitting
-from lib.anomaly_maps.patchcore import PatchCore
+from lib.anomaly_maps import cross_fitting, patchcore
 from lib.datasets.splits import make_inner_folds
 from lib.draem import training
+from lib.draem.inference import Draem
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
-from lib.draem.training import Trained
 from lib.pipeline.dataset import images, in_test_fold, index
 from lib.pipeline.detectors import all_models, good_rows, load_model, map_splits, models
 from lib.pipeline.maps import map_all, maps
@@ -59,13 +58,13 @@ def made_maps(run, monkeypatch):
     assert len(row_of) == len(stack)
     received = {}
 
-    def spy(pictures, textures, settings, *, checkpoint, **kwargs):
+    def spy(pictures, textures, settings, device, checkpoint, progress):
         received[checkpoint.name.split(".")[0]] = {row_of[p.tobytes()] for p in pictures}
         networks = ReconstructiveNetwork(4, seed=1), DiscriminativeNetwork(4, seed=1)
         with torch.no_grad():
             networks[1].decoder_segment.fin_out[0].bias[1] += len(received) / 2 - 2
         history = pd.DataFrame({"step": [1], "loss": [0.0]})
-        return Trained(*(network.eval() for network in networks), history)
+        return Draem(*networks).eval(), history
 
     monkeypatch.setattr(training, "train", spy)
     map_all(run)
@@ -150,16 +149,15 @@ def test_halves_that_split_a_group_are_caught(run, monkeypatch):
 
 def test_no_patchcore_sees_a_test_image_a_defect_or_its_own_half(run, monkeypatch):
     """What each memory is filled from and scaled on; then which memory made each stored map."""
-    given, real = [], PatchCore.fit
+    given = []
 
     def spy(task):
         given.append((set(task.good.tolist()), set(task.held_out.tolist())))
-        memory = real(task)
-        return replace(
-            memory, scale_distance=memory.scale_distance * (1 + len(given) / 20)
-        )  # known by its scale
+        memory, summary = patchcore.fit(task)
+        known_by = memory.scale_distance * (1 + len(given) / 20)
+        return replace(memory, scale_distance=known_by), summary
 
-    monkeypatch.setattr(PatchCore, "fit", spy)
+    monkeypatch.setattr(patchcore, "DETECTOR", replace(patchcore.DETECTOR, fit=spy))
     run = replace(run, study=replace(run.study, map_source="patchcore", compare_map_fit=False))
     map_all(run)
     table = index(run)

@@ -18,6 +18,7 @@ from torchvision.models import resnet18
 from lib.classification import cross_validation
 from lib.config import Study
 from lib.draem import training
+from lib.draem.inference import Draem
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.pipeline.classification import CHECKS, calibration, predictions
 from lib.pipeline.run import open_run
@@ -59,7 +60,6 @@ CHANGES = [
     ("draem_steps", 5, OF_DRAEM),
     ("draem_batch", 4, OF_DRAEM),
     ("draem_lr", 1e-3, OF_DRAEM),
-    ("draem_warmup", 2, OF_DRAEM),
     ("draem_precision", "float32", ("draem/",)),  # on a CPU the same as auto, to the byte
     ("textures", "folder", OF_DRAEM),
     ("draem_checkpoint", "checkpoint", OF_DRAEM),
@@ -119,7 +119,7 @@ def quick_train(images, textures, settings, **_):
     with torch.no_grad():  # maps by the level that the seed sets: untrained networks find the same nothing
         networks[1].decoder_segment.fin_out[0].bias[1] += 4 * seed / 2**32 - 2
     history = pd.DataFrame({"step": [1], "loss": [float(seed)]})
-    return training.Trained(*(network.eval() for network in networks), history)
+    return Draem(*networks).eval(), history
 
 
 def quick_evaluation(blocks, labels, train, **settings):

@@ -57,7 +57,8 @@ def test_a_killed_training_ends_with_the_same_bits(killed, expected, harm, capsy
     run, name, saved = killed
     data = saved.read_bytes()
     if harm == "flip":
-        saved.write_bytes(data[:-900] + bytes([data[-900] ^ 1]) + data[-899:])
+        place = len(data) // 2
+        saved.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
     elif harm == "cut":
         saved.write_bytes(data[:-900])
     steps = []

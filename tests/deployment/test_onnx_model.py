@@ -9,17 +9,13 @@ from torch.nn import functional as F
 
 from lib.anomaly_maps.detectors import FitTask
 from lib.anomaly_maps.map_statistics import map_statistics
-from lib.anomaly_maps.patchcore import PatchCore, PatchCoreMaps
+from lib.anomaly_maps.patchcore import fit as fit_patchcore
 from lib.classification.classifiers import fit
-from lib.deployment.onnx_graph import (
-    Dense,
-    GuidedPooling,
-    MapImages,
-    MapStatistics,
-    Nearest,
-)
+from lib.config import Study
+from lib.deployment.onnx_model import OnnxPipeline, classifier, nearest_distance, statistics
 from lib.features.embeddings import jet, jet_colours
 from lib.features.map_guided_pooling import Pooling, ReferenceMean, pool
+from lib.features.resnet import load_backbone
 from lib.inspection.decisions import training_reference
 from lib.torch_utils import Resize
 
@@ -39,8 +35,15 @@ def channels_first(patches):
     return floats(patches).permute(0, 3, 1, 2)
 
 
+def pipeline(good_mean=None, **settings):
+    """Return what is exported, for maps of 64 px and patches of 12 x 12 places."""
+    study = Study.of("quick", {"image_size": 64, "patch_size": 96} | settings)
+    none = dict.fromkeys(("distance", "multiclass"))
+    return OnnxPipeline(study, load_backbone("random-init"), [], ("image",), **none, good_mean=good_mean)
+
+
 def test_statistics_are_the_studys():
-    np.testing.assert_allclose(MapStatistics(64)(floats(MAPS)).numpy(), map_statistics(MAPS), atol=1e-6)
+    np.testing.assert_allclose(statistics(floats(MAPS)).numpy(), map_statistics(MAPS), atol=1e-6)
 
 
 @pytest.mark.parametrize("new", [96, 40, 64])
@@ -49,7 +52,8 @@ def test_images_of_maps_are_the_studys(encoding, new):
     maps = floats(MAPS)
     shown = maps[:, None].expand(-1, 3, -1, -1) if encoding == "raw" else jet(maps, jet_colours())
     wanted = F.interpolate(shown, (new, new), mode="bilinear", antialias=True, align_corners=False)
-    torch.testing.assert_close(MapImages(64, new, encoding)(maps), wanted, atol=1e-6, rtol=0)
+    found = pipeline(feature_size=new, map_encoding=encoding).shown(maps)
+    torch.testing.assert_close(found, wanted, atol=1e-6, rtol=0)
 
 
 def test_resizing_differs_with_and_without_antialiasing_where_it_shrinks():
@@ -60,10 +64,11 @@ def test_resizing_differs_with_and_without_antialiasing_where_it_shrinks():
 
 def test_maps_of_a_memory_are_the_studys():
     study = SimpleNamespace(coreset_size=100, image_size=64)
-    memory = PatchCore.fit(FitTask(study, PATCHES, np.array([0, 1, 2]), np.array([3]), sharing=2, seed=1))
+    task = FitTask(study, PATCHES, np.array([0, 1, 2]), np.array([3]), sharing=2, seed=1)
+    memory, _ = fit_patchcore(task)
     wanted = memory.maps(PATCHES).astype(np.float32)
     assert wanted.std() > 0.05
-    found = PatchCoreMaps(memory, PLACES)(channels_first(PATCHES)).numpy()
+    found = memory.module(PLACES)(channels_first(PATCHES)).numpy()
     np.testing.assert_allclose(found, wanted, atol=1e-3)  # one step of half precision
 
 
@@ -74,7 +79,8 @@ def test_pooling_is_the_studys_wherever_the_map_does_not_tell_patches_apart(base
         ReferenceMean.of(PATCHES, np.ones(6, bool)).without(PATCHES[:0]) if baseline == "good_mean" else None
     )
     wanted = pool(floats(PATCHES), floats(MAPS), usual, pooling)
-    found = GuidedPooling(64, PLACES, usual, pooling)(channels_first(PATCHES), floats(MAPS))
+    exported = pipeline(usual, guided_patches=pooling.patches, guided_baseline=baseline)
+    found = exported.pooled(channels_first(PATCHES), floats(MAPS))
     assert torch.isfinite(wanted).all()
     torch.testing.assert_close(found, wanted, atol=2e-5, rtol=0)
 
@@ -92,7 +98,7 @@ def test_classifiers_are_the_studys(classes, hidden):
     learnt = [name for name in classes if name != "never"]
     labels = np.array(learnt)[columns[:, : len(learnt)].argmax(axis=1)]
     fitted = fit(columns[:, [0, 1, 9]], labels, classes, hidden=hidden)
-    found = Dense([0, 1, 9], fitted)(torch.from_numpy(columns)).detach().numpy()
+    found = classifier([0, 1, 9], fitted)(torch.from_numpy(columns)).numpy()
     np.testing.assert_allclose(found, fitted.probabilities(columns[:, [0, 1, 9]]), atol=1e-5)
     assert found.std() > 0.1
 
@@ -101,7 +107,7 @@ def test_distances_are_the_studys_and_a_labelled_image_has_none():
     known = RNG.normal(3, 1, (20, 512)).astype(np.float32)
     reference = training_reference(known, np.arange(20), np.full((20, 2), 64), np.full((20, 2), 0.5))
     new = np.concatenate([known[:3], RNG.normal(3, 1, (5, 512)).astype(np.float32)])
-    module = Nearest(reference)
-    found, (wanted, _) = module(torch.from_numpy(new)).numpy(), reference.nearest(new)
+    found = nearest_distance(reference)(torch.from_numpy(new)).numpy()
+    wanted, _ = reference.nearest(new)
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
     assert wanted[:3].max() < 1e-5 < wanted[3:].min()
