@@ -10,7 +10,6 @@ from lib.anomaly_maps.detectors import FittedDetector
 from lib.datasets.splits import TEST_ROW
 
 IMAGES_AT_ONCE = 256
-Progress = Callable[[int, int], object]
 
 
 def predict_maps(
@@ -18,7 +17,7 @@ def predict_maps(
     inputs: np.ndarray,
     inner_folds: np.ndarray | None,
     out: np.ndarray,
-    progress: Progress | None = None,
+    progress: Callable[[int, int], object] = lambda *_: None,
 ) -> np.ndarray:
     """Write maps of the inputs of N images (N,...) to `out` (N,H,W) float16, and return it.
 
@@ -39,6 +38,5 @@ def predict_maps(
         if not ((total >= 0) & (total <= 1)).all():  # NaN is neither
             raise ValueError(f"maps of images {start} to {rows.stop - 1}: values outside [0, 1]")
         out[rows] = total
-        if progress is not None:
-            progress(rows.stop, len(out))
+        progress(rows.stop, len(out))
     return out

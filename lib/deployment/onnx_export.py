@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import pandas as pd
 import torch
 from onnxscript import opset20 as opset
 
@@ -20,9 +21,9 @@ from lib.artifacts import atomic
 from lib.classification.cross_validation import BINARY, MULTICLASS
 from lib.config import MAP_SOURCES, Study
 from lib.datasets.errors import as_table
-from lib.datasets.image_io import CONVERSION_RULE, RESIZE_RULES, read_rgb
+from lib.datasets.image_io import CONVERSION_RULE, RESIZE_RULES
 from lib.deployment.onnx_model import OUTPUTS, OnnxPipeline, classifier, nearest_distance
-from lib.deployment.onnx_predict import FORMAT, INPUT, LoadedPipeline, load_pipeline
+from lib.deployment.onnx_predict import FORMAT, INPUT, LoadedPipeline, judge_files, load_pipeline
 from lib.execution.source_code import library_digest
 from lib.features.backbone_weights import IMAGENET_SHA256
 from lib.features.patch_embeddings import grid
@@ -41,7 +42,6 @@ COMPARED = 200  # labelled images, at most, on which the file is compared with t
 TOLERANCE = 1e-4  # of a probability
 DISTANCE_TOLERANCE = 1e-3  # where two random images are about 1 apart
 ABOVE = 0.01  # share of them that may differ more: the last bit may choose another of two equally anomalous patches
-AT_ONCE = 16
 FILES = ("weights", "textures", "draem_checkpoint", "groups")  # settings that may hold a path
 
 
@@ -57,7 +57,7 @@ def export_model(run: Run, model: ProductionModel, threshold: Threshold, path: P
     """
     exported, about = export_onnx(build_pipeline(run, model)), metadata(run, model, threshold)
     with atomic(path) as partial:
-        write_onnx(exported, partial, about | {"parity": "null"})
+        write_onnx(exported, partial, about | {"parity": None})
         parity, unlike = compare(run, model, threshold, load_pipeline(partial))
         found = (
             f"compared on {parity['images']} labelled images: probabilities differ by {parity['largest']:.1e} at most, "
@@ -67,7 +67,7 @@ def export_model(run: Run, model: ProductionModel, threshold: Threshold, path: P
         if parity["above_tolerance"] > ABOVE * parity["images"] or unlike:
             reasons = "; ".join([found, *unlike[:5]])
             raise ExportError(f"{path}: not written, as it would not say what the study says: {reasons}")
-        write_onnx(exported, partial, about | {"parity": json.dumps(parity)})
+        write_onnx(exported, partial, about | {"parity": parity})
     return found
 
 
@@ -91,20 +91,12 @@ def build_pipeline(run: Run, model: ProductionModel) -> OnnxPipeline:
     ).cpu()
 
 
-def metadata(run: Run, model: ProductionModel, threshold: Threshold) -> dict[str, str]:
-    """Return what the file says of itself: texts, and JSON where `lib.deployment.onnx_predict.JSON` says so."""
+def metadata(run: Run, model: ProductionModel, threshold: Threshold) -> dict[str, Any]:
+    """Return what the file says of itself: texts, and other values where `lib.deployment.onnx_predict.JSON` says so."""
     study, net, reference = run.study, backbone(run), model.reference
     settings = study.values([item.name for item in fields(Study)])
     for name in FILES:
         settings[name] = Path(str(settings[name])).name  # where a file lay is nobody's business
-    as_json = {
-        "classes": model.classes,
-        "feature_size": study.feature_size,
-        "out_of_distribution": {"limit": reference.limit, "ranges": reference.ranges},
-        "settings": settings,
-        "stand_in": run.synthetic,
-        "threshold": vars(threshold),
-    }
     return {
         "format": FORMAT,
         "dataset": run.dataset,
@@ -125,7 +117,12 @@ def metadata(run: Run, model: ProductionModel, threshold: Threshold) -> dict[str
         "version": lib.__version__,
         "code": library_digest(),
         "torch": torch.__version__,
-        **{name: json.dumps(value) for name, value in as_json.items()},
+        "classes": model.classes,
+        "feature_size": study.feature_size,
+        "out_of_distribution": {"limit": reference.limit, "ranges": reference.ranges},
+        "settings": settings,
+        "stand_in": run.synthetic,
+        "threshold": vars(threshold),
     }
 
 
@@ -158,33 +155,27 @@ def compare(
     verdict where the score does not stand within the tolerance of the threshold's ends.
     """
     table = index(run)
-    rows = np.linspace(0, len(table) - 1, min(COMPARED, len(table))).round().astype(int)
-    names, root = table["path"].iloc[rows].astype(str).tolist(), Path(table.attrs["root"])
-    sizes = table[["width", "height"]].iloc[rows].to_numpy()
+    rows = table.iloc[np.linspace(0, len(table) - 1, min(COMPARED, len(table))).round().astype(int)]
+    names, root = rows["path"].astype(str).tolist(), Path(table.attrs["root"])
+    sizes = rows[["width", "height"]].to_numpy()
     features = features_of_new(run, root, names, model.blocks)
     wanted = tabulate(model, threshold, Folder(root, tuple(names), sizes, as_table([])), features)
-    batches = [names[start : start + AT_ONCE] for start in range(0, len(names), AT_ONCE)]
-    scored = [exported.score([read_rgb(root / name) for name in batch]) for batch in batches]
-    outputs = {name: np.concatenate([part[name] for part in scored]) for name in scored[0]}
-    verdicts = np.array([row["verdict"] for row in exported.verdicts(names, outputs)])
-    scores = wanted["score"].to_numpy()
-    differences = np.column_stack(
-        [outputs["probabilities"] - model.probabilities(features), outputs["score"] - scores]
-    )
-    largest = np.abs(differences).max(axis=1)
-    changed = verdicts != wanted["verdict"].to_numpy()
-    away = np.abs(scores[:, None] - [threshold.low, threshold.high]).min(axis=1)
+    judged = pd.DataFrame(judge_files(exported, [root / name for name in names]))
+    numbers = ["score", *(f"p:{name}" for name in model.classes)]
+    largest = np.abs(judged[numbers].to_numpy() - wanted[numbers].to_numpy()).max(axis=1)
+    changed = judged["verdict"] != wanted["verdict"]
+    away = np.abs(wanted[["score"]] - [threshold.low, threshold.high]).min(axis=1)
     parity = {
-        "images": len(rows),
+        "images": len(names),
         "largest": float(largest.max()),
-        "above_tolerance": int((largest > TOLERANCE).sum()),
+        "above_tolerance": int((~(largest <= TOLERANCE)).sum()),  # NaN too
         "changed_verdicts": int(changed.sum()),
-        "map": float(np.abs(outputs["map_score"] - wanted["map_score"]).max()),
-        "distance": float(np.abs(outputs["distance"] - wanted["distance"]).max()),
+        "map": float((judged["map_score"] - wanted["map_score"]).abs().max()),
+        "distance": float((judged["distance"] - wanted["distance"]).abs().max()),
         "tolerance": TOLERANCE,
     }
     unlike = [
-        f"{names[row]}: {verdicts[row]} instead of {wanted['verdict'][row]}"
+        f"{names[row]}: {judged['verdict'][row]} instead of {wanted['verdict'][row]}"
         for row in np.flatnonzero(changed & (away > TOLERANCE))
     ]
     if parity["distance"] > DISTANCE_TOLERANCE:
@@ -229,8 +220,9 @@ def _stable_sort(values: Any, stable: bool = True, dim: int = 1, descending: boo
     return opset.TopK(values, count, axis=dim, largest=int(descending), sorted=1)
 
 
-def write_onnx(model: onnx.ModelProto, path: Path, about: Mapping[str, str]) -> None:
+def write_onnx(model: onnx.ModelProto, path: Path, about: Mapping[str, Any]) -> None:
     """Check a model and write it with `about` as its metadata; raises onnx's errors for one that is not sound."""
-    onnx.helper.set_model_props(model, dict(sorted(about.items())))
+    texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in about.items()}
+    onnx.helper.set_model_props(model, dict(sorted(texts.items())))
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
