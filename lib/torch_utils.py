@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 import warnings
 from collections.abc import Iterator
@@ -46,8 +45,8 @@ def allow_tf32(allowed: bool) -> Iterator[None]:
             backend.fp32_precision = value
 
 
-def load_weights_only(path: Path, content: bytes | None = None) -> Any:
-    """Return what `torch.save` wrote, or `content` of it, with weights_only=True; ValueError for all that is not plain.
+def load_weights_only(path: Path) -> Any:
+    """Return what `torch.save` wrote, with weights_only=True; ValueError for all that is not plain.
 
     Damaged bytes make torch's reader raise nearly anything, so all is caught. Its own text on a refused file goes on
     to advise the unsafe reading, so only the blocked name is told.
@@ -55,8 +54,7 @@ def load_weights_only(path: Path, content: bytes | None = None) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what is wrong is raised
-            source = path if content is None else io.BytesIO(content)
-            return torch.load(source, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         if blocked := re.search(r"GLOBAL (\S+)", str(error)):
             issue = f"refused, as it may run code: it holds {blocked[1]} beside tensors"

@@ -83,9 +83,8 @@ def load_pipeline(path: Path, threads: int = 1) -> LoadedPipeline:
             f"{path}: an ONNX file, but no exported study (its format is {texts.get('format', 'not given')!r}, "
             f"expected {FORMAT!r}); export it again"
         )
-    return LoadedPipeline(
-        session, {name: json.loads(text) if name in JSON else text for name, text in texts.items()}
-    )
+    about = {name: json.loads(text) if name in JSON else text for name, text in texts.items()}
+    return LoadedPipeline(session, about)
 
 
 def judge_files(model: LoadedPipeline, files: Sequence[Path], batch: int = 16) -> Iterator[dict[str, Any]]:

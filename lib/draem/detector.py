@@ -85,9 +85,8 @@ def _fit_cost(study: Study, n_good: int, sharing: int) -> tuple[float, float]:
     if study.draem_checkpoint:
         return 0.0, n_good * 3 * study.image_size**2
     steps = study.steps_for(n_good, sharing)
-    trained = 1000 + 80 * (
-        study.reconstructive_width + study.discriminative_width
-    )  # 10 to 20 % more were measured
+    # 10 to 20 % more were measured
+    trained = 1000 + 80 * (study.reconstructive_width + study.discriminative_width)
     per_pixel = 3 * (n_good + N_TEXTURES) + study.draem_batch * trained
     seconds = steps * study.draem_batch * training_image(study)
     return seconds, 4 * network_bytes(study) + study.image_size**2 * per_pixel

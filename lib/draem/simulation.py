@@ -33,7 +33,10 @@ def simulate(images: Tensor, textures: Tensor, generator: torch.Generator) -> Si
     what is random is small and drawn there, so every device sees the same draws and nothing is waited for.
     """
     count, _, height, width = images.shape
-    device = images.device
+
+    def there(values: Tensor) -> Tensor:
+        return values.to(images.device, non_blocking=True)
+
     u = torch.rand(count, 8, generator=generator)
     chosen = sample_augmentations(count, generator)
     draws = torch.rand(count, chosen.shape[1], DRAWS, generator=generator)
@@ -43,18 +46,18 @@ def simulate(images: Tensor, textures: Tensor, generator: torch.Generator) -> Si
     anomalous = (u[:, 1] < ANOMALOUS).nonzero().flatten()
     clean = images
     if len(rotated):
-        rows = _to(rotated, device)
-        clean = images.index_copy(0, rows, rotate(images[rows], _to(u[rotated, 2] * 180 - 90, device)))
+        rows = there(rotated)
+        clean = images.index_copy(0, rows, rotate(images[rows], there(u[rotated, 2] * 180 - 90)))
     augmented, mask = clean.clone(), images.new_zeros(count, 1, height, width)
     if len(anomalous):
-        rows = _to(anomalous, device)
+        rows = there(anomalous)
         cells = (u[anomalous, 3:5] * len(CELLS)).long()
-        noise = perlin_noise(_to(angles[anomalous], device), _to(cells, device), (height, width))
-        noise = rotate(noise[:, None], _to(u[anomalous, 5] * 180 - 90, device))
+        noise = perlin_noise(there(angles[anomalous]), there(cells), (height, width))
+        noise = rotate(noise[:, None], there(u[anomalous, 5] * 180 - 90))
         anomaly = (noise > NOISE_THRESHOLD).to(images.dtype)
-        source = textures[_to((u[anomalous, 6] * len(textures)).long(), device)]
-        texture = augment(source, chosen[anomalous], _to(draws[anomalous], device))
-        opacity = anomaly * _to(1 - LARGEST_BETA * u[anomalous, 7], device)[:, None, None, None]
+        source = textures[there((u[anomalous, 6] * len(textures)).long())]
+        texture = augment(source, chosen[anomalous], there(draws[anomalous]))
+        opacity = anomaly * there(1 - LARGEST_BETA * u[anomalous, 7])[:, None, None, None]
         good = clean[rows]
         blend = texture.to(images.dtype).div_(255).sub_(good).mul_(opacity).add_(good)  # exactly good outside
         augmented[rows], mask[rows] = blend, anomaly
@@ -90,7 +93,3 @@ def _node_weights(size: int, dtype: torch.dtype, device: torch.device) -> Tensor
         weights = near**3 * (near * (near * 6 - 15) + 10)  # fade(1 - t) = 1 - fade(t)
         scales.append(torch.stack((weights, weights * offsets)).to(dtype))
     return torch.stack(scales)
-
-
-def _to(values: Tensor, device: torch.device) -> Tensor:
-    return values.to(device, non_blocking=True)
