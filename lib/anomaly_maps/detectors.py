@@ -15,7 +15,7 @@ from lib.config import MAP_SOURCES
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import nn
+    from torch import Tensor
 
     from lib.config import Study
 
@@ -31,7 +31,7 @@ class FittedDetector(Protocol):
         """Write the fitted source to a file, with texts about its origin."""
         ...
 
-    def module(self, places: int) -> nn.Module:
+    def exported(self, places: int) -> Callable[[Tensor], Tensor]:
         """Return what makes maps (n, side, side) in an exported file; a source without it cannot be exported.
 
         It gets images (n, 3, side, side) in [0, 1], or patches (n, C, places, places).

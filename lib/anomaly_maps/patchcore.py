@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from lib.anomaly_maps.detectors import Detector, FitTask
@@ -69,9 +69,16 @@ class PatchCore:
         text = json.dumps({key: str(value) for key, value in header.items()} | scale, sort_keys=True)
         save_file({"patches": self.patches.cpu().contiguous()}, path, {FORMAT: text})
 
-    def module(self, places: int) -> nn.Module:
+    def exported(self, places: int) -> Callable[[Tensor], Tensor]:
         """Return what makes maps (n, side, side) of patches (n, C, places, places) in an exported file."""
-        return PatchCoreMaps(self, places)
+        known, resize = self.patches.cpu(), Resize(places, self.side, antialias=False)
+
+        def maps(patches: Tensor) -> Tensor:
+            distances = nearest(patches.flatten(2).transpose(1, 2).flatten(0, 1), known)
+            scaled = to_unit_interval(distances, self.scale_distance, self.slope)
+            return resize(scaled.reshape(-1, 1, places, places))[:, 0].clamp(0, 1)
+
+        return maps
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> PatchCore:
@@ -149,22 +156,6 @@ def _projected(points: Tensor, seed: int) -> Tensor:
         return points
     generator = torch.Generator().manual_seed(seed)
     return points @ (torch.randn(points.shape[1], PROJECTED, generator=generator) / PROJECTED**0.5)
-
-
-class PatchCoreMaps(nn.Module):
-    """A PatchCore from patches (n, C, places, places) to maps (n, side, side), on the CPU."""
-
-    def __init__(self, memory: PatchCore, places: int) -> None:
-        super().__init__()
-        self.known, self.places = memory.patches.cpu(), places
-        self.scale_distance, self.slope = memory.scale_distance, memory.slope
-        self.resize = Resize(places, memory.side, antialias=False)
-
-    def forward(self, patches: Tensor) -> Tensor:
-        """Return the scaled distance to the nearest patch in memory."""
-        distances = nearest(patches.flatten(2).transpose(1, 2).flatten(0, 1), self.known)
-        scaled = to_unit_interval(distances, self.scale_distance, self.slope)
-        return self.resize(scaled.reshape(-1, 1, self.places, self.places))[:, 0].clamp(0, 1)
 
 
 def _map_seconds(study: Study) -> float:

@@ -75,14 +75,14 @@ def build_pipeline(run: Run, model: ProductionModel) -> OnnxPipeline:
     """Return everything from images to probabilities as one torch module on the CPU; all models must be fitted."""
     study, source = run.study, run.study.map_source
     detectors: list[Any] = [load_model(run, source, name) for name in models(FINAL, study.map_method)]
-    if not hasattr(detectors[0], "module"):
+    if not hasattr(detectors[0], "exported"):
         raise ExportError(f"map_source={source}: there is no way yet to export it")
     parts = {task: classifier(columns.tolist(), fitted) for task, (columns, fitted) in model.models.items()}
     compares = "guided" in model.blocks and study.guided_baseline == "good_mean"
     return OnnxPipeline(
         study,
         backbone(run),
-        [fitted.module(grid(study.patch_size)).cpu() for fitted in detectors],
+        [fitted.exported(grid(study.patch_size)) for fitted in detectors],
         model.blocks,
         nearest_distance(model.reference),
         parts[MULTICLASS],

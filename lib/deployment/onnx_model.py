@@ -49,7 +49,7 @@ class OnnxPipeline(nn.Module):
         self,
         study: Study,
         backbone: Backbone,
-        sources: Sequence[nn.Module],
+        sources: Sequence[Layer],
         blocks: Sequence[str],
         distance: Layer,
         multiclass: Layer,
@@ -59,7 +59,7 @@ class OnnxPipeline(nn.Module):
         super().__init__()
         self.study, self.blocks = study, tuple(blocks)
         self.from_images = detector(study.map_source).inputs == "images"
-        self.backbone, self.sources = backbone.model, nn.ModuleList(sources)
+        self.backbone, self.sources = backbone.model, tuple(sources)
         needs_patches = "guided" in blocks or not self.from_images
         self.extractor = PatchExtractor(backbone) if needs_patches else None
         self.colours = jet_colours()

@@ -51,9 +51,9 @@ class Draem(nn.Module):
         """Return anomaly maps (n,H,W) in [0,1] of images (n,3,H,W) in [0,1]."""
         return self.compare(images)[1].softmax(dim=1)[:, 1]
 
-    def module(self, _places: int = 0) -> nn.Module:
-        """Return a copy in eval mode, each BatchNorm folded into the convolution before it: same maps, faster."""
-        return fuse(copy.deepcopy(self).eval(), inplace=True)
+    def exported(self, _places: int = 0) -> nn.Module:
+        """Return a copy on the CPU, each BatchNorm folded into the convolution before it: same maps, faster."""
+        return fuse(copy.deepcopy(self).cpu().eval(), inplace=True)
 
     def maps(self, inputs: np.ndarray) -> np.ndarray:
         """Return anomaly maps (n,side,side) float16 in [0,1] of images (n,side,side,3) uint8."""
@@ -66,7 +66,7 @@ class Draem(nn.Module):
         """
         count, height, width = images.shape[:3]
         batch = batch or max(1, PIXELS_PER_BATCH[torch.device(self.device).type] // (height * width))
-        module = self.module().to(self.device).to(memory_format=torch.channels_last)
+        module = self.exported().to(self.device).to(memory_format=torch.channels_last)
         maps, scores = np.empty(images.shape[:3], np.float16), np.empty(count, np.float32)
         with torch.inference_mode(), flush_denormals(), allow_tf32(False):
             for start in range(0, count, batch):

@@ -61,14 +61,13 @@ def pipeline_of(source: str, columns: tuple[str, ...], sides: tuple[int, int, in
     places = grid(patch_size)
     count = sum(WIDTHS.get(name, len(study.guided_patches) * N_CHANNELS) for name in columns)
     values, labels = rng.normal(size=(60, count)).astype(np.float32), rng.choice(["good", "a", "b"], 60)
-    maps: list[torch.nn.Module]
     if source == "patchcore":
         memory = PatchCore(torch.rand(1000 if patch_size < 200 else 2000, N_CHANNELS), 5.0, 4.0, image_size)
-        maps = [memory.module(places) for _ in range(2)]  # one for each half
+        maps = [memory.exported(places) for _ in range(2)]  # one for each half
     else:
         width = image_size // 4
         nets = ReconstructiveNetwork(width, seed=1), DiscriminativeNetwork(width // 2, seed=2)
-        maps = [Draem(*nets).module()]
+        maps = [Draem(*nets).exported()]
     exposure, shapes = rng.uniform(0.4, 0.6, (LABELLED, 2)), np.full((LABELLED, 2), feature_size)
     embeddings = rng.normal(size=(LABELLED, 512)).astype(np.float32)
     return OnnxPipeline(

@@ -68,7 +68,7 @@ def test_maps_of_a_memory_are_the_studys():
     memory, _ = fit_patchcore(task)
     wanted = memory.maps(PATCHES).astype(np.float32)
     assert wanted.std() > 0.05
-    found = memory.module(PLACES)(channels_first(PATCHES)).numpy()
+    found = memory.exported(PLACES)(channels_first(PATCHES)).numpy()
     np.testing.assert_allclose(found, wanted, atol=1e-3)  # one step of half precision
 
 

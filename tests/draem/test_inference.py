@@ -39,7 +39,7 @@ def expected(networks, images):
 
 def test_folded_networks_give_the_same_outputs(networks, images):
     draem, x = Draem(*networks), torch.from_numpy(images).permute(0, 3, 1, 2) / 255
-    folded = draem.module()
+    folded = draem.exported()
     assert not any(isinstance(layer, torch.nn.BatchNorm2d) for layer in folded.modules())
     with torch.inference_mode():
         torch.testing.assert_close(folded(x), draem(x), atol=1e-5, rtol=1e-5)

@@ -109,7 +109,7 @@ def digest(*given):
     return zlib.crc32(b"".join(one if isinstance(one, bytes) else one.encode() for one in arrays))
 
 
-def quick_train(images, textures, settings, **_):
+def quick_train(images, textures, settings, *_, **__):
     settings_but_precision = replace(settings, precision="auto")
     seed = digest(images, textures, settings_but_precision)
     networks = (
