@@ -164,7 +164,7 @@ def compare(
     numbers = ["score", *(f"p:{name}" for name in model.classes)]
     largest = np.abs(judged[numbers].to_numpy() - wanted[numbers].to_numpy()).max(axis=1)
     changed = judged["verdict"] != wanted["verdict"]
-    away = np.abs(wanted[["score"]] - [threshold.low, threshold.high]).min(axis=1)
+    away = np.abs(wanted["score"].to_numpy()[:, None] - [threshold.low, threshold.high]).min(axis=1)
     parity = {
         "images": len(names),
         "largest": float(largest.max()),
