@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import signal
 import sys
@@ -19,28 +20,27 @@ from lib.cli import EXTERNAL, Plan, parser, plan
 from lib.config import PRESETS, Study, UsageError, choices
 from lib.execution.lock import LockedError, study_lock
 from lib.execution.parallel import EngineError, RunInterrupted, local_cluster, stop_on_signals
-from lib.execution.progress import format_duration, say
+from lib.execution.progress import BATCH, format_duration, say
 from lib.execution.resources import cores
 from lib.pipeline.run import NAMED, PROJECT, Run
 from lib.reporting.html_pages import NOTEBOOKS
 
 # What takes long to import is imported where it is used: `--help` answers at once, `--dry-run` needs no torch.
 if TYPE_CHECKING:
-    from lib.batch.calibration import Machine
+    from pandas import DataFrame
+
     from lib.batch.notebooks import NotebookJob
 
 
 def check_data(work: Plan) -> None:
     """Read all input, and see that disk and memory suffice; raises `UsageError` with all faults."""
-    from lib.batch.forecast import size_of
     from lib.batch.preflight import check_inputs, check_resources
 
     options = work.options
     fits, own_weights = work.notebooks[-1] >= "04", not options.dry_run
     issues = check_inputs(work.runs, options.scheduler or "", own_weights=own_weights, fits=fits)
     if not issues:
-        sizes = {run.name: size_of(run) for run in work.runs}
-        issues = check_resources(work.runs, sizes, jobs_here(work), options.workers)
+        issues = check_resources(work.runs, costs_of(work), jobs_here(work), options.workers)
     if issues:
         raise UsageError("\n\n".join(issues))
 
@@ -79,37 +79,40 @@ def external(run: Run) -> str:
 
 def execute(work: Plan) -> int:
     """Run the notebooks of every data set, then 06 and the index page; returns the exit status."""
-    from lib.batch.notebooks import DatasetRun, environment, run_datasets
-    from lib.execution.console import Console
+    from lib.batch.forecast import store_speed
+    from lib.batch.notebooks import NotebookError, environment, run_datasets
+    from lib.batch.provenance import write_provenance
+    from lib.execution.console import console
     from lib.reporting.index_page import write_index
 
-    options, began, machine = work.options, time.perf_counter(), measured(work)
+    options, began = work.options, time.perf_counter()
     side_by_side = jobs_here(work)
     mine, at_work = max(1, cores() // side_by_side), min(side_by_side, cores())
     environment(mine, work.study.threads)
-    expected = forecast(work, machine)
-    planned = sum(sum(v for k, v in part.items() if k in work.notebooks) for part in expected.values())
+    costs = zip(work.runs, costs_of(work), strict=True)
+    chosen: dict[str, Any] = {
+        run.name: cost["seconds"].filter(work.notebooks).to_dict() for run, cost in costs
+    }
+    planned = format_duration(sum(sum(part.values()) for part in chosen.values()) / at_work)
     say(
-        f"{len(work.runs)} data set(s), preset {options.preset}: about {format_duration(planned / at_work)}; "
-        f"results in {work.study_dir}"
+        f"{len(work.runs)} data set(s), preset {options.preset}: about {planned}; results in {work.study_dir}"
     )
-    last = work.study_dir / NOTEBOOKS[-1]
-    with local_cluster(options.workers) as own:
+    how = {"force": options.force, "verbose": options.verbose}
+    with (
+        local_cluster(options.workers) as own,
+        console(work.study_dir, command(), chosen, width=at_work, verbose=options.verbose),
+    ):
         scheduler = options.scheduler or own
-        parts = [
-            DatasetRun(r.store.root, jobs_of(work, r, scheduler), expected[r.name], r) for r in work.runs
-        ]
-        waiting = {part.root.name: part.seconds for part in parts}
-        how = {"force": options.force, "verbose": options.verbose}
-        with Console(work.study_dir, command(), waiting, width=at_work, verbose=options.verbose) as console:
-            failures = run_datasets(parts, side_by_side, **how)
-            if not failures and NOTEBOOKS[-1] in work.notebooks:
-                failures = run_datasets([DatasetRun(last, jobs_of(work, None, scheduler), {})], 1, **how)
-            if failures:
-                console.fail(failures)
-    if failures:
-        print("\nFAILED\n" + "\n".join(failures), file=sys.stderr)
-        return 1
+        jobs = {run.store.root: jobs_of(work, run, scheduler) for run in work.runs}
+        failures = run_datasets(jobs, side_by_side, **how)
+        for run in work.runs:
+            write_provenance(run)
+            store_speed(run)
+        if not failures and NOTEBOOKS[-1] in work.notebooks:
+            last = {work.study_dir / NOTEBOOKS[-1]: jobs_of(work, None, scheduler)}
+            failures = run_datasets(last, 1, **how)
+        if failures:
+            raise NotebookError("\n".join(failures))
     if NOTEBOOKS[-1] in work.notebooks:
         page = write_index(work.runs, work.study_dir, command())
         say(f"{format_duration(time.perf_counter() - began)} in all; open {page}")
@@ -187,27 +190,14 @@ def jobs_here(work: Plan) -> int:
     return min(len(work.runs), cores() + 1)
 
 
-def measured(work: Plan) -> Machine:
-    """Return how fast this machine is: as stored, else measured now if there is anything to do, else roughly."""
-    from lib.batch.calibration import GUESSES, calibrate, stored_calibration
+def costs_of(work: Plan) -> list[DataFrame]:
+    """Return the forecast for each data set."""
+    from lib.batch.forecast import GUESSES, forecast, size_of, stored_speed
 
-    device = work.runs[0].device
-    if found := stored_calibration(work.study, device):
-        return found
-    jobs = [job for run in work.runs for job in jobs_of(work, run, "")]
-    if not work.options.force and all(job.done() for job in jobs):
-        return GUESSES[device]
-    say("measuring this machine, once")
-    return calibrate(work.study, device)
-
-
-def forecast(work: Plan, machine: Machine) -> dict[str, dict[str, float]]:
-    """Return the seconds that each notebook may take, by data set."""
-    from lib.batch.forecast import estimate, size_of
-
-    mine = max(1, cores() // jobs_here(work))
-    tasks = work.options.workers or (mine // work.study.threads if work.runs[0].device == "cpu" else 1)
-    return {run.name: estimate(run, size_of(run), machine, tasks) for run in work.runs}
+    first, mine = work.runs[0], max(1, cores() // jobs_here(work))
+    speed = stored_speed(first) or GUESSES[first.device]
+    tasks = work.options.workers or (mine // work.study.threads if first.device == "cpu" else 1)
+    return [forecast(run, size_of(run), speed, tasks) for run in work.runs]
 
 
 def show_lists() -> None:
@@ -228,23 +218,22 @@ def show_lists() -> None:
 
 def show_costs(work: Plan) -> None:
     """Print what would run, and what time, memory and disk it would take on this machine."""
-    from lib.batch.calibration import GUESSES, stored_calibration
-    from lib.batch.forecast import describe, size_of
+    from lib.batch.forecast import describe, size_of, stored_speed
 
-    device, total = work.runs[0].device, 0.0
-    stored = stored_calibration(work.study, device)
-    print(f"time, memory of one task, and disk, on this machine ({device}, {cores()} core(s)):")
-    for run, seconds in zip(work.runs, forecast(work, stored or GUESSES[device]).values(), strict=True):
-        chosen = {name: value for name, value in seconds.items() if name in work.notebooks}
+    first, total = work.runs[0], 0.0
+    print(f"time, memory of one task, and disk, on this machine ({first.device}, {cores()} core(s)):")
+    for run, costs in zip(work.runs, costs_of(work), strict=True):
+        chosen = costs[costs.index.isin(work.notebooks)]
         done = {job.notebook for job in jobs_of(work, run, "") if not work.options.force and job.done()}
         print("\n".join(describe(run, size_of(run), chosen, done)))
-        total += sum(value for name, value in chosen.items() if name not in done)
+        total += chosen["seconds"].drop(list(done), errors="ignore").sum()
     at_once = jobs_here(work)
     lasts = format_duration(total / at_once)
     print(f"about {lasts} in all, {at_once} data set(s) at a time; nothing was run")
-    if stored is None:
-        how = "the first run measures this machine, and so does `python -m lib.batch.calibration`"
-        print(f"the time is a rough guess, from constants: {how}")
+    if stored_speed(first) is None:
+        print(
+            "the time is a rough guess: the first training that takes a minute tells how fast this machine is"
+        )
 
 
 def verify(study_dir: Path) -> int:
@@ -272,6 +261,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from lib.batch.notebooks import NotebookError
 
     stop_on_signals()
+    os.environ[BATCH] = "1"
     try:
         if options.inspect is not None:
             return inspect(options)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
 import re
 import socket
@@ -66,10 +67,7 @@ def listing_digest(folder: Path) -> str:
 
 def absolute(path: Path) -> Path:
     """Return the path from the root, links followed; where they lead in a circle, as it was written."""
-    try:
-        return path.resolve()
-    except (OSError, RuntimeError):
-        return path.absolute()
+    return Path(os.path.realpath(path))
 
 
 def study_folder(output: Path, name: str, issues: list[str]) -> Path:
@@ -89,12 +87,6 @@ def atomic(path: Path) -> Iterator[Path]:
         with partial.open("rb+") as stream:
             os.fsync(stream.fileno())
         partial.replace(path)
-        if hasattr(os, "O_DIRECTORY"):
-            folder = os.open(path.parent, os.O_DIRECTORY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
     except OSError as error:
         if is_full(error):
             remedy = "free some space, then run the same command again to go on from here"
@@ -131,22 +123,16 @@ def remove_leftovers(folder: Path) -> None:
     A file of this host counts as left when no process has its pid, or one that started after the file's last write;
     another host's, when nothing was written to it for a day.
     """
-    for path in folder.rglob(".*.partial*"):
-        found = PARTIAL.match(path.name)
-        if found and path.is_file() and _is_abandoned(path, found["host"], int(found["pid"])):
-            path.unlink(missing_ok=True)
-
-
-def _is_abandoned(path: Path, host: str, pid: int) -> bool:
     import psutil
 
-    written = path.stat().st_mtime
-    if host != HOST:
-        return time.time() - written > FOREIGN_LEFTOVER
-    try:
-        return psutil.Process(pid).create_time() > written + 1
-    except psutil.Error as error:
-        return isinstance(error, psutil.NoSuchProcess)
+    began = {process.pid: process.info["create_time"] for process in psutil.process_iter(["create_time"])}
+    for path in folder.rglob(".*.partial*"):
+        if (found := PARTIAL.match(path.name)) and path.is_file():
+            written = path.stat().st_mtime
+            dead = (began.get(int(found["pid"]), math.inf) or 0.0) > written + 1
+            old = time.time() - written > FOREIGN_LEFTOVER
+            if dead if found["host"] == HOST else old:
+                path.unlink(missing_ok=True)
 
 
 def peak_memory() -> int:
@@ -161,8 +147,7 @@ def peak_memory() -> int:
 
 def write_text(path: Path, text: str) -> None:
     """Write text atomically."""
-    with atomic(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+    write_bytes(path, text.encode())
 
 
 def write_bytes(path: Path, data: bytes | memoryview) -> None:
@@ -298,12 +283,11 @@ class Store:
         """Return the fault of every artefact with a manifest, empty where it is sound."""
         return {name: self.issue(name) for name in self.names()}
 
-    def forget(self, *prefixes: str) -> list[str]:
+    def forget(self, *prefixes: str) -> None:
         """Remove the manifests of the artefacts under the given prefixes, so that they are made again."""
-        gone = [name for name in self.names() if name.startswith(prefixes)]
-        for name in gone:
-            (self.root / (name + MANIFEST)).unlink()
-        return gone
+        for name in self.names():
+            if name.startswith(prefixes):
+                (self.root / (name + MANIFEST)).unlink()
 
     @staticmethod
     def _fingerprint(inputs: Mapping[str, Any]) -> str:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from lib.artifacts import absolute, study_folder, write_text
-from lib.config import PRESETS, Study, StudyError, UsageError, cuda_available, machine_settings, nearest
+from lib.config import CPU_STANDARD, PRESETS, Study, UsageError, cuda_available, nearest
 from lib.datasets.errors import printable, undecodable
 from lib.pipeline.run import NAMED, Run, dataset_folder, open_run
 from lib.reporting.html_pages import NOTEBOOKS
@@ -69,20 +68,15 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """What a command asks for, checked."""
 
+    study: Study
     runs: tuple[Run, ...]
     overrides: Mapping[str, Any]
     study_dir: Path
     notebooks: tuple[str, ...]
     options: argparse.Namespace
-
-    @property
-    def study(self) -> Study:
-        """The settings, the same for every data set."""
-        return self.runs[0].study
 
 
 def plan(options: argparse.Namespace) -> Plan:
@@ -102,10 +96,11 @@ def plan(options: argparse.Namespace) -> Plan:
     issues += _misplaced(options, names, overrides, study_dir)
     try:
         study = Study.of(options.preset, overrides)
-    except StudyError as error:
+    except UsageError as error:
         issues += str(error).split("\n")
     else:
-        overrides |= study.values(machine_settings(options.preset))
+        if options.preset == "standard":  # what it is on this machine belongs to the study
+            overrides |= study.values(tuple(CPU_STANDARD))
         if study.device == "cuda" and not options.scheduler and not cuda_available():
             remedy = "leave it at auto, or give a --scheduler"
             issues.append(f"device=cuda: PyTorch finds no CUDA device here; {remedy}")
@@ -124,7 +119,7 @@ def plan(options: argparse.Namespace) -> Plan:
         open_run(name, options.preset, data, str(study_dir), overrides, options.scheduler or "")
         for name in names
     )
-    return Plan(runs, overrides, study_dir, notebooks, options)
+    return Plan(runs[0].study, runs, overrides, study_dir, notebooks, options)
 
 
 def _there(path: str | Path, kind: Callable[[Path], bool] = Path.is_dir) -> bool:
@@ -139,21 +134,19 @@ def _check_cluster(options: argparse.Namespace, issues: list[str]) -> None:
         issues.append("--workers and --scheduler contradict each other: give one")
     if options.workers < 0 or options.jobs < 0:
         issues.append(f"--workers {options.workers}, --jobs {options.jobs}: must not be negative")
-    if options.scheduler is not None:
-        try:
-            parts = urlsplit(options.scheduler)
-            sound = bool(parts.scheme and parts.hostname and parts.port)
-        except ValueError:
-            sound = False
-        if not sound:
-            issues.append(f"--scheduler {options.scheduler!r}: expected an address such as tcp://host:8786")
+    try:
+        address = urlsplit("tcp://none:1" if options.scheduler is None else options.scheduler)
+        sound = address.scheme and address.hostname and address.port
+    except ValueError:
+        sound = False
+    if not sound:
+        issues.append(f"--scheduler {options.scheduler!r}: expected an address such as tcp://host:8786")
 
 
 def _check_writable(study_dir: Path, issues: list[str]) -> None:
     """Make the study's folder and write in it; where anything is wrong, leave no folder behind that was not there."""
     made = [folder for folder in (study_dir, *study_dir.parents) if not _there(folder)]
     try:
-        study_dir.mkdir(parents=True, exist_ok=True)
         write_text(study_dir / ".writable", "")
         (study_dir / ".writable").unlink()
     except OSError as error:
@@ -229,10 +222,13 @@ def _names(options: argparse.Namespace, issues: list[str]) -> list[str]:
 
 def _overrides(options: argparse.Namespace, issues: list[str]) -> dict[str, Any]:
     overrides: dict[str, Any] = {}
-    try:
-        overrides.update(parse_settings(options.set))
-    except StudyError as error:
-        issues.append(f"--set: {error}")
+    for name, equals, value in (pair.partition("=") for pair in options.set):
+        if not equals:
+            issues.append(f"--set: expected FIELD=VALUE, got: {name}")
+        elif overrides.setdefault(name, value) != value:
+            issues.append(
+                f"--set: {name}={overrides[name]} and {name}={value} contradict each other: give one"
+            )
     for name in ("good", "group_regex", "skip_bad", "offline", *EXTERNAL):
         value = getattr(options, name)
         if value in (None, False):
@@ -246,26 +242,13 @@ def _overrides(options: argparse.Namespace, issues: list[str]) -> dict[str, Any]
     return overrides
 
 
-def parse_settings(pairs: Sequence[str]) -> dict[str, str]:
-    """Turn FIELD=VALUE texts into a dictionary; raises `StudyError` for a text without an equals sign."""
-    issues = [pair for pair in pairs if "=" not in pair]
-    if issues:
-        raise StudyError(f"expected FIELD=VALUE, got: {', '.join(issues)}")
-    settings: dict[str, str] = {}
-    for name, value in (pair.split("=", 1) for pair in pairs):
-        if settings.setdefault(name, value) != value:
-            raise StudyError(f"{name}={settings[name]} and {name}={value} contradict each other: give one")
-    return settings
-
-
 def _notebooks(options: argparse.Namespace, issues: list[str]) -> tuple[str, ...]:
+    numbers = [name[:2] for name in NOTEBOOKS]
     if options.start and options.only:
         issues.append("--from and --only contradict each other: give one")
-    numbers = {name[:2]: position for position, name in enumerate(NOTEBOOKS)}
-    for wanted in filter(None, (options.start, options.only)):
-        if wanted not in numbers:
-            issues.append(f"no notebook {wanted!r}; there are {', '.join(numbers)}")
-            return NOTEBOOKS
-    if options.only:
-        return (NOTEBOOKS[numbers[options.only]],)
-    return NOTEBOOKS[numbers.get(options.start, 0) :]
+    wanted = options.only or options.start or numbers[0]
+    if wanted not in numbers:
+        issues.append(f"no notebook {wanted!r}; there are {', '.join(numbers)}")
+        return NOTEBOOKS
+    first = numbers.index(wanted)
+    return NOTEBOOKS[first : first + 1 if options.only else None]

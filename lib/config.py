@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 MapMethod = (
-    str  # how maps are made: DRAEM's in_sample or cross_fitted, or by another map source (cross-fitted)
+    str  # how maps are made: DRAEM's in_sample or cross_fitted, or a map source that always cross-fits
 )
 
 
@@ -83,12 +83,8 @@ def map_method_title(map_method: MapMethod) -> str:
     return MAP_SOURCES[map_source_of(map_method)].title + cross
 
 
-class StudyError(ValueError):
-    """A preset or setting that cannot be used; the message lists every fault."""
-
-
 class UsageError(ValueError):
-    """The command cannot be carried out; the message lists every reason."""
+    """A command, preset or setting that cannot be used; the message lists every reason."""
 
 
 BOUNDS = (("ge", "at least", operator.ge), ("gt", "above", operator.gt), ("le", "at most", operator.le))
@@ -188,9 +184,9 @@ class Study:
 
     @classmethod
     def of(cls, preset: str = "quick", overrides: Mapping[str, Any] | None = None) -> Study:
-        """Return the preset with `overrides` (name to value or to its text); raises `StudyError` with all faults."""
+        """Return the preset with `overrides` (name to value or to its text); raises `UsageError` with all faults."""
         if preset not in PRESETS:
-            raise StudyError(f"no preset {preset!r}{nearest(preset, PRESETS)}; presets: {', '.join(PRESETS)}")
+            raise UsageError(f"no preset {preset!r}{nearest(preset, PRESETS)}; presets: {', '.join(PRESETS)}")
         smaller = preset == "standard" and not cuda_available()
         values: dict[str, Any] = {"preset": preset, **PRESETS[preset], **(CPU_STANDARD if smaller else {})}
         issues: list[str] = []
@@ -212,7 +208,7 @@ class Study:
         study = cls(**values)
         issues += study._issues()
         if issues:
-            raise StudyError("\n".join(issues))
+            raise UsageError("\n".join(issues))
         return study
 
     def _issues(self) -> list[str]:
@@ -287,11 +283,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
-def machine_settings(preset: str) -> tuple[str, ...]:
-    """Return the settings whose value in the preset depends on the machine: a study names them with its overrides."""
-    return tuple(CPU_STANDARD) if preset == "standard" else ()
-
-
 def cuda_available() -> bool:
     """Tell whether torch finds a CUDA device; torch, seconds to import, is asked only where there is a driver."""
     try:
@@ -321,9 +312,7 @@ def _parsed(value: Any, kind: Any) -> Any:
     """Return `value` (possibly text) as the type of a setting's field; raises ValueError in plain words."""
     if isinstance(kind, types.GenericAlias):  # tuple[int, ...] or tuple[float, ...]
         parts = value.strip("() ,").split(",") if isinstance(value, str) else value
-        parts = [parts] if isinstance(parts, int | float) else parts
-        if not isinstance(parts, tuple | list):
-            raise ValueError("expected numbers with commas between, such as 0.5,1.0")
+        parts = parts if isinstance(parts, tuple | list) else [parts]
         return tuple(_parsed(part, typing.get_args(kind)[0]) for part in parts)
     if kind is bool:
         known = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}

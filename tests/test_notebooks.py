@@ -59,7 +59,6 @@ def test_a_second_run_does_nothing_and_a_harmed_artefact_is_redone(standin):
     study, command, _ = standin
     again = run_all(*command)
     assert again.stdout.count("proven, nothing to do") == len(NOTEBOOKS)
-    assert "measuring" not in again.stdout, "the machine was measured by the first run"
     before = (study / "tables" / "table2.csv").read_bytes()
     weights = study / "deco_cap-synthetic" / "draem" / "stratified-0.safetensors"
     weights.write_bytes(weights.read_bytes()[:-7])
@@ -144,7 +143,7 @@ def test_list_and_dry_run_run_nothing(tmp_path):
     dry = run_all("--preset", "smoke", "--output", tmp_path, "--weights", "random-init", "--dry-run").stdout
     assert dry.count("01_draem_training") == 3
     assert "in all, " in dry
-    assert "measuring" not in dry
+    assert "a rough guess" in dry, "a smoke run tells nothing of this machine"
     assert re.search(r"01_draem_training +about .* GB +\d+ MB", dry), "memory and disk"
     assert not list(tmp_path.rglob("*.ipynb"))
     assert not list(tmp_path.rglob("*.png"))

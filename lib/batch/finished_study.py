@@ -1,11 +1,10 @@
-"""The command `--inspect`: which finished study judges, which pictures, and all that is wrong with either."""
+"""The commands `--inspect` and `--export`: which finished study, what of it, and all that is wrong with either."""
 
 from __future__ import annotations
 
 import argparse
 import hashlib
 import json
-import math
 import shlex
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,7 @@ def inspection_request(
 
     `default` holds what the options are where none is given. Raises `UsageError` with all issues at once.
     """
-    issues, study_dir = option_issues(options, default)
+    issues, study_dir, recall = _check_options(options, default)
     folder = absolute(options.inspect)
     if not folder.is_dir():
         issues.append(f"--inspect {options.inspect}: no such folder; name one with pictures")
@@ -49,9 +48,43 @@ def inspection_request(
     if undecodable(str(folder)):
         issues.append(f"--inspect {folder}: not valid UTF-8; rename the folder")
     run, given = finished_study(study_dir, options.dataset, issues)
-    recall = DEFAULT_RECALL if options.recall is None else options.recall
     given |= {"OUTPUT_DIR": str(study_dir), "SCHEDULER": "", "INSPECT_DIR": str(folder)}
     return run, results_folder(run, folder), given | {"RECALL": recall, "FEATURES": options.features or ""}
+
+
+def export_request(options: argparse.Namespace, default: argparse.Namespace) -> tuple[Run, str, float, Path]:
+    """Return the run to export, its feature set ('' for the study's best), the defect recall, the file, all checked."""
+    issues, study_dir, recall = _check_options(options, default)
+    path = absolute(options.export)
+    if path.suffix != ".onnx":
+        issues.append(f"--export {options.export}: name a file that ends in .onnx")
+    if path.is_dir() or not path.parent.is_dir():
+        what = "is a folder" if path.is_dir() else "its folder does not exist"
+        issues.append(f"--export {options.export}: {what}; name a file in a folder that is there")
+    for name in ("force", "verbose"):
+        if getattr(options, name):
+            issues.append(f"--{name}: of no use to an export, which is always done; leave it out")
+    run, _ = finished_study(study_dir, options.dataset, issues)
+    return run, options.features or "", recall / 100, path
+
+
+def _check_options(options: argparse.Namespace, default: argparse.Namespace) -> tuple[list[str], Path, float]:
+    """Return what is wrong with the options of a command on a finished study, that study's folder, and the recall."""
+    issues: list[str] = []
+    for name, value in vars(options).items():
+        if name not in OWN and value != getattr(default, name):
+            shown = "from" if name == "start" else name.replace("_", "-")
+            issues.append(f"--{shown}: this takes the finished study as it is; leave it out")
+    if options.inspect is not None and options.export is not None:
+        issues.append("--inspect and --export: one at a time")
+    recall = DEFAULT_RECALL if options.recall is None else options.recall
+    if not 1 < recall <= 100:
+        meant = f" (did you mean {100 * recall:g}?)" if 0 < recall <= 1 else ""
+        issues.append(f"--recall {recall:g}: a percentage above 1, at most 100{meant}")
+    if options.features and options.features not in FEATURE_SETS:
+        near = nearest(options.features, FEATURE_SETS)
+        issues.append(f"--features {options.features}: unknown{near}; there are {', '.join(FEATURE_SETS)}")
+    return issues, study_folder(options.output, options.study or options.preset, issues), recall
 
 
 def results_folder(run: Run, folder: Path) -> Path:
@@ -75,7 +108,8 @@ def finished_study(
     for folder in sorted(place.parents[1] for place in study_dir.glob(f"*/notebooks/{SHOWS}.ipynb")):
         if record := Store(folder).manifest(f"notebooks/{SHOWS}.ipynb"):
             found[folder.name] = record["inputs"]["parameters"]
-    names = [name for name in wanted or found if name in found or f"{name}-synthetic" in found]
+    names = [name for name in found if not wanted or name in wanted]
+    names = names or [name for name in found if name.removesuffix("-synthetic") in (wanted or ())]
     if not study_dir.is_dir():
         issues.append(f"{study_dir}: no such study; run it first, or correct --study and --output")
     elif not found:
@@ -85,18 +119,16 @@ def finished_study(
     elif len(names) > 1:
         issues.append(f"{study_dir} holds {', '.join(names)}: choose one with --dataset NAME")
     else:
-        name = names[0] if names[0] in found else f"{names[0]}-synthetic"
-        store, data = Store(study_dir / name), found[name]["DATA_DIR"]
+        store, data = Store(study_dir / names[0]), found[names[0]]["DATA_DIR"]
         faults = {store.path(needed): store.issue(needed) for needed in NEEDS}
         issues += [f"{path}: {issue}; {first_run}" for path, issue in faults.items() if issue]
         if data and not Path(data).is_dir():
             issues.append(f"{data}: the study's labelled images are no longer there; put them back")
     if issues:
         raise UsageError("\n".join(map(_shown, issues)))
-    given = {key: found[name][key] for key in ("DATASET", "PRESET", "DATA_DIR", "OVERRIDES")}
-    return open_run(
-        given["DATASET"], given["PRESET"], given["DATA_DIR"], str(study_dir), given["OVERRIDES"]
-    ), given
+    given = {key: found[names[0]][key] for key in ("DATASET", "PRESET", "DATA_DIR", "OVERRIDES")}
+    dataset, preset, data_dir, overrides = given.values()
+    return open_run(dataset, preset, data_dir, str(study_dir), overrides), given
 
 
 def require_current(run: Run) -> None:
@@ -111,26 +143,6 @@ def require_current(run: Run) -> None:
         ) from error
 
 
-def option_issues(options: argparse.Namespace, default: argparse.Namespace) -> tuple[list[str], Path]:
-    """Return what is wrong with the options of a command that uses a finished study, and that study's folder."""
-    issues: list[str] = []
-    for name, value in vars(options).items():
-        if name not in OWN and value != getattr(default, name):
-            shown = "from" if name == "start" else name.replace("_", "-")
-            issues.append(f"--{shown}: this takes the finished study as it is; leave it out")
-    if options.inspect is not None and options.export is not None:
-        issues.append("--inspect and --export: one at a time")
-    recall = options.recall
-    if recall is not None and not (math.isfinite(recall) and 1 < recall <= 100):
-        meant = f" (did you mean {100 * recall:g}?)" if 0 < recall <= 1 else ""
-        issues.append(f"--recall {recall:g}: a percentage above 1, at most 100{meant}")
-    if options.features and options.features not in FEATURE_SETS:
-        near = nearest(options.features, FEATURE_SETS)
-        issues.append(f"--features {options.features}: unknown{near}; there are {', '.join(FEATURE_SETS)}")
-    study_dir = study_folder(options.output, options.study or options.preset, issues)
-    return issues, study_dir
-
-
 def _command_of(study_dir: Path) -> str:
     """Return the command with which the study was run, as it wrote it down."""
     try:
@@ -142,24 +154,3 @@ def _command_of(study_dir: Path) -> str:
 
 def _shown(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
-
-
-def export_request(options: argparse.Namespace, default: argparse.Namespace) -> tuple[Run, str, float, Path]:
-    """Return the run to export, its feature set ('' for the study's best), the defect recall, the file, all checked.
-
-    `default` holds what the options are where none is given. Raises `UsageError` with all issues at once.
-    """
-    (issues, study_dir), path = option_issues(options, default), absolute(options.export)
-    if path.suffix != ".onnx":
-        issues.append(f"--export {options.export}: name a file that ends in .onnx")
-    if path.is_dir() or not path.parent.is_dir():
-        what = "is a folder" if path.is_dir() else "its folder does not exist"
-        issues.append(f"--export {options.export}: {what}; name a file in a folder that is there")
-    issues += [
-        f"--{name}: of no use to an export, which is always done; leave it out"
-        for name in ("force", "verbose")
-        if getattr(options, name)
-    ]
-    run, _ = finished_study(study_dir, options.dataset, issues)
-    recall = DEFAULT_RECALL if options.recall is None else options.recall
-    return run, options.features or "", recall / 100, path

@@ -7,21 +7,21 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import connection, get_context
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Event
 from typing import Any
 
+import psutil
+
 from lib.artifacts import Store, file_sha256, write_text
-from lib.batch.provenance import write_provenance
-from lib.execution.parallel import exit_with_parent, stop_on_signals
-from lib.execution.progress import BATCH, format_duration, log
+from lib.execution.progress import log
 from lib.execution.resources import SHARE
 from lib.execution.source_code import library_digest
 from lib.pipeline.dataset import FINAL
-from lib.pipeline.run import PROJECT, Run
+from lib.pipeline.run import PROJECT
 from lib.reporting.html_pages import NOTEBOOKS, notebook_html
 
 WRITES: dict[str, tuple[str, ...]] = {  # what `--force` makes a notebook's step do again
@@ -37,7 +37,6 @@ WRITES: dict[str, tuple[str, ...]] = {  # what `--force` makes a notebook's step
     "05_imbalance_study": ("predictions/imbalance",),
     "06_statistics": (),
 }
-PATIENCE = 15.0  # seconds that a data set's process gets to stop its notebook
 
 
 class NotebookError(RuntimeError):
@@ -89,13 +88,8 @@ class NotebookJob:
             execute(self.source, path, self.parameters, failed, verbose=verbose)
             page = self.target.with_suffix(".html")
             write_text(page, notebook_html(path, self.notebook, self.folder.name))
-            files = [
-                file
-                for kind in ("tables", "figures")
-                for file in sorted((self.folder / kind).glob("[!.]*"))
-                if file.suffix in (".csv", ".md", ".html", ".png", ".svg")
-                and file.stat().st_mtime >= began - 1
-            ] + [page]
+            made = [file for kind in ("tables", "figures") for file in (self.folder / kind).glob("[!.]*")]
+            files = [page, *sorted(file for file in made if file.stat().st_mtime >= began - 1)]
             inspecting = self.notebook not in NOTEBOOKS
             found = {str(folder): snapshot(folder, inspecting=inspecting) for folder in self.artefacts}
             return {"files": files, "artefacts": found}
@@ -124,24 +118,12 @@ def snapshot(folder: Path, *, inspecting: bool = False) -> dict[str, str]:
 def execute(
     source: Path, target: Path, parameters: Mapping[str, Any], failed: Path, *, verbose: bool = False
 ) -> None:
-    """Execute `source` into `target`; where it fails, keep what ran as `failed` and raise `NotebookError`.
-
-    Raises it also for a parameter that the notebook does not declare.
-    """
+    """Execute `source` into `target`; where it fails, keep what ran as `failed` and raise `NotebookError`."""
     import papermill
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
     from traitlets.config import Config
 
-    declared = papermill.inspect_notebook(str(source))
-    if unknown := sorted(set(parameters) - set(declared)):
-        what = f"declares no {', '.join(unknown)}; it declares {', '.join(declared)}"
-        raise NotebookError(f"{source.name}: {what}")
-    inherited = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(PROJECT), *inherited])
-    os.environ.setdefault(
-        "OMP_WAIT_POLICY", "PASSIVE"
-    )  # beside other work, spinning threads cost twice the time
     try:
         with TemporaryDirectory(prefix="kernel-") as folder:
             # kernels talk over sockets in a folder of the user's own instead of open ports, where the system can
@@ -166,104 +148,55 @@ def execute(
         raise NotebookError(f"{reason}\nWhat ran is kept as {failed}") from error
 
 
-@dataclass(frozen=True)
-class DatasetRun:
-    """What is to be done for one data set, or after all of them: notebooks, and the seconds that each may take."""
-
-    root: Path  # its artefacts' folder, or for what comes last any name beside those
-    jobs: tuple[NotebookJob, ...]
-    expected: Mapping[str, float]
-    run: Run | None = None
-
-    @property
-    def seconds(self) -> float:
-        """What the notebooks may take in all."""
-        return sum(self.expected.get(job.notebook, 0) for job in self.jobs)
-
-
 def environment(cores: int, threads: int) -> None:
-    """Tell this process's children that this is a batch, how many cores each data set has, and a task's threads."""
-    os.environ |= {BATCH: "1", SHARE: str(max(1, cores)), "OMP_NUM_THREADS": str(threads)}
+    """Tell this process's children where the library is, and which cores and threads to use."""
+    inherited = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    os.environ |= {
+        SHARE: str(max(1, cores)),
+        "OMP_NUM_THREADS": str(threads),
+        "PYTHONPATH": os.pathsep.join([str(PROJECT), *inherited]),
+    }
+    # beside other work, spinning threads cost twice the time
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-def run_notebooks(part: DatasetRun, *, force: bool, verbose: bool) -> str:
-    """Execute the part's notebooks in turn; returns why it failed, or an empty text."""
-    spent = predicted = 0.0
-    root, left = part.root, part.seconds
-    try:
-        for job in part.jobs:
-            expected = part.expected.get(job.notebook, 0)
-            left -= expected
-            pace = spent / predicted if predicted else 1
-            times = {"expected": round(expected * pace, 1), "left_after": round(left * pace, 1)}
-            log(root, state="running", notebook=job.notebook, stage=None, since=time.time(), **times)
-            if not force and job.done():
-                log(root, ended={"text": "proven, nothing to do"})
-                continue
-            if force:
-                Store(job.folder).forget(*WRITES[job.notebook], f"notebooks/{job.notebook}")
-            seconds = job.run(verbose=verbose)
-            spent, predicted = spent + seconds, predicted + expected
-            rest = f"about {format_duration(left * spent / (predicted or spent))} left for this data set"
-            if job is part.jobs[-1]:
-                rest = "this data set is done" if part.run is not None else ""
-            text = f"{seconds:7.1f} s   {rest}".rstrip()
-            log(root, stage=None, ended={"text": text, "seconds": round(seconds, 1)})
-        if part.run is not None:
-            write_provenance(part.run)
-    except (NotebookError, OSError) as error:
-        log(root, state="failed", reason=str(error), stage=None)
-        return f"{root.name}: {error}"
-    log(root, state="done", stage=None)
-    return ""
+def run_datasets(
+    jobs: Mapping[Path, Sequence[NotebookJob]], side_by_side: int, *, force: bool, verbose: bool
+) -> list[str]:
+    """Carry out the jobs of each data set, by its folder, `side_by_side` data sets at once; returns why some failed."""
+    stopped = Event()
+
+    def run_notebooks(root: Path) -> str:
+        try:
+            for job in jobs[root]:
+                if stopped.is_set():
+                    return ""
+                log(root, state="running", notebook=job.notebook, stage=None, since=time.time())
+                if force:
+                    Store(job.folder).forget(*WRITES[job.notebook], f"notebooks/{job.notebook}")
+                done = {} if job.done() else {"seconds": round(job.run(verbose=verbose), 1)}
+                log(root, stage=None, ended={"notebook": job.notebook, **done})
+        except (NotebookError, OSError) as error:
+            if not stopped.is_set():
+                log(root, state="failed", reason=str(error), stage=None)
+            return f"{root.name}: {error}"
+        log(root, state="done", stage=None)
+        return ""
+
+    with ThreadPoolExecutor(side_by_side) as pool:  # each thread waits for a kernel
+        parts = [pool.submit(run_notebooks, root) for root in jobs]
+        try:
+            return list(filter(None, [part.result() for part in parts]))
+        finally:
+            stopped.set()
+            while not all(part.done() or part.cancel() for part in parts):
+                _kill_kernels()
 
 
-def run_datasets(parts: Sequence[DatasetRun], side_by_side: int, *, force: bool, verbose: bool) -> list[str]:
-    """Carry out the parts, `side_by_side` at once, each in a process of its own; returns why some failed."""
-    if side_by_side < 2:
-        return list(filter(None, [run_notebooks(part, force=force, verbose=verbose) for part in parts]))
-    running: list[BaseProcess] = []
-    pool = ThreadPoolExecutor(side_by_side)  # each thread waits for a process
-    try:
-        found = pool.map(lambda part: _in_own_process(part, force, verbose, running), parts)
-        return list(filter(None, found))
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-        stopped, running[:] = list(running), []
-        for process in stopped:
-            process.terminate()
-        for process in stopped:
-            process.join(PATIENCE)
-            process.kill()
-
-
-def _in_own_process(part: DatasetRun, force: bool, verbose: bool, running: list[BaseProcess]) -> str:
-    """Carry out the part in a new process, kept in `running` meanwhile; returns why it failed, or an empty text."""
-    context = get_context("spawn")
-    mine, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_send_outcome, args=(part, force, verbose, os.getpid(), theirs))
-    process.start()
-    running.append(process)
-    theirs.close()
-    try:
-        return str(mine.recv())
-    except EOFError:
-        process.join()
-        reason = f"{part.root.name}: its process died (exit status {process.exitcode}); run again to go on"
-        if process in running:  # else it was stopped with the run
-            log(part.root, state="failed", reason=reason, stage=None)
-        return reason
-    finally:
-        process.join()
-        running[:] = [other for other in running if other is not process]
-
-
-def _send_outcome(
-    part: DatasetRun, force: bool, verbose: bool, parent: int, outcome: connection.Connection
-) -> None:
-    exit_with_parent(parent)
-    stop_on_signals()
-    try:
-        outcome.send(run_notebooks(part, force=force, verbose=verbose))
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None  # the run says so
+def _kill_kernels() -> None:
+    """Kill the kernels of this process, for which its threads wait, and give these a moment."""
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):
+            if "ipykernel_launcher" in child.cmdline():
+                child.kill()
+    time.sleep(0.1)

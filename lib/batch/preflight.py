@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
-from lib.batch.forecast import Size, disk, memory_at_once
 from lib.config import MAP_SOURCES
 from lib.datasets.download import DownloadError
 from lib.datasets.errors import DatasetError, printable
@@ -18,7 +16,7 @@ from lib.datasets.splits import FoldError, make_folds, schemes_for
 from lib.execution.parallel import run_tasks
 from lib.execution.resources import memory_free
 from lib.pipeline.dataset import folds, index
-from lib.pipeline.run import Run
+from lib.pipeline.run import PROCESS, Run
 from lib.synthetic.products import image_counts
 
 ISSUES = (DatasetError, FoldError, DownloadError, RuntimeError, OSError, ValueError)
@@ -64,10 +62,9 @@ def check_inputs(runs: Sequence[Run], scheduler: str, *, own_weights: bool, fits
 def _check_images(run: Run, fits: bool) -> None:
     """Check that images can be used, dealt to folds and, for `fits`, learned from; a stand-in is not drawn for it."""
     if run.synthetic:
-        counts = image_counts(run.dataset, run.study.synthetic_scale)
-        labels = [label for label, count in counts.items() for _ in range(count)]
-        ids = [str(row) for row in range(len(labels))]
-        table = pd.DataFrame({"id": ids, "label": labels, "group": pd.NA})
+        counts = pd.Series(image_counts(run.dataset, run.study.synthetic_scale))
+        labels = counts.index.repeat(counts)
+        table = pd.DataFrame({"id": range(len(labels)), "label": labels, "group": pd.NA})
         for scheme in schemes_for(run.study.cv, grouped=False):
             make_folds(table, run.study.folds, 0, scheme)
         return
@@ -89,19 +86,23 @@ def _check_images(run: Run, fits: bool) -> None:
 
 
 def check_resources(
-    runs: Sequence[Run], sizes: Mapping[str, Size], side_by_side: int, workers: int
+    runs: Sequence[Run], costs: Sequence[pd.DataFrame], side_by_side: int, workers: int
 ) -> list[str]:
-    """Return what the machine has too little of: disk where the results go, memory for what runs at one time."""
+    """Return what the machine has too little of: disk where the results go, memory for what runs at one time.
+
+    `costs`: the forecast of each run. `workers` Dask processes, if any, carry the tasks of a data set.
+    """
     issues, folder = [], Path(runs[0].study_dir)
-    need = sum(max(0, sum(disk(run, sizes[run.name]).values()) - _stored(run.store.root)) for run in runs)
+    pairs = zip(runs, costs, strict=True)
+    need = sum(max(0, cost["disk"].sum() - _stored(run.store.root)) for run, cost in pairs)
     free = shutil.disk_usage(folder).free
     if need > free:
         issues.append(
             f"{folder}: about {need / 1e6:,.0f} MB of disk needed, {free / 1e6:,.0f} MB free; "
             "choose another --output, or a smaller image_size"
         )
-    costs = [memory_at_once(run, sizes[run.name], side_by_side, workers) for run in runs]
-    wanted, left = sum(sorted(costs)[-side_by_side:]), memory_free()
+    at_once = [cost["memory"].max() * max(1, workers) + PROCESS * (workers > 0) for cost in costs]
+    wanted, left = sum(sorted(at_once)[-side_by_side:]), memory_free()
     if wanted > left:
         issues.append(
             f"about {wanted / 1e9:.1f} GB of memory needed at one time, {left / 1e9:.1f} GB free; take fewer "
@@ -112,4 +113,4 @@ def check_resources(
 
 def _stored(root: Path) -> int:
     """Return the bytes that a data set's artefacts take already."""
-    return sum(Path(folder, name).lstat().st_size for folder, _, names in os.walk(root) for name in names)
+    return sum(path.lstat().st_size for path in root.rglob("*"))

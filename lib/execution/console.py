@@ -6,107 +6,97 @@ import json
 import os
 import shutil
 import sys
-import threading
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-from lib.execution.progress import FOLDER, EventReader, format_duration, say, seconds_left, timestamp
+from lib.execution.progress import (
+    FOLDER,
+    EventReader,
+    event_log,
+    format_duration,
+    say,
+    steps_at_work,
+    timestamp,
+)
 
-LOOK_EVERY = 0.5
 
+@contextmanager
+def console(
+    study_dir: Path, command: str, expected: Mapping[str, Mapping[str, float]], *, width: int, verbose: bool
+) -> Iterator[None]:
+    """Follow the event log of a study meanwhile: print what ended, and write `status.json`.
 
-class Console:
-    """Follows the event logs of a study in a thread of its own, prints what ended, writes `status.json`.
-
-    `expected`: seconds by data set; `width` of them run at one time. A live line needs a terminal, not `verbose`.
+    `expected`: seconds of each notebook, by data set; `width` data sets run at one time. A live line needs a terminal,
+    not `verbose`.
     """
+    live, printed, began = not verbose and sys.stdout.isatty(), dict[str, int](), time.time()
+    head = {"state": "running", "reason": "", "pid": os.getpid(), "command": command, "started": timestamp()}
 
-    def __init__(
-        self, study_dir: Path, command: str, expected: Mapping[str, float], *, width: int, verbose: bool
-    ) -> None:
-        self.study_dir, self.width, self.began = study_dir, width, time.time()
-        self.live = not verbose and sys.stdout.isatty()
-        self.head: dict[str, Any] = {
-            "state": "running", "reason": "", "pid": os.getpid(), "command": command, "started": timestamp()
-        }  # fmt: skip
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._folder = study_dir / FOLDER
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder.mkdir(parents=True)
-        self._reader, self._printed = EventReader(self._folder), dict[str, int]()
-        for name, seconds in expected.items():
-            waiting = {"state": "waiting", "left_after": round(seconds, 1)}
-            self._reader.datasets[name] = {"tasks": {}, "ended": [], **waiting}
-
-    def __enter__(self) -> Console:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self.head["state"] == "running":
-            stopped = isinstance(error, KeyboardInterrupt)
-            self.head["state"] = "stopped" if stopped else "failed" if error else "done"
-            if error:
-                self.head["reason"] = str(error) or ("Ctrl-C" if stopped else type(error).__name__)
-        self._ended.set()
-        self._thread.join()
-        self.refresh()
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-    def fail(self, reasons: Sequence[str]) -> None:
-        """Say in the status that the run failed, and why."""
-        self.head |= {"state": "failed", "reason": "\n".join(reasons)}
-
-    def refresh(self) -> None:
-        """Print what ended since the last time, and write the status."""
-        over = self.head["state"] != "running"
-        found = self._reader.update()
-        self._show_live("")
-        for name, record in found.items():
-            for item in record["ended"][self._printed.get(name, 0) :]:
-                say(f"{name:<24} {item['notebook']:<20} {item['text']}")
-            self._printed[name] = len(record["ended"])
-            if over and record.get("state") == "running":
-                record["state"] = self.head["state"]
-            record["left_seconds"] = seconds_left(record)
-        lefts = [record["left_seconds"] for record in found.values()]
-        left = 0.0 if over else max([sum(lefts) / max(1, self.width), *lefts])
-        now = {"updated": timestamp(), "seconds": round(time.time() - self.began, 1)}
-        status = self.head | now | {"left_seconds": round(left, 1), "datasets": found}
-        partial = self.study_dir / f".status.json.{os.getpid()}"
+    def refresh(reader: EventReader) -> None:
+        for name, record in reader.datasets.items():
+            if head["state"] != "running" == record["state"]:
+                record["state"] = head["state"]
+            record["left_seconds"] = seconds_left(record, expected.get(name, {}))
+            for item in record["ended"][printed.get(name, 0) :]:
+                say("\r\x1b[2K" * live + f"{name:<24} {item['notebook']:<20} {_said(item, record)}".rstrip())
+            printed[name] = len(record["ended"])
+        lefts = [record["left_seconds"] for record in reader.datasets.values()]
+        left = round(max(sum(lefts) / width, *lefts, 0.0), 1)
+        times = {"updated": timestamp(), "seconds": round(time.time() - began, 1), "left_seconds": left}
+        status = head | times | {"datasets": reader.datasets}
         with suppress(OSError):  # without room on the disk; nor need it survive a power cut
-            try:
-                partial.write_text(json.dumps(status, indent=1) + "\n", encoding="utf-8")
-                partial.replace(self.study_dir / "status.json")
-            finally:
-                partial.unlink(missing_ok=True)
-        if not over:
-            self._show_live(_live_line(found, left))
+            partial = study_dir / ".status.json"
+            partial.write_text(json.dumps(status, indent=1) + "\n", encoding="utf-8")
+            partial.replace(study_dir / "status.json")
+        if live:
+            line = " · ".join([*_at_work(reader.datasets), f"about {format_duration(left)} left"])
+            shown = line[: shutil.get_terminal_size().columns - 1] if head["state"] == "running" else ""
+            say(f"\r\x1b[2K{shown}", end="")
 
-    def _watch(self) -> None:
-        while not self._ended.wait(LOOK_EVERY):
-            self.refresh()
+    shutil.rmtree(study_dir / FOLDER, ignore_errors=True)  # of a run that was killed
+    with event_log(study_dir, refresh) as reader:
+        reader.datasets |= {name: {"state": "waiting", "tasks": {}, "ended": []} for name in expected}
+        try:
+            yield
+            head["state"] = "done"
+        except BaseException as error:
+            stopped = isinstance(error, KeyboardInterrupt)
+            head["state"] = "stopped" if stopped else "failed"
+            head["reason"] = str(error) or ("Ctrl-C" if stopped else type(error).__name__)
+            raise
 
-    def _show_live(self, text: str) -> None:
-        """Replace the live line on a terminal."""
-        if self.live:
-            say("\r\x1b[2K" + text[: shutil.get_terminal_size().columns - 1], end="")
+
+def seconds_left(record: Mapping[str, Any], expected: Mapping[str, float]) -> float:
+    """Estimate what remains of a data set: the stage at its present pace, then its notebooks as `expected`."""
+    if record["state"] not in ("waiting", "running"):
+        return 0.0
+    ended = {item["notebook"] for item in record["ended"] if "stage" not in item}
+    left = {name: seconds for name, seconds in expected.items() if name not in ended}
+    now = time.time()
+    rest = left.pop(record.get("notebook", ""), 0.0) - (now - record.get("since", now))
+    if (stage := record.get("stage")) and stage["done"]:
+        rest = max(rest, (now - stage["since"]) * (stage["of"] / stage["done"] - 1))
+    return round(max(0.0, rest) + sum(left.values()), 1)
 
 
-def _live_line(found: Mapping[str, Mapping[str, Any]], left: float) -> str:
-    """Return what is being done for each data set at work, and the time that seems left; empty where nothing is."""
-    parts = []
-    for name, record in found.items():
-        if record.get("state") == "running":
-            now = record.get("stage") or {}
+def _said(item: Mapping[str, Any], record: Mapping[str, Any]) -> str:
+    """Return what a line says of a notebook or stage that ended."""
+    if "seconds" not in item:
+        return "proven, nothing to do"
+    left = record["left_seconds"]
+    text = f"about {format_duration(left)} left for this data set" if left else ""
+    if "stage" in item:
+        text = item["stage"] + (f": {item['of']} of {item['of']}" if item["of"] > 1 else "")
+    return f"{item['seconds']:7.1f} s   {text}"
+
+
+def _at_work(datasets: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yield what is being done for each data set at work."""
+    for name, record in datasets.items():
+        if record["state"] == "running":
+            now, steps = record.get("stage"), steps_at_work(record)
             stage = f" {now['stage']} {now['done']}/{now['of']}" if now else ""
-            steps = ", ".join(f"{task} {done} of {total}" for task, [done, total] in record["tasks"].items())
-            parts.append(f"{name} {record.get('notebook', '')[:2]}{stage}{f' ({steps})' if steps else ''}")
-    return " · ".join([*parts, f"about {format_duration(left)} left"]) if parts else ""
+            yield f"{name} {record.get('notebook', '')[:2]}{stage}{f' ({steps})' if steps else ''}"

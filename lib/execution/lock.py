@@ -52,10 +52,9 @@ def study_lock(folder: Path, command: str) -> Iterator[None]:
 def _read(path: Path) -> dict[str, Any]:
     """Return the record of who holds the lock, empty where there is none that can be read."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _refusal(folder: Path, record: dict[str, Any], remedy: str) -> str:

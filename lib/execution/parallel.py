@@ -12,17 +12,21 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from functools import partial
+from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from lib.artifacts import is_read_only, write_text
-from lib.execution.progress import BATCH, WORTH_A_LINE, progress, say, stage, task_of, tasks_under_way
+from lib.execution.progress import BATCH, WORTH_A_LINE, say, stage, task_of
 from lib.execution.resources import cores, machine_cores, memory_free
 from lib.execution.source_code import library_digest
 
 Result = TypeVar("Result")
+Call = tuple[
+    int, Callable[..., Result], tuple[Any, ...], int, Path
+]  # number, function, arguments, threads, folder
+Found = tuple[int, Result, float]  # number of the call, what it returned, seconds
 WORTH_PROCESSES = 15.0  # seconds of work in all: less is done before processes have started
 RETRIES = 2  # of a task that failed on a cluster; what a lost worker did is done again besides, three times
 
@@ -58,32 +62,21 @@ def run_tasks(
     """
     if not arguments:
         return []
-    calls = [(function, values, threads, shared_folder) for values in arguments]
+    calls = [(number, function, values, threads, shared_folder) for number, values in enumerate(arguments)]
     at_once = 1 if is_read_only() else min(processes, len(calls))
     found: dict[int, Result] = {}
-    with stage(shared_folder, label, len(calls)) as done, ExitStack() as stack:
-        start = time.perf_counter()
-        results: Found[Result]
+    with stage(shared_folder, label, len(calls)) as done:
+        results: Iterable[Found[Result]] = (_called(call) for call in calls)
         if scheduler:
             results = _on_cluster(calls, shared_folder, scheduler, gpu)
         elif at_once > 1:
-            under_way = stack.enter_context(tasks_under_way(shared_folder))
-            results = progress(_side_by_side(calls, at_once, threads), label, len(calls), under_way)
-        else:
-            in_turn = (_called(number, call) for number, call in enumerate(calls))
-            results = progress(in_turn, label, len(calls))
+            results = _side_by_side(calls, at_once, threads)
         for number, result, seconds in results:
             found[number] = result
             done(len(found))
-            if scheduler or (os.environ.get(BATCH) and seconds > WORTH_A_LINE):
-                after = f", after {time.perf_counter() - start:.1f} s" if scheduler or at_once > 1 else ""
-                name = arguments[number][-1]
-                say(f"{label} {name}: {seconds:.1f} s{after} ({len(found)} of {len(calls)})")
+            if os.environ.get(BATCH) and seconds > WORTH_A_LINE:
+                say(f"{label} {arguments[number][-1]}: {seconds:.1f} s ({len(found)} of {len(calls)})")
     return [found[number] for number in range(len(calls))]
-
-
-Call = tuple[Callable[..., Result], tuple[Any, ...], int, Path]  # function, arguments, threads, shared folder
-Found = Iterable[tuple[int, Result, float]]  # number of the call, what it returned, seconds
 
 
 def max_parallel(seconds: float, count: int, memory: float, threads: int = 1) -> int:
@@ -110,24 +103,25 @@ def limit_threads(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _called(number: int, call: Call[Result], parent: int = 0) -> tuple[int, Result, float]:
+def _called(call: Call[Result], parent: int = 0) -> Found[Result]:
     """Carry out a call wherever it landed; a process of joblib's ends with the `parent` that started it."""
     if parent:
         exit_with_parent(parent)
-    function, values, threads, shared_folder = call
+    number, function, values, threads, shared_folder = call
     with limit_threads(threads), task_of(shared_folder):
         start = time.perf_counter()
         result = function(*values)
         return number, result, time.perf_counter() - start
 
 
-def _side_by_side(calls: Sequence[Call[Result]], processes: int, threads: int) -> Found[Result]:
+def _side_by_side(calls: Sequence[Call[Result]], processes: int, threads: int) -> Iterable[Found[Result]]:
     """Run the calls in processes of their own, which joblib keeps for the next time."""
     from joblib import Parallel, delayed, parallel_config
 
     with parallel_config(backend="loky", n_jobs=processes, inner_max_num_threads=threads):
-        tasks = (delayed(_called)(number, call, os.getpid()) for number, call in enumerate(calls))
-        yield from Parallel(return_as="generator_unordered")(tasks)
+        yield from Parallel(return_as="generator_unordered")(
+            delayed(_called)(call, os.getpid()) for call in calls
+        )
 
 
 @contextmanager
@@ -165,7 +159,9 @@ def local_cluster(workers: int) -> Iterator[str]:
         yield str(cluster.scheduler_address)
 
 
-def _on_cluster(calls: Sequence[Call[Result]], folder: Path, scheduler: str, gpu: bool) -> Found[Result]:
+def _on_cluster(
+    calls: Sequence[Call[Result]], folder: Path, scheduler: str, gpu: bool
+) -> Iterable[Found[Result]]:
     from distributed import Client, KilledWorker, as_completed
 
     try:
@@ -174,14 +170,15 @@ def _on_cluster(calls: Sequence[Call[Result]], folder: Path, scheduler: str, gpu
         how = "start one, or correct the address"
         raise EngineError(f"{scheduler}: no Dask scheduler answers there ({error}); {how}") from error
     with client, client.as_current():
-        workers = _check_workers(client, folder, scheduler)
-        resources = (
-            {"GPU": 1} if gpu and any("GPU" in each["resources"] for each in workers.values()) else None
-        )
+        workers: dict[str, Any] = client.scheduler_info(n_workers=-1)["workers"]
+        if not workers:
+            raise EngineError(f"{scheduler}: the cluster has no workers; start some and run again")
+        _check_workers(client, folder)
+        has_gpus = any("GPU" in each["resources"] for each in workers.values())
+        resources = {"GPU": 1} if gpu and has_gpus else None
         submit = partial(client.submit, _called, retries=RETRIES, pure=False, resources=resources)
-        futures = [submit(number, call) for number, call in enumerate(calls)]
         try:
-            for future in as_completed(futures):
+            for future in as_completed(list(map(submit, calls))):
                 yield future.result()
         except KilledWorker as error:
             raise EngineError(
@@ -190,41 +187,32 @@ def _on_cluster(calls: Sequence[Call[Result]], folder: Path, scheduler: str, gpu
             ) from error
 
 
-def _check_workers(client: Any, folder: Path, scheduler: str) -> dict[str, Any]:
-    """Check that every worker reads what the driver writes below `folder`, and has its code; returns the workers."""
-    workers: dict[str, Any] = client.scheduler_info(n_workers=-1)["workers"]
-    if not workers:
-        raise EngineError(f"{scheduler}: the cluster has no workers; start some and run again")
+def _check_workers(client: Any, folder: Path) -> None:
+    """Check that every worker reads what the driver writes below `folder`, and has its code."""
     token = folder / f".shared-{os.getpid()}"
-    write_text(token, str(os.getpid()))
+    write_text(token, "")
     try:
         seen = client.run(_reads, str(token), on_error="return")
     finally:
         token.unlink(missing_ok=True)
-    issues: dict[str, list[str]] = {}
     for address, found in sorted(seen.items()):
-        if not isinstance(found, tuple):  # the error for which it could not even be asked
-            how = "start the workers from the project's folder, in its environment"
-            issue = f"cannot run the project's code ({found!r}); {how}"
-        elif found[0] != str(os.getpid()):
+        if isinstance(found, OSError):
             how = "share the study's folder under the same path (choose one with --output)"
             issue = f"cannot read {folder}; workers and driver must {how}"
-        elif found[1] != _software():
+        elif not isinstance(found, str):  # the error for which it could not even be asked
+            how = "start the workers from the project's folder, in its environment"
+            issue = f"cannot run the project's code ({found!r}); {how}"
+        elif found != _software():
             how = "start the workers from the same checkout and environment"
             issue = f"other code than here, or another PyTorch, so other results; {how}"
         else:
             continue
-        issues.setdefault(issue, []).append(address)
-    for issue, addresses in issues.items():
-        raise EngineError(f"{', '.join(addresses)}: {issue}")
-    return workers
+        raise EngineError(f"{address}: {issue}")
 
 
-def _reads(path: str) -> tuple[str, str]:
-    try:
-        return Path(path).read_text(encoding="utf-8"), _software()
-    except OSError as error:
-        return str(error), ""
+def _reads(path: str) -> str:
+    Path(path).read_text(encoding="utf-8")
+    return _software()
 
 
 def _software() -> str:
@@ -245,14 +233,9 @@ def stop_on_signals() -> None:
             signal.signal(number, stop)
 
 
-_watching: set[int] = set()  # this process, if it watches its parent; a fork of it does not
-
-
+@cache  # a process watches once
 def exit_with_parent(parent: int) -> None:
     """End this process soon after its parent has gone; Linux's own signal comes when the parent's *thread* ends."""
-    if os.getpid() in _watching or parent == os.getpid():
-        return
-    _watching.add(os.getpid())
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -1,7 +1,7 @@
-"""How far the tasks of a data set are: progress bars in JupyterLab and terminals, an event log in batch.
+"""How far the tasks of a data set are: an event log, and by it a progress bar in JupyterLab and terminals.
 
-While run_all.py is at work the study's folder holds `.status/DATASET/HOST.jsonl`: a line of JSON per event, appended by
-the process where it happened (a file per host, as lines appended over a network may be lost). Nothing here may stop a
+While a study is at work its folder holds `.status/DATASET/HOST.jsonl`: a line of JSON per event, appended by the
+process where it happened (a file per host, as lines appended over a network may be lost). Nothing here may stop a
 run: what cannot be written is left out.
 """
 
@@ -12,101 +12,42 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
 from pathlib import Path
-from threading import Event, Lock, Thread
+from threading import Event, Thread
 from typing import Any
 
 from lib.artifacts import HOST
 
 BATCH = "STUDY_BATCH"  # set by run_all.py: plain lines instead of progress bars
 FOLDER = ".status"
-EVERY = 1.0  # seconds between two notes on a task's steps, and between two looks at those of other processes
+EVERY = 1.0  # seconds between two notes on a task's steps, and between two looks at them
 WORTH_A_LINE = 0.5  # seconds; a stage that took less was proven already
 FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} so far, {remaining} left{postfix}"
 
-
-class Bar:
-    """A bar over the tasks of a loop, with the steps of the task at work behind it; it appears when it first moves."""
-
-    def __init__(self, label: str, total: int) -> None:
-        self.label, self.total, self.finished, self.lock = label, total, 0, Lock()
-        self.bar: Any = None
-
-    def move(self, under_way: float = 0.0, steps: str = "") -> None:
-        """Move it to the finished tasks and the share of those under way; its estimate counts from the first move."""
-        from tqdm.auto import tqdm
-
-        with self.lock:
-            at = min(self.finished + under_way, self.total)
-            if self.bar is None:
-                self.bar = tqdm(desc=self.label, total=self.total, initial=at, bar_format=FORMAT)
-            self.bar.set_postfix_str(steps, refresh=False)
-            self.bar.update(at - self.bar.n)
-
-    def close(self) -> None:
-        """Leave it as it is."""
-        if self.bar is not None:
-            self.bar.refresh()
-            self.bar.close()
-
-
-_loop: Bar | None = None  # the bar of the loop at work in this process
 _root: Path | None = None  # the artefacts of the data set that the task at work in this process belongs to
 
 
-def progress(
-    items: Iterable[Any], label: str, total: int, elsewhere: Callable[[], float] | None = None
-) -> Iterator[Any]:
-    """Yield the `total` items, with a bar as soon as `step_bar`'s report is called within one; in batch without.
+def _bar(label: str, total: int) -> Any:
+    from tqdm.auto import tqdm
 
-    Items made in other processes have it from the start; `elsewhere` returns how much is under way there, in items.
-    """
-    global _loop
-    if os.environ.get(BATCH):
-        yield from items
-        return
-    bar, ended = Bar(label, total), Event()
-
-    def follow(elsewhere: Callable[[], float]) -> None:
-        while not ended.wait(EVERY):
-            bar.move(elsewhere())
-
-    if elsewhere is not None:
-        bar.move()
-        Thread(target=follow, args=(elsewhere,), daemon=True).start()
-    _loop = bar
-    try:
-        for item in items:
-            yield item
-            bar.finished += 1
-            if bar.bar is not None:
-                bar.move()
-    finally:
-        ended.set()
-        if _loop is bar:  # no later loop has begun
-            _loop = None
-        bar.close()
+    return tqdm(desc=label, total=total, bar_format=FORMAT, disable=bool(os.environ.get(BATCH)))
 
 
-def step_bar(label: str, *, alone: bool = False) -> Callable[..., None]:
-    """Return what reports the steps of the task at work, `report(done, all, ...)`: on its loop's bar, and in the log.
-
-    Without a loop in this process no bar is shown, unless the work stands `alone`: it belongs to no loop.
-    """
-    root, last = _root, 0.0
-    bar = None if os.environ.get(BATCH) else Bar(label, 1) if alone else _loop
+def step_bar(label: str) -> Callable[..., None]:
+    """Return what reports steps, `report(done, all, ...)`: of a task in the log, of other work on a bar of its own."""
+    root, last, bar = _root, 0.0, None
 
     def report(done: int, total: int, *_: Any) -> None:
-        nonlocal last
-        if bar is not None:
-            steps = f"{done} of {total}" if alone else f"{label} {done} of {total}"
-            bar.move(done / total, steps if total > 1 else "")
-            if alone and done == total:
+        nonlocal last, bar
+        if root is None:
+            bar = _bar(label, total) if bar is None else bar
+            bar.update(done - bar.n)
+            if done == total:
                 bar.close()
-        if root is not None and total > 1 and (done == total or time.monotonic() - last >= EVERY):
+        elif total > 1 and (done == total or time.monotonic() - last >= EVERY):
             last = time.monotonic()
             log(root, task=label, done=done, of=total)
 
@@ -136,35 +77,59 @@ def log(root: Path, **event: Any) -> None:
 
 @contextmanager
 def stage(root: Path, label: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Yield a function that logs how many of the stage's tasks are done; at the end the stage becomes an event."""
+    """Yield a function that logs how many of the stage's tasks are done; outside a batch a bar follows the log."""
     began = time.time()
 
     def note(done: int) -> None:
         log(root, stage={"stage": label, "done": done, "of": total, "since": began})
 
-    note(0)
-    yield note
+    with nullcontext() if os.environ.get(BATCH) else _bar_over(root, label, total):
+        note(0)
+        yield note
     seconds = round(time.time() - began, 1)
-    text = f"{seconds:7.1f} s   {label}" + (f": {total} of {total}" if total > 1 else "")
-    ended = {"text": text, "stage": label, "seconds": seconds}
+    ended = {"stage": label, "of": total, "seconds": seconds}
     log(root, stage=None, ended=ended if seconds > WORTH_A_LINE else None)
 
 
 @contextmanager
-def tasks_under_way(root: Path) -> Iterator[Callable[[], float]]:
-    """Yield a function that returns how much of the tasks at work is done, in tasks; run_all.py is not needed."""
-    folder = root.parent / FOLDER
-    ours = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
-    reader = EventReader(folder)
+def _bar_over(root: Path, label: str, total: int) -> Iterator[None]:
+    """Show a bar over the tasks of a stage, with the steps of those at work."""
+    bar = _bar(label, total)
 
-    def under_way() -> float:
-        tasks = reader.update().get(root.name, {}).get("tasks", {})
-        return sum(done / total for done, total in tasks.values())
+    def move(reader: EventReader) -> None:
+        record = reader.datasets.get(root.name, {"tasks": {}})
+        under_way = sum(done / of for done, of in record["tasks"].values())
+        bar.n = min(total, (record.get("stage") or {"done": 0})["done"] + under_way)
+        bar.set_postfix_str(steps_at_work(record))
 
     try:
-        yield under_way
+        with event_log(root.parent, move):
+            yield
     finally:
+        bar.close()
+
+
+@contextmanager
+def event_log(study_dir: Path, look: Callable[[EventReader], None]) -> Iterator[EventReader]:
+    """Have an event log below a study's folder meanwhile, and `look` at what it says now and then, and at the end."""
+    folder, ended = study_dir / FOLDER, Event()
+    ours = not folder.exists()
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+    reader = EventReader(folder)
+
+    def follow() -> None:
+        while not ended.wait(EVERY):
+            look(reader.update())
+
+    thread = Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield reader
+    finally:
+        ended.set()
+        thread.join()
+        look(reader.update())
         if ours:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -180,8 +145,8 @@ class EventReader:
         self.folder, self._offsets = folder, dict[Path, int]()
         self.datasets: dict[str, dict[str, Any]] = {}
 
-    def update(self) -> dict[str, dict[str, Any]]:
-        """Read what was logged since the last time; returns `datasets`."""
+    def update(self) -> EventReader:
+        """Read what was logged since the last time."""
         for path in sorted(self.folder.glob("*/*.jsonl")):
             with suppress(OSError), path.open("rb") as stream:
                 offset = stream.seek(self._offsets.get(path, 0))
@@ -190,33 +155,25 @@ class EventReader:
                 for line in lines.splitlines():
                     with suppress(ValueError, TypeError):  # cut short on a full disk
                         self._take(path.parent.name, **json.loads(line))
-        return self.datasets
+        return self
 
     def _take(self, name: str, task: str = "", ended: Mapping[str, Any] | None = None, **event: Any) -> None:
-        record = self.datasets.setdefault(name, {"tasks": {}, "ended": []})
-        if task and event["done"] < event["of"]:
+        record = self.datasets.setdefault(name, {"state": "", "tasks": {}, "ended": []})
+        if task:
             record["tasks"][task] = [event["done"], event["of"]]
-        elif task:
-            record["tasks"].pop(task, None)
+            if event["done"] == event["of"]:
+                del record["tasks"][task]
         else:
-            if "stage" in event and event["stage"] is None:
+            if event.get("stage", ...) is None:
                 record["tasks"].clear()
             record.update(event)
         if ended:
             record["ended"].append({"notebook": record.get("notebook", ""), **ended})
 
 
-def seconds_left(record: Mapping[str, Any]) -> float:
-    """Estimate what remains of a data set: the stage at its present pace, then the notebooks as calibrated."""
-    after, stage_now = float(record.get("left_after", 0)), record.get("stage")
-    if record.get("state") != "running":
-        return after if record.get("state") == "waiting" else 0.0
-    now = time.time()
-    rest = float(record.get("expected", 0)) - (now - record.get("since", now))
-    if stage_now and stage_now["done"]:
-        elapsed = now - stage_now["since"]
-        rest = max(rest, elapsed / stage_now["done"] * stage_now["of"] - elapsed)
-    return round(after + max(0.0, rest), 1)
+def steps_at_work(record: Mapping[str, Any]) -> str:
+    """Return how far the tasks of a data set's record by `EventReader` are, in words; empty where none is at work."""
+    return ", ".join(f"{task} {done} of {total}" for task, (done, total) in record["tasks"].items())
 
 
 def format_duration(seconds: float) -> str:

@@ -21,7 +21,7 @@ def code_digest(*modules: str, library: Path = LIBRARY) -> str:
     """
     digest = hashlib.sha256()
     for name in sorted(imported_modules(modules, library)):
-        digest.update(f"{name}\x1f{_parsed(_file(name, library))[0]}\x1e".encode())
+        digest.update(f"{name}\x1f{_parsed(_files(name, library)[0])[0]}\x1e".encode())
     return digest.hexdigest()
 
 
@@ -41,28 +41,20 @@ def imported_modules(modules: tuple[str, ...], library: Path = LIBRARY) -> set[s
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
-        step = name.startswith("lib.pipeline.")
-        ignored = name in IGNORED_MODULES or name.startswith("lib.execution") or step
+        ignored = name in IGNORED_MODULES or name.startswith(("lib.execution", "lib.pipeline."))
         if name in found or (ignored and name not in modules):
             continue
+        if not (files := _files(name, library)):
+            raise FileNotFoundError(f"{name}: no such module below {library}")
         found.add(name)
-        if step:
-            continue
-        for wanted in _parsed(_file(name, library))[1]:
-            try:
-                _file(wanted, library)
-            except FileNotFoundError:  # a name within a module, not a module
-                continue
-            waiting.append(wanted)
+        if not name.startswith("lib.pipeline."):  # what is no module is a name within one
+            waiting += [wanted for wanted in _parsed(files[0])[1] if _files(wanted, library)]
     return found
 
 
-def _file(name: str, library: Path) -> Path:
+def _files(name: str, library: Path) -> list[Path]:
     path = library.parent / Path(*name.split("."))
-    for candidate in (path.with_suffix(".py"), path / "__init__.py"):
-        if candidate.is_file():
-            return candidate
-    raise FileNotFoundError(f"{name}: no such module below {library}")
+    return [file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()]
 
 
 @cache

@@ -75,6 +75,9 @@ def test_several_data_sets_ask_which_and_it_may_be_named_either_way(tmp_path, pi
     for name, run in (("deco_cap", "deco_cap-synthetic"), ("deco_cap-synthetic", "deco_cap-synthetic"),
                       ("plates", "plates")):  # fmt: skip
         assert asked(tmp_path, pictures, "--dataset", name)[0].name == run
+    pretend(study, "deco_cap", "deco_cap", data=tmp_path)
+    assert asked(tmp_path, pictures, "--dataset", "deco_cap")[0].name == "deco_cap", "its own name goes first"
+    shutil.rmtree(study / "deco_cap")
     assert "name one of deco_cap-synthetic, plates" in refused(tmp_path, pictures, "--dataset", "shaft")
     assert "name one of" in refused(tmp_path, pictures, "--dataset", "plates", "deco_cap")
 

@@ -1,19 +1,20 @@
-"""The forecast grows with what it should, and says it for each notebook."""
+"""The forecast grows with what it should, says it for each notebook, and goes by the last long training."""
 
+import pandas as pd
 import pytest
 
-from lib.batch.calibration import Machine
-from lib.batch.forecast import Size, describe, disk, estimate, memory_at_once, size_of
+from lib.batch.forecast import Size, _speed_file, describe, forecast, size_of, store_speed, stored_speed
+from lib.batch.preflight import check_resources
 from lib.pipeline.run import PROCESS, open_run
 
-CPU = Machine(networks=0.5, classifiers=2.0)
+SPEED = 0.5
 SIZE = Size(images=600, good=200, splits=3, map_splits=3)
 STEP = 8 * 0.02 * 0.5  # seconds of eight images at 64 px and width 16, on this machine
 TRAINING = "01_draem_training"
 
 
-def seconds(size=SIZE, machine=CPU, **settings):
-    return estimate(open_run("deco_cap", "quick", overrides=settings), size, machine)
+def seconds(size=SIZE, speed=SPEED, **settings):
+    return forecast(open_run("deco_cap", "quick", overrides=settings), size, speed)["seconds"]
 
 
 def test_training_grows_with_steps_and_splits_with_maps():
@@ -50,35 +51,33 @@ def test_baselines_and_inner_folds_cost_in_04():
     assert bare["03_features"] == full["03_features"]
 
 
-def test_the_machine_scales_what_it_was_measured_by_and_tasks_share_the_time():
-    slow = seconds(machine=Machine(networks=5, classifiers=2))
-    usual = seconds()
-    assert slow[TRAINING] - 5 == pytest.approx(10 * (usual[TRAINING] - 5))
-    assert slow["04_classification"] == usual["04_classification"]
-    shared = estimate(open_run("deco_cap", "quick"), SIZE, CPU, tasks=8)
+def test_the_speed_scales_what_it_was_measured_by_and_tasks_share_the_time():
+    usual, slow = seconds(), seconds(speed=5)
+    for name in (TRAINING, "04_classification"):
+        assert slow[name] - 5 == pytest.approx(10 * (usual[name] - 5))
+    gpu, slower = seconds(device="cuda"), seconds(device="cuda", speed=5)
+    assert slower[TRAINING] > gpu[TRAINING] and slower["04_classification"] == gpu["04_classification"]
+    shared = forecast(open_run("deco_cap", "quick"), SIZE, SPEED, tasks=8)["seconds"]
     assert shared[TRAINING] - 5 == pytest.approx((usual[TRAINING] - 5) / 3), "there are three folds"
     assert shared["00_dataset"] == usual["00_dataset"]
 
 
 def test_disk_counts_maps_per_split():
     def kept(size=SIZE, **settings):
-        return sum(disk(open_run("deco_cap", "quick", overrides=settings), size).values())
+        return forecast(open_run("deco_cap", "quick", overrides=settings), size, SPEED)["disk"].sum()
 
     assert kept(Size(600, 200, 3, 4)) - kept() > 600 * 64 * 64 * 2
     assert kept(compare_map_fit=True) - kept() > 3 * 600 * 64 * 64 * 2
 
 
 def test_memory_grows_with_what_is_held_at_one_time():
-    def needed(side_by_side=1, workers=0, size=SIZE, **settings):
+    def needed(size=SIZE, **settings):
         run = open_run("deco_cap", "quick", overrides={"device": "cpu", **settings})
-        return memory_at_once(run, size, side_by_side, workers)
+        return forecast(run, size, SPEED)["memory"].max()
 
-    quick = needed()
-    assert PROCESS < quick < 2e9
+    assert PROCESS < needed() < 2e9
     assert needed(image_size=256, draem_batch=16) - needed(image_size=256) == 8 * 256**2 * (1000 + 80 * 24)
     assert needed(device="cuda", image_size=256) < needed(image_size=256)
-    assert needed(workers=4) == 4 * quick + PROCESS
-    assert needed(side_by_side=3) == quick + PROCESS
     many, few = (needed(size=Size(9000, good, 3, 3), image_size=256) for good in (6000, 3000))
     assert many - few == 2000 * 3 * 256**2
     assert needed(image_size=256, draem_checkpoint="x") < needed(image_size=256)
@@ -89,12 +88,75 @@ def test_the_largest_product_is_known_to_pass_in_4_gib():
     settings = {"image_size": 256, "folds": 10, "reconstructive_width": 1, "discriminative_width": 1,
                 "feature_size": 32, "device": "cpu"}  # fmt: skip
     run = open_run("shaft", "quick", overrides=settings)
-    assert memory_at_once(run, Size(4249, 528, 10, 10)) < 2.8 * 2**30
+    assert forecast(run, Size(4249, 528, 10, 10), SPEED)["memory"].max() < 2.8 * 2**30
+
+
+def test_what_data_sets_and_workers_take_together_is_compared_with_the_machine(tmp_path, monkeypatch):
+    runs = [open_run(name, "quick", "", str(tmp_path)) for name in ("deco_cap", "shaft", "shavers")]
+    costs = [pd.DataFrame({"memory": [1e9, 2e9], "disk": [1e6, 0]})] * 3
+
+    def said(free, side_by_side=1, workers=0):
+        monkeypatch.setattr("lib.batch.preflight.memory_free", lambda: free)
+        return check_resources(runs, costs, side_by_side, workers)
+
+    assert said(2e9) == said(4e9, side_by_side=2) == said(4e9 + PROCESS, workers=2) == []
+    assert "2.0 GB of memory needed" in said(1.9e9)[0]
+    assert "--jobs (now 2)" in said(3.9e9, side_by_side=2)[0]
+    assert "--workers (now 2)" in said(4e9, workers=2)[0]
+    costs[0] = costs[0].assign(disk=1e18)
+    assert "MB of disk needed" in said(2e9)[0]
 
 
 def test_lines_on_each_notebook():
     run = open_run("deco_cap", "quick")
-    lines = list(describe(run, size_of(run), {TRAINING: 42.0, "02_anomaly_maps": 9.0}, {"02_anomaly_maps"}))
+    costs = forecast(run, size_of(run), SPEED).loc[[TRAINING, "02_anomaly_maps"]].assign(seconds=42.0)
+    lines = list(describe(run, size_of(run), costs, {"02_anomaly_maps"}))
     assert lines[0] == "deco_cap-synthetic: 89 images (30 good), 3 splits"
     assert "42 s" in lines[1] and "GB" in lines[1] and "MB" in lines[1]
     assert "proven" in lines[2] and len(lines) == 3
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return opened(tmp_path)
+
+
+def opened(folder, **settings):
+    return open_run("deco_cap", "quick", "", str(folder / "study"), {"device": "cpu", **settings})
+
+
+def train(run, name, steps, seconds, monkeypatch):
+    clock = iter([0.0, seconds])
+    with monkeypatch.context() as patch:
+        patch.setattr("lib.artifacts.time.perf_counter", lambda: next(clock))
+        run.store.make(name, {}, lambda path: path.write_text("x") and {"steps": steps})
+
+
+def test_what_a_training_took_is_kept_for_its_threads_and_device(run, tmp_path, monkeypatch):
+    train(run, "draem/a.safetensors", 100, 30.0, monkeypatch)
+    store_speed(run)
+    assert stored_speed(run) is None, "too short to tell"
+    train(run, "draem/b.safetensors", 300, 50.0, monkeypatch)
+    run.store.make("draem/history.csv", {}, lambda path: path.write_text("x") and None)
+    store_speed(run)
+    assert stored_speed(run) == pytest.approx(80 / (8 * 400 * 0.02)), "8 images a step, 0.02 s each at 64 px"
+    assert stored_speed(opened(tmp_path, folds=7)) == stored_speed(run)
+    assert stored_speed(opened(tmp_path, threads=2)) is None
+    assert stored_speed(opened(tmp_path, device="cuda")) is None
+
+
+def test_a_training_elsewhere_tells_nothing(run, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("lib.artifacts.HOST", "elsewhere")
+        train(run, "draem/a.safetensors", 100, 90.0, monkeypatch)
+    store_speed(run)
+    assert stored_speed(run) is None
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"speed": 1}'])
+def test_what_is_damaged_or_of_another_version_is_none(run, text):
+    file = _speed_file(run)
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    assert stored_speed(run) is None

@@ -18,7 +18,6 @@ import torch
 
 from lib.anomaly_maps.localization_metrics import image_auroc, pixel_quality
 from lib.artifacts import write_text
-from lib.cli import parse_settings
 from lib.datasets.image_io import load_masks
 from lib.draem.detector import texture_bank
 from lib.pipeline import dataset as data_steps
@@ -71,14 +70,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=PROJECT / "outputs/benchmarks/draem-quality.csv")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    common = parse_settings(arguments.set)
+    common = dict(pair.split("=", 1) for pair in arguments.set)
     if arguments.textures:
         common["textures"] = arguments.textures
     for dataset in arguments.dataset or ("deco_cap", "shaft", "shavers"):
         with tempfile.TemporaryDirectory() as folder:
             for variant in arguments.variant or [""]:
                 for seed in arguments.seeds:
-                    settings = common | parse_settings(variant.split()) | {"seed": str(seed)}
+                    settings = (
+                        common | dict(pair.split("=", 1) for pair in variant.split()) | {"seed": str(seed)}
+                    )
                     rows = measure(dataset, arguments.preset, arguments.data, Path(folder), settings)
                     rows.insert(2, "variant", variant or "(preset)")
                     rows.insert(3, "seed", seed)

@@ -20,7 +20,6 @@ import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from lib.classification.operating_threshold import clopper_pearson
-from lib.cli import parse_settings
 from lib.datasets.catalog import build_index
 from lib.inspection.decisions import OOD, PASS, REJECT, REVIEW
 from lib.inspection.new_images import features_of_new, read_folder, tabulate
@@ -62,7 +61,7 @@ def lay_out(known: pd.DataFrame, rows: np.ndarray, folder: Path) -> tuple[Path, 
 def compare(options: argparse.Namespace, known: pd.DataFrame, rows: np.ndarray, folder: Path) -> list[dict]:
     """Run the study on what is not held out, judge what is; a row per required recall."""
     labelled, new, truth = lay_out(known, rows, folder)
-    settings = parse_settings(options.set) | {
+    settings = dict(pair.split("=", 1) for pair in options.set) | {
         "weights": options.weights,
         "leak_check": "none",
         "good": known.attrs["good"],

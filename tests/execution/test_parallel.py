@@ -84,7 +84,9 @@ def cluster():
             yield address
 
 
-def test_on_a_cluster_keeps_order_and_uses_workers(tmp_path, capsys, cluster):
+def test_on_a_cluster_keeps_order_and_uses_workers(tmp_path, capsys, monkeypatch, cluster):
+    monkeypatch.setenv(BATCH, "1")
+    monkeypatch.setattr("lib.execution.parallel.WORTH_A_LINE", 0)
     calls = [("f", 0), ("f", 1), ("f", 2)]
     results = run_tasks(slow_first, calls, label="fold", shared_folder=tmp_path, scheduler=cluster)
     assert [number for number, _ in results] == [0, 1, 2]

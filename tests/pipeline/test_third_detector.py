@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lib.anomaly_maps.detectors import detector
-from lib.config import MAP_SOURCES, MapSource, Study, StudyError, choices, map_method_title
+from lib.config import MAP_SOURCES, MapSource, Study, UsageError, choices, map_method_title
 from lib.pipeline.classification import SOURCE_CHECK, predictions
 from lib.pipeline.dataset import images, in_test_fold, index, splits
 from lib.pipeline.detectors import fit_models, good_rows
@@ -56,5 +56,5 @@ def test_a_study_runs_on_the_maps_of_a_registered_source(run):
 
 
 def test_a_source_that_is_not_registered_is_refused():
-    with pytest.raises(StudyError, match="map_source='difference': expected one of draem, patchcore"):
+    with pytest.raises(UsageError, match="map_source='difference': expected one of draem, patchcore"):
         Study.of("smoke", {"map_source": "difference"})
