@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_safetensors
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -67,7 +67,7 @@ class PatchCore:
         """Write the patches to a .safetensors file; the same patches and header give the same bytes."""
         scale = {"scale_distance": self.scale_distance, "slope": self.slope, "side": self.side}
         text = json.dumps({key: str(value) for key, value in header.items()} | scale, sort_keys=True)
-        save_file({"patches": self.patches.cpu().contiguous()}, path, {FORMAT: text})
+        path.write_bytes(to_safetensors({"patches": self.patches.cpu().contiguous()}, {FORMAT: text}))
 
     def exported(self, places: int) -> Callable[[Tensor], Tensor]:
         """Return what makes maps (n, side, side) of patches (n, C, places, places) in an exported file."""

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
@@ -84,7 +85,7 @@ class Draem(nn.Module):
         """
         texts = json.dumps({key: str(value) for key, value in header.items()}, sort_keys=True)
         tensors = {name: value.cpu().contiguous() for name, value in self.state_dict().items()}
-        save_file(tensors, path, {FORMAT: texts})
+        path.write_bytes(to_safetensors(tensors, {FORMAT: texts}))  # save_file lets nobody else read it
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> Draem:
