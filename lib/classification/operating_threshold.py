@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -53,12 +54,11 @@ def recall_at_fpr(scores: np.ndarray, defective: np.ndarray, rate: float) -> flo
     return float(caught[rejected <= rate + 1e-9].max())
 
 
-def clopper_pearson(k: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Return the exact two-sided interval of a share of k in n > 0."""
+def clopper_pearson(k: Any, n: Any, level: float = 0.95) -> tuple[Any, Any]:
+    """Return the exact two-sided interval of a share of k in n, numbers or columns; NaN where n is 0 or k unknown."""
     from statsmodels.stats.proportion import proportion_confint
 
-    low, high = proportion_confint(k, n, alpha=1 - level, method="beta")
-    return float(low), float(high)
+    return proportion_confint(k, n, alpha=1 - level, method="beta")
 
 
 def recall_at_rank(rank: int, n: int, level: float = 0.95) -> tuple[float, float, float]:

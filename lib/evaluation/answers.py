@@ -17,7 +17,7 @@ AUC = "weighted_auc"
 def headlines(results: StudyResults) -> pd.DataFrame:
     """Return the study's answer in two or three sentences per data set: columns dataset, answer."""
     names = dict.fromkeys(results.mine["dataset"])
-    rows = [(name, " ".join(_headline(results, name))) for name in names]
+    rows = [(name, " ".join(_headline(results.of(name), name))) for name in names]
     return pd.DataFrame(rows, columns=["dataset", "answer"])
 
 
@@ -66,25 +66,23 @@ def describe_losses(dataset: str, found: pd.DataFrame, good: str, binary: str = 
 
 
 def _headline(results: StudyResults, dataset: str) -> Iterator[str]:
-    gap = results.comparison(dataset, AUC, METHOD, "image")
+    gap = results.comparison(AUC, METHOD, "image")
     if gap is None:
         yield "This study has no anomaly maps beside the images, so the question was not asked."
         return
-    alone = results.comparison(dataset, AUC, "map", "image")
+    alone = results.comparison(AUC, "map", "image")
     yield describe_gain(gap)
     if alone is not None:
         yield f"The map alone has {alone.value_a:.3f}."
-    primary = results.primary[results.primary["dataset"] == dataset]
     # held against the same network without selection, where it was run
-    beside = "image_map_all" if "image_map_all" in set(primary["features"]) else METHOD
-    guide = _compare(results, primary, "guided_all", beside)
+    beside = "image_map_all" if "image_map_all" in set(results.primary["features"]) else METHOD
+    guide = _compare(results, results.primary, "guided_all", beside)
     if guide is not None:
         yield (
             f"As a guide to where the image is looked at, the map gives an AUC of {guide.value_a:.3f}, "
             f"{FEATURE_SETS[beside].phrase} {guide.value_b:.3f} ({guide.span()}): {guide.verdict()}."
         )
-    mine = results.mine[results.mine["dataset"] == dataset]
-    least = mine["keep"].min()
+    mine, least = results.mine, results.mine["keep"].min()
     few = _compare(results, mine[mine["keep"] == least], METHOD, "image") if least < 1 else None
     if few is None:
         yield "The share of defects kept was not varied, so what each loses when they are scarce is not known."

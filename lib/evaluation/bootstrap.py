@@ -1,10 +1,10 @@
-"""Bootstrap intervals of measures and differences, pooled over folds: test images are drawn, by group where known."""
+"""Bootstrap samples of measures, pooled over folds: test images are drawn, by group where known."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ from lib.evaluation.metrics import (
     ALL,
     FPR_LIMIT,
     RECALL_AT_5_FPR,
+    SHARES,
     Good,
     class_probabilities,
     counted,
@@ -27,39 +28,6 @@ from lib.evaluation.metrics import (
 _CHUNK = 250  # samples held in memory at once
 
 
-@dataclass(frozen=True)
-class Interval:
-    """A pooled difference a - b with its 95 % bootstrap interval, and the two pooled values."""
-
-    difference: float
-    low: float
-    high: float
-    value_a: float = float("nan")
-    value_b: float = float("nan")
-
-    @property
-    def side(self) -> int:
-        """1 where the interval lies above zero, -1 where below, 0 where it holds zero or is not defined."""
-        return int(self.low > 0) - int(self.high < 0)
-
-    def span(self, points: bool = False) -> str:
-        """Return the difference with its interval in words; of shares in percentage points."""
-        scale, form = (100, "+z.1f") if points else (1, "+z.3f")
-        difference, low, high = (f"{scale * x:{form}}" for x in (self.difference, self.low, self.high))
-        return f"{difference}{' points' if points else ''}, 95 % interval {low} to {high}"
-
-
-def bootstrap_difference(
-    frame: pd.DataFrame, metric: str, a: str, b: str, good: str, seed: int, n: int = 2000
-) -> Interval:
-    """Return the pooled difference between feature sets a and b with a 95 % percentile interval.
-
-    Arguments and errors as in `samples`.
-    """
-    sampled = samples(frame, metric, (a, b), good, seed, n)
-    return interval_between(sampled[a], sampled[b])
-
-
 def samples(
     frame: pd.DataFrame, metric: str, features: Sequence[str], good: str, seed: int, n: int, label: str = ALL
 ) -> dict[str, np.ndarray]:
@@ -67,9 +35,8 @@ def samples(
 
     `frame` holds the predictions of one data set, scheme and keep (rows of the task that `metric` needs). Groups are
     drawn with replacement where known, else images, and all feature sets see the same draw, as do other predictions of
-    the same images (at another keep) with the same seed. `metric` is class_recall (with `label`), defect_recall,
-    false_reject_rate, weighted_auc, binary_auc or recall_at_5. Raises `ValueError` where the feature sets were tested
-    on different images.
+    the same images (at another keep) with the same seed. Raises `ValueError` where the feature sets were tested on
+    different images.
     """
     keys = ["repeat", "fold", "id"]
     rows = {name: frame[frame["features"] == name].sort_values(keys, ignore_index=True) for name in features}
@@ -94,8 +61,8 @@ def bands(
 ) -> pd.DataFrame:
     """Return image, map and both pooled over the test folds, with 95 % intervals from n bootstrap samples of images.
 
-    Groups of images are drawn together where known. One row per dataset, scheme, keep, features, metric and class:
-    value, low, high. Over all classes, or `by_class` for each defect class (class_recall, defect_recall only).
+    One row per dataset, scheme, keep, features, metric and class: value, low, high. Over all classes, or `by_class` for
+    each defect class (class_recall, defect_recall only).
     """
     rows = []
     main = predictions[predictions["features"].isin(MAIN)]
@@ -111,6 +78,19 @@ def bands(
     return pd.DataFrame(rows, columns=columns)
 
 
+def quantile_ends(values: np.ndarray, methods: tuple[str, str] = ("linear", "linear")) -> tuple[float, float]:
+    """Return the quantiles that hold the middle 95 % of the values, NaN left out; NaN where all are.
+
+    `methods` are NumPy's, of the lower and of the upper end: ("lower", "higher") where values may be infinite.
+    """
+    known, tail = values[~np.isnan(values)], (1 - 0.95) / 2
+    if not len(known):
+        return float("nan"), float("nan")
+    ends: list[tuple[float, Any]] = [(tail, methods[0]), (1 - tail, methods[1])]
+    low, high = (float(np.quantile(known, share, method=method)) for share, method in ends)
+    return low, high
+
+
 @lru_cache(maxsize=1)
 def _draws(size: int, n: int, seed: int) -> np.ndarray:
     """Return how often each cluster is drawn in each of n samples after the first, which is the data as they are."""
@@ -122,81 +102,53 @@ def _resampled(
     rows: pd.DataFrame, metric: str, good: str, label: str, cluster: np.ndarray, draws: np.ndarray
 ) -> np.ndarray:
     """Return the metric in every sample (NaN where undefined); the first is the pooled value itself."""
-    truth, predicted = (rows[name].to_numpy(dtype=str) for name in ("label", "predicted"))
-    if metric in ("class_recall", "defect_recall", "false_reject_rate"):
-        hits, among = counted(metric, truth, predicted, good, label)
+    if metric in SHARES:
+        hits, among = counted(metric, rows, good, label)
         size = draws.shape[1]
         hit, total = (draws @ np.bincount(cluster[mask], minlength=size) for mask in (among & hits, among))
-        return np.divide(hit, total, out=np.full(len(draws), np.nan), where=total > 0)
-    if metric == "weighted_auc":
-        scores = class_probabilities(rows)
-    else:  # one curve, read from both sides
+        return _divided(hit, total)
+    truth, scores = rows["label"].to_numpy(dtype=str), class_probabilities(rows)
+    if metric != "weighted_auc":  # one curve, read from both sides
         truth, score = np.where(truth == good, "no", "yes"), defect_scores(rows, good)
         scores = pd.DataFrame({"yes": score, "no": -score})
-    repeats = rows["repeat"].to_numpy()
-    parts = [repeats == repeat for repeat in np.unique(repeats)]
-    measure = _recalls_at if metric == RECALL_AT_5_FPR else _aucs
-    return np.mean([measure(scores[part], truth[part], cluster[part], draws) for part in parts], axis=0)
+    measure, repeats = _recalls_at if metric == RECALL_AT_5_FPR else _aucs, rows["repeat"].to_numpy()
+    found = []
+    for repeat in np.unique(repeats):
+        part = repeats == repeat
+        chunks = np.array_split(draws, -(-len(draws) // _CHUNK))
+        found.append([measure(scores[part], truth[part], chunk.T[cluster[part]]) for chunk in chunks])
+    return np.mean([np.concatenate(chunks) for chunks in found], axis=0)
 
 
-def _aucs(scores: pd.DataFrame, truth: np.ndarray, cluster: np.ndarray, draws: np.ndarray) -> np.ndarray:
-    """Return the class-weighted one-vs-rest AUC of every sample, sorting the scores once (ties count half)."""
-    weighted, share = np.zeros(len(draws)), np.zeros(len(draws))
+def _aucs(scores: pd.DataFrame, truth: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the class-weighted one-vs-rest AUC of every sample (ties count half); weights (n, samples) of images."""
+    weighted, share = np.zeros(weights.shape[1]), np.zeros(weights.shape[1])
     for name in np.unique(truth):
-        score, mine = scores[name].to_numpy(float), truth == name
-        rest = np.flatnonzero(~mine)[np.argsort(score[~mine])]
-        below = np.searchsorted(score[rest], score[mine], side="left")
-        level = np.searchsorted(score[rest], score[mine], side="right")
-        for begin in range(0, len(draws), _CHUNK):
-            part = slice(begin, begin + _CHUNK)
-            weights = draws[part].T.astype(float, order="C")
-            ups, downs = weights[cluster[mine]], weights[cluster[rest]]
-            passed = np.vstack([np.zeros((1, downs.shape[1])), downs.cumsum(axis=0)])
-            won = (ups * (passed[below] + passed[level])).sum(axis=0) / 2
-            n_up, n_down = ups.sum(axis=0), passed[-1]
-            defined = (n_up > 0) & (n_down > 0)
-            weighted[part] += np.divide(won, n_down, out=np.zeros(len(won)), where=defined)
-            share[part] += np.where(defined, n_up, 0)
-    return np.divide(weighted, share, out=np.full(len(draws), np.nan), where=share > 0)
+        above, rest = _curve(scores[name].to_numpy(float), truth == name, weights)
+        defined = (above[-1] > 0) & (rest[-1] > 0)
+        weighted += np.where(defined, _divided(np.trapezoid(above, rest, axis=0), rest[-1]), 0)
+        share += np.where(defined, above[-1], 0)
+    return _divided(weighted, share)
 
 
-def _recalls_at(
-    scores: pd.DataFrame, truth: np.ndarray, cluster: np.ndarray, draws: np.ndarray
-) -> np.ndarray:
-    """Return every sample's highest defect recall with at most 5 % false rejects, sorting the scores once."""
-    score, defective = scores["yes"].to_numpy(float), truth == "yes"
+def _recalls_at(scores: pd.DataFrame, truth: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return every sample's highest defect recall with at most 5 % false rejects; weights (n, samples) of images."""
+    caught, rejected = _curve(scores["yes"].to_numpy(float), truth == "yes", weights)
+    allowed = (rejected <= FPR_LIMIT * rejected[-1] + 1e-9).sum(axis=0) - 1
+    best = caught[allowed, np.arange(len(allowed))]
+    return np.where(rejected[-1] > 0, _divided(best, caught[-1]), np.nan)
+
+
+def _curve(score: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the weights at or above each threshold, falling from none: of the positives, and of the rest."""
     order = np.argsort(-score, kind="stable")
-    ends = np.flatnonzero(np.diff(score[order], append=-np.inf) != 0)  # equal scores are rejected together
-    bad, found = defective[order, None], np.full(len(draws), np.nan)
-    for begin in range(0, len(draws), _CHUNK):
-        part = slice(begin, begin + _CHUNK)
-        weights = draws[part].T[cluster[order]].astype(float)
-        rejected, caught = ((weights * among).cumsum(axis=0)[ends] for among in (~bad, bad))
-        passed = np.vstack([np.zeros(caught.shape[1]), caught])
-        allowed = (rejected <= FPR_LIMIT * rejected[-1] + 1e-9).sum(axis=0)
-        best = passed[allowed, np.arange(len(allowed))]
-        defined = (rejected[-1] > 0) & (caught[-1] > 0)
-        found[part] = np.divide(best, caught[-1], out=np.full(len(best), np.nan), where=defined)
-    return found
+    ends = np.flatnonzero(np.diff(score[order], append=-np.inf) != 0)  # equal scores lie on one side
+    drawn, mine = weights[order].astype(float), positive[order, None]
+    found, rest = ((drawn * side).cumsum(axis=0)[ends] for side in (mine, ~mine))
+    none = np.zeros(weights.shape[1])
+    return np.vstack([none, found]), np.vstack([none, rest])
 
 
-def quantile_ends(values: np.ndarray, methods: tuple[str, str] = ("linear", "linear")) -> tuple[float, float]:
-    """Return the quantiles that hold the middle 95 % of the values, NaN left out; NaN where all are.
-
-    `methods` are NumPy's, of the lower and of the upper end: ("lower", "higher") where values may be infinite.
-    """
-    known = values[~np.isnan(values)]
-    if not len(known):
-        return float("nan"), float("nan")
-    tail = (1 - 0.95) / 2
-    low, high = (
-        np.quantile(known, share, method=method)  # type: ignore[call-overload]
-        for share, method in zip((tail, 1 - tail), methods, strict=True)
-    )
-    return float(low), float(high)
-
-
-def interval_between(a: np.ndarray, b: np.ndarray) -> Interval:
-    """Return the interval of a difference a - b of two `samples`."""
-    differences = a - b
-    return Interval(float(differences[0]), *quantile_ends(differences[1:]), float(a[0]), float(b[0]))
+def _divided(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Return part / whole, NaN where the whole is 0."""
+    return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)

@@ -17,41 +17,40 @@ from lib.classification.feature_sets import (
 )
 from lib.config import map_method_title
 from lib.evaluation.answers import describe_gain, describe_thresholds
-from lib.evaluation.bootstrap import bootstrap_difference
 from lib.evaluation.label_efficiency import describe_need
 from lib.evaluation.map_fit import IN_SAMPLE, MAP_FIT_NAMES, choose_map_fit
 from lib.evaluation.metrics import ALL, FPR_LIMIT, RECALL_AT_5_FPR, binary_predictions
 from lib.evaluation.operating_points import CONFORMAL, TRAINING
 from lib.evaluation.published_results import is_synthetic
 from lib.evaluation.results import StudyResults
-from lib.evaluation.significance import METHOD, Comparison, format_p
+from lib.evaluation.significance import METHOD, Comparison, bootstrap_difference, format_p
 
-HELP = "Does the map help?"
-FOLDS = "Which folds are to be believed?"
-MAPS = "Which maps are to be believed?"
-SOURCE = "Which map source serves better?"
-GUIDE = "Does the map do better as a guide?"
-SIMPLER = "Would something simpler do as well?"
-COST = "What does a required recall cost?"
-LABELS = "How many labelled defects does it take?"
 AUC = "weighted_auc"
 AT_RATE = f"at {FPR_LIMIT:.0%} false rejects"
 
 
 def findings(results: StudyResults) -> pd.DataFrame:
     """Return the conclusions: columns dataset, question, answer (sentences)."""
-    questions = (HELP, FOLDS, MAPS, SOURCE, GUIDE, SIMPLER, COST, LABELS)
-    answers = (_help, _folds, _maps, _sources, _guided, _simpler, _cost, _labels)
+    answers = {
+        "Does the map help?": _help,
+        "Which folds are to be believed?": _folds,
+        "Which maps are to be believed?": _maps,
+        "Which map source serves better?": _sources,
+        "Does the map do better as a guide?": _guided,
+        "Would something simpler do as well?": _simpler,
+        "What does a required recall cost?": _cost,
+        "How many labelled defects does it take?": _labels,
+    }
     rows = [
-        (dataset, question, " ".join(answer(results, dataset)))
+        (dataset, question, " ".join(answer(results.of(dataset), dataset)))
         for dataset in dict.fromkeys(results.mine["dataset"])
-        for question, answer in zip(questions, answers, strict=True)
+        for question, answer in answers.items()
     ]
     return pd.DataFrame(rows, columns=["dataset", "question", "answer"])
 
 
 def _help(results: StudyResults, dataset: str) -> Iterator[str]:
-    area = results.comparison(dataset, AUC, METHOD, "image")
+    area = results.comparison(AUC, METHOD, "image")
     if area is None:
         yield "Not asked: this study has no anomaly maps beside the images."
         return
@@ -62,15 +61,15 @@ def _help(results: StudyResults, dataset: str) -> Iterator[str]:
         f"Over {area.n} folds Wilcoxon's test gives p = {format_p(area.p)}, adjusted for all comparisons (Holm) "
         f"{format_p(area.p_holm)}, the corrected t-test p = {format_p(area.p_corrected)}; {area.rule()}."
     )
-    own = describe_thresholds(results.measures[results.measures["dataset"] == dataset])
+    own = describe_thresholds(results.measures)
     yield f"At the classifiers' own thresholds: {own}."
-    gain = results.comparison(dataset, RECALL_AT_5_FPR, METHOD, "image")
+    gain = results.comparison(RECALL_AT_5_FPR, METHOD, "image")
     if gain is not None:
         yield (
             f"At the same {FPR_LIMIT:.0%} false rejects: {gain.value_a:.1%} with the map, {gain.value_b:.1%} without "
             f"({gain.span(points=True)})."
         )
-    alone = results.comparison(dataset, AUC, "map", "image")
+    alone = results.comparison(AUC, "map", "image")
     if alone is not None:
         yield (
             f"The map alone has an AUC of {alone.value_a:.3f} against the image's {alone.value_b:.3f} "
@@ -79,7 +78,7 @@ def _help(results: StudyResults, dataset: str) -> Iterator[str]:
 
 
 def _folds(results: StudyResults, dataset: str) -> Iterator[str]:
-    found = results.found[(results.found["dataset"] == dataset) & (results.found["keep"] == 1.0)]
+    found = results.found[results.found["keep"] == 1.0]
     schemes = set(found["scheme"])
     if found["group"].isna().all():
         yield (
@@ -112,8 +111,7 @@ def _folds(results: StudyResults, dataset: str) -> Iterator[str]:
 
 def _maps(results: StudyResults, dataset: str) -> Iterator[str]:
     study = results.study
-    scheme = str(results.mine.loc[results.mine["dataset"] == dataset, "scheme"].iloc[0])
-    mine = {place[2]: gap for place, gap in results.excess.items() if place[:2] == (dataset, scheme)}
+    mine = results.excess.get(dataset, {})
     if not mine and study.map_method == "patchcore":
         yield "The maps come from PatchCore models, always cross-fitted: no image was judged by a memory that holds it."
         return
@@ -134,7 +132,7 @@ def _maps(results: StudyResults, dataset: str) -> Iterator[str]:
                 f"With {FEATURE_SETS[name].phrase}, as written minus cross-fitted: false rejects "
                 f"{gap.rejects.span(points=True)}, AUC {gap.auc:+z.3f}."
             )
-    chosen = choose_map_fit(results.excess, dataset, scheme, study.map_fit)
+    chosen = choose_map_fit(results.excess, dataset, study.map_fit)
     if any(gap.is_overfit for gap in mine.values()):
         yield (
             "So as written the classifier takes good images that the map source has not seen for defective, and ranks "
@@ -155,48 +153,43 @@ def _maps(results: StudyResults, dataset: str) -> Iterator[str]:
 def _sources(results: StudyResults, dataset: str) -> Iterator[str]:
     """Say which of the two map sources serves the classifiers better, and whether both do better than one."""
     study, other = results.study, results.sources
-    other = other[other["dataset"] == dataset] if len(other) else other
     mine, theirs = map_method_title(study.map_method), map_method_title(study.alternative_map_source)
     if other.empty:
         yield f"The maps are by {mine}; {theirs} was not run beside it (compare_map_source)."
         return
-    main = results.mine[(results.mine["dataset"] == dataset) & (results.mine["keep"] == 1.0)]
-    main, other = (binary_predictions(rows, study.binary) for rows in (main, other))
-    sets = set(main["features"]), set(other["features"])
-    for name in ("map", "image_map", *GUIDED):
-        if name in sets[0] & sets[1]:
-            both = [rows[rows["features"] == name] for rows in (main, other)]
-            pair = pd.concat([both[0].assign(features=mine), both[1].assign(features=theirs)])
+    rows = [results.mine[results.mine["keep"] == 1.0].assign(source=mine), other.assign(source=theirs)]
+    deciding = binary_predictions(pd.concat(rows), study.binary)
+    for a, b in [*((name, name) for name in ("map", "image_map", *GUIDED)), *COMBINED_DETECTORS.items()]:
+        new = deciding[(deciding["features"] == a) & (deciding["source"] == theirs)]
+        old = deciding[(deciding["features"] == b) & (deciding["source"] == mine)]
+        if len(new) and len(old):
+            pair = pd.concat([new, old]).assign(features=lambda t: t["source"])
             gap = _interval(results, pair, RECALL_AT_5_FPR, theirs, mine, dataset)
-            yield (
-                f"With {FEATURE_SETS[name].phrase}: {gap.value_b:.1%} of the defects {AT_RATE} with maps by {mine}, "
-                f"{gap.value_a:.1%} by {theirs} ({gap.span(points=True)}): {gap.verdict()}."
-            )
-    for together, alone in COMBINED_DETECTORS.items():
-        if together in sets[1] and alone in sets[0]:
-            pair = pd.concat([other[other["features"] == together], main[main["features"] == alone]])
-            gap = _interval(results, pair, RECALL_AT_5_FPR, together, alone, dataset)
-            yield (
-                f"With {FEATURE_SETS[together].phrase}, {gap.value_a:.1%}; with {mine} alone in the same way "
-                f"{gap.value_b:.1%} ({gap.span(points=True)}): {gap.verdict()}."
-            )
+            if a == b:
+                yield _at_rate(gap, f"{FEATURE_SETS[a].phrase} (maps by {theirs})", f"with maps by {mine}")
+            else:
+                yield _at_rate(gap, FEATURE_SETS[a].phrase, f"with {mine} alone in the same way")
 
 
-def _guided(results: StudyResults, dataset: str) -> Iterator[str]:
+def _guided(results: StudyResults, _: str) -> Iterator[str]:
     """Say what the image's own features where the map points gain against image and map as the paper combines them."""
-    gaps = {name: results.comparison(dataset, RECALL_AT_5_FPR, name, METHOD) for name in GUIDED}
+    gaps = {name: results.comparison(RECALL_AT_5_FPR, name, METHOD) for name in GUIDED}
     for name, gap in gaps.items():
         if gap is not None:
-            yield (
-                f"With {FEATURE_SETS[name].phrase}, {gap.value_a:.1%} of the defects {AT_RATE}; image and map as the "
-                f"paper combines them, {gap.value_b:.1%} ({gap.span(points=True)}): {gap.verdict()}."
-            )
+            yield _at_rate(gap, FEATURE_SETS[name].phrase, "image and map as the paper combines them")
     if not any(gaps.values()):
         yield "Not asked: no map-guided features were made (setting guided)."
 
 
+def _at_rate(gap: Comparison, this: str, other: str) -> str:
+    return (
+        f"With {this}, {gap.value_a:.1%} of the defects {AT_RATE}; {other}, {gap.value_b:.1%} "
+        f"({gap.span(points=True)}): {gap.verdict()}."
+    )
+
+
 def _simpler(results: StudyResults, dataset: str) -> Iterator[str]:
-    found = [(name, results.comparison(dataset, AUC, name, METHOD)) for name in BASELINES]
+    found = [(name, results.comparison(AUC, name, METHOD)) for name in BASELINES]
     gaps = {name: gap for name, gap in found if gap is not None}
     if not gaps:
         yield "No baselines were run beside image and map together, so this stays open."
@@ -217,14 +210,14 @@ def _simpler(results: StudyResults, dataset: str) -> Iterator[str]:
         return
     best = max(as_well, key=lambda name: gaps[name].value_a)
     yield f"So yes, as far as the AUC shows: {FEATURE_SETS[best].phrase}."
-    at = results.comparison(dataset, RECALL_AT_5_FPR, best, METHOD)
+    at = results.comparison(RECALL_AT_5_FPR, best, METHOD)
     if at is not None:
         yield f"{AT_RATE.capitalize()} the defect recall is then {at.value_a:.1%} against {at.value_b:.1%}."
 
 
 def _cost(results: StudyResults, dataset: str) -> Iterator[str]:
-    points = results.points[(results.points["dataset"] == dataset) & (results.points["class"] == ALL)]
-    points = points[points["features"].isin((*MAIN, *LINEAR_GUIDED))]
+    points = results.points[results.points["features"].isin((*MAIN, *LINEAR_GUIDED))]
+    points = points[points["class"] == ALL]
     chosen = points[(points["method"] == TRAINING) & points["caught"].notna()]
     if chosen.empty:
         yield (
@@ -278,4 +271,4 @@ def _interval(
 ) -> Comparison:
     """Return a against b, by the interval alone: `features` of `rows` may name any two ways to predict the images."""
     good = results.good[dataset]
-    return Comparison(**vars(bootstrap_difference(rows, metric, a, b, good, results.study.seed, results.n)))
+    return bootstrap_difference(rows, metric, a, b, good, results.study.seed, results.n)

@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import pandas as pd
 
-from lib.evaluation.bootstrap import Interval, bootstrap_difference
-from lib.evaluation.metrics import Good, binary_auc, binary_predictions, good_class
+from lib.evaluation.metrics import Good, binary_predictions, good_class, measure
+from lib.evaluation.significance import Comparison, bootstrap_difference
 
 IN_SAMPLE, CROSS_FITTED = "in_sample", "cross_fitted"
 MAP_FIT_NAMES = {IN_SAMPLE: "as written", CROSS_FITTED: "cross-fitted"}
+
+
+class MapFitGap(NamedTuple):
+    """In-sample minus cross-fitted maps: the false-reject rate with its interval, and the AUC (good or defective)."""
+
+    rejects: Comparison
+    auc: float
+
+    @property
+    def is_overfit(self) -> bool:
+        """Whether more good images are rejected, the interval clear of zero, and nothing is ranked better for it."""
+        return self.rejects.low > 0 and self.auc <= 0
+
+
+Excess = Mapping[str, Mapping[str, MapFitGap]]  # by data set and feature set
 
 
 def side_by_side(main: pd.DataFrame, other: pd.DataFrame, map_fit: str) -> pd.DataFrame:
@@ -24,72 +39,50 @@ def side_by_side(main: pd.DataFrame, other: pd.DataFrame, map_fit: str) -> pd.Da
         return main.iloc[:0].assign(map_fit="")
     whole = main[main["keep"] == 1.0]
     other = other[other["keep"] == 1.0].merge(whole[["dataset", "scheme"]].drop_duplicates())
-    mapped = whole["features"].isin(set(other["features"]))
-    remaining = IN_SAMPLE if map_fit == CROSS_FITTED else CROSS_FITTED
     parts = [
         whole[whole["features"] == "image"].assign(map_fit=""),
-        whole[mapped].assign(map_fit=map_fit),
-        other.assign(map_fit=remaining),
+        whole[whole["features"].isin(set(other["features"]))].assign(map_fit=map_fit),
+        other.assign(map_fit=IN_SAMPLE if map_fit == CROSS_FITTED else CROSS_FITTED),
     ]
     return pd.concat(parts, ignore_index=True)
 
 
-@dataclass(frozen=True)
-class MapFitGap:
-    """In-sample minus cross-fitted maps: the false-reject rate with its interval, and the AUC (good or defective)."""
-
-    rejects: Interval
-    auc: float
-
-    @property
-    def is_overfit(self) -> bool:
-        """Whether more good images are rejected, the interval clear of zero, and nothing is ranked better for it."""
-        return self.rejects.low > 0 and self.auc <= 0
-
-
-ByPlace = Mapping[tuple[str, str, str], MapFitGap]
-
-
 def excess_rejects(
     map_methods: pd.DataFrame, good: Good, *, seed: int, binary: str = "collapsed", n: int = 2000
-) -> dict[tuple[str, str, str], MapFitGap]:
-    """Return what classifiers on in-sample maps reject in excess, by (dataset, scheme, features).
-
-    Pooled over the test folds; the interval is a 95 % bootstrap, clustered by group where groups are known.
-    """
-    found = {}
-    mapped = map_methods[map_methods["map_fit"] != ""]
-    for (dataset, scheme, features), rows in mapped.groupby(["dataset", "scheme", "features"], sort=False):
-        pair = binary_predictions(rows, binary).assign(features=lambda t: t["map_fit"])
-        name = good_class(good, str(dataset))
+) -> dict[str, dict[str, MapFitGap]]:
+    """Return what classifiers on in-sample maps reject in excess, pooled over the test folds, from `side_by_side`."""
+    found: dict[str, dict[str, MapFitGap]] = {}
+    mapped = binary_predictions(map_methods[map_methods["map_fit"] != ""], binary)
+    for (dataset, features), rows in mapped.groupby(["dataset", "features"], sort=False):
+        pair, name = rows.assign(features=rows["map_fit"]), good_class(good, str(dataset))
         rejects = bootstrap_difference(pair, "false_reject_rate", IN_SAMPLE, CROSS_FITTED, name, seed, n)
-        seen, unseen = (binary_auc(pair[pair["features"] == fit], name) for fit in (IN_SAMPLE, CROSS_FITTED))
-        found[str(dataset), str(scheme), str(features)] = MapFitGap(rejects, seen - unseen)
+        areas = {fit: measure("binary_auc", one, name)[0] for fit, one in pair.groupby("features")}
+        gap = MapFitGap(rejects, areas[IN_SAMPLE] - areas[CROSS_FITTED])
+        found.setdefault(str(dataset), {})[str(features)] = gap
     return found
 
 
-def choose_map_fit(excess: ByPlace, dataset: str, scheme: str, map_fit: str) -> str:
+def choose_map_fit(excess: Excess, dataset: str, map_fit: str) -> str:
     """Return the map fit that the conclusions of a data set rest on.
 
     Cross-fitted where some feature set overfits in-sample maps: it rejects more good images and ranks no better for it.
     Else the study's own `map_fit`. (More false rejects alone may be no more than another threshold.)
     """
-    mine = [gap for place, gap in excess.items() if place[:2] == (dataset, scheme)]
-    return CROSS_FITTED if any(gap.is_overfit for gap in mine) else map_fit
+    return CROSS_FITTED if any(gap.is_overfit for gap in excess.get(dataset, {}).values()) else map_fit
 
 
 def primary_predictions(
-    main: pd.DataFrame, map_methods: pd.DataFrame, excess: ByPlace, map_fit: str
+    main: pd.DataFrame, map_methods: pd.DataFrame, excess: Excess, map_fit: str
 ) -> pd.DataFrame:
-    """Return the predictions at keep 1 that conclusions rest on: per data set and scheme, by the chosen map fit.
+    """Return the predictions at keep 1 that conclusions rest on: per data set, by the chosen map fit.
 
     Where it is not the study's own, feature sets without such maps are left out, the image alone excepted.
     """
     parts = []
-    for (dataset, scheme), rows in main[main["keep"] == 1.0].groupby(["dataset", "scheme"], sort=False):
-        map_method = choose_map_fit(excess, str(dataset), str(scheme), map_fit)
-        if map_method != map_fit:
-            rows = map_methods[(map_methods["dataset"] == dataset) & (map_methods["scheme"] == scheme)]
-            rows = rows[rows["map_fit"].isin(["", map_method])].drop(columns="map_fit")
+    for dataset, rows in main[main["keep"] == 1.0].groupby("dataset", sort=False):
+        chosen = choose_map_fit(excess, str(dataset), map_fit)
+        if chosen != map_fit:
+            of_fit = map_methods["map_fit"].isin(["", chosen])
+            rows = map_methods[(map_methods["dataset"] == dataset) & of_fit].drop(columns="map_fit")
         parts.append(rows)
     return pd.concat(parts, ignore_index=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -11,7 +11,7 @@ import pandas as pd
 from lib.classification.feature_sets import MAIN
 from lib.config import Study
 from lib.evaluation.label_efficiency import LabelEfficiency, label_efficiency
-from lib.evaluation.map_fit import ByPlace, excess_rejects, primary_predictions, side_by_side
+from lib.evaluation.map_fit import Excess, excess_rejects, primary_predictions, side_by_side
 from lib.evaluation.metrics import ALL, POOLED, Good, good_class, summary
 from lib.evaluation.operating_points import operating_numbers
 from lib.evaluation.significance import Comparison, against_method, compare
@@ -35,7 +35,7 @@ class StudyResults:
     mine: pd.DataFrame
     sources: pd.DataFrame
     map_methods: pd.DataFrame
-    excess: ByPlace
+    excess: Excess
     primary: pd.DataFrame
     measures: pd.DataFrame
     compared: pd.DataFrame
@@ -44,13 +44,16 @@ class StudyResults:
     label_efficiency: LabelEfficiency
     n: int
 
-    def comparison(self, dataset: str, metric: str, a: str, b: str) -> Comparison | None:
-        """Return a against b on the predictions that the comparisons rest on; None where it was not made."""
-        for table in (self.compared, self.versus):
-            found = Comparison.find(table[table["dataset"] == dataset], metric, a, b, self.study.alpha)
-            if found is not None:
-                return found
-        return None
+    def of(self, dataset: str) -> StudyResults:
+        """Return the results of one data set alone."""
+        tables = {name: value for name, value in vars(self).items() if isinstance(value, pd.DataFrame)}
+        mine: dict[str, Any] = {name: t[t["dataset"] == dataset] for name, t in tables.items() if len(t)}
+        return replace(self, **mine)
+
+    def comparison(self, metric: str, a: str, b: str) -> Comparison | None:
+        """Return a against b (of one data set) on what the comparisons rest on; None where it was not made."""
+        found = (Comparison.find(t, metric, a, b, self.study.alpha) for t in (self.compared, self.versus))
+        return next((one for one in found if one is not None), None)
 
 
 def compute_results(

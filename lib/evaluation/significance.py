@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from lib.classification.feature_sets import BASELINES, GUIDED, MAIN
-from lib.evaluation.bootstrap import Interval, interval_between, samples
+from lib.evaluation.bootstrap import quantile_ends, samples
 from lib.evaluation.metrics import (
     ALL,
-    MEAN,
     MISSING,
     POOLED,
     RECALL_AT_5_FPR,
@@ -34,16 +34,20 @@ _COLUMNS = [
     *("n", "n_nonzero", "smallest_p", "p", "p_holm", "p_corrected", "effect"),
     *("mean_difference", "difference", "low", "high"),
 ]
-_EXACT_UP_TO = 16  # non-zero differences whose 2**n signs are enumerated when magnitudes tie
 
 
 @dataclass(frozen=True)
-class Comparison(Interval):
-    """The difference a - b of two feature sets: pooled values with their interval, and Wilcoxon's test over the folds.
+class Comparison:
+    """A pooled difference a - b of two feature sets with its 95 % bootstrap interval, and Wilcoxon's test over folds.
 
     `p` is NaN where no test was made; `smallest_p` is the smallest in reach with `n_nonzero` folds that differ.
     """
 
+    difference: float
+    low: float
+    high: float
+    value_a: float = float("nan")
+    value_b: float = float("nan")
     alpha: float = float("nan")
     n: int = 0
     n_nonzero: int = 0
@@ -57,17 +61,27 @@ class Comparison(Interval):
     def find(cls, table: pd.DataFrame, metric: str, a: str, b: str, alpha: float) -> Comparison | None:
         """Return a against b from `compare` of one data set, also where that holds b against a; None where neither."""
         part = table[(table["metric"] == metric) & (table["class"] == ALL)]
-        for first, second in ((a, b), (b, a)):
-            rows = part[(part["a"] == first) & (part["b"] == second)].to_dict("records")
-            if rows:
-                known = {f.name: rows[0][f.name] for f in fields(cls) if f.name in rows[0]}
-                return cls(**known, alpha=alpha) if first == a else cls(**known, alpha=alpha).reversed()
+        rows = {(row["a"], row["b"]): row | {"alpha": alpha} for row in part.to_dict("records")}
+        for pair in rows.keys() & {(a, b), (b, a)}:
+            found = cls(**{field.name: rows[pair][field.name] for field in fields(cls)})
+            return found if pair == (a, b) else found.reversed()
         return None
 
     def reversed(self) -> Comparison:
         """Return b against a."""
         ends: dict[str, Any] = {"difference": -self.difference, "low": -self.high, "high": -self.low}
         return replace(self, value_a=self.value_b, value_b=self.value_a, false_rejects_a=float("nan"), **ends)
+
+    @property
+    def side(self) -> int:
+        """1 where the interval lies above zero, -1 where below, 0 where it holds zero or is not defined."""
+        return int(self.low > 0) - int(self.high < 0)
+
+    def span(self, points: bool = False) -> str:
+        """Return the difference with its interval in words; of shares in percentage points."""
+        scale, form = (100, "+z.1f") if points else (1, "+z.3f")
+        difference, low, high = (f"{scale * x:{form}}" for x in (self.difference, self.low, self.high))
+        return f"{difference}{' points' if points else ''}, 95 % interval {low} to {high}"
 
     def verdict(self, better: str = "a gain", worse: str = "a loss") -> str:
         """Return what is shown, in words: a difference by the stated rule, by the interval alone, or none.
@@ -92,48 +106,45 @@ class Comparison(Interval):
         return f"{rule} could not be met: {best}"
 
 
-@dataclass(frozen=True)
-class Wilcoxon:
-    """A signed-rank test: n pairs, those that differ, p, the smallest p in reach, and the effect.
+def bootstrap_difference(
+    frame: pd.DataFrame, metric: str, a: str, b: str, good: str, seed: int, n: int = 2000
+) -> Comparison:
+    """Return the pooled difference between feature sets a and b with its interval, untested.
 
-    `effect` is the matched-pairs rank-biserial correlation (W+ - W-) / (W+ + W-) in [-1, 1]; 0 where all are equal.
+    Arguments and errors as in `samples`.
     """
-
-    n: int
-    n_nonzero: int
-    p: float
-    smallest_p: float
-    effect: float
+    sampled = samples(frame, metric, (a, b), good, seed, n)
+    differences = sampled[a] - sampled[b]
+    return Comparison(differences[0], *quantile_ends(differences[1:]), sampled[a][0], sampled[b][0])
 
 
-def wilcoxon_paired(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray) -> Wilcoxon:
-    """Test a - b = 0 over folds: Wilcoxon's signed-rank test, two-sided, exact, zero differences dropped.
+def wilcoxon(differences: ArrayLike) -> dict[str, Any]:
+    """Test paired differences over folds by Wilcoxon's signed-rank test, two-sided, exact, zero differences dropped.
 
-    With tied magnitudes all 2**n sign patterns are enumerated up to 16 differing pairs; beyond that SciPy samples
-    65,536 of them with a fixed seed.
+    Returns `n` pairs, `n_nonzero` that differ, `smallest_p` in reach, `p` (NaN without pairs), and `effect`, the
+    matched-pairs rank-biserial correlation (W+ - W-) / (W+ + W-) in [-1, 1]; 0 where all are equal. With tied
+    magnitudes all sign patterns of up to 16 differing pairs are enumerated; beyond that SciPy samples them with a fixed
+    seed.
     """
     from scipy import stats
 
-    differences = _differences(a, b)
+    differences = _rounded(differences)
     nonzero = differences[differences != 0]
     ranks = stats.rankdata(np.abs(nonzero))
-    signed = ranks * np.sign(nonzero)
-    if len(nonzero) < 2:
-        p = 1.0
-    elif len(np.unique(ranks)) == len(ranks):
-        p = stats.wilcoxon(nonzero, method="exact").pvalue
-    else:
-        p = stats.permutation_test(
-            (signed,),
-            np.sum,
-            permutation_type="samples",
-            vectorized=True,
-            n_resamples=2**_EXACT_UP_TO,
-            rng=np.random.default_rng(0),
-        ).pvalue
+    p = 1.0 if len(differences) else float("nan")
+    if len(nonzero) > 1:
+        signs = stats.PermutationMethod(n_resamples=2**16, rng=np.random.default_rng(0))
+        tied = len(np.unique(ranks)) < len(ranks)
+        p = float(stats.wilcoxon(nonzero, method=signs if tied else "exact").pvalue)
+    effect = float(np.sign(nonzero) @ ranks / ranks.sum()) if len(nonzero) else 0.0
     smallest = smallest_attainable_p(len(nonzero))
-    effect = float(signed.sum() / ranks.sum()) if len(nonzero) else 0.0
-    return Wilcoxon(len(differences), len(nonzero), float(p), smallest, effect)
+    return {
+        "n": len(differences),
+        "n_nonzero": len(nonzero),
+        "smallest_p": smallest,
+        "p": p,
+        "effect": effect,
+    }
 
 
 def smallest_attainable_p(n: int) -> float:
@@ -141,35 +152,36 @@ def smallest_attainable_p(n: int) -> float:
     return min(1.0, 2.0 ** (1 - n))
 
 
-def holm(ps: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Return Holm's adjusted p-values in the order given; NaN (no test) stays NaN and does not count."""
+def holm(ps: pd.Series) -> pd.Series:
+    """Return Holm's adjusted p-values; NaN (no test) stays NaN and does not count."""
     from statsmodels.stats.multitest import multipletests
 
-    values = np.asarray(ps, dtype=float)
-    adjusted, tested = np.full(len(values), np.nan), ~np.isnan(values)
-    if tested.any():
-        adjusted[tested] = multipletests(values[tested], method="holm")[1]
-    return adjusted
+    tested = ps.dropna()
+    adjusted = multipletests(tested, method="holm")[1] if len(tested) else tested
+    return pd.Series(adjusted, tested.index).reindex(ps.index)
 
 
-def nadeau_bengio(
-    a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray, n_train: float, n_test: float
-) -> float:
-    """Return the p-value of a - b = 0 by the t-test whose variance is corrected for overlapping training folds.
+def nadeau_bengio(differences: ArrayLike, n_train: float, n_test: float) -> float:
+    """Return the p-value of paired differences over folds by the t-test corrected for overlapping training folds.
 
     `n_train` and `n_test` are the images of a training and of a test fold. Two-sided, k - 1 degrees of freedom
     (Nadeau and Bengio, Inference for the Generalization Error, 2003). NaN for fewer than two folds.
     """
     from scipy.stats import t
 
-    differences = _differences(a, b)
+    differences = _rounded(differences)
     k = len(differences)
     if k < 2:
         return float("nan")
     mean, variance = differences.mean(), (1 / k + n_test / n_train) * differences.var(ddof=1)
-    if mean == 0 or variance == 0:
-        return 1.0 if mean == 0 else 0.0
+    if variance == 0:
+        return float(mean == 0)
     return float(2 * t.sf(abs(float(mean / np.sqrt(variance))), k - 1))
+
+
+def _rounded(differences: ArrayLike) -> np.ndarray:
+    """Equal shares of images must tie, whatever the last bits of their differences."""
+    return np.round(np.asarray(differences, dtype=float), 12)
 
 
 def compare(
@@ -193,77 +205,37 @@ def compare(
     data set with two of the feature sets gives no rows. Raises `ValueError` as `summary` and `samples` do.
     """
     if measures is None:
-        measures = summary(predictions, good, binary, (*metrics, "false_reject_rate"))
+        measures = summary(predictions, good, binary, metrics)
     place = ["dataset", "scheme", "keep"]
     predicted: Any = dict(iter(predictions.groupby(place, observed=True)))
+    rows: list[dict[str, Any]] = []
     measured: Any = measures.groupby(place, sort=False)
-    rows: list[dict[str, object]] = []
     for key, cell in measured:
-        where, good_name = dict(zip(place, key, strict=True)), good_class(good, key[0])
-        present, known = set(cell["features"]), by_measure(cell)
+        name, present, known = good_class(good, key[0]), set(cell["features"]), by_measure(cell)
         here = [pair for pair in pairs if present.issuperset(pair)]
-        used = sorted({name for pair in here for name in pair})
-        sizes = _sizes(rows_of_metric(predicted[key], "weighted_auc", binary), good_name, key[2])
+        used = sorted({one for pair in here for one in pair})
+        sizes = _fold_sizes(rows_of_metric(predicted[key], "weighted_auc", binary), name, key[2])
         for metric in metrics if here else ():
             frame = rows_of_metric(predicted[key], metric, binary)
-            defects = defect_classes(frame, good_name)
+            defects = defect_classes(frame, name)
             for label in {"class_recall": defects, "defect_recall": [*defects, ALL]}.get(metric, [ALL]):
-                sampled = samples(frame, metric, used, good_name, seed, n_bootstrap, label)
+                sampled = samples(frame, metric, used, name, seed, n_bootstrap, label)
                 for a, b in here:
-                    interval = interval_between(sampled[a], sampled[b])
-                    compared = where | {"metric": metric, "class": label, "a": a, "b": b}
-                    compared |= _compared(known, metric, label, a, b, sizes)
-                    rows.append(compared | {"low": interval.low, "high": interval.high})
+                    folds = fold_differences(known, a, b, metric, label)
+                    row = dict(zip(_COLUMNS, (*key, metric, label, a, b), strict=False)) | wilcoxon(folds)
+                    for side, one in (("a", a), ("b", b)):
+                        row[f"value_{side}"] = known[one, metric, label, POOLED]
+                        row[f"false_rejects_{side}"] = known[one, "false_reject_rate", ALL, POOLED]
+                    row["difference"] = row["value_a"] - row["value_b"]
+                    row["low"], row["high"] = quantile_ends((sampled[a] - sampled[b])[1:])
+                    row |= {"p_corrected": nadeau_bengio(folds, *sizes), "mean_difference": folds.mean()}
+                    rows.append(row)
     table = pd.DataFrame(rows, columns=_COLUMNS)
-    families = table.groupby(["dataset", "scheme"], sort=False)["p"]
-    table["p_holm"] = families.transform(lambda ps: holm(ps.to_numpy()))
+    table["p_holm"] = table.groupby(["dataset", "scheme"], sort=False)["p"].transform(holm)
     table["significant"] = table["p"] < alpha
     table["significant_holm"] = table["p_holm"] < alpha
     table["in_reach"] = table["smallest_p"] < alpha
     return table
-
-
-def by_measure(cell: pd.DataFrame, column: str = "value") -> pd.Series:
-    """Return a column of a `summary` of one data set, scheme and keep by features, metric, class and fold."""
-    return cell.set_index(["features", "metric", "class", "fold"])[column].sort_index()
-
-
-def paired_folds(known: pd.Series, a: str, b: str, metric: str, label: str) -> pd.DataFrame:
-    """Return the folds where feature sets a and b (of `by_measure`) both have a value, as columns a and b."""
-    values = {side: known.loc[(name, metric, label)] for side, name in (("a", a), ("b", b))}
-    return pd.DataFrame(values).drop([POOLED, MEAN]).dropna()
-
-
-def _sizes(rows: pd.DataFrame, good: str, keep: float) -> tuple[float, float]:
-    """Return the mean number of images in a training fold (its defects thinned to `keep`) and in a test fold."""
-    labels, folds = rows.drop_duplicates("id")["label"], rows["fold"].nunique()
-    fine = int((labels == good).sum())
-    return (fine + keep * (len(labels) - fine)) * (folds - 1) / folds, len(labels) / folds
-
-
-def _compared(
-    known: pd.Series, metric: str, label: str, a: str, b: str, sizes: tuple[float, float]
-) -> dict[str, object]:
-    folds = paired_folds(known, a, b, metric, label)
-    first, second = folds["a"].to_numpy(), folds["b"].to_numpy()
-    test = wilcoxon_paired(first, second)
-    value = {name: known.loc[(name, metric, label, POOLED)] for name in (a, b)}
-    return {
-        "value_a": value[a],
-        "value_b": value[b],
-        "false_rejects_a": known.loc[(a, "false_reject_rate", ALL, POOLED)],
-        "false_rejects_b": known.loc[(b, "false_reject_rate", ALL, POOLED)],
-        **vars(test),
-        "p": test.p if test.n else float("nan"),
-        "p_corrected": nadeau_bengio(first, second, *sizes),
-        "mean_difference": float((folds["a"] - folds["b"]).mean()),
-        "difference": value[a] - value[b],
-    }
-
-
-def _differences(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray) -> np.ndarray:
-    # equal shares of images must tie, whatever their last bits
-    return np.round(np.asarray(a, dtype=float) - np.asarray(b, dtype=float), 12)
 
 
 def against_method(predictions: pd.DataFrame, good: Good, **settings: Any) -> pd.DataFrame:
@@ -273,6 +245,23 @@ def against_method(predictions: pd.DataFrame, good: Good, **settings: Any) -> pd
     """
     pairs = [(name, METHOD) for name in (*MAIN, *BASELINES, *GUIDED) if name != METHOD]
     return compare(predictions, good, pairs=pairs, metrics=("weighted_auc", RECALL_AT_5_FPR), **settings)
+
+
+def by_measure(cell: pd.DataFrame, column: str = "value") -> pd.Series:
+    """Return a column of a `summary` of one data set, scheme and keep by features, metric, class and fold."""
+    return cell.set_index(["features", "metric", "class", "fold"])[column].sort_index()
+
+
+def fold_differences(known: pd.Series, a: str, b: str, metric: str, label: str) -> pd.Series:
+    """Return a - b (of `by_measure`) in the folds where both feature sets have a value."""
+    return (known.loc[(a, metric, label)] - known.loc[(b, metric, label)]).drop(POOLED).dropna()
+
+
+def _fold_sizes(rows: pd.DataFrame, good: str, keep: float) -> tuple[float, float]:
+    """Return the mean number of images in a training fold (its defects thinned to `keep`) and in a test fold."""
+    labels, folds = rows.drop_duplicates("id")["label"], rows["fold"].nunique()
+    fine = int((labels == good).sum())
+    return (fine + keep * (len(labels) - fine)) * (folds - 1) / folds, len(labels) / folds
 
 
 def format_p(p: float) -> str:

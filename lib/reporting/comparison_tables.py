@@ -9,7 +9,7 @@ import pandas as pd
 
 from lib.classification.feature_sets import FEATURE_SETS
 from lib.evaluation.label_efficiency import LabelEfficiency, describe_need
-from lib.evaluation.metrics import ALL, MEAN, POOLED, RECALL_AT_5_FPR
+from lib.evaluation.metrics import ALL, POOLED, RECALL_AT_5_FPR
 from lib.evaluation.operating_points import CONFORMAL, OPTIMISTIC, TRAINING
 from lib.evaluation.significance import format_p
 from lib.reporting.measures import EXACT, TITLES
@@ -82,11 +82,11 @@ def pooled_and_mean(measures: pd.DataFrame) -> pd.DataFrame:
     One row per dataset, scheme, keep, metric and features; columns pooled, mean, sd, least, most, folds.
     """
     keys = ["dataset", "scheme", "keep", "metric", "features"]
-    part = measures[(measures["class"] == ALL) & (measures["metric"] != "aql")]
-    single = part[~part["fold"].isin([POOLED, MEAN])].groupby(keys, sort=False)["value"]
-    spread = single.agg(sd="std", least="min", most="max", folds="count")
-    both = part[part["fold"].isin([POOLED, MEAN])].pivot(index=keys, columns="fold", values="value")
-    return both[[POOLED, MEAN]].join(spread).reindex(spread.index).reset_index()
+    part = measures[measures["class"] == ALL].set_index(keys)
+    pooled = part["fold"] == POOLED
+    single = part[~pooled].groupby(keys, sort=False)["value"]
+    spread = single.agg(mean="mean", sd="std", least="min", most="max", folds="count")
+    return spread.assign(pooled=part[pooled]["value"]).reset_index()[[*keys, POOLED, *spread.columns]]
 
 
 def operating_points(points: pd.DataFrame, context: str = "", prevalence: float = 0.01) -> Table:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from lib.evaluation.metrics import ALL, FPR_LIMIT
 from lib.evaluation.operating_points import TRAINING
-from lib.evaluation.significance import by_measure, paired_folds
+from lib.evaluation.significance import by_measure, fold_differences
 from lib.reporting import style
 from lib.reporting.style import LINES, MARKERS, NAMES, PALETTE, escape_mathtext, finish, lined, present
 
@@ -122,10 +122,9 @@ def paired_differences(measures: pd.DataFrame, compared: pd.DataFrame, caption: 
         for axes, (metric, title) in zip(row, MEASURES.items(), strict=True):
             here = against[(against["dataset"] == dataset) & (against["metric"] == metric)]
             folds = {
-                name: paired_folds(known, name, BASE, metric, ALL) for name in present(here["a"], COMPARED)
+                name: fold_differences(known, name, BASE, metric, ALL) for name in present(here["a"], COMPARED)
             }
-            steps = pd.DataFrame({name: one["a"] - one["b"] for name, one in folds.items()})
-            _differences(axes, steps, here.set_index("a"))
+            _differences(axes, pd.DataFrame(folds), here.set_index("a"))
             axes.set_xlabel(f"difference in {title}")
             axes.label_outer()
         row[0].set_title(escape_mathtext(dataset, 40), loc="left")

@@ -10,7 +10,7 @@ import pandas as pd
 
 from lib.classification.operating_threshold import clopper_pearson
 from lib.evaluation import metrics as m
-from lib.evaluation.metrics import ALL, FPR_LIMIT, MEAN, POOLED, RECALL_AT_5_FPR, Good
+from lib.evaluation.metrics import ALL, FPR_LIMIT, POOLED, RECALL_AT_5_FPR, SHARES, Good
 from lib.evaluation.significance import by_measure
 from lib.reporting.table import Value
 
@@ -25,7 +25,6 @@ TITLES = {
 BINARY_TITLES = TITLES | {"defect_recall": "Defect recall (Binary)"}  # where no class recall stands beside it
 EXACT = "In brackets: Clopper-Pearson 95 % intervals, which take images as independent"
 EXACT_INTERVALS = f"{EXACT} (too narrow where objects repeat)."
-_SHARES = ("class_recall", "defect_recall", "false_reject_rate")  # of images, so with exact intervals
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class Measures:
     def cell(self, features: str, metric: str, label: str = ALL, **looks: Any) -> Value:
         """Return one measure as a cell, `looks` changing its form; a pooled share of images has an exact interval."""
         value, interval = self.value(features, metric, label), None
-        if metric in _SHARES and pd.notna(value):
+        if metric in SHARES and pd.notna(value):
             n = int(self.counts[(features, metric, label, POOLED)])
             interval = clopper_pearson(round(value * n), n)
         form = ".4f" if "auc" in metric else ".2%"
@@ -76,9 +75,8 @@ def read_measures(found: pd.DataFrame, good: Good, binary: str, metrics: Sequenc
     by_keep: Any = m.summary(found, good, binary, metrics).sort_values("keep", kind="stable")
     for (dataset, scheme, keep), rows in by_keep.groupby(["dataset", "scheme", "keep"], sort=False):
         leaks = scheme == "stratified" and dataset in grouped
-        of_auc = rows[(rows["metric"] == "weighted_auc") & (rows["fold"] != MEAN)]
-        pairs = zip(of_auc["missing"], of_auc["fold"], strict=True)
-        gaps = dict.fromkeys(f"{name} (fold {fold})" for names, fold in pairs for name in names)
+        lacking = rows[(rows["n"] == 0) & (rows["class"] != ALL)] if "weighted_auc" in metrics else rows[:0]
+        gaps = dict.fromkeys(lacking["class"] + " (fold " + lacking["fold"] + ")")
         known, counts = by_measure(rows), by_measure(rows, "n")
         read.append(Measures(dataset, scheme, keep, known, counts, leaks, tuple(gaps)))
     return read

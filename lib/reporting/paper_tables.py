@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from lib.classification.feature_sets import FEATURE_SETS, MAIN
-from lib.evaluation.metrics import ALL, MEAN, POOLED, Good, at_keep
+from lib.evaluation.metrics import ALL, POOLED, Good, at_keep
 from lib.evaluation.published_results import display_name, paper_table, product_of
-from lib.evaluation.significance import paired_folds, smallest_attainable_p, wilcoxon_paired
+from lib.evaluation.significance import fold_differences, smallest_attainable_p, wilcoxon
 from lib.reporting.measures import BINARY_TITLES, EXACT_INTERVALS, TITLES, Measures, read_measures
 from lib.reporting.table import Table, Value
 
@@ -94,11 +94,8 @@ def _best(data: Measures, metric: str, label: str, alpha: float) -> str | None:
     if len(ranked) < 2 or ranked.iloc[0] == ranked.iloc[1]:
         return None
     first, second = map(str, ranked.index[:2])
-    folds = paired_folds(data.known, first, second, metric, label)
-    ahead = (folds["a"] - folds["b"]).mean() > 0
-    return (
-        first if ahead and wilcoxon_paired(folds["a"].to_numpy(), folds["b"].to_numpy()).p < alpha else None
-    )
+    ahead = fold_differences(data.known, first, second, metric, label)
+    return first if ahead.mean() > 0 and wilcoxon(ahead)["p"] < alpha else None
 
 
 def _notes(read: Sequence[Measures], alpha: float) -> list[str]:
@@ -110,7 +107,7 @@ def _notes(read: Sequence[Measures], alpha: float) -> list[str]:
         "against the second best; false-reject rates are never bold.",
     ]
     for data in read:
-        name, folds = display_name(data.dataset), len(set(data.known.index.unique("fold")) - {POOLED, MEAN})
+        name, folds = display_name(data.dataset), len(set(data.known.index.unique("fold")) - {POOLED})
         smallest = smallest_attainable_p(folds)
         reach = f"{folds} {data.scheme} folds, smallest p in reach {smallest:.2g}"
         if smallest >= alpha:

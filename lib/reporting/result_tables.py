@@ -10,7 +10,7 @@ import pandas as pd
 from lib.classification.feature_sets import COMBINED_DETECTORS, FEATURE_SETS, MAIN
 from lib.config import Study, map_method_title
 from lib.evaluation.map_fit import MAP_FIT_NAMES
-from lib.evaluation.metrics import ALL, FPR_LIMIT, POOLED, RECALL_AT_5_FPR, Good, aql, at_keep
+from lib.evaluation.metrics import ALL, FPR_LIMIT, POOLED, RECALL_AT_5_FPR, Good, at_keep
 from lib.evaluation.significance import METHOD, format_p
 from lib.pipeline.maps import map_quality
 from lib.reporting.measures import BINARY_TITLES, EXACT_INTERVALS, TITLES, Measures, read_measures
@@ -54,8 +54,8 @@ def escape_rate_table(predictions: pd.DataFrame, good: Good, context: str, binar
             row: dict[Any, Any] = data.place() | {"Class": label, "Images": int(images[label])}
             for name in MAIN:
                 recall, title = data.cell(name, "defect_recall", label), FEATURE_SETS[name].title
-                ends = (aql(recall.interval[1]), aql(recall.interval[0])) if recall.interval else None
-                row[title, "AQL"] = Value(aql(recall.raw), ".2f", ends, ".2f")
+                ends = tuple(100 - 100 * end for end in recall.interval[::-1]) if recall.interval else None
+                row[title, "AQL"] = Value(100 - 100 * recall.raw, ".2f", ends, ".2f")
                 row[title, TITLES["false_reject_rate"]] = data.cell(name, "false_reject_rate", interval=None)
             rows.append(row)
     notes = (

@@ -26,7 +26,7 @@ from sklearn.metrics import pairwise_distances_argmin_min
 
 from lib.artifacts import atomic, write_text
 from lib.classification.classifiers import HIDDEN, LOGISTIC_REGRESSION, fit
-from lib.evaluation.metrics import binary_auc, recall_at_5
+from lib.evaluation.metrics import RECALL_AT_5_FPR, measure
 from lib.features.embeddings import image_features
 from lib.features.resnet import load_backbone
 from lib.inspection.active_learning import (
@@ -162,7 +162,7 @@ def simulate(
             judged = pd.DataFrame({"label": y[test], f"p:{GOOD}": told[: len(test), 0]})
             rows.append({
                 "product": product, "share": share, "repeat": repeat, "way": way, "labels": labels,
-                "recall": recall_at_5(judged.assign(fold=0), GOOD), "auc": binary_auc(judged.assign(fold=0), GOOD),
+                "recall": measure(RECALL_AT_5_FPR, judged, GOOD)[0], "auc": measure("binary_auc", judged, GOOD)[0],
                 "found": int((y[labelled] != GOOD).sum()) - len(defects), "there": sum(defects.values()),
             })  # fmt: skip
             if labels == ROUNDS * BATCH:

@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 from lib.evaluation import bootstrap, metrics
 from lib.evaluation.bootstrap import bands, quantile_ends, samples
 from lib.evaluation.metrics import ALL, POOLED, summary
-from lib.evaluation.significance import by_measure
+from lib.evaluation.significance import bootstrap_difference, by_measure
 from tests.evaluation.made_up import by_fold, rows, study
 
 
@@ -27,22 +27,20 @@ def noisy(seed: int, strength: float, features: str, n: int = 60) -> pd.DataFram
     return frame
 
 
-def test_bootstrap_point_is_the_pooled_difference():
+def test_the_first_sample_is_the_pooled_measure():
     frame = pd.concat([noisy(1, 0.2, "image"), noisy(2, 0.6, "image_map")])
     known = by_measure(summary(frame, "good"))
     for metric, label in [("class_recall", "a"), ("defect_recall", ALL), ("weighted_auc", ALL)]:
-        sampled = samples(frame, metric, ("image_map", "image"), "good", 3, 50, label)
-        found = bootstrap.interval_between(sampled["image_map"], sampled["image"])
-        expected = known["image_map", metric, label, "pooled"] - known["image", metric, label, "pooled"]
-        assert found.difference == pytest.approx(expected)
-        assert found.low <= found.difference <= found.high
+        for name, sampled in samples(frame, metric, ("image_map", "image"), "good", 3, 50, label).items():
+            assert sampled[0] == pytest.approx(known[name, metric, label, "pooled"])
+            assert sampled[1:].min() < sampled[0] < sampled[1:].max()
 
 
 def test_bootstrapped_auc_equals_scikit_learns_with_weights():
     frame = noisy(4, 0.3, "image")
     draws = bootstrap._draws(len(frame), 5, seed=1)
     scores, truth = metrics.class_probabilities(frame), frame["label"].to_numpy(dtype=str)
-    found = bootstrap._aucs(scores, truth, np.arange(len(frame)), draws)
+    found = bootstrap._aucs(scores, truth, draws.T)
     for area, weights in zip(found, draws, strict=True):
         parts = [
             (roc_auc_score(truth == c, scores[c], sample_weight=weights), weights[truth == c].sum())
@@ -56,10 +54,10 @@ def test_bootstrapped_recall_at_five_percent_equals_counting_in_the_drawn_images
     draws = bootstrap._draws(len(frame), 5, seed=1)
     truth = np.where(frame["label"] != "good", "yes", "no")
     scores = pd.DataFrame({"yes": metrics.defect_scores(frame, "good")})
-    found = bootstrap._recalls_at(scores, truth, np.arange(len(frame)), draws)
+    found = bootstrap._recalls_at(scores, truth, draws.T)
     for share, weights in zip(found, draws, strict=True):
         drawn = frame.loc[frame.index.repeat(weights.astype(int))]
-        assert share == pytest.approx(metrics.recall_at_5(drawn, "good"))
+        assert share == pytest.approx(metrics.measure("recall_at_5", drawn, "good")[0])
     assert len(set(found)) > 1
 
 
@@ -69,7 +67,7 @@ def test_groups_are_drawn_whole_and_widen_the_interval():
     grouped = alone.assign(group="g" + alone["fold"].astype(str))
     spans = []
     for frame in (alone, grouped):
-        found = bootstrap.bootstrap_difference(frame, "defect_recall", "image_map", "image", "good", seed=0)
+        found = bootstrap_difference(frame, "defect_recall", "image_map", "image", "good", seed=0)
         assert found.difference == pytest.approx(0.4)
         spans.append(found.high - found.low)
     assert spans[1] > 2 * spans[0]
@@ -78,9 +76,7 @@ def test_groups_are_drawn_whole_and_widen_the_interval():
 def test_bootstrap_is_repeatable_and_differs_by_seed():
     frame = pd.concat([noisy(1, 0.2, "image"), noisy(2, 0.6, "image_map")])
     ends = [
-        bootstrap.bootstrap_difference(
-            frame, "weighted_auc", "image_map", "image", "good", seed=seed, n=60
-        ).low
+        bootstrap_difference(frame, "weighted_auc", "image_map", "image", "good", seed=seed, n=60).low
         for seed in (1, 1, 2)
     ]
     assert ends[0] == ends[1] != ends[2]
@@ -89,7 +85,7 @@ def test_bootstrap_is_repeatable_and_differs_by_seed():
 def test_bootstrap_refuses_other_images():
     frame = by_fold({"image": [1, 1], "image_map": [0, 0]})
     with pytest.raises(ValueError, match="different images"):
-        bootstrap.bootstrap_difference(frame.iloc[:-1], "defect_recall", "image_map", "image", "good", seed=0)
+        bootstrap_difference(frame.iloc[:-1], "defect_recall", "image_map", "image", "good", seed=0)
 
 
 def test_bands_are_the_bootstraps_quantiles_of_the_pooled_measures():

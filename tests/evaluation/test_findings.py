@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 
 from lib.config import Study
-from lib.evaluation import findings as c
+from lib.evaluation.findings import findings
 from lib.evaluation.map_fit import choose_map_fit, excess_rejects, primary_predictions, side_by_side
 from lib.evaluation.results import compute_results
 from tests.evaluation.made_up import study
 
 GOOD = {"toy": "good"}
 NONE = pd.DataFrame()
+HELP, FOLDS, MAPS = "Does the map help?", "Which folds are to be believed?", "Which maps are to be believed?"
+SOURCE, GUIDE = "Which map source serves better?", "Does the map do better as a guide?"
+SIMPLER, COST = "Would something simpler do as well?", "What does a required recall cost?"
+LABELS = "How many labelled defects does it take?"
 
 
 def said(found, *, calibration=NONE, other=NONE, sources=NONE, **settings):
     results = compute_results(found, GOOD, Study.of("quick", settings), calibration, other, sources, n=200)
-    table = c.findings(results)
+    table = findings(results)
     assert table["answer"].str.len().min() > 20
     return table.set_index("question")["answer"]
 
@@ -35,23 +37,23 @@ def rejecting(frame: pd.DataFrame, share: float) -> pd.DataFrame:
 
 
 def test_a_map_that_helps_one_that_harms_and_one_that_does_nothing():
-    helps = said(study({"image": 1.0, "map": 1.0, "image_map": 2.5}, n=300, folds=10))[c.HELP]
+    helps = said(study({"image": 1.0, "map": 1.0, "image_map": 2.5}, n=300, folds=10))[HELP]
     assert "the map helps by the stated rule (p = 0.00195" in helps and "points" in helps
-    harms = said(study({"image": 2.5, "map": 1.0, "image_map": 1.0}, n=300, folds=10))[c.HELP]
+    harms = said(study({"image": 2.5, "map": 1.0, "image_map": 1.0}, n=300, folds=10))[HELP]
     assert "the map harms" in harms
-    same = said(study({"image": 1.0, "map": 1.0, "image_map": 1.0}, n=300, folds=10))[c.HELP]
+    same = said(study({"image": 1.0, "map": 1.0, "image_map": 1.0}, n=300, folds=10))[HELP]
     assert "(+0.000, 95 % interval +0.000 to +0.000): no difference is shown." in same
     assert "p = 1, adjusted for all comparisons (Holm) 1," in same
-    few = said(study({"image": 1.0, "map": 1.0, "image_map": 2.5}, n=300, folds=3))[c.HELP]
+    few = said(study({"image": 1.0, "map": 1.0, "image_map": 2.5}, n=300, folds=3))[HELP]
     assert "the map helps by the interval, which is clear of zero, not by the stated rule (p = 0.25)" in few
     assert "could not be met: 3 folds that differ give p = 0.25 at best" in few
-    assert "no anomaly maps" in said(study({"image": 1.0}))[c.HELP]
+    assert "no anomaly maps" in said(study({"image": 1.0}))[HELP]
 
 
 def test_stand_ins_are_said_to_be_stand_ins():
     frame = study({"image": 1.0, "map": 1.0, "image_map": 1.0}, dataset="shaft-synthetic")
     results = compute_results(frame, {"shaft-synthetic": "good"}, Study.of("quick"), NONE, NONE, NONE, n=20)
-    assert "nothing about the paper's products" in c.findings(results)["answer"].iloc[0]
+    assert "nothing about the paper's products" in findings(results)["answer"].iloc[0]
 
 
 def test_which_folds_to_believe():
@@ -59,14 +61,14 @@ def test_which_folds_to_believe():
     leaking = study({"image": 3.0, "image_map": 3.0}, n=300, scheme="stratified")
     group = "g" + (grouped["id"].astype(int) // 3).astype(str)
     both = pd.concat([grouped.assign(group=group), leaking.assign(group=group.to_numpy())], ignore_index=True)
-    assert "Stratified folds flatter" in said(both)[c.FOLDS]
+    assert "Stratified folds flatter" in said(both)[FOLDS]
     same = both.assign(
         **{name: pd.concat([both[:600][name]] * 2).to_numpy() for name in ("p:good", "p:a", "p:b")}
     )
-    assert "No flattery is shown" in said(same)[c.FOLDS]
-    assert "cannot be compared" in said(grouped.assign(group=group))[c.FOLDS]
-    assert "leak" in said(leaking.assign(group=group.to_numpy()))[c.FOLDS]
-    assert "is not known here" in said(grouped)[c.FOLDS]
+    assert "No flattery is shown" in said(same)[FOLDS]
+    assert "cannot be compared" in said(grouped.assign(group=group))[FOLDS]
+    assert "leak" in said(leaking.assign(group=group.to_numpy()))[FOLDS]
+    assert "is not known here" in said(grouped)[FOLDS]
 
 
 def test_maps_that_reject_unseen_goods_move_the_conclusions_to_the_cross_fitted_ones():
@@ -78,17 +80,17 @@ def test_maps_that_reject_unseen_goods_move_the_conclusions_to_the_cross_fitted_
     )
     honest = main[mapped]
     answers = said(trapped, other=honest, compare_map_fit=True)
-    assert "rest on the cross-fitted maps" in answers[c.MAPS] and "own map fit, as written" in answers[c.MAPS]
-    plain = said(main)[c.HELP]
-    assert answers[c.HELP] == plain  # the comparison is the honest maps'
-    assert said(trapped)[c.HELP] != plain
+    assert "rest on the cross-fitted maps" in answers[MAPS] and "own map fit, as written" in answers[MAPS]
+    plain = said(main)[HELP]
+    assert answers[HELP] == plain  # the comparison is the honest maps'
+    assert said(trapped)[HELP] != plain
     calm = said(main, other=honest, compare_map_fit=True)
-    assert "without ranking better" in calm[c.MAPS] and "as written" in calm[c.MAPS]
-    assert "was not run" in said(main)[c.MAPS]
+    assert "without ranking better" in calm[MAPS] and "as written" in calm[MAPS]
+    assert "was not run" in said(main)[MAPS]
     turned = said(
         main, other=trapped[trapped["features"] != "image"], map_fit="cross_fitted", compare_map_fit=True
     )
-    assert "rest on the cross-fitted maps" in turned[c.MAPS] and "own map fit" not in turned[c.MAPS]
+    assert "rest on the cross-fitted maps" in turned[MAPS] and "own map fit" not in turned[MAPS]
 
 
 def test_in_sample_maps_are_given_up_where_they_reject_more_and_rank_no_better():
@@ -98,11 +100,13 @@ def test_in_sample_maps_are_given_up_where_they_reject_more_and_rank_no_better()
     methods = map_methods.groupby("features")["map_fit"].nunique()
     assert methods.to_dict() == {"image": 1, "map": 2, "image_map": 2}
     excess = excess_rejects(map_methods, GOOD, seed=1, n=200)
-    assert set(excess) == {("toy", "stratified", "map"), ("toy", "stratified", "image_map")}
-    assert choose_map_fit(excess, "toy", "stratified", "in_sample") == "cross_fitted"
-    assert choose_map_fit({}, "toy", "stratified", "in_sample") == "in_sample"
-    better = {place: replace(gap, auc=0.1) for place, gap in excess.items()}  # stricter, and it ranks better
-    assert choose_map_fit(better, "toy", "stratified", "in_sample") == "in_sample"
+    assert set(excess["toy"]) == {"map", "image_map"}
+    assert choose_map_fit(excess, "toy", "in_sample") == "cross_fitted"
+    assert choose_map_fit({}, "toy", "in_sample") == "in_sample"
+    better = {
+        name: gap._replace(auc=0.1) for name, gap in excess["toy"].items()
+    }  # stricter, and ranks better
+    assert choose_map_fit({"toy": better}, "toy", "in_sample") == "in_sample"
     kept = primary_predictions(main, map_methods, excess, "cross_fitted")
     assert kept.sort_index(axis=1).equals(main.reset_index(drop=True).sort_index(axis=1))
     assert side_by_side(main, NONE, "in_sample").empty
@@ -112,62 +116,62 @@ def test_a_baseline_that_wins_is_said_to_win_and_one_that_loses_to_lose():
     frame = study(
         {"image": 1.0, "map": 1.0, "image_map": 1.5, "score": 0.2, "image_map_logistic": 3.0}, n=300
     )
-    text = said(frame)[c.SIMPLER]
+    text = said(frame)[SIMPLER]
     assert "Better than image and map together" in text and "So yes" in text
     places = [text.index(part) for part in ("logistic regression on all", "Worse", "the anomaly score alone")]
     assert places == sorted(places)
-    weak = said(study({"image": 1.0, "map": 1.0, "image_map": 3.0, "score": 0.2}, n=300))[c.SIMPLER]
+    weak = said(study({"image": 1.0, "map": 1.0, "image_map": 3.0, "score": 0.2}, n=300))[SIMPLER]
     assert "nothing simpler that was tried does as well" in weak
     twin = study({"image": 1.0, "image_map": 1.5, "image_map_all": 1.5}, n=300)
-    assert "Not told apart" in said(twin)[c.SIMPLER]
-    assert "No baselines were run" in said(study({"image": 1.0, "image_map": 1.5}))[c.SIMPLER]
+    assert "Not told apart" in said(twin)[SIMPLER]
+    assert "No baselines were run" in said(study({"image": 1.0, "image_map": 1.5}))[SIMPLER]
 
 
 def test_the_cost_of_a_recall_needs_calibration():
     skill = {"image": 1.0, "map": 1.0, "image_map": 2.0}
-    text = said(study(skill, n=300), calibration=study(skill, n=300, calibrated=True))[c.COST]
+    text = said(study(skill, n=300), calibration=study(skill, n=300, calibrated=True))[COST]
     assert "For 90.0% of the defects: the image" in text and "escapes per million" in text
     assert "refuses for 99.5% (160 calibration defects, 199 needed)" in text
-    assert "optimistic" in said(study(skill))[c.COST]
+    assert "optimistic" in said(study(skill))[COST]
 
 
 def test_thresholds_that_do_not_carry_over_are_said_not_to():
     skill = {"image": 2.0, "map": 2.0, "image_map": 2.0}
     easy = study(skill, n=300, calibrated=True)
     easy["p:good"] = easy["p:good"].where(easy["label"] == "good", easy["p:good"] * 0.2)
-    assert "does not carry over" in said(study(skill, n=300), calibration=easy)[c.COST]
+    assert "does not carry over" in said(study(skill, n=300), calibration=easy)[COST]
 
 
 def test_labels():
-    text = said(study({"image": 1.5, "map": 0.2, "image_map": 2.5}, n=600, keep=(0.25, 0.5, 1.0)))[c.LABELS]
+    text = said(study({"image": 1.5, "map": 0.2, "image_map": 2.5}, n=600, keep=(0.25, 0.5, 1.0)))[LABELS]
     assert "With 320 labelled defects in training the image finds" in text
     assert "the anomaly map: not reached" in text
-    assert "was not varied" in said(study({"image": 1.0, "image_map": 1.5}))[c.LABELS]
+    assert "was not varied" in said(study({"image": 1.0, "image_map": 1.5}))[LABELS]
 
 
 def test_a_guide_that_helps_is_said_to_help_and_one_that_was_not_made_is_missing():
     frame = study({"image": 1.0, "map": 1.0, "image_map": 1.0, "guided": 3.5, "guided_all": 1.0}, n=300)
-    text = said(frame)[c.GUIDE]
+    text = said(frame)[GUIDE]
     better, same = text.split(". With ")
     assert "a gain" in better and "the image where the map points" in better
     assert "+0.0 points" in same and "no difference is shown" in same
-    assert "Not asked" in said(study({"image": 1.0, "map": 1.0, "image_map": 1.0}))[c.GUIDE]
+    assert "Not asked" in said(study({"image": 1.0, "map": 1.0, "image_map": 1.0}))[GUIDE]
 
 
 def test_the_other_map_source_is_compared_set_by_set():
     main = study({"image": 1.0, "map": 1.0, "image_map": 1.0}, n=300)
-    assert "PatchCore was not run" in said(main)[c.SOURCE]
+    assert "PatchCore was not run" in said(main)[SOURCE]
     other = study({"map": 3.5, "image_map": 1.0, "image_two_maps": 3.5}, n=300)
-    text = said(main, sources=other, compare_map_source=True)[c.SOURCE]
+    text = said(main, sources=other, compare_map_source=True)[SOURCE]
     the_map, both, together = (text.split("With ")[place] for place in (1, 2, -1))
     assert "by DRAEM" in the_map and "by PatchCore" in the_map and "a gain" in the_map
     assert "no difference is shown" in both and "a gain" in together
-    turned = said(main, sources=other, compare_map_source=True, map_source="patchcore")[c.SOURCE]
+    turned = said(main, sources=other, compare_map_source=True, map_source="patchcore")[SOURCE]
     assert "with maps by PatchCore" in turned
     guided = {"guided_logistic": 2.0}
     main = study({"image": 1.0, "map": 1.0, "image_map": 1.0, **guided}, n=300)
     other = study({"map": 1.0, "image_map": 1.0, **guided, "guided_two_maps": 3.5}, n=300)
-    *_, last = said(main, sources=other, compare_map_source=True)[c.SOURCE].split("With ")
+    *_, last = said(main, sources=other, compare_map_source=True)[SOURCE].split("With ")
     assert "the image where each points" in last and "a gain" in last
 
 
@@ -180,5 +184,5 @@ def test_the_map_sources_are_compared_by_the_two_class_model_where_that_decides(
     main = both_tasks({"image": 1.0, **alike}, {"image": 1.0, **alike})
     other = both_tasks(alike, {"map": 3.5, "image_map": 1.0})
     asked = {"sources": other, "compare_map_source": True}
-    assert "a gain" not in said(main, **asked)[c.SOURCE]
-    assert said(main, **asked, binary="separate")[c.SOURCE].count("a gain") == 1
+    assert "a gain" not in said(main, **asked)[SOURCE]
+    assert said(main, **asked, binary="separate")[SOURCE].count("a gain") == 1

@@ -6,7 +6,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from lib.evaluation import metrics
-from lib.evaluation.metrics import ALL, MEAN, POOLED
+from lib.evaluation.metrics import ALL, POOLED, measure
 from tests.evaluation.made_up import by_fold, rows
 
 LABELS = ["good"] * 5 + ["a"] * 4 + ["b"] * 2
@@ -21,41 +21,35 @@ def value(table: pd.DataFrame, metric: str, label: str = ALL, fold: str = POOLED
 
 def test_recalls_and_false_rejects_by_hand():
     frame = rows(LABELS, PREDICTED)
-    assert [metrics.share(frame, "class_recall", "good", name) for name in "ab"] == [0.5, 0.0]
-    assert metrics.share(frame, "defect_recall", "good", "a") == 0.75  # b in place of a is still found
-    assert metrics.share(frame, "defect_recall", "good", "b") == 0.5
-    assert metrics.share(frame, "defect_recall", "good") == pytest.approx(4 / 6)
-    assert metrics.share(frame, "false_reject_rate", "good") == 0.4
-    assert metrics.aql(0.75) == 25
+    assert [measure("class_recall", frame, "good", name) for name in "ab"] == [(0.5, 4), (0.0, 2)]
+    assert measure("defect_recall", frame, "good", "a") == (0.75, 4)  # b in place of a is still found
+    assert measure("defect_recall", frame, "good", "b") == (0.5, 2)
+    assert measure("defect_recall", frame, "good") == (pytest.approx(4 / 6), 6)
+    assert measure("false_reject_rate", frame, "good") == (0.4, 5)
 
 
-def test_summary_has_false_rejects_with_every_recall_and_aql_of_defect_recall():
-    table = metrics.summary(rows(LABELS, PREDICTED), "good", metrics=("class_recall", "aql"))
+def test_summary_has_false_rejects_with_every_recall():
+    table = metrics.summary(rows(LABELS, PREDICTED), "good", metrics=("class_recall",))
     assert value(table, "false_reject_rate") == 0.4
     assert value(table, "false_reject_rate", column="n") == 5
-    assert value(table, "aql", "a") == 25
     assert value(table, "class_recall", "a") == 0.5
-    assert set(table["metric"]) == {"class_recall", "aql", "false_reject_rate"}
+    assert set(table["metric"]) == {"class_recall", "false_reject_rate"}
 
 
-def test_pooled_counts_images_and_mean_counts_folds():
+def test_pooled_and_single_folds_count_images():
     labels, predicted = ["good", "a", "good", "a", "a", "a"], ["good", "good", "good", "a", "a", "a"]
     table = metrics.summary(rows(labels, predicted, folds=[0, 0, 1, 1, 1, 1], classes=("good", "a")), "good")
     assert value(table, "defect_recall") == 0.75
-    assert value(table, "defect_recall", fold=MEAN) == 0.5
+    assert value(table, "defect_recall", fold="0") == 0
     assert value(table, "defect_recall", fold="1", column="n") == 3
-    assert value(table, "defect_recall", fold=MEAN, column="n") == 2
 
 
-def test_class_absent_from_a_fold_gets_no_value_no_weight_and_is_named():
+def test_class_absent_from_a_fold_gets_no_value_and_no_weight():
     frame = rows(["good", "a", "b", "good", "a"], ["good", "a", "b", "good", "good"], folds=[0, 0, 0, 1, 1])
     table = metrics.summary(frame, "good")
     assert np.isnan(value(table, "class_recall", "b", fold="1"))
-    assert value(table, "class_recall", "b", fold=MEAN) == 1
-    assert value(table, "class_recall", "b", fold=MEAN, column="n") == 1
-    assert value(table, "weighted_auc", fold="1", column="missing") == ("b",)
-    assert value(table, "weighted_auc", fold="0", column="missing") == ()
-    assert value(table, "weighted_auc", fold=MEAN, column="missing") == ("b",)
+    assert value(table, "class_recall", "b", fold="1", column="n") == 0
+    assert value(table, "weighted_auc", fold="0") == 1 and value(table, "weighted_auc", fold="1") == 0.5
 
 
 def test_weighted_auc_weighs_classes_by_their_share():
@@ -67,21 +61,20 @@ def test_weighted_auc_weighs_classes_by_their_share():
     for name in ("good", "a", "b"):
         areas[name] = roc_auc_score(truth == name, frame[f"p:{name}"])
     assert areas == pytest.approx({"good": 5 / 6, "a": 0.5, "b": 0.625})
-    assert metrics.weighted_auc(frame)[0] == pytest.approx((3 * 5 / 6 + 0.5 + 0.625) / 5)
+    assert measure("weighted_auc", frame, "good")[0] == pytest.approx((3 * 5 / 6 + 0.5 + 0.625) / 5)
 
 
 def test_auc_of_a_single_class_is_undefined_and_other_data_sets_columns_do_not_count():
-    frame = rows(["good", "good"], ["good", "good"]).assign(**{"p:elsewhere": np.nan})
-    area, missing = metrics.weighted_auc(frame)
-    assert np.isnan(area)
-    assert missing == ("a", "b")
-    assert np.isnan(metrics.binary_auc(frame, "good"))
+    frame = rows(["good", "a"], ["good", "a"]).assign(**{"p:elsewhere": np.nan})
+    for metric in ("weighted_auc", "binary_auc", "recall_at_5"):
+        assert measure(metric, frame, "good") == (1, 2)
+        assert all(np.isnan(measure(metric, frame[one], "good")[0]) for one in (slice(1), slice(1, 2)))
 
 
 def test_binary_auc_uses_one_minus_p_good():
     frame = rows(["good", "good", "a", "b"], ["good"] * 4)
     frame["p:good"] = [0.9, 0.4, 0.6, 0.1]
-    assert metrics.binary_auc(frame, "good") == 0.75
+    assert measure("binary_auc", frame, "good") == (0.75, 4)
 
 
 def test_collapsed_and_separate_decide_from_different_rows():
@@ -108,7 +101,6 @@ def test_good_class_may_differ_by_data_set():
     other = rows(["free", "a"], ["free", "free"], classes=("free", "a"), dataset="tiles")
     table = metrics.summary(pd.concat([rows(LABELS, PREDICTED), other]), {"toy": "good", "tiles": "free"})
     assert value(table[table["dataset"] == "tiles"], "defect_recall") == 0
-    assert value(table[table["dataset"] == "tiles"], "weighted_auc", column="missing") == ()
 
 
 @pytest.mark.parametrize(
@@ -127,7 +119,6 @@ def test_recall_at_five_percent_by_hand():
     labels = ["good"] * 20 + ["a"] * 4
     frame = rows(labels, ["good"] * 24, classes=("good", "a"))
     frame["p:good"] = [0.1, 0.3, *[0.9] * 18, 0.05, 0.2, 0.25, 0.95]
-    assert metrics.recall_at_5(frame, "good") == 0.75  # one of 20 goods may be rejected: the one at 0.1
-    assert metrics.recall_at_5(frame.drop(index=2), "good") == 0.25  # of 19 none may
-    assert np.isnan(metrics.recall_at_5(frame[frame["label"] == "a"], "good"))
+    assert measure("recall_at_5", frame, "good")[0] == 0.75  # one of 20 goods may be rejected: the one at 0.1
+    assert measure("recall_at_5", frame.drop(index=2), "good")[0] == 0.25  # of 19 none may
     assert value(metrics.summary(frame, "good"), metrics.RECALL_AT_5_FPR) == 0.75

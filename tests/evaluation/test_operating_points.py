@@ -104,7 +104,8 @@ def test_without_calibration_only_the_optimistic_figures_stand_and_say_so():
 def test_repeats_are_averaged_and_do_not_multiply_images():
     test, known = two_folds()
     other = test.assign(repeat=1, **{"p:good": 1.0 - (test["label"] == "a") * 0.99})
-    points = operating_numbers(pd.concat([test, other]), known, "good", required=(0.75,))
+    both = pd.concat([known, known.assign(repeat=1)])
+    points = operating_numbers(pd.concat([test, other]), both, "good", required=(0.75,))
     found = line(points, TRAINING)
     assert found["n_defects"] == 6 and found["n_good"] == 8
     assert (found["caught"], found["rejected"]) == (5, 2)  # of 4 and 6, of 3 and 0 (rounded half to even)
