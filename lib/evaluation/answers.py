@@ -70,14 +70,12 @@ def _headline(results: StudyResults, dataset: str) -> Iterator[str]:
     if gap is None:
         yield "This study has no anomaly maps beside the images, so the question was not asked."
         return
-    alone = results.comparison(AUC, "map", "image")
     yield describe_gain(gap)
-    if alone is not None:
+    if alone := results.comparison(AUC, "map", "image"):
         yield f"The map alone has {alone.value_a:.3f}."
     # held against the same network without selection, where it was run
     beside = "image_map_all" if "image_map_all" in set(results.primary["features"]) else METHOD
-    guide = _compare(results, results.primary, "guided_all", beside)
-    if guide is not None:
+    if guide := _compare(results, results.primary, "guided_all", beside):
         yield (
             f"As a guide to where the image is looked at, the map gives an AUC of {guide.value_a:.3f}, "
             f"{FEATURE_SETS[beside].phrase} {guide.value_b:.3f} ({guide.span()}): {guide.verdict()}."

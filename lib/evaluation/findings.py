@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import pandas as pd
 
 from lib.classification.feature_sets import (
@@ -18,9 +17,9 @@ from lib.classification.feature_sets import (
 from lib.config import map_method_title
 from lib.evaluation.answers import describe_gain, describe_thresholds
 from lib.evaluation.label_efficiency import describe_need
-from lib.evaluation.map_fit import IN_SAMPLE, MAP_FIT_NAMES, choose_map_fit
+from lib.evaluation.map_fit import IN_SAMPLE, MAP_FIT_NAMES
 from lib.evaluation.metrics import ALL, FPR_LIMIT, RECALL_AT_5_FPR, binary_predictions
-from lib.evaluation.operating_points import CONFORMAL, TRAINING
+from lib.evaluation.operating_points import TRAINING
 from lib.evaluation.published_results import is_synthetic
 from lib.evaluation.results import StudyResults
 from lib.evaluation.significance import METHOD, Comparison, bootstrap_difference, format_p
@@ -61,16 +60,13 @@ def _help(results: StudyResults, dataset: str) -> Iterator[str]:
         f"Over {area.n} folds Wilcoxon's test gives p = {format_p(area.p)}, adjusted for all comparisons (Holm) "
         f"{format_p(area.p_holm)}, the corrected t-test p = {format_p(area.p_corrected)}; {area.rule()}."
     )
-    own = describe_thresholds(results.measures)
-    yield f"At the classifiers' own thresholds: {own}."
-    gain = results.comparison(RECALL_AT_5_FPR, METHOD, "image")
-    if gain is not None:
+    yield f"At the classifiers' own thresholds: {describe_thresholds(results.measures)}."
+    if gain := results.comparison(RECALL_AT_5_FPR, METHOD, "image"):
         yield (
             f"At the same {FPR_LIMIT:.0%} false rejects: {gain.value_a:.1%} with the map, {gain.value_b:.1%} without "
             f"({gain.span(points=True)})."
         )
-    alone = results.comparison(AUC, "map", "image")
-    if alone is not None:
+    if alone := results.comparison(AUC, "map", "image"):
         yield (
             f"The map alone has an AUC of {alone.value_a:.3f} against the image's {alone.value_b:.3f} "
             f"({alone.span()}): {alone.verdict()}."
@@ -91,22 +87,20 @@ def _folds(results: StudyResults, dataset: str) -> Iterator[str]:
         warning = "" if "grouped" in schemes else leaks
         yield f"Only {', '.join(sorted(schemes))} folds were run, so the two cannot be compared.{warning}"
         return
-    rows = found[found["task"] == "multiclass"]
     inflated = False
     for name in MAIN:
-        both = rows[rows["features"] == name]
-        if set(both["scheme"]) != schemes:
-            continue
-        pair = both.assign(features=both["scheme"], fold=0)
-        gap = _interval(results, pair, AUC, "stratified", "grouped", dataset)
-        inflated |= gap.side > 0
-        yield (
-            f"With {FEATURE_SETS[name].phrase} the AUC of stratified folds minus that of grouped folds is {gap.span()}."
-        )
+        both = found[(found["task"] == "multiclass") & (found["features"] == name)]
+        if set(both["scheme"]) == schemes:
+            pair = both.assign(features=both["scheme"], fold=0)
+            gap = _interval(results, pair, AUC, "stratified", "grouped", dataset)
+            inflated |= gap.side > 0
+            phrase = FEATURE_SETS[name].phrase
+            yield f"With {phrase} the AUC of stratified folds minus that of grouped folds is {gap.span()}."
     if inflated:
-        yield "Stratified folds flatter: images of one object stand on both sides."
-    calm = "No flattery is shown, but grouped folds are right by construction:"
-    yield f"{'Believe the grouped folds;' if inflated else calm} all other conclusions here rest on them."
+        yield "Stratified folds flatter: images of one object stand on both sides. Believe the grouped folds;"
+    else:
+        yield "No flattery is shown, but grouped folds are right by construction:"
+    yield "all other conclusions here rest on them."
 
 
 def _maps(results: StudyResults, dataset: str) -> Iterator[str]:
@@ -132,21 +126,17 @@ def _maps(results: StudyResults, dataset: str) -> Iterator[str]:
                 f"With {FEATURE_SETS[name].phrase}, as written minus cross-fitted: false rejects "
                 f"{gap.rejects.span(points=True)}, AUC {gap.auc:+z.3f}."
             )
-    chosen = choose_map_fit(results.excess, dataset, study.map_fit)
     if any(gap.is_overfit for gap in mine.values()):
         yield (
             "So as written the classifier takes good images that the map source has not seen for defective, and ranks "
             "no better for it: the comparisons rest on the cross-fitted maps."
         )
+        if study.map_fit == IN_SAMPLE:
+            yield "Tables 2 and 3, operating points and label economy are the study's own map fit, as written."
     else:
         yield (
             "No feature set rejects more good images as written without ranking better, so the comparisons rest on the "
-            f"study's own map fit, {MAP_FIT_NAMES[chosen]}."
-        )
-    if chosen != study.map_fit:
-        yield (
-            "Tables 2 and 3, operating points and label economy are the study's own map fit, "
-            f"{MAP_FIT_NAMES[study.map_fit]}."
+            f"study's own map fit, {MAP_FIT_NAMES[study.map_fit]}."
         )
 
 
@@ -173,11 +163,10 @@ def _sources(results: StudyResults, dataset: str) -> Iterator[str]:
 
 def _guided(results: StudyResults, _: str) -> Iterator[str]:
     """Say what the image's own features where the map points gain against image and map as the paper combines them."""
-    gaps = {name: results.comparison(RECALL_AT_5_FPR, name, METHOD) for name in GUIDED}
+    gaps = {name: gap for name in GUIDED if (gap := results.comparison(RECALL_AT_5_FPR, name, METHOD))}
     for name, gap in gaps.items():
-        if gap is not None:
-            yield _at_rate(gap, FEATURE_SETS[name].phrase, "image and map as the paper combines them")
-    if not any(gaps.values()):
+        yield _at_rate(gap, FEATURE_SETS[name].phrase, "image and map as the paper combines them")
+    if not gaps:
         yield "Not asked: no map-guided features were made (setting guided)."
 
 
@@ -189,8 +178,7 @@ def _at_rate(gap: Comparison, this: str, other: str) -> str:
 
 
 def _simpler(results: StudyResults, dataset: str) -> Iterator[str]:
-    found = [(name, results.comparison(AUC, name, METHOD)) for name in BASELINES]
-    gaps = {name: gap for name, gap in found if gap is not None}
+    gaps = {name: gap for name in BASELINES if (gap := results.comparison(AUC, name, METHOD))}
     if not gaps:
         yield "No baselines were run beside image and map together, so this stays open."
         return
@@ -210,8 +198,7 @@ def _simpler(results: StudyResults, dataset: str) -> Iterator[str]:
         return
     best = max(as_well, key=lambda name: gaps[name].value_a)
     yield f"So yes, as far as the AUC shows: {FEATURE_SETS[best].phrase}."
-    at = results.comparison(RECALL_AT_5_FPR, best, METHOD)
-    if at is not None:
+    if at := results.comparison(RECALL_AT_5_FPR, best, METHOD):
         yield f"{AT_RATE.capitalize()} the defect recall is then {at.value_a:.1%} against {at.value_b:.1%}."
 
 
@@ -239,20 +226,11 @@ def _cost(results: StudyResults, dataset: str) -> Iterator[str]:
             f"In {len(missed)} of {len(chosen)} cases the test folds show a recall below the required one, its "
             "interval and all: such a threshold does not carry over."
         )
-    bounds = points[points["method"] == CONFORMAL]
-    refused = []
-    for required, rows in bounds[bounds["caught"].isna()].groupby("required"):
-        needed = rows["n_needed"].iloc[0]
-        enough = "no number suffices" if np.isinf(needed) else f"{needed:.0f} needed"
-        refused.append(f"{required:.1%} ({rows['n_calibration'].min():.0f} calibration defects, {enough})")
-    if refused:
-        yield f"The conformal bound refuses for {', '.join(refused)}."
-    elif len(bounds):
-        yield "There are enough calibration defects for a conformal bound on every required recall."
 
 
 def _labels(results: StudyResults, dataset: str) -> Iterator[str]:
-    needs = results.label_efficiency.needs[results.label_efficiency.needs["dataset"] == dataset]
+    needs = results.label_efficiency.needs
+    needs = needs[needs["dataset"] == dataset]
     if needs.empty:
         yield "The share of defects kept was not varied for the image and another feature set: no answer."
         return

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,8 +16,7 @@ REFERENCE = "image"
 _ENDS = ("lower", "higher")  # of intervals, widened to the next value: infinite ones have no middle
 
 
-@dataclass(frozen=True)
-class LabelEfficiency:
+class LabelEfficiency(NamedTuple):
     """Learning curves and needs as tidy tables.
 
     curves: dataset, scheme, features, keep, labels (labelled defects of a training fold, mean over folds), recall at
@@ -36,11 +34,9 @@ def label_efficiency(
 ) -> LabelEfficiency:
     """Return learning curves and needed labels per data set and scheme, with n bootstrap samples of test images.
 
-    Feature sets with a single keep have no curve. Intervals are clustered by group where known; they leave out which
-    defects were kept and how the networks started.
+    Feature sets with a single keep have no curve. Intervals leave out which defects were kept and how networks started.
     """
-    curves: list[tuple[Any, ...]] = []
-    needs: list[tuple[Any, ...]] = []
+    curves, needs = [], []
     deciding = binary_predictions(predictions, binary)
     for (dataset, scheme), rows in deciding.groupby(["dataset", "scheme"], sort=False):
         name, keeps = good_class(good, str(dataset)), sorted(set(rows["keep"]))
@@ -92,14 +88,13 @@ def labels_for_recall(labels: np.ndarray, recalls: np.ndarray, target: np.ndarra
 
 
 def describe_need(need: Any) -> str:
-    """Return a row of `Economy.needs` as readers see it; the interval where its ends differ."""
+    """Return a row of `LabelEfficiency.needs` as readers see it; the interval where its ends differ."""
     if need["labels"] != need["labels"]:
         return MISSING
-    low, high = (_label(need[end], need["least"]) for end in ("low", "high"))
-    return _label(need["labels"], need["least"]) + (f" ({low} to {high})" if low != high else "")
-
-
-def _label(count: float, least: float) -> str:
-    if np.isinf(count):
-        return "not reached"
-    return f"at most {count:.0f}" if count <= least else f"{count:.0f}"
+    value, low, high = (
+        "not reached"
+        if np.isinf(need[name])
+        else f"{'at most ' * (need[name] <= need['least'])}{need[name]:.0f}"
+        for name in ("labels", "low", "high")
+    )
+    return value + (f" ({low} to {high})" if low != high else "")

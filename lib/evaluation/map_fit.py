@@ -62,27 +62,20 @@ def excess_rejects(
     return found
 
 
-def choose_map_fit(excess: Excess, dataset: str, map_fit: str) -> str:
-    """Return the map fit that the conclusions of a data set rest on.
-
-    Cross-fitted where some feature set overfits in-sample maps: it rejects more good images and ranks no better for it.
-    Else the study's own `map_fit`. (More false rejects alone may be no more than another threshold.)
-    """
-    return CROSS_FITTED if any(gap.is_overfit for gap in excess.get(dataset, {}).values()) else map_fit
-
-
 def primary_predictions(
     main: pd.DataFrame, map_methods: pd.DataFrame, excess: Excess, map_fit: str
 ) -> pd.DataFrame:
-    """Return the predictions at keep 1 that conclusions rest on: per data set, by the chosen map fit.
+    """Return the predictions at keep 1 that conclusions rest on, per data set.
 
-    Where it is not the study's own, feature sets without such maps are left out, the image alone excepted.
+    With cross-fitted maps where some feature set overfits in-sample ones: it rejects more good images and ranks no
+    better for it (more false rejects alone may be no more than another threshold). Then feature sets without such maps
+    are left out, the image alone excepted. Else with the study's own `map_fit`.
     """
     parts = []
     for dataset, rows in main[main["keep"] == 1.0].groupby("dataset", sort=False):
-        chosen = choose_map_fit(excess, str(dataset), map_fit)
-        if chosen != map_fit:
-            of_fit = map_methods["map_fit"].isin(["", chosen])
+        overfit = any(gap.is_overfit for gap in excess.get(str(dataset), {}).values())
+        if overfit and map_fit == IN_SAMPLE:
+            of_fit = map_methods["map_fit"].isin(["", CROSS_FITTED])
             rows = map_methods[(map_methods["dataset"] == dataset) & of_fit].drop(columns="map_fit")
         parts.append(rows)
     return pd.concat(parts, ignore_index=True)

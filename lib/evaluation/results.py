@@ -52,8 +52,8 @@ class StudyResults:
 
     def comparison(self, metric: str, a: str, b: str) -> Comparison | None:
         """Return a against b (of one data set) on what the comparisons rest on; None where it was not made."""
-        found = (Comparison.find(t, metric, a, b, self.study.alpha) for t in (self.compared, self.versus))
-        return next((one for one in found if one is not None), None)
+        asked = metric, a, b, self.study.alpha
+        return Comparison.find(self.compared, *asked) or Comparison.find(self.versus, *asked)
 
 
 def compute_results(
@@ -72,7 +72,8 @@ def compute_results(
     predictions that cannot be counted or paired.
     """
     seed, binary = study.seed, study.binary
-    mine = first_scheme(found)
+    # the first scheme: grouped where groups are known
+    mine = found[found["scheme"] == found.groupby("dataset")["scheme"].transform("first")]
     map_methods = side_by_side(mine, other_fit, study.map_fit)
     excess = excess_rejects(map_methods, good, seed=seed, binary=binary, n=n)
     primary = primary_predictions(mine, map_methods, excess, study.map_fit)
@@ -103,11 +104,6 @@ def compare_settings(study: Study, n: int) -> dict[str, Any]:
     return {"seed": study.seed, "alpha": study.alpha, "binary": study.binary, "n_bootstrap": n}
 
 
-def first_scheme(found: pd.DataFrame) -> pd.DataFrame:
-    """Return the predictions of each data set's first scheme of folds: grouped where groups are known."""
-    return found[found["scheme"] == found.groupby("dataset")["scheme"].transform("first")]
-
-
 def pooled_measures(measures: pd.DataFrame) -> pd.DataFrame:
     """Return the pooled figures over all classes of a `summary` of one place: rows feature sets, columns metrics."""
     values = measures[(measures["fold"] == POOLED) & (measures["class"] == ALL)]
@@ -116,8 +112,8 @@ def pooled_measures(measures: pd.DataFrame) -> pd.DataFrame:
 
 def leak(found: pd.DataFrame, good: Good, binary: str = "collapsed") -> pd.DataFrame:
     """Return pooled measures on grouped folds beside those on stratified folds, of the data sets that have both."""
-    columns = ["dataset", "folds", "features", "weighted_auc", "binary_auc", "defect_recall"]
-    columns.append("false_reject_rate")
+    measured = ["weighted_auc", "binary_auc", "defect_recall", "false_reject_rate"]
+    columns = ["dataset", "folds", "features", *measured]
     both = found[found["keep"] == 1.0].groupby("dataset").filter(lambda part: part["scheme"].nunique() > 1)
     rows = []
     for (dataset, scheme), part in both.groupby(["dataset", "scheme"]):
