@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,8 +31,7 @@ class FoldResult:
     `p:defective` only, multiclass rows `p:<class>` only, the rest is NaN.
     diagnostics: one row per fitted classifier: `features`, `task`, `keep`, `n_train`, `k`, `k_image`, `k_map` (columns
     used, in all and of two blocks), `mi_image`, `mi_map` (mutual information with the label of the columns selected
-    from them, in nats, highest first; empty where nothing was scored), `iterations`, `loss`, `converged`, `seconds`
-    (fit and prediction, without the scoring).
+    from them, in nats, highest first; empty where nothing was scored), `iterations`, `loss`, `converged`.
     models: by task, then feature set: the columns used, ascending, counted in the blocks given in the order of
     `COLUMN_BLOCKS`, and the classifier fitted on them.
     """
@@ -90,12 +88,10 @@ def evaluate_fold(
             if chosen.size:
                 chosen = chosen[select(scores[chosen], origin[chosen], len(fit_rows), selection)]
             used = np.union1d(chosen, np.flatnonzero(np.isin(origin, one.all_columns)))
-            began = time.perf_counter()
             hidden = LOGISTIC_REGRESSION if one.model == "logistic" else mlp
             given = columns[np.ix_(fit_rows, used)]
             model = fit(given, target[fit_rows], names, hidden=hidden, seed=seed, scale=scale)
             probabilities = model.probabilities(columns[np.ix_(test_rows, used)])
-            seconds = time.perf_counter() - began
             cell: dict[str, object] = {"features": one.key, "task": task, "keep": keep}
             report = {"n_train": len(fit_rows), "k": len(used)}
             report |= {f"k_{name}": int(np.sum(origin[used] == name)) for name in ("image", "map")}
@@ -104,7 +100,7 @@ def evaluate_fold(
                 falling = np.sort(scores[scored[origin[scored] == name]])[::-1]
                 report[f"mi_{name}"] = np.round(falling, 6).tolist()
             report |= {name: getattr(model, name) for name in ("iterations", "loss", "converged")}
-            diagnostics.append(cell | report | {"seconds": seconds})
+            diagnostics.append(cell | report)
             models.setdefault(task, {})[one.key] = used, model
             labelled = {"row": test_rows, **cell, "label": target[test_rows].astype(object)}
             likeliest = np.asarray(names, dtype=object)[probabilities.argmax(axis=1)]

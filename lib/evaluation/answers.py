@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
 
 from lib.classification.feature_sets import FEATURE_SETS
 from lib.evaluation.metrics import at_keep, summary
-from lib.evaluation.results import StudyResults, compare_settings, pooled_measures
+from lib.evaluation.results import StudyResults, pooled_measures
 from lib.evaluation.significance import HELPS, METHOD, Comparison, compare
 
 AUC = "weighted_auc"
@@ -96,8 +97,7 @@ def _headline(results: StudyResults, dataset: str) -> Iterator[str]:
 
 def _compare(results: StudyResults, rows: pd.DataFrame, a: str, b: str) -> Comparison | None:
     """Return the AUC of a against that of b in predictions of one data set at one keep; None where one is missing."""
-    rows = rows[rows["features"].isin((a, b))]
-    table = compare(
-        rows, results.good, **compare_settings(results.study, results.n), pairs=[(a, b)], metrics=[AUC]
-    )
-    return Comparison.find(table, AUC, a, b, results.study.alpha)
+    rows, study = rows[rows["features"].isin((a, b))], results.study
+    settings: Any = {"seed": study.seed, "binary": study.binary, "n": results.n}
+    table = compare(rows, results.good, pairs=[(a, b)], metrics=[AUC], **settings)
+    return Comparison.find(table, AUC, a, b, study.alpha)

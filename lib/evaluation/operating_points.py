@@ -27,7 +27,6 @@ from lib.evaluation.metrics import (
 TRAINING, CONFORMAL, OPTIMISTIC = "training scores", "conformal", "test folds themselves"
 METHODS = {TRAINING: empirical_threshold, CONFORMAL: conformal_threshold}
 _KEYS = ["dataset", "scheme", "features"]
-_COUNTS = ["caught", "n_defects", "rejected", "n_good"]
 
 
 def operating_numbers(
@@ -93,16 +92,13 @@ def _counted(
                 thresholds = np.array([choose(source, recall) for source in sources])
                 rejected = scores >= thresholds[by_fold.ngroup()]
                 refused = np.nan if np.isnan(thresholds).any() else 0
-                counts = (
-                    rejected[bad].sum() + refused,
-                    bad.sum(),
-                    rejected[fine].sum() + refused,
-                    fine.sum(),
-                )
                 optimistic = method == OPTIMISTIC
                 yield {
                     **{"class": label, "required": recall, "method": method},
-                    **dict(zip(_COUNTS, np.round(np.array(counts) / repeats), strict=True)),
+                    "caught": np.round((rejected[bad].sum() + refused) / repeats),
+                    "n_defects": np.round(bad.sum() / repeats),
+                    "rejected": np.round((rejected[fine].sum() + refused) / repeats),
+                    "n_good": np.round(fine.sum() / repeats),
                     "threshold_low": thresholds.min(),
                     "threshold_high": thresholds.max(),
                     "n_calibration": np.nan if optimistic else min(map(len, sources)),

@@ -78,7 +78,7 @@ def compute_results(
     excess = excess_rejects(map_methods, good, seed=seed, binary=binary, n=n)
     primary = primary_predictions(mine, map_methods, excess, study.map_fit)
     measures = summary(primary, good, binary)
-    tests = compare_settings(study, n) | {"measures": measures}
+    tests: Any = {"seed": seed, "alpha": study.alpha, "binary": binary, "n": n, "measures": measures}
     return StudyResults(
         study=study,
         good=good,
@@ -97,11 +97,6 @@ def compute_results(
         label_efficiency=label_efficiency(mine, good, seed=seed, binary=binary, n=n),
         n=n,
     )
-
-
-def compare_settings(study: Study, n: int) -> dict[str, Any]:
-    """Return the settings of `compare` that all tests of a study share, with n bootstrap samples."""
-    return {"seed": study.seed, "alpha": study.alpha, "binary": study.binary, "n_bootstrap": n}
 
 
 def pooled_measures(measures: pd.DataFrame) -> pd.DataFrame:

@@ -191,7 +191,7 @@ def compare(
     seed: int,
     alpha: float = 0.005,
     binary: str = "collapsed",
-    n_bootstrap: int = 2000,
+    n: int = 2000,
     measures: pd.DataFrame | None = None,
     pairs: Sequence[tuple[str, str]] = PAIRS,
     metrics: Sequence[str] = COMPARED,
@@ -219,7 +219,7 @@ def compare(
             frame = rows_of_metric(predicted[key], metric, binary)
             defects = defect_classes(frame, name)
             for label in {"class_recall": defects, "defect_recall": [*defects, ALL]}.get(metric, [ALL]):
-                sampled = samples(frame, metric, used, name, seed, n_bootstrap, label)
+                sampled = samples(frame, metric, used, name, seed, n, label)
                 for a, b in here:
                     folds = fold_differences(known, a, b, metric, label)
                     row = dict(zip(_COLUMNS, (*key, metric, label, a, b), strict=False)) | wilcoxon(folds)

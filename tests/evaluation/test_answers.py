@@ -63,7 +63,7 @@ def test_the_map_as_a_guide_is_held_against_the_same_network_without_selection()
 )
 def test_whether_the_map_adds_to_the_image(both, folds, shown, rule):
     found = study({"image": 1.0, "image_map": both}, n=300, folds=folds)
-    versus = against_method(found, "good", seed=1, n_bootstrap=100)
+    versus = against_method(found, "good", seed=1, n=100)
     first, added, by_rule = describe_recalls("toy", summary(found, "good"), versus, 0.005)
     assert "the image, " in first and "; image and map together, " in first and "(AUC 0." in first
     assert shown in added and rule in by_rule
@@ -71,7 +71,7 @@ def test_whether_the_map_adds_to_the_image(both, folds, shown, rule):
 
 def test_without_maps_nothing_is_compared():
     found = study({"image": 1.0})
-    versus = against_method(found, "good", seed=1, n_bootstrap=9)
+    versus = against_method(found, "good", seed=1, n=9)
     first, rest = describe_recalls("toy", summary(found, "good"), versus, 0.005)
     assert "together" not in first and "nothing to compare" in rest
 

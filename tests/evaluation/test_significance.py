@@ -79,9 +79,7 @@ def cell(table: pd.DataFrame, metric: str, a: str, b: str, label: str = ALL) -> 
 
 
 def test_perfect_separation_reaches_the_smallest_p():
-    table = significance.compare(
-        by_fold({"image": [5] * 10, "image_map": [0] * 10}), "good", seed=0, n_bootstrap=50
-    )
+    table = significance.compare(by_fold({"image": [5] * 10, "image_map": [0] * 10}), "good", seed=0, n=50)
     found = cell(table, "defect_recall", "image_map", "image")
     assert found["p"] == found["smallest_p"] == 2 / 2**10
     assert found["significant"] and found["in_reach"] and not found["significant_holm"]
@@ -96,7 +94,7 @@ def test_perfect_separation_reaches_the_smallest_p():
 def test_duplicated_feature_set_shows_no_difference():
     image = study({"image": 1.0}, n=60)
     frame = pd.concat([image, image.assign(features="map")])
-    table = significance.compare(frame, "good", seed=0, n_bootstrap=50)
+    table = significance.compare(frame, "good", seed=0, n=50)
     assert (table["difference"] == 0).all() and (table["p"] == 1).all() and (table["p_holm"] == 1).all()
     assert (table["low"] == 0).all() and (table["high"] == 0).all() and (table["n_nonzero"] == 0).all()
     assert (table["p_corrected"] == 1).all() and (table["effect"] == 0).all()
@@ -106,12 +104,10 @@ def test_corrected_t_in_the_table_counts_the_images_of_training_and_test_folds()
     frame = by_fold(
         {"image": [3, 1, 2, 4, 2], "image_map": [0, 1, 0, 0, 1]}
     )  # 20 images a fold, 10 of them defects
-    found = cell(
-        significance.compare(frame, "good", seed=0, n_bootstrap=10), "defect_recall", "image_map", "image"
-    )
+    found = cell(significance.compare(frame, "good", seed=0, n=10), "defect_recall", "image_map", "image")
     gains = [0.3, 0.0, 0.2, 0.4, 0.1]
     assert found["p_corrected"] == pytest.approx(significance.nadeau_bengio(gains, 80, 20))
-    thin = significance.compare(frame.assign(keep=0.5), "good", seed=0, n_bootstrap=10)
+    thin = significance.compare(frame.assign(keep=0.5), "good", seed=0, n=10)
     halved = cell(thin, "defect_recall", "image_map", "image")
     assert halved["p_corrected"] == pytest.approx(significance.nadeau_bengio(gains, 60, 20))
 
@@ -120,7 +116,7 @@ def test_repeats_are_averaged_before_the_test():
     first = by_fold({"image": [5] * 10, "image_map": [0] * 10})
     second = by_fold({"image": [3] * 10, "image_map": [0] * 10}, repeat=1)
     found = cell(
-        significance.compare(pd.concat([first, second]), "good", seed=0, n_bootstrap=20),
+        significance.compare(pd.concat([first, second]), "good", seed=0, n=20),
         "defect_recall",
         "image_map",
         "image",
@@ -133,7 +129,7 @@ def test_permuted_labels_have_an_auc_of_one_half_and_nothing_significant():
     frame = study({"image": 2.0, "map": 1.0, "image_map": 3.0}, n=900, folds=10)
     shuffled = np.random.default_rng(0).permutation(CLASSES_OF_900)
     frame["label"] = np.tile(shuffled, 3)
-    table = significance.compare(frame, "good", seed=0, n_bootstrap=200)
+    table = significance.compare(frame, "good", seed=0, n=200)
     areas = table.loc[table["metric"] == "weighted_auc", ["value_a", "value_b"]].to_numpy()
     assert np.abs(areas - 0.5).max() < 0.04
     assert not table["significant"].any() and (table["p_holm"] > 0.05).all()
@@ -147,9 +143,7 @@ CLASSES_OF_900 = np.array(CLASSES)[np.arange(900) % 3]
 def test_fold_without_the_class_leaves_the_test():
     frame = by_fold({"image": [3] * 10, "image_map": [0] * 10})
     frame.loc[frame["fold"].isin([0, 1]), "label"] = "good"
-    found = cell(
-        significance.compare(frame, "good", seed=0, n_bootstrap=20), "class_recall", "image_map", "image", "a"
-    )
+    found = cell(significance.compare(frame, "good", seed=0, n=20), "class_recall", "image_map", "image", "a")
     assert (found["n"], found["n_nonzero"]) == (8, 8)
     assert not found["in_reach"]
 
@@ -181,9 +175,7 @@ def test_a_comparison_in_words():
 
 
 def test_a_comparison_is_found_in_either_direction():
-    table = significance.compare(
-        by_fold({"image": [5] * 10, "image_map": [0] * 10}), "good", seed=0, n_bootstrap=50
-    )
+    table = significance.compare(by_fold({"image": [5] * 10, "image_map": [0] * 10}), "good", seed=0, n=50)
     gap = Comparison.find(table, "defect_recall", "image", "image_map", 0.005)
     assert (gap.difference, gap.value_a, gap.value_b, gap.side) == (-0.5, 0.5, 1.0, -1)
     assert Comparison.find(table, "defect_recall", "image", "map", 0.005) is None
@@ -191,7 +183,7 @@ def test_a_comparison_is_found_in_either_direction():
 
 def test_alpha_is_a_parameter_and_a_missing_feature_set_makes_no_pair():
     frame = by_fold({"image": [5, 5, 5, 5], "image_map": [0, 0, 0, 0]})
-    assert not significance.compare(frame, "good", seed=0, n_bootstrap=10)["significant"].any()
-    assert significance.compare(frame, "good", seed=0, n_bootstrap=10, alpha=0.2)["significant"].any()
+    assert not significance.compare(frame, "good", seed=0, n=10)["significant"].any()
+    assert significance.compare(frame, "good", seed=0, n=10, alpha=0.2)["significant"].any()
     alone = significance.compare(frame[frame["features"] == "image"], "good", seed=0)
     assert alone.empty and {"class", "p_holm", "significant"} <= set(alone.columns)

@@ -67,7 +67,7 @@ def test_learning_curves_draw_a_panel_per_data_set_with_the_house_colours():
 def test_paired_differences_are_those_of_the_folds_joined_fold_by_fold():
     frame = by_fold({"image": (3, 1, 0), "map": (1, 1, 4), "image_map": (0, 1, 2)})
     measures = summary(frame, "good")
-    compared = compare(frame, "good", seed=0, n_bootstrap=100, measures=measures)
+    compared = compare(frame, "good", seed=0, n=100, measures=measures)
     figure = figures_statistics.paired_differences(measures, compared, "c")
     axes = figure.axes[1]  # defect recall: misses of the image less those of the other, of 10 in each fold
     drawn = {tuple(dots.get_facecolor()[0][:3]): np.round(dots.get_offsets()[:, 0].data, 6).tolist()
@@ -82,5 +82,5 @@ def test_paired_differences_are_those_of_the_folds_joined_fold_by_fold():
     bars = [c.get_segments()[0][:, 0] for c in axes.collections if hasattr(c, "get_segments")]
     assert any(np.allclose(bar, (row["low"], row["high"])) for bar in bars)
     one_fold = by_fold({"image": (3,), "image_map": (0,)})
-    single = compare(one_fold, "good", seed=0, n_bootstrap=20)
+    single = compare(one_fold, "good", seed=0, n=20)
     assert len(figures_statistics.paired_differences(summary(one_fold, "good"), single, "c").axes) == 2

@@ -39,7 +39,7 @@ def test_the_table_of_baselines():
     frame = study(
         {"image": 1.0, "map": 1.0, "image_map": 1.5, "score": 0.2, "image_map_logistic": 3.0}, n=300
     )
-    versus = against_method(frame, GOOD, seed=1, n_bootstrap=200)
+    versus = against_method(frame, GOOD, seed=1, n=200)
     table = baseline_table(frame, GOOD, versus, "ctx", "collapsed")
     assert table is not None
     by_name = table.numbers.set_index(("Features", ""))
@@ -57,9 +57,7 @@ def test_the_table_of_baselines():
 
 @pytest.fixture
 def compared():
-    return compare(
-        study({"image": 1.0, "map": 1.0, "image_map": 2.5}, n=300, folds=10), GOOD, seed=1, n_bootstrap=50
-    )
+    return compare(study({"image": 1.0, "map": 1.0, "image_map": 2.5}, n=300, folds=10), GOOD, seed=1, n=50)
 
 
 def test_the_table_of_comparisons_shows_all_three_tests(compared):
@@ -79,7 +77,7 @@ def test_the_table_of_comparisons_shows_all_three_tests(compared):
 
 
 def test_out_of_reach_is_a_footnote(compared):
-    few = compare(study({"image": 1.0, "image_map": 2.5}, n=300, folds=3), GOOD, seed=1, n_bootstrap=50)
+    few = compare(study({"image": 1.0, "image_map": 2.5}, n=300, folds=3), GOOD, seed=1, n=50)
     for rows, out_of in ((few, 2), (compared[compared["in_reach"]], 0)):
         table = comparison_table(rows)
         assert table is not None
