@@ -122,7 +122,8 @@ def paired_differences(measures: pd.DataFrame, compared: pd.DataFrame, caption: 
         for axes, (metric, title) in zip(row, MEASURES.items(), strict=True):
             here = against[(against["dataset"] == dataset) & (against["metric"] == metric)]
             folds = {
-                name: fold_differences(known, name, BASE, metric, ALL) for name in present(here["a"], COMPARED)
+                name: fold_differences(known, name, BASE, metric, ALL)
+                for name in present(here["a"], COMPARED)
             }
             _differences(axes, pd.DataFrame(folds), here.set_index("a"))
             axes.set_xlabel(f"difference in {title}")
