@@ -28,6 +28,7 @@ from lib.inspection.decisions import REFUSED, Limits, brightness_contrast, verdi
 
 FORMAT = "inspection-chain-1"  # of the metadata
 JSON = ("classes", "feature_size", "out_of_distribution", "parity", "settings", "stand_in", "threshold")
+TEXTS = ("dataset", "features", "resize", "study")
 INPUT = "pictures_"  # and a side: the name of an input that takes images (n, side, side, 3) uint8
 
 
@@ -83,7 +84,12 @@ def load_pipeline(path: Path, threads: int = 1) -> LoadedPipeline:
             f"{path}: an ONNX file, but no exported study (its format is {texts.get('format', 'not given')!r}, "
             f"expected {FORMAT!r}); export it again"
         )
-    about = {name: json.loads(text) if name in JSON else text for name, text in texts.items()}
+    try:
+        about = {name: json.loads(text) if name in JSON else text for name, text in texts.items()}
+        if lacking := {*JSON, *TEXTS} - about.keys():
+            raise ValueError(f"it lacks {', '.join(sorted(lacking))}")
+    except ValueError as error:
+        raise ModelFileError(f"{path}: its metadata are damaged ({error}); export it again") from error
     return LoadedPipeline(session, about)
 
 

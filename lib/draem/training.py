@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import time
 import zipfile
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
-from lib.artifacts import atomic
+from lib.artifacts import write_bytes
 from lib.draem.inference import Draem
 from lib.draem.losses import focal_loss, ssim_loss
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
@@ -159,8 +160,9 @@ class _Run:
     def save(self, path: Path) -> None:
         state = {name: getattr(self, name).state_dict() for name in ("draem", "optimiser")}
         state |= {name: getattr(self, name) for name in ("step", "sums", "rows")}
-        with atomic(path) as partial:
-            torch.save(state | {"generator": self.generator.get_state()}, partial)
+        buffer = io.BytesIO()  # torch.save itself does not say that a disk is full
+        torch.save(state | {"generator": self.generator.get_state()}, buffer)
+        write_bytes(path, buffer.getbuffer())
 
     def load(self, path: Path) -> None:
         state = read_checkpoint(path)

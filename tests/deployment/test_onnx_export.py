@@ -183,6 +183,17 @@ def test_a_damaged_file_is_refused_with_the_way_out(made, tmp_path, content):
     assert main([str(path), str(tmp_path)]) == 2
 
 
+@pytest.mark.parametrize(("name", "text", "said"), [
+    ("threshold", None, "lacks threshold"), ("resize", None, "lacks resize"), ("classes", "[", "damaged"),
+])  # fmt: skip
+def test_damaged_metadata_are_refused_with_the_way_out(made, tmp_path, name, text, said):
+    about = {item.key: item.value for item in onnx.load(made[3]).metadata_props}
+    about.pop(name)
+    write_onnx(onnx.load(made[3]), tmp_path / "x.onnx", about | ({name: text} if text else {}))
+    with pytest.raises(ModelFileError, match=rf"x\.onnx: .*{said}.*export it again"):
+        load_pipeline(tmp_path / "x.onnx")
+
+
 def test_another_onnx_file_is_refused(made, tmp_path):
     model = onnx.load(made[3])
     write_onnx(model, tmp_path / "bare.onnx", {})

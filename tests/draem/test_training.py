@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -188,6 +190,22 @@ def test_a_full_gpu_says_what_to_set(images, textures, monkeypatch):
         RuntimeError, match=r"batch 4, 32x32 px, widths 2/2: set a smaller batch, image_size or widths"
     ):
         train(images, textures, TINY)
+
+
+def test_a_full_disk_says_what_to_do(images, textures, tmp_path):
+    program = (  # in a process of its own, which may write no file of more than 9 kB
+        "import resource, signal, sys, torch; from pathlib import Path; from lib.draem import training\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (9000, -1))\n"
+        "import numpy as np; images = np.zeros((1, 32, 32, 3), np.uint8)\n"
+        "textures = torch.zeros(1, 3, 32, 32, dtype=torch.uint8)\n"
+        "run = training._Run(images, textures, training.TrainingSettings(2, 2), torch.device('cpu'))\n"
+        "try: run.save(Path(sys.argv[1]))\n"
+        "except OSError as error: print(error)"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "run.pt")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert "free some space, then run the same command again" in done.stdout, done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(images, textures):
