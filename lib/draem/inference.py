@@ -63,19 +63,28 @@ class Draem(nn.Module):
     def maps_and_scores(self, images: np.ndarray, batch: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Return the maps and image scores (n,) float32 in [0,1] of images, which may be memory-mapped.
 
-        The scores are `lib.draem.losses.image_score` of the float32 maps.
+        The scores are `lib.draem.losses.image_score` of the float32 maps. Where a GPU's memory is too small, the batch
+        is halved; RuntimeError where one image is too many.
         """
         count, height, width = images.shape[:3]
         batch = batch or max(1, PIXELS_PER_BATCH[torch.device(self.device).type] // (height * width))
         module = self.exported().to(self.device).to(memory_format=torch.channels_last)
         maps, scores = np.empty(images.shape[:3], np.float16), np.empty(count, np.float32)
         with torch.inference_mode(), flush_denormals(), allow_tf32(False):
-            for start in range(0, count, batch):
+            start = 0
+            while start < count:
                 rows = slice(start, start + batch)
-                pixels = torch.from_numpy(np.array(images[rows])).to(self.device)
-                # (n,H,W,3), its axes moved to (n,3,H,W), is channels_last already
-                found = module(pixels.permute(0, 3, 1, 2).float().div_(255))
-                maps[rows], scores[rows] = found.half().cpu().numpy(), image_score(found).cpu().numpy()
+                try:
+                    pixels = torch.from_numpy(np.array(images[rows])).to(self.device)
+                    # (n,H,W,3), its axes moved to (n,3,H,W), is channels_last already
+                    found = module(pixels.permute(0, 3, 1, 2).float().div_(255))
+                    maps[rows], scores[rows] = found.half().cpu().numpy(), image_score(found).cpu().numpy()
+                    start += batch
+                except torch.cuda.OutOfMemoryError as error:
+                    if batch == 1:
+                        issue = f"out of GPU memory for the map of one image of {height}x{width} px"
+                        raise RuntimeError(f"{issue}: set a smaller image_size, or device=cpu") from error
+                    batch //= 2
         return maps, scores
 
     def save(self, path: Path, header: dict[str, Any]) -> None:

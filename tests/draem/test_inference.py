@@ -57,6 +57,28 @@ def test_maps_and_scores_are_those_of_the_networks(networks, images, expected, b
     assert scores.dtype == np.float32
 
 
+@pytest.mark.parametrize("room", [2, 0])
+def test_a_full_gpu_halves_the_batch_or_says_what_to_set(networks, images, expected, room, monkeypatch):
+    draem = Draem(*networks)
+    folded = draem.exported()
+
+    def small(batch):
+        if len(batch) > room:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return folded(batch)
+
+    folded_in = torch.nn.Module()
+    folded_in.forward = small
+    monkeypatch.setattr(draem, "exported", lambda: folded_in)
+    if room:
+        np.testing.assert_allclose(draem.maps(images), expected.numpy(), atol=1e-3)
+    else:
+        with pytest.raises(
+            RuntimeError, match=r"one image of 32x64 px: set a smaller image_size, or device=cpu"
+        ):
+            draem.maps(images)
+
+
 @pytest.mark.gpu
 def test_a_gpu_makes_the_same_maps(networks, images, expected):
     out, scores = Draem(*networks, "cuda").maps_and_scores(images)
