@@ -88,8 +88,8 @@ def execute(work: Plan) -> int:
     options, began = work.options, time.perf_counter()
     side_by_side = jobs_here(work)
     mine, at_work = max(1, cores() // side_by_side), min(side_by_side, cores())
+    costs = zip(work.runs, costs_of(work), strict=True)  # before the cores are shared out
     environment(mine, work.study.threads)
-    costs = zip(work.runs, costs_of(work), strict=True)
     chosen: dict[str, Any] = {
         run.name: cost["seconds"].filter(work.notebooks).to_dict() for run, cost in costs
     }
@@ -98,16 +98,19 @@ def execute(work: Plan) -> int:
         f"{len(work.runs)} data set(s), preset {options.preset}: about {planned}; results in {work.study_dir}"
     )
     how = {"force": options.force, "verbose": options.verbose}
+    run_of = {run.store.root: run for run in work.runs}
+
+    def record(root: Path) -> None:
+        write_provenance(run_of[root])
+        store_speed(run_of[root])
+
     with (
         local_cluster(options.workers) as own,
         console(work.study_dir, command(), chosen, width=at_work, verbose=options.verbose),
     ):
         scheduler = options.scheduler or own
-        jobs = {run.store.root: jobs_of(work, run, scheduler) for run in work.runs}
-        failures = run_datasets(jobs, side_by_side, **how)
-        for run in work.runs:
-            write_provenance(run)
-            store_speed(run)
+        jobs = {root: jobs_of(work, run, scheduler) for root, run in run_of.items()}
+        failures = run_datasets(jobs, side_by_side, **how, afterwards=record)
         if not failures and NOTEBOOKS[-1] in work.notebooks:
             last = {work.study_dir / NOTEBOOKS[-1]: jobs_of(work, None, scheduler)}
             failures = run_datasets(last, 1, **how)

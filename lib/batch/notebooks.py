@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -120,7 +121,6 @@ def execute(
 ) -> None:
     """Execute `source` into `target`; where it fails, keep what ran as `failed` and raise `NotebookError`."""
     import papermill
-    from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
     from traitlets.config import Config
 
@@ -138,13 +138,13 @@ def execute(
                 start_timeout=180,
                 config=Config({"KernelManager": sockets}),
             )
-    except (PapermillExecutionError, DeadKernelError) as error:
+    except (PapermillExecutionError, RuntimeError) as error:
         if target.exists():
             target.replace(failed)
         if isinstance(error, PapermillExecutionError):
             reason = f"cell {error.cell_index + 1} of {source.name} failed: {error.ename}: {error.evalue}"
         else:
-            reason = f"the kernel of {source.name} died (killed, or out of memory): {error}"
+            reason = f"the kernel of {source.name} died or did not start (killed, or out of memory): {error}"
         raise NotebookError(f"{reason}\nWhat ran is kept as {failed}") from error
 
 
@@ -161,30 +161,49 @@ def environment(cores: int, threads: int) -> None:
 
 
 def run_datasets(
-    jobs: Mapping[Path, Sequence[NotebookJob]], side_by_side: int, *, force: bool, verbose: bool
+    jobs: Mapping[Path, Sequence[NotebookJob]],
+    side_by_side: int,
+    *,
+    force: bool,
+    verbose: bool,
+    afterwards: Callable[[Path], None] = lambda root: None,
 ) -> list[str]:
-    """Carry out the jobs of each data set, by its folder, `side_by_side` data sets at once; returns why some failed."""
+    """Carry out the jobs of each data set, by its folder, `side_by_side` data sets at once; returns why some failed.
+
+    `afterwards` is called with the folder of each data set where its jobs have ended, well or not.
+    """
     stopped = Event()
 
-    def run_notebooks(root: Path) -> str:
-        try:
-            for job in jobs[root]:
-                if stopped.is_set():
-                    return ""
-                log(root, state="running", notebook=job.notebook, stage=None, since=time.time())
-                if force:
-                    Store(job.folder).forget(*WRITES[job.notebook], f"notebooks/{job.notebook}")
-                done = {} if job.done() else {"seconds": round(job.run(verbose=verbose), 1)}
-                log(root, stage=None, ended={"notebook": job.notebook, **done})
-        except (NotebookError, OSError) as error:
-            if not stopped.is_set():
-                log(root, state="failed", reason=str(error), stage=None)
-            return f"{root.name}: {error}"
+    def run_notebooks(root: Path) -> None:
+        for job in jobs[root]:
+            if stopped.is_set():
+                return
+            log(root, state="running", notebook=job.notebook, stage=None, since=time.time())
+            if force:
+                Store(job.folder).forget(*WRITES[job.notebook], f"notebooks/{job.notebook}")
+            done = {} if job.done() else {"seconds": round(job.run(verbose=verbose), 1)}
+            log(root, stage=None, ended={"notebook": job.notebook, **done})
         log(root, state="done", stage=None)
-        return ""
+
+    def issues(root: Path) -> str:
+        found = []
+        for step in (run_notebooks, afterwards):
+            if stopped.is_set():
+                break
+            try:
+                step(root)
+            except Exception as error:  # whatever it is, it stays with its data set
+                reason = str(error)
+                if not isinstance(error, (NotebookError, OSError)):
+                    reason = f"{type(error).__name__}: {error}"
+                    traceback.print_exc()
+                if not stopped.is_set():
+                    log(root, state="failed", reason=reason, stage=None)
+                found.append(f"{root.name}: {reason}")
+        return "\n".join(found)
 
     with ThreadPoolExecutor(side_by_side) as pool:  # each thread waits for a kernel
-        parts = [pool.submit(run_notebooks, root) for root in jobs]
+        parts = [pool.submit(issues, root) for root in jobs]
         try:
             return list(filter(None, [part.result() for part in parts]))
         finally:

@@ -93,6 +93,15 @@ def test_a_dead_kernel_is_a_failure(tmp_path):
     assert not target.exists()
 
 
+def test_a_kernel_that_does_not_start_is_a_failure(tmp_path, monkeypatch):
+    def silent(*_, **__):
+        raise RuntimeError("Kernel didn't respond in 180 seconds")
+
+    monkeypatch.setattr("papermill.execute_notebook", silent)
+    with pytest.raises(NotebookError, match=r"kernel of n\.ipynb died or did not start .*: Kernel didn't"):
+        execute(tmp_path / "n.ipynb", tmp_path / "out.ipynb", {}, tmp_path / "n.failed.ipynb")
+
+
 def test_a_job_is_done_until_what_it_rests_on_changes(tmp_path, monkeypatch):
     source = tmp_path / "00_dataset.ipynb"
     write_notebook(source, "A: int = 1  # a number", "print(A)")
@@ -137,6 +146,8 @@ class FakeJob:
     def run(self, *, verbose):
         if self.how == "fails":
             raise NotebookError("cell 3 failed: no such thing")
+        if self.how == "breaks":
+            raise KeyError("of a library")
         if self.how == "waits":
             subprocess.run([sys.executable, "-c", "import time; time.sleep(60)", "ipykernel_launcher"])
             raise NotebookError("the kernel died")
@@ -147,13 +158,13 @@ class FakeJob:
         return 0.2
 
 
-def watched(study, side_by_side=1, force=False, **jobs):
+def watched(study, side_by_side=1, force=False, afterwards=lambda root: None, **jobs):
     parts = {study / name: [FakeJob(study / name, *job) for job in given] for name, given in jobs.items()}
     for root in parts:
         root.mkdir(parents=True, exist_ok=True)
     expected = {name: {"01_draem_training": 60.0, "02_anomaly_maps": 30.0} for name in jobs}
     with console(study, "python run_all.py", expected, width=side_by_side, verbose=False):
-        failures = run_datasets(parts, side_by_side, force=force, verbose=False)
+        failures = run_datasets(parts, side_by_side, force=force, verbose=False, afterwards=afterwards)
     return failures, json.loads((study / "status.json").read_text())
 
 
@@ -189,6 +200,27 @@ def test_data_sets_side_by_side_keep_their_status_apart(tmp_path):
     assert states == {"a": "done", "b": "failed", "c": "done"}
     assert "cell 3" in status["datasets"]["b"]["reason"]
     assert [item["notebook"] for item in status["datasets"]["b"]["ended"]] == ["01_draem_training"]
+
+
+def test_what_no_one_expected_stays_with_its_data_set(tmp_path, capsys):
+    ended = []
+
+    def afterwards(root):
+        ended.append(root.name)
+        if root.name == "c":
+            raise OSError("disk full")
+
+    failures, status = watched(
+        tmp_path,
+        afterwards=afterwards,
+        a=[("01_draem_training", "breaks")],
+        b=[("01_draem_training",)],
+        c=[("01_draem_training", "fails")],
+    )
+    assert failures == ["a: KeyError: 'of a library'", "c: cell 3 failed: no such thing\nc: disk full"]
+    assert [about["state"] for about in status["datasets"].values()] == ["failed", "done", "failed"]
+    assert ended == ["a", "b", "c"]
+    assert "raise KeyError" in capsys.readouterr().err
 
 
 def test_an_interrupt_goes_through_and_ends_the_kernels(tmp_path):
