@@ -39,10 +39,15 @@ def stored_speed(run: Run) -> float | None:
 
 
 def store_speed(run: Run) -> None:
-    """Store how fast this host trained the study's DRAEMs, with this number of threads, on this device."""
+    """Store how fast this host trained the study's DRAEMs, with this number of threads, on this device.
+
+    Those trained in several sessions aside: the seconds known are those of the last one.
+    """
     models = [run.store.manifest(name) for name in run.store.names() if name.startswith("draem/")]
     trained = [model["summary"] for model in models if model and model["host"] == HOST]
-    trained = [summary for summary in trained if summary.get("steps")]
+    trained = [
+        one for one in trained if one.get("device") == run.device and not one["resumed"] and "steps" in one
+    ]
     seconds = sum(summary["seconds"] for summary in trained)
     if seconds >= LONG_ENOUGH:
         images = run.study.draem_batch * sum(summary["steps"] for summary in trained)

@@ -106,11 +106,12 @@ def fit_model(run: Run, source: str, name: str) -> dict[str, Any]:
         for left in checkpoint.parent.glob(f"{name}.*.resume.pt"):  # by other settings, images or code
             if left != checkpoint:
                 left.unlink(missing_ok=True)
+        began = {"device": run.device, "resumed": checkpoint.exists()}
         going_on = replace(task, checkpoint=checkpoint, progress=step_bar(f"{name}, steps"))
         fitted, summary = maker.fit(going_on)
         fitted.save(path, {"dataset": run.name, "model": name, "preset": run.study.preset})
         checkpoint.unlink(missing_ok=True)
-        return summary
+        return summary | began
 
     return run.store.make(model_file(source, name), made_from, write)["summary"]
 
@@ -136,7 +137,8 @@ def fit_models(run: Run, source: str) -> pd.DataFrame:
     cost = fit_cost(run, source, len(good_rows(run, names[0])), sharing)
     calls = [(run, source, name) for name in names]
     summaries = each_part(run, fit_model, calls, MAP_SOURCES[source].title, cost, makes=True)
-    return pd.DataFrame(summaries, pd.Index(names, name="model")).drop(columns=["seconds", "peak_bytes"])
+    how_made = ["seconds", "peak_bytes", "device", "resumed"]
+    return pd.DataFrame(summaries, pd.Index(names, name="model")).drop(columns=how_made)
 
 
 def training_history(run: Run) -> pd.DataFrame:

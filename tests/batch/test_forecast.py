@@ -3,8 +3,10 @@
 import pandas as pd
 import pytest
 
+import run_all
 from lib.batch.forecast import Size, _speed_file, describe, forecast, size_of, store_speed, stored_speed
 from lib.batch.preflight import check_resources
+from lib.cli import parser, plan
 from lib.pipeline.run import PROCESS, open_run
 
 SPEED = 0.5
@@ -126,11 +128,11 @@ def opened(folder, **settings):
     return open_run("deco_cap", "quick", "", str(folder / "study"), {"device": "cpu", **settings})
 
 
-def train(run, name, steps, seconds, monkeypatch):
-    clock = iter([0.0, seconds])
+def train(run, name, steps, seconds, monkeypatch, **how):
+    clock, summary = iter([0.0, seconds]), {"steps": steps, "device": "cpu", "resumed": False, **how}
     with monkeypatch.context() as patch:
         patch.setattr("lib.artifacts.time.perf_counter", lambda: next(clock))
-        run.store.make(name, {}, lambda path: path.write_text("x") and {"steps": steps})
+        run.store.make(name, {}, lambda path: path.write_text("x") and summary)
 
 
 def test_what_a_training_took_is_kept_for_its_threads_and_device(run, tmp_path, monkeypatch):
@@ -152,6 +154,23 @@ def test_a_training_elsewhere_tells_nothing(run, monkeypatch):
         train(run, "draem/a.safetensors", 100, 90.0, monkeypatch)
     store_speed(run)
     assert stored_speed(run) is None
+
+
+@pytest.mark.parametrize("how", [{"resumed": True}, {"device": "cuda"}])
+def test_a_training_resumed_or_on_another_device_tells_nothing(run, monkeypatch, how):
+    train(run, "draem/a.safetensors", 100, 90.0, monkeypatch, **how)
+    store_speed(run)
+    assert stored_speed(run) is None
+
+
+def test_the_forecast_is_made_before_the_cores_are_shared_out(tmp_path, monkeypatch):
+    def forecast(_):
+        raise InterruptedError
+
+    monkeypatch.setattr(run_all, "costs_of", forecast)
+    monkeypatch.setattr("lib.batch.notebooks.environment", lambda *_: pytest.fail("too early"))
+    with pytest.raises(InterruptedError):
+        run_all.execute(plan(parser().parse_args(["--output", str(tmp_path)])))
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"speed": 1}'])
