@@ -39,7 +39,8 @@ def console(
         for name, record in reader.datasets.items():
             if head["state"] != "running" == record["state"]:
                 record["state"] = head["state"]
-            record["left_seconds"] = seconds_left(record, expected.get(name, {}))
+            left = seconds_left(record, expected.get(name, {}))
+            record["left_seconds"] = left if head["state"] == "running" else 0.0
             for item in record["ended"][printed.get(name, 0) :]:
                 say("\r\x1b[2K" * live + f"{name:<24} {item['notebook']:<20} {_said(item, record)}".rstrip())
             printed[name] = len(record["ended"])
@@ -47,10 +48,13 @@ def console(
         left = round(max(sum(lefts) / width, *lefts, 0.0), 1)
         times = {"updated": timestamp(), "seconds": round(time.time() - began, 1), "left_seconds": left}
         status = head | times | {"datasets": reader.datasets}
+        partial = study_dir / ".status.json"
         with suppress(OSError):  # without room on the disk; nor need it survive a power cut
-            partial = study_dir / ".status.json"
-            partial.write_text(json.dumps(status, indent=1) + "\n", encoding="utf-8")
-            partial.replace(study_dir / "status.json")
+            try:
+                partial.write_text(json.dumps(status, indent=1) + "\n", encoding="utf-8")
+                partial.replace(study_dir / "status.json")
+            finally:
+                partial.unlink(missing_ok=True)
         if live:
             line = " · ".join([*_at_work(reader.datasets), f"about {format_duration(left)} left"])
             shown = line[: shutil.get_terminal_size().columns - 1] if head["state"] == "running" else ""

@@ -84,11 +84,13 @@ def stage(root: Path, label: str, total: int) -> Iterator[Callable[[int], None]]
         log(root, stage={"stage": label, "done": done, "of": total, "since": began})
 
     with nullcontext() if os.environ.get(BATCH) else _bar_over(root, label, total):
+        log(root, stage=None)  # what a killed run left is not under way
         note(0)
         yield note
     seconds = round(time.time() - began, 1)
     ended = {"stage": label, "of": total, "seconds": seconds}
-    log(root, stage=None, ended=ended if seconds > WORTH_A_LINE else None)
+    if (root.parent / FOLDER / root.name).is_dir():  # of others, not of the bar that has gone
+        log(root, stage=None, ended=ended if seconds > WORTH_A_LINE else None)
 
 
 @contextmanager
@@ -103,19 +105,25 @@ def _bar_over(root: Path, label: str, total: int) -> Iterator[None]:
         bar.set_postfix_str(steps_at_work(record))
 
     try:
-        with event_log(root.parent, move):
+        with event_log(root.parent, move, root.name):
             yield
     finally:
         bar.close()
 
 
 @contextmanager
-def event_log(study_dir: Path, look: Callable[[EventReader], None]) -> Iterator[EventReader]:
-    """Have an event log below a study's folder meanwhile, and `look` at what it says now and then, and at the end."""
+def event_log(
+    study_dir: Path, look: Callable[[EventReader], None], dataset: str = ""
+) -> Iterator[EventReader]:
+    """Have an event log below a study's folder meanwhile, and `look` at what it says now and then, and at the end.
+
+    It is removed again if it was made here: that of one `dataset`, or of all.
+    """
     folder, ended = study_dir / FOLDER, Event()
-    ours = not folder.exists()
+    own = folder / dataset
+    ours = not own.exists()
     with suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
+        own.mkdir(parents=True, exist_ok=True)
     reader = EventReader(folder)
 
     def follow() -> None:
@@ -131,7 +139,9 @@ def event_log(study_dir: Path, look: Callable[[EventReader], None]) -> Iterator[
         thread.join()
         look(reader.update())
         if ours:
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(own, ignore_errors=True)
+            with suppress(OSError):  # others are at work
+                folder.rmdir()
 
 
 class EventReader:

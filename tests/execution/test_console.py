@@ -97,12 +97,14 @@ def test_the_status_names_task_and_remaining_time_while_it_runs(study, capsys):
     (KeyboardInterrupt(), "stopped", "Ctrl-C"), (ValueError("broken"), "failed", "broken"),
 ])  # fmt: skip
 def test_a_run_that_ends_early_says_so(study, error, state, reason):
-    with pytest.raises(type(error)), watch(study, "", {"shaft": {}}, width=1, verbose=False):
+    expected = {"shaft": {"01": 60.0}, "shavers": {"01": 9.0}}
+    with pytest.raises(type(error)), watch(study, "", expected, width=1, verbose=False):
         log(study / "shaft", state="running")
         raise error
     record = json.loads((study / "status.json").read_text())
     assert record["state"] == record["datasets"]["shaft"]["state"] == state
     assert record["reason"] == reason
+    assert record["left_seconds"] == record["datasets"]["shavers"]["left_seconds"] == 0
 
 
 def test_a_status_that_cannot_be_written_stops_nothing(study, monkeypatch):
@@ -114,6 +116,12 @@ def test_a_status_that_cannot_be_written_stops_nothing(study, monkeypatch):
         monkeypatch.setattr(console.Path, "open", full)
         notebook(study / "shaft", 0.1)
         monkeypatch.undo()
+        monkeypatch.setattr(console.Path, "replace", full)
+        time.sleep(0.2)
+    assert not (study / ".status.json").exists()
+    monkeypatch.undo()
+    with watch(study, "", {}, width=1, verbose=False):
+        pass
     assert json.loads((study / "status.json").read_text())["state"] == "done"
 
 

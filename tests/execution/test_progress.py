@@ -1,5 +1,6 @@
 """Progress: bars with the true counts of tasks and steps, and the event log with its reader."""
 
+import shutil
 import time
 from contextlib import suppress
 
@@ -70,6 +71,7 @@ def test_the_bar_follows_tasks_and_their_steps_in_whatever_process(tmp_path, bar
         report(20, 20)
         done(1)
         wait(lambda: bar.seen[-1] == (1, ""))
+        shutil.rmtree(tmp_path / FOLDER / "other")  # as the bar of the other data set would
     assert (bar.desc, bar.total, bar.closed) == ("DRAEM", 2, True)
     assert not list(tmp_path.iterdir())
     log(root, state="running")
@@ -82,6 +84,22 @@ def test_a_failed_stage_leaves_the_next_one_its_bar(tmp_path, bars):
             run_tasks(function, [("f", 1)], label="DRAEM", shared_folder=tmp_path / "plates")
     assert [(bar.n, bar.closed) for bar in bars] == [(0, True), (1, True)]
     assert not list(tmp_path.iterdir())
+
+
+def test_a_bar_removes_the_log_of_its_own_data_set_only(tmp_path, bars):
+    with stage(tmp_path / "plates", "DRAEM", 1):
+        with stage(tmp_path / "shaft", "DRAEM", 1):
+            log(tmp_path / "plates", state="running")
+        assert [path.name for path in (tmp_path / FOLDER).iterdir()] == ["plates"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_steps_of_a_killed_run_are_not_under_way(tmp_path, bars):
+    (tmp_path / FOLDER).mkdir()
+    log(tmp_path / "plates", task="grouped-0, steps", done=5, of=20)
+    with stage(tmp_path / "plates", "DRAEM", 2):
+        pass
+    assert bars[0].seen[-1] == (0, "")
 
 
 def test_a_batch_has_no_bars(tmp_path, bars, monkeypatch):
