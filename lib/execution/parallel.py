@@ -28,6 +28,7 @@ Call = tuple[
 ]  # number, function, arguments, threads, folder
 Found = tuple[int, Result, float]  # number of the call, what it returned, seconds
 WORTH_PROCESSES = 15.0  # seconds of work in all: less is done before processes have started
+UNREADABLE = "unreadable"  # what a worker answers that cannot read the study's folder
 RETRIES = 2  # of a task that failed on a cluster; what a lost worker did is done again besides, three times
 
 
@@ -195,10 +196,13 @@ def _check_workers(client: Any, folder: Path) -> None:
         seen = client.run(_reads, str(token), on_error="return")
     finally:
         token.unlink(missing_ok=True)
+    faults: dict[str, list[str]] = {}
     for address, found in sorted(seen.items()):
-        if isinstance(found, OSError):
+        if found == UNREADABLE:
             how = "share the study's folder under the same path (choose one with --output)"
             issue = f"cannot read {folder}; workers and driver must {how}"
+        elif isinstance(found, OSError):  # of the connection
+            issue = f"does not answer ({found!r}); see that it runs and can be reached, then run again"
         elif not isinstance(found, str):  # the error for which it could not even be asked
             how = "start the workers from the project's folder, in its environment"
             issue = f"cannot run the project's code ({found!r}); {how}"
@@ -207,11 +211,16 @@ def _check_workers(client: Any, folder: Path) -> None:
             issue = f"other code than here, or another PyTorch, so other results; {how}"
         else:
             continue
-        raise EngineError(f"{address}: {issue}")
+        faults.setdefault(issue, []).append(address)
+    if faults:
+        raise EngineError("\n".join(f"{', '.join(those)}: {issue}" for issue, those in faults.items()))
 
 
 def _reads(path: str) -> str:
-    Path(path).read_text(encoding="utf-8")
+    try:
+        Path(path).read_text(encoding="utf-8")
+    except OSError:
+        return UNREADABLE
     return _software()
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info
 
+from lib.execution import parallel
 from lib.execution.parallel import EngineError, local_cluster, max_parallel, run_tasks
 from lib.execution.progress import BATCH
 
@@ -143,6 +144,23 @@ def test_workers_without_the_code_are_refused(tmp_path, monkeypatch, cluster):
     monkeypatch.setattr("lib.execution.parallel._reads", refuse)
     with pytest.raises(EngineError, match=r"cannot run the project's code .*start the workers from"):
         run_tasks(slow_first, [("f", 0)], label="", shared_folder=tmp_path, scheduler=cluster)
+
+
+def unreachable(path):
+    raise ConnectionError("closed")
+
+
+@pytest.mark.parametrize(("answer", "said"), [
+    (lambda path: "unreadable", "cannot read .*share the study's folder"), (unreachable, "does not answer .*closed"),
+])  # fmt: skip
+def test_workers_with_the_same_fault_are_named_together(tmp_path, monkeypatch, cluster, answer, said):
+    monkeypatch.setattr("lib.execution.parallel._reads", answer)
+    with pytest.raises(EngineError, match=rf"^tcp://\S+, tcp://\S+: {said}"):
+        run_tasks(slow_first, [("f", 0)], label="", shared_folder=tmp_path, scheduler=cluster)
+
+
+def test_a_folder_that_a_worker_cannot_read_is_an_answer(tmp_path):
+    assert parallel._reads(str(tmp_path / "none")) == parallel.UNREADABLE
 
 
 def test_a_gpu_is_one_workers_and_tasks_for_it_go_there(tmp_path, cluster):
