@@ -37,6 +37,8 @@ def download_file(url: str, destination: Path, sha256: str | None = None) -> Pat
     try:
         with _open(url) as response, partial.open("xb") as file:
             shutil.copyfileobj(response, file)
+            if response.length:
+                raise DownloadError(f"{url}: {response.length:,} bytes did not arrive; try again")
         if sha256 is not None and (found := file_sha256(partial)) != sha256:
             raise DownloadError(f"{url}: SHA-256 begins {found[:8]}, expected {sha256[:8]}")
         partial.replace(destination)
@@ -73,7 +75,11 @@ def fetch_magnetic_tile(destination: Path) -> Path:
         except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
             issue = f"the archive at {URL} is not the published one: {error}"
             raise DownloadError(f"magnetic_tile: {issue}; {REMEDY}") from error
-        folder.rename(destination)
+        try:
+            folder.rename(destination)
+        except OSError:
+            if not destination.is_dir():  # else another process was faster
+                raise
     return destination
 
 

@@ -87,7 +87,7 @@ def test_a_file_arrives_whole_and_with_the_right_hash_or_not_at_all(tmp_path, se
     assert download_file(url, target, SHA256) == target and target.read_bytes() == b"weights"
     for wrong, words in (
         (serve(b"forged"), f"SHA-256 begins .{{8}}, expected {SHA256[:8]}"),
-        (serve(b"weig", length=7), "SHA-256 begins"),
+        (serve(b"weig", length=7), "3 bytes did not arrive; try again"),
         (serve(status=404), "HTTP Error 404"),
         ("http://127.0.0.1:9/w.pth", "download failed"),
     ):
@@ -125,6 +125,17 @@ def test_what_is_not_the_published_archive_is_refused(tmp_path, serve):
     for broken in (body[:-40], b"<html>sign in</html>", body[:start] + b"\xff\xff\xff" + body[start + 3 :]):
         assert "is not the published one" in refusal(tmp_path / "tiles", serve(broken))
     assert "HTTP Error 404" in refusal(tmp_path / "tiles", serve(status=404))
+    cut = serve(body[:-40], length=len(body))
+    assert "40 bytes did not arrive; try again" in refusal(tmp_path / "tiles", cut)
+
+
+def test_the_slower_of_two_studies_takes_the_folder_of_the_faster(tmp_path, serve, monkeypatch):
+    def faster(folder, destination):
+        destination.mkdir()
+        raise OSError("directory not empty")
+
+    monkeypatch.setattr(Path, "rename", faster)
+    assert fetch(tmp_path / "tiles", serve(an_archive(FILES))) == tmp_path / "tiles"
 
 
 def test_the_address_and_the_manifest_are_of_one_published_state():
