@@ -118,14 +118,21 @@ def make_inner_folds(
 
 
 def _grouped(codes: np.ndarray, groups: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
-    """Return the first of `TRIES` splits with every class in every test fold, else that with the fewest absent."""
-    best, fewest = np.empty(0, dtype=int), np.inf
+    """Return the first of `TRIES` splits with every class in every test fold.
+
+    Else that with the fewest absent, and of these the one nearest to even shares.
+    """
+    best, best_score = np.empty(0, dtype=int), (np.inf, np.inf)
     for state in np.random.SeedSequence(seed).generate_state(TRIES):
         fold = stratified_parts(codes, groups, n_folds, int(state))
-        absent = (codes.max() + 1) * n_folds - len(np.unique(codes * n_folds + fold))
-        if absent < fewest:
-            best, fewest = fold, absent
-        if not absent:
+        counts = np.bincount(codes * n_folds + fold, minlength=(codes.max() + 1) * n_folds).reshape(
+            -1, n_folds
+        )
+        uneven = np.abs(counts * n_folds / counts.sum(axis=1, keepdims=True) - 1).max()
+        score = float((counts == 0).sum()), float(uneven)
+        if score < best_score:
+            best, best_score = fold, score
+        if not score[0]:
             break
     return best
 

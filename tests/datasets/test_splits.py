@@ -108,6 +108,16 @@ def test_a_class_absent_from_a_test_fold_is_told_not_hidden():
     assert (counts["2"] == 0).sum() == 1 and counts["2"].sum() == 11
 
 
+def test_of_splits_that_leave_out_as_many_classes_the_most_even_is_taken(monkeypatch):
+    codes = np.repeat([0, 1], [9, 2])  # the second class cannot stand in three folds
+    even, uneven = (np.repeat([0, 1, 2, 0, 1], [*counts, 1, 1]) for counts in ((3, 3, 3), (7, 1, 1)))
+    monkeypatch.setattr(splits, "TRIES", 2)
+    for drawn in ([uneven, even], [even, uneven]):
+        parts = iter(drawn)
+        monkeypatch.setattr(splits, "stratified_parts", lambda *_, parts=parts: next(parts))
+        assert splits._grouped(codes, np.arange(11), 3, 0) is even
+
+
 def test_a_class_that_no_training_part_would_hold_is_refused():
     with pytest.raises(FoldError, match="all images of 1 fall into one test fold"):
         make_folds(from_counts([[2, 0, 2], [1, 1, 1], [20, 20, 0]]), 2, 0, "grouped")
