@@ -66,6 +66,21 @@ def describe_losses(dataset: str, found: pd.DataFrame, good: str, binary: str = 
     return sentences
 
 
+def describe_unlearned(calibration: pd.DataFrame) -> list[str]:
+    """Return where the models of an inner fold had no image of a class: all that train there were held out at once."""
+    keys = ["scheme", "fold", "repeat", "label"]
+    spread = calibration.groupby(keys)["inner"].nunique() if len(calibration) else pd.Series(dtype=int)
+    lone: dict[str, list[str]] = {}
+    for scheme, fold, _, label in spread.index[spread < 2]:
+        lone.setdefault(f"{scheme} fold {fold}", []).append(label)
+    if not lone:
+        return ["Every inner fold had every class to learn."]
+    said = "; ".join(f"{place}: {', '.join(dict.fromkeys(labels))}" for place, labels in lone.items())
+    return [
+        f"Scored by models that had no image of the class to learn, so that thresholds may be too low: {said}."
+    ]
+
+
 def _headline(results: StudyResults, dataset: str) -> Iterator[str]:
     gap = results.comparison(AUC, METHOD, "image")
     if gap is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import pandas as pd
 
 from lib.classification.feature_sets import (
@@ -19,7 +20,7 @@ from lib.evaluation.answers import describe_gain, describe_thresholds
 from lib.evaluation.label_efficiency import describe_need
 from lib.evaluation.map_fit import IN_SAMPLE, MAP_FIT_NAMES
 from lib.evaluation.metrics import ALL, FPR_LIMIT, RECALL_AT_5_FPR, binary_predictions
-from lib.evaluation.operating_points import TRAINING
+from lib.evaluation.operating_points import CONFORMAL, TRAINING
 from lib.evaluation.published_results import is_synthetic
 from lib.evaluation.results import StudyResults
 from lib.evaluation.significance import METHOD, Comparison, bootstrap_difference, format_p
@@ -226,6 +227,16 @@ def _cost(results: StudyResults, dataset: str) -> Iterator[str]:
             f"In {len(missed)} of {len(chosen)} cases the test folds show a recall below the required one, its "
             "interval and all: such a threshold does not carry over."
         )
+    bounds = points[points["method"] == CONFORMAL]
+    refused = []
+    for required, rows in bounds[bounds["caught"].isna()].groupby("required"):
+        needed = rows["n_needed"].iloc[0]
+        enough = "no number suffices" if np.isinf(needed) else f"{needed:.0f} needed"
+        refused.append(f"{required:.1%} ({rows['n_calibration'].min():.0f} calibration defects, {enough})")
+    if refused:
+        yield f"The conformal bound refuses for {', '.join(refused)}."
+    elif len(bounds):
+        yield "There are enough calibration defects for a conformal bound on every required recall."
 
 
 def _labels(results: StudyResults, dataset: str) -> Iterator[str]:

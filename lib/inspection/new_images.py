@@ -50,13 +50,14 @@ class Folder:
     """Images below `root`.
 
     names: of the usable ones, POSIX paths below the root, sorted; sizes (n, 2), upright width and height in pixels;
-    refused: file, issue, remedy of those that cannot be used.
+    refused: file, issue, remedy of those that cannot be used; masks: how many were left out as masks.
     """
 
     root: Path
     names: tuple[str, ...]
     sizes: NDArray[np.int64]
     refused: pd.DataFrame
+    masks: int = 0
 
 
 def read_folder(root: Path) -> Folder:
@@ -74,7 +75,7 @@ def read_folder(root: Path) -> Folder:
         raise DatasetError([nothing, *issues])
     names = tuple(sorted(found))
     sizes = np.array([(found[name].width, found[name].height) for name in names], dtype=np.int64)
-    return Folder(root, names, sizes, as_table(issues))
+    return Folder(root, names, sizes, as_table(issues), len(listing.images) - len(unmasked))
 
 
 def unseen_images(run: Run) -> Path:

@@ -19,6 +19,7 @@ from lib.artifacts import Store
 from lib.classification.feature_sets import FEATURE_SETS
 from lib.classification.operating_threshold import clopper_pearson
 from lib.datasets.errors import printable
+from lib.datasets.layouts import GROUND_TRUTH
 from lib.inspection.decisions import OOD, PASS, REFUSED, REJECT, REVIEW, UNCERTAIN, decide
 from lib.inspection.new_images import Folder, image_loader, maps_of_new
 from lib.inspection.production_model import ProductionModel
@@ -46,8 +47,8 @@ def keep_verdicts(table: pd.DataFrame, home: Path) -> Path:
     return Store(home).keep_text(VERDICTS_FILE, table.to_csv(index=False, lineterminator="\n"))
 
 
-def count_decisions(table: pd.DataFrame) -> str:
-    """Say how many images got which decision."""
+def count_decisions(table: pd.DataFrame, masks: int = 0) -> str:
+    """Say how many images got which decision, and how many files were left out as masks."""
     n, why = table["verdict"].value_counts(), table["reason"].value_counts()
     judged = sum(n.get(name, 0) for name in (PASS, REJECT, REVIEW))
     text = (
@@ -55,6 +56,8 @@ def count_decisions(table: pd.DataFrame) -> str:
         f"{n.get(REJECT, 0)} are rejected, {n.get(REVIEW, 0)} are for a person's review ({why.get(OOD, 0)} out of "
         f"distribution, {why.get(UNCERTAIN, 0)} uncertain). {n.get(REFUSED, 0)} were refused."
     )
+    if masks:
+        text += f" {masks} in folders called {GROUND_TRUTH} were taken for masks and not judged."
     known = int((table["seen_in_training"].fillna("") != "").sum())
     seen = f" {known} of them are labelled images of the study, whose decisions are no evidence of anything."
     return text + (seen if known else "")
@@ -97,7 +100,7 @@ def labelled_verdicts(known: OutOfFoldScores, threshold: Threshold) -> pd.DataFr
     """Return the shares of good and of defective labelled images, scored out of fold, that get each decision."""
     verdicts, _ = decide(known.scores, threshold.low, threshold.high)
     truth = np.where(known.defective, "defective", "good")
-    shares = pd.crosstab(truth, verdicts, normalize="index")
+    shares = pd.crosstab(truth, verdicts, rownames=["labelled as"], normalize="index")
     return shares.reindex(index=["good", "defective"], columns=[PASS, REVIEW, REJECT], fill_value=0.0)
 
 

@@ -75,8 +75,10 @@ def read_measures(found: pd.DataFrame, good: Good, binary: str, metrics: Sequenc
     by_keep: Any = m.summary(found, good, binary, metrics).sort_values("keep", kind="stable")
     for (dataset, scheme, keep), rows in by_keep.groupby(["dataset", "scheme", "keep"], sort=False):
         leaks = scheme == "stratified" and dataset in grouped
-        lacking = rows[(rows["n"] == 0) & (rows["class"] != ALL)] if "weighted_auc" in metrics else rows[:0]
-        gaps = dict.fromkeys(lacking["class"] + " (fold " + lacking["fold"] + ")")
+        of_class = (rows["class"] != ALL) | (rows["metric"] == "false_reject_rate")  # the good class
+        lacking = rows[(rows["n"] == 0) & of_class] if "weighted_auc" in metrics else rows[:0]
+        names = lacking["class"].replace(ALL, m.good_class(good, dataset))
+        gaps = dict.fromkeys(names + " (fold " + lacking["fold"] + ")")
         known, counts = by_measure(rows), by_measure(rows, "n")
         read.append(Measures(dataset, scheme, keep, known, counts, leaks, tuple(gaps)))
     return read

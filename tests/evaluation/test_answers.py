@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from lib.config import Study
-from lib.evaluation.answers import describe_losses, describe_recalls, headlines
+from lib.evaluation.answers import describe_losses, describe_recalls, describe_unlearned, headlines
 from lib.evaluation.metrics import summary
 from lib.evaluation.results import compute_results, leak
 from lib.evaluation.significance import against_method
@@ -88,3 +88,15 @@ def test_the_leak_table_holds_both_schemes_or_nothing():
     table = leak(pd.concat([grouped, leaking]), {"toy": "good"}).set_index("folds")["weighted_auc"]
     assert table["stratified (leaking)"] > table["grouped"] + 0.1
     assert leak(grouped, {"toy": "good"}).empty
+
+
+def test_a_class_held_out_at_once_is_named_by_its_folds():
+    known = study({"image": 1.0, "map": 1.0}, calibrated=True)
+    assert (
+        describe_unlearned(known)
+        == describe_unlearned(NONE)
+        == ["Every inner fold had every class to learn."]
+    )
+    known.loc[(known["label"] == "a") & (known["fold"] == 3), "inner"] = 1
+    (said,) = describe_unlearned(known)
+    assert said.endswith("too low: stratified fold 3: a.")

@@ -135,6 +135,7 @@ def test_the_cost_of_a_recall_needs_calibration():
     skill = {"image": 1.0, "map": 1.0, "image_map": 2.0}
     text = said(study(skill, n=300), calibration=study(skill, n=300, calibrated=True))[COST]
     assert "For 90.0% of the defects: the image" in text and "escapes per million" in text
+    assert "The conformal bound refuses for 99.5% (160 calibration defects, 199 needed)" in text
     assert "optimistic" in said(study(skill))[COST]
 
 

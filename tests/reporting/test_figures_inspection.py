@@ -7,14 +7,18 @@ import pytest
 
 from lib.artifacts import Store
 from lib.inspection.active_learning import suggest_labels
+from lib.inspection.threshold import OutOfFoldScores
 from lib.reporting.figures_inspection import (
     SUSPECTED,
     TO_LABEL,
+    count_decisions,
     flagged,
     forget_label_lists,
     label_sheet,
+    labelled_verdicts,
     write_label_suggestions,
 )
+from tests.inspection import made_up
 
 pytestmark = pytest.mark.usefixtures("figures")
 
@@ -89,3 +93,15 @@ def test_flagged_files_have_their_reasons_in_words():
     assert found["why"].to_dict() == {
         "b.png": "out of distribution; too dark; same picture as a.png; labelled image 7 of the study"
     }
+
+
+def test_masks_that_were_left_out_are_counted():
+    table = pd.DataFrame({"verdict": ["pass"], "reason": [""], "seen_in_training": [""]})
+    assert "2 in folders called ground_truth were taken for masks" in count_decisions(table, 2)
+    assert "ground_truth" not in count_decisions(table)
+
+
+def test_decisions_on_labelled_images_are_headed():
+    known = OutOfFoldScores(np.array([0.1, 0.9]), np.array([False, True]), np.arange(2), False)
+    shares = labelled_verdicts(known, made_up.threshold())
+    assert shares.index.name == "labelled as" and shares.index.tolist() == ["good", "defective"]
