@@ -54,11 +54,15 @@ def caption_all(runs: Sequence[Run]) -> str:
     return " · ".join(filter(None, ["; ".join(filter(None, own)), *shared]))
 
 
-def save_and_display(figure: Figure, folder: Path, name: str, alt: str) -> None:
-    """Save the figure and display its PNG with alternative text, caption and the files' place."""
+def save_and_display(figure: Figure | None, folder: Path, name: str, alt: str) -> None:
+    """Save the figure, display its PNG with alternative text, caption and the files' place; None: remove old files."""
     import matplotlib.pyplot as plt
     from IPython.display import display
 
+    if figure is None:
+        for suffix in (".png", ".svg"):
+            (folder / (name + suffix)).unlink(missing_ok=True)
+        return
     save_figure(figure, folder, name, alt)
     plt.close(figure)
     png = base64.b64encode((folder / f"{name}.png").read_bytes()).decode()
@@ -88,8 +92,11 @@ def save_tables(tables: Mapping[str, Table | None], folder: Path, otherwise: str
 
 
 def save_frame(frame: pd.DataFrame, folder: Path, stem: str, title: str) -> HTML:
-    """Write a frame as CSV into `folder` and return it as a table to display."""
-    write_text(folder / f"{stem}.csv", frame.to_csv(lineterminator="\n"))
+    """Write a frame as CSV into `folder` (one without rows removes the old file); return it as a table to display."""
+    if len(frame):
+        write_text(folder / f"{stem}.csv", frame.to_csv(lineterminator="\n"))
+    else:
+        (folder / f"{stem}.csv").unlink(missing_ok=True)
     return table(frame, title)
 
 
@@ -120,7 +127,8 @@ def table(frame: pd.DataFrame, title: str = "", digits: int = 3) -> HTML:
     """Return a table to display, everything in it escaped, numbers rounded to `digits`."""
     from IPython.display import HTML
 
-    flat = frame.reset_index(names=[name or "" for name in frame.index.names])
+    names = [name or "" for name in frame.index.names]
+    flat = frame.reset_index(names=names, allow_duplicates=True)  # a class may be called as an index is
     texts = flat.map(
         lambda cell: MISSING if pd.isna(cell) else f"{cell:.{digits}f}" if is_float(cell) else str(cell)
     )

@@ -35,8 +35,7 @@ def embedding(panels: Mapping[str, Plane], labels: pd.Series, classes: Sequence[
 
     figure, grid = style.panels(len(panels), len(panels), 3.2, 3.2)
     colours = ["0.78", *sns.color_palette("plasma", len(classes) - 1)]  # defects by lightness, beside grey
-    names = [escape_mathtext(label, 24) for label in classes]
-    shown = labels.astype(str).map(dict(zip(classes, names, strict=True))).to_numpy()
+    shown, names = labels.to_numpy(dtype=str), list(classes)
     for axes, (name, (points, shares)) in zip(grid[0], panels.items(), strict=True):
         sns.scatterplot(
             x=points[:, 0], y=points[:, 1], hue=shown, style=shown, hue_order=names, style_order=names, s=26,
@@ -46,6 +45,8 @@ def embedding(panels: Mapping[str, Plane], labels: pd.Series, classes: Sequence[
         across = f"second direction ({shares[1]:.0%})"
         axes.set(title=NAMES[name], xlabel=along, ylabel=across, xticks=[], yticks=[])
     side_legend(grid[0][-1])
+    for text in grid[0][-1].get_legend().get_texts():
+        text.set_text(escape_mathtext(text.get_text(), 24))
     return finish(figure, caption, "test images, in the directions in which the training images vary most")
 
 

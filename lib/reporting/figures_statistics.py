@@ -78,7 +78,7 @@ def degradation(
     columns = -(-len(panels) // -(-len(panels) // 4))
     width, banded = max(3.6 / columns, 2.5), "low" in values
     figure, grid = style.panels(len(panels), columns, width, 2.4, (0.3, 0.2), sharey=bool(measure))
-    for axes, panel in zip(grid.flat, panels, strict=False):
+    for place, (axes, panel) in enumerate(zip(grid.flat, panels, strict=False)):
         for name, part in values[values[by] == panel].groupby("features", sort=False):
             if banded:
                 axes.fill_between(part[x], part["low"], part["high"], color=LINES[name], alpha=0.1, lw=0)
@@ -86,17 +86,16 @@ def degradation(
             look = style.DOTS | lined(str(name))
             axes.plot(part[x], part["value"], label=NAMES[name], marker=MARKERS[name], **look)
         axes.set_title(escape_mathtext(panel, 30), fontsize=9)
-        axes.set_xlabel(
-            {"keep": "defects kept in training", "labels": "labelled defects in a training fold"}[x]
-        )
+        if place + columns >= len(panels):  # no panel below
+            names = {"keep": "defects kept in training", "labels": "labelled defects in a training fold"}
+            axes.set_xlabel(names[x])
         if x == "keep":
             axes.set(xticks=sorted(values["keep"].unique()))
             style.percent_ticks(axes.xaxis)
         else:
             axes.set_xlim(0, None)
         if measure:
-            axes.set(ylim=(0, 1.02), ylabel=measure)
-            axes.label_outer(remove_inner_ticks=False)
+            axes.set(ylim=(0, 1.02), ylabel="" if place % columns else measure)
     return finish(figure, caption, BANDS if banded else "", legend=list(values["features"]))
 
 

@@ -113,7 +113,12 @@ def html_table(
 ) -> str:
     """Return texts (columns as in `Table`) in HTML; `about`: name, title, caption, notes, and look (CSS classes)."""
     columns = [column if isinstance(column, tuple) else (str(column), "") for column in frame.columns]
-    head = [(over, [name for _, name in same]) for over, same in groupby(columns, key=lambda one: one[0])]
+    over = [(text, [name for _, name in same]) for text, same in groupby(columns, key=lambda one: one[0])]
+    head = [
+        one
+        for text, names in over
+        for one in ([(text, names)] if any(names) else [(text, [""])] * len(names))
+    ]
     rows = [
         [(*[*_INTERVAL.split(cell), ""][:2], (at, place) in bold) for place, cell in enumerate(row)]
         for at, row in enumerate(frame.to_numpy())

@@ -30,6 +30,16 @@ def test_the_plane_is_fitted_on_training_images_and_names_the_variance():
     assert names == [style.escape_mathtext(name) for name in ODD]
 
 
+def test_classes_that_begin_alike_are_drawn_apart():
+    classes = ("good", *(f"{'scratch on the housing ':23}{k}, {k}" for k in range(2)))
+    labels = pd.Series([classes[k % 3] for k in range(6)])
+    figure = figures_data.embedding({"image": (np.zeros((6, 2)), np.ones(2))}, labels, classes, "c")
+    dots = figure.axes[0].collections[0]
+    assert len({tuple(colour) for colour in dots.get_facecolors()}) == 3
+    names = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert names == ["good", *["scratch on the housing …"] * 2]
+
+
 def test_half_trainings_are_drawn_apart():
     history = pd.DataFrame({"split": np.repeat(["s-0", "s-0-inner-0"], 20), "step": list(range(20)) * 2})
     history = history.assign(l2=np.repeat([1.0, 2.0], 20), ssim=1.0, focal=1.0)

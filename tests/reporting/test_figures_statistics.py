@@ -35,6 +35,15 @@ def test_degradation_draws_a_panel_each_with_its_band():
     assert figure.get_label() == f"{figures_statistics.BANDS} · c"
 
 
+def test_panels_above_others_keep_their_numbers():
+    rows = [(k, "image", 0.5, c) for k in (0.5, 1.0) for c in "abcde"]
+    frame = pd.DataFrame(rows, columns=["keep", "features", "value", "class"])
+    axes = figures_statistics.degradation(frame, "c", measure="defect recall").axes[:5]
+    assert all(any(tick.label1.get_visible() for tick in one.xaxis.get_major_ticks()) for one in axes)
+    assert [bool(one.get_xlabel()) for one in axes] == [False, False, True, True, True]
+    assert [bool(one.get_ylabel()) for one in axes] == [True, False, False, True, False]
+
+
 def test_operating_points_are_marked_with_what_they_were_to_reach():
     frame, known = study(SKILL, n=300), study(SKILL, n=300, calibrated=True)
     points = operating_numbers(frame, known, "good", required=(0.9, 0.95))

@@ -184,3 +184,32 @@ def test_tables_that_are_not_made_leave_no_old_files_and_say_why(tmp_path, monke
     display.save_tables({"t": None, "u": None}, tmp_path, "Not run.")
     assert not list(tmp_path.iterdir())
     assert [item.data for item in shown[1:]] == ["Not run."]
+    frame = pd.DataFrame({"x": [1]})
+    display.save_frame(frame, tmp_path, "f", "")
+    (tmp_path / "g.png").touch()
+    assert len(list(tmp_path.iterdir())) == 2
+    display.save_frame(frame.head(0), tmp_path, "f", "")
+    display.save_and_display(None, tmp_path, "g", "")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_class_may_be_called_as_an_index_is():
+    index = pd.MultiIndex.from_tuples([("grouped", 0)], names=["scheme", "fold"])
+    counts = pd.DataFrame({"fold": [3], "scheme": [4]}, index=index)
+    assert Cells(display.table(counts).data).texts == [
+        "scheme",
+        "fold",
+        "fold",
+        "scheme",
+        "grouped",
+        "0",
+        "3",
+        "4",
+    ]
+
+
+def test_a_test_fold_without_good_images_is_named():
+    found = by_fold({"image": (0, 1), "map": (1, 1), "image_map": (0, 0)})
+    found = found[(found["fold"] == 0) | (found["label"] != "good")]
+    notes = table3(found, "good", "c").notes
+    assert "toy: classes without a test image have no weight in that fold's AUC: good (fold 1)." in notes
