@@ -15,7 +15,7 @@ TORCH_LOCKED := $(shell grep -oE '^(torch|torchvision)==[^ ]+' requirements.lock
 CPU_LOCK := awk '/^[a-z0-9]/ { keep = !/^(torch|torchvision|triton|nvidia-[^=]*|cuda-[^=]*)==/ } keep' requirements.lock
 LOCK := $(if $(filter cpu,$(TORCH)),$(CPU_LOCK),cat requirements.lock)
 
-.PHONY: run test lab wheels bench backbone backbone-table reference faults lock audit test-slow test-gpu check clean
+.PHONY: run test lab wheels bench backbone-table reference faults lock audit test-slow test-gpu check clean
 
 run: $(READY)
 	$(PY) run_all.py $(ARGS)
@@ -35,17 +35,13 @@ check: $(READY)
 bench: $(READY)
 	$(PY) -m pytest -m 'benchmark and not gpu' -s
 
-# Trains the embedded backbone anew (hours on a CPU; resumes where it was killed) into lib/features/weights.
-backbone: $(READY)
-	$(PY) -m lib.pretraining.training $(ARGS)
-
-# The backbones compared: make backbone-table ARGS="--magnetic DIR --weights embedded random-init FILE"
+# Backbones compared: make backbone-table ARGS="--data DIR --backbone efficientnet_lite0 resnet18=FILE"
 backbone-table: $(READY)
 	$(PY) -m tests.benchmarks.backbone_quality $(ARGS)
 
 # What readers see without running anything: the default study anew, and a small copy of it in outputs/reference.
 reference: $(READY)
-	$(PY) run_all.py --study reference-run --weights embedded
+	$(PY) run_all.py --study reference-run
 	$(PY) -m tests.reference_copy outputs/reference-run standins
 
 test-slow: $(READY)

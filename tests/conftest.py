@@ -32,7 +32,7 @@ def own(tmp_path_factory):
     data, output = tmp_path_factory.mktemp("plates") / ODD_FOLDER, tmp_path_factory.mktemp("own")
     draw_products(data)
     regex = r"(\d)\.png"
-    command = ("--data", data, "--preset", "smoke", "--output", output, "--study", "plates", "--offline",
+    command = ("--data", data, "--preset", "smoke", "--output", output, "--study", "plates",
                "--group-regex", regex, "--set", "leak_check=all", "--set", "keep=1.0")  # fmt: skip
     return output / "plates", data, command, run_all(*command)
 

@@ -85,7 +85,6 @@ def test_unknown_preset_proposes_the_nearest():
     [
         ({"groups": "a.csv", "group_regex": "x"}, "contradict"),
         ({"cv": "stratified", "group_regex": "x"}, "ignores groups"),
-        ({"offline": True, "weights": "imagenet"}, "offline"),
         ({"draem_steps": 0}, "exactly one"),
         ({"draem_steps": 3, "draem_epochs": 3}, "exactly one"),
         ({"synthetic_scale": 2}, "synthetic_scale"),

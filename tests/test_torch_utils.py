@@ -10,9 +10,8 @@ from safetensors.torch import save_file
 
 from lib.draem.inference import Draem
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
+from lib.features.backbone import load_backbone
 from lib.features.embeddings import image_features, map_features
-from lib.features.patch_embeddings import N_CHANNELS, patch_features
-from lib.features.resnet import load_backbone
 from lib.torch_utils import allow_tf32, flush_denormals, load_state_dict, load_weights_only
 
 CONVOLUTIONS = torch.backends.cudnn.conv
@@ -55,21 +54,24 @@ def test_the_way_back_is_what_was_before(rounding):
     assert CONVOLUTIONS.fp32_precision == "tf32"
 
 
-def features(device):
-    return image_features(load_backbone("random-init"), PICTURES, 64, device=device)
+@pytest.fixture(scope="module")
+def backbone():
+    return load_backbone("resnet18", "random-init", 64)
 
 
-def features_of_maps(device):
-    maps = PICTURES[..., 0].astype(np.float16) / 255
-    return map_features(load_backbone("random-init"), maps, 64, device=device)
+def features(backbone, device):
+    return image_features(backbone, PICTURES, device=device)[0]
 
 
-def patches(device):
-    out = np.empty((3, 8, 8, N_CHANNELS), np.float16)
-    return patch_features(load_backbone("random-init"), PICTURES, out, device=device)
+def patches(backbone, device):
+    return image_features(backbone, PICTURES, device=device)[1]
 
 
-def maps(device):
+def features_of_maps(backbone, device):
+    return map_features(backbone, PICTURES[..., 0].astype(np.float16) / 255, device=device)
+
+
+def maps(_, device):
     networks = ReconstructiveNetwork(4, seed=1), DiscriminativeNetwork(4, seed=2)
     return Draem(*networks, device).maps_and_scores(PICTURES)[1]
 
@@ -78,7 +80,7 @@ EVALUATIONS = pytest.mark.parametrize("evaluate", [features, features_of_maps, p
 
 
 @EVALUATIONS
-def test_nothing_that_a_line_computes_again_is_rounded(evaluate, rounding, monkeypatch):
+def test_nothing_that_a_line_computes_again_is_rounded(evaluate, backbone, rounding, monkeypatch):
     """A line on a CPU computes these in float32, so the study does, on a card too; only training may round."""
     seen, convolve = [], torch.nn.Conv2d.forward
 
@@ -87,14 +89,14 @@ def test_nothing_that_a_line_computes_again_is_rounded(evaluate, rounding, monke
         return convolve(self, x)
 
     monkeypatch.setattr(torch.nn.Conv2d, "forward", watched)
-    evaluate("cpu")
+    evaluate(backbone, "cpu")
     assert seen and set(seen) == {"ieee"}
 
 
 @pytest.mark.gpu
 @EVALUATIONS
-def test_a_gpu_computes_what_the_cpu_does(evaluate, rounding):
-    here, there = evaluate("cpu").astype(np.float32), evaluate("cuda").astype(np.float32)
+def test_a_gpu_computes_what_the_cpu_does(evaluate, backbone, rounding):
+    here, there = evaluate(backbone, "cpu").astype(np.float32), evaluate(backbone, "cuda").astype(np.float32)
     step = 1e-3 if evaluate is patches else 1e-5  # float16 has steps of 5e-4 below 1
     np.testing.assert_allclose(there, here, rtol=1e-4, atol=step * np.abs(here).max())
 

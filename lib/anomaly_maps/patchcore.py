@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from lib.anomaly_maps.detectors import Detector, FitTask
 from lib.config import Study
+from lib.features.backbone_weights import grid, size_of
 from lib.torch_utils import Resize
 
 FORMAT = "patchcore-1"
@@ -160,9 +161,8 @@ def _projected(points: Tensor, seed: int) -> Tensor:
 
 def _map_seconds(study: Study) -> float:
     """Return the seconds in which the patches of one image are compared with those kept, on one core."""
-    from lib.features.patch_embeddings import N_CHANNELS, grid
-
-    return 2 * grid(study.patch_size) ** 2 * N_CHANNELS * study.coreset_size / ARITHMETIC
+    values = grid(study.feature_size) ** 2 * size_of(study.backbone).n_channels
+    return 2 * values * study.coreset_size / ARITHMETIC
 
 
 def _fit_cost(study: Study, n_good: int, sharing: int) -> tuple[float, float]:
@@ -180,7 +180,7 @@ DETECTOR = Detector(
     fit_cost=_fit_cost,
     map_seconds=_map_seconds,
     caption=lambda study: (
-        f"maps: PatchCore of {study.coreset_size} patches at {study.patch_size} px, cross-fitted, "
+        f"maps: PatchCore of {study.coreset_size} patches at {study.feature_size} px, cross-fitted, "
         f"shown at {study.image_size} px"
     ),
 )

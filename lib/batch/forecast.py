@@ -11,12 +11,13 @@ from typing import NamedTuple
 import pandas as pd
 from platformdirs import user_cache_path
 
-from lib.anomaly_maps.detectors import detector
 from lib.artifacts import HOST, write_text
 from lib.config import map_source_of
 from lib.datasets.splits import N_INNER
 from lib.draem.detector import network_bytes, training_image
 from lib.execution.progress import format_duration
+from lib.features.backbone_weights import grid
+from lib.features.backbone_weights import size_of as backbone_size
 from lib.pipeline.dataset import index, splits
 from lib.pipeline.run import FIT, INFORMATION, PROCESS, Run, classifier_cost, feature_cost, fit_cost, map_cost
 from lib.synthetic.products import image_counts
@@ -26,8 +27,6 @@ LONG_ENOUGH = 60.0  # seconds of training that tell a speed
 SECONDS_PER_NOTEBOOK = 5.0  # a kernel's start, imports, figures, HTML
 # Fits of `image` that the baselines cost, from tests/benchmarks: `stats` alone is four, as few columns learn slowly.
 BASELINE_FITS, CHEAP_FITS, GUIDED_FITS = 7.0, 0.2, 2.0
-PATCHES_SHARE = 0.8  # of a ResNet-18's work that its first three stages are
-PATCH_SIDE, PATCH_BYTES = 8, 768  # pixels and bytes of a patch, as in lib.features.patch_embeddings
 
 
 def stored_speed(run: Run) -> float | None:
@@ -104,15 +103,10 @@ def forecast(run: Run, size: Size, speed: float, tasks: int = 1) -> pd.DataFrame
 
     image_features = feature_cost(run, size.images)
     features = image_features["seconds"] * (1 + stacks)
-    feature_disk = size.images * (1 + stacks) * 512 * 4
-    sides = {study.image_size, study.feature_size}
-    patches_first = any(detector(map_source_of(one)).inputs == "patches" for one in study.map_methods)
-    if study.guided or patches_first:
-        sides.add(study.patch_size)
-        feature_disk += size.images * (-(-study.patch_size // PATCH_SIDE)) ** 2 * PATCH_BYTES
-        patches = image_features["seconds"] * PATCHES_SHARE * (study.patch_size / study.feature_size) ** 2
-        training, features = training + patches * patches_first, features + patches * (not patches_first)
-    image_disk = size.images * 3 * sum(side**2 for side in sides)
+    network = backbone_size(study.backbone)
+    patch_values = grid(study.feature_size) ** 2 * network.n_channels  # in half precision
+    feature_disk = size.images * ((1 + stacks) * network.n_features * 4 + patch_values * 2)
+    image_disk = size.images * 3 * sum(side**2 for side in {study.image_size, study.feature_size})
 
     classifier = classifier_cost(run, size.images)
     fit = classifier["seconds"] * study.repeats * (2 if study.binary == "separate" else 1)

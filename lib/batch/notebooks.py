@@ -29,7 +29,7 @@ WRITES: dict[str, tuple[str, ...]] = {  # what `--force` makes a notebook's step
     "00_dataset": ("index.parquet", "folds.parquet", "images/"),
     "01_draem_training": ("draem/", "patchcore/"),
     "02_anomaly_maps": ("maps/",),
-    "03_features": ("features/", "patches/"),
+    "03_features": ("features/",),
     "04_classification": (
         "predictions/classification",
         "predictions/calibration",

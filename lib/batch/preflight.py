@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from lib.config import MAP_SOURCES
+from lib.config import MAP_SOURCES, Study
 from lib.datasets.download import DownloadError
 from lib.datasets.errors import DatasetError, printable
 from lib.datasets.splits import FoldError, make_folds, schemes_for
 from lib.execution.parallel import run_tasks
 from lib.execution.resources import memory_free
+from lib.features.backbone_weights import KNOWN, RANDOM
 from lib.pipeline.dataset import folds, index
 from lib.pipeline.run import PROCESS, Run
 from lib.synthetic.products import image_counts
@@ -25,14 +26,13 @@ ISSUES = (DatasetError, FoldError, DownloadError, RuntimeError, OSError, ValueEr
 def check_inputs(runs: Sequence[Run], scheduler: str, *, own_weights: bool, fits: bool) -> list[str]:
     """Read all that the study will read, the images last; return what is wrong with it, a text per source.
 
-    `own_weights`: the embedded weights too, which takes torch. `fits`: training parts must have the classes for a fit.
+    `own_weights`: ImageNet weights of a known SHA-256 too, which takes torch. `fits`: training parts must have the
+    classes for a fit.
     """
     study, folder = runs[0].study, Path(runs[0].study_dir)
     checks: list[tuple[str, Callable[[], object]]] = []
-    if own_weights or study.weights not in ("embedded", "random-init"):
-        from lib.features.resnet import load_backbone
-
-        checks.append(("", lambda: load_backbone(study.weights, offline=True)))
+    if own_weights or study.backbone not in KNOWN or study.weights not in ("auto", RANDOM):
+        checks.append(("", partial(_check_backbone, study)))
     if scheduler:
         ask = partial(run_tasks, str, [("answers",)], label="cluster", shared_folder=folder)
         checks.append(("--scheduler", partial(ask, scheduler=scheduler)))
@@ -57,6 +57,16 @@ def check_inputs(runs: Sequence[Run], scheduler: str, *, own_weights: bool, fits
                 text = f"{where}: {error.strerror}; check that it is there and may be read"
             issues.append(text if text.startswith(name) else f"{printable(name)}: {text}")
     return issues
+
+
+def _check_backbone(study: Study) -> None:
+    """Load the backbone and pass an image of the study's size through it."""
+    import torch
+
+    from lib.features.backbone import load_backbone
+
+    side = study.feature_size
+    load_backbone(study.backbone, study.weights, side)(torch.zeros(1, 3, side, side))
 
 
 def _check_images(run: Run, fits: bool) -> None:

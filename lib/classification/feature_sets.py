@@ -60,7 +60,7 @@ _LIST = (
         selected_columns=("image", "map", "other"), one_source="image_map"),
     FeatureSet("guided", "guided", "Image where the map points",
         "the image where the map points",
-        "ResNet-18's middle stages at the places where the map is highest (settings guided_…), all columns, the "
+        "the backbone's middle stages at the places where the map is highest (settings guided_…), all columns, the "
         "study's network",
         all_columns=("guided",)),
     FeatureSet("guided_all", "guided", "Image + map statistics + image where the map points",

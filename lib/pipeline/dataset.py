@@ -35,7 +35,7 @@ def data_root(run: Run) -> Path:
     folder = PROJECT / "data" / run.dataset
     if folder.is_dir():
         return folder
-    if run.dataset == "magnetic_tile" and not run.study.offline:
+    if run.dataset == "magnetic_tile":
         return fetch_magnetic_tile(folder)
     raise FileNotFoundError(f"{run.dataset}: no images at {folder}; give their folder with --data DIR")
 

@@ -21,7 +21,7 @@ from lib.datasets.splits import N_INNER, make_inner_folds
 from lib.execution.progress import step_bar
 from lib.execution.source_code import code_digest
 from lib.pipeline.dataset import images, in_test_fold, index, primary_splits, splits
-from lib.pipeline.patches import patches, patches_name, patches_of
+from lib.pipeline.embeddings import image_features_of, patches, patches_digest
 from lib.pipeline.run import Run, each_part, fit_cost
 
 INNER = "-inner-"
@@ -68,14 +68,14 @@ def inputs(run: Run, source: str) -> tuple[np.ndarray, str]:
     """Return what a map source reads of all images (N, ...), memory-mapped, and its digest."""
     if detector(source).inputs == "images":
         return images(run, run.study.image_size), run.store.digest(f"images/{run.study.image_size}.npy")
-    return patches(run), run.store.digest(patches_name(run))
+    return patches(run), patches_digest(run)
 
 
 def inputs_of(run: Run, source: str, at_side: Callable[[int], np.ndarray]) -> np.ndarray:
     """Return what a map source reads of other images, which `at_side` returns (n, side, side, 3) uint8 at any side."""
     if detector(source).inputs == "images":
         return at_side(run.study.image_size)
-    return patches_of(run, at_side(run.study.patch_size))
+    return image_features_of(run, at_side(run.study.feature_size))[1]
 
 
 def _task(run: Run, source: str, name: str) -> FitTask:

@@ -1,8 +1,7 @@
-"""Notebook 03: the features of images, of their patches and of the maps."""
+"""Notebook 03: features made of maps: the backbone's, their statistics, patches pooled where they point."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,50 +11,17 @@ from lib.config import MapMethod
 from lib.datasets.splits import FoldError
 from lib.execution.progress import step_bar
 from lib.execution.source_code import code_digest
-from lib.pipeline.dataset import FINAL, images, in_test_fold, index, splits
+from lib.pipeline.dataset import FINAL, in_test_fold, index, splits
 from lib.pipeline.detectors import map_splits
+from lib.pipeline.embeddings import backbone, backbone_digest, image_feature_table, patches, patches_digest
 from lib.pipeline.maps import map_all, map_file, maps
-from lib.pipeline.patches import backbone, backbone_digest, patches, patches_name
 from lib.pipeline.run import Run, each_part, feature_cost
-
-IMAGE = "features/image.npy"
 
 BLOCKS = {  # of columns made of a split's maps: what their files are called, and the module that computes them
     "map": ("map", "lib.features.embeddings"),
     "stats": ("map-stats", "lib.anomaly_maps.map_statistics"),
     "guided": ("guided", "lib.features.map_guided_pooling"),
 }
-# images per task; the same however many processes there are, so that batches hold the same images
-AT_ONCE = 512
-
-
-def image_feature_table(run: Run) -> np.ndarray:
-    """Return the features of all images, float32 (N, 512)."""
-    side = run.study.feature_size
-    stack = images(run, side)
-    made_from = {
-        "code": code_digest("lib.features.embeddings", "lib.pipeline.features"),
-        "images": run.store.digest(f"images/{side}.npy"),
-        "backbone": backbone_digest(run),
-        "side": side,
-    }
-
-    def write(path: Path) -> dict[str, str]:
-        calls = [(run, start) for start in range(0, len(stack), AT_ONCE)]
-        parts = each_part(run, _some_image_features, calls, "image features", feature_cost(run, AT_ONCE))
-        np.save(path, np.concatenate(parts))
-        net = backbone(run)
-        return {"backbone": net.name, "backbone_sha256": net.sha256}
-
-    run.store.make(IMAGE, made_from, write)
-    return np.load(run.store.path(IMAGE))
-
-
-def _some_image_features(run: Run, start: int) -> np.ndarray:
-    from lib.features.embeddings import image_features
-
-    side = run.study.feature_size
-    return image_features(backbone(run), images(run, side)[start : start + AT_ONCE], side, device=run.device)
 
 
 def map_columns_file(block: str, split: str, map_method: MapMethod) -> str:
@@ -66,7 +32,7 @@ def map_columns_file(block: str, split: str, map_method: MapMethod) -> str:
 def make_map_columns(run: Run, block: str, map_method: MapMethod, split: str) -> None:
     """Write a block of columns made of the split's maps, float32 (N, columns).
 
-    `map`: ResNet-18's features of the map; `stats`: its statistics, as in `map_statistics.STATISTICS`; `guided`: the
+    `map`: the backbone's features of the map; `stats`: its statistics, as in `map_statistics.STATISTICS`; `guided`: the
     image's patches pooled where the map points.
     """
     stack = maps(run, split, map_method)
@@ -85,10 +51,9 @@ def _depends_on(run: Run, block: str, split: str) -> dict[str, Any]:
         return {"backbone": backbone_digest(run), **run.study.values(("feature_size", "map_encoding"))}
     if block == "stats":
         return {}
-    patches(run)
     good, units = compared_with(run, split)
     return {
-        "patches": run.store.digest(patches_name(run)),
+        "patches": patches_digest(run),
         "good": fingerprint({"rows": np.flatnonzero(good).tolist(), "units": units.tolist()}),
         **run.study.values(("guided_patches", "guided_baseline")),
     }
@@ -105,7 +70,7 @@ def _columns_of(run: Run, block: str, split: str, stack: np.ndarray) -> np.ndarr
         from lib.features.embeddings import map_features
 
         net, encoding = backbone(run), study.map_encoding
-        return map_features(net, stack, study.feature_size, encoding, device=run.device, progress=report)
+        return map_features(net, stack, encoding, device=run.device, progress=report)
     from lib.features.map_guided_pooling import Pooling, map_guided_features
 
     pooling = Pooling(study.guided_patches, study.guided_baseline)
@@ -124,8 +89,6 @@ def feature_all(run: Run) -> None:
     image_feature_table(run)
     map_all(run)
     blocks = ["map", *["guided"] * run.study.guided, *["stats"] * (run.study.baselines or run.study.guided)]
-    if run.study.guided:
-        patches(run)
     for map_method in run.study.map_methods:
         for block in blocks:
             calls = [(run, block, map_method, split) for split in map_splits(run, map_method)]

@@ -17,12 +17,12 @@ from lib.anomaly_maps.detectors import detector
 from lib.artifacts import StaleError, Store, read_only
 from lib.config import MapMethod, Study, cuda_available, map_source_of
 from lib.execution.parallel import max_parallel, run_tasks
+from lib.features.backbone_weights import size_of
 from lib.synthetic.products import PRODUCTS
 
 PROJECT = Path(__file__).resolve().parents[2]
 NAMED = (*PRODUCTS, "magnetic_tile")  # data sets known by name
 PROCESS = 350_000_000  # bytes of Python with PyTorch and what else a kernel imports
-RESNET_IMAGE = 0.006  # seconds at 96 px
 FIT, INFORMATION = 0.3, 0.1  # seconds for 400 rows: an MLP's fit, mutual information of 1,024 columns
 
 
@@ -127,13 +127,14 @@ def map_cost(run: Run, images: int, map_method: MapMethod) -> dict[str, float]:
 
 
 def feature_cost(run: Run, images: int) -> dict[str, float]:
-    """Return seconds and bytes of the ResNet-18 features of so many images or maps."""
-    side = run.study.feature_size
-    return {"seconds": RESNET_IMAGE * images * (side / 96) ** 2, "memory": PROCESS + 64 * side**2 * 150}
+    """Return seconds and bytes of the backbone's features of so many images or maps."""
+    seconds, size = size_of(run.study.backbone).seconds, (run.study.feature_size / 96) ** 2
+    return {"seconds": seconds * images * size, "memory": PROCESS + 2e10 * seconds * size}
 
 
 def classifier_cost(run: Run, images: int) -> dict[str, float]:
     """Return seconds and bytes of one classifier's fit on the training part of so many images."""
-    layers = sum(above * below for above, below in pairwise((1024, *run.study.mlp)))
+    columns = 2 * size_of(run.study.backbone).n_features
+    layers = sum(above * below for above, below in pairwise((columns, *run.study.mlp)))
     rows = images * (1 - 1 / run.study.folds)
-    return {"seconds": FIT * rows / 400, "memory": PROCESS + 4 * images * 512 * 4 + 4 * 4 * layers}
+    return {"seconds": FIT * rows / 400, "memory": PROCESS + 4 * images * columns * 2 + 4 * 4 * layers}

@@ -1,5 +1,4 @@
-"""Pretraining of the embedded ResNet-18 on drawn surfaces and defects; no study imports it.
+"""Drawn surfaces with drawn defects, to pretrain networks on; no study imports it.
 
-In: settings and a seed. Out: the weights in `lib/features/weights`. Run by `python -m lib.pretraining.training`;
-may import `features`, `synthetic` and what these may import.
+In: seeds. Out: images (B, 3, H, W) in [0, 1], and where they are flawed. May import `synthetic`.
 """

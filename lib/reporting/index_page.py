@@ -46,6 +46,7 @@ PACKAGES = [
     *("torch", "torchvision", "scikit-learn", "scipy", "statsmodels", "pandas", "numpy", "seaborn"),
     "papermill",
 ]
+PAPERS_BACKBONE = "resnet18 (ImageNet)"
 SIDE = 144  # pixels of an image in the strip
 
 
@@ -157,8 +158,8 @@ def _warnings(runs: Sequence[Run]) -> list[str]:
     if (preset := runs[0].study.preset) != "paper":
         smaller = "smaller networks, fewer steps and folds than the paper's. Preset paper has its settings."
         found.append(f"Preset {preset}: {smaller}")
-    if any("IMAGENET1K_V1" not in name for name in backbones):
-        other = "not from torchvision's ImageNet weights, which the paper used (--weights FILE)."
+    if any(name != PAPERS_BACKBONE for name in backbones):
+        other = "not from the paper's ResNet-18 (--backbone resnet18 --weights imagenet)."
         found.append(f"Features come from {', '.join(backbones)}, {other}")
     return found
 

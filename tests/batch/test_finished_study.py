@@ -163,7 +163,7 @@ def test_an_inspection_makes_no_notebook_of_the_study_stale(tmp_path):
 
 
 def test_a_study_means_the_same_on_a_machine_with_a_gpu_and_on_one_without(tmp_path, monkeypatch):
-    options = ("--preset", "standard", "--set", "folds=4", "--output", str(tmp_path), "--offline")
+    options = ("--preset", "standard", "--set", "folds=4", "--output", str(tmp_path))
     known = {}
     for there in (True, False):
         monkeypatch.setattr("lib.config.cuda_available", lambda there=there: there)

@@ -20,9 +20,9 @@ from lib.evaluation.metrics import ALL, POOLED, RECALL_AT_5_FPR, summary
 from lib.features.map_guided_pooling import Pooling, map_guided_features
 from lib.pipeline.classification import CALIBRATION, _fits
 from lib.pipeline.dataset import in_test_fold, index, splits
-from lib.pipeline.features import image_feature_table, map_columns
+from lib.pipeline.embeddings import image_feature_table, patches
+from lib.pipeline.features import map_columns
 from lib.pipeline.maps import map_all, map_quality, maps
-from lib.pipeline.patches import patches
 from lib.pipeline.run import PROJECT, Run, open_run
 
 METRICS = (RECALL_AT_5_FPR, "binary_auc", "weighted_auc", "defect_recall", "false_reject_rate")
@@ -108,7 +108,12 @@ def rows_of(run: Run, ways: list[str]) -> list[dict[str, object]]:
     good = str(index(run).attrs["good"])
     primary = splits(run, with_maps=True)[0].rsplit("-", 1)[0]
     names = [name for name in splits(run, with_maps=True) if name.startswith(primary)]
-    about = {"dataset": run.name, "folds": primary, "side": run.study.patch_size, "resize": run.study.resize}
+    about = {
+        "dataset": run.name,
+        "folds": primary,
+        "side": run.study.feature_size,
+        "resize": run.study.resize,
+    }
     about["map AUROC"] = float(map_quality(run).loc[(run.study.map_method, "overall"), "image_auroc"])
     tested: dict[str, dict[str, pd.DataFrame]] = {}
     inside: dict[str, dict[str, float]] = {}
@@ -134,7 +139,8 @@ def main() -> None:
     )
     parser.add_argument("--dataset", default="magnetic_tile")
     parser.add_argument("--data", default="")
-    parser.add_argument("--weights", default="embedded")
+    parser.add_argument("--backbone", default="efficientnet_lite0")
+    parser.add_argument("--weights", default="auto")
     parser.add_argument("--side", type=int, nargs="+", default=[224])
     parser.add_argument("--resize", nargs="+", default=["squash"])
     parser.add_argument("--folds", type=int, default=5)
@@ -148,8 +154,8 @@ def main() -> None:
     for side in options.side:
         for resize in options.resize:
             settings = {
-                "folds": options.folds, "map_source": "patchcore", "patch_size": side, "resize": resize,
-                "feature_size": 224, "weights": options.weights, "offline": True, "leak_check": "none", "threads": 2,
+                "folds": options.folds, "map_source": "patchcore", "feature_size": side, "resize": resize,
+                "backbone": options.backbone, "weights": options.weights, "leak_check": "none", "threads": 2,
             }  # fmt: skip
             data = str(Path(options.data).resolve()) if options.data else ""
             folder = options.output / f"{side}-{resize}"

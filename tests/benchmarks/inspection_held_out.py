@@ -126,7 +126,7 @@ def main() -> None:
     p.add_argument("--group-regex", default="")
     p.add_argument("--preset", default="quick")
     p.add_argument("--set", action="append", default=[])
-    p.add_argument("--weights", default="embedded")
+    p.add_argument("--weights", default="auto")
     p.add_argument("--textures", type=Path)
     p.add_argument("--features", default="")
     p.add_argument("--recall", type=float, nargs="+", default=[90.0, 95.0, 99.0])

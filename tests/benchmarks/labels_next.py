@@ -8,7 +8,7 @@
 A stream of `POOL` images holds few defects, its classes in the paper's proportions. 20 good images and one defect of
 each class are labelled; each round the classifier is fitted, a way chooses 20 more, and they are labelled. Test
 images are never in the stream. All ways see the same start, stream and test images, so that differences are paired.
-Image features of the embedded backbone. Features are kept in the output folder: a changed backbone needs another.
+Image features of the default backbone. Features are kept in the output folder: a changed backbone needs another.
 """
 
 import argparse
@@ -27,8 +27,8 @@ from sklearn.metrics import pairwise_distances_argmin_min
 from lib.artifacts import atomic, write_text
 from lib.classification.classifiers import HIDDEN, LOGISTIC_REGRESSION, fit
 from lib.evaluation.metrics import RECALL_AT_5_FPR, measure
+from lib.features.backbone import load_backbone
 from lib.features.embeddings import image_features
-from lib.features.resnet import load_backbone
 from lib.inspection.active_learning import (
     CERTAIN,
     margin_uncertainty,
@@ -114,15 +114,15 @@ SHOWN = tuple(COLOURS)
 
 
 def drawn(product: str, seed: int, folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Features (n, 512) and labels (n,) of freshly drawn pictures, kept in `folder`."""
+    """Features (n, d) and labels (n,) of freshly drawn pictures, kept in `folder`."""
     path = folder / f"{product}-{seed}.npz"
     if not path.is_file():
         torch.set_num_threads(1)
-        backbone, features, labels = load_backbone("embedded"), [], []
+        backbone, features, labels = load_backbone("efficientnet_lite0", side=SEEN_AT), [], []
         for label in PRODUCTS[product]:
             n = DRAWN[GOOD if label == GOOD else "defect"]
             pictures = np.stack([render(product, label, k, SIDE, seed)[0] for k in range(n)])
-            features.append(image_features(backbone, pictures, SEEN_AT))
+            features.append(image_features(backbone, pictures)[0])
             labels += [label] * n
         with atomic(path) as partial:
             np.savez(partial, X=np.concatenate(features), y=np.array(labels))

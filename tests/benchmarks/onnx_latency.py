@@ -2,7 +2,7 @@
 
 python -m tests.benchmarks.onnx_latency [--quick]
 
-Weights are random, as none of them changes how long it takes, except the embedded backbone's. On one thread CPU time
+Weights are random, as none of them changes how long it takes, except the backbone's. On one thread CPU time
 counts, on two the time on the clock, the least of several alternating repetitions. The table goes to
 outputs/benchmarks/onnx-latency.{csv,md}.
 """
@@ -31,21 +31,20 @@ from lib.deployment.onnx_model import OnnxPipeline, classifier, nearest_distance
 from lib.deployment.onnx_predict import INPUT
 from lib.draem.inference import Draem
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
-from lib.features.patch_embeddings import N_CHANNELS, grid
-from lib.features.resnet import load_backbone
+from lib.features.backbone import load_backbone
+from lib.features.backbone_weights import grid
 from lib.inspection.decisions import training_reference
 
 from .test_draem_benchmarks import OUTPUT, machine
 
-WIDTHS = {"image": 512, "map": 512, "stats": 9}
-MODELS = {  # map source, columns, sides of maps, of features and of patches
-    "PatchCore 96 px, image + statistics + guided": ("patchcore", ("image", "stats", "guided"), (64, 96, 96)),
-    "DRAEM 64 px (quick), image + map": ("draem", ("image", "map"), (64, 96, 96)),
-    "DRAEM 128 px (standard, CPU), image + map": ("draem", ("image", "map"), (128, 224, 224)),
+MODELS = {  # map source, columns, sides of maps and of features
+    "PatchCore 96 px, image + statistics + guided": ("patchcore", ("image", "stats", "guided"), (64, 96)),
+    "DRAEM 64 px (quick), image + map": ("draem", ("image", "map"), (64, 96)),
+    "DRAEM 128 px (standard, CPU), image + map": ("draem", ("image", "map"), (128, 224)),
     "PatchCore 224 px, image + statistics + guided": (
         "patchcore",
         ("image", "stats", "guided"),
-        (256, 224, 224),
+        (256, 224),
     ),
 }
 BATCHES = (1, 16)
@@ -53,31 +52,34 @@ REPETITIONS = {1: 9, 16: 3}
 LABELLED = 1000
 
 
-def pipeline_of(source: str, columns: tuple[str, ...], sides: tuple[int, int, int]) -> OnnxPipeline:
+def pipeline_of(source: str, columns: tuple[str, ...], sides: tuple[int, int]) -> OnnxPipeline:
     """Return a pipeline as the study would build it, with random weights."""
-    rng, names = np.random.default_rng(0), ("image_size", "feature_size", "patch_size")
+    rng, names = np.random.default_rng(0), ("image_size", "feature_size")
     study = Study.of("quick", dict(zip(names, sides, strict=True)) | {"map_source": source})
-    image_size, feature_size, patch_size = sides
-    places = grid(patch_size)
-    count = sum(WIDTHS.get(name, len(study.guided_patches) * N_CHANNELS) for name in columns)
+    image_size, feature_size = sides
+    places, net = grid(feature_size), load_backbone(study.backbone, side=feature_size)
+    widths = {"image": net.n_features, "map": net.n_features, "stats": 9}
+    count = sum(widths.get(name, len(study.guided_patches) * net.n_channels) for name in columns)
     values, labels = rng.normal(size=(60, count)).astype(np.float32), rng.choice(["good", "a", "b"], 60)
     if source == "patchcore":
-        memory = PatchCore(torch.rand(1000 if patch_size < 200 else 2000, N_CHANNELS), 5.0, 4.0, image_size)
+        memory = PatchCore(
+            torch.rand(1000 if feature_size < 200 else 2000, net.n_channels), 5.0, 4.0, image_size
+        )
         maps = [memory.exported(places) for _ in range(2)]  # one for each half
     else:
         width = image_size // 4
         nets = ReconstructiveNetwork(width, seed=1), DiscriminativeNetwork(width // 2, seed=2)
         maps = [Draem(*nets).exported()]
     exposure, shapes = rng.uniform(0.4, 0.6, (LABELLED, 2)), np.full((LABELLED, 2), feature_size)
-    embeddings = rng.normal(size=(LABELLED, 512)).astype(np.float32)
+    embeddings = rng.normal(size=(LABELLED, net.n_features)).astype(np.float32)
     return OnnxPipeline(
         study,
-        load_backbone("embedded"),
+        net,
         maps,
         columns,
         nearest_distance(training_reference(embeddings, np.arange(LABELLED), shapes, exposure)),
         classifier(range(count), fit(values, labels, ("good", "a", "b"))),
-        good_mean=torch.rand(places, places, N_CHANNELS),
+        good_mean=torch.rand(places, places, net.n_channels),
     )
 
 

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from torch.nn import functional as F
@@ -12,10 +13,11 @@ from lib.anomaly_maps.map_statistics import map_statistics
 from lib.anomaly_maps.patchcore import fit as fit_patchcore
 from lib.classification.classifiers import fit
 from lib.config import Study
+from lib.deployment.onnx_export import OPSET
 from lib.deployment.onnx_model import OnnxPipeline, classifier, nearest_distance, statistics
+from lib.features.backbone import load_backbone
 from lib.features.embeddings import jet, jet_colours
 from lib.features.map_guided_pooling import Pooling, ReferenceMean, pool
-from lib.features.resnet import load_backbone
 from lib.inspection.decisions import training_reference
 from lib.torch_utils import Resize
 
@@ -37,9 +39,16 @@ def channels_first(patches):
 
 def pipeline(good_mean=None, **settings):
     """Return what is exported, for maps of 64 px and patches of 12 x 12 places."""
-    study = Study.of("quick", {"image_size": 64, "patch_size": 96} | settings)
+    study = Study.of("quick", {"image_size": 64, "feature_size": 96} | settings)
     none = dict.fromkeys(("distance", "multiclass"))
-    return OnnxPipeline(study, load_backbone("random-init"), [], ("image",), **none, good_mean=good_mean)
+    return OnnxPipeline(
+        study,
+        load_backbone("resnet18", "random-init", study.feature_size),
+        [],
+        ("image",),
+        **none,
+        good_mean=good_mean,
+    )
 
 
 def test_statistics_are_the_studys():
@@ -111,3 +120,27 @@ def test_distances_are_the_studys_and_a_labelled_image_has_none():
     wanted, _ = reference.nearest(new)
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
     assert wanted[:3].max() < 1e-5 < wanted[3:].min()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["efficientnet_lite0", "resnet18", "wide_resnet50_2", "convnext_nano", "vit_small_patch14_dinov2"]
+)
+def test_every_kind_of_backbone_can_be_exported(name, tmp_path):
+    net = load_backbone(name, "random-init", 96)
+    file, images = tmp_path / "net.onnx", floats(RNG.random((3, 3, 96, 96)))
+    free = {0: torch.export.Dim("n", min=1)}
+    torch.onnx.export(
+        net,
+        (images[:2],),
+        file,
+        dynamo=True,
+        opset_version=OPSET,
+        dynamic_shapes=(free,),
+        input_names=["x"],
+        verbose=False,
+    )
+    found = onnxruntime.InferenceSession(file).run(None, {"x": images.numpy()})
+    with torch.inference_mode():
+        for part, wanted in zip(found, net(images), strict=True):
+            np.testing.assert_allclose(part, wanted, atol=1e-5 * max(1, float(wanted.abs().max())))

@@ -37,7 +37,7 @@ def versions(library):
         ("draem/networks.py", {"draem", "maps"}),
         ("draem/losses.py", {"draem", "maps"}),
         ("synthetic/noise.py", {"draem"}),
-        ("features/resnet.py", {"features"}),
+        ("features/backbone.py", {"features"}),
         ("classification/classifiers.py", {"predictions"}),
         ("reporting/paper_tables.py", set()),
         ("artifacts.py", set()),

@@ -16,7 +16,7 @@ import psutil
 from tests.whole import CACHE
 
 PROJECT = Path(__file__).parents[2]
-COMMAND = ("--preset", "smoke", "--weights", "random-init", "--offline")
+COMMAND = ("--preset", "smoke", "--weights", "random-init")
 # Captions in .md and .html name what there is when a notebook is executed, and 00 may be executed again later.
 ENDS = ("tables/*.csv", "*/tables/*.csv", "*/*.parquet", "*/predictions/*.parquet", "*/draem/*.safetensors",
         "*/draem/*.csv",

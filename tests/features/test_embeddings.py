@@ -3,77 +3,74 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torchvision.models import resnet18
-from torchvision.transforms.v2 import functional as transforms
 
 from lib.features import embeddings
+from lib.features.backbone import Backbone, load_backbone
 from lib.features.embeddings import image_features, jet, jet_colours, map_features
-from lib.features.resnet import Backbone, load_backbone
+
+NONE = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
 
 
 @pytest.fixture(scope="module")
 def backbone() -> Backbone:
-    return load_backbone("random-init")
+    return load_backbone("efficientnet_lite0", "random-init", 32)
 
 
 class Recorder(nn.Module):
-    """Keeps what it is shown, with the normalisation taken off."""
+    """A network that keeps what it is shown."""
+
+    feature_info = tuple({"reduction": stride, "num_chs": 1} for stride in (4, 8, 16))
+    head_hidden_size, pretrained_cfg = 3, NONE
 
     def __init__(self) -> None:
         super().__init__()
         self.seen: list[Tensor] = []
 
-    def forward(self, images: Tensor) -> Tensor:
-        mean, std = torch.tensor(SHOWN.mean).view(3, 1, 1), torch.tensor(SHOWN.std).view(3, 1, 1)
-        self.seen.append(images * std + mean)
-        return torch.zeros(len(images), 512)
+    def forward_features(self, images: Tensor) -> Tensor:
+        self.seen.append(images)
+        return images
 
-
-SHOWN = Backbone(Recorder(), "recorder", "")
+    def forward_head(self, images: Tensor, pre_logits: bool) -> Tensor:
+        return images.mean(dim=(2, 3))
 
 
 def shown(maps: np.ndarray, side: int, encoding: str) -> np.ndarray:
     recorder = Recorder()
-    map_features(Backbone(recorder, "recorder", ""), maps, side, encoding)
+    map_features(Backbone(recorder, side, "recorder", "", ""), maps, encoding)
     return torch.cat(recorder.seen).numpy()
 
 
-def pictures(n: int, height: int, width: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (n, height, width, 3), dtype=np.uint8)
+def pictures(n: int, side: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (n, side, side, 3), dtype=np.uint8)
 
 
-def test_equals_torchvisions_own_pipeline(backbone: Backbone) -> None:
-    images = pictures(3, 60, 44)
-    model = resnet18(weights=None)
-    model.fc = nn.Identity()
-    model.load_state_dict(
-        {key.removeprefix("body."): value for key, value in backbone.model.state_dict().items()}
-    )
-    batch = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
-    resized = transforms.resize(batch, [32, 32], antialias=True)
-    normalised = transforms.normalize(resized, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+def test_images_come_as_values_from_0_to_1_and_patches_row_by_row(backbone: Backbone) -> None:
+    images = pictures(3, 32)
+    pooled, patches = image_features(backbone, images)
     with torch.inference_mode():
-        expected = model.eval()(normalised).numpy()
-    features = image_features(backbone, images, 32)
-    assert features.dtype == np.float32
-    np.testing.assert_allclose(features, expected, rtol=1e-3, atol=1e-4)
+        whole, local = backbone(torch.from_numpy(images / 255).float().permute(0, 3, 1, 2))
+    assert (pooled.dtype, patches.dtype) == (np.float32, np.float16)
+    np.testing.assert_allclose(pooled, whole, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(patches, local.permute(0, 2, 3, 1), atol=1e-3)
 
 
 def test_batches_do_not_show_and_progress_tells_them(backbone: Backbone, monkeypatch) -> None:
-    maps, steps = pictures(5, 32, 32)[..., 0] / 255, []
-    whole = map_features(backbone, maps, 32)
+    maps, steps = pictures(5, 32)[..., 0] / 255, []
+    whole, images = map_features(backbone, maps), image_features(backbone, pictures(5, 32))
     monkeypatch.setattr(embeddings, "BATCH", 2)
-    parts = map_features(backbone, maps, 32, progress=lambda done, total: steps.append((done, total)))
+    parts = map_features(backbone, maps, progress=lambda done, total: steps.append((done, total)))
     np.testing.assert_allclose(parts, whole, rtol=1e-4, atol=1e-5)
+    for found, expected in zip(image_features(backbone, pictures(5, 32)), images, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
     assert steps == [(2, 5), (4, 5), (5, 5)]
     assert np.abs(whole[0] - whole[1]).max() > 1e-3
 
 
 def test_raw_map_is_a_grey_image(backbone: Backbone) -> None:
-    grey = pictures(2, 40, 40)[..., :1].repeat(3, axis=3)
+    grey = pictures(2, 32)[..., :1].repeat(3, axis=3)
     maps = (grey[..., 0] / 255).astype(np.float32)
     np.testing.assert_allclose(
-        map_features(backbone, maps, 32), image_features(backbone, grey, 32), rtol=1e-3, atol=1e-4
+        map_features(backbone, maps), image_features(backbone, grey)[0], rtol=1e-3, atol=1e-4
     )
 
 

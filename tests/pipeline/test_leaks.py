@@ -20,8 +20,8 @@ from lib.draem.inference import Draem
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.pipeline.dataset import images, in_test_fold, index
 from lib.pipeline.detectors import all_models, good_rows, load_model, map_splits, models
+from lib.pipeline.embeddings import patches
 from lib.pipeline.maps import map_all, maps
-from lib.pipeline.patches import patches
 from lib.pipeline.run import open_run
 from tests.pipeline.plates import draw_plates
 

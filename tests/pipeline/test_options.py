@@ -11,9 +11,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import timm
 import torch
 from PIL import Image
-from torchvision.models import resnet18
 
 from lib.classification import cross_validation
 from lib.config import Study
@@ -33,12 +33,12 @@ BASES = {
     "deco_cap": {},
 }
 # What an option may name, made by `outside`.
-SOME = {"folder": "textures", "checkpoint": "official", "file": "pairs.csv", "resnet": "resnet18.pth"}
+SOME = {"folder": "textures", "checkpoint": "official", "file": "pairs.csv", "weights": "weights.pth"}
 
 OF_MAPS = ("maps/", "features/map", "features/guided", "predictions/")
 OF_DRAEM = ("draem/", *OF_MAPS)
 OF_FOLDS = ("folds", *OF_DRAEM)
-OF_IMAGES = ("index", "folds", "images/", "patches/", "features/", *OF_DRAEM)
+OF_IMAGES = ("index", "folds", "images/", "features/", *OF_DRAEM)
 # An option, another value, and the artefacts that must change; all others must stay as they are, to the byte.
 CHANGES = [
     ("seed", 1, ("folds", *OF_DRAEM)),
@@ -48,7 +48,7 @@ CHANGES = [
     ("groups", "file", ("index", *OF_FOLDS)),
     ("group_regex", r"/(\d)", ("index", *OF_FOLDS)),
     ("skip_bad", True, ("index",)),  # nothing is bad here
-    ("resize", "crop", ("images/", "draem/", "maps/", "patches/", "features/", "predictions/")),
+    ("resize", "crop", ("images/", "draem/", "maps/", "features/", "predictions/")),
     ("folds", 3, OF_FOLDS),
     ("cv", "stratified", OF_FOLDS),
     ("leak_check", "image", ("folds", "predictions/")),
@@ -72,9 +72,8 @@ CHANGES = [
     ),
     ("map_source", "patchcore", ("patchcore/", "maps/", "features/map", "features/guided", "predictions/")),
     ("compare_map_source", True, ("patchcore/", "maps/", "features/", "predictions/compare_map_source")),
-    ("patch_size", 48, ("images/48", "patches/", "features/guided", "predictions/")),
-    ("weights", "resnet", ("patches/", "features/", "predictions/")),
-    ("offline", True, ()),
+    ("backbone", "resnet18", ("features/", "predictions/")),
+    ("weights", "weights", ("features/", "predictions/")),
     ("feature_size", 64, ("images/64", "features/", "predictions/")),
     ("guided", False, ("predictions/",)),
     ("guided_patches", (3,), ("features/guided", "predictions/")),
@@ -155,7 +154,7 @@ def outside(tmp_path_factory):
     networks = ReconstructiveNetwork(4, seed=8), DiscriminativeNetwork(4, seed=9)
     export_official(folder / "official", "model_", *networks)
     torch.manual_seed(0)
-    torch.save(resnet18(weights=None).state_dict(), folder / "resnet18.pth")
+    torch.save(timm.create_model("tf_efficientnet_lite0").state_dict(), folder / "weights.pth")
     pairs = pd.read_csv(draw_plates(folder / "plates") / "groups.csv")
     pairs["group"] = (
         pairs["id"].str.removesuffix(".png").str[:-2]

@@ -16,8 +16,7 @@ print(len(predictions(run, "imbalance")[0]), len(calibration(run)), {{"torch", "
 
 def test_predictions_that_are_proven_need_neither_torch_nor_sklearn(tmp_path):
     settings = {
-        "weights": "embedded",
-        "offline": True,
+        "weights": "random-init",
         "leak_check": "none",
         "baselines": False,
         "guided": False,

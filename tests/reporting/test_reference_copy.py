@@ -101,8 +101,8 @@ def test_an_image_gets_smaller_and_keeps_its_texts():
 
 
 def test_commands_name_files_without_the_way_to_them():
-    command = ["--weights", "embedded", "--data", "../secret/place/tiles", "--set", "folds=5"]
-    assert without_paths(command) == ["--weights", "embedded", "--data", "DIR/tiles", "--set", "folds=5"]
+    command = ["--weights", "imagenet", "--data", "../secret/place/tiles", "--set", "folds=5"]
+    assert without_paths(command) == ["--weights", "imagenet", "--data", "DIR/tiles", "--set", "folds=5"]
 
 
 @pytest.mark.skipif(not COPIES, reason="outputs/reference holds nothing yet (make reference)")

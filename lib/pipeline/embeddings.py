@@ -1,0 +1,108 @@
+"""The study's backbone, and its features of all images, pooled and by place: made in one pass over the images."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lib.artifacts import new_array
+from lib.execution.source_code import code_digest
+from lib.features.backbone_weights import grid, resolve_weights, weights_digest
+from lib.pipeline.dataset import images
+from lib.pipeline.run import Run, each_part, feature_cost
+
+if TYPE_CHECKING:
+    from lib.features.backbone import Backbone
+
+IMAGE, PATCHES = "features/image.npy", "features/patches.npy"
+# images per task; the same however many processes there are, so that batches hold the same images
+AT_ONCE = 256
+
+
+def backbone(run: Run) -> Backbone:
+    """Return the study's backbone with its weights."""
+    study = run.study
+    return _backbone(study.backbone, study.weights, study.feature_size)
+
+
+@lru_cache(maxsize=1)
+def _backbone(name: str, weights: str, side: int) -> Backbone:
+    from lib.features.backbone import load_backbone
+
+    return load_backbone(name, weights, side)
+
+
+def backbone_digest(run: Run) -> str:
+    """Return the backbone's name and its weights' SHA-256; the weights are not loaded for it."""
+    return _digest(run.study.backbone, run.study.weights)
+
+
+@lru_cache(maxsize=1)
+def _digest(name: str, weights: str) -> str:
+    return f"{name} {weights_digest(name, resolve_weights(name, weights))}"
+
+
+def image_features_of(run: Run, stack: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pooled features and the patches of images (n, feature_size, feature_size, 3) uint8."""
+    from lib.features.embeddings import image_features
+
+    return image_features(backbone(run), stack, device=run.device)
+
+
+def image_feature_table(run: Run) -> np.ndarray:
+    """Return the pooled features of all images, float32 (N, n_features)."""
+    _make(run)
+    return np.load(run.store.path(IMAGE))
+
+
+def patches(run: Run) -> np.ndarray:
+    """Return the patches of all images, memory-mapped, float16 (N, h, w, n_channels) with h = w = feature_size / 8."""
+    _make(run)
+    return np.load(run.store.path(PATCHES), mmap_mode="r")
+
+
+def patches_digest(run: Run) -> str:
+    """Return the SHA-256 of the patches of all images."""
+    return str(_make(run)["files"][Path(PATCHES).name])
+
+
+def _make(run: Run) -> dict[str, Any]:
+    """Make the features of all images where they are not proven; returns their manifest."""
+    side = run.study.feature_size
+    stack = images(run, side)
+    made_from = {
+        "code": code_digest("lib.features.embeddings", "lib.pipeline.embeddings"),
+        "images": run.store.digest(f"images/{side}.npy"),
+        "backbone": backbone_digest(run),
+        "side": side,
+    }
+
+    def write(path: Path) -> dict[str, Any]:
+        net, beside = backbone(run), run.store.path(PATCHES)
+        new_array(beside, np.float16, (len(stack), grid(side), grid(side), net.n_channels))
+        calls = [(run, start) for start in range(0, len(stack), AT_ONCE)]
+        np.save(
+            path, np.concatenate(each_part(run, _part, calls, "image features", feature_cost(run, AT_ONCE)))
+        )
+        about = {
+            "mean": net.mean.flatten().tolist(),
+            "std": net.std.flatten().tolist(),
+            "licence": net.licence,
+        }
+        return {"backbone": net.title, "backbone_sha256": net.sha256, "files": [beside]} | about
+
+    return run.store.make(IMAGE, made_from, write)
+
+
+def _part(run: Run, start: int) -> np.ndarray:
+    """Return the pooled features of some images, and write their patches to their place in the file."""
+    pooled, local = image_features_of(run, images(run, run.study.feature_size)[start : start + AT_ONCE])
+    path = run.store.path(PATCHES)
+    array = np.load(path, mmap_mode="r")
+    with path.open("rb+") as file:  # no mapping: several machines may write to a shared folder
+        file.seek(array.offset + start * array[0].nbytes)
+        file.write(local.tobytes())
+    return pooled
