@@ -43,7 +43,7 @@ TABLES = {
     "table3-beside-paper": "Table 3 beside the paper's",
 }
 PACKAGES = [
-    *("torch", "torchvision", "scikit-learn", "scipy", "statsmodels", "pandas", "numpy", "seaborn"),
+    *("torch", "torchvision", "timm", "scikit-learn", "scipy", "statsmodels", "pandas", "numpy", "seaborn"),
     "papermill",
 ]
 PAPERS_BACKBONE = "resnet18 (ImageNet)"
