@@ -22,6 +22,7 @@ from lib.execution.lock import LockedError, study_lock
 from lib.execution.parallel import EngineError, RunInterrupted, local_cluster, stop_on_signals
 from lib.execution.progress import BATCH, format_duration, say
 from lib.execution.resources import cores
+from lib.features.backbone_weights import WeightsError
 from lib.pipeline.run import NAMED, PROJECT, Run
 from lib.reporting.html_pages import NOTEBOOKS
 
@@ -69,11 +70,15 @@ def jobs_of(work: Plan, run: Run | None, scheduler: str) -> tuple[NotebookJob, .
 
 def external(run: Run) -> str:
     """Return a fingerprint of the files and folders outside the study that a run reads."""
+    from lib.pipeline.embeddings import backbone_digest
+
     known = {"data": listing_digest(Path(run.data_dir)) if run.data_dir else ""}
     for name in EXTERNAL:
         path = Path(str(getattr(run.study, name)) or "-")
         digest = listing_digest if path.is_dir() else file_sha256 if path.is_file() else str
         known[name] = digest(path)
+    with suppress(WeightsError):  # whoever reads them says what is wrong
+        known["weights"] = backbone_digest(run)
     return fingerprint(known)
 
 

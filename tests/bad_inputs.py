@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torchvision.models import resnet18
+from torchvision.models import resnet18, resnet34
 
 import run_all
 from lib import cli
@@ -428,6 +428,24 @@ def resnet_state(**changes: torch.Tensor) -> dict[str, torch.Tensor]:
 def _(at, patch):
     torch.save(resnet_state(conv1_weight=torch.zeros(8, 3, 3, 3)), at / "w.pth")
     return "--backbone resnet18 --weights AT/w.pth"
+
+
+@bad(
+    "weights of a deeper network", "w.pth: no weights of backbone=resnet18: unexpected layer1.2", "--backbone"
+)
+def _(at, patch):
+    torch.save(resnet34(weights=None).state_dict(), at / "w.pth")
+    return "--backbone resnet18 --weights AT/w.pth"
+
+
+@bad("weights that nobody published", "backbone='resnet18.nonsense': unknown", "did you mean 'resnet18.")
+def _(at, patch):
+    return "--backbone resnet18.nonsense"
+
+
+@bad("a backbone without features of places", "backbone=halonet_h1 gives no features", "feature_size=224")
+def _(at, patch):
+    return "--backbone halonet_h1"
 
 
 @bad("weights that are not finite", "w.pth", "not all finite floating-point numbers in bn1.bias")

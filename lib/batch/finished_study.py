@@ -14,6 +14,7 @@ from lib.classification.feature_sets import FEATURE_SETS
 from lib.config import UsageError, nearest
 from lib.datasets.errors import DatasetError, printable, undecodable
 from lib.datasets.splits import FoldError
+from lib.features.backbone_weights import WeightsError
 from lib.inspection.new_images import read_folder
 from lib.pipeline.classification import predictions
 from lib.pipeline.run import Run, open_run
@@ -128,7 +129,10 @@ def finished_study(
         raise UsageError("\n".join(map(_shown, issues)))
     given = {key: found[names[0]][key] for key in ("DATASET", "PRESET", "DATA_DIR", "OVERRIDES")}
     dataset, preset, data_dir, overrides = given.values()
-    return open_run(dataset, preset, data_dir, str(study_dir), overrides), given
+    try:
+        return open_run(dataset, preset, data_dir, str(study_dir), overrides), given
+    except UsageError as error:
+        raise UsageError(f"{study_dir}: of an earlier version: {error}; {first_run}") from error
 
 
 def require_current(run: Run) -> None:
@@ -136,7 +140,7 @@ def require_current(run: Run) -> None:
     try:
         with read_only():
             predictions(run, "classification")
-    except (StaleError, DatasetError, FoldError, FileNotFoundError) as error:
+    except (StaleError, DatasetError, FoldError, WeightsError, FileNotFoundError) as error:
         raise UsageError(
             f"{_shown(str(error))}\nThe study is not finished, or its labelled pictures, weights, textures or the code "
             f"have changed since; first run {_command_of(Path(run.study_dir))}"

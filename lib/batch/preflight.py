@@ -15,7 +15,7 @@ from lib.datasets.errors import DatasetError, printable
 from lib.datasets.splits import FoldError, make_folds, schemes_for
 from lib.execution.parallel import run_tasks
 from lib.execution.resources import memory_free
-from lib.features.backbone_weights import KNOWN, RANDOM
+from lib.features.backbone_weights import KNOWN, RANDOM, WeightsError
 from lib.pipeline.dataset import folds, index
 from lib.pipeline.run import PROCESS, Run
 from lib.synthetic.products import image_counts
@@ -60,13 +60,23 @@ def check_inputs(runs: Sequence[Run], scheduler: str, *, own_weights: bool, fits
 
 
 def _check_backbone(study: Study) -> None:
-    """Load the backbone and pass an image of the study's size through it."""
-    import torch
+    """Load the backbone and pass an image of the study's size through it; raises WeightsError."""
+    import numpy as np
 
     from lib.features.backbone import load_backbone
+    from lib.features.embeddings import image_features
 
-    side = study.feature_size
-    load_backbone(study.backbone, study.weights, side)(torch.zeros(1, 3, side, side))
+    name, side = study.backbone, study.feature_size
+    try:
+        image_features(load_backbone(name, study.weights, side), np.zeros((1, side, side, 3), np.uint8))
+    except WeightsError:
+        raise
+    except Exception as error:  # timm holds a thousand networks, and not all give features of places
+        said = str(error).strip().split("\n")[0] or type(error).__name__
+        remedy = "take another backbone, or feature_size=224"
+        raise WeightsError(
+            f"backbone={name} gives no features at feature_size={side} ({said}); {remedy}"
+        ) from error
 
 
 def _check_images(run: Run, fits: bool) -> None:

@@ -27,7 +27,7 @@ from lib.torch_utils import load_state_dict
 
 TAPPED = (4, 8, 16)  # strides of the stages that patches are made of (docs/backbones.md)
 RANDOM_SEED = 0
-OTHERS = "give others with --weights FILE, or their network with --backbone"
+OTHERS = "give others with --weights FILE, or their network with --backbone; some fit feature_size=224 only"
 
 
 class Backbone(nn.Module):
@@ -124,7 +124,7 @@ def load_backbone(name: str, weights: str = "auto", side: int = 224) -> Backbone
         state = _read(Path(source))
         if known and known.package and published:  # the same tensors in the same order, by other names
             state = dict(zip(empty.state_dict(), state.values(), strict=True))
-        _fill(net, state, f"{source}: no weights of backbone={name}")
+        _fill(net, state, set(empty.state_dict()), f"{source}: no weights of backbone={name}")
     return Backbone(fold_norms(net.eval()), side, f"{name} ({label})", sha256, licence)
 
 
@@ -161,18 +161,20 @@ def fold_norms(net: nn.Module) -> nn.Module:
     return net
 
 
-def _fill(net: nn.Module, state: dict[str, Tensor], issue: str) -> None:
-    """Load weights, by the names and sizes that their publishers or timm gave them; raises WeightsError."""
+def _fill(net: nn.Module, state: dict[str, Tensor], names: set[str], issue: str) -> None:
+    """Load weights, named and sized as timm or their publishers have it, `names` with a classifier; or WeightsError."""
     convert = getattr(sys.modules[type(net).__module__], "checkpoint_filter_fn", None)
     try:
         state = convert(state, net) if convert else state
         found = net.load_state_dict(state, strict=False)
-    except (RuntimeError, KeyError) as error:
+    except Exception as error:  # timm's converters fail in their own ways on what they do not know
         said = [line.strip() for line in str(error).splitlines()[1:]] or [str(error)]
         raise WeightsError(f"{issue}: {first_few(said)}; {OTHERS}") from error
     # older files lack these counters, and eval mode ignores them
     if missing := [key for key in found.missing_keys if not key.endswith("num_batches_tracked")]:
         raise WeightsError(f"{issue}: missing {first_few(missing)}; {OTHERS}")
+    if unknown := sorted(set(found.unexpected_keys) - names):  # of a deeper network, say
+        raise WeightsError(f"{issue}: unexpected {first_few(unknown)}; {OTHERS}")
     used = {
         key: state[key]
         for key, value in net.state_dict().items()

@@ -161,8 +161,12 @@ def check_name(backbone: str) -> None:
         return
     import timm
 
-    if not timm.is_model(backbone):
-        names = [*KNOWN, *timm.list_models()]
+    try:
+        known = timm.is_model(backbone) and timm.get_pretrained_cfg(backbone) is not None
+    except RuntimeError:  # the network, but no such weights of it, after the dot
+        known = False
+    if not known:
+        names = [*KNOWN, *timm.list_models(), *timm.list_pretrained(f"{backbone.split('.')[0]}.*")]
         raise WeightsError(
             f"backbone={backbone!r}: unknown{nearest(backbone, names)}; see `timm.list_models()`"
         )

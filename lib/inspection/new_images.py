@@ -151,7 +151,13 @@ def features_of_new(run: Run, folder: Path, names: Sequence[str], blocks: Sequen
     ]
     features, maps = feature_cost(run, AT_ONCE), map_cost(run, AT_ONCE, run.study.map_method)
     seconds = 2 * features["seconds"] + maps["seconds"]
-    parts = each_part(run, _new, calls, "new images", {"seconds": seconds, "memory": maps["memory"]})
+    parts = each_part(
+        run,
+        _new,
+        calls,
+        "new images",
+        {"seconds": seconds, "memory": max(features["memory"], maps["memory"])},
+    )
     exposures, known = [part.exposure for part in parts], [part.digests for part in parts]
     joined = {name: np.concatenate([part.blocks[name] for part in parts]) for name in parts[0].blocks}
     return ImageFeatures(joined, np.concatenate(exposures), np.concatenate(known))

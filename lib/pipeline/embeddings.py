@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lib.artifacts import new_array
+from lib.artifacts import atomic, new_array
 from lib.execution.source_code import code_digest
-from lib.features.backbone_weights import grid, resolve_weights, weights_digest
+from lib.features.backbone_weights import WeightsError, grid, resolve_weights, weights_digest
 from lib.pipeline.dataset import images
 from lib.pipeline.run import Run, each_part, feature_cost
 
@@ -25,11 +25,11 @@ AT_ONCE = 256
 def backbone(run: Run) -> Backbone:
     """Return the study's backbone with its weights."""
     study = run.study
-    return _backbone(study.backbone, study.weights, study.feature_size)
+    return _backbone(study.backbone, study.weights, study.feature_size, backbone_digest(run))
 
 
 @lru_cache(maxsize=1)
-def _backbone(name: str, weights: str, side: int) -> Backbone:
+def _backbone(name: str, weights: str, side: int, _digest: str) -> Backbone:
     from lib.features.backbone import load_backbone
 
     return load_backbone(name, weights, side)
@@ -37,12 +37,8 @@ def _backbone(name: str, weights: str, side: int) -> Backbone:
 
 def backbone_digest(run: Run) -> str:
     """Return the backbone's name and its weights' SHA-256; the weights are not loaded for it."""
-    return _digest(run.study.backbone, run.study.weights)
-
-
-@lru_cache(maxsize=1)
-def _digest(name: str, weights: str) -> str:
-    return f"{name} {weights_digest(name, resolve_weights(name, weights))}"
+    name = run.study.backbone
+    return f"{name} {weights_digest(name, resolve_weights(name, run.study.weights))}"
 
 
 def image_features_of(run: Run, stack: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -82,11 +78,11 @@ def _make(run: Run) -> dict[str, Any]:
 
     def write(path: Path) -> dict[str, Any]:
         net, beside = backbone(run), run.store.path(PATCHES)
-        new_array(beside, np.float16, (len(stack), grid(side), grid(side), net.n_channels))
-        calls = [(run, start) for start in range(0, len(stack), AT_ONCE)]
-        np.save(
-            path, np.concatenate(each_part(run, _part, calls, "image features", feature_cost(run, AT_ONCE)))
-        )
+        with atomic(beside) as partial:
+            new_array(partial, np.float16, (len(stack), grid(side), grid(side), net.n_channels))
+            calls = [(run, made_from["backbone"], partial, start) for start in range(0, len(stack), AT_ONCE)]
+            parts = each_part(run, _part, calls, "image features", feature_cost(run, AT_ONCE))
+        np.save(path, np.concatenate(parts))
         about = {
             "mean": net.mean.flatten().tolist(),
             "std": net.std.flatten().tolist(),
@@ -97,10 +93,14 @@ def _make(run: Run) -> dict[str, Any]:
     return run.store.make(IMAGE, made_from, write)
 
 
-def _part(run: Run, start: int) -> np.ndarray:
+def _part(run: Run, digest: str, path: Path, start: int) -> np.ndarray:
     """Return the pooled features of some images, and write their patches to their place in the file."""
+    if backbone_digest(run) != digest:
+        remedy = "put the same weights there, or name one file that all can read with --weights FILE"
+        raise WeightsError(
+            f"backbone={run.study.backbone}: another machine has other weights of it; {remedy}"
+        )
     pooled, local = image_features_of(run, images(run, run.study.feature_size)[start : start + AT_ONCE])
-    path = run.store.path(PATCHES)
     array = np.load(path, mmap_mode="r")
     with path.open("rb+") as file:  # no mapping: several machines may write to a shared folder
         file.seek(array.offset + start * array[0].nbytes)

@@ -40,7 +40,7 @@ def caption(run: Run, through: int = 3) -> str:
         summaries = [manifest["summary"] for manifest in map(store.manifest, fitted) if manifest]
         parts += sorted({f"textures: {summary['textures']}" for summary in summaries})
     features = store.manifest("features/image.npy")
-    if through >= 3 and features:
+    if features and (through >= 3 or detector(study.map_source).inputs == "patches"):
         network, weights = (features["summary"][key] for key in ("backbone", "backbone_sha256"))
         parts.append(f"{network}, sha256 {weights[:12]}, {study.feature_size} px")
     return " · ".join(parts)

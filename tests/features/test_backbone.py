@@ -116,8 +116,17 @@ def test_half_precision_without_classifier_and_counters(state, tmp_path):
     torch.testing.assert_close(found, torchvisions(state)(normalised(images())), rtol=3e-2, atol=3e-2)
 
 
-@pytest.mark.parametrize("name", KINDS)
-@pytest.mark.parametrize("side", [32, 96, 224])
+@pytest.mark.parametrize(
+    ("name", "side"),
+    [
+        *((name, 32) for name in KINDS),
+        *(
+            (name, side)
+            for name in ("efficientnet_lite0", "resnet18", "vit_small_patch14_dinov2")
+            for side in (96, 224)
+        ),
+    ],
+)
 def test_every_kind_gives_finite_features_that_differ_between_images_and_places(name, side):
     net = load_backbone(name, "random-init", side)
     with torch.inference_mode():
