@@ -95,8 +95,7 @@ def forecast(run: Run, size: Size, speed: float, tasks: int = 1) -> pd.DataFrame
         source, models = map_source_of(map_method), 1 if map_method == "in_sample" else N_INNER
         # those for comparison are made for one scheme only
         folds = size.map_splits if map_method == study.map_method else study.folds
-        mapped = round(folds * size.images * (1 + (models - 1) / study.folds))  # two maps of each test image
-        maps += map_cost(run, mapped, map_method)["seconds"]
+        maps += map_cost(run, folds * size.images, map_method)["seconds"]
         training += folds * models * fit_cost(run, source, n_good // models, models)["seconds"]
         stacks += folds
         networks += folds * models * (source == "draem")

@@ -73,15 +73,15 @@ def export_model(run: Run, model: ProductionModel, threshold: Threshold, path: P
 def build_pipeline(run: Run, model: ProductionModel) -> OnnxPipeline:
     """Return everything from images to probabilities as one torch module on the CPU; all models must be fitted."""
     study, source = run.study, run.study.map_source
-    detectors: list[Any] = [load_model(run, source, name) for name in models(FINAL, study.map_method)]
-    if not hasattr(detectors[0], "exported"):
+    detector: Any = load_model(run, source, models(FINAL, study.map_method)[0])  # as in `maps_of_new`
+    if not hasattr(detector, "exported"):
         raise ExportError(f"map_source={source}: there is no way yet to export it")
     parts = {task: classifier(columns.tolist(), fitted) for task, (columns, fitted) in model.models.items()}
     compares = "guided" in model.blocks and study.guided_baseline == "good_mean"
     return OnnxPipeline(
         study,
         backbone(run),
-        [fitted.exported(grid(study.feature_size)) for fitted in detectors],
+        detector.exported(grid(study.feature_size)),
         model.blocks,
         nearest_distance(model.reference),
         parts[MULTICLASS],

@@ -40,16 +40,15 @@ Layer = Callable[[Tensor], Tensor]
 class OnnxPipeline(nn.Module):
     """From images to everything in `OUTPUTS`, by a study's settings.
 
-    `sources` make the maps, one for each model of the map source: an image's map is the mean of theirs. `blocks` are
-    the classifiers' columns in order; `binary` decides, where it is not the multiclass one. `good_mean` (h, w, C) is
-    what guided pooling compares with, if anything.
+    `source` makes the maps. `blocks` are the classifiers' columns in order; `binary` decides, where it is not the
+    multiclass one. `good_mean` (h, w, C) is what guided pooling compares with, if anything.
     """
 
     def __init__(
         self,
         study: Study,
         backbone: Backbone,
-        sources: Sequence[Layer],
+        source: Layer,
         blocks: Sequence[str],
         distance: Layer,
         multiclass: Layer,
@@ -59,7 +58,7 @@ class OnnxPipeline(nn.Module):
         super().__init__()
         self.study, self.blocks = study, tuple(blocks)
         self.from_images = detector(study.map_source).inputs == "images"
-        self.backbone, self.sources = backbone, tuple(sources)
+        self.backbone, self.source = backbone, source
         self.colours = jet_colours()
         self.to_features = Resize(study.image_size, study.feature_size, antialias=True)
         self.to_places = Resize(study.image_size, grid(study.feature_size), antialias=True)
@@ -80,7 +79,7 @@ class OnnxPipeline(nn.Module):
         embedding, patches = self.backbone(pixels[self.study.feature_size])
         patches = as_stored(patches)
         inputs = pixels[self.study.image_size] if self.from_images else patches
-        maps = as_stored(torch.stack([as_stored(source(inputs)) for source in self.sources]).mean(dim=0))
+        maps = as_stored(self.source(inputs))
         map_score = image_score(maps)
         compute: dict[str, Callable[[], Tensor]] = {
             "image": lambda: embedding,

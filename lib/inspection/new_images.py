@@ -224,12 +224,12 @@ def image_loader(run: Run, folder: Path, names: Sequence[str]) -> Callable[[int]
 def maps_of_new(run: Run, inputs: np.ndarray) -> NDArray[np.float16]:
     """Return new images' anomaly maps (n, side, side) in [0, 1] from their `inputs_of` the study's map source.
 
-    As of test images, they are the mean of the split's models.
+    The split's first model makes them: one model, as for any other image.
     """
     study = run.study
-    fitted = [load_model(run, study.map_source, name) for name in models(FINAL, study.map_method)]
+    fitted = load_model(run, study.map_source, models(FINAL, study.map_method)[0])
     out = np.empty((len(inputs), study.image_size, study.image_size), np.float16)
-    return predict_maps(fitted, inputs, None, out)
+    return predict_maps([fitted], inputs, np.zeros(len(inputs), int), out)
 
 
 def digests(stack: NDArray[np.uint8]) -> NDArray[np.str_]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lib.anomaly_maps import cross_fitting
 from lib.artifacts import file_sha256, fingerprint, new_array
 from lib.config import MAP_SOURCES, MapMethod, map_source_of
 from lib.datasets.image_io import load_masks
@@ -47,22 +48,23 @@ def make_maps(run: Run, map_method: MapMethod, split: str) -> None:
     for model in names:
         fit_model(run, source, model)
     stack, digest = inputs(run, source)
-    inner = None if map_method == "in_sample" else inner_folds(run, split)
+    chosen = np.zeros(len(stack), int)
+    if map_method != "in_sample":
+        seed = run.seed("map of a test image", split)
+        chosen = cross_fitting.choose_models(inner_folds(run, split), seed)
     made_from: dict[str, Any] = {
         "code": code_digest(
             MAP_SOURCES[source].module, "lib.anomaly_maps.cross_fitting", "lib.pipeline.maps"
         ),
         "inputs": digest,
         "models": [run.store.digest(model_file(source, model)) for model in names],
-        "halves": fingerprint({"halves": None if inner is None else inner.tolist()}),
+        "chosen": fingerprint({"models": chosen.tolist()}),
     }
 
     def write(path: Path) -> None:
-        from lib.anomaly_maps.cross_fitting import predict_maps
-
         out = new_array(path, np.float16, (len(stack), side, side))
         report, fitted = step_bar(f"{split}, images"), [load_model(run, source, model) for model in names]
-        predict_maps(fitted, stack, inner, out, report)
+        cross_fitting.predict_maps(fitted, stack, chosen, out, report)
         out.flush()
 
     run.store.make(name, made_from, write)

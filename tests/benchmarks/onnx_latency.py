@@ -65,11 +65,11 @@ def pipeline_of(source: str, columns: tuple[str, ...], sides: tuple[int, int]) -
         memory = PatchCore(
             torch.rand(1000 if feature_size < 200 else 2000, net.n_channels), 5.0, 4.0, image_size
         )
-        maps = [memory.exported(places) for _ in range(2)]  # one for each half
+        maps = memory.exported(places)
     else:
         width = image_size // 4
         nets = ReconstructiveNetwork(width, seed=1), DiscriminativeNetwork(width // 2, seed=2)
-        maps = [Draem(*nets).exported()]
+        maps = Draem(*nets).exported()
     exposure, shapes = rng.uniform(0.4, 0.6, (LABELLED, 2)), np.full((LABELLED, 2), feature_size)
     embeddings = rng.normal(size=(LABELLED, net.n_features)).astype(np.float32)
     return OnnxPipeline(

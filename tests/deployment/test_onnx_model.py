@@ -40,12 +40,11 @@ def channels_first(patches):
 def pipeline(good_mean=None, **settings):
     """Return what is exported, for maps of 64 px and patches of 12 x 12 places."""
     study = Study.of("quick", {"image_size": 64, "feature_size": 96} | settings)
-    none = dict.fromkeys(("distance", "multiclass"))
+    none = dict.fromkeys(("source", "distance", "multiclass"))
     return OnnxPipeline(
         study,
         load_backbone("resnet18", "random-init", study.feature_size),
-        [],
-        ("image",),
+        blocks=("image",),
         **none,
         good_mean=good_mean,
     )
