@@ -55,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--features",
         metavar="NAME",
-        help="feature set to judge by (default: the one that the study favours; it says by what)",
+        help="feature set to judge by (default: the recommended one, chosen on training images)",
     )
     add = p.add_argument_group("how").add_argument
     add("--workers", type=int, default=0, metavar="N", help="folds on N Dask workers started here")

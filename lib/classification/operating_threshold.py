@@ -41,19 +41,6 @@ def defects_needed(recall: float) -> float:
     return float("inf") if recall == 1 else float(math.ceil(1 / (1 - recall) - 1 - 1e-6))
 
 
-def recall_at_fpr(scores: np.ndarray, defective: np.ndarray, rate: float) -> float:
-    """Return the highest share of defects that a threshold reaches with at most `rate` of the good images above it.
-
-    scores (n,), defective (n,) bool; NaN where there are no good or no defective images.
-    """
-    from sklearn.metrics import roc_curve
-
-    if defective.all() or not defective.any():
-        return float("nan")
-    rejected, caught, _ = roc_curve(defective, scores, drop_intermediate=False)
-    return float(caught[rejected <= rate + 1e-9].max())
-
-
 def clopper_pearson(k: Any, n: Any, level: float = 0.95) -> tuple[Any, Any]:
     """Return the exact two-sided interval of a share of k in n, numbers or columns; NaN where n is 0 or k unknown."""
     from statsmodels.stats.proportion import proportion_confint

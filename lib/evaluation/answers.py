@@ -8,46 +8,105 @@ from typing import Any
 import pandas as pd
 
 from lib.classification.feature_sets import FEATURE_SETS
-from lib.evaluation.metrics import at_keep, summary
-from lib.evaluation.results import StudyResults, pooled_measures
+from lib.evaluation.metrics import (
+    FPR_LIMIT,
+    RANKINGS,
+    RECALL_AT_5_FPR,
+    TITLES,
+    at_keep,
+    percent,
+    summary,
+)
+from lib.evaluation.recommendation import RULE, recommended
+from lib.evaluation.results import StudyResults, overall
 from lib.evaluation.significance import HELPS, METHOD, Comparison, compare
 
-AUC = "weighted_auc"
+AUC = RANKINGS[0]  # good against defective
+# standard deviation of image + map less image from one training of all networks to the next, by preset, metric and set
+RETRAINING: dict[tuple[str, str], tuple[str, int, float]] = {}
 
 
 def headlines(results: StudyResults) -> pd.DataFrame:
-    """Return the study's answer in two or three sentences per data set: columns dataset, answer."""
+    """Return the study's answer in a few sentences per data set: columns dataset, answer."""
     names = dict.fromkeys(results.mine["dataset"])
     rows = [(name, " ".join(_headline(results.of(name), name))) for name in names]
     return pd.DataFrame(rows, columns=["dataset", "answer"])
 
 
-def describe_recalls(dataset: str, measures: pd.DataFrame, versus: pd.DataFrame, alpha: float) -> list[str]:
-    """Return what each feature set of one data set finds, and whether the map adds to the image.
+def describe_recalls(dataset: str, measures: pd.DataFrame, compared: pd.DataFrame, alpha: float) -> list[str]:
+    """Return whether the map adds to the image in one data set, and what each feature set finds.
 
-    `measures` is `summary` at all defects, `versus` is `against_method` of the same predictions.
+    `measures` is `summary` at all defects, `compared` is `compare` of the same predictions.
     """
-    gap = Comparison.find(versus, AUC, METHOD, "image", alpha)
+    gaps = [Comparison.find(compared, metric, METHOD, "image", alpha) for metric in RANKINGS]
     sentences = [f"{dataset}, over all test folds: {describe_thresholds(measures)}."]
-    if gap is None:
+    if gaps[0] is None:
         return [*sentences, "Without maps there is nothing to compare."]
-    return [*sentences, describe_gain(gap), f"For that, {gap.rule()}."]
+    return [*(describe_gain(gap) for gap in gaps if gap), f"For the first, {gaps[0].rule()}.", *sentences]
 
 
 def describe_thresholds(measures: pd.DataFrame) -> str:
     """Return what each of image, map and both finds and falsely rejects at the classifiers' own thresholds."""
     return "; ".join(
-        f"{FEATURE_SETS[str(name)].phrase}, {row['defect_recall']:.1%} of the defects with "
-        f"{row['false_reject_rate']:.1%} false rejects (AUC {row[AUC]:.3f})"
-        for name, row in pooled_measures(measures).iterrows()
+        f"{FEATURE_SETS[str(name)].phrase}, {percent(row['defect_recall'])} of the defects with "
+        f"{percent(row['false_reject_rate'])} false rejects"
+        for name, row in overall(measures).iterrows()
     )
 
 
-def describe_gain(gap: Comparison) -> str:
-    """Return the AUC of image + map beside the image's, and whether the map helps."""
+def describe_gain(gap: Comparison, a: str = METHOD, b: str = "image") -> str:
+    """Return a measure of two feature sets side by side, and what their difference shows."""
+    first, second = FEATURE_SETS[a].phrase, FEATURE_SETS[b].phrase
+    words = HELPS if (a, b) == (METHOD, "image") else ("better", "worse")
+    return describe_difference(gap, first, second, *words)
+
+
+def describe_difference(gap: Comparison, a: str, b: str, better: str = "better", worse: str = "worse") -> str:
+    """Return the same for any two ways to predict, named in words."""
+    if gap.identical == 1:
+        return f"{TITLES[gap.metric]}: {a} against {b} is {gap.verdict()} ({gap.value(gap.value_a)} with either)."
+    values = f"{gap.value(gap.value_a)} with {a}, {gap.value(gap.value_b)} with {b}"
+    return f"{TITLES[gap.metric]}: {values} ({gap.span()}): {gap.verdict(better, worse)}."
+
+
+def describe_retraining(gap: Comparison, preset: str) -> str:
+    """Return how far training everything again would move a difference, as far as that is known."""
+    if gap.repeats > 1:
+        return (
+            f"Everything was trained {gap.repeats} times. From one training to the next the difference has a standard "
+            f"deviation of {gap.value(gap.retraining)}, which the intervals include."
+        )
+    text = (
+        "Everything was trained once, so retraining noise is not measured; intervals allow for it by the spread of the "
+        "folds. To measure it: --set repeats=3."
+    )
+    if known := RETRAINING.get((preset, gap.metric)):
+        dataset, repeats, spread = known
+        text += (
+            f" In {repeats} trainings of {dataset} with this preset the same difference had a standard deviation of "
+            f"{gap.value(spread)}."
+        )
+    return text
+
+
+def describe_limit(results: StudyResults, dataset: str) -> str:
+    """Return how many good images the false-reject rate of a recall stands for."""
+    rows = results.primary.drop_duplicates("id")
+    good = (rows["label"] == results.good[dataset]).sum() / rows["fold"].nunique()
+    rate = percent(FPR_LIMIT, 0)
+    return f"{rate} false rejects are {FPR_LIMIT * good:.1f} of the {good:.0f} good images of a test fold."
+
+
+def describe_choice(results: StudyResults) -> str:
+    """Return which method is recommended, by which rule, and what it gives on the test folds."""
+    table = results.recommended
+    chosen = recommended(table)
+    if not chosen:
+        return "No method is recommended: no training images were scored out of fold."
+    row = table[table["features"] == chosen].to_dict("records")[0]
     return (
-        f"Image and map together have an AUC of {gap.value_a:.3f}, the image alone {gap.value_b:.3f} "
-        f"({gap.span()}): {gap.verdict(*HELPS)}."
+        f"Recommended: {FEATURE_SETS[chosen].phrase}, by the rule: {RULE} ({percent(row['training'])}). On the test "
+        f"folds it reaches {percent(row['recall'])}."
     )
 
 
@@ -56,14 +115,15 @@ def describe_losses(dataset: str, found: pd.DataFrame, good: str, binary: str = 
     least = found["keep"].min()
     if least == 1.0:
         return [f"{dataset}: only the whole set of defects was studied."]
-    few, whole = (pooled_measures(summary(at_keep(found, keep), good, binary)) for keep in (least, 1.0))
-    sentences = [f"{dataset}, with {least:.0%} of the defective training images instead of all:"]
+    few, whole = (overall(summary(at_keep(found, keep), good, binary)) for keep in (least, 1.0))
+    sentences = [f"{dataset}, with {percent(least, 0)} of the defective training images instead of all:"]
     for name, lost in (few - whole).iterrows():
         sentences.append(
-            f"{FEATURE_SETS[str(name)].phrase}: defect recall {100 * lost['defect_recall']:+.1f} points, "
-            f"false rejects {100 * lost['false_reject_rate']:+.1f} points, AUC {lost[AUC]:+.3f}."
+            f"{FEATURE_SETS[str(name)].title}: {TITLES[AUC]} {lost[AUC]:+z.3f}, {TITLES[RECALL_AT_5_FPR].lower()} "
+            f"{100 * lost[RECALL_AT_5_FPR]:+z.1f} points; at its own threshold, defect recall "
+            f"{100 * lost['defect_recall']:+z.1f} and false rejects {100 * lost['false_reject_rate']:+z.1f} points."
         )
-    return sentences
+    return [sentence.replace("-", "−") if "points" in sentence else sentence for sentence in sentences]
 
 
 def describe_unlearned(calibration: pd.DataFrame) -> list[str]:
@@ -87,27 +147,34 @@ def _headline(results: StudyResults, dataset: str) -> Iterator[str]:
         yield "This study has no anomaly maps beside the images, so the question was not asked."
         return
     yield describe_gain(gap)
+    if at_limit := results.comparison(RECALL_AT_5_FPR, METHOD, "image"):
+        yield describe_gain(at_limit)
+        yield describe_limit(results, dataset)
     if alone := results.comparison(AUC, "map", "image"):
-        yield f"The map alone has {alone.value_a:.3f}."
+        yield describe_gain(alone, "map")
     # held against the same network without selection, where it was run
     beside = "image_map_all" if "image_map_all" in set(results.primary["features"]) else METHOD
     if guide := _compare(results, results.primary, "guided_all", beside):
-        yield (
-            f"As a guide to where the image is looked at, the map gives an AUC of {guide.value_a:.3f}, "
-            f"{FEATURE_SETS[beside].phrase} {guide.value_b:.3f} ({guide.span()}): {guide.verdict()}."
-        )
+        yield describe_gain(guide, "guided_all", beside)
+    if naming := results.comparison("weighted_auc", METHOD, "image"):
+        yield describe_gain(naming)
+    yield from _with_few(results, dataset)
+    yield describe_retraining(gap, results.study.preset)
+    yield describe_choice(results)
+
+
+def _with_few(results: StudyResults, dataset: str) -> Iterator[str]:
     mine, least = results.mine, results.mine["keep"].min()
     few = _compare(results, mine[mine["keep"] == least], METHOD, "image") if least < 1 else None
     if few is None:
         yield "The share of defects kept was not varied, so what each loses when they are scarce is not known."
         return
-    measures = summary(mine[mine["keep"] == 1.0], results.good[dataset], results.study.binary, (AUC,))
-    whole = pooled_measures(measures)[AUC]
+    whole = overall(results.measures)[AUC]
     yield (
-        f"With only {least:.0%} of the defects to learn from, the AUC changes by {few.value_b - whole['image']:+z.3f} "
-        f"with the image and by {few.value_a - whole[METHOD]:+z.3f} with both, and there the difference is "
-        f"{few.span()}: {few.verdict(*HELPS)}."
+        f"With {percent(least, 0)} of the training defects the AUC goes from {whole['image']:.3f} to "
+        f"{few.value_b:.3f} with the image, and from {whole[METHOD]:.3f} to {few.value_a:.3f} with both."
     )
+    yield f"There the difference is {few.span()}: {few.verdict(*HELPS)}."
 
 
 def _compare(results: StudyResults, rows: pd.DataFrame, a: str, b: str) -> Comparison | None:

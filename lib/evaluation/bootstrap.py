@@ -1,8 +1,9 @@
-"""Bootstrap samples of measures, pooled over folds: test images are drawn, by group where known."""
+"""Bootstrap samples of measures, on two levels: test images, drawn by group where known, and trainings."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -13,32 +14,88 @@ from lib.classification.feature_sets import MAIN
 from lib.datasets.groups import groups_of_rows
 from lib.evaluation.metrics import (
     ALL,
-    FPR_LIMIT,
-    RECALL_AT_5_FPR,
     SHARES,
     Good,
-    class_probabilities,
     counted,
     defect_classes,
-    defect_scores,
     good_class,
+    mean_of_known,
+    measured,
     rows_of_metric,
 )
 
 _CHUNK = 250  # samples held in memory at once
 
 
+@dataclass(frozen=True)
+class Sampled:
+    """A measure over all folds, and how far it would move with other test images and other trainings.
+
+    values (1 + n,): the measure, mean over the repeats, then in n samples of test images; trained (folds, repeats): the
+    measure in each fold and training; weights (folds,): of the folds in the whole.
+    """
+
+    values: np.ndarray
+    trained: np.ndarray
+    weights: np.ndarray
+
+    def __sub__(self, other: Sampled) -> Sampled:
+        return Sampled(self.values - other.values, self.trained - other.trained, self.weights)
+
+    @property
+    def retraining(self) -> float:
+        """The standard deviation of the measure from one training of all folds to the next; NaN without repeats."""
+        if self.trained.shape[1] < 2:
+            return float("nan")
+        spread = np.nan_to_num(self.trained.var(axis=1, ddof=1))
+        return float(np.sqrt(self.weights**2 @ spread))
+
+    def with_training(self, seed: int) -> np.ndarray:
+        """Return the samples (1 + n,) with other trainings too: each fold's repeats are drawn with replacement.
+
+        Few repeats show less than the whole spread, so what is drawn is scaled to the variance of a mean over them,
+        and by Student's t for as many degrees of freedom. With one repeat the trainings stay as they are.
+        """
+        from scipy.stats import norm, t
+
+        folds, repeats = self.trained.shape
+        if repeats < 2:
+            return self.values
+        apart = np.nan_to_num(self.trained - self.trained.mean(axis=1, keepdims=True))
+        size = len(self.values) - 1, folds, repeats
+        picked = np.random.default_rng([seed, 1]).integers(repeats, size=size)
+        drawn = apart[np.arange(folds)[:, None], picked].mean(axis=2)
+        wider = t.ppf(0.975, folds * (repeats - 1)) / norm.ppf(0.975)
+        noise = np.sqrt(repeats / (repeats - 1)) * wider * drawn @ self.weights
+        return np.r_[self.values[0], self.values[1:] + noise]
+
+    def interval(self, seed: int, level: float = 0.95) -> tuple[float, float]:
+        """Return the ends of the interval at `level`, NaN where undefined.
+
+        Those of the samples; with one repeat, which does not tell how far a training moves the measure, at least as
+        wide as the spread of the folds, each with a training of its own, demands (Student's t over the folds).
+        """
+        from scipy.stats import t
+
+        ends = quantile_ends(self.with_training(seed)[1:], level=level)
+        known = self.trained[~np.isnan(self.trained[:, 0]), 0]
+        if self.trained.shape[1] > 1 or len(known) < 2 or np.isnan(ends[0]):
+            return ends
+        reach = t.ppf((1 + level) / 2, len(known) - 1) * known.std(ddof=1) * np.sqrt((self.weights**2).sum())
+        return float(min(ends[0], self.values[0] - reach)), float(max(ends[1], self.values[0] + reach))
+
+
 def samples(
     frame: pd.DataFrame, metric: str, features: Sequence[str], good: str, seed: int, n: int, label: str = ALL
-) -> dict[str, np.ndarray]:
-    """Return the pooled metric of each feature set, then its values in the n bootstrap samples: (1 + n,) each.
+) -> dict[str, Sampled]:
+    """Return the metric of each feature set with n bootstrap samples of test images.
 
     `frame` holds the predictions of one data set, scheme and keep (rows of the task that `metric` needs). Groups are
     drawn with replacement where known, else images, and all feature sets see the same draw, as do other predictions of
     the same images (at another keep) with the same seed. Raises `ValueError` where the feature sets were tested on
     different images.
     """
-    keys = ["repeat", "fold", "id"]
+    keys = ["repeat", "id"]
     rows = {name: frame[frame["features"] == name].sort_values(keys, ignore_index=True) for name in features}
     first = rows[features[0]]
     for name, others in rows.items():
@@ -46,7 +103,7 @@ def samples(
             raise ValueError(f"{features[0]!r} and {name!r} were tested on different images")
     cluster = groups_of_rows(first)
     draws = _draws(int(cluster.max()) + 1, n, seed)
-    return {name: _resampled(rows[name], metric, good, label, cluster, draws) for name in features}
+    return {name: _sampled(rows[name], metric, good, label, cluster, draws) for name in features}
 
 
 def bands(
@@ -59,7 +116,7 @@ def bands(
     by_class: bool = False,
     n: int = 400,
 ) -> pd.DataFrame:
-    """Return image, map and both pooled over the test folds, with 95 % intervals from n bootstrap samples of images.
+    """Return image, map and both over all test folds, with 95 % intervals from n bootstrap samples.
 
     One row per dataset, scheme, keep, features, metric and class: value, low, high. Over all classes, or `by_class` for
     each defect class (class_recall, defect_recall only).
@@ -72,18 +129,20 @@ def bands(
             part = rows_of_metric(cell, metric, binary)
             for label in defect_classes(cell, name) if by_class else [ALL]:
                 for features, sampled in samples(part, metric, present, name, seed, n, label).items():
-                    ends = quantile_ends(sampled[1:])
-                    rows.append((dataset, scheme, keep, features, metric, label, sampled[0], *ends))
+                    ends = quantile_ends(sampled.with_training(seed)[1:])
+                    rows.append((dataset, scheme, keep, features, metric, label, sampled.values[0], *ends))
     columns = ["dataset", "scheme", "keep", "features", "metric", "class", "value", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def quantile_ends(values: np.ndarray, methods: tuple[str, str] = ("linear", "linear")) -> tuple[float, float]:
-    """Return the quantiles that hold the middle 95 % of the values, NaN left out; NaN where all are.
+def quantile_ends(
+    values: np.ndarray, methods: tuple[str, str] = ("linear", "linear"), level: float = 0.95
+) -> tuple[float, float]:
+    """Return the quantiles that hold the middle `level` of the values, NaN left out; NaN where all are.
 
     `methods` are NumPy's, of the lower and of the upper end: ("lower", "higher") where values may be infinite.
     """
-    known, tail = values[~np.isnan(values)], (1 - 0.95) / 2
+    known, tail = values[~np.isnan(values)], (1 - level) / 2
     if not len(known):
         return float("nan"), float("nan")
     ends: list[tuple[float, Any]] = [(tail, methods[0]), (1 - tail, methods[1])]
@@ -98,57 +157,26 @@ def _draws(size: int, n: int, seed: int) -> np.ndarray:
     return np.vstack([np.ones((1, size), np.float32), counts.astype(np.float32)])
 
 
-def _resampled(
+def _sampled(
     rows: pd.DataFrame, metric: str, good: str, label: str, cluster: np.ndarray, draws: np.ndarray
-) -> np.ndarray:
-    """Return the metric in every sample (NaN where undefined); the first is the pooled value itself."""
+) -> Sampled:
+    folds, repeats = (sorted(set(rows[name])) for name in ("fold", "repeat"))
+    places = rows.groupby(["fold", "repeat"]).indices
+    parts = [[(rows.iloc[at], at) for at in (places[fold, one] for one in repeats)] for fold in folds]
+    trained = np.empty((len(folds), len(repeats), len(draws)))
+    counts, start = [], 0
+    for chunk in np.array_split(draws, -(-len(draws) // _CHUNK)):
+        drawn, columns = chunk.T[cluster], slice(start, start + len(chunk))
+        start += len(chunk)
+        for fold, of_fold in enumerate(parts):
+            for repeat, (part, at) in enumerate(of_fold):
+                trained[fold, repeat, columns] = measured(metric, part, good, label, drawn[at])
+        if metric in SHARES:
+            counts.append(measured(metric, rows, good, label, drawn))
     if metric in SHARES:
-        hits, among = counted(metric, rows, good, label)
-        size = draws.shape[1]
-        hit, total = (draws @ np.bincount(cluster[mask], minlength=size) for mask in (among & hits, among))
-        return _divided(hit, total)
-    truth, scores = rows["label"].to_numpy(dtype=str), class_probabilities(rows)
-    if metric != "weighted_auc":  # one curve, read from both sides
-        truth, score = np.where(truth == good, "no", "yes"), defect_scores(rows, good)
-        scores = pd.DataFrame({"yes": score, "no": -score})
-    measure, repeats = _recalls_at if metric == RECALL_AT_5_FPR else _aucs, rows["repeat"].to_numpy()
-    found = []
-    for repeat in np.unique(repeats):
-        part = repeats == repeat
-        chunks = np.array_split(draws, -(-len(draws) // _CHUNK))
-        found.append([measure(scores[part], truth[part], chunk.T[cluster[part]]) for chunk in chunks])
-    return np.mean([np.concatenate(chunks) for chunks in found], axis=0)
-
-
-def _aucs(scores: pd.DataFrame, truth: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the class-weighted one-vs-rest AUC of every sample (ties count half); weights (n, samples) of images."""
-    weighted, share = np.zeros(weights.shape[1]), np.zeros(weights.shape[1])
-    for name in np.unique(truth):
-        above, rest = _curve(scores[name].to_numpy(float), truth == name, weights)
-        defined = (above[-1] > 0) & (rest[-1] > 0)
-        weighted += np.where(defined, _divided(np.trapezoid(above, rest, axis=0), rest[-1]), 0)
-        share += np.where(defined, above[-1], 0)
-    return _divided(weighted, share)
-
-
-def _recalls_at(scores: pd.DataFrame, truth: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return every sample's highest defect recall with at most 5 % false rejects; weights (n, samples) of images."""
-    caught, rejected = _curve(scores["yes"].to_numpy(float), truth == "yes", weights)
-    allowed = (rejected <= FPR_LIMIT * rejected[-1] + 1e-9).sum(axis=0) - 1
-    best = caught[allowed, np.arange(len(allowed))]
-    return np.where(rejected[-1] > 0, _divided(best, caught[-1]), np.nan)
-
-
-def _curve(score: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the weights at or above each threshold, falling from none: of the positives, and of the rest."""
-    order = np.argsort(-score, kind="stable")
-    ends = np.flatnonzero(np.diff(score[order], append=-np.inf) != 0)  # equal scores lie on one side
-    drawn, mine = weights[order].astype(float), positive[order, None]
-    found, rest = ((drawn * side).cumsum(axis=0)[ends] for side in (mine, ~mine))
-    none = np.zeros(weights.shape[1])
-    return np.vstack([none, found]), np.vstack([none, rest])
-
-
-def _divided(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """Return part / whole, NaN where the whole is 0."""
-    return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
+        values = np.concatenate(counts)
+        sizes = [counted(metric, of_fold[0][0], good, label)[1].sum() for of_fold in parts]
+    else:
+        values = mean_of_known(trained.mean(axis=1))
+        sizes = [1 - np.isnan(trained[fold, 0, 0]) for fold in range(len(folds))]
+    return Sampled(values, trained[:, :, 0], np.array(sizes) / max(np.sum(sizes), 1))

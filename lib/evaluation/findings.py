@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,23 +17,30 @@ from lib.classification.feature_sets import (
     MAIN,
 )
 from lib.config import map_method_title
-from lib.evaluation.answers import describe_gain, describe_thresholds
+from lib.evaluation.answers import (
+    AUC,
+    describe_choice,
+    describe_difference,
+    describe_gain,
+    describe_limit,
+    describe_retraining,
+    describe_thresholds,
+)
 from lib.evaluation.label_efficiency import describe_need
 from lib.evaluation.map_fit import IN_SAMPLE, MAP_FIT_NAMES
-from lib.evaluation.metrics import ALL, FPR_LIMIT, RECALL_AT_5_FPR, binary_predictions
+from lib.evaluation.metrics import ALL, FPR_LIMIT, RANKINGS, RECALL_AT_5_FPR, binary_predictions, percent
 from lib.evaluation.operating_points import CONFORMAL, TRAINING
 from lib.evaluation.published_results import is_synthetic
+from lib.evaluation.recommendation import recommended
 from lib.evaluation.results import StudyResults
-from lib.evaluation.significance import METHOD, Comparison, bootstrap_difference, format_p
-
-AUC = "weighted_auc"
-AT_RATE = f"at {FPR_LIMIT:.0%} false rejects"
+from lib.evaluation.significance import MARGIN, METHOD, Comparison, bootstrap_difference, format_p
 
 
 def findings(results: StudyResults) -> pd.DataFrame:
     """Return the conclusions: columns dataset, question, answer (sentences)."""
     answers = {
         "Does the map help?": _help,
+        "Which method is recommended?": _recommended,
         "Which folds are to be believed?": _folds,
         "Which maps are to be believed?": _maps,
         "Which map source serves better?": _sources,
@@ -56,22 +64,38 @@ def _help(results: StudyResults, dataset: str) -> Iterator[str]:
         return
     if is_synthetic(dataset):
         yield "These are drawn stand-ins: what follows says nothing about the paper's products."
-    yield describe_gain(area)
-    yield (
-        f"Over {area.n} folds Wilcoxon's test gives p = {format_p(area.p)}, adjusted for all comparisons (Holm) "
-        f"{format_p(area.p_holm)}, the corrected t-test p = {format_p(area.p_corrected)}; {area.rule()}."
-    )
-    yield f"At the classifiers' own thresholds: {describe_thresholds(results.measures)}."
-    if gain := results.comparison(RECALL_AT_5_FPR, METHOD, "image"):
-        yield (
-            f"At the same {FPR_LIMIT:.0%} false rejects: {gain.value_a:.1%} with the map, {gain.value_b:.1%} without "
-            f"({gain.span(points=True)})."
-        )
+    for metric in RANKINGS:
+        if gap := results.comparison(metric, METHOD, "image"):
+            yield describe_gain(gap)
+    yield describe_limit(results, dataset)
     if alone := results.comparison(AUC, "map", "image"):
-        yield (
-            f"The map alone has an AUC of {alone.value_a:.3f} against the image's {alone.value_b:.3f} "
-            f"({alone.span()}): {alone.verdict()}."
-        )
+        yield describe_gain(alone, "map")
+    yield f"At the classifiers' own thresholds: {describe_thresholds(results.measures)}."
+    yield (
+        f"For the first figure, over {area.n} folds: Wilcoxon's test p = {format_p(area.p)}, adjusted for all rankings "
+        f"compared (Holm) {format_p(area.p_holm)}; the corrected t-test p = {format_p(area.p_corrected)}."
+    )
+    if area.identical < 1:
+        yield f"{area.rule()[0].upper()}{area.rule()[1:]}."
+    yield describe_retraining(area, results.study.preset)
+
+
+def _recommended(results: StudyResults, dataset: str) -> Iterator[str]:
+    table = results.recommended
+    yield describe_choice(results)
+    if not (chosen := recommended(table)):
+        return
+    row, folds = table[table["features"] == chosen].to_dict("records")[0], int(table["folds"].sum())
+    yield f"Chosen by itself in {row['folds']} of {folds} folds; with each fold's own choice: {percent(row['nested'])}."
+    if results.study.map_method == IN_SAMPLE:
+        yield "Maps of training images come from a model that has seen them, which may favour sets with the map here."
+    others = table[table["features"] != chosen].nlargest(3, "recall")
+    listed = "; ".join(
+        f"{FEATURE_SETS[other['features']].phrase} {percent(other['recall'])}"
+        for other in others.to_dict("records")
+    )
+    if listed:
+        yield f"Highest of the others on the test folds, which must not choose: {listed}."
 
 
 def _folds(results: StudyResults, dataset: str) -> Iterator[str]:
@@ -80,7 +104,7 @@ def _folds(results: StudyResults, dataset: str) -> Iterator[str]:
     if found["group"].isna().all():
         yield (
             "Which images show the same object is not known here, so stratified folds are all there is. If some do, "
-            "every figure flatters."
+            "all results are too good. Name them with --groups FILE."
         )
         return
     if schemes != {"grouped", "stratified"}:
@@ -98,10 +122,10 @@ def _folds(results: StudyResults, dataset: str) -> Iterator[str]:
             phrase = FEATURE_SETS[name].phrase
             yield f"With {phrase} the AUC of stratified folds minus that of grouped folds is {gap.span()}."
     if inflated:
-        yield "Stratified folds flatter: images of one object stand on both sides. Believe the grouped folds;"
+        yield "Stratified folds are too optimistic: images of one object stand in training and test."
     else:
-        yield "No flattery is shown, but grouped folds are right by construction:"
-    yield "all other conclusions here rest on them."
+        yield "No leak is measurable, but only grouped folds exclude it."
+    yield "All other conclusions here rest on the grouped folds."
 
 
 def _maps(results: StudyResults, dataset: str) -> Iterator[str]:
@@ -113,32 +137,22 @@ def _maps(results: StudyResults, dataset: str) -> Iterator[str]:
     if not mine:
         yield (
             f"Maps of training images are {MAP_FIT_NAMES[study.map_fit]}; the other map fit was not run "
-            "(compare_map_fit), so what it would change is not known."
+            "(--set compare_map_fit=true)."
         )
         if study.map_fit == IN_SAMPLE:
-            yield (
-                "A map source that saw the training images may show them cleaner than others; read the false rejects "
-                "with that in mind."
-            )
+            yield "A map source that saw the training images can show them cleaner than others: more false rejects."
         return
     for name, gap in mine.items():
         if name in MAIN or gap.is_overfit:
             yield (
-                f"With {FEATURE_SETS[name].phrase}, as written minus cross-fitted: false rejects "
-                f"{gap.rejects.span(points=True)}, AUC {gap.auc:+z.3f}."
+                f"With {FEATURE_SETS[name].phrase}, as written minus cross-fitted: false rejects {gap.rejects.span()}, "
+                f"AUC {gap.auc.span()}."
             )
+    yield f"All other conclusions rest on the study's own map fit, {MAP_FIT_NAMES[study.map_fit]}."
     if any(gap.is_overfit for gap in mine.values()):
-        yield (
-            "So as written the classifier takes good images that the map source has not seen for defective, and ranks "
-            "no better for it: the comparisons rest on the cross-fitted maps."
-        )
+        yield "As written, more good images are rejected, and none are ranked better for it."
         if study.map_fit == IN_SAMPLE:
-            yield "Tables 2 and 3, operating points and label economy are the study's own map fit, as written."
-    else:
-        yield (
-            "No feature set rejects more good images as written without ranking better, so the comparisons rest on the "
-            f"study's own map fit, {MAP_FIT_NAMES[study.map_fit]}."
-        )
+            yield "So believe a study with --set map_fit=cross_fitted instead."
 
 
 def _sources(results: StudyResults, dataset: str) -> Iterator[str]:
@@ -156,26 +170,20 @@ def _sources(results: StudyResults, dataset: str) -> Iterator[str]:
         if len(new) and len(old):
             pair = pd.concat([new, old]).assign(features=lambda t: t["source"])
             gap = _interval(results, pair, RECALL_AT_5_FPR, theirs, mine, dataset)
-            if a == b:
-                yield _at_rate(gap, f"{FEATURE_SETS[a].phrase} (maps by {theirs})", f"with maps by {mine}")
-            else:
-                yield _at_rate(gap, FEATURE_SETS[a].phrase, f"with {mine} alone in the same way")
+            one = FEATURE_SETS[a].phrase + (f" (maps by {theirs})" if a == b else "")
+            yield describe_difference(
+                gap, one, f"maps by {mine}" + (" alone in the same way" if a != b else "")
+            )
+    yield "These intervals are not corrected for how many there are."
 
 
 def _guided(results: StudyResults, _: str) -> Iterator[str]:
-    """Say what the image's own features where the map points gain against image and map as the paper combines them."""
+    """Say what the image's own features where the map points gain against image + map."""
     gaps = {name: gap for name in GUIDED if (gap := results.comparison(RECALL_AT_5_FPR, name, METHOD))}
     for name, gap in gaps.items():
-        yield _at_rate(gap, FEATURE_SETS[name].phrase, "image and map as the paper combines them")
+        yield describe_gain(gap, name, METHOD)
     if not gaps:
         yield "Not asked: no map-guided features were made (setting guided)."
-
-
-def _at_rate(gap: Comparison, this: str, other: str) -> str:
-    return (
-        f"With {this}, {gap.value_a:.1%} of the defects {AT_RATE}; {other}, {gap.value_b:.1%} "
-        f"({gap.span(points=True)}): {gap.verdict()}."
-    )
 
 
 def _simpler(results: StudyResults, dataset: str) -> Iterator[str]:
@@ -183,29 +191,19 @@ def _simpler(results: StudyResults, dataset: str) -> Iterator[str]:
     if not gaps:
         yield "No baselines were run beside image and map together, so this stays open."
         return
-    kinds = {1: "Better than image and map together", 0: "Not told apart from them", -1: "Worse"}
-    for side, kind in kinds.items():
-        listed = "; ".join(
-            f"{FEATURE_SETS[name].phrase} (AUC {gap.value_a:.3f}, {gap.span()}, p = {format_p(gap.p)}, "
-            f"{gap.false_rejects_a:.1%} false rejects)"
-            for name, gap in gaps.items()
-            if gap.side == side
-        )
-        if listed:
-            yield f"{kind} (AUC {next(iter(gaps.values())).value_b:.3f}): {listed}."
-    as_well = [name for name, gap in gaps.items() if gap.side >= 0]
-    if not as_well:
-        yield "So nothing simpler that was tried does as well."
-        return
-    best = max(as_well, key=lambda name: gaps[name].value_a)
-    yield f"So yes, as far as the AUC shows: {FEATURE_SETS[best].phrase}."
-    if at := results.comparison(RECALL_AT_5_FPR, best, METHOD):
-        yield f"{AT_RATE.capitalize()} the defect recall is then {at.value_a:.1%} against {at.value_b:.1%}."
+    good = [name for name, gap in gaps.items() if gap.as_good]
+    tried = f"the interval corrected for the {len(results.compared['a'].unique())} sets compared"
+    if good:
+        listed = "; ".join(FEATURE_SETS[name].phrase for name in good)
+        yield f"As good as image and map together, that is not worse by {MARGIN:g} AUC ({tried}): {listed}."
+    else:
+        yield f"No simpler set is shown to be as good as image and map together (margin {MARGIN:g} AUC, {tried})."
+    for name, gap in gaps.items():
+        yield describe_gain(gap, name, METHOD)
 
 
 def _cost(results: StudyResults, dataset: str) -> Iterator[str]:
-    points = results.points[results.points["features"].isin((*MAIN, *LINEAR_GUIDED))]
-    points = points[points["class"] == ALL]
+    points = results.points[results.points["class"] == ALL]
     chosen = points[(points["method"] == TRAINING) & points["caught"].notna()]
     if chosen.empty:
         yield (
@@ -214,29 +212,43 @@ def _cost(results: StudyResults, dataset: str) -> Iterator[str]:
         )
         return
     yield "Thresholds were chosen on training images and checked on the test folds."
-    for required, rows in chosen.groupby("required"):
-        listed = "; ".join(
-            f"{FEATURE_SETS[row['features']].phrase} {row['false_rejects']:.1%} false rejects (reached "
-            f"{row['recall']:.1%}, {row['escapes']:,.0f} escapes per million)"
-            for row in rows.to_dict("records")
-        )
-        yield f"For {required:.1%} of the defects: {listed}."
+    favourite = recommended(results.recommended)
+    for required in sorted(set(chosen["required"])):
+        rows = chosen[chosen["required"] == required]
+        met = rows[rows["recall_high"] >= required]
+        yield f"For {percent(required)} of the defects, of {len(rows)} methods:"
+        if met.empty:
+            yield "none reached it."
+            continue
+        named: dict[str, Any] = {
+            "the cheapest here is": met.nsmallest(1, "false_rejects").to_dict("records")[0]
+        }
+        for title, name in (("the recommended", favourite), ("image + map", METHOD), ("the image", "image")):
+            same = rows[rows["features"] == name].to_dict("records")
+            if same and name not in [one["features"] for one in named.values()]:
+                named[f"{title},"] = same[0]
+        listed = [f"{title} {_point(one, required)}" for title, one in named.items()]
+        yield "; ".join(listed) + "."
     missed = chosen[chosen["recall_high"] < chosen["required"]]
     if len(missed):
         yield (
-            f"In {len(missed)} of {len(chosen)} cases the test folds show a recall below the required one, its "
-            "interval and all: such a threshold does not carry over."
+            f"{len(missed)} of {len(chosen)} thresholds missed their recall on the test images, even allowing for the "
+            "95 % interval: marked in the table."
         )
     bounds = points[points["method"] == CONFORMAL]
-    refused = []
-    for required, rows in bounds[bounds["caught"].isna()].groupby("required"):
-        needed = rows["n_needed"].iloc[0]
-        enough = "no number suffices" if np.isinf(needed) else f"{needed:.0f} needed"
-        refused.append(f"{required:.1%} ({rows['n_calibration'].min():.0f} calibration defects, {enough})")
-    if refused:
-        yield f"The conformal bound refuses for {', '.join(refused)}."
-    elif len(bounds):
-        yield "There are enough calibration defects for a conformal bound on every required recall."
+    bounds = bounds[bounds["caught"].isna()]
+    for required in sorted(set(bounds["required"])):
+        rows = bounds[bounds["required"] == required]
+        needed, there = rows["n_needed"].iloc[0], rows["n_calibration"].min()
+        enough = "no number suffices" if np.isinf(needed) else f"that needs {needed:.0f} defects in training"
+        yield f"A recall of {percent(required)} cannot be guaranteed: {enough}; there are {there:.0f}."
+
+
+def _point(one: dict[str, Any], required: float) -> str:
+    """Return a method's false rejects, and the recall that it reached, or missed."""
+    met = "reached" if one["recall_high"] >= required else "missed:"
+    rejects = f"{FEATURE_SETS[one['features']].phrase} with {percent(one['false_rejects'])} false rejects"
+    return f"{rejects} ({met} {percent(one['recall'])})"
 
 
 def _labels(results: StudyResults, dataset: str) -> Iterator[str]:
@@ -249,7 +261,7 @@ def _labels(results: StudyResults, dataset: str) -> Iterator[str]:
     full = full[full["features"].isin((*MAIN, *LINEAR_GUIDED))]
     yield (
         f"With {full['reference'].iloc[0]:.0f} labelled defects in training the image finds "
-        f"{full['target'].iloc[0]:.1%} of the defects {AT_RATE}."
+        f"{percent(full['target'].iloc[0])} of the defects at {percent(FPR_LIMIT, 0)} false rejects."
     )
     for row in full.to_dict("records"):
         yield f"Labelled defects for the same with {FEATURE_SETS[row['features']].phrase}: {describe_need(row)}."

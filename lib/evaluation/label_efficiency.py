@@ -34,7 +34,8 @@ def label_efficiency(
 ) -> LabelEfficiency:
     """Return learning curves and needed labels per data set and scheme, with n bootstrap samples of test images.
 
-    Feature sets with a single keep have no curve. Intervals leave out which defects were kept and how networks started.
+    Recalls are fitted to rise with the number of labels (isotonic regression), as the first crossing of a noisy curve
+    would need too few. Feature sets with a single keep have no curve. Intervals leave out which defects were kept.
     """
     curves, needs = [], []
     deciding = binary_predictions(predictions, binary)
@@ -46,7 +47,10 @@ def label_efficiency(
             continue
         labels = np.array([labels_kept(rows, name, keep) for keep in keeps])
         levels = [samples(part, RECALL_AT_5_FPR, studied, name, seed, n) for _, part in rows.groupby("keep")]
-        recalls = {features: np.array([level[features] for level in levels]) for features in studied}
+        recalls = {
+            features: rising(np.array([at[features].with_training(seed + k) for k, at in enumerate(levels)]))
+            for features in studied
+        }
         for features, values in recalls.items():
             for keep, count, sampled in zip(keeps, labels, values, strict=True):
                 ends = quantile_ends(sampled[1:], _ENDS)
@@ -69,6 +73,19 @@ def labels_kept(rows: pd.DataFrame, good: str, keep: float) -> float:
     outside = [folds != fold for fold in np.unique(folds)]
     kept = [subsample_defects(labels, training, good=good, keep=keep, seed=0) for training in outside]
     return float(np.mean([(labels[mask] != good).sum() for mask in kept]))
+
+
+def rising(values: np.ndarray) -> np.ndarray:
+    """Return the isotonic regression of each column, (levels, samples): the closest values that never fall."""
+    levels = range(len(values))
+
+    def fitted(
+        at: int,
+    ) -> np.ndarray:  # the highest over starts, the lowest over ends, of the means around a level
+        means = [[values[start : end + 1].mean(axis=0) for end in levels[at:]] for start in levels[: at + 1]]
+        return np.max([np.min(of_start, axis=0) for of_start in means], axis=0)
+
+    return np.array([fitted(at) for at in levels])
 
 
 def labels_for_recall(labels: np.ndarray, recalls: np.ndarray, target: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""In-sample against cross-fitted maps: the two side by side, and which of them the comparisons rest on."""
+"""In-sample against cross-fitted maps, side by side."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from lib.evaluation.metrics import Good, binary_predictions, good_class, measure
+from lib.evaluation.metrics import Good, binary_predictions, good_class
 from lib.evaluation.significance import Comparison, bootstrap_difference
 
 IN_SAMPLE, CROSS_FITTED = "in_sample", "cross_fitted"
@@ -15,15 +15,15 @@ MAP_FIT_NAMES = {IN_SAMPLE: "as written", CROSS_FITTED: "cross-fitted"}
 
 
 class MapFitGap(NamedTuple):
-    """In-sample minus cross-fitted maps: the false-reject rate with its interval, and the AUC (good or defective)."""
+    """In-sample minus cross-fitted maps: the false-reject rate, and the AUC of good against defective."""
 
     rejects: Comparison
-    auc: float
+    auc: Comparison
 
     @property
     def is_overfit(self) -> bool:
         """Whether more good images are rejected, the interval clear of zero, and nothing is ranked better for it."""
-        return self.rejects.low > 0 and self.auc <= 0
+        return self.rejects.low > 0 and self.auc.difference <= 0
 
 
 Excess = Mapping[str, Mapping[str, MapFitGap]]  # by data set and feature set
@@ -50,32 +50,14 @@ def side_by_side(main: pd.DataFrame, other: pd.DataFrame, map_fit: str) -> pd.Da
 def excess_rejects(
     map_methods: pd.DataFrame, good: Good, *, seed: int, binary: str = "collapsed", n: int = 2000
 ) -> dict[str, dict[str, MapFitGap]]:
-    """Return what classifiers on in-sample maps reject in excess, pooled over the test folds, from `side_by_side`."""
+    """Return what classifiers on in-sample maps reject in excess, over all test folds, from `side_by_side`."""
     found: dict[str, dict[str, MapFitGap]] = {}
     mapped = binary_predictions(map_methods[map_methods["map_fit"] != ""], binary)
     for (dataset, features), rows in mapped.groupby(["dataset", "features"], sort=False):
         pair, name = rows.assign(features=rows["map_fit"]), good_class(good, str(dataset))
-        rejects = bootstrap_difference(pair, "false_reject_rate", IN_SAMPLE, CROSS_FITTED, name, seed, n)
-        areas = {fit: measure("binary_auc", one, name)[0] for fit, one in pair.groupby("features")}
-        gap = MapFitGap(rejects, areas[IN_SAMPLE] - areas[CROSS_FITTED])
-        found.setdefault(str(dataset), {})[str(features)] = gap
+        gaps = [
+            bootstrap_difference(pair, metric, IN_SAMPLE, CROSS_FITTED, name, seed, n)
+            for metric in ("false_reject_rate", "binary_auc")
+        ]
+        found.setdefault(str(dataset), {})[str(features)] = MapFitGap(*gaps)
     return found
-
-
-def primary_predictions(
-    main: pd.DataFrame, map_methods: pd.DataFrame, excess: Excess, map_fit: str
-) -> pd.DataFrame:
-    """Return the predictions at keep 1 that conclusions rest on, per data set.
-
-    With cross-fitted maps where some feature set overfits in-sample ones: it rejects more good images and ranks no
-    better for it (more false rejects alone may be no more than another threshold). Then feature sets without such maps
-    are left out, the image alone excepted. Else with the study's own `map_fit`.
-    """
-    parts = []
-    for dataset, rows in main[main["keep"] == 1.0].groupby("dataset", sort=False):
-        overfit = any(gap.is_overfit for gap in excess.get(str(dataset), {}).values())
-        if overfit and map_fit == IN_SAMPLE:
-            of_fit = map_methods["map_fit"].isin(["", CROSS_FITTED])
-            rows = map_methods[(map_methods["dataset"] == dataset) & of_fit].drop(columns="map_fit")
-        parts.append(rows)
-    return pd.concat(parts, ignore_index=True)

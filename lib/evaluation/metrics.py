@@ -1,4 +1,4 @@
-"""Recalls, false rejects and ROC AUC, per fold and pooled over all test folds."""
+"""Recalls, false rejects, ROC AUC and recall at 5 % false rejects, by fold and over all test folds."""
 
 from __future__ import annotations
 
@@ -7,19 +7,32 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from lib.classification.operating_threshold import recall_at_fpr
-
-RECALL_AT_5_FPR = "recall_at_5"  # defect recall at FPR_LIMIT false rejects, the threshold moved
+RECALL_AT_5_FPR = "recall_at_5"  # defect recall at FPR_LIMIT false rejects, read from each fold's own curve
 FPR_LIMIT = 0.05
 SHARES = ("class_recall", "defect_recall", "false_reject_rate")  # of images, as `counted`
-METRICS = (*SHARES, "weighted_auc", "binary_auc", RECALL_AT_5_FPR)
+RANKINGS = ("binary_auc", RECALL_AT_5_FPR, "weighted_auc")  # the first decides on good or defective
+METRICS = (*SHARES, *RANKINGS)
+TITLES = {  # in tables, figures and sentences
+    "class_recall": "Correct defect class recall",
+    "defect_recall": "Defect recall",
+    "false_reject_rate": "False reject rate",
+    "binary_auc": "AUC, good against defective",
+    RECALL_AT_5_FPR: "Defect recall at 5 % false rejects",
+    "weighted_auc": "AUC, naming the class",
+}
 _DECIDED = ("defect_recall", "false_reject_rate", "binary_auc", RECALL_AT_5_FPR)  # of the binary decision
 Good = str | Mapping[str, str]  # the good class's name, or one per data set
 ALL = "(all)"
 MISSING = "–"  # in sentences and tables
-POOLED = "pooled"
+OVERALL = "all folds"  # shares are counted over them all, rankings are the mean over the folds
+POOLED = "pooled"  # rankings of all folds' scores together, though those of two networks share no scale
 KEYS = ["dataset", "scheme", "keep", "features"]
 _ROW = ["dataset", "scheme", "fold", "id", "features", "task", "keep", "repeat"]  # one prediction
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """Return a share in [0, 1] as readers see it."""
+    return f"{100 * share:.{digits}f} %"
 
 
 def good_class(good: Good, dataset: str) -> str:
@@ -56,31 +69,75 @@ def counted(metric: str, frame: pd.DataFrame, good: str, label: str = ALL) -> tu
     return predicted != good, truth != good if label == ALL else truth == label
 
 
-def measure(metric: str, frame: pd.DataFrame, good: str, label: str = ALL) -> tuple[float, int]:
-    """Return one of `METRICS` of predictions, in [0, 1], and the number of images behind it.
+def measured(
+    metric: str, frame: pd.DataFrame, good: str, label: str = ALL, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """Return one of `METRICS` of a network's predictions, (s,) in [0, 1], for s weightings (n, s) of its n images.
 
-    The shares are those of `counted`. weighted_auc is the one-vs-rest ROC AUC, the mean over classes weighted by each
-    class's share of the images; binary_auc that of defective against good by 1 - p(good). recall_at_5 is the highest
-    defect recall that a threshold on 1 - p(good) reaches with at most 5 % false rejects, moved on the very images that
-    are counted: a figure of the ranking, not of a decision. NaN where there are no images to count or to tell apart.
+    The shares are those of `counted`. binary_auc is the ROC AUC of defective against good by 1 - p(good), weighted_auc
+    the one-vs-rest ROC AUC, the mean over classes weighted by each class's share of the images. recall_at_5 is the
+    highest defect recall with 5 % false rejects: a figure of the ranking, not of a decision. Where 5 % is no whole
+    number of good images, it lies straight between those of the next whole numbers. Weights default to 1. NaN where
+    there are no images to count or to tell apart.
     """
-    from sklearn.metrics import roc_auc_score
-
+    weights = np.ones((len(frame), 1)) if weights is None else weights
     if metric in SHARES:
         hits, among = counted(metric, frame, good, label)
-        return float(hits[among].mean()) if among.any() else float("nan"), int(among.sum())
+        return _divided((among & hits) @ weights, among @ weights)
     truth = frame["label"].to_numpy(dtype=str)
-    classes, defective = np.unique(truth), truth != good
-    if len(classes) < 2 or (metric != "weighted_auc" and defective.all()):
-        value = float("nan")
-    elif metric == "weighted_auc":
-        scores = class_probabilities(frame)[classes].to_numpy(float)
-        value = roc_auc_score(truth[:, None] == classes, scores, average="weighted")
-    elif metric == RECALL_AT_5_FPR:
-        value = recall_at_fpr(defect_scores(frame, good), defective, FPR_LIMIT)
-    else:
-        value = roc_auc_score(defective, defect_scores(frame, good))
-    return float(value), len(frame)
+    if metric != "weighted_auc":
+        caught, rejected = _curve(defect_scores(frame, good), truth != good, weights)
+        return (_recall_at_limit if metric == RECALL_AT_5_FPR else _area)(caught, rejected)
+    scores, total, share = class_probabilities(frame), np.zeros(weights.shape[1]), np.zeros(weights.shape[1])
+    for name in np.unique(truth):
+        above, rest = _curve(scores[name].to_numpy(float), truth == name, weights)
+        area = _area(above, rest)
+        defined = ~np.isnan(area)
+        total[defined] += (area * above[-1])[defined]
+        share[defined] += above[-1][defined]
+    return _divided(total, share)
+
+
+def measure(metric: str, frame: pd.DataFrame, good: str, label: str = ALL) -> tuple[float, int]:
+    """Return `measured` of the images as they are, and the number of images behind it."""
+    n = int(counted(metric, frame, good, label)[1].sum()) if metric in SHARES else len(frame)
+    return float(measured(metric, frame, good, label)[0]), n
+
+
+def _curve(score: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the weights at or above each threshold, rising from none: of the positives, and of the rest."""
+    order = np.argsort(-score, kind="stable")
+    ends = np.flatnonzero(np.diff(score[order], append=-np.inf) != 0)  # equal scores lie on one side
+    drawn, mine = weights[order].astype(float), positive[order, None]
+    found, rest = ((drawn * side).cumsum(axis=0)[ends] for side in (mine, ~mine))
+    none = np.zeros((1, weights.shape[1]))
+    return np.vstack([none, found]), np.vstack([none, rest])
+
+
+def _area(caught: np.ndarray, rejected: np.ndarray) -> np.ndarray:
+    return _divided(np.trapezoid(caught, rejected, axis=0), caught[-1] * rejected[-1])
+
+
+def _recall_at_limit(caught: np.ndarray, rejected: np.ndarray) -> np.ndarray:
+    limit, each = FPR_LIMIT * rejected[-1], np.arange(caught.shape[1])
+    last = (rejected <= limit + 1e-9).sum(axis=0) - 1  # the highest point that is allowed
+    beyond = rejected[np.minimum(last + 1, len(rejected) - 1), each]
+    after = (rejected <= beyond).sum(axis=0) - 1  # the highest with one good image more
+    rise, step = caught[after, each] - caught[last, each], rejected[after, each] - rejected[last, each]
+    share = np.divide(limit - rejected[last, each], step, out=np.zeros(len(each)), where=step > 0)
+    recall = _divided(caught[last, each] + share * rise, caught[-1])
+    return np.where(rejected[-1] > 0, recall, np.nan)
+
+
+def _divided(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Return part / whole, NaN where the whole is 0."""
+    return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0)
+
+
+def mean_of_known(values: np.ndarray) -> np.ndarray:
+    """Return the mean over the first axis of what is not NaN; NaN where all is."""
+    known = ~np.isnan(values)
+    return _divided(np.where(known, values, 0).sum(axis=0), known.sum(axis=0))
 
 
 def binary_predictions(predictions: pd.DataFrame, binary: str = "collapsed") -> pd.DataFrame:
@@ -102,8 +159,8 @@ def summary(
 ) -> pd.DataFrame:
     """Return all measures as a tidy table.
 
-    One row per dataset, scheme, keep, features, fold, metric and class, where fold is a number as text, or `pooled`
-    (all test folds together). `value` and `n` as in `measure`, of repeats the mean. A recall always comes with the
+    One row per dataset, scheme, keep, features, fold, metric and class, where fold is a number as text, `OVERALL`, or,
+    of rankings, `POOLED`. `value` and `n` as in `measure`, of repeats the mean. A recall always comes with the
     false-reject rate. Raises `ValueError` for rows given twice and for a class named like the mark for all classes.
     """
     twice = predictions.duplicated(_ROW)
@@ -113,20 +170,24 @@ def summary(
     if ALL in set(predictions["label"]):
         raise ValueError(f"a class is named {ALL!r}, which stands for all classes here: rename the class")
     wanted = [metric for metric in METRICS if metric in {*metrics, "false_reject_rate"}]
-    measured = []
+    found = []
     for key, cell in predictions.groupby(KEYS, observed=True, sort=False):
         name = good_class(good, str(key[0]))
         classes = defect_classes(cell, name)
         labels = {"class_recall": classes, "defect_recall": [*classes, ALL]}
-        rows_of = {metric: rows_of_metric(cell, metric, binary) for metric in wanted}
-        for fold in (POOLED, *sorted(set(cell["fold"]))):
-            for metric, rows in rows_of.items():
-                part = rows if fold == POOLED else rows[rows["fold"] == fold]
-                for _, one in part.groupby("repeat", observed=True):
-                    for label in labels.get(metric, [ALL]):
-                        measured.append((*key, str(fold), metric, label, *measure(metric, one, name, label)))
+        for metric in wanted:
+            for repeat, rows in rows_of_metric(cell, metric, binary).groupby("repeat", observed=True):
+                parts = {POOLED: rows, **{str(fold): part for fold, part in rows.groupby("fold")}}
+                for label in labels.get(metric, [ALL]):
+                    values = {fold: measure(metric, part, name, label) for fold, part in parts.items()}
+                    overall, n = whole = values.pop(POOLED)
+                    if metric in RANKINGS:
+                        overall = float(mean_of_known(np.array([one for one, _ in values.values()])))
+                        values[POOLED] = whole
+                    for fold, (value, count) in {OVERALL: (overall, n), **values}.items():
+                        found.append((*key, fold, metric, label, repeat, value, count))
     columns = [*KEYS, "fold", "metric", "class"]
-    table = pd.DataFrame(measured, columns=[*columns, "value", "n"])
+    table = pd.DataFrame(found, columns=[*columns, "repeat", "value", "n"])
     return table.groupby(columns, sort=False, as_index=False).agg({"value": "mean", "n": "first"})
 
 

@@ -11,10 +11,11 @@ import pandas as pd
 from lib.classification.feature_sets import MAIN
 from lib.config import Study
 from lib.evaluation.label_efficiency import LabelEfficiency, label_efficiency
-from lib.evaluation.map_fit import Excess, excess_rejects, primary_predictions, side_by_side
-from lib.evaluation.metrics import ALL, POOLED, Good, good_class, summary
+from lib.evaluation.map_fit import Excess, excess_rejects, side_by_side
+from lib.evaluation.metrics import ALL, OVERALL, Good, at_keep, good_class, summary
 from lib.evaluation.operating_points import operating_numbers
-from lib.evaluation.significance import Comparison, against_method, compare
+from lib.evaluation.recommendation import recommend
+from lib.evaluation.significance import Comparison, compare
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,9 @@ class StudyResults:
     found: predictions of all schemes and keeps; mine: those of each data set's first scheme, which the study reports;
     sources: predictions with the maps of the other detector (no rows where they are not compared); map_methods, excess:
     in-sample and cross-fitted maps side by side (no rows where they are not compared), and the good images that the
-    in-sample ones reject in excess; primary: the predictions at keep 1 that comparisons rest on, with `summary` of them
-    in measures and `compare` in compared; versus: all other feature sets against image + map; points: operating points;
-    label_efficiency: learning curves and needed labels; n: bootstrap samples.
+    in-sample ones reject in excess; primary: those of mine with all defects, with `summary` of them in measures and
+    `compare` in compared; points: operating points; recommended: the choice of a method; label_efficiency: learning
+    curves and needed labels; n: bootstrap samples.
     """
 
     study: Study
@@ -39,8 +40,8 @@ class StudyResults:
     primary: pd.DataFrame
     measures: pd.DataFrame
     compared: pd.DataFrame
-    versus: pd.DataFrame
     points: pd.DataFrame
+    recommended: pd.DataFrame
     label_efficiency: LabelEfficiency
     n: int
 
@@ -52,8 +53,7 @@ class StudyResults:
 
     def comparison(self, metric: str, a: str, b: str) -> Comparison | None:
         """Return a against b (of one data set) on what the comparisons rest on; None where it was not made."""
-        asked = metric, a, b, self.study.alpha
-        return Comparison.find(self.compared, *asked) or Comparison.find(self.versus, *asked)
+        return Comparison.find(self.compared, metric, a, b, self.study.alpha)
 
 
 def compute_results(
@@ -76,7 +76,7 @@ def compute_results(
     mine = found[found["scheme"] == found.groupby("dataset")["scheme"].transform("first")]
     map_methods = side_by_side(mine, other_fit, study.map_fit)
     excess = excess_rejects(map_methods, good, seed=seed, binary=binary, n=n)
-    primary = primary_predictions(mine, map_methods, excess, study.map_fit)
+    primary = at_keep(mine, 1.0)
     measures = summary(primary, good, binary)
     tests: Any = {"seed": seed, "alpha": study.alpha, "binary": binary, "n": n, "measures": measures}
     return StudyResults(
@@ -90,29 +90,29 @@ def compute_results(
         primary=primary,
         measures=measures,
         compared=compare(primary, good, **tests),
-        versus=against_method(primary, good, **tests),
         points=operating_numbers(
             mine, calibration, good, required=study.required, prevalence=study.prevalence, binary=binary
         ),
+        recommended=recommend(primary, calibration, good, binary),
         label_efficiency=label_efficiency(mine, good, seed=seed, binary=binary, n=n),
         n=n,
     )
 
 
-def pooled_measures(measures: pd.DataFrame) -> pd.DataFrame:
-    """Return the pooled figures over all classes of a `summary` of one place: rows feature sets, columns metrics."""
-    values = measures[(measures["fold"] == POOLED) & (measures["class"] == ALL)]
+def overall(measures: pd.DataFrame) -> pd.DataFrame:
+    """Return the figures over all folds and classes of a `summary` of one place: rows feature sets, columns metrics."""
+    values = measures[(measures["fold"] == OVERALL) & (measures["class"] == ALL)]
     return values.pivot_table("value", "features", "metric").reindex(MAIN).dropna(how="all")
 
 
 def leak(found: pd.DataFrame, good: Good, binary: str = "collapsed") -> pd.DataFrame:
-    """Return pooled measures on grouped folds beside those on stratified folds, of the data sets that have both."""
+    """Return measures on grouped folds beside those on stratified folds, of the data sets that have both."""
     measured = ["weighted_auc", "binary_auc", "defect_recall", "false_reject_rate"]
     columns = ["dataset", "folds", "features", *measured]
     both = found[found["keep"] == 1.0].groupby("dataset").filter(lambda part: part["scheme"].nunique() > 1)
     rows = []
     for (dataset, scheme), part in both.groupby(["dataset", "scheme"]):
-        table = pooled_measures(summary(part, good_class(good, str(dataset)), binary)).reset_index()
+        table = overall(summary(part, good_class(good, str(dataset)), binary)).reset_index()
         folds = f"{scheme} (leaking)" if scheme == "stratified" else str(scheme)
         rows.append(table.assign(dataset=str(dataset), folds=folds).reindex(columns=columns))
     return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=columns)

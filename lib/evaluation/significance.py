@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -10,37 +10,54 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from lib.classification.feature_sets import BASELINES, GUIDED, MAIN
-from lib.evaluation.bootstrap import quantile_ends, samples
+from lib.classification.feature_sets import BASELINES, GUIDED
+from lib.evaluation.bootstrap import Sampled, samples
 from lib.evaluation.metrics import (
     ALL,
     MISSING,
+    OVERALL,
     POOLED,
-    RECALL_AT_5_FPR,
+    RANKINGS,
+    SHARES,
     Good,
+    class_probabilities,
     defect_classes,
     good_class,
+    percent,
     rows_of_metric,
     summary,
 )
 
-PAIRS = (("image_map", "image"), ("image_map", "map"), ("map", "image"))
-COMPARED = ("class_recall", "defect_recall", "weighted_auc")
-METHOD = "image_map"  # the paper's proposal, which the baselines are to beat
+METHOD = "image_map"  # the paper's proposal
+PAIRS = ((METHOD, "image"), (METHOD, "map"), ("map", "image"))  # compared in every measure and class
+OTHERS = tuple((name, METHOD) for name in (*BASELINES, *GUIDED))  # compared in rankings
+MARGIN = 0.02  # what is worse by less is as good: two hundredths of an AUC, two points of recall
 HELPS = ("the map helps", "the map harms")  # verdicts on image + map against the image
 _COLUMNS = [
-    *("dataset", "scheme", "keep", "metric", "class", "a", "b"),
-    *("value_a", "value_b", "false_rejects_a", "false_rejects_b"),
-    *("n", "n_nonzero", "smallest_p", "p", "p_holm", "p_corrected", "effect"),
-    *("mean_difference", "difference", "low", "high"),
+    *("dataset", "scheme", "keep", "metric", "class", "a", "b", "value_a", "value_b", "false_rejects_a"),
+    *(
+        "false_rejects_b",
+        "n",
+        "n_nonzero",
+        "smallest_p",
+        "p",
+        "p_holm",
+        "p_corrected",
+        "effect",
+        "difference",
+    ),
+    *("low", "high", "low_of_all", "repeats", "retraining", "identical"),
 ]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A pooled difference a - b of two feature sets with its 95 % bootstrap interval, and Wilcoxon's test over folds.
+    """The difference a - b of two feature sets over all folds with its 95 % interval, and Wilcoxon's test over folds.
 
-    `p` is NaN where no test was made; `smallest_p` is the smallest in reach with `n_nonzero` folds that differ.
+    `p` is NaN where no test was made; `smallest_p` is the smallest that `n_nonzero` folds that differ can give.
+    `low_of_all` is `low` corrected for all feature sets compared with b. `retraining` is the difference's standard
+    deviation from one training to the next, NaN without `repeats`. `identical` are the share of predictions that both
+    make alike.
     """
 
     difference: float
@@ -55,7 +72,11 @@ class Comparison:
     p: float = float("nan")
     p_holm: float = float("nan")
     p_corrected: float = float("nan")
-    false_rejects_a: float = float("nan")
+    low_of_all: float = float("nan")
+    repeats: int = 1
+    retraining: float = float("nan")
+    identical: float = 0.0
+    metric: str = RANKINGS[0]
 
     @classmethod
     def find(cls, table: pd.DataFrame, metric: str, a: str, b: str, alpha: float) -> Comparison | None:
@@ -70,32 +91,47 @@ class Comparison:
     def reversed(self) -> Comparison:
         """Return b against a."""
         ends: dict[str, Any] = {"difference": -self.difference, "low": -self.high, "high": -self.low}
-        return replace(self, value_a=self.value_b, value_b=self.value_a, false_rejects_a=float("nan"), **ends)
+        return replace(self, value_a=self.value_b, value_b=self.value_a, low_of_all=float("nan"), **ends)
 
     @property
     def side(self) -> int:
-        """1 where the interval lies above zero, -1 where below, 0 where it holds zero or is not defined."""
+        """1 where the interval lies above zero, -1 where below, 0 where it includes zero or is not defined."""
         return int(self.low > 0) - int(self.high < 0)
 
-    def span(self, points: bool = False) -> str:
+    @property
+    def as_good(self) -> bool:
+        """Whether a is not worse than b by `MARGIN`, corrected for all that were compared with b."""
+        return self.low_of_all > -MARGIN
+
+    def value(self, value: float) -> str:
+        """Return a value of the metric as readers see it: an AUC, or a share in percent."""
+        return f"{value:.3f}" if "auc" in self.metric else percent(value)
+
+    def span(self) -> str:
         """Return the difference with its interval in words; of shares in percentage points."""
-        scale, form = (100, "+z.1f") if points else (1, "+z.3f")
-        difference, low, high = (f"{scale * x:{form}}" for x in (self.difference, self.low, self.high))
-        return f"{difference}{' points' if points else ''}, 95 % interval {low} to {high}"
+        points = "auc" not in self.metric
+        difference, low, high = (
+            (f"{100 * x:+z.1f}" if points else f"{x:+z.3f}").replace("-", "−")
+            for x in (self.difference, self.low, self.high)
+        )
+        return f"{difference}{' points' if points else ''}, 95 % CI {low} to {high}"
 
-    def verdict(self, better: str = "a gain", worse: str = "a loss") -> str:
-        """Return what is shown, in words: a difference by the stated rule, by the interval alone, or none.
+    def verdict(self, better: str = "better", worse: str = "worse") -> str:
+        """Return what is shown, in words: the one rule for every page.
 
-        `better` and `worse` say what a difference above and below zero means. That none is shown does not say that
-        there is none: give the interval (`span`) beside it.
+        Not tested where both make the same predictions; by the stated rule (Wilcoxon's test over the folds); by the
+        interval alone; or no measurable difference. `better` and `worse` say what a difference above and below zero
+        means. With one training per fold the interval allows for retraining by the spread of the folds (`Sampled`).
         """
+        if self.identical == 1:
+            return "not tested, as both make the same predictions"
         side = better if self.difference > 0 else worse
         if self.p < self.alpha:
             return f"{side} by the stated rule (p = {format_p(self.p)}, below {self.alpha:g})"
         if not self.side:
-            return "no difference is shown"
-        tested = "" if pd.isna(self.p) else f", not by the stated rule (p = {format_p(self.p)})"
-        return f"{side} by the interval, which is clear of zero{tested}"
+            return "no measurable difference"
+        tested = "" if pd.isna(self.p) else f", though the stated rule is not met (p = {format_p(self.p)})"
+        return f"{side}: the interval excludes zero{tested}"
 
     def rule(self) -> str:
         """Return in words whether the study's rule for the test over the folds is met, or could not be."""
@@ -103,19 +139,35 @@ class Comparison:
         if self.smallest_p < self.alpha:
             return f"{rule} is {'' if self.p < self.alpha else 'not '}met"
         best = f"{self.n_nonzero} folds that differ give p = {format_p(self.smallest_p)} at best"
-        return f"{rule} could not be met: {best}"
+        return f"{rule} cannot be met: {best}"
 
 
 def bootstrap_difference(
     frame: pd.DataFrame, metric: str, a: str, b: str, good: str, seed: int, n: int = 2000
 ) -> Comparison:
-    """Return the pooled difference between feature sets a and b with its interval, untested.
+    """Return the difference between feature sets a and b over all folds with its interval, untested.
 
     Arguments and errors as in `samples`.
     """
     sampled = samples(frame, metric, (a, b), good, seed, n)
-    differences = sampled[a] - sampled[b]
-    return Comparison(differences[0], *quantile_ends(differences[1:]), sampled[a][0], sampled[b][0])
+    found = _difference(sampled, a, b, seed) | {"identical": _identical(frame, a, b), "metric": metric}
+    return Comparison(**found, value_a=sampled[a].values[0], value_b=sampled[b].values[0])
+
+
+def _difference(sampled: Mapping[str, Sampled], a: str, b: str, seed: int) -> dict[str, Any]:
+    gap = sampled[a] - sampled[b]
+    low, high = gap.interval(seed)
+    about = {"repeats": gap.trained.shape[1], "retraining": gap.retraining}
+    return {"difference": float(gap.values[0]), "low": low, "high": high, **about}
+
+
+def _identical(frame: pd.DataFrame, a: str, b: str) -> float:
+    """Return the share of predictions that both feature sets make alike, to the last bit."""
+    keys = ["repeat", "id"]
+    one, other = (
+        class_probabilities(frame[frame["features"] == x].sort_values(keys)).to_numpy() for x in (a, b)
+    )
+    return float(((one == other) | (np.isnan(one) & np.isnan(other))).all(axis=1).mean())
 
 
 def wilcoxon(differences: ArrayLike) -> dict[str, Any]:
@@ -193,58 +245,55 @@ def compare(
     binary: str = "collapsed",
     n: int = 2000,
     measures: pd.DataFrame | None = None,
-    pairs: Sequence[tuple[str, str]] = PAIRS,
-    metrics: Sequence[str] = COMPARED,
+    pairs: Sequence[tuple[str, str]] = (*PAIRS, *OTHERS),
+    metrics: Sequence[str] = (*RANKINGS, *SHARES[:2]),
 ) -> pd.DataFrame:
     """Compare pairs (a, b) of feature sets, per data set, scheme, keep, metric and class.
 
-    Metrics: class recall and defect recall per class, defect recall over all, weighted AUC; on demand recall_at_5.
-    The test runs over the folds' values, and so does the corrected t-test (`p_corrected`); `difference` (a - b) and
-    its 95 % interval are pooled over test images. Holm's family is all tests of one data set and scheme. `n` counts
-    folds where both are defined. `measures` is `summary` of the same predictions, where it was already computed. No
-    data set with two of the feature sets gives no rows. Raises `ValueError` as `summary` and `samples` do.
+    All pairs in the rankings; image, map and both also in defect recall, over all classes and by class, and in class
+    recall. `difference` (a - b) and its 95 % interval are over all folds (`Sampled`), Wilcoxon's test and the corrected
+    t-test (`p_corrected`) over the folds' values. Holm's family is all rankings of a data set and scheme, `low_of_all`
+    the lower end at 95 % for all pairs with the same b at once (Bonferroni). `n` counts folds where both are defined.
+    `measures` is `summary` of the same predictions, where it was already computed. No data set with two of the feature
+    sets gives no rows. Raises `ValueError` as `summary` and `samples` do.
     """
     if measures is None:
         measures = summary(predictions, good, binary, metrics)
     place = ["dataset", "scheme", "keep"]
     predicted: Any = dict(iter(predictions.groupby(place, observed=True)))
     rows: list[dict[str, Any]] = []
-    measured: Any = measures.groupby(place, sort=False)
-    for key, cell in measured:
+    of_place: Any = measures.groupby(place, sort=False)
+    for key, cell in of_place:
         name, present, known = good_class(good, key[0]), set(cell["features"]), by_measure(cell)
         here = [pair for pair in pairs if present.issuperset(pair)]
-        used = sorted({one for pair in here for one in pair})
         sizes = _fold_sizes(rows_of_metric(predicted[key], "weighted_auc", binary), name, key[2])
         for metric in metrics if here else ():
-            frame = rows_of_metric(predicted[key], metric, binary)
+            frame, counted = rows_of_metric(predicted[key], metric, binary), metric in SHARES
+            mine = [pair for pair in here if pair in PAIRS] if counted else here
             defects = defect_classes(frame, name)
             for label in {"class_recall": defects, "defect_recall": [*defects, ALL]}.get(metric, [ALL]):
-                sampled = samples(frame, metric, used, name, seed, n, label)
-                for a, b in here:
+                used = sorted({one for pair in mine for one in pair})
+                sampled = samples(frame, metric, used, name, seed, n, label) if mine else {}
+                for a, b in mine:
                     folds = fold_differences(known, a, b, metric, label)
                     row = dict(zip(_COLUMNS, (*key, metric, label, a, b), strict=False)) | wilcoxon(folds)
                     for side, one in (("a", a), ("b", b)):
-                        row[f"value_{side}"] = known[one, metric, label, POOLED]
-                        row[f"false_rejects_{side}"] = known[one, "false_reject_rate", ALL, POOLED]
-                    row["difference"] = row["value_a"] - row["value_b"]
-                    row["low"], row["high"] = quantile_ends((sampled[a] - sampled[b])[1:])
-                    row |= {"p_corrected": nadeau_bengio(folds, *sizes), "mean_difference": folds.mean()}
+                        row[f"value_{side}"] = known[one, metric, label, OVERALL]
+                        row[f"false_rejects_{side}"] = known[one, "false_reject_rate", ALL, OVERALL]
+                    row |= _difference(sampled, a, b, seed)
+                    tried = sum(other == b for _, other in mine)
+                    row["low_of_all"] = (sampled[a] - sampled[b]).interval(seed, 1 - 0.05 / tried)[0]
+                    row |= {"identical": _identical(frame, a, b), "p_corrected": nadeau_bengio(folds, *sizes)}
+                    if row["identical"] == 1:  # not tested
+                        row |= {"p": float("nan"), "p_corrected": float("nan")}
                     rows.append(row)
     table = pd.DataFrame(rows, columns=_COLUMNS)
-    table["p_holm"] = table.groupby(["dataset", "scheme"], sort=False)["p"].transform(holm)
+    ranked = table["p"].where(table["metric"].isin(RANKINGS))
+    table["p_holm"] = ranked.groupby([table["dataset"], table["scheme"]], sort=False).transform(holm)
     table["significant"] = table["p"] < alpha
     table["significant_holm"] = table["p_holm"] < alpha
     table["in_reach"] = table["smallest_p"] < alpha
     return table
-
-
-def against_method(predictions: pd.DataFrame, good: Good, **settings: Any) -> pd.DataFrame:
-    """Return `compare` of every other feature set against image + map, in AUC and recall at 5 % false rejects.
-
-    `settings` are those of `compare`.
-    """
-    pairs = [(name, METHOD) for name in (*MAIN, *BASELINES, *GUIDED) if name != METHOD]
-    return compare(predictions, good, pairs=pairs, metrics=("weighted_auc", RECALL_AT_5_FPR), **settings)
 
 
 def by_measure(cell: pd.DataFrame, column: str = "value") -> pd.Series:
@@ -254,7 +303,11 @@ def by_measure(cell: pd.DataFrame, column: str = "value") -> pd.Series:
 
 def fold_differences(known: pd.Series, a: str, b: str, metric: str, label: str) -> pd.Series:
     """Return a - b (of `by_measure`) in the folds where both feature sets have a value."""
-    return (known.loc[(a, metric, label)] - known.loc[(b, metric, label)]).drop(POOLED).dropna()
+    return (
+        (known.loc[(a, metric, label)] - known.loc[(b, metric, label)])
+        .drop([OVERALL, POOLED], errors="ignore")
+        .dropna()
+    )
 
 
 def _fold_sizes(rows: pd.DataFrame, good: str, keep: float) -> tuple[float, float]:

@@ -18,10 +18,10 @@ from safetensors.numpy import save_file
 from lib.classification.classifiers import Fitted
 from lib.classification.cross_validation import BINARY, MULTICLASS, evaluate_fold
 from lib.classification.feature_sets import FEATURE_SETS
-from lib.classification.operating_threshold import recall_at_fpr
 from lib.config import nearest
 from lib.datasets.groups import groups_of_rows
-from lib.evaluation.metrics import FPR_LIMIT
+from lib.evaluation.metrics import percent
+from lib.evaluation.recommendation import RULE, recommend
 from lib.execution.source_code import code_digest
 from lib.inspection.decisions import TrainingReference, training_reference
 from lib.inspection.new_images import ImageFeatures, features_of_labelled
@@ -144,10 +144,8 @@ def deciding(run: Run, found: pd.DataFrame) -> pd.DataFrame:
 def choose_features(run: Run, tested: pd.DataFrame, wanted: str = "") -> tuple[str, str]:
     """Return the feature set of the model and how it was chosen; `tested` are the deciding test-fold predictions.
 
-    By default the one of the highest defect recall at 5 % false rejects: on training images' out-of-fold scores
-    (`calibration`) where maps are cross-fitted, else on the test folds', as maps of a detector that saw the training
-    images flatter there. Sets without scores there do not compete, and are named. Raises ProductionModelError for one
-    that the study did not evaluate.
+    By default the study's recommended one (`recommend`), which test folds do not choose. Raises ProductionModelError
+    for one that the study did not evaluate.
     """
     evaluated = [name for name in FEATURE_SETS if name in set(tested["features"])]
     if wanted in evaluated:
@@ -155,21 +153,13 @@ def choose_features(run: Run, tested: pd.DataFrame, wanted: str = "") -> tuple[s
     if wanted:
         there = f"{nearest(wanted, evaluated)}; there are: {', '.join(evaluated)}"
         raise ProductionModelError(f"no feature set {wanted!r} in this study{there}")
-    place = "on the test folds' scores, of which the threshold comes too, so that its false rejects flatter a little"
-    if run.study.map_method != "in_sample":
-        tested, place = deciding(run, calibration(run)), "on training images' out-of-fold scores"
-    recalls = {
-        name: recall_at_fpr(rows["score"].to_numpy(), rows["defective"].to_numpy(), FPR_LIMIT)
-        for name in evaluated
-        if len(rows := tested[tested["features"] == name])
-    }
-    if absent := [name for name in evaluated if name not in recalls]:
-        place += f" (not scored there, so only if asked for: {', '.join(absent)})"
-    best = max(recalls, key=lambda name: recalls[name])  # of equals the first
-    return best, (
-        f"of {len(recalls)} feature sets the highest defect recall at {FPR_LIMIT:.0%} false rejects {place}, "
-        f"{recalls[best]:.1%}"
-    )
+    table = recommend(tested, calibration(run), str(index(run).attrs["good"]), run.study.binary)
+    if not table["recommended"].any():
+        raise ProductionModelError(
+            "no feature set is recommended, as training lacks scores: give --features NAME"
+        )
+    row = table[table["recommended"]].iloc[0]
+    return row["features"], f"recommended of {len(table)} feature sets: {RULE}, {percent(row['training'])}"
 
 
 def save_production_model(path: Path, model: ProductionModel) -> None:

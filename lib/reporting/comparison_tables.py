@@ -9,10 +9,10 @@ import pandas as pd
 
 from lib.classification.feature_sets import FEATURE_SETS
 from lib.evaluation.label_efficiency import LabelEfficiency, describe_need
-from lib.evaluation.metrics import ALL, POOLED, RECALL_AT_5_FPR
+from lib.evaluation.metrics import ALL, OVERALL, POOLED, RECALL_AT_5_FPR, TITLES
 from lib.evaluation.operating_points import CONFORMAL, OPTIMISTIC, TRAINING
 from lib.evaluation.significance import format_p
-from lib.reporting.measures import EXACT, TITLES
+from lib.reporting.measures import EXACT
 from lib.reporting.style import present
 from lib.reporting.table import Table, Value
 
@@ -40,6 +40,8 @@ def comparison_table(
     if compared.empty:
         return None
     part = compared[(compared["class"] != ALL) if by_class else (compared["class"] == ALL)]
+    if part.empty:
+        return None
     rows = [
         {
             "Dataset": row["dataset"],
@@ -48,11 +50,12 @@ def comparison_table(
             "Compared": f"{FEATURE_SETS[row['a']].title} against {FEATURE_SETS[row['b']].title}",
             "Values": f"{row['value_a']:.3f} / {row['value_b']:.3f}",
             "False rejects": f"{row['false_rejects_a']:.1%} / {row['false_rejects_b']:.1%}",
-            "Difference (95 % interval)": f"{row['difference']:+z.3f} ({row['low']:+z.3f} to {row['high']:+z.3f})",
+            "Difference (95 % CI)": f"{row['difference']:+z.3f} ({row['low']:+z.3f} to {row['high']:+z.3f})",
+            "Between trainings (sd)": Value(row["retraining"], ".3f"),
             "Folds that differ": f"{row['n_nonzero']} of {row['n']}",
-            "Smallest p in reach": Value(row["smallest_p"], format_p),
-            "p (Wilcoxon)": Value(row["p"], format_p, bold=row["significant"]),
-            "p (Holm)": Value(row["p_holm"], format_p, bold=row["significant_holm"]),
+            "Smallest possible p": Value(row["smallest_p"], format_p),
+            "p (Wilcoxon)": p_value(row, "p"),
+            "p (Holm)": p_value(row, "p_holm"),
             "p (corrected t)": Value(row["p_corrected"], format_p),
             "Effect": f"{row['effect']:+z.2f}",
         }
@@ -60,33 +63,44 @@ def comparison_table(
     ]
     out_of_reach = int((~part["in_reach"].astype(bool)).sum())
     notes = [
-        "Values and differences are pooled over all test folds; the interval is a paired bootstrap of test images, "
-        "drawn by group where groups are known.",
+        "Rankings (AUC, recall at 5 % false rejects) are the mean of the folds, each from its own scores; recalls "
+        "at classifiers' own thresholds count the images of all folds.",
+        "Intervals: paired bootstrap of test images, by group where groups are known, and of the trainings where there "
+        "are repeats; with one training per fold they are at least as wide as the spread of the folds demands (t).",
         f"p (Wilcoxon): signed-rank test over the folds, two-sided, exact; bold below {alpha:g}. p (Holm): adjusted "
-        "for all tests of a data set, single classes among them.",
+        "for all rankings compared, not for recalls at own thresholds. Not tested: both make the "
+        "same predictions.",
         "p (corrected t): Nadeau and Bengio's resampled t-test, whose variance allows for training folds that share "
         "images; Wilcoxon's test does not allow for them.",
         "Effect: matched-pairs rank-biserial correlation, from -1 to 1 (every fold favours the first).",
     ]
     if out_of_reach:
         few = f"In {out_of_reach} of {len(part)} comparisons too few folds differ"
-        notes.append(f"{few} for any p below {alpha:g}: significance was out of reach.")
+        notes.append(f"{few} for any p below {alpha:g}.")
     name = "Comparisons by class" if by_class else "Comparisons"
     title = "Differences between feature sets, with all defects" + (", single classes" if by_class else "")
-    return Table(name, title, context, rows, notes, headers=4, numbers=compared)
+    return Table(name, title, context, rows, notes, headers=4, numbers=part)
 
 
-def pooled_and_mean(measures: pd.DataFrame) -> pd.DataFrame:
-    """Return `summary`'s figures over all classes, pooled over the test folds beside the mean and range of the folds.
+def p_value(row: Mapping[Any, Any], name: str) -> Value | str:
+    """Return a p of a row of `compare` as a cell, bold where it is below the study's level."""
+    bold = row.get("significant" if name == "p" else "significant_holm", False)
+    return "not tested" if row.get("identical") == 1 else Value(row.get(name), format_p, bold=bold)
 
-    One row per dataset, scheme, keep, metric and features; columns pooled, mean, sd, least, most, folds.
+
+def folds_table(measures: pd.DataFrame) -> pd.DataFrame:
+    """Return `summary`'s figures over all classes: over all folds, the folds' spread, and rankings of pooled scores.
+
+    One row per dataset, scheme, keep, metric and features; columns overall, sd, least, most, folds, pooled.
     """
     keys = ["dataset", "scheme", "keep", "metric", "features"]
     part = measures[measures["class"] == ALL].set_index(keys)
-    pooled = part["fold"] == POOLED
-    single = part[~pooled].groupby(keys, sort=False)["value"]
-    spread = single.agg(mean="mean", sd="std", least="min", most="max", folds="count")
-    return spread.assign(pooled=part[pooled]["value"]).reset_index()[[*keys, POOLED, *spread.columns]]
+    single = part[~part["fold"].isin([OVERALL, POOLED])].groupby(keys, sort=False)["value"]
+    spread = single.agg(sd="std", least="min", most="max", folds="count")
+    beside = {
+        name: part[part["fold"] == fold]["value"] for name, fold in (("overall", OVERALL), ("pooled", POOLED))
+    }
+    return spread.assign(**beside).reset_index()[[*keys, "overall", *spread.columns, "pooled"]]
 
 
 def operating_points(points: pd.DataFrame, context: str = "", prevalence: float = 0.01) -> Table:
@@ -99,9 +113,11 @@ def operating_points(points: pd.DataFrame, context: str = "", prevalence: float 
             found, heading = of_method.get(method, {}), _THRESHOLDS[method]
             if method != OPTIMISTIC:
                 row[heading, _RECALL] = _share(found, "recall")
+                if found.get("recall_high", required) < required:
+                    row[heading, _RECALL] = f"missed: {row[heading, _RECALL]}"
             if method == CONFORMAL and found and pd.isna(found["caught"]):
                 needed = f"{found['n_needed']:.0f}".replace("inf", "endlessly many")
-                refused = f"refused: {found['n_calibration']:.0f} calibration defects, {needed} needed"
+                refused = f"no guarantee: {found['n_calibration']:.0f} calibration defects, {needed} needed"
                 row[heading, _RECALL] = refused
             row[heading, _REJECTS] = _share(found, "false_rejects")
             if method == TRAINING:
@@ -111,7 +127,8 @@ def operating_points(points: pd.DataFrame, context: str = "", prevalence: float 
         *((_TRAINED, _BOUND) if TRAINING in methods else (_UNCALIBRATED,)),
         f"Escapes: defective products that pass, per million products of which {prevalence:.2%} are defective.",
         f"{EXACT}.",
-        "Thresholds chosen on the test folds themselves flatter: a line has to choose them beforehand.",
+        "Missed: the recall on the test folds lies below the required one, its interval and all.",
+        "Thresholds chosen on the test folds themselves are too optimistic: a line has to choose them beforehand.",
     )
     title = "What a required defect recall costs"
     return Table("Operating points", title, context, rows, notes, headers=4, numbers=points)

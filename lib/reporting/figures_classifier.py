@@ -35,7 +35,7 @@ def recall_bars(recalls: pd.DataFrame, caption: str) -> Figure:
         style.draw_bars(axes, values.reindex(order, columns=found), rot=0)
         if crowded:
             axes.tick_params(axis="x", rotation=25, rotation_mode="xtick")
-        axes.set(title=title, ylim=(0, 1.02), ylabel="recall (pooled test folds)")
+        axes.set(title=title, ylim=(0, 1.02), ylabel="recall (all test folds)")
         axes.label_outer()
     return finish(figure, caption, legend=found, bars=True)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from lib.evaluation.metrics import ALL, FPR_LIMIT
+from lib.evaluation.metrics import ALL, RANKINGS, RECALL_AT_5_FPR, TITLES, defect_scores
 from lib.evaluation.operating_points import TRAINING
 from lib.evaluation.significance import by_measure, fold_differences
 from lib.reporting import style
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from lib.evaluation.label_efficiency import LabelEfficiency
 
-BANDS = "bands: 95 % bootstrap intervals over test images, by group where groups are known"
-MEASURES = {"weighted_auc": "ROC AUC (weighted, one against the rest)", "defect_recall": "defect recall"}
+BANDS = "bands: 95 % bootstrap intervals over test images, by group where groups are known, and over repeats"
+MEASURES = RANKINGS[:2]  # whose paired differences are drawn
 BASE = "image"  # what paired differences are taken from, and in which order they are drawn
 COMPARED = ("image_map", "map")
 
@@ -30,8 +30,9 @@ def recall_against_false_rejects(
 ) -> Figure:
     """Draw defect recall against false rejects as the threshold on 1 - p(good) moves, and its upper part larger.
 
-    Filled markers: the classifier's own decision. Hollow ones: what thresholds chosen on training images for a
-    required recall reached on the test folds (`points` of `operating_numbers`), a thin line from each to that recall.
+    A curve is the mean of the folds', each of its own scores. Filled markers: the classifier's own decision. Hollow
+    ones: what thresholds chosen on training images for a required recall reached on the test folds (`points` of
+    `operating_numbers`), a thin line from each to that recall.
     """
     from sklearn.metrics import roc_curve
 
@@ -42,7 +43,13 @@ def recall_against_false_rejects(
     for name in found:
         part = predictions[predictions["features"] == name]
         defective, called = (part["label"] != good).to_numpy(), (part["predicted"] != good).to_numpy()
-        false_rejects, recall, _ = roc_curve(defective, 1 - part[f"p:{good}"])
+        curves = [
+            roc_curve(one["label"] != good, defect_scores(one, good))[:2]
+            for _, one in part.groupby(["fold", "repeat"])
+            if (one["label"] == good).any() and (one["label"] != good).any()
+        ]
+        false_rejects = np.linspace(0, 1, 1001)
+        recall = np.mean([np.interp(false_rejects, *curve) for curve in curves], axis=0)
         own = called[~defective].mean(), called[defective].mean()
         mine = chosen[chosen["features"] == name]
         sign = {"marker": MARKERS[name], "ls": "", "color": LINES[name], "ms": 6.5}
@@ -102,41 +109,39 @@ def degradation(
 def learning_curves(economy: LabelEfficiency, caption: str) -> Figure:
     """Draw recall at 5 % false rejects over the number of labelled defects, one panel per data set, 95 % bands."""
     values = economy.curves.rename(columns={"recall": "value"})
-    return degradation(
-        values, caption, "dataset", f"defect recall\nat {FPR_LIMIT:.0%} false rejects", "labels"
-    )
+    return degradation(values, caption, "dataset", TITLES[RECALL_AT_5_FPR].replace(" at", "\nat"), "labels")
 
 
 def paired_differences(measures: pd.DataFrame, compared: pd.DataFrame, caption: str) -> Figure:
     """Draw both - image and map - image in every fold, one row of panels per data set, one column per measure.
 
     `measures` is `summary` and `compared` is `compare` of the same predictions at one keep. Small dots: folds, each
-    joined by a line. Large marker and bar: pooled over the test images, with the bootstrap's 95 % interval.
+    joined by a line. Large marker and bar: over all folds, with the 95 % interval.
     """
     datasets = list(dict.fromkeys(compared["dataset"]))
     figure, grid = style.panels(2 * len(datasets), 2, 4.8, 1.25, (0, 0.5), sharex="col", sharey=True)
     against = compared[(compared["class"] == ALL) & (compared["b"] == BASE)]
     for row, dataset in zip(grid, datasets, strict=True):
         known = by_measure(measures[measures["dataset"] == dataset])
-        for axes, (metric, title) in zip(row, MEASURES.items(), strict=True):
+        for axes, metric in zip(row, MEASURES, strict=True):
             here = against[(against["dataset"] == dataset) & (against["metric"] == metric)]
             folds = {
                 name: fold_differences(known, name, BASE, metric, ALL)
                 for name in present(here["a"], COMPARED)
             }
             _differences(axes, pd.DataFrame(folds), here.set_index("a"))
-            axes.set_xlabel(f"difference in {title}")
+            axes.set_xlabel(f"difference: {TITLES[metric]}")
             axes.label_outer()
         row[0].set_title(escape_mathtext(dataset, 40), loc="left")
-    return finish(figure, caption, "small: single folds; large: all test images, with 95 % interval")
+    return finish(figure, caption, "small: single folds; large: all folds, with 95 % interval")
 
 
-def _differences(axes: Axes, steps: pd.DataFrame, pooled: pd.DataFrame) -> None:
-    """Draw differences by fold (rows) and feature set (columns), and the pooled ones with their intervals."""
+def _differences(axes: Axes, steps: pd.DataFrame, overall: pd.DataFrame) -> None:
+    """Draw differences by fold (rows) and feature set (columns), and those over all folds with their intervals."""
     heights = {str(name): -COMPARED.index(str(name)) for name in steps}
     axes.plot(steps.T, np.array(list(heights.values())) + 0.12, color="0.7", lw=0.8, zorder=1)
     for name, height in heights.items():
-        dots, value = steps[name].dropna(), pooled.loc[name]
+        dots, value = steps[name].dropna(), overall.loc[name]
         axes.scatter(
             dots,
             np.full(len(dots), height + 0.12),

@@ -10,18 +10,10 @@ import pandas as pd
 
 from lib.classification.operating_threshold import clopper_pearson
 from lib.evaluation import metrics as m
-from lib.evaluation.metrics import ALL, FPR_LIMIT, POOLED, RECALL_AT_5_FPR, SHARES, Good
+from lib.evaluation.metrics import ALL, OVERALL, SHARES, TITLES, Good
 from lib.evaluation.significance import by_measure
 from lib.reporting.table import Value
 
-TITLES = {
-    "class_recall": "Correct defect class recall",
-    "defect_recall": "Defect recall",
-    "false_reject_rate": "False reject rate",
-    "weighted_auc": "ROC AUC (Multiclass)",
-    "binary_auc": "ROC AUC (Good or defective)",
-    RECALL_AT_5_FPR: f"Defect recall at {FPR_LIMIT:.0%} false rejects",
-}
 BINARY_TITLES = TITLES | {"defect_recall": "Defect recall (Binary)"}  # where no class recall stands beside it
 EXACT = "In brackets: Clopper-Pearson 95 % intervals, which take images as independent"
 EXACT_INTERVALS = f"{EXACT} (too narrow where objects repeat)."
@@ -29,7 +21,7 @@ EXACT_INTERVALS = f"{EXACT} (too narrow where objects repeat)."
 
 @dataclass(frozen=True)
 class Measures:
-    """The measures of one data set, scheme and keep, pooled over all test folds.
+    """The measures of one data set, scheme and keep over all test folds.
 
     known: values, counts: images behind them, by (features, metric, class, fold); leaks: images of one object stand in
     training and test folds; missing: the classes that some fold's AUC had to leave out.
@@ -49,13 +41,13 @@ class Measures:
 
     def value(self, features: str, metric: str, label: str = ALL) -> float:
         """Return one measure, NaN where it was not taken."""
-        return float(self.known.get((features, metric, label, POOLED), float("nan")))
+        return float(self.known.get((features, metric, label, OVERALL), float("nan")))
 
     def cell(self, features: str, metric: str, label: str = ALL, **looks: Any) -> Value:
-        """Return one measure as a cell, `looks` changing its form; a pooled share of images has an exact interval."""
+        """Return one measure as a cell, `looks` changing its form; a share of images has an exact interval."""
         value, interval = self.value(features, metric, label), None
         if metric in SHARES and pd.notna(value):
-            n = int(self.counts[(features, metric, label, POOLED)])
+            n = int(self.counts[(features, metric, label, OVERALL)])
             interval = clopper_pearson(round(value * n), n)
         form = ".4f" if "auc" in metric else ".2%"
         return Value(value, **{"form": form, "interval": interval, **looks})

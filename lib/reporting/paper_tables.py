@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 
 from lib.classification.feature_sets import FEATURE_SETS, MAIN
-from lib.evaluation.metrics import ALL, POOLED, Good, at_keep
+from lib.evaluation.metrics import ALL, OVERALL, POOLED, TITLES, Good, at_keep
 from lib.evaluation.published_results import display_name, paper_table, product_of
 from lib.evaluation.significance import fold_differences, smallest_attainable_p, wilcoxon
-from lib.reporting.measures import BINARY_TITLES, EXACT_INTERVALS, TITLES, Measures, read_measures
+from lib.reporting.measures import BINARY_TITLES, EXACT_INTERVALS, Measures, read_measures
 from lib.reporting.table import Table, Value
 
 _REJECTS = TITLES["false_reject_rate"]
@@ -58,7 +58,7 @@ def table2(predictions: pd.DataFrame, good: Good, context: str, *, binary: str, 
             for name in MAIN:
                 row[_REJECTS, _title(name)] = data.cell(name, "false_reject_rate", interval=None)
             rows.append(row)
-    title = "Recall of defective images by class and feature set, pooled over all test folds"
+    title = "Recall of defective images by class and feature set, over all test folds"
     return _with_folds("Table 2", title, context, rows, _notes(read, alpha))
 
 
@@ -83,7 +83,7 @@ def table3(predictions: pd.DataFrame, good: Good, context: str, *, binary: str, 
                     cell = at[keep].cell(name, metric, **looks) if keep in at else Value(None)
                     row[BINARY_TITLES[metric], f"{100 * keep:g}%"] = cell
             rows.append(row)
-    title = "Results by share of the training defects kept, pooled over all test folds"
+    title = "Results by share of the training defects kept, over all test folds"
     return _with_folds("Table 3", title, context, rows, _notes(read, alpha))
 
 
@@ -101,17 +101,21 @@ def _best(data: Measures, metric: str, label: str, alpha: float) -> str | None:
 def _notes(read: Sequence[Measures], alpha: float) -> list[str]:
     """Return the notes of Tables 2 and 3: the rule for bold and what is out of its reach, leaks and gaps."""
     notes = [
-        "Read a recall with its false-reject rate: a lower threshold buys one with the other.",
+        "Read a recall with its false-reject rate: a lower threshold buys one with the other. Recalls and rates count "
+        "the images of all folds; an AUC is the mean of the folds', as scores of two networks share no scale.",
         EXACT_INTERVALS,
         f"Bold: the best, where Wilcoxon's signed-rank test over the folds (two-sided, exact) gives p < {alpha:g} "
         "against the second best; false-reject rates are never bold.",
     ]
     for data in read:
-        name, folds = display_name(data.dataset), len(set(data.known.index.unique("fold")) - {POOLED})
+        name, folds = (
+            display_name(data.dataset),
+            len(set(data.known.index.unique("fold")) - {OVERALL, POOLED}),
+        )
         smallest = smallest_attainable_p(folds)
-        reach = f"{folds} {data.scheme} folds, smallest p in reach {smallest:.2g}"
+        reach = f"{folds} {data.scheme} folds, smallest possible p {smallest:.2g}"
         if smallest >= alpha:
-            reach += f", above {alpha:g}: significance is out of reach and nothing can be bold"
+            reach += f", above {alpha:g}: nothing can be bold"
         notes.append(f"{name}: {reach}.")
         if data.leaks:
             notes.append(f"{name}: stratified folds leak, images of one object stand in training and test.")

@@ -10,28 +10,18 @@ import pandas as pd
 from lib.classification.feature_sets import COMBINED_DETECTORS, FEATURE_SETS, MAIN
 from lib.config import Study, map_method_title
 from lib.evaluation.map_fit import MAP_FIT_NAMES
-from lib.evaluation.metrics import ALL, FPR_LIMIT, POOLED, RECALL_AT_5_FPR, Good, at_keep
-from lib.evaluation.significance import METHOD, format_p
+from lib.evaluation.metrics import ALL, OVERALL, RANKINGS, RECALL_AT_5_FPR, TITLES, Good, at_keep
+from lib.evaluation.recommendation import RULE
+from lib.evaluation.significance import METHOD
 from lib.pipeline.maps import map_quality
-from lib.reporting.measures import BINARY_TITLES, EXACT_INTERVALS, TITLES, Measures, read_measures
+from lib.reporting.comparison_tables import p_value
+from lib.reporting.measures import BINARY_TITLES, EXACT_INTERVALS, Measures, read_measures
 from lib.reporting.table import Table, Value
 
 if TYPE_CHECKING:
     from lib.pipeline.run import Run
 
-_METRICS = ("defect_recall", "false_reject_rate", "weighted_auc", "binary_auc", RECALL_AT_5_FPR)
-_GROUPS = {  # name and title of the table, and the other table
-    "baseline": ("Baselines", "What could do as well", "the table of map-guided features"),
-    "guided": ("Guided", "The map as a guide to the image's own features", "the table of baselines"),
-}
-_AGAINST = f"AUC (Multiclass) against {FEATURE_SETS[METHOD].title}"
-_COMPARED: dict[str, tuple[str, Any]] = {  # columns of `against_method` by heading, and their form
-    "Difference": ("difference", "+z.4f"),
-    "Low": ("low", "+z.4f"),
-    "High": ("high", "+z.4f"),
-    "p (Wilcoxon)": ("p", format_p),
-    "p (Holm)": ("p_holm", format_p),
-}
+_METRICS = (*RANKINGS, "defect_recall", "false_reject_rate")
 _QUALITY = {  # columns of `map_quality`: heading and form
     "image_auroc": ("Image AUROC", ".3f"),
     "pixel_auroc": ("Pixel AUROC", ".3f"),
@@ -45,11 +35,11 @@ _QUALITY = {  # columns of `map_quality`: heading and form
 def escape_rate_table(predictions: pd.DataFrame, good: Good, context: str, binary: str) -> Table:
     """Return the escape rate per class and feature set with its exact interval, and false rejects beside.
 
-    It is the paper's AQL (Eq. 1): 100 - defect recall, in percent, pooled over all test folds.
+    It is the paper's AQL (Eq. 1): 100 - defect recall, in percent, over all test folds.
     """
     rows = []
     for data in read_measures(at_keep(predictions, 1.0), good, binary, ("defect_recall",)):
-        images = data.counts.xs(("defect_recall", POOLED), level=("metric", "fold")).groupby("class").first()
+        images = data.counts.xs(("defect_recall", OVERALL), level=("metric", "fold")).groupby("class").first()
         for label in [*data.classes(), ALL]:
             row: dict[Any, Any] = data.place() | {"Class": label, "Images": int(images[label])}
             for name in MAIN:
@@ -67,38 +57,54 @@ def escape_rate_table(predictions: pd.DataFrame, good: Good, context: str, binar
     return Table("AQL", title, context, rows, notes, headers=3)
 
 
-def baseline_table(
-    found: pd.DataFrame, good: Good, versus: pd.DataFrame, context: str, binary: str, group: str = "baseline"
-) -> Table | None:
-    """Return a group of feature sets beside image, map and both, at every keep that has them; None where none has.
+def methods_table(
+    found: pd.DataFrame,
+    good: Good,
+    compared: pd.DataFrame,
+    recommended: pd.DataFrame,
+    context: str,
+    binary: str,
+) -> Table:
+    """Return every feature set with all defects: its measures, its difference from image + map, and the choice of one.
 
-    `found` are predictions, `versus` is `against_method` of those at keep 1.
+    `found` are predictions, `compared` is `compare` of those at keep 1, `recommended` is `recommend` of them.
     """
-    name, title, other = _GROUPS[group]
-    sets = [key for key, one in FEATURE_SETS.items() if one.group == group]
-    present = found[found["features"].isin(sets)]
-    tested = versus[versus["metric"] == "weighted_auc"].set_index(["dataset", "scheme", "keep", "a"])
-    compared: dict[Any, dict[Any, Any]] = tested.to_dict("index")
-    part, keeps = found[found["features"].isin([*MAIN, *sets])], sorted(set(present["keep"]), reverse=True)
-    rows = []
-    parts = {Value(keep, ".0%"): at_keep(part, keep) for keep in keeps}
-    for data, features, row in _rows("Defects kept", parts, good, binary):
-        test = compared.get((data.dataset, data.scheme, data.keep, features), {})
-        for heading, (column, form) in _COMPARED.items():
-            row[_AGAINST, heading] = Value(test.get(column), form)
+    rows, whole = [], at_keep(found, 1.0)
+    tested = compared[(compared["metric"] == _METRICS[0]) & (compared["b"] == METHOD)]
+    against: dict[Any, dict[Any, Any]] = tested.set_index(["dataset", "scheme", "a"]).to_dict("index")
+    first = compared[
+        (compared["metric"] == _METRICS[0]) & (compared["a"] == METHOD) & (compared["b"] == "image")
+    ]
+    for one in first.to_dict("records"):  # the image against image + map
+        ends = {"difference": -one["difference"], "low": -one["high"], "high": -one["low"]}
+        against[one["dataset"], one["scheme"], "image"] = one | ends
+    chosen: dict[Any, dict[Any, Any]] = recommended.set_index(["dataset", "features"]).to_dict("index")
+    for data, features, row in _rows("", {"": whole}, good, binary):
+        row.pop("")
+        choice = chosen.get((data.dataset, features), {})
+        text = "recommended" if choice.get("recommended") else ""
+        row["On training images", TITLES[RECALL_AT_5_FPR]] = Value(choice.get("training"), ".1%")
+        row["On training images", "Choice"] = text
+        test = against.get((data.dataset, data.scheme, features), {})
+        heading = f"{TITLES[_METRICS[0]]}, less {FEATURE_SETS[METHOD].title}"
+        row[heading, "Difference"] = Value(
+            test.get("difference"), "+z.3f", (test.get("low"), test.get("high")) if test else None, "+z.3f"
+        )
+        for column, name in (("p (Wilcoxon)", "p"), ("p (Holm)", "p_holm")):
+            row[heading, column] = p_value(test, name)
         rows.append(row)
-    shown = [FEATURE_SETS[one] for one in sets if one in set(present["features"])]
+    shown = [FEATURE_SETS[one] for one in FEATURE_SETS if one in set(whole["features"])]
     notes = (
-        *(f"{one.title}: {one.description}." for one in shown),
-        f"{TITLES[RECALL_AT_5_FPR]}: the threshold is moved on the pooled test folds, so it ranks and promises "
-        "nothing.",
-        f"Differences have a 95 % bootstrap interval, Low to High; Holm adjusts over all comparisons with "
-        f"{FEATURE_SETS[METHOD].title} at all defects, in AUC and in recall at {FPR_LIMIT:.0%} false rejects, those of "
-        f"{other} included.",
+        *(f"{one.title}: {one.description}." for one in shown if one.description),
+        f"AUC and {TITLES[RECALL_AT_5_FPR].lower()}: mean of the folds, each read from its own scores.",
+        f"Recommended: {RULE}. Test folds must not choose.",
+        "In brackets beside differences: 95 % intervals over test images and trainings. Holm adjusts over all rankings "
+        "compared. Not tested: both make the same predictions.",
         EXACT_INTERVALS,
     )
-    title += ", pooled over all test folds"
-    return Table(name, title, context, rows, notes, headers=4) if rows else None
+    return Table(
+        "Methods", "Every feature set, all defects, over all test folds", context, rows, notes, headers=3
+    )
 
 
 def map_fit_table(map_methods: pd.DataFrame, good: Good, context: str, binary: str) -> Table | None:
@@ -111,7 +117,7 @@ def map_fit_table(map_methods: pd.DataFrame, good: Good, context: str, binary: s
         "A high recall beside many false rejects is no success: the classifier learned that a clean map means good.",
         EXACT_INTERVALS,
     )
-    title = "Maps as written against cross-fitted, with all defects, pooled over all test folds"
+    title = "Maps as written against cross-fitted, with all defects, over all test folds"
     return Table("Map fit", title, context, rows, notes, headers=4) if rows else None
 
 
@@ -138,7 +144,7 @@ def map_source_table(
         "The same folds, features and classifiers with each source's maps; PatchCore models are always cross-fitted.",
         EXACT_INTERVALS,
     )
-    title = "Map sources compared, all defects, pooled over all test folds"
+    title = "Map sources compared, all defects, over all test folds"
     return Table("Map source", title, context, rows, notes, headers=4)
 
 

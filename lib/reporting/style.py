@@ -32,7 +32,7 @@ NAMES = {
     "image": "image",
     "map": "anomaly map",
     "image_map": "image + anomaly map",
-    "guided_logistic": "image where the map points, logistic",
+    "guided_logistic": "image + map-guided, logistic",
 }
 MAP_COLOURS = "inferno"
 OUTLINE = "#D55E00"

@@ -16,7 +16,7 @@ import pandas as pd
 
 from lib.artifacts import write_text
 from lib.classification.cross_validation import evaluate_fold
-from lib.evaluation.metrics import ALL, POOLED, RECALL_AT_5_FPR, summary
+from lib.evaluation.metrics import ALL, OVERALL, RECALL_AT_5_FPR, summary
 from lib.features.map_guided_pooling import Pooling, map_guided_features
 from lib.pipeline.classification import CALIBRATION, _fits
 from lib.pipeline.dataset import in_test_fold, index, splits
@@ -95,10 +95,10 @@ def fits(run: Run, split: str, way: str) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def measured(predictions: pd.DataFrame, good: str) -> dict[str, float]:
-    """The pooled measures of predictions."""
+    """The measures of predictions over all folds."""
     multiclass = predictions[predictions["task"] == "multiclass"]
     found = summary(multiclass, good, "collapsed", METRICS)
-    found = found[(found["fold"] == POOLED) & (found["class"] == ALL)]
+    found = found[(found["fold"] == OVERALL) & (found["class"] == ALL)]
     return found.set_index("metric")["value"].astype(float).to_dict()
 
 

@@ -4,10 +4,11 @@ import pandas as pd
 import pytest
 
 from lib.config import Study
+from lib.evaluation import answers
 from lib.evaluation.answers import describe_losses, describe_recalls, describe_unlearned, headlines
 from lib.evaluation.metrics import summary
 from lib.evaluation.results import compute_results, leak
-from lib.evaluation.significance import against_method
+from lib.evaluation.significance import compare
 from tests.evaluation.made_up import study
 
 NONE = pd.DataFrame()
@@ -22,17 +23,51 @@ def headline(skill, keep=(1.0,), folds=10):
 
 def test_a_map_that_helps_by_the_rule_with_all_and_with_few_defects():
     text = headline({"image": 0.5, "map": 0.3, "image_map": 3.0}, keep=(0.25, 1.0))
-    assert text.count("the map helps by the stated rule (p = 0.00195, below 0.005)") == 2
-    assert "With only 25% of the defects" in text and "The map alone has 0." in text
+    assert text.startswith("AUC, good against defective: 0.")  # the factory's question first
+    assert text.count("the map helps by the stated rule (p = 0.00195, below 0.005)") == 4
+    places = [
+        text.index(one) for one in ("good against defective", "at 5 % false rejects", "naming the class")
+    ]
+    assert places == sorted(places)
+    assert "With 25 % of the training defects the AUC goes from 0." in text
+    assert "5 % false rejects are 0.5 of the 10 good images of a test fold." in text
     assert "the map harms by the stated rule" in headline({"image": 3.0, "image_map": 0.5})
+    assert "Everything was trained once, so retraining noise is not measured" in text
+
+
+def test_the_noise_of_retraining_is_given_where_it_was_measured(monkeypatch):
+    skill = {"image": 0.5, "image_map": 3.0}
+    found = pd.concat([study(skill, n=300, seed=7 * one).assign(repeat=one) for one in range(3)])
+    found["label"] = study(skill, n=300)["label"].to_list() * 3
+    table = headlines(compute_results(found, {"toy": "good"}, Study.of("quick"), NONE, NONE, NONE, n=50))
+    text = table["answer"].iloc[0]
+    assert (
+        "Everything was trained 3 times. From one training to the next the difference has a standard" in text
+    )
+    assert "not measured" not in text
+    monkeypatch.setitem(answers.RETRAINING, ("quick", "binary_auc"), ("a product", 10, 0.0456))
+    assert "In 10 trainings of a product with this preset" in headline(skill) and "of 0.046." in headline(
+        skill
+    )
+
+
+def test_the_recommended_method_is_named_with_its_rule():
+    skill = {"image": 0.5, "image_map": 3.0}
+    known = study(skill, n=300, calibrated=True)
+    results = compute_results(
+        study(skill, n=300), {"toy": "good"}, Study.of("quick"), known, NONE, NONE, n=50
+    )
+    text = headlines(results)["answer"].iloc[0]
+    assert "Recommended: image and map together, by the rule: the highest defect recall at 5 % false" in text
+    assert "No method is recommended" in headline(skill)
 
 
 def test_a_gain_that_the_rule_cannot_confirm_and_no_difference():
     text = headline({"image": 0.5, "image_map": 3.0}, folds=3)
-    assert "the map helps by the interval, which is clear of zero, not by the stated rule (p = 0.25)" in text
+    assert "the map helps: the interval excludes zero, though the stated rule is not met (p = 0.25)" in text
     text = headline({"image": 1.0, "image_map": 1.0})
-    assert "(+0.000, 95 % interval +0.000 to +0.000): no difference is shown" in text
-    assert "chance" not in text and "map alone" not in text
+    assert "not tested, as both make the same predictions" in text and "+0.000" not in text
+    assert "no measurable difference" in headline({"image": 1.0, "image_map": 1.001})
 
 
 def test_what_was_not_asked_is_said():
@@ -42,44 +77,41 @@ def test_what_was_not_asked_is_said():
 
 def test_the_map_as_a_guide_is_held_against_the_same_network_without_selection():
     text = headline({"image": 0.5, "image_map": 0.5, "image_map_all": 0.5, "guided_all": 3.0})
-    guide = text[text.index("As a guide") :]
-    assert "image and map without selection" in guide and "a gain by the stated rule" in guide
-    guide = headline({"image": 0.5, "image_map": 3.0, "guided_all": 0.5}).split("As a guide")[1]
-    assert "image and map together" in guide and "a loss by the stated rule" in guide
+    assert "with image and map without selection (" in text and ": better by the stated rule" in text
+    text = headline({"image": 0.5, "image_map": 3.0, "guided_all": 0.5})
+    assert (
+        "with image, map statistics and map-guided features, 0." in text
+        and ": worse by the stated rule" in text
+    )
 
 
 @pytest.mark.parametrize(
     ("both", "folds", "shown", "rule"),
     [
         (3.0, 10, "the map helps by the stated rule (p = 0.00195, below 0.005)", "(p < 0.005) is met"),
-        (3.0, 3, "by the interval", "could not be met: 3 folds that differ give p = 0.25 at best"),
-        (
-            1.0,
-            10,
-            "(+0.000, 95 % interval +0.000 to +0.000): no difference is shown",
-            "could not be met: 0 folds",
-        ),
+        (3.0, 3, "the interval excludes zero", "cannot be met: 3 folds that differ give p = 0.25 at best"),
+        (1.0, 10, "not tested, as both make the same predictions", "cannot be met: 0 folds"),
     ],
 )
 def test_whether_the_map_adds_to_the_image(both, folds, shown, rule):
     found = study({"image": 1.0, "image_map": both}, n=300, folds=folds)
-    versus = against_method(found, "good", seed=1, n=100)
-    first, added, by_rule = describe_recalls("toy", summary(found, "good"), versus, 0.005)
-    assert "the image, " in first and "; image and map together, " in first and "(AUC 0." in first
+    compared = compare(found, "good", seed=1, n=100)
+    added, _, _, by_rule, last = describe_recalls("toy", summary(found, "good"), compared, 0.005)
+    assert "the image, " in last and "; image and map together, " in last
     assert shown in added and rule in by_rule
 
 
 def test_without_maps_nothing_is_compared():
     found = study({"image": 1.0})
-    versus = against_method(found, "good", seed=1, n=9)
-    first, rest = describe_recalls("toy", summary(found, "good"), versus, 0.005)
+    compared = compare(found, "good", seed=1, n=9)
+    first, rest = describe_recalls("toy", summary(found, "good"), compared, 0.005)
     assert "together" not in first and "nothing to compare" in rest
 
 
 def test_losses_have_the_right_sign():
     found = study({"image": 3.0, "image_map": 3.0}, keep=(0.25, 1.0))
     text = describe_losses("toy", found, "good")
-    assert "25%" in text[0] and len(text) == 3 and "AUC -0." in text[1]
+    assert "25 %" in text[0] and len(text) == 3 and "AUC, good against defective −0." in text[1]
     assert "only the whole set" in describe_losses("toy", study({"image": 1.0}), "good")[0]
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from lib.evaluation import bootstrap, metrics
 from lib.evaluation.bootstrap import bands, quantile_ends, samples
-from lib.evaluation.metrics import ALL, POOLED, summary
+from lib.evaluation.metrics import ALL, OVERALL, RANKINGS, summary
 from lib.evaluation.significance import bootstrap_difference, by_measure
 from tests.evaluation.made_up import by_fold, rows, study
 
@@ -27,20 +28,23 @@ def noisy(seed: int, strength: float, features: str, n: int = 60) -> pd.DataFram
     return frame
 
 
-def test_the_first_sample_is_the_pooled_measure():
+def test_the_first_sample_is_the_measure_over_all_folds():
     frame = pd.concat([noisy(1, 0.2, "image"), noisy(2, 0.6, "image_map")])
     known = by_measure(summary(frame, "good"))
-    for metric, label in [("class_recall", "a"), ("defect_recall", ALL), ("weighted_auc", ALL)]:
+    for metric, label in [("class_recall", "a"), ("defect_recall", ALL), *((one, ALL) for one in RANKINGS)]:
         for name, sampled in samples(frame, metric, ("image_map", "image"), "good", 3, 50, label).items():
-            assert sampled[0] == pytest.approx(known[name, metric, label, "pooled"])
-            assert sampled[1:].min() < sampled[0] < sampled[1:].max()
+            assert sampled.values[0] == pytest.approx(known[name, metric, label, OVERALL])
+            assert sampled.values[1:].min() < sampled.values[0] < sampled.values[1:].max()
+            folds = [known[name, metric, label, str(fold)] for fold in range(10)]
+            np.testing.assert_allclose(sampled.trained[:, 0], folds)
+            assert sampled.values[0] == pytest.approx(sampled.weights @ sampled.trained[:, 0])
 
 
 def test_bootstrapped_auc_equals_scikit_learns_with_weights():
     frame = noisy(4, 0.3, "image")
     draws = bootstrap._draws(len(frame), 5, seed=1)
     scores, truth = metrics.class_probabilities(frame), frame["label"].to_numpy(dtype=str)
-    found = bootstrap._aucs(scores, truth, draws.T)
+    found = metrics.measured("weighted_auc", frame, "good", weights=draws.T)
     for area, weights in zip(found, draws, strict=True):
         parts = [
             (roc_auc_score(truth == c, scores[c], sample_weight=weights), weights[truth == c].sum())
@@ -52,9 +56,7 @@ def test_bootstrapped_auc_equals_scikit_learns_with_weights():
 def test_bootstrapped_recall_at_five_percent_equals_counting_in_the_drawn_images():
     frame = noisy(4, 0.3, "image", n=90)
     draws = bootstrap._draws(len(frame), 5, seed=1)
-    truth = np.where(frame["label"] != "good", "yes", "no")
-    scores = pd.DataFrame({"yes": metrics.defect_scores(frame, "good")})
-    found = bootstrap._recalls_at(scores, truth, draws.T)
+    found = metrics.measured("recall_at_5", frame, "good", weights=draws.T)
     for share, weights in zip(found, draws, strict=True):
         drawn = frame.loc[frame.index.repeat(weights.astype(int))]
         assert share == pytest.approx(metrics.measure("recall_at_5", drawn, "good")[0])
@@ -67,9 +69,10 @@ def test_groups_are_drawn_whole_and_widen_the_interval():
     grouped = alone.assign(group="g" + alone["fold"].astype(str))
     spans = []
     for frame in (alone, grouped):
-        found = bootstrap_difference(frame, "defect_recall", "image_map", "image", "good", seed=0)
-        assert found.difference == pytest.approx(0.4)
-        spans.append(found.high - found.low)
+        by = samples(frame, "defect_recall", ["image_map", "image"], "good", 0, 500)
+        gap = by["image_map"] - by["image"]
+        assert gap.values[0] == pytest.approx(0.4)
+        spans.append(np.ptp(quantile_ends(gap.values[1:])))
     assert spans[1] > 2 * spans[0]
 
 
@@ -88,19 +91,19 @@ def test_bootstrap_refuses_other_images():
         bootstrap_difference(frame.iloc[:-1], "defect_recall", "image_map", "image", "good", seed=0)
 
 
-def test_bands_are_the_bootstraps_quantiles_of_the_pooled_measures():
+def test_bands_are_the_bootstraps_quantiles():
     frame = study({"image": 1.0, "map": 0.5, "image_map": 2.0}, n=120, keep=(0.5, 1.0))
     frame["group"] = frame["id"].str[:3]
     metrics = ("defect_recall", "weighted_auc", "binary_auc")
     found = bands(frame, "good", metrics, seed=3, n=200).set_index(["keep", "features", "metric"])
     pooled = summary(frame, "good")
-    pooled = pooled[(pooled["fold"] == POOLED) & (pooled["class"] == ALL)]
+    pooled = pooled[(pooled["fold"] == OVERALL) & (pooled["class"] == ALL)]
     pooled = pooled.set_index(["keep", "features", "metric"])
     assert len(found) == 2 * 3 * 3
     np.testing.assert_allclose(found["value"], pooled.loc[found.index, "value"], atol=1e-9)
     whole = samples(frame[frame["keep"] == 1.0], "defect_recall", ["map"], "good", 3, 200)["map"]
     assert found.loc[(1.0, "map", "defect_recall"), ["low", "high"]].tolist() == pytest.approx(
-        np.quantile(whole[1:], [0.025, 0.975])
+        np.quantile(whole.values[1:], [0.025, 0.975])
     )
     single = bands(frame.assign(group=None), "good", ("defect_recall",), seed=3, n=200)
     assert not np.allclose(single["low"], found.xs("defect_recall", level="metric")["low"])
@@ -109,6 +112,53 @@ def test_bands_are_the_bootstraps_quantiles_of_the_pooled_measures():
     assert (classes["low"] <= classes["value"]).all() and (classes["value"] <= classes["high"]).all()
     alone = bands(frame[frame["features"] == "image"], "good", metrics, seed=0, n=9)
     assert set(alone["features"]) == {"image"}
+
+
+def repeated(spread: float, repeats: int, seed: int = 5, n: int = 60) -> pd.DataFrame:
+    """Return predictions of ten folds whose every training has a skill of its own, and of the same without the map."""
+    generator, parts = np.random.default_rng(seed), []
+    for repeat in range(repeats):
+        skill = 1 + spread * generator.normal(size=10)
+        for name in ("image", "image_map"):
+            frame = noisy(1, 0, name, n).assign(repeat=repeat)
+            own = skill[frame["fold"]] if name == "image_map" else np.ones(n)
+            defect = 1 - frame["p:good"] + 0.2 * own * (frame["label"] != "good")
+            parts.append(frame.assign(**{"p:good": 1 - defect}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def span(frame: pd.DataFrame, metric: str = "binary_auc") -> float:
+    found = bootstrap_difference(frame, metric, "image_map", "image", "good", seed=0, n=500)
+    return found.high - found.low
+
+
+def test_retraining_widens_the_interval_and_more_trainings_narrow_it_again():
+    alike, apart = repeated(0, 2), repeated(3, 2)
+    gap = bootstrap_difference(alike, "binary_auc", "image_map", "image", "good", seed=0)
+    assert (gap.repeats, gap.retraining) == (2, 0)
+    noise = bootstrap_difference(apart, "binary_auc", "image_map", "image", "good", seed=0).retraining
+    assert noise > 0.01
+    assert span(apart) > 1.2 * span(alike)
+    assert span(repeated(3, 12)) < span(apart)
+
+
+def test_trainings_are_drawn_fold_by_fold_with_the_variance_of_their_mean():
+    trained = np.random.default_rng(0).normal(size=(40, 2))
+    found = bootstrap.Sampled(np.zeros(20001), trained, np.full(40, 1 / 40))
+    expected = np.sqrt((trained.var(axis=1, ddof=1) / 2).sum()) / 40
+    assert found.with_training(1)[1:].std() == pytest.approx(expected, rel=0.06)
+    assert found.retraining == pytest.approx(expected * np.sqrt(2))
+    once = bootstrap.Sampled(np.zeros(50), trained[:, :1], np.full(40, 1 / 40))
+    assert (once.with_training(1) == 0).all() and np.isnan(once.retraining)
+
+
+def test_one_training_allows_for_retraining_by_the_spread_of_the_folds():
+    by_hand = np.array([0.1, 0.3, 0.2, 0.4])[:, None]
+    found = bootstrap.Sampled(np.full(50, 0.25), by_hand, np.full(4, 0.25))
+    reach = stats.t.ppf(0.975, 3) * by_hand.std(ddof=1) / 2
+    assert found.interval(0) == pytest.approx((0.25 - reach, 0.25 + reach))
+    twice = bootstrap.Sampled(np.full(50, 0.25), np.hstack([by_hand, by_hand]), np.full(4, 0.25))
+    assert twice.interval(0) == (0.25, 0.25)
 
 
 def test_quantile_ends_leave_nan_out_and_may_be_infinite():

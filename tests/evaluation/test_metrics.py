@@ -6,14 +6,14 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from lib.evaluation import metrics
-from lib.evaluation.metrics import ALL, POOLED, measure
-from tests.evaluation.made_up import by_fold, rows
+from lib.evaluation.metrics import ALL, OVERALL, POOLED, measure
+from tests.evaluation.made_up import by_fold, rows, scored
 
 LABELS = ["good"] * 5 + ["a"] * 4 + ["b"] * 2
 PREDICTED = ["good", "good", "good", "a", "b", "a", "a", "b", "good", "a", "good"]
 
 
-def value(table: pd.DataFrame, metric: str, label: str = ALL, fold: str = POOLED, column: str = "value"):
+def value(table: pd.DataFrame, metric: str, label: str = ALL, fold: str = OVERALL, column: str = "value"):
     found = table[(table["metric"] == metric) & (table["class"] == label) & (table["fold"] == fold)]
     assert len(found) == 1
     return found[column].iloc[0]
@@ -50,6 +50,19 @@ def test_class_absent_from_a_fold_gets_no_value_and_no_weight():
     assert np.isnan(value(table, "class_recall", "b", fold="1"))
     assert value(table, "class_recall", "b", fold="1", column="n") == 0
     assert value(table, "weighted_auc", fold="0") == 1 and value(table, "weighted_auc", fold="1") == 0.5
+    assert value(table, "weighted_auc") == 0.75
+
+
+@pytest.mark.parametrize("metric", metrics.RANKINGS)
+def test_scores_of_two_folds_need_no_common_scale(metric):
+    """Each fold has a network of its own: a shift of all its scores must not change what it ranks."""
+    frame = scored({"good": [0.1, 0.2, 0.3, 0.4] * 2, "a": [0.25, 0.5, 0.6, 0.7] * 2})
+    frame["fold"] = [0, 0, 0, 0, 1, 1, 1, 1] * 2
+    shifted = frame.assign(**{"p:good": frame["p:good"] - 0.5 * (frame["fold"] == 1)})
+    shifted["p:a"] = 1 - shifted["p:good"]
+    plain, moved = metrics.summary(frame, "good"), metrics.summary(shifted, "good")
+    assert value(plain, metric) == pytest.approx(value(moved, metric))
+    assert value(plain, metric, fold=POOLED) > value(moved, metric, fold=POOLED) + 0.05
 
 
 def test_weighted_auc_weighs_classes_by_their_share():
@@ -120,5 +133,6 @@ def test_recall_at_five_percent_by_hand():
     frame = rows(labels, ["good"] * 24, classes=("good", "a"))
     frame["p:good"] = [0.1, 0.3, *[0.9] * 18, 0.05, 0.2, 0.25, 0.95]
     assert measure("recall_at_5", frame, "good")[0] == 0.75  # one of 20 goods may be rejected: the one at 0.1
-    assert measure("recall_at_5", frame.drop(index=2), "good")[0] == 0.25  # of 19 none may
+    fewer = measure("recall_at_5", frame.drop(index=range(2, 12)), "good")[0]
+    assert fewer == pytest.approx(0.25 + 0.5 * 0.5)  # half of one of 10: half way from one defect to three
     assert value(metrics.summary(frame, "good"), metrics.RECALL_AT_5_FPR) == 0.75

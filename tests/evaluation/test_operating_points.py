@@ -66,12 +66,12 @@ def test_a_refused_bound_says_how_many_defects_it_needs():
     assert granted["threshold_low"] == pytest.approx(0.2)  # the least of four
     table = operating_points(points, "ctx")
     shown = table.frame[("Split-conformal bound, checked on the test folds", "Defect recall")]
-    assert shown.tolist()[1] == "refused: 4 calibration defects, 19 needed"
+    assert shown.tolist()[1] == "no guarantee: 4 calibration defects, 19 needed"
     assert "refused" not in shown.tolist()[0]
     (endless,) = operating_points(points.assign(n_needed=np.inf)[points["required"] == 0.95]).frame[
         shown.name
     ]
-    assert endless == "refused: 4 calibration defects, endlessly many needed"
+    assert endless == "no guarantee: 4 calibration defects, endlessly many needed"
 
 
 def test_each_class_has_a_threshold_of_its_own():

@@ -82,22 +82,25 @@ def test_perfect_separation_reaches_the_smallest_p():
     table = significance.compare(by_fold({"image": [5] * 10, "image_map": [0] * 10}), "good", seed=0, n=50)
     found = cell(table, "defect_recall", "image_map", "image")
     assert found["p"] == found["smallest_p"] == 2 / 2**10
-    assert found["significant"] and found["in_reach"] and not found["significant_holm"]
+    assert found["significant"] and found["in_reach"]
     assert (found["difference"], found["effect"], found["n"], found["n_nonzero"]) == (0.5, 1, 10, 10)
     assert found["low"] > 0.3
-    assert found["p_holm"] == pytest.approx(
-        4 * found["p"]
-    )  # class recall, defect recall of a and of all, AUC
+    assert np.isnan(found["p_holm"])  # at the classifiers' own thresholds: not in the family
+    auc = cell(table, "binary_auc", "image_map", "image")
+    assert auc["p_holm"] == pytest.approx(3 * auc["p"])  # the three rankings
     assert {"false_rejects_a", "false_rejects_b"} <= set(table.columns)
 
 
-def test_duplicated_feature_set_shows_no_difference():
+def test_a_feature_set_that_predicts_the_same_is_not_tested():
     image = study({"image": 1.0}, n=60)
     frame = pd.concat([image, image.assign(features="map")])
     table = significance.compare(frame, "good", seed=0, n=50)
-    assert (table["difference"] == 0).all() and (table["p"] == 1).all() and (table["p_holm"] == 1).all()
-    assert (table["low"] == 0).all() and (table["high"] == 0).all() and (table["n_nonzero"] == 0).all()
-    assert (table["p_corrected"] == 1).all() and (table["effect"] == 0).all()
+    assert (table["difference"] == 0).all() and (table["identical"] == 1).all()
+    assert table[["p", "p_holm", "p_corrected"]].isna().all(axis=None) and not table["significant"].any()
+    assert "not tested" in Comparison.find(table, "binary_auc", "map", "image", 0.005).verdict()
+    other = image.assign(features="map", **{"p:good": image["p:good"] + 1e-9})
+    table = significance.compare(pd.concat([image, other]), "good", seed=0, n=50)
+    assert (table["identical"] == 0).all() and (table["p"] == 1).all()
 
 
 def test_corrected_t_in_the_table_counts_the_images_of_training_and_test_folds():
@@ -122,7 +125,7 @@ def test_repeats_are_averaged_before_the_test():
         "image",
     )
     assert (found["n"], found["p"]) == (10, 2 / 2**10)  # ten folds, not twenty
-    assert found["mean_difference"] == pytest.approx(0.4)
+    assert found["difference"] == pytest.approx(0.4) and found["repeats"] == 2
 
 
 def test_permuted_labels_have_an_auc_of_one_half_and_nothing_significant():
@@ -130,9 +133,9 @@ def test_permuted_labels_have_an_auc_of_one_half_and_nothing_significant():
     shuffled = np.random.default_rng(0).permutation(CLASSES_OF_900)
     frame["label"] = np.tile(shuffled, 3)
     table = significance.compare(frame, "good", seed=0, n=200)
-    areas = table.loc[table["metric"] == "weighted_auc", ["value_a", "value_b"]].to_numpy()
-    assert np.abs(areas - 0.5).max() < 0.04
-    assert not table["significant"].any() and (table["p_holm"] > 0.05).all()
+    areas = table.loc[table["metric"].isin(["weighted_auc", "binary_auc"]), ["value_a", "value_b"]].to_numpy()
+    assert np.abs(areas - 0.5).max() < 0.05
+    assert not table["significant"].any() and (table["p_holm"].dropna() > 0.05).all()
     whole = table[table["metric"] == "weighted_auc"]
     assert ((whole["low"] <= 0) & (whole["high"] >= 0)).all()
 
@@ -151,25 +154,29 @@ def test_fold_without_the_class_leaves_the_test():
 @pytest.mark.parametrize(
     ("p", "low", "expected"),
     [
-        (0.002, 0.1, "a gain by the stated rule (p = 0.002, below 0.005)"),
-        (0.01, 0.1, "a gain by the interval, which is clear of zero, not by the stated rule (p = 0.01)"),
-        (0.01, -0.1, "no difference is shown"),
-        (np.nan, 0.1, "a gain by the interval, which is clear of zero"),
-        (np.nan, np.nan, "no difference is shown"),
+        (0.002, 0.1, "better by the stated rule (p = 0.002, below 0.005)"),
+        (0.01, 0.1, "better: the interval excludes zero, though the stated rule is not met (p = 0.01)"),
+        (0.01, -0.1, "no measurable difference"),
+        (np.nan, 0.1, "better: the interval excludes zero"),
+        (np.nan, np.nan, "no measurable difference"),
     ],
 )
 def test_verdict(p, low, expected):
     gap = Comparison(0.2, low, 0.4, alpha=0.005, p=p)
     assert gap.verdict() == expected
-    assert gap.reversed().verdict() == expected.replace("a gain", "a loss")
+    assert gap.reversed().verdict() == expected.replace("better", "worse")
 
 
 def test_a_comparison_in_words():
     gap = Comparison(0.2, -0.1, 0.4, alpha=0.005, n_nonzero=3, p=0.25, smallest_p=0.25)
-    assert gap.span() == "+0.200, 95 % interval -0.100 to +0.400"
-    assert gap.reversed().span(points=True) == "-20.0 points, 95 % interval -40.0 to +10.0"
+    assert gap.span() == "+0.200, 95 % CI −0.100 to +0.400"
+    points = replace(gap, metric="recall_at_5").reversed()
+    assert points.span() == "−20.0 points, 95 % CI −40.0 to +10.0"
+    assert (gap.value(0.2), points.value(0.2)) == ("0.200", "20.0 %")
+    tiny = replace(gap, difference=-1e-5, low=-1e-6, high=1e-6).span()
+    assert tiny == "+0.000, 95 % CI +0.000 to +0.000"
     best = "3 folds that differ give p = 0.25 at best"
-    assert gap.rule() == f"the stated rule (p < 0.005) could not be met: {best}"
+    assert gap.rule() == f"the stated rule (p < 0.005) cannot be met: {best}"
     assert replace(gap, smallest_p=0.002).rule().endswith("is not met")
     assert replace(gap, smallest_p=0.002, p=0.002).rule().endswith(" is met")
 
@@ -179,6 +186,18 @@ def test_a_comparison_is_found_in_either_direction():
     gap = Comparison.find(table, "defect_recall", "image", "image_map", 0.005)
     assert (gap.difference, gap.value_a, gap.value_b, gap.side) == (-0.5, 0.5, 1.0, -1)
     assert Comparison.find(table, "defect_recall", "image", "map", 0.005) is None
+
+
+def test_as_good_needs_a_margin_and_pays_for_how_many_were_tried():
+    assert Comparison(0.0, -0.01, 0.01, low_of_all=-0.019).as_good
+    assert not Comparison(0.0, -0.01, 0.01, low_of_all=-0.021).as_good
+    assert not Comparison(0.1, -0.3, 0.4).as_good  # not told apart is not as good
+    skill = {"image": 1.0, "map": 1.1, "image_map": 1.2, "score": 1.25, "stats": 1.3, "guided": 1.0}
+    table = significance.compare(study(skill, n=300), "good", seed=0, n=300)
+    against = table[(table["b"] == "image_map") & (table["metric"] == "binary_auc")]
+    assert len(against) == 3 and (against["low_of_all"] < against["low"]).all()
+    alone = significance.compare(study({"image": 1.0, "image_map": 1.2}, n=300), "good", seed=0, n=300)
+    assert np.allclose(alone["low_of_all"], alone["low"])
 
 
 def test_alpha_is_a_parameter_and_a_missing_feature_set_makes_no_pair():

@@ -5,27 +5,27 @@ import shutil
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 from PIL import Image
 
 from lib.batch.finished_study import require_current
 from lib.config import UsageError
+from lib.evaluation.recommendation import recommend, recommended
 from lib.inspection.decisions import OOD, REVIEW
 from lib.inspection.new_images import features_of_labelled, features_of_new, judge, maps_of_new, read_folder
 from lib.inspection.production_model import (
     ProductionModelError,
     choose_features,
+    deciding,
     fitted_production_model,
     load_production_model,
     model_name,
     save_production_model,
     threshold_of,
 )
-from lib.pipeline.classification import predictions
+from lib.pipeline.classification import calibration, predictions
 from lib.pipeline.dataset import FINAL, data_root, in_test_fold, index, splits
 from lib.pipeline.detectors import good_rows, inputs, load_model, models
-from lib.pipeline.run import open_run
 from tests.inspection import made_up
 from tests.inspection.studies import RUNS, study_run
 
@@ -110,26 +110,13 @@ def test_a_set_that_the_study_did_not_evaluate_is_refused_by_name(run):
         fitted_production_model(run, "image_mpa")
 
 
-def test_the_set_with_the_highest_recall_is_chosen_the_first_of_equals_and_the_place_is_said(monkeypatch):
-    rows = [(name, score, bad)
-            for name, scores in {"image": (0.9, 0.1), "map": (0.9, 0.8), "image_map": (0.9, 0.8)}.items()
-            for score, bad in [(0.5, False), *((score, True) for score in scores)]]  # fmt: skip
-    known = pd.DataFrame(rows, columns=["features", "score", "defective"])
-    plain = open_run("plates", "smoke", "", "out")
-    name, why = choose_features(plain, known)
-    assert name == "map"
-    assert "100.0%" in why
-    assert "test folds" in why
-    crossed = replace(plain, study=replace(plain.study, map_fit="cross_fitted"))
-    inner = known.assign(score=known["score"].where(known["features"] != "map", 0.2))
-    monkeypatch.setattr("lib.inspection.production_model.calibration", lambda run: None)
-    monkeypatch.setattr("lib.inspection.production_model.deciding", lambda run, found: inner)
-    name, why = choose_features(crossed, known)
-    assert name == "image_map"
-    assert "training images" in why
-    _, why = choose_features(crossed, pd.concat([known, known.assign(features="guided")]))
-    assert "not scored there, so only if asked for: guided" in why
-    assert choose_features(crossed, known, "image") == ("image", "as asked for")
+def test_the_studys_recommended_method_judges_unless_another_is_asked_for(run):
+    found = deciding(run, predictions(run, "classification")[0])
+    table = recommend(found, calibration(run), "good", run.study.binary)
+    name, why = choose_features(run, found)
+    assert name == recommended(table) and "on training images" in why
+    assert choose_features(run, found.assign(**{"p:good": 0.5}))[0] == name  # whatever the test folds say
+    assert choose_features(run, found, "image") == ("image", "as asked for")
 
 
 def judged(run, model, folder):

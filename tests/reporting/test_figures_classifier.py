@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.calibration import calibration_curve
 
-from lib.evaluation.metrics import ALL, POOLED, summary
+from lib.evaluation.metrics import ALL, OVERALL, summary
 from lib.reporting import figures_classifier, style
 from tests.evaluation.made_up import by_fold, study
 from tests.reporting.conftest import ODD
@@ -29,7 +29,7 @@ def test_counts_in_the_confusion_matrix(predictions):
 def test_recall_bars_have_the_height_of_the_recalls():
     frame = by_fold({"image": (2, 0), "image_map": (1, 0)})
     values = summary(frame, "good")
-    values = values[(values["fold"] == POOLED) & (values["class"] != ALL)]
+    values = values[(values["fold"] == OVERALL) & (values["class"] != ALL)]
     figure = figures_classifier.recall_bars(values, "c")
     heights = {bars.get_label(): [bar.get_height() for bar in bars] for bars in figure.axes[1].containers}
     assert heights == {"image": [0.9], "image_map": [0.95]}

@@ -78,15 +78,15 @@ def test_paired_differences_are_those_of_the_folds_joined_fold_by_fold():
     measures = summary(frame, "good")
     compared = compare(frame, "good", seed=0, n=100, measures=measures)
     figure = figures_statistics.paired_differences(measures, compared, "c")
-    axes = figure.axes[1]  # defect recall: misses of the image less those of the other, of 10 in each fold
+    axes = figure.axes[0]  # AUC: half the misses of the image less those of the other, of 10 in each fold
     drawn = {tuple(dots.get_facecolor()[0][:3]): np.round(dots.get_offsets()[:, 0].data, 6).tolist()
              for dots in axes.collections if len(dots.get_offsets()) == 3}  # fmt: skip
-    assert drawn[mpl.colors.to_rgb(style.PALETTE["image_map"])] == [0.3, 0.0, -0.2]
-    assert drawn[mpl.colors.to_rgb(style.PALETTE["map"])] == [0.2, 0.0, -0.4]
+    assert drawn[mpl.colors.to_rgb(style.PALETTE["image_map"])] == [0.15, 0.0, -0.1]
+    assert drawn[mpl.colors.to_rgb(style.PALETTE["map"])] == [0.1, 0.0, -0.2]
     joined = {tuple(np.round(line.get_xdata(), 6)) for line in axes.get_lines() if line.get_color() == "0.7"}
-    assert joined == {(0.3, 0.2), (0.0, 0.0), (-0.2, -0.4)}
+    assert joined == {(0.15, 0.1), (0.0, 0.0), (-0.1, -0.2)}
     row = compared.query(
-        "a == 'map' and b == 'image' and metric == 'defect_recall' and `class` == '(all)'"
+        "a == 'map' and b == 'image' and metric == 'binary_auc' and `class` == '(all)'"
     ).iloc[0]
     bars = [c.get_segments()[0][:, 0] for c in axes.collections if hasattr(c, "get_segments")]
     assert any(np.allclose(bar, (row["low"], row["high"])) for bar in bars)

@@ -1,4 +1,4 @@
-"""Tables of what escapes, of baselines, comparisons and maps, and pooled beside mean figures."""
+"""Tables of what escapes, of methods, comparisons and maps, and of the folds behind a figure."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import pandas as pd
 import pytest
 
 from lib.evaluation.map_fit import side_by_side
-from lib.evaluation.metrics import ALL, binary_predictions, summary
-from lib.evaluation.significance import against_method, compare
+from lib.evaluation.metrics import ALL, OVERALL, POOLED, binary_predictions, summary
+from lib.evaluation.recommendation import recommend
+from lib.evaluation.significance import compare
 from lib.pipeline.dataset import in_test_fold, index, splits
 from lib.pipeline.maps import map_quality, maps, scores
 from lib.pipeline.run import open_run
-from lib.reporting.comparison_tables import comparison_table, pooled_and_mean
+from lib.reporting.comparison_tables import comparison_table, folds_table
 from lib.reporting.display import show_findings
 from lib.reporting.result_tables import (
-    baseline_table,
     escape_rate_table,
     map_fit_table,
     map_quality_table,
     map_source_table,
+    methods_table,
 )
 from lib.reporting.table import MISSING
 from tests.evaluation.made_up import by_fold, study
@@ -35,24 +36,34 @@ def test_escape_rates_by_hand():
     assert table.frame.iloc[0]["Anom. map", "AQL"] == MISSING
 
 
-def test_the_table_of_baselines():
-    frame = study(
-        {"image": 1.0, "map": 1.0, "image_map": 1.5, "score": 0.2, "image_map_logistic": 3.0}, n=300
-    )
-    versus = against_method(frame, GOOD, seed=1, n=200)
-    table = baseline_table(frame, GOOD, versus, "ctx", "collapsed")
-    assert table is not None
+def test_the_table_of_methods():
+    skill = {"image": 1.0, "map": 1.0, "image_map": 1.5, "score": 0.2, "image_map_logistic": 3.0}
+    frame = pd.concat([study(skill, n=300), study({"stats": 1.5}, n=300)])
+    compared = compare(frame, GOOD, seed=1, n=200)
+    choice = recommend(frame, study(skill, n=300, calibrated=True), GOOD)
+    table = methods_table(frame, GOOD, compared, choice, "ctx", "collapsed")
     by_name = table.numbers.set_index(("Features", ""))
-    assert by_name.index.tolist()[0] == "Image" and len(by_name) == 5
-    against = "AUC (Multiclass) against Image + Anom. map"
-    assert by_name.loc["Image + Anom. map, no selection, logistic", (against, "Low")] > 0
-    assert by_name.loc["Anomaly score alone, logistic", (against, "High")] < 0
-    assert by_name.isna().sum(axis=1)["Image + Anom. map"] == 5  # it is not compared with itself
-    values = summary(frame, GOOD).query("metric == 'recall_at_5' and fold == 'pooled'").set_index("features")
-    shown = by_name[("Defect recall at 5% false rejects", "")]
-    assert shown["Image"] == values.loc["image", "value"]
-    without = study({"image": 1.0, "image_map": 1.0})
-    assert baseline_table(without, GOOD, versus, "", "collapsed") is None
+    assert by_name.index.tolist()[0] == "Image" and len(by_name) == 6
+    against = "AUC, good against defective, less Image + Anom. map"
+    ends = by_name[against + ", 95 % interval"]
+    assert ends.loc["Image + Anom. map, no selection, logistic", "Difference low"] > 0
+    assert ends.loc["Anomaly score alone, logistic", "Difference high"] < 0
+    gap = compared.query("metric == 'binary_auc' and a == 'image_map' and b == 'image'").iloc[0]
+    assert by_name.loc["Image", (against, "Difference")] == -gap["difference"]
+    assert pd.isna(
+        by_name.loc["Image + Anom. map", (against, "Difference")]
+    )  # it is not compared with itself
+    assert (
+        by_name.loc["Map statistics alone", (against, "p (Wilcoxon)")] == "not tested"
+    )  # the same predictions
+    values = summary(frame, GOOD).query("metric == 'recall_at_5' and fold == @OVERALL").set_index("features")
+    assert by_name.loc["Image", ("Defect recall at 5 % false rejects", "")] == values.loc["image", "value"]
+    inside = by_name["On training images"]
+    assert inside["Choice"].to_dict()["Image + Anom. map, no selection, logistic"] == "recommended"
+    assert (inside["Choice"] == "recommended").sum() == 1
+    assert pd.isna(
+        inside.loc["Map statistics alone", "Defect recall at 5 % false rejects"]
+    )  # not scored there
 
 
 @pytest.fixture
@@ -64,7 +75,7 @@ def test_the_table_of_comparisons_shows_all_three_tests(compared):
     table, by_class = comparison_table(compared, "ctx"), comparison_table(compared, by_class=True)
     assert table is not None and by_class is not None
     frame = table.frame.droplevel(1, axis=1).set_index(["Measure", "Compared"])
-    row = frame.loc[("ROC AUC (Multiclass)", "Image + Anom. map against Image")]
+    row = frame.loc[("AUC, naming the class", "Image + Anom. map against Image")]
     raw = compared.query("metric == 'weighted_auc' and a == 'image_map' and b == 'image'").iloc[0]
     assert row["p (Wilcoxon)"] == "0.00195" and row["Folds that differ"] == "10 of 10"
     assert row["p (Holm)"] == f"{raw['p_holm']:.3g}" and raw["p_holm"] > 0.005
@@ -72,33 +83,38 @@ def test_the_table_of_comparisons_shows_all_three_tests(compared):
     names = [name for name, _ in table.frame]
     bold = {names[column] for _, column in table.bold}
     assert bold == {"p (Wilcoxon)"}
-    assert set(table.frame["Measure"]) == {"Defect recall", "ROC AUC (Multiclass)"}
+    assert set(table.frame["Measure"]) == {
+        *("Defect recall", "AUC, naming the class", "AUC, good against defective"),
+        "Defect recall at 5 % false rejects",
+    }
     assert "Defect recall: a" in set(by_class.frame["Measure"]) and ALL not in str(by_class.frame.to_numpy())
 
 
 def test_out_of_reach_is_a_footnote(compared):
     few = compare(study({"image": 1.0, "image_map": 2.5}, n=300, folds=3), GOOD, seed=1, n=50)
-    for rows, out_of in ((few, 2), (compared[compared["in_reach"]], 0)):
+    for rows, out_of in ((few, 4), (compared[compared["in_reach"]], 0)):
         table = comparison_table(rows)
         assert table is not None
-        found = [note for note in table.notes if "out of reach" in note]
+        found = [note for note in table.notes if "too few folds differ" in note]
         assert len(found) == bool(out_of)
         assert all(f"{out_of} of {out_of} comparisons too few folds" in note for note in found)
     assert comparison_table(few.iloc[:0]) is None
 
 
-def test_pooled_and_mean_stand_beside_each_other():
+def test_the_folds_stand_behind_a_figure_and_pooled_scores_beside_it():
     measures = summary(study({"image": 1.0}, n=90), GOOD)
-    table = pooled_and_mean(measures).set_index("metric")
-    folds = measures[(measures["metric"] == "defect_recall") & (measures["class"] == ALL)].set_index("fold")[
-        "value"
-    ]
-    single = folds.drop("pooled")
-    row = table.loc["defect_recall"]
-    assert (row["pooled"], row["mean"], row["sd"]) == pytest.approx(
-        (folds["pooled"], single.mean(), single.std())
+    table = folds_table(measures).set_index("metric")
+    for metric in ("defect_recall", "binary_auc"):
+        values = measures[(measures["metric"] == metric) & (measures["class"] == ALL)].set_index("fold")[
+            "value"
+        ]
+        single, row = values.drop([OVERALL, POOLED], errors="ignore"), table.loc[metric]
+        assert (row["overall"], row["sd"]) == pytest.approx((values[OVERALL], single.std()))
+        assert (row["least"], row["most"], row["folds"]) == (single.min(), single.max(), 5)
+    assert (
+        row["overall"] == pytest.approx(single.mean()) and row["pooled"] == values[POOLED] != row["overall"]
     )
-    assert (row["least"], row["most"], row["folds"]) == (single.min(), single.max(), 5)
+    assert pd.isna(table.loc["defect_recall", "pooled"])  # counts need no common scale
 
 
 def test_both_map_fits_stand_side_by_side_with_false_rejects():
@@ -130,7 +146,7 @@ def test_rows_are_the_sources_own(run):
         ("Image + Anom. map", "DRAEM"),
         ("Image + Anom. map", "PatchCore"),
         ("Image + both map sources", "both"),
-        ("The same with both map sources, logistic", "both"),
+        ("Image + statistics and map-guided of both sources, logistic", "both"),
     ]
     recalls = table.numbers[("Defect recall (Binary)", "")].tolist()
     for place, frame, name in (

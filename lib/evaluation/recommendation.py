@@ -1,0 +1,71 @@
+"""One recommended feature set per data set, chosen on training images alone, and what the choice is worth."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lib.classification.feature_sets import FEATURE_SETS
+from lib.evaluation.metrics import (
+    RECALL_AT_5_FPR,
+    Good,
+    binary_predictions,
+    good_class,
+    measure,
+)
+
+RULE = (
+    "the highest defect recall at 5 % false rejects on training images, each scored by a model that did not see it, "
+    "mean over the folds"
+)
+
+
+def recommend(
+    tested: pd.DataFrame, calibration: pd.DataFrame, good: Good, binary: str = "collapsed"
+) -> pd.DataFrame:
+    """Return what the rule says of each feature set and what another choice would have given, per data set.
+
+    `tested`: predictions of test folds at keep 1; `calibration`: out-of-fold predictions of their training images (its
+    rows may be none). One row per dataset and features: `training`, recall at 5 % false rejects on training images (NaN
+    where none were scored), `recall`, the same on the test folds, `folds` that chose it when each chooses by itself,
+    `recommended`, and `nested`: the recall on the test folds where each uses its own choice, the same in all rows. No
+    feature set is recommended where no training images were scored.
+    """
+    rows = []
+    for dataset, frame in tested.groupby("dataset", sort=False):
+        name = good_class(good, str(dataset))
+        outside = inside = _recalls(binary_predictions(frame, binary), name, ["fold"])
+        if len(calibration):
+            here = calibration[
+                (calibration[["dataset", "scheme"]] == [dataset, frame["scheme"].iloc[0]]).all(axis=1)
+            ]
+            inside = _recalls(binary_predictions(here, binary), name, ["fold", "inner"])
+        inside = inside if len(calibration) else inside[:0]
+        training = inside.mean().reindex(outside.columns)
+        by_fold = inside.groupby("fold").mean().dropna(axis=1, how="all").dropna(how="all")
+        chosen: dict[Any, Any] = dict(by_fold.idxmax(axis=1).items())
+        nested = np.mean([outside[one][fold] for fold, one in chosen.items()]) if chosen else np.nan
+        for features in [one for one in FEATURE_SETS if one in outside]:
+            best = bool(len(chosen)) and features == training.idxmax()
+            figures = training[features], outside[features].mean(), list(chosen.values()).count(features)
+            rows.append((dataset, features, *figures, best, nested))
+    columns = ["dataset", "features", "training", "recall", "folds", "recommended", "nested"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def recommended(table: pd.DataFrame) -> str:
+    """Return the feature set that `recommend` of one data set chose; empty where none."""
+    return next(iter(table.loc[table["recommended"], "features"]), "")
+
+
+def _recalls(rows: pd.DataFrame, good: str, parts: list[str]) -> pd.DataFrame:
+    """Return recall at 5 % false rejects in each part (mean over the repeats), by feature set, in their order."""
+    found = [
+        (*key, measure(RECALL_AT_5_FPR, part, good)[0])
+        for key, part in rows.groupby([*parts, "repeat", "features"], sort=True)
+    ]
+    table = pd.DataFrame(found, columns=[*parts, "repeat", "features", "recall"])
+    by_set = table.groupby([*parts, "features"])["recall"].mean().unstack()
+    return by_set[[one for one in FEATURE_SETS if one in by_set]]
