@@ -140,7 +140,9 @@ class Study:
         "auto", "convolutions while training on CUDA: TF32 (auto), float32 or bf16; a CPU takes float32"
     )
     textures: str = setting("", "folder of anomaly textures in DTD's layout; empty: a known one, else drawn")
-    draem_checkpoint: str = setting("", "folder with official DRAEM checkpoints to use instead of training")
+    draem_checkpoint: str = setting(
+        "", "folder with official DRAEM checkpoints to use instead of training, the same in all repeats"
+    )
     # maps and features
     map_source: str = setting(
         "draem",
@@ -177,7 +179,7 @@ class Study:
         "collapsed", "defective or good: from the multiclass prediction, or by a model of its own"
     )
     keep: tuple[float, ...] = setting((0.25, 0.5, 0.75, 1.0), "shares of training defects kept", gt=0, le=1)
-    repeats: int = setting(1, "repetitions of the classification with other seeds", ge=1)
+    repeats: int = setting(1, "trainings of everything random in each fold, map source included", ge=1)
     baselines: bool = setting(True, "also evaluate simpler feature sets and models")
     inner_folds: int = setting(3, "folds within a training fold, for thresholds on out-of-fold scores", ge=2)
     alpha: float = setting(0.005, "level of significance", gt=0, le=1)

@@ -18,7 +18,7 @@ from lib.draem.detector import network_bytes, training_image
 from lib.execution.progress import format_duration
 from lib.features.backbone_weights import grid
 from lib.features.backbone_weights import size_of as backbone_size
-from lib.pipeline.dataset import index, splits
+from lib.pipeline.dataset import index, repeated, splits
 from lib.pipeline.run import FIT, INFORMATION, PROCESS, Run, classifier_cost, feature_cost, fit_cost, map_cost
 from lib.synthetic.products import image_counts
 
@@ -61,7 +61,7 @@ def _speed_file(run: Run) -> Path:
 
 
 class Size(NamedTuple):
-    """How large a data set is: images in all, good ones, splits, splits with maps."""
+    """How large a data set is: images in all, good ones, splits of all repeats, those of them with maps."""
 
     images: int
     good: int
@@ -74,10 +74,12 @@ def size_of(run: Run) -> Size:
     study = run.study
     if run.synthetic:
         counts = image_counts(run.dataset, study.synthetic_scale)
-        return Size(sum(counts.values()), counts["good"], study.folds, study.folds)
+        trained = study.folds * study.repeats
+        return Size(sum(counts.values()), counts["good"], trained, trained)
     table = index(run)
     good = int((table["label"] == table.attrs["good"]).sum())
-    return Size(len(table), good, len(splits(run)), len(splits(run, with_maps=True)))
+    every, mapped = (repeated(run, splits(run, with_maps=some)) for some in (False, True))
+    return Size(len(table), good, len(every), len(mapped))
 
 
 def forecast(run: Run, size: Size, speed: float, tasks: int = 1) -> pd.DataFrame:
@@ -94,7 +96,7 @@ def forecast(run: Run, size: Size, speed: float, tasks: int = 1) -> pd.DataFrame
     for map_method in study.map_methods:
         source, models = map_source_of(map_method), 1 if map_method == "in_sample" else N_INNER
         # those for comparison are made for one scheme only
-        folds = size.map_splits if map_method == study.map_method else study.folds
+        folds = size.map_splits if map_method == study.map_method else study.folds * study.repeats
         maps += map_cost(run, folds * size.images, map_method)["seconds"]
         training += folds * models * fit_cost(run, source, n_good // models, models)["seconds"]
         stacks += folds
@@ -108,7 +110,7 @@ def forecast(run: Run, size: Size, speed: float, tasks: int = 1) -> pd.DataFrame
     image_disk = size.images * 3 * sum(side**2 for side in {study.image_size, study.feature_size})
 
     classifier = classifier_cost(run, size.images)
-    fit = classifier["seconds"] * study.repeats * (2 if study.binary == "separate" else 1)
+    fit = classifier["seconds"] * (2 if study.binary == "separate" else 1)
     level = (3 + INFORMATION / FIT) * size.splits + GUIDED_FITS * study.guided * size.map_splits
     cheap = fit * (level + CHEAP_FITS * study.baselines * size.map_splits)
     whole = fit * (level + BASELINE_FITS * study.baselines * size.map_splits)

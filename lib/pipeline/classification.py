@@ -14,7 +14,7 @@ from lib.classification.feature_sets import COLUMN_BLOCKS, COMBINED_DETECTORS, F
 from lib.datasets.splits import FoldError, inner_parts
 from lib.execution.progress import step_bar
 from lib.execution.source_code import code_digest
-from lib.pipeline.dataset import in_test_fold, index, splits
+from lib.pipeline.dataset import in_test_fold, index, parse_split, repeated, splits
 from lib.pipeline.detectors import map_splits
 from lib.pipeline.embeddings import IMAGE
 from lib.pipeline.features import BLOCKS, feature_all, map_columns_file
@@ -33,7 +33,7 @@ def feature_sets(run: Run, split: str, stage: str) -> tuple[str, ...]:
 
     A check of other maps leaves out what needs no map; that of the other source adds both sources together.
     """
-    if split not in splits(run, with_maps=True):
+    if parse_split(split).of_fold not in splits(run, with_maps=True):
         return ("image",)
     asked = ["main", *["baseline"] * run.study.baselines, *["guided"] * run.study.guided]
     every = stage in ("classification", *CHECKS)
@@ -54,6 +54,11 @@ def levels(run: Run, stage: str) -> list[float]:
     return [share for share in run.study.keep if share < 1] if stage == "imbalance" else [1.0]
 
 
+def _seed(run: Run, stage: str, split: str) -> int:
+    mine = parse_split(split)
+    return run.seed(CALIBRATION if stage == CALIBRATION else "classify", mine.of_fold, mine.repeat)
+
+
 Fit = tuple[np.ndarray, np.ndarray, float, int, dict[str, int]]
 
 
@@ -63,19 +68,17 @@ def _fits(run: Run, stage: str, split: str) -> Iterator[Fit]:
     Calibration fits on inner folds of the training images, dealt by the split's own scheme: grouped within grouped
     folds. The other stages fit on all training images, at each share of defects kept.
     """
-    table, train = index(run), ~in_test_fold(run, split)
+    table, train, mine = index(run), ~in_test_fold(run, split), parse_split(split)
     trained = np.flatnonzero(train)
     labels = table["label"].to_numpy(dtype=str)[trained]
-    groups = table["group"].to_numpy(dtype=str)[trained] if split.startswith("grouped") else None
-    for repeat in range(run.study.repeats):
-        seed = run.seed(CALIBRATION if stage == CALIBRATION else "classify", split, repeat)
-        if stage != CALIBRATION:
-            whole = np.arange(len(train))
-            yield from ((whole, train, keep, seed, {"repeat": repeat}) for keep in levels(run, stage))
-            continue
-        for inner, part in enumerate(inner_parts(labels, groups, run.study.inner_folds, seed=seed)):
-            known = ~np.isin(np.arange(len(trained)), part)
-            yield trained, known, 1.0, seed, {"repeat": repeat, "inner": inner}
+    seed, name = _seed(run, stage, split), {"repeat": mine.repeat}
+    if stage != CALIBRATION:
+        yield from ((np.arange(len(train)), train, keep, seed, name) for keep in levels(run, stage))
+        return
+    groups = table["group"].to_numpy(dtype=str)[trained] if mine.scheme == "grouped" else None
+    for inner, part in enumerate(inner_parts(labels, groups, run.study.inner_folds, seed=seed)):
+        known = ~np.isin(np.arange(len(trained)), part)
+        yield trained, known, 1.0, seed, name | {"inner": inner}
 
 
 def predict_fold(run: Run, stage: str, split: str) -> dict[str, Any]:
@@ -102,7 +105,8 @@ def predict_fold(run: Run, stage: str, split: str) -> dict[str, Any]:
                 result = evaluate_fold(given, labels[rows], train, keep=keep, seed=seed, **how)
                 mine = result.predictions
                 found.append(mine.assign(row=rows[mine["row"]], **name))
-                diagnostics += result.diagnostics.assign(**name, split=split).to_dict("records")
+                of_fold = parse_split(split).of_fold
+                diagnostics += result.diagnostics.assign(**name, split=of_fold).to_dict("records")
             report(done, len(fits))
         _stored(run, split, found).to_parquet(path, index=False)
         return {"diagnostics": diagnostics}
@@ -118,7 +122,7 @@ def check_training_parts(run: Run) -> None:
     if study.selection == "none" or len(table) > FEW_IMAGES:
         return
     labels, good = table["label"].to_numpy(dtype=str), table.attrs["good"]
-    for split in splits(run):
+    for split in repeated(run, splits(run)):
         kept = subsample_defects(labels, ~in_test_fold(run, split), good=good, keep=min(study.keep), seed=0)
         parts = [labels[kept], *(labels[rows][train] for rows, train, *_ in _fits(run, CALIBRATION, split))]
         fewest = min((part for part in parts if len(set(part)) > 1), key=len, default=None)
@@ -132,11 +136,13 @@ def check_training_parts(run: Run) -> None:
 def predictions(run: Run, stage: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return all predictions of a stage and the fits' diagnostics; imbalance includes classification's.
 
-    A check, which the study must ask for, is of primary folds only.
+    Every repeat has the same rows (calibration's but for those without prediction). A check, which the study must ask
+    for, is of primary folds only.
     """
     feature_all(run)
-    names = map_splits(run, getattr(run.study, CHECKS[stage])) if stage in CHECKS else splits(run)
-    fits = run.study.repeats * (run.study.inner_folds if stage == CALIBRATION else len(levels(run, stage)))
+    checked = stage in CHECKS
+    names = map_splits(run, getattr(run.study, CHECKS[stage])) if checked else repeated(run, splits(run))
+    fits = run.study.inner_folds if stage == CALIBRATION else len(levels(run, stage))
     cost = classifier_cost(run, len(index(run)))
     cost["seconds"] *= fits * len(feature_sets(run, names[0], stage))
     calls = [(run, stage, split) for split in names]
@@ -197,8 +203,8 @@ def _made_from(run: Run, stage: str, split: str) -> dict[str, Any]:
         "files": {block: run.store.digest(name) for block, name in source_files(run, stage, split).items()},
         "feature_sets": feature_sets(run, split, stage),
         "keep": levels(run, stage),
-        "seed": run.seed("classify", split),
-        **run.study.values(("selection", "mlp", "scale", "binary", "repeats")),
+        "seed": _seed(run, stage, split),
+        **run.study.values(("selection", "mlp", "scale", "binary")),
     }
     return inputs | (run.study.values(("inner_folds",)) if stage == CALIBRATION else {})
 
@@ -221,8 +227,7 @@ def _columns(run: Run, file: str) -> np.ndarray:
 def _stored(run: Run, split: str, rows: list[pd.DataFrame]) -> pd.DataFrame:
     """Return predictions by row of the index as they are stored, with data set, scheme, fold, image and true class."""
     found = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame({"row": []}, dtype=int)
-    scheme, fold = split.rsplit("-", 1)
-    where = index(run).iloc[found.pop("row")].reset_index(drop=True)
-    about = where[["id", "group"]].assign(dataset=run.name, scheme=scheme, fold=int(fold))
+    mine, where = parse_split(split), index(run).iloc[found.pop("row")].reset_index(drop=True)
+    about = where[["id", "group"]].assign(dataset=run.name, scheme=mine.scheme, fold=mine.fold)
     found["label"] = where["label"]  # the true class, in rows of the two-class model too
     return about[["dataset", "scheme", "fold", "id", "group"]].join(found)

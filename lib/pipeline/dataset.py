@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,7 @@ from lib.pipeline.run import PROJECT, Run
 from lib.synthetic.products import write_product
 
 FINAL = "final-0"  # a split without test images, no part of `splits`: what new images are judged by is fitted in it
+REPEAT = "-repeat-"
 
 
 def data_root(run: Run) -> Path:
@@ -121,8 +122,24 @@ def folds(run: Run) -> pd.DataFrame:
     return _read(run.store.path("folds.parquet"), made["sha256"]).copy()
 
 
+class Split(NamedTuple):
+    """What a split's name says: of `grouped-0-repeat-1` grouped, 0, 1, and `grouped-0`, the fold's name in repeat 0."""
+
+    scheme: str
+    fold: int
+    repeat: int
+    of_fold: str
+
+
+def parse_split(name: str) -> Split:
+    """Return what a split's name says."""
+    of_fold, _, repeat = name.partition(REPEAT)
+    scheme, _, fold = of_fold.rpartition("-")
+    return Split(scheme, int(fold), int(repeat or 0), of_fold)
+
+
 def splits(run: Run, *, with_maps: bool = False) -> list[str]:
-    """Return the names of all splits, scheme by scheme; `with_maps` leaves out those that get no maps."""
+    """Return the names of all folds' splits, scheme by scheme; `with_maps` leaves out those that get no maps."""
     schemes = folds(run)["scheme"].unique()
     some = schemes[:1] if with_maps and run.study.leak_check != "all" else schemes
     return [f"{scheme}-{fold}" for scheme in some for fold in range(run.study.folds)]
@@ -133,11 +150,19 @@ def primary_splits(run: Run) -> list[str]:
     return splits(run)[: run.study.folds]
 
 
+def repeated(run: Run, names: Sequence[str]) -> list[str]:
+    """Return the names of these folds' splits in every repeat, repeat by repeat, the first under the names given.
+
+    Models, maps, features, predictions and their seeds are called by the split: a repeat is a training of its own.
+    """
+    suffixes = ["", *(f"{REPEAT}{repeat}" for repeat in range(1, run.study.repeats))]
+    return [name + suffix for suffix in suffixes for name in names]
+
+
 def in_test_fold(run: Run, split: str) -> np.ndarray:
-    """Return a boolean array over the index: which images stand in the test fold of `split`."""
-    scheme, fold = split.rsplit("-", 1)
-    table = folds(run)
-    tested = table.loc[(table["scheme"] == scheme) & (table["fold"] == int(fold)), "id"]
+    """Return a boolean array over the index: which images stand in the test fold of `split`, in any repeat."""
+    mine, table = parse_split(split), folds(run)
+    tested = table.loc[(table["scheme"] == mine.scheme) & (table["fold"] == mine.fold), "id"]
     return index(run)["id"].isin(set(tested)).to_numpy()
 
 

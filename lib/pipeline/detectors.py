@@ -1,7 +1,7 @@
 """Notebook 01: the models that make maps: which a split needs, which images each may see, how they are fitted and kept.
 
 A model has a name: `grouped-0` is fitted on all good training images of that split, `grouped-0-inner-0` on one half of
-them, for cross-fitted maps.
+them, for cross-fitted maps. So are `grouped-0-repeat-1` and `grouped-0-repeat-1-inner-0`, with other seeds and halves.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lib.config import MAP_SOURCES, MapMethod, map_source_of
 from lib.datasets.splits import N_INNER, make_inner_folds
 from lib.execution.progress import step_bar
 from lib.execution.source_code import code_digest
-from lib.pipeline.dataset import images, in_test_fold, index, primary_splits, splits
+from lib.pipeline.dataset import images, in_test_fold, index, primary_splits, repeated, splits
 from lib.pipeline.embeddings import image_features_of, patches, patches_digest
 from lib.pipeline.run import Run, each_part, fit_cost
 
@@ -28,8 +28,9 @@ INNER = "-inner-"
 
 
 def map_splits(run: Run, map_method: MapMethod) -> list[str]:
-    """Return the splits that get maps made in this way; those made for comparison, the primary scheme's."""
-    return splits(run, with_maps=True) if map_method == run.study.map_method else primary_splits(run)
+    """Return the splits, of all repeats, that get maps made in this way; for comparison, the primary scheme's."""
+    own = map_method == run.study.map_method
+    return repeated(run, splits(run, with_maps=True) if own else primary_splits(run))
 
 
 def models(split: str, map_method: MapMethod) -> list[str]:

@@ -11,7 +11,7 @@ from lib.config import MapMethod
 from lib.datasets.splits import FoldError
 from lib.execution.progress import step_bar
 from lib.execution.source_code import code_digest
-from lib.pipeline.dataset import FINAL, in_test_fold, index, splits
+from lib.pipeline.dataset import FINAL, in_test_fold, index, parse_split, splits
 from lib.pipeline.detectors import map_splits
 from lib.pipeline.embeddings import backbone, backbone_digest, image_feature_table, patches, patches_digest
 from lib.pipeline.maps import map_all, map_file, maps
@@ -105,7 +105,7 @@ def compared_with(run: Run, split: str) -> tuple[np.ndarray, np.ndarray]:
     table = index(run)
     good = (table["label"] == table.attrs["good"]).to_numpy() & ~in_test_fold(run, split)
     # where groups are unknown, and in stratified folds, which ignore them, an image stands for itself
-    by_group = split.startswith("grouped") or (split == FINAL and table.attrs["grouped"])
+    by_group = parse_split(split).scheme == "grouped" or (split == FINAL and table.attrs["grouped"])
     return good, (table["group"] if by_group else table["id"]).to_numpy(dtype=str)
 
 

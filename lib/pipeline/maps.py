@@ -14,7 +14,7 @@ from lib.config import MAP_SOURCES, MapMethod, map_source_of
 from lib.datasets.image_io import load_masks
 from lib.execution.progress import step_bar
 from lib.execution.source_code import code_digest
-from lib.pipeline.dataset import in_test_fold, index, primary_splits
+from lib.pipeline.dataset import in_test_fold, index, primary_splits, repeated
 from lib.pipeline.detectors import (
     fit_model,
     fit_models,
@@ -119,10 +119,12 @@ def map_quality(run: Run) -> pd.DataFrame:
     """Return the quality of the test images' maps of the primary folds, by map_method and class.
 
     Index: map_method (the study's own first), class ("overall" first). Columns: image_auroc, and where there are masks
-    pixel_auroc, pixel_ap, aupro, images, left_out (see `lib.anomaly_maps.localization_metrics`).
+    pixel_auroc, pixel_ap, aupro, images, left_out (see `lib.anomaly_maps.localization_metrics`). Each repeat is
+    measured with its test folds pooled; the figures are the mean of the repeats, as those of predictions are.
     """
     image_scores, table = map_all(run), index(run)
-    names = primary_splits(run)
+    names, n_folds = repeated(run, primary_splits(run)), run.study.folds
+    repeats = [names[start : start + n_folds] for start in range(0, len(names), n_folds)]
     made = [(split, method) for method in run.study.map_methods for split in names]
     made_from = {
         "code": code_digest(
@@ -140,18 +142,24 @@ def map_quality(run: Run) -> pd.DataFrame:
 
         good, masked, root = str(table.attrs["good"]), table["mask"].notna().any(), Path(table.attrs["root"])
         truth = list(load_masks(root, table, run.study.image_size, run.study.resize)) if masked else []
-        parts = {}
-        for method in run.study.map_methods:
+
+        def measured(method: MapMethod, names: list[str]) -> pd.DataFrame:
             rows = image_scores.query("map_method == @method and split in @names and tested")
             score, label = rows["score"].to_numpy(), rows["label"].to_numpy()
-            parts[method] = image_auroc(score, label, good).to_frame("image_auroc")
-            if masked:
-                stacks = {split: maps(run, split, method) for split in names}
-                order = [(split, row) for split in names for row in np.flatnonzero(in_test_fold(run, split))]
-                found = (stacks[split][row] for split, row in order)
-                outlines = (truth[row] for _, row in order)
-                labels = [table["label"].iloc[row] for _, row in order]
-                parts[method] = parts[method].join(pixel_quality(found, outlines, labels, good))
+            quality = image_auroc(score, label, good).to_frame("image_auroc")
+            if not masked:
+                return quality
+            stacks = {split: maps(run, split, method) for split in names}
+            order = [(split, row) for split in names for row in np.flatnonzero(in_test_fold(run, split))]
+            found = (stacks[split][row] for split, row in order)
+            outlines = (truth[row] for _, row in order)
+            labels = [table["label"].iloc[row] for _, row in order]
+            return quality.join(pixel_quality(found, outlines, labels, good))
+
+        parts = {}
+        for method in run.study.map_methods:
+            each = [measured(method, names) for names in repeats]
+            parts[method] = pd.concat(each).groupby(level=0, sort=False).mean().astype(each[0].dtypes)
         pd.concat(parts, names=["map_method", "class"]).to_csv(path, lineterminator="\n")
 
     run.store.make(QUALITY, made_from, write)

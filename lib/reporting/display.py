@@ -34,7 +34,8 @@ def caption(run: Run, through: int = 3) -> str:
     kind = "synthetic stand-in, not the paper's data" if run.synthetic else "real images"
     preset = f"preset {study.preset}" + ("" if study.preset == "paper" else ", reduced against the paper")
     maker = detector(study.map_source).caption(study)
-    parts = [f"{run.name} ({kind})", preset, f"{study.folds} folds", *maker.split(" · ")]
+    trained = f"{study.folds} folds" + (f", {study.repeats} repeats" if study.repeats > 1 else "")
+    parts = [f"{run.name} ({kind})", preset, trained, *maker.split(" · ")]
     if through >= 1:
         fitted = [name for name in store.names() if name.startswith("draem/") and "history" not in name]
         summaries = [manifest["summary"] for manifest in map(store.manifest, fitted) if manifest]

@@ -10,6 +10,7 @@ import pandas as pd
 
 from lib.classification.operating_threshold import clopper_pearson
 from lib.evaluation.metrics import defect_scores
+from lib.pipeline.dataset import parse_split
 from lib.reporting import style
 from lib.reporting.style import MARKERS, NAMES, PALETTE, escape_mathtext, finish, present, side_legend
 
@@ -124,7 +125,7 @@ def selected_sources(diagnostics: pd.DataFrame, caption: str, by: str = "split")
     rows = diagnostics[diagnostics["task"] == "multiclass"]
     both = rows[rows["features"] == "image_map"]
     places = sorted(both[by].unique())
-    names = [f"{place:.0%}" if by == "keep" else str(place).rsplit("-", 1)[-1] for place in places]
+    names = [f"{place:.0%}" if by == "keep" else str(parse_split(place).fold) for place in places]
     figure, ((left, right),) = style.panels(2, 2, max(4.3, 0.45 * len(places)), 2.9)
     counts = both.groupby(by)[["k_image", "k_map"]].mean()
     if len(counts):

@@ -45,7 +45,7 @@ class Thumbnail(NamedTuple):
 
 
 def read_thumbnails(run: Run, scheme: str, ids: Iterable[str], side: int = 128) -> dict[str, Thumbnail]:
-    """Return images by id, at `side` pixels, each with its mask and its map of the fold of `scheme` that tests it."""
+    """Return images by id at `side` pixels, masks, and maps (repeat 0) of the fold of `scheme` that tests each."""
     table, layout = index(run), folds(run)
     rows = np.flatnonzero(table["id"].isin(set(ids)))
     images, masks = load_images(run, rows.tolist(), side)

@@ -17,7 +17,7 @@ import pandas as pd
 from PIL import Image
 
 from lib.artifacts import write_text
-from lib.pipeline.dataset import in_test_fold, index, primary_splits
+from lib.pipeline.dataset import in_test_fold, index, parse_split, primary_splits
 from lib.pipeline.maps import scores
 from lib.pipeline.run import Run
 from lib.reporting.display import caption, settings_table, table
@@ -113,7 +113,7 @@ def strip(run: Run) -> list[dict[str, str]]:
     ranked = pd.concat(tested).sort_index().sort_values("score", kind="stable")
     of_class = {label: ranked["id"][ranked["label"] == label] for label in images.attrs["classes"]}
     middle = {label: ids.iloc[(len(ids) - 1) // 2] for label, ids in of_class.items() if len(ids)}
-    found = read_thumbnails(run, names[0].rsplit("-", 1)[0], middle.values(), SIDE)
+    found = read_thumbnails(run, parse_split(names[0]).scheme, middle.values(), SIDE)
     coloured = {name: colour_map(one.anomaly_map).round().astype(np.uint8) for name, one in found.items()}
     return [
         {"label": str(label), "image": _jpeg(found[name].image), "map": _jpeg(coloured[name])}

@@ -158,6 +158,8 @@ def map_quality_table(runs: Sequence[Run], context: str = "") -> Table:
         for row in found.to_dict("records")
     ]
     notes = ["Each class against all good test images; 0.5 is chance."]
+    if runs[0].study.repeats > 1:
+        notes.append("Mean of the repeats.")
     if "Pixel AP" in rows[0]:
         notes.append(
             "AUPRO: mean overlap with each connected defect, up to 30 % of good pixels marked. Left out: defects "

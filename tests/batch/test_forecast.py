@@ -1,5 +1,7 @@
 """The forecast grows with what it should, says it for each notebook, and goes by the last long training."""
 
+from itertools import product
+
 import pandas as pd
 import pytest
 
@@ -40,6 +42,22 @@ def test_cross_fitting_costs_one_training_per_fold_and_the_comparison_one_more()
     epochs = {"draem_epochs": 12}
     shared = seconds(**epochs, map_fit="cross_fitted")[TRAINING] / seconds(**epochs)[TRAINING]
     assert shared == pytest.approx(1, abs=0.03), "the halves share the epochs' steps"
+
+
+def test_repeats_cost_trainings_maps_features_and_fits():
+    def cost(repeats):
+        run = open_run("deco_cap", "quick", overrides={"repeats": repeats, "compare_map_source": True})
+        return forecast(run, size_of(run), SPEED)
+
+    one, two, three = map(cost, (1, 2, 3))
+    for name in (TRAINING, "02_anomaly_maps", "04_classification", "05_imbalance_study"):
+        assert two.loc[name, "seconds"] - 5 == pytest.approx(2 * (one.loc[name, "seconds"] - 5))
+    for column, name in product(("seconds", "disk"), one.index):  # images and their features are there once
+        more = two.loc[name, column] - one.loc[name, column]
+        assert three.loc[name, column] - two.loc[name, column] == pytest.approx(more)
+        assert bool(more) == (
+            name != "00_dataset" and (column, name[:2]) not in {("disk", "04"), ("disk", "05")}
+        )
 
 
 def test_official_checkpoints_cost_no_training():

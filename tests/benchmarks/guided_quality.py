@@ -19,7 +19,7 @@ from lib.classification.cross_validation import evaluate_fold
 from lib.evaluation.metrics import ALL, OVERALL, RECALL_AT_5_FPR, summary
 from lib.features.map_guided_pooling import Pooling, map_guided_features
 from lib.pipeline.classification import CALIBRATION, _fits
-from lib.pipeline.dataset import in_test_fold, index, splits
+from lib.pipeline.dataset import in_test_fold, index, parse_split, primary_splits
 from lib.pipeline.embeddings import image_feature_table, patches
 from lib.pipeline.features import map_columns
 from lib.pipeline.maps import map_all, map_quality, maps
@@ -54,7 +54,9 @@ def columns(run: Run, split: str, way: str) -> tuple[str, dict[str, np.ndarray]]
     if features != "image":
         table, tested = index(run), in_test_fold(run, split)
         good = (table["label"] == table.attrs["good"]).to_numpy() & ~tested
-        units = (table["group"] if split.startswith("grouped") else table["id"]).to_numpy(dtype=str)
+        units = (table["group"] if parse_split(split).scheme == "grouped" else table["id"]).to_numpy(
+            dtype=str
+        )
         none = np.zeros((len(table), 0), np.float32)
         sources["guided"] = (
             none
@@ -81,8 +83,8 @@ def fits(run: Run, split: str, way: str) -> tuple[pd.DataFrame, pd.DataFrame]:
         given = {name: values[rows] for name, values in sources.items()}
         found = evaluate_fold(given, labels[rows], train, selection="none", **how).predictions
         where = table.iloc[rows[found["row"].to_numpy()]].reset_index(drop=True)
-        fold = int(split.rsplit("-", 1)[1])
-        place = {"dataset": run.name, "scheme": split.rsplit("-", 1)[0], "fold": fold, "repeat": 0}
+        scheme, fold, *_ = parse_split(split)
+        place = {"dataset": run.name, "scheme": scheme, "fold": fold, "repeat": 0}
         return found.assign(
             **place, id=where["id"], group=where["group"], label=where["label"], features="image"
         )
@@ -106,11 +108,10 @@ def rows_of(run: Run, ways: list[str]) -> list[dict[str, object]]:
     """A row per way and one for the choice among them."""
     map_all(run)
     good = str(index(run).attrs["good"])
-    primary = splits(run, with_maps=True)[0].rsplit("-", 1)[0]
-    names = [name for name in splits(run, with_maps=True) if name.startswith(primary)]
+    names = primary_splits(run)
     about = {
         "dataset": run.name,
-        "folds": primary,
+        "folds": parse_split(names[0]).scheme,
         "side": run.study.feature_size,
         "resize": run.study.resize,
     }

@@ -1,5 +1,7 @@
 """A small finished study for tests that change nothing in it, or put back what they change."""
 
+import shutil
+
 import pytest
 
 from lib.pipeline.classification import calibration, predictions
@@ -18,3 +20,14 @@ def run(tmp_path_factory):
     predictions(run, "imbalance")
     calibration(run)
     return run
+
+
+@pytest.fixture(scope="session")
+def twice(run, tmp_path_factory):
+    """The same study with a second repeat."""
+    folder = tmp_path_factory.mktemp("twice") / "study"
+    shutil.copytree(run.study_dir, folder)
+    twice = make_run(folder, repeats=2)
+    predictions(twice, "imbalance")
+    calibration(twice)
+    return twice

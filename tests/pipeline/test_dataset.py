@@ -1,12 +1,24 @@
 """Which images a study has and how they are dealt to folds, and what is refused before anything starts."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from lib.cli import parser, plan
 from lib.config import Study, UsageError
-from lib.pipeline.dataset import folds, in_test_fold, index, load_images, sample_rows_per_class, splits
+from lib.pipeline.dataset import (
+    FINAL,
+    folds,
+    in_test_fold,
+    index,
+    load_images,
+    parse_split,
+    repeated,
+    sample_rows_per_class,
+    splits,
+)
 from lib.pipeline.run import Run, open_run
 from lib.synthetic.products import image_counts
 from run_all import check_data
@@ -38,6 +50,17 @@ def test_each_image_is_tested_once_per_scheme(run):
     assert (table.groupby(["scheme", "id"]).size() == 1).all()
     assert set(table["id"]) == set(index(run)["id"])
     assert sum(in_test_fold(run, name).sum() for name in splits(run)) == len(index(run))
+
+
+def test_a_split_s_name_says_scheme_fold_and_repeat(run):
+    assert parse_split("grouped-10-repeat-2") == ("grouped", 10, 2, "grouped-10")
+    assert parse_split(FINAL) == ("final", 0, 0, FINAL)
+    twice = replace(run, study=replace(run.study, repeats=2))
+    assert repeated(run, splits(run)) == splits(run) == splits(twice) == ["stratified-0", "stratified-1"]
+    both = repeated(twice, splits(twice))
+    assert both == [*splits(run), "stratified-0-repeat-1", "stratified-1-repeat-1"]
+    for name in both:
+        np.testing.assert_array_equal(in_test_fold(run, name), in_test_fold(run, parse_split(name).of_fold))
 
 
 def test_samples_of_each_class_are_read_with_their_masks(run):

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
+from lib.anomaly_maps.localization_metrics import image_auroc
 from lib.draem import detector
 from lib.pipeline.dataset import folds, index, load_images, splits
 from lib.pipeline.detectors import fit_model
@@ -21,6 +22,17 @@ def test_image_scores_cover_every_split(run):
     assert set(scores["split"]) == set(splits(run))
     assert scores["score"].between(0, 1).all()
     assert scores.groupby("id")["tested"].sum().eq(1).all()
+
+
+def test_the_quality_of_maps_is_the_mean_of_the_repeats(run, twice):
+    one, both = map_quality(run), map_quality(twice)
+    scores = map_all(twice).query("tested")
+    again = scores[scores["split"].str.endswith("-repeat-1")]
+    second = image_auroc(again["score"].to_numpy(), again["label"].to_numpy(), "good").to_numpy()
+    assert not np.array_equal(second, one["image_auroc"])
+    np.testing.assert_allclose(both["image_auroc"], (one["image_auroc"] + second) / 2)
+    assert both["images"].equals(one["images"])
+    assert not both["pixel_auroc"].equals(one["pixel_auroc"])
 
 
 def test_a_mask_that_is_drawn_anew_changes_the_maps_quality(tmp_path):

@@ -83,7 +83,7 @@ CHANGES = [
     ("scale", "none", ("predictions/",)),
     ("binary", "separate", ("predictions/",)),
     ("keep", (0.25, 1.0), ("predictions/imbalance",)),
-    ("repeats", 2, ("predictions/",)),
+    ("repeats", 2, OF_DRAEM),
     ("baselines", False, ("predictions/",)),
     ("inner_folds", 3, ("predictions/calibration",)),
     ("alpha", 0.05, ()),  # read by the tables only, as the next two
