@@ -82,7 +82,8 @@ class Sampled:
         if self.trained.shape[1] > 1 or len(known) < 2 or np.isnan(ends[0]):
             return ends
         reach = t.ppf((1 + level) / 2, len(known) - 1) * known.std(ddof=1) * np.sqrt((self.weights**2).sum())
-        return float(min(ends[0], self.values[0] - reach)), float(max(ends[1], self.values[0] + reach))
+        low, high = min(ends[0], self.values[0] - reach), max(ends[1], self.values[0] + reach)
+        return float(max(low, -1)), float(min(high, 1))  # of differences between values in [0, 1]
 
 
 def samples(

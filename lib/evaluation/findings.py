@@ -223,11 +223,11 @@ def _cost(results: StudyResults, dataset: str) -> Iterator[str]:
         named: dict[str, Any] = {
             "the cheapest here is": met.nsmallest(1, "false_rejects").to_dict("records")[0]
         }
-        for title, name in (("the recommended", favourite), ("image + map", METHOD), ("the image", "image")):
+        for title, name in (("recommended,", favourite), ("", METHOD), (" ", "image")):
             same = rows[rows["features"] == name].to_dict("records")
             if same and name not in [one["features"] for one in named.values()]:
-                named[f"{title},"] = same[0]
-        listed = [f"{title} {_point(one, required)}" for title, one in named.items()]
+                named[title] = same[0]
+        listed = [f"{title} {_point(one, required)}".strip() for title, one in named.items()]
         yield "; ".join(listed) + "."
     missed = chosen[chosen["recall_high"] < chosen["required"]]
     if len(missed):
@@ -245,10 +245,10 @@ def _cost(results: StudyResults, dataset: str) -> Iterator[str]:
 
 
 def _point(one: dict[str, Any], required: float) -> str:
-    """Return a method's false rejects, and the recall that it reached, or missed."""
-    met = "reached" if one["recall_high"] >= required else "missed:"
-    rejects = f"{FEATURE_SETS[one['features']].phrase} with {percent(one['false_rejects'])} false rejects"
-    return f"{rejects} ({met} {percent(one['recall'])})"
+    """Return a method's false rejects, and its recall on the test folds."""
+    missed = ", which misses it" if one["recall_high"] < required else ""
+    rejects = f"{FEATURE_SETS[one['features']].phrase}, {percent(one['false_rejects'])} false rejects"
+    return f"{rejects} (observed recall {percent(one['recall'])}{missed})"
 
 
 def _labels(results: StudyResults, dataset: str) -> Iterator[str]:

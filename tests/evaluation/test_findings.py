@@ -125,8 +125,8 @@ def test_a_baseline_that_wins_is_said_to_win_and_one_that_loses_to_lose():
 def test_the_cost_of_a_recall_needs_calibration():
     skill = {"image": 1.0, "map": 1.0, "image_map": 2.0}
     text = said(study(skill, n=300), calibration=study(skill, n=300, calibrated=True))[COST]
-    assert "For 90.0 % of the defects, of 3 methods: the cheapest here is image and map together with" in text
-    assert "the image, the image with" in text and "(reached 9" in text
+    assert "For 90.0 % of the defects: cheapest here, image and map together, " in text
+    assert "% false rejects (observed recall 9" in text and "; the image, " in text
     assert (
         "A recall of 99.5 % cannot be guaranteed: that needs 199 defects in training; there are 160." in text
     )
