@@ -216,13 +216,11 @@ def _cost(results: StudyResults, dataset: str) -> Iterator[str]:
     for required in sorted(set(chosen["required"])):
         rows = chosen[chosen["required"] == required]
         met = rows[rows["recall_high"] >= required]
-        yield f"For {percent(required)} of the defects, of {len(rows)} methods:"
+        yield f"For {percent(required)} of the defects:"
         if met.empty:
-            yield "none reached it."
+            yield f"none of {len(rows)} methods reached it."
             continue
-        named: dict[str, Any] = {
-            "the cheapest here is": met.nsmallest(1, "false_rejects").to_dict("records")[0]
-        }
+        named: dict[str, Any] = {"cheapest here,": met.nsmallest(1, "false_rejects").to_dict("records")[0]}
         for title, name in (("recommended,", favourite), ("", METHOD), (" ", "image")):
             same = rows[rows["features"] == name].to_dict("records")
             if same and name not in [one["features"] for one in named.values()]:
