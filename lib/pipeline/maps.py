@@ -119,8 +119,9 @@ def map_quality(run: Run) -> pd.DataFrame:
     """Return the quality of the test images' maps of the primary folds, by map_method and class.
 
     Index: map_method (the study's own first), class ("overall" first). Columns: image_auroc, and where there are masks
-    pixel_auroc, pixel_ap, aupro, images, left_out (see `lib.anomaly_maps.localization_metrics`). Each repeat is
-    measured with its test folds pooled; the figures are the mean of the repeats, as those of predictions are.
+    pixel_auroc, pixel_ap, aupro, images, left_out (see `lib.anomaly_maps.localization_metrics`). Image
+    AUROC is the mean of the folds, as scores of two models share no scale; pixels are those of all folds. Of repeats
+    the mean.
     """
     image_scores, table = map_all(run), index(run)
     names, n_folds = repeated(run, primary_splits(run)), run.study.folds
@@ -145,8 +146,12 @@ def map_quality(run: Run) -> pd.DataFrame:
 
         def measured(method: MapMethod, names: list[str]) -> pd.DataFrame:
             rows = image_scores.query("map_method == @method and split in @names and tested")
-            score, label = rows["score"].to_numpy(), rows["label"].to_numpy()
-            quality = image_auroc(score, label, good).to_frame("image_auroc")
+            folds = [
+                image_auroc(part["score"].to_numpy(), part["label"].to_numpy(), good)
+                for _, part in rows.groupby("split", sort=False)
+                if part["label"].eq(good).nunique() == 2
+            ]
+            quality = pd.concat(folds, axis=1).mean(axis=1).to_frame("image_auroc")
             if not masked:
                 return quality
             stacks = {split: maps(run, split, method) for split in names}

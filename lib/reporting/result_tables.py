@@ -157,7 +157,7 @@ def map_quality_table(runs: Sequence[Run], context: str = "") -> Table:
         | {heading: Value(row[name], form) for name, (heading, form) in columns.items()}
         for row in found.to_dict("records")
     ]
-    notes = ["Each class against all good test images; 0.5 is chance."]
+    notes = ["Each class against all good test images, image AUROC the mean of the folds; 0.5 is chance."]
     if runs[0].study.repeats > 1:
         notes.append("Mean of the repeats.")
     if "Pixel AP" in rows[0]:
