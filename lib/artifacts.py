@@ -209,8 +209,8 @@ class Store:
             return f"{path.stat().st_size} bytes instead of {record.get('bytes')}"
         if file_sha256(path) != record.get("sha256"):
             return "its SHA-256 is not the manifest's"
-        for name, known in record.get("files", {}).items():
-            beside = path.parent / name
+        for other, known in record.get("files", {}).items():
+            beside = path.parent / other
             if not beside.is_file() or file_sha256(beside) != known:
                 return f"{beside} was made with it and is missing or altered"
         return ""

@@ -102,7 +102,7 @@ def unseen_images(run: Run) -> Path:
         return {"files": [folder / name for name in truth]}
 
     settings = study.values(("synthetic_scale", "synthetic_side", "seed"))
-    code = code_digest("lib.synthetic.products")
+    code = code_digest("lib.inspection.new_images")
     run.store.make("unseen.csv", {"product": run.dataset, "each": UNSEEN, "code": code, **settings}, write)
     return folder
 

@@ -122,7 +122,7 @@ def threshold_of(run: Run, model: ProductionModel, required: float) -> Threshold
     """Return the model's threshold for a defect recall in (0, 1], written beside it as JSON with its evidence."""
     name = f"production_model/{model.features}-at-{100 * required:g}.json"
     seed, digest = run.seed("threshold", model.features), run.store.digest(model_name(model.features))
-    code = code_digest("lib.inspection.threshold")
+    code = code_digest("lib.inspection.production_model")
     inputs = {"code": code, "model": digest, "required": required, "seed": seed}
 
     def write(path: Path) -> None:

@@ -54,8 +54,8 @@ def _drawn(store: Store, product: str, study: Study) -> Path:
         path.write_text(f"{len(files)} files in {folder.name}\n", encoding="utf-8")
         return {"files": files}
 
-    inputs = {"product": product, "code": code_digest("lib.synthetic.products"), **settings}
-    store.make("synthetic.txt", inputs, write)
+    code = code_digest("lib.synthetic.products", "lib.pipeline.dataset")
+    store.make("synthetic.txt", {"product": product, "code": code, **settings}, write)
     return folder
 
 

@@ -151,7 +151,7 @@ def training_history(run: Run) -> pd.DataFrame:
     rows = [{**row, "split": name} for name, history in models_of.items() for row in history]
     table = pd.DataFrame(rows, columns=["step", "l2", "ssim", "focal", "loss", "lr", "split"])
     if digests := {name: run.store.digest(model_file("draem", name)) for name in models_of}:
-        made_from = {"draem": digests}
+        made_from = {"code": code_digest("lib.pipeline.detectors"), "draem": digests}
         run.store.make("draem/history.csv", made_from, lambda path: table.to_csv(path, index=False))
     return table
 
