@@ -15,13 +15,23 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lib.artifacts import Store, absolute, file_sha256, fingerprint, is_full, listing_digest, write_text
+from lib.artifacts import (
+    Store,
+    absolute,
+    file_sha256,
+    fingerprint,
+    is_full,
+    listing_digest,
+    software,
+    write_text,
+)
 from lib.cli import EXTERNAL, Plan, parser, plan
 from lib.config import PRESETS, Study, UsageError, choices
 from lib.execution.lock import LockedError, study_lock
 from lib.execution.parallel import EngineError, RunInterrupted, local_cluster, stop_on_signals
 from lib.execution.progress import BATCH, format_duration, say
 from lib.execution.resources import cores
+from lib.execution.software import mixture
 from lib.features.backbone_weights import WeightsError
 from lib.pipeline.run import NAMED, PROJECT, Run
 from lib.reporting.html_pages import NOTEBOOKS
@@ -109,6 +119,12 @@ def execute(work: Plan) -> int:
         write_provenance(run_of[root])
         store_speed(run_of[root])
 
+    stores = [run.store for run in work.runs]
+    chosen_of = [f"notebooks/{name}.ipynb" for name in work.notebooks if name != NOTEBOOKS[-1]]
+    going_on = not all(store.manifest(name) for store in stores for name in chosen_of)
+    mixed = mixture(stores, software()) if going_on and not options.force else ""
+    if mixed:
+        say(mixed)
     with (
         local_cluster(options.workers) as own,
         console(work.study_dir, command(), chosen, width=at_work, verbose=options.verbose),
@@ -121,6 +137,8 @@ def execute(work: Plan) -> int:
             failures = run_datasets(last, 1, **how)
         if failures:
             raise NotebookError("\n".join(failures))
+    if not mixed and (mixed := mixture(stores)):
+        say(mixed)
     if NOTEBOOKS[-1] in work.notebooks:
         page = write_index(work.runs, work.study_dir, command())
         say(f"{format_duration(time.perf_counter() - began)} in all; open {page}")
@@ -255,6 +273,8 @@ def verify(study_dir: Path) -> int:
         print(f"{study_dir / name}: {issue}")
     remedy = "; run again to redo them" if bad else ""
     print(f"{len(issues)} artefacts checked, {len(bad)} at fault{remedy}")
+    if mixed := mixture([Store(study_dir)]):
+        print(mixed)
     return 1 if bad or not issues else 0
 
 

@@ -34,6 +34,15 @@ PARTIAL = re.compile(r"^\..+\.(?P<host>[\w-]+)\.(?P<pid>\d+)\.partial")
 FOREIGN_LEFTOVER = 86_400.0  # seconds without a write after which another host's temporary file is a leftover
 
 
+@cache
+def software() -> dict[str, str]:
+    """Return the versions of Python and of the packages that figures come from; none of these is imported."""
+    from importlib.metadata import version
+
+    packages = {name: version(name) for name in ("torch", "scikit-learn", "numpy")}
+    return {"Python": sys.version.split()[0], **packages}
+
+
 def fingerprint(inputs: Mapping[str, Any]) -> str:
     """Return the SHA-256 of `inputs` as canonical JSON."""
     return hashlib.sha256(json.dumps(inputs, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
@@ -238,7 +247,8 @@ class Store:
         """Return the proven artefact's manifest, calling `write(temporary path)` first where it is not proven.
 
         Within `read_only` raises `StaleError` instead. What `write` returns is the manifest's `summary`, with the
-        seconds and peak memory in bytes; its entry `files`, of what was written besides, is proven with the artefact.
+        seconds and peak memory in bytes; its entry `files`, of what was written besides, is proven with the artefact,
+        and its entry `ran_on`, a device's name, is kept with the versions of the software, which prove nothing.
         """
         known = self.manifest(name)
         if known and self.proven(name, inputs):
@@ -252,6 +262,7 @@ class Store:
             summary = dict(write(partial) or {})
             sha256 = file_sha256(partial)
         summary |= {"seconds": round(time.perf_counter() - start, 3), "peak_bytes": peak_memory()}
+        ran_on = {"device": summary.pop("ran_on")} if "ran_on" in summary else {}
         beside = [Path(file) for file in summary.pop("files", ())]
         record = {
             "artefact": name,
@@ -261,6 +272,7 @@ class Store:
             "bytes": path.stat().st_size,
             "files": {os.path.relpath(file, path.parent): file_sha256(file) for file in beside},
             "host": HOST,
+            "made_with": software() | ran_on,
             "summary": summary,
         }
         record = json.loads(json.dumps(record, sort_keys=True))  # as it will be read: in the same order too

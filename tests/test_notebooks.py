@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from lib.artifacts import Store
+from lib.artifacts import MANIFEST, Store, fingerprint
 from lib.reporting.html_pages import NOTEBOOKS
 from tests.whole import run_all
 
@@ -59,6 +59,7 @@ def test_a_second_run_does_nothing_and_a_harmed_artefact_is_redone(standin):
     study, command, _ = standin
     again = run_all(*command)
     assert again.stdout.count("proven, nothing to do") == len(NOTEBOOKS)
+    assert "differ in what made them" not in again.stdout
     before = (study / "tables" / "table2.csv").read_bytes()
     weights = study / "deco_cap-synthetic" / "draem" / "stratified-0.safetensors"
     weights.write_bytes(weights.read_bytes()[:-7])
@@ -70,6 +71,26 @@ def test_a_second_run_does_nothing_and_a_harmed_artefact_is_redone(standin):
     assert "00_dataset           proven" in mended.stdout
     assert (study / "tables" / "table2.csv").read_bytes() == before
     assert run_all("--verify", "--preset", "smoke", "--output", study.parent).returncode == 0
+
+
+def test_a_study_made_by_two_versions_says_so_and_is_kept(standin):
+    study, command, _ = standin
+    store, name = Store(study / "deco_cap-synthetic"), "predictions/classification/stratified-0.parquet"
+    manifest = store.path(name + MANIFEST)
+    before, record = manifest.read_text(), store.manifest(name)
+    record["made_with"]["scikit-learn"] = "0.1"
+    manifest.write_text(json.dumps(record | {"seal": fingerprint(record)}))
+    told = re.compile(r"Artefacts of this study differ in what made them.* 1 with 0\.1.*--force")
+    try:
+        again = run_all(*command)
+        assert again.stdout.count("proven, nothing to do") == len(NOTEBOOKS)
+        assert len(told.findall(again.stdout)) == 1 and told.search((study / "index.html").read_text())
+        verified = run_all("--verify", "--preset", "smoke", "--output", study.parent)
+        assert len(told.findall(verified.stdout)) == 1
+        assert "0.1" in json.loads(store.path("provenance.json").read_text())["made_with"]["scikit-learn"]
+    finally:
+        manifest.write_text(before)
+    assert not told.search(run_all(*command).stdout + (study / "index.html").read_text())
 
 
 def test_own_images_with_hostile_names_are_shown_as_text(own):

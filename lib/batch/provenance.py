@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-from contextlib import suppress
 from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +16,8 @@ import lib
 from lib.artifacts import HOST, write_text
 from lib.config import Study
 from lib.execution.progress import timestamp
+from lib.execution.resources import processor
+from lib.execution.software import made_with
 from lib.execution.source_code import library_digest
 from lib.pipeline.run import Run
 
@@ -26,7 +27,7 @@ OF_ARTEFACTS = ("fingerprint", "sha256", "bytes", "seconds", "peak_bytes", "host
 
 
 def write_provenance(run: Run) -> Path:
-    """Write versions, machine, settings, seed, and of each artefact fingerprint, digest, seconds, memory and host."""
+    """Write versions, machine, settings, what the artefacts were made with, and of each what proves it and cost."""
     records = {name: run.store.manifest(name) for name in run.store.names()}
     record = {
         "dataset": run.name,
@@ -37,6 +38,7 @@ def write_provenance(run: Run) -> Path:
         "machine": machine(),
         "settings": run.study.values([item.name for item in fields(Study)]),
         "device": run.device,
+        "made_with": made_with(filter(None, records.values())),
         "artefacts": {
             name: {key: (record["summary"] | record)[key] for key in OF_ARTEFACTS}
             for name, record in records.items()
@@ -52,14 +54,10 @@ def machine() -> dict[str, Any]:
     """Return what this machine is: host, system, processor, cores, memory, GPUs."""
     import torch
 
-    processor = platform.processor() or platform.machine()
-    with suppress(OSError):  # Linux knows better
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        processor = next((line.split(": ")[1] for line in lines if line.startswith("model name")), processor)
     return {
         "host": HOST,
         "system": platform.platform(),
-        "processor": processor,
+        "processor": processor(),
         "cores": os.cpu_count(),
         "memory_bytes": psutil.virtual_memory().total,
         "gpus": [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,8 +42,12 @@ def make_map_columns(run: Run, block: str, map_method: MapMethod, split: str) ->
         "maps": run.store.digest(map_file(split, map_method)),
         **_depends_on(run, block, split),
     }
-    name = map_columns_file(block, split, map_method)
-    run.store.make(name, made_from, lambda path: np.save(path, _columns_of(run, block, split, stack)))
+
+    def write(path: Path) -> dict[str, Any]:
+        np.save(path, _columns_of(run, block, split, stack))
+        return {"ran_on": run.device_name} if block == "map" else {}
+
+    run.store.make(map_columns_file(block, split, map_method), made_from, write)
 
 
 def _depends_on(run: Run, block: str, split: str) -> dict[str, Any]:

@@ -61,11 +61,12 @@ def make_maps(run: Run, map_method: MapMethod, split: str) -> None:
         "chosen": fingerprint({"models": chosen.tolist()}),
     }
 
-    def write(path: Path) -> None:
+    def write(path: Path) -> dict[str, Any]:
         out = new_array(path, np.float16, (len(stack), side, side))
         report, fitted = step_bar(f"{split}, images"), [load_model(run, source, model) for model in names]
         cross_fitting.predict_maps(fitted, stack, chosen, out, report)
         out.flush()
+        return {"ran_on": run.device_name}
 
     run.store.make(name, made_from, write)
     run.store.make(

@@ -17,6 +17,7 @@ import pandas as pd
 from PIL import Image
 
 from lib.artifacts import write_text
+from lib.execution.software import mixture
 from lib.pipeline.dataset import in_test_fold, index, parse_split, primary_splits
 from lib.pipeline.maps import scores
 from lib.pipeline.run import Run
@@ -160,7 +161,7 @@ def _warnings(runs: Sequence[Run]) -> list[str]:
     if any(name != PAPERS_BACKBONE for name in backbones):
         other = "not from the paper's ResNet-18 (--backbone resnet18 --weights imagenet)."
         found.append(f"Features come from {', '.join(backbones)}, {other}")
-    return found
+    return [*found, *filter(None, [mixture(run.store for run in runs)])]
 
 
 def _notebooks(home: Path, dataset: str) -> list[dict[str, str]]:
