@@ -110,7 +110,8 @@ def test_every_fingerprint_holds_the_code_that_makes_its_artefact(path):
     module = vars(import_module(name)) | {"code_digest": lambda *names: set(names)}
     tree = ast.parse(path.read_text(encoding="utf-8"))
     origins = [one for one in ast.walk(tree) if isinstance(one, ast.ImportFrom)]
-    origin = {alias.name: one.module for one in origins for alias in one.names}
+    pairs = {alias.name: (one.module, f"{one.module}.{alias.name}") for one in origins for alias in one.names}
+    origin = {key: whole if source_code._files(whole, LIBRARY) else of for key, (of, whole) in pairs.items()}
     functions = {one.name: [one] for one in tree.body if isinstance(one, ast.FunctionDef)}
     steps = {key for key, (one,) in functions.items() if "store.make(" in ast.unparse(one)}
     helpers = {key: one for key, one in functions.items() if key not in steps}
