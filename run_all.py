@@ -109,9 +109,7 @@ def execute(work: Plan) -> int:
         run.name: cost["seconds"].filter(work.notebooks).to_dict() for run, cost in costs
     }
     planned = format_duration(sum(sum(part.values()) for part in chosen.values()) / at_work)
-    say(
-        f"{len(work.runs)} data set(s), preset {options.preset}: about {planned}; results in {work.study_dir}"
-    )
+    say(f"data sets: {len(work.runs)}, preset {options.preset}: about {planned}; results in {work.study_dir}")
     how = {"force": options.force, "verbose": options.verbose}
     run_of = {run.store.root: run for run in work.runs}
 
@@ -247,7 +245,7 @@ def show_costs(work: Plan) -> None:
     from lib.batch.forecast import describe, size_of, stored_speed
 
     first, total = work.runs[0], 0.0
-    print(f"time, memory of one task, and disk, on this machine ({first.device}, {cores()} core(s)):")
+    print(f"time, memory of one task, and disk, on this machine ({first.device}, cores: {cores()}):")
     for run, costs in zip(work.runs, costs_of(work), strict=True):
         chosen = costs[costs.index.isin(work.notebooks)]
         done = {job.notebook for job in jobs_of(work, run, "") if not work.options.force and job.done()}
@@ -255,7 +253,7 @@ def show_costs(work: Plan) -> None:
         total += chosen["seconds"].drop(list(done), errors="ignore").sum()
     at_once = jobs_here(work)
     lasts = format_duration(total / at_once)
-    print(f"about {lasts} in all, {at_once} data set(s) at a time; nothing was run")
+    print(f"about {lasts} in all, data sets at a time: {at_once}; nothing was run")
     if stored_speed(first) is None:
         print(
             "the time is a rough guess: the first training that takes a minute tells how fast this machine is"

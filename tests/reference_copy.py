@@ -13,13 +13,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PIL import Image
+import numpy as np
+from PIL import Image, ImageColor
 from PIL.PngImagePlugin import PngInfo
 
 from lib.artifacts import Store, write_text
 from lib.pipeline.run import PROJECT, open_run
 from lib.reporting.html_pages import NOTEBOOKS, notebook_html
 from lib.reporting.index_page import versions, write_index
+from lib.reporting.style import LINES, OUTLINE
 from lib.synthetic.products import PRODUCTS
 
 if TYPE_CHECKING:
@@ -91,13 +93,28 @@ def _copy_folder(source: Path, target: Path, photographs: bool) -> None:
 
 
 def fewer_colours(png: bytes) -> bytes:
-    """Return a PNG with 64 colours and the same texts; itself where that would be no smaller."""
+    """Return a PNG with 64 colours and the same texts; itself where that would be no smaller.
+
+    The colours of feature sets stay as they are.
+    """
     texts, buffer = PngInfo(), io.BytesIO()
     with Image.open(io.BytesIO(png)) as image:
         for key, value in image.info.items():
             if isinstance(value, str):
                 texts.add_itxt(str(key), value)
-        reduced = image.convert("RGB").quantize(64, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        full = np.asarray(image.convert("RGB"))
+    ours = [ImageColor.getrgb(colour) for colour in sorted({*LINES.values(), OUTLINE})]
+    few = 64 - len(ours)
+    median = Image.fromarray(full).quantize(few, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    places, colours = (
+        np.array(median),
+        np.reshape([*(median.getpalette() or ())][: 3 * few], (-1, 3)).tolist(),
+    )
+    for colour in ours:
+        places[(full == colour).all(axis=2)] = len(colours)
+        colours.append(colour)
+    reduced = Image.fromarray(places, "P")
+    reduced.putpalette(np.ravel(colours).tolist())
     reduced.save(buffer, "PNG", optimize=True, pnginfo=texts)
     return min(buffer.getvalue(), png, key=len)
 

@@ -108,10 +108,10 @@ def make_inner_folds(
     for number, rows in enumerate(parts):
         inner[training[rows]] = number
     if set(inner[training[mine == good]]) != set(range(N_INNER)):
-        unit = "image(s)" if groups is None else "group(s)"
+        unit = "images" if groups is None else "groups"
         raise FoldError(
-            "cross-fitted maps need good images in both halves of each training fold, and the good images of one, "
-            f"{len(np.unique(units[mine == good]))} {unit}, cannot be shared out so: choose more folds, or "
+            "cross-fitted maps need good images in both halves of each training fold, and those of one (good "
+            f"{unit}: {len(np.unique(units[mine == good]))}) cannot be shared out so: choose more folds, or "
             "map_source=draem with map_fit=in_sample, compare_map_fit=false and compare_map_source=false"
         )
     return inner

@@ -60,8 +60,8 @@ def export_model(run: Run, model: ProductionModel, threshold: Threshold, path: P
         parity, unlike = compare(run, model, threshold, load_pipeline(partial))
         found = (
             f"compared on {parity['images']} labelled images: probabilities differ by {parity['largest']:.1e} at most, "
-            f"{parity['above_tolerance']} image(s) by more than {TOLERANCE:g}, "
-            f"{parity['changed_verdicts']} verdict(s) differ"
+            f"images that differ by more than {TOLERANCE:g}: {parity['above_tolerance']}, "
+            f"in their verdict: {parity['changed_verdicts']}"
         )
         if parity["above_tolerance"] > ABOVE * parity["images"] or unlike:
             reasons = "; ".join([found, *unlike[:5]])

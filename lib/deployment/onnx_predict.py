@@ -177,9 +177,9 @@ def expected_performance(about: Mapping[str, Any]) -> str:
     return (
         f"{about['dataset']}{drawn}, study {about['study']}, features {about['features']}: threshold "
         f"{found['value']:.3g} for {100 * found['required']:g} % defect recall{promised}; of new products of this kind "
-        f"expect {found['recall']:.1%} of defects found ({found['recall_low']:.1%} to {found['recall_high']:.1%}) at "
-        f"{found['false_rejects']:.1%} false rejects ({found['false_rejects_low']:.1%} to "
-        f"{found['false_rejects_high']:.1%})"
+        f"expect {100 * found['recall']:.1f} % of defects found ({100 * found['recall_low']:.1f} to "
+        f"{100 * found['recall_high']:.1f} %) at {100 * found['false_rejects']:.1f} % false rejects "
+        f"({100 * found['false_rejects_low']:.1f} to {100 * found['false_rejects_high']:.1f} %)"
     )
 
 

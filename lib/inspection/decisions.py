@@ -29,7 +29,7 @@ OOD_RULE = (
     f"{FACTORS['size']:g} times, its shape beyond {FACTORS['aspect']:g} times, its contrast beyond "
     f"{FACTORS['contrast']:g} times the labelled images' range, its mean brightness more than {BRIGHTNESS:g} (or a "
     "quarter of the range) outside it, or the distance of its backbone features to the nearest labelled image above "
-    f"what {1 - OOD_RATE:.0%} of the labelled images show to the nearest of another group."
+    f"what {100 - 100 * OOD_RATE:.0f} % of the labelled images show to the nearest of another group."
 )
 
 

@@ -121,7 +121,9 @@ def operating_points(points: pd.DataFrame, context: str = "", prevalence: float 
                 row[heading, _RECALL] = refused
             row[heading, _REJECTS] = _share(found, "false_rejects")
             if method == TRAINING:
-                row[heading, "Escapes per million"] = _share(found, "escapes", ",.0f")
+                row[heading, f"Escapes per million, {100 * prevalence:g} % defective"] = _share(
+                    found, "escapes", ",.0f"
+                )
         rows.append(row)
     notes = (
         *((_TRAINED, _BOUND) if TRAINING in methods else (_UNCALIBRATED,)),

@@ -36,7 +36,7 @@ def caption(run: Run, through: int = 3) -> str:
     maker = detector(study.map_source).caption(study)
     trained = f"{study.folds} folds" + (f", {study.repeats} repeats" if study.repeats > 1 else "")
     parts = [f"{run.name} ({kind})", preset, trained, *maker.split(" · ")]
-    if through >= 1:
+    if through >= 1 and study.map_source == "draem":
         fitted = [name for name in store.names() if name.startswith("draem/") and "history" not in name]
         summaries = [manifest["summary"] for manifest in map(store.manifest, fitted) if manifest]
         parts += sorted({f"textures: {summary['textures']}" for summary in summaries})

@@ -111,9 +111,8 @@ def reliability(predictions: pd.DataFrame, good: str, caption: str) -> Figure:
     grid[0][0].set_ylabel("share that is defective")
     grid[1][0].set_ylabel("images")
     side_legend(grid[1][-1], fontsize=8)
-    constant = (
-        f"giving every image the share of defects, {share:.1%}, has Brier score {share * (1 - share):.3f}"
-    )
+    brier = share * (1 - share)
+    constant = f"giving every image the share of defects, {100 * share:.1f} %, has Brier score {brier:.3f}"
     return finish(figure, caption, f"bins of equally many images, with 95 % intervals; {constant}")
 
 
@@ -125,7 +124,7 @@ def selected_sources(diagnostics: pd.DataFrame, caption: str, by: str = "split")
     rows = diagnostics[diagnostics["task"] == "multiclass"]
     both = rows[rows["features"] == "image_map"]
     places = sorted(both[by].unique())
-    names = [f"{place:.0%}" if by == "keep" else str(parse_split(place).fold) for place in places]
+    names = [f"{100 * place:.0f} %" if by == "keep" else str(parse_split(place).fold) for place in places]
     figure, ((left, right),) = style.panels(2, 2, max(4.3, 0.45 * len(places)), 2.9)
     counts = both.groupby(by)[["k_image", "k_map"]].mean()
     if len(counts):
@@ -173,6 +172,7 @@ def describe_selected(diagnostics: pd.DataFrame) -> str:
     without = int((counts == 0).sum())
     return (
         f"Of {ks.mean():.3g} selected columns in a fit, from the map come {counts.mean():.3g} "
-        f"({counts.sum() / ks.sum():.0%}); in {without} of {len(both)} fits none does"
-        + (", and there image + map is the image alone." if without else ".")
+        f"({100 * counts.sum() / ks.sum():.0f} %)"
+        + (f"; in {without} of {len(both)} fits none does, " if without else ".")
+        + ("and there image + map is the image alone." if without else "")
     )

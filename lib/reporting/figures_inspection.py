@@ -69,10 +69,11 @@ def describe_expected_performance(threshold: Threshold, prevalence: float) -> li
     low, escapes, high = (1e6 * prevalence * (1 - share) for share in (t.recall_high, t.recall, t.recall_low))
     objects = f" (the defective ones of {t.n_units} objects)" if t.n_units < t.n_defects else ""
     sentences = [
-        f"Expected of new products of this kind at the threshold {t.value:.4g}: defect recall {t.recall:.1%} "
-        f"({t.recall_low:.1%}–{t.recall_high:.1%}), so {escapes:,.0f} escapes ({low:,.0f}–{high:,.0f}) per million "
-        f"products of which {prevalence:.2%} are defective; false rejects {t.false_rejects:.1%} "
-        f"({t.false_rejects_low:.1%}–{t.false_rejects_high:.1%}), if whoever looks decides as the threshold would.",
+        f"Expected of new products of this kind at the threshold {t.value:.4g}: defect recall {100 * t.recall:.1f} % "
+        f"({100 * t.recall_low:.1f}–{100 * t.recall_high:.1f} %), so {escapes:,.0f} escapes ({low:,.0f}–{high:,.0f}) "
+        f"per million products of which {100 * prevalence:g} % are defective; false rejects "
+        f"{100 * t.false_rejects:.1f} % ({100 * t.false_rejects_low:.1f}–{100 * t.false_rejects_high:.1f} %), if "
+        "whoever looks decides as the threshold would.",
         f"Evidence: {t.n_defects} defective and {t.n_good} good labelled images{objects}, each scored by models that "
         f"had not seen it. 95 % intervals: {t.how}. The models of the folds stand for the one that judges here, which "
         "learned from more images.",
@@ -80,7 +81,7 @@ def describe_expected_performance(threshold: Threshold, prevalence: float) -> li
     if not t.promised:
         needed = "no number of them would do" if t.needed == float("inf") else f"it takes {t.needed:.0f}"
         what = "objects with a defect" if objects else "defective images"
-        broken = f"A recall of {t.required:.1%} CANNOT be promised from {t.n_units} {what} ({needed})."
+        broken = f"A recall of {100 * t.required:g} % CANNOT be promised from {t.n_units} {what} ({needed})."
         sentences.insert(
             0, f"{broken} The figures below are of the best threshold that this evidence allows."
         )
@@ -113,8 +114,9 @@ def describe_drift(model: ProductionModel, table: pd.DataFrame) -> str:
     (low, high), rate = clopper_pearson(far, n), model.reference.rate
     changed = "The images have changed (product, light, camera?): the expected performance may not hold; label some."
     return (
-        f"{far} of {n} new images ({far / n:.1%}, 95 % interval {low:.1%}–{high:.1%}) lie farther from every "
-        f"labelled image than {1 - rate:.0%} of these do from those of other objects; {rate:.0%} would be no surprise. "
+        f"{far} of {n} new images ({100 * far / n:.1f} %, 95 % interval {100 * low:.1f}–{100 * high:.1f} %) lie "
+        f"farther from every labelled image than {100 - 100 * rate:.0f} % of these do from those of other objects; "
+        f"{100 * rate:.0f} % would be no surprise. "
         f"{changed if low > rate else 'No sign that the images have changed.'}"
     )
 

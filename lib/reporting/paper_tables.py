@@ -81,7 +81,7 @@ def table3(predictions: pd.DataFrame, good: Good, context: str, *, binary: str, 
                 for keep in keeps:
                     looks |= {"form": ".4f", "interval_form": ".3f", "bold": best.get((metric, keep)) == name}
                     cell = at[keep].cell(name, metric, **looks) if keep in at else Value(None)
-                    row[BINARY_TITLES[metric], f"{100 * keep:g}%"] = cell
+                    row[BINARY_TITLES[metric], f"{100 * keep:g} %"] = cell
             rows.append(row)
     title = "Results by share of the training defects kept, over all test folds"
     return _with_folds("Table 3", title, context, rows, _notes(read, alpha))
@@ -144,7 +144,7 @@ def table2_beside_paper(table: Table) -> Table | None:
 def table3_beside_paper(table: Table) -> Table | None:
     """Return Table 3's values beside the paper's and the difference; None where the paper has no such data set."""
     paper = paper_table(3).rename(columns={"features": "row", "keep": "under"})
-    under = paper["under"].map("{:.0%}".format)
+    under = (100 * paper["under"]).map("{:.0f} %".format)
     paper = paper.assign(row=paper["row"].map(_title), under=under, over=paper["metric"].map(BINARY_TITLES))
     return _beside_paper(table, paper, "Features", ".4f", "{:+z.4f}".format)
 

@@ -37,8 +37,8 @@ class Value:
     def __str__(self) -> str:
         if pd.isna(self.raw):
             return MISSING
-        text = self.form(self.raw) if callable(self.form) else format(self.raw, self.form)
-        ends = [format(end, self.interval_form) for end in self.interval or ()]
+        ends = [_shown(end, self.interval_form) for end in self.interval or ()]
+        text = _shown(self.raw, self.form)
         return f"{text} ({'–'.join(ends)})" if ends else text
 
 
@@ -125,6 +125,12 @@ def html_table(
     ]
     given = {"name": "", "title": "", "caption": "", "notes": ()} | about
     return render("table.html.j2", head=head, rows=rows, headers=headers, **given)
+
+
+def _shown(raw: Any, form: str | Callable[[Any], str]) -> str:
+    """Return a value by a format or a function; numbers with a true minus and a space before the percent sign."""
+    text = form(raw) if callable(form) else format(raw, form)
+    return text if isinstance(raw, str) else text.replace("-", "−").replace("%", " %")
 
 
 def _flat(column: Any) -> str:

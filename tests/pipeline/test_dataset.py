@@ -93,7 +93,7 @@ def test_good_images_of_one_object_are_refused_where_guides_need_another(tmp_pat
     ("setting", "value", "message"),
     [
         ("folds", 5, r"hole has 2; choose 2 folds or fewer \(--set folds=2\)"),
-        ("map_fit", "cross_fitted", r"1 group\(s\), cannot be shared out .*map_fit=in_sample"),
+        ("map_fit", "cross_fitted", r"good groups: 1\) cannot be shared out .*map_fit=in_sample"),
         ("compare_map_fit", "true", "cannot be shared out"),
     ],
 )

@@ -58,7 +58,7 @@ def test_the_classifiers_own_results(table):
     found = results(table, "good", OWN)
     assert found.tolist() == [ACCEPTED, ACCEPTED, FALSE_REJECT, HIT, ESCAPE, ESCAPE]
     assert describe_results(found) == (
-        "Defect recall 0.333 (1 of 3, 1 of them by their right class), false rejects 0.333 (1 of 3)"
+        "Defect recall 33.3 % (1 of 3, 1 of them by their right class), false rejects 33.3 % (1 of 3)"
     )
 
 
@@ -67,11 +67,9 @@ def test_a_threshold_rejects_what_reaches_it(table):
     found = results(table, "good", 0.3)
     assert found.tolist() == [ACCEPTED, FALSE_REJECT, FALSE_REJECT, HIT, WRONG_CLASS, HIT]
     assert describe_results(found) == (
-        "Defect recall 1.000 (3 of 3, 2 of them by their right class), false rejects 0.667 (2 of 3)"
+        "Defect recall 100.0 % (3 of 3, 2 of them by their right class), false rejects 66.7 % (2 of 3)"
     )
-    assert describe_results(found[3:]).endswith("false rejects nan (0 of 0)"), (
-        "no good image, no share of them"
-    )
+    assert describe_results(found[3:]).endswith("false rejects – (0 of 0)"), "no good image, no share of them"
 
 
 def test_only_rows_that_conclusions_rest_on_are_used():
@@ -123,13 +121,13 @@ def names_on_the_page(explorer):
 
 def test_numbers_and_images_follow_the_threshold(explorer):
     before = explorer.numbers.value
-    assert "Defect recall 0.938 (15 of 16" in before, (
+    assert "Defect recall 93.8 % (15 of 16" in before, (
         "the first defect scores 0.483, the last good image 0.450"
     )
-    assert "false rejects 0.000 (0 of 14)" in before
+    assert "false rejects 0.0 % (0 of 14)" in before
     explorer.threshold.value = LEVELS[60]
     assert LEVELS[60] == pytest.approx(0.943)
-    assert "Defect recall 0.125 (2 of 16" in explorer.numbers.value, "0.947 and 0.980 reach it"
+    assert "Defect recall 12.5 % (2 of 16" in explorer.numbers.value, "0.947 and 0.980 reach it"
     explorer.result.value = CHANGED
     assert explorer.where.value == "of 2, 13 of 30 images"
     assert explorer.chosen()["result"].unique() == [ESCAPE]

@@ -59,7 +59,7 @@ def test_reliability_shows_the_brier_score_and_the_bins_of_the_first_repeat():
         (line,) = [one for one in axes.get_lines() if one.get_marker() == style.MARKERS[name]]
         np.testing.assert_allclose(np.asarray(line.get_ydata(), float), bins["share"])
     assert sum(bar.get_height() for bar in figure.axes[3].patches) == 150
-    assert "66.7%, has Brier score 0.222" in figure.get_label()
+    assert "66.7 %, has Brier score 0.222" in figure.get_label()
 
 
 def diagnostics(**changed):
@@ -88,12 +88,12 @@ def test_selected_columns_are_counted_and_weighed_by_source():
     entry = [segment[0, 1] for lines in right.collections for segment in lines.get_segments()]
     assert entry == [0.35, 0.35]
     assert [text.get_text() for text in left.get_xticklabels()] == ["0", "1"]
-    sentence = "Of 3 selected columns in a fit, from the map come 1 (33%); in 0 of 2 fits none does."
+    sentence = "Of 3 selected columns in a fit, from the map come 1 (33 %)."
     assert figures_classifier.describe_selected(diagnostics()) == sentence
     none = figures_classifier.describe_selected(diagnostics(k_map=0))
     assert none.endswith("and there image + map is the image alone.")
     kept = figures_classifier.selected_sources(diagnostics(), "c", by="keep")
-    assert [text.get_text() for text in kept.axes[0].get_xticklabels()] == ["100%"]
+    assert [text.get_text() for text in kept.axes[0].get_xticklabels()] == ["100 %"]
 
 
 def test_without_selection_the_figure_says_that_nothing_was_scored():

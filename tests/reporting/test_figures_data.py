@@ -25,7 +25,7 @@ def test_the_plane_is_fitted_on_training_images_and_names_the_variance():
     figure = figures_data.embedding({"image": plane, "image_map": plane}, labels, ODD, "c")
     np.testing.assert_allclose(figure.axes[0].collections[0].get_offsets(), points)
     assert len({tuple(colour) for colour in figure.axes[0].collections[0].get_facecolors()[:4]}) == 3
-    assert f"{shares[0]:.0%}" in figure.axes[0].get_xlabel()
+    assert f"{100 * shares[0]:.0f} %" in figure.axes[0].get_xlabel()
     names = [text.get_text() for text in figure.axes[1].get_legend().get_texts()]
     assert names == [style.escape_mathtext(name) for name in ODD]
 

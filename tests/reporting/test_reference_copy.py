@@ -9,11 +9,12 @@ from urllib.parse import unquote
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageColor
 from PIL.PngImagePlugin import PngInfo
 
 from lib.artifacts import file_sha256
 from lib.reporting.html_pages import NOTEBOOKS
+from lib.reporting.style import LINES
 from tests.reference_copy import HOME, PHOTOGRAPHS, copy_study, fewer_colours, without_paths
 
 ROOT = Path(__file__).parents[2]
@@ -98,6 +99,19 @@ def test_an_image_gets_smaller_and_keeps_its_texts():
     opened = Image.open(io.BytesIO(small))
     assert opened.info["Description"] == "what it shows"
     assert np.abs(np.asarray(opened.convert("RGB")).astype(int) - pixels).mean() < 40
+
+
+def test_the_colours_of_feature_sets_stay_as_they_are():
+    colours = [ImageColor.getrgb(colour) for colour in LINES.values()]
+    pixels = np.random.default_rng(0).integers(200, 255, (60, 80, 3), dtype=np.uint8)
+    for place, colour in enumerate(colours):  # a line with its paler edges
+        pixels[10 * place + 5], pixels[10 * place + 6] = colour, np.add(colour, 255) // 2
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    with Image.open(io.BytesIO(fewer_colours(buffer.getvalue()))) as small:
+        assert small.mode == "P" and len(small.getcolors()) <= 64
+        found = np.asarray(small.convert("RGB"))
+    assert [tuple(found[10 * place + 5, 40]) for place in range(len(colours))] == colours
 
 
 def test_commands_name_files_without_the_way_to_them():

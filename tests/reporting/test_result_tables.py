@@ -88,6 +88,8 @@ def test_the_table_of_comparisons_shows_all_three_tests(compared):
         *("Defect recall", "AUC, naming the class", "AUC, good against defective"),
         "Defect recall at 5 % false rejects",
     }
+    shown = [set(one.numbers["class"]) for one in (table, by_class)]
+    assert shown == [{ALL}, set(compared["class"]) - {ALL}], "the CSV holds what is shown"
     assert "Defect recall: a" in set(by_class.frame["Measure"]) and ALL not in str(by_class.frame.to_numpy())
 
 

@@ -55,7 +55,7 @@ def test_table1_counts_images_once_and_shows_the_papers():
     images = rows(["good"] * 3 + ["marks"] * 2, ["good"] * 5, dataset="deco_cap-synthetic")
     table = table1(pd.concat([images, images.assign(features="map")]), "ctx")
     assert table.numbers["Number of examples"].tolist() == [3, 2]
-    assert table.frame.iloc[1].tolist() == ["Deco cap (synthetic stand-in)", "marks", "2", "191", "-189"]
+    assert table.frame.iloc[1].tolist() == ["Deco cap (synthetic stand-in)", "marks", "2", "191", "−189"]
     assert "not the paper's data" in table.notes[-1]
     other = table1(images.assign(dataset="mine", group=["g", "g", "h", "i", "i"]), "ctx")
     assert "Paper" not in other.frame and other.numbers["Groups"].tolist() == [2, 1]
@@ -67,11 +67,11 @@ def test_table2_by_hand_in_the_papers_layout():
     assert list(table.frame.columns.unique(0)) == ["Dataset", "Class", CLASS_RECALL, RECALL, REJECTS]
     first, numbers = first_row(table), table.numbers.iloc[0]
     assert first["Class", ""] == "a"
-    assert first[CLASS_RECALL, "Image"] == "0.00% (0.0%–84.2%)"
-    assert first[RECALL, "Image"] == "50.00% (1.3%–98.7%)" and numbers[RECALL, "Image"] == 0.5
+    assert first[CLASS_RECALL, "Image"] == "0.00 % (0.0 %–84.2 %)"
+    assert first[RECALL, "Image"] == "50.00 % (1.3 %–98.7 %)" and numbers[RECALL, "Image"] == 0.5
     ends = [numbers[f"{RECALL}, 95 % interval", f"Image {end}"] for end in ("low", "high")]
     assert ends == pytest.approx([1 - 0.975**0.5, 0.975**0.5])
-    assert (first[REJECTS, "Image"], first[RECALL, "Anom. map"]) == ("50.00%", MISSING)
+    assert (first[REJECTS, "Image"], first[RECALL, "Anom. map"]) == ("50.00 %", MISSING)
     assert table.caption == "toy, preset"
     with pytest.raises(ValueError, match=r"keep 1\.0"):
         table2(frame.assign(keep=0.5), "good", "")
@@ -117,12 +117,12 @@ def test_table3_by_keep_and_features():
     table = table3(pd.concat([few, all_kept]), "good", "")
     numbers = table.numbers.set_index(("Features", ""))
     recalls = {"Image": 0.5, "Anom. map": 0.4, "Image + Anom. map": 0.8}
-    assert numbers[BINARY, "25%"].to_dict() == recalls
-    assert numbers.loc["Image + Anom. map", (BINARY, "100%")] == 1
-    assert numbers.loc["Image", (AUC, "100%")] == pytest.approx(0.95)
-    assert (numbers[REJECTS, "25%"] == 0).all()
-    assert table.frame.iloc[2][BINARY, "25%"] == "0.8000 (0.708–0.873)"
-    assert bold_columns(table, 2) == {(over, keep) for over in (BINARY, AUC) for keep in ("25%", "100%")}
+    assert numbers[BINARY, "25 %"].to_dict() == recalls
+    assert numbers.loc["Image + Anom. map", (BINARY, "100 %")] == 1
+    assert numbers.loc["Image", (AUC, "100 %")] == pytest.approx(0.95)
+    assert (numbers[REJECTS, "25 %"] == 0).all()
+    assert table.frame.iloc[2][BINARY, "25 %"] == "0.8000 (0.708–0.873)"
+    assert bold_columns(table, 2) == {(over, keep) for over in (BINARY, AUC) for keep in ("25 %", "100 %")}
     assert not bold_columns(table, 0)
 
 
@@ -139,11 +139,11 @@ def test_beside_the_paper_labels_stand_ins_and_leaves_other_data_sets_out():
     first = first_row(table)
     assert first["Dataset", ""] == "Deco cap (synthetic stand-in)"
     shown = [first["Image", name] for name in ("Ours", "Paper", "Difference", "Our false rejects")]
-    assert shown == ["0.00%", "98.99%", "-98.99 pp", "0.00%"]
+    assert shown == ["0.00 %", "98.99 %", "−98.99 pp", "0.00 %"]
     both = frame.assign(dataset="deco_cap", features="image_map")
     third = table3_beside_paper(table3(both, "good", ""))
     assert third is not None
-    assert third.numbers["100%", "Difference"].iloc[4] == pytest.approx(0.5 - 1)  # defect recall of both
+    assert third.numbers["100 %", "Difference"].iloc[4] == pytest.approx(0.5 - 1)  # defect recall of both
     assert table2_beside_paper(table2(frame, "good", "")) is None
 
 
@@ -165,8 +165,8 @@ def test_a_value_has_its_form_interval_and_bold_and_the_csv_its_numbers(tmp_path
     table = Table(
         "T", "t", "", [{"Dataset": "toy", ("A", "x"): Value(1 / 3, ".1%", (0.25, 0.5), bold=True)}], headers=1
     )
-    assert table.markdown().startswith("**T.** t\n") and "**33.3% (25.0%–50.0%)**" in table.markdown()
-    assert "<td><strong>33.3%<br><small>(25.0%–50.0%)</small></strong></td>" in table.to_html()
+    assert table.markdown().startswith("**T.** t\n") and "**33.3 % (25.0 %–50.0 %)**" in table.markdown()
+    assert "<td><strong>33.3 %<br><small>(25.0 %–50.0 %)</small></strong></td>" in table.to_html()
     table.to_csv(tmp_path / "t.csv")
     read = pd.read_csv(tmp_path / "t.csv")
     assert read.to_dict("records") == [
