@@ -9,7 +9,7 @@ import pandas as pd
 
 from lib.classification.feature_sets import FEATURE_SETS
 from lib.evaluation.label_efficiency import LabelEfficiency, describe_need
-from lib.evaluation.metrics import ALL, OVERALL, POOLED, RECALL_AT_5_FPR, TITLES
+from lib.evaluation.metrics import ALL, OVERALL, POOLED, RECALL_AT_5_FPR, TITLES, percent
 from lib.evaluation.operating_points import CONFORMAL, OPTIMISTIC, TRAINING
 from lib.evaluation.significance import format_p
 from lib.reporting.measures import EXACT
@@ -49,7 +49,7 @@ def comparison_table(
             "Measure": TITLES[row["metric"]] + (f": {row['class']}" if by_class else ""),
             "Compared": f"{FEATURE_SETS[row['a']].title} against {FEATURE_SETS[row['b']].title}",
             "Values": f"{row['value_a']:.3f} / {row['value_b']:.3f}",
-            "False rejects": f"{row['false_rejects_a']:.1%} / {row['false_rejects_b']:.1%}",
+            "False rejects": f"{percent(row['false_rejects_a'])} / {percent(row['false_rejects_b'])}",
             "Difference (95 % CI)": f"{row['difference']:+z.3f} ({row['low']:+z.3f} to {row['high']:+z.3f})",
             "Between trainings (sd)": Value(row["retraining"], ".3f"),
             "Folds that differ": f"{row['n_nonzero']} of {row['n']}",
@@ -127,7 +127,7 @@ def operating_points(points: pd.DataFrame, context: str = "", prevalence: float 
         rows.append(row)
     notes = (
         *((_TRAINED, _BOUND) if TRAINING in methods else (_UNCALIBRATED,)),
-        f"Escapes: defective products that pass, per million products of which {prevalence:.2%} are defective.",
+        f"Escapes: defective products that pass, per million products of which {100 * prevalence:g} % are defective.",
         f"{EXACT}.",
         "Missed: the recall on the test folds lies below the required one, its interval and all.",
         "Thresholds chosen on the test folds themselves are too optimistic: a line has to choose them beforehand.",

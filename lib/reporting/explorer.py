@@ -18,7 +18,7 @@ import pandas as pd
 from PIL import Image
 
 from lib.classification.feature_sets import MAIN
-from lib.evaluation.metrics import MISSING, binary_predictions, defect_scores
+from lib.evaluation.metrics import MISSING, binary_predictions, defect_scores, percent
 from lib.pipeline.classification import predictions
 from lib.pipeline.dataset import index
 from lib.pipeline.run import Run
@@ -89,8 +89,8 @@ def describe_results(found: Iterable[str]) -> str:
     n = Counter(found)
     caught, good = n[HIT] + n[WRONG_CLASS], n[FALSE_REJECT] + n[ACCEPTED]
     defective = caught + n[ESCAPE]
-    recall = f"{100 * caught / defective:.1f} %" if defective else MISSING
-    false_rejects = f"{100 * n[FALSE_REJECT] / good:.1f} %" if good else MISSING
+    recall = percent(caught / defective) if defective else MISSING
+    false_rejects = percent(n[FALSE_REJECT] / good) if good else MISSING
     return (
         f"Defect recall {recall} ({caught} of {defective}, {n[HIT]} of them by their right class), "
         f"false rejects {false_rejects} ({n[FALSE_REJECT]} of {good})"

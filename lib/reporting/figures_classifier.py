@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from lib.classification.operating_threshold import clopper_pearson
-from lib.evaluation.metrics import defect_scores
+from lib.evaluation.metrics import defect_scores, percent
 from lib.pipeline.dataset import parse_split
 from lib.reporting import style
 from lib.reporting.style import MARKERS, NAMES, PALETTE, escape_mathtext, finish, present, side_legend
@@ -112,7 +112,7 @@ def reliability(predictions: pd.DataFrame, good: str, caption: str) -> Figure:
     grid[1][0].set_ylabel("images")
     side_legend(grid[1][-1], fontsize=8)
     brier = share * (1 - share)
-    constant = f"giving every image the share of defects, {100 * share:.1f} %, has Brier score {brier:.3f}"
+    constant = f"giving every image the share of defects, {percent(share)}, has Brier score {brier:.3f}"
     return finish(figure, caption, f"bins of equally many images, with 95 % intervals; {constant}")
 
 
@@ -124,7 +124,7 @@ def selected_sources(diagnostics: pd.DataFrame, caption: str, by: str = "split")
     rows = diagnostics[diagnostics["task"] == "multiclass"]
     both = rows[rows["features"] == "image_map"]
     places = sorted(both[by].unique())
-    names = [f"{100 * place:.0f} %" if by == "keep" else str(parse_split(place).fold) for place in places]
+    names = [percent(place, 0) if by == "keep" else str(parse_split(place).fold) for place in places]
     figure, ((left, right),) = style.panels(2, 2, max(4.3, 0.45 * len(places)), 2.9)
     counts = both.groupby(by)[["k_image", "k_map"]].mean()
     if len(counts):
@@ -172,7 +172,7 @@ def describe_selected(diagnostics: pd.DataFrame) -> str:
     without = int((counts == 0).sum())
     return (
         f"Of {ks.mean():.3g} selected columns in a fit, from the map come {counts.mean():.3g} "
-        f"({100 * counts.sum() / ks.sum():.0f} %)"
+        f"({percent(counts.sum() / ks.sum(), 0)})"
         + (f"; in {without} of {len(both)} fits none does, " if without else ".")
         + ("and there image + map is the image alone." if without else "")
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from lib.evaluation.metrics import percent
 from lib.pipeline.detectors import INNER
 from lib.reporting import style
 from lib.reporting.style import NAMES, PALETTE, escape_mathtext, finish, side_legend
@@ -41,8 +42,8 @@ def embedding(panels: Mapping[str, Plane], labels: pd.Series, classes: Sequence[
             x=points[:, 0], y=points[:, 1], hue=shown, style=shown, hue_order=names, style_order=names, s=26,
             palette=colours, edgecolor="0.25", linewidth=0.3, legend=axes is grid[0][-1], ax=axes,
         )  # fmt: skip
-        along = f"first direction ({100 * shares[0]:.0f} % of variance)"
-        across = f"second direction ({100 * shares[1]:.0f} %)"
+        along = f"first direction ({percent(shares[0], 0)} of variance)"
+        across = f"second direction ({percent(shares[1], 0)})"
         axes.set(title=NAMES[name], xlabel=along, ylabel=across, xticks=[], yticks=[])
     side_legend(grid[0][-1])
     for text in grid[0][-1].get_legend().get_texts():

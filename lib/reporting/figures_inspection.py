@@ -20,6 +20,7 @@ from lib.classification.feature_sets import FEATURE_SETS
 from lib.classification.operating_threshold import clopper_pearson
 from lib.datasets.errors import printable
 from lib.datasets.layouts import GROUND_TRUTH
+from lib.evaluation.metrics import percent
 from lib.inspection.decisions import OOD, PASS, REFUSED, REJECT, REVIEW, UNCERTAIN, decide
 from lib.inspection.new_images import Folder, image_loader, maps_of_new
 from lib.inspection.production_model import ProductionModel
@@ -69,10 +70,10 @@ def describe_expected_performance(threshold: Threshold, prevalence: float) -> li
     low, escapes, high = (1e6 * prevalence * (1 - share) for share in (t.recall_high, t.recall, t.recall_low))
     objects = f" (the defective ones of {t.n_units} objects)" if t.n_units < t.n_defects else ""
     sentences = [
-        f"Expected of new products of this kind at the threshold {t.value:.4g}: defect recall {100 * t.recall:.1f} % "
-        f"({100 * t.recall_low:.1f}–{100 * t.recall_high:.1f} %), so {escapes:,.0f} escapes ({low:,.0f}–{high:,.0f}) "
+        f"Expected of new products of this kind at the threshold {t.value:.4g}: defect recall {percent(t.recall)} "
+        f"({percent(t.recall_low)}–{percent(t.recall_high)}), so {escapes:,.0f} escapes ({low:,.0f}–{high:,.0f}) "
         f"per million products of which {100 * prevalence:g} % are defective; false rejects "
-        f"{100 * t.false_rejects:.1f} % ({100 * t.false_rejects_low:.1f}–{100 * t.false_rejects_high:.1f} %), if "
+        f"{percent(t.false_rejects)} ({percent(t.false_rejects_low)}–{percent(t.false_rejects_high)}), if "
         "whoever looks decides as the threshold would.",
         f"Evidence: {t.n_defects} defective and {t.n_good} good labelled images{objects}, each scored by models that "
         f"had not seen it. 95 % intervals: {t.how}. The models of the folds stand for the one that judges here, which "
@@ -114,9 +115,9 @@ def describe_drift(model: ProductionModel, table: pd.DataFrame) -> str:
     (low, high), rate = clopper_pearson(far, n), model.reference.rate
     changed = "The images have changed (product, light, camera?): the expected performance may not hold; label some."
     return (
-        f"{far} of {n} new images ({100 * far / n:.1f} %, 95 % interval {100 * low:.1f}–{100 * high:.1f} %) lie "
-        f"farther from every labelled image than {100 - 100 * rate:.0f} % of these do from those of other objects; "
-        f"{100 * rate:.0f} % would be no surprise. "
+        f"{far} of {n} new images ({percent(far / n)}, 95 % interval {percent(low)}–{percent(high)}) lie "
+        f"farther from every labelled image than {percent(1 - rate, 0)} of these do from those of other objects; "
+        f"{percent(rate, 0)} would be no surprise. "
         f"{changed if low > rate else 'No sign that the images have changed.'}"
     )
 
