@@ -12,12 +12,13 @@ import hashlib
 import json
 import math
 import os
+import platform
 import re
 import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -39,8 +40,21 @@ def software() -> dict[str, str]:
     """Return the versions of Python and of the packages that figures come from; none of these is imported."""
     from importlib.metadata import version
 
-    packages = {name: version(name) for name in ("torch", "scikit-learn", "numpy")}
-    return {"Python": sys.version.split()[0], **packages}
+    packages = ("torch", "scikit-learn", "numpy")
+    return {"Python": platform.python_version()} | {name: version(name) for name in packages}
+
+
+@cache
+def device_name(device: str) -> str:
+    """Return what a GPU, or this machine's processor, is called: figures may differ between kinds."""
+    if device != "cpu":
+        import torch
+
+        return torch.cuda.get_device_name(device)
+    with suppress(OSError, StopIteration):  # Linux knows best
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(": ")[1] for line in lines if line.startswith("model name"))
+    return platform.processor() or platform.machine()
 
 
 def fingerprint(inputs: Mapping[str, Any]) -> str:
@@ -247,8 +261,8 @@ class Store:
         """Return the proven artefact's manifest, calling `write(temporary path)` first where it is not proven.
 
         Within `read_only` raises `StaleError` instead. What `write` returns is the manifest's `summary`, with the
-        seconds and peak memory in bytes; its entry `files`, of what was written besides, is proven with the artefact,
-        and its entry `ran_on`, a device's name, is kept with the versions of the software, which prove nothing.
+        seconds and peak memory in bytes; its entry `files`, of what was written besides, is proven with the artefact;
+        of its `device` the name is kept beside the versions of the software, which prove nothing.
         """
         known = self.manifest(name)
         if known and self.proven(name, inputs):
@@ -262,7 +276,7 @@ class Store:
             summary = dict(write(partial) or {})
             sha256 = file_sha256(partial)
         summary |= {"seconds": round(time.perf_counter() - start, 3), "peak_bytes": peak_memory()}
-        ran_on = {"device": summary.pop("ran_on")} if "ran_on" in summary else {}
+        ran_on = {"device": device_name(summary["device"])} if "device" in summary else {}
         beside = [Path(file) for file in summary.pop("files", ())]
         record = {
             "artefact": name,

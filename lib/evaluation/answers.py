@@ -8,15 +8,7 @@ from typing import Any
 import pandas as pd
 
 from lib.classification.feature_sets import FEATURE_SETS
-from lib.evaluation.metrics import (
-    FPR_LIMIT,
-    RANKINGS,
-    RECALL_AT_5_FPR,
-    TITLES,
-    at_keep,
-    percent,
-    summary,
-)
+from lib.evaluation.metrics import FPR_LIMIT, RANKINGS, RECALL_AT_5_FPR, TITLES, at_keep, percent, summary
 from lib.evaluation.recommendation import RULE, recommended
 from lib.evaluation.results import StudyResults, overall
 from lib.evaluation.significance import HELPS, METHOD, Comparison, compare

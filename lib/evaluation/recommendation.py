@@ -8,13 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lib.classification.feature_sets import FEATURE_SETS
-from lib.evaluation.metrics import (
-    RECALL_AT_5_FPR,
-    Good,
-    binary_predictions,
-    good_class,
-    measure,
-)
+from lib.evaluation.metrics import RECALL_AT_5_FPR, Good, binary_predictions, good_class, measure
 
 RULE = (
     "the highest defect recall at 5 % false rejects on training images, each scored by a model that did not see it, "

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
-from contextlib import suppress
-from functools import cache
 from pathlib import Path
 
 SHARE = "STUDY_CORES"  # set by run_all.py: the cores that a data set may keep busy
@@ -23,15 +20,6 @@ def machine_cores() -> int:
     from joblib import cpu_count  # knows of control groups and affinity
 
     return int(cpu_count())
-
-
-@cache
-def processor() -> str:
-    """Return what the processor is called."""
-    with suppress(OSError, StopIteration):  # Linux knows best
-        lines = (PROC / "cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.split(": ")[1] for line in lines if line.startswith("model name"))
-    return platform.processor() or platform.machine()
 
 
 def memory_free(proc: Path = PROC, cgroups: Path = CGROUPS) -> int:

@@ -1,4 +1,4 @@
-"""What made the artefacts of a study: which versions of what software, on which devices, and whether these differ."""
+"""What made the artefacts of a study: versions of software, devices, and whether these differ."""
 
 from __future__ import annotations
 

@@ -150,17 +150,15 @@ def predictions(run: Run, stage: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     notes = pd.concat([pd.DataFrame(one["diagnostics"]) for one in summaries], ignore_index=True)
     files = {split: _name(stage, split) for split in names}
     tables = [pd.read_parquet(run.store.path(file)) for file in files.values()]
-    made_from = {split: run.store.digest(file) for split, file in files.items()}
-    made_from["code"] = code_digest("lib.pipeline.classification")
+    made = {split: run.store.digest(file) for split, file in files.items()}
+    made["code"] = code_digest("lib.pipeline.classification")
     if stage == "imbalance":
         whole, whole_notes = predictions(run, "classification")
         tables.append(whole)
         notes = pd.concat([notes, whole_notes], ignore_index=True)
-        made_from["classification"] = run.store.digest("predictions/classification.parquet")
+        made["classification"] = run.store.digest("predictions/classification.parquet")
     table = pd.concat(tables, ignore_index=True)
-    run.store.make(
-        f"predictions/{stage}.parquet", made_from, lambda path: table.to_parquet(path, index=False)
-    )
+    run.store.make(f"predictions/{stage}.parquet", made, lambda path: table.to_parquet(path, index=False))
     return table, notes
 
 

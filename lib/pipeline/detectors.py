@@ -107,7 +107,7 @@ def fit_model(run: Run, source: str, name: str) -> dict[str, Any]:
         for left in checkpoint.parent.glob(f"{name}.*.resume.pt"):  # by other settings, images or code
             if left != checkpoint:
                 left.unlink(missing_ok=True)
-        began = {"device": run.device, "resumed": checkpoint.exists(), "ran_on": run.device_name}
+        began = {"device": run.device, "resumed": checkpoint.exists()}
         going_on = replace(task, checkpoint=checkpoint, progress=step_bar(f"{name}, steps"))
         fitted, summary = maker.fit(going_on)
         fitted.save(path, {"dataset": run.name, "model": name, "preset": run.study.preset})

@@ -84,7 +84,7 @@ def _make(run: Run) -> dict[str, Any]:
             parts = each_part(run, _part, calls, "image features", feature_cost(run, AT_ONCE))
         np.save(path, np.concatenate(parts))
         about = {
-            "ran_on": run.device_name,
+            "device": run.device,
             "mean": net.mean.flatten().tolist(),
             "std": net.std.flatten().tolist(),
             "licence": net.licence,

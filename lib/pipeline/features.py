@@ -45,7 +45,7 @@ def make_map_columns(run: Run, block: str, map_method: MapMethod, split: str) ->
 
     def write(path: Path) -> dict[str, Any]:
         np.save(path, _columns_of(run, block, split, stack))
-        return {"ran_on": run.device_name} if block == "map" else {}
+        return {"device": run.device} if block == "map" else {}
 
     run.store.make(map_columns_file(block, split, map_method), made_from, write)
 

@@ -66,7 +66,7 @@ def make_maps(run: Run, map_method: MapMethod, split: str) -> None:
         report, fitted = step_bar(f"{split}, images"), [load_model(run, source, model) for model in names]
         cross_fitting.predict_maps(fitted, stack, chosen, out, report)
         out.flush()
-        return {"ran_on": run.device_name}
+        return {"device": run.device}
 
     run.store.make(name, made_from, write)
     run.store.make(

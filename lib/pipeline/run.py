@@ -17,7 +17,6 @@ from lib.anomaly_maps.detectors import detector
 from lib.artifacts import StaleError, Store, read_only
 from lib.config import MapMethod, Study, cuda_available, map_source_of
 from lib.execution.parallel import max_parallel, run_tasks
-from lib.execution.resources import processor
 from lib.features.backbone_weights import size_of
 from lib.synthetic.products import PRODUCTS
 
@@ -58,15 +57,6 @@ class Run:
         if self.study.device != "auto":
             return self.study.device
         return "cuda" if cuda_available() else "cpu"
-
-    @property
-    def device_name(self) -> str:
-        """What that device is called: figures may differ between kinds of GPUs, and of processors."""
-        if self.device == "cpu":
-            return processor()
-        import torch
-
-        return torch.cuda.get_device_name()
 
     def seed(self, *purpose: object) -> int:
         """Return a seed from (study seed, data set, purpose)."""

@@ -105,7 +105,11 @@ def folds_table(measures: pd.DataFrame) -> pd.DataFrame:
 
 def operating_points(points: pd.DataFrame, context: str = "", prevalence: float = 0.01) -> Table:
     """Return what share of good images each feature set rejects, and what escapes, for each required defect recall."""
-    rows, methods = [], set(points["method"])
+    rows, methods, escapes = (
+        [],
+        set(points["method"]),
+        f"Escapes per million, {100 * prevalence:g} % defective",
+    )
     for row, (features, required), lines in _groups(points[points["class"] == ALL], "features", "required"):
         of_method = _by("method", lines)
         row |= {"Features": FEATURE_SETS[features].title, "Required defect recall": Value(required, ".1%")}
@@ -121,13 +125,11 @@ def operating_points(points: pd.DataFrame, context: str = "", prevalence: float 
                 row[heading, _RECALL] = refused
             row[heading, _REJECTS] = _share(found, "false_rejects")
             if method == TRAINING:
-                row[heading, f"Escapes per million, {100 * prevalence:g} % defective"] = _share(
-                    found, "escapes", ",.0f"
-                )
+                row[heading, escapes] = _share(found, "escapes", ",.0f")
         rows.append(row)
     notes = (
         *((_TRAINED, _BOUND) if TRAINING in methods else (_UNCALIBRATED,)),
-        f"Escapes: defective products that pass, per million products of which {100 * prevalence:g} % are defective.",
+        "Escapes: defective products that pass, per million products of which so many are defective.",
         f"{EXACT}.",
         "Missed: the recall on the test folds lies below the required one, its interval and all.",
         "Thresholds chosen on the test folds themselves are too optimistic: a line has to choose them beforehand.",

@@ -42,10 +42,8 @@ TABLES = {
     "table2-beside-paper": "Table 2 beside the paper's",
     "table3-beside-paper": "Table 3 beside the paper's",
 }
-PACKAGES = [
-    *("torch", "torchvision", "timm", "scikit-learn", "scipy", "statsmodels", "pandas", "numpy", "seaborn"),
-    "papermill",
-]
+PACKAGES = ("torch", "torchvision", "timm", "scikit-learn", "scipy", "statsmodels", "pandas", "numpy", "pillow",
+            "seaborn", "joblib", "distributed", "papermill")  # fmt: skip
 PAPERS_BACKBONE = "resnet18 (ImageNet)"
 SIDE = 144  # pixels of an image in the strip
 
@@ -157,9 +155,7 @@ def _warnings(runs: Sequence[Run]) -> list[str]:
         )
     if (preset := runs[0].study.preset) != "paper":
         smaller = "a smaller DRAEM, fewer steps and " if runs[0].study.map_source == "draem" else ""
-        found.append(
-            f"Preset {preset}: {smaller}fewer folds than the paper's. Preset paper has its settings."
-        )
+        found.append(f"Preset {preset}: {smaller}fewer folds than the paper's; preset paper has its own.")
     if any(name != PAPERS_BACKBONE for name in backbones):
         other = "not from the paper's ResNet-18 (--backbone resnet18 --weights imagenet)."
         found.append(f"Features come from {', '.join(backbones)}, {other}")

@@ -18,7 +18,7 @@ def test_provenance_says_what_made_what(tmp_path):
     assert record["artefacts"]["draem/a"]["sha256"] == run.store.digest("draem/a")
     assert record["artefacts"]["draem/b"]["seconds"] >= 0.05
     assert record["artefacts"]["draem/b"]["peak_bytes"] > 10e6
-    assert record["versions"]["torch"] and record["versions"]["python"].startswith("3.")
+    assert record["versions"]["torch"] and record["versions"]["Python"].startswith("3.")
     assert record["machine"]["cores"] >= 1 and record["machine"]["memory_bytes"] > 1e8
     other = replace(run, study=replace(run.study, seed=4))
     assert json.loads(write_provenance(other).read_text())["settings"]["seed"] == 4

@@ -8,9 +8,7 @@ import pytest
 
 from lib import artifacts
 from lib.artifacts import MANIFEST, Store, fingerprint
-from lib.execution.resources import processor
 from lib.execution.software import made_with, mixture
-from lib.pipeline.run import open_run
 
 
 @pytest.fixture
@@ -19,6 +17,7 @@ def make(tmp_path, monkeypatch):
 
     def make(name, torch, **summary):
         monkeypatch.setattr(artifacts, "software", lambda: {"Python": "3.11", "torch": torch})
+        monkeypatch.setattr(artifacts, "device_name", lambda device: device)
         store = Store(tmp_path)
         store.make(name, {}, lambda path: path.write_text("x") and summary)
         return store
@@ -38,12 +37,12 @@ def test_versions_are_read_without_importing_anything_and_the_device_by_its_name
     code = "import sys; from lib.artifacts import software; print(software()); print('torch' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert all(name in told for name in ("Python", "torch", "scikit-learn", "numpy")) and "False" in told
-    assert open_run("shaft", "smoke", overrides={"device": "cpu"}).device_name == processor() != ""
+    assert artifacts.device_name("cpu")
 
 
 def test_another_version_makes_nothing_anew_and_is_told(make):
-    make("maps/a", "2.1", ran_on="GPU A")
-    store = make("maps/a", "2.2", ran_on="GPU A")
+    make("maps/a", "2.1", device="GPU A")
+    store = make("maps/a", "2.2", device="GPU A")
     assert store.manifest("maps/a")["made_with"] == {"Python": "3.11", "torch": "2.1", "device": "GPU A"}
     assert mixture([store]) == mixture([store], {"Python": "3.11", "torch": "2.1"}) == ""
     assert "torch (1 with 2.1, from now on with 2.2). --force" in mixture([store], {"torch": "2.2"})
@@ -55,7 +54,7 @@ def test_another_version_makes_nothing_anew_and_is_told(make):
         "device": {"GPU A": 1},
     }
     assert "figures: torch (1 with 2.1, 1 with 2.2). --force" in mixture([store])
-    make("maps/c", "2.2", ran_on="CPU B")
+    make("maps/c", "2.2", device="CPU B")
     assert "figures: device (1 with GPU A, 1 with CPU B); torch (1 with 2.1, 2 with 2.2). --force" in mixture(
         [store]
     )
