@@ -50,7 +50,8 @@ def device_name(device: str) -> str:
     if device != "cpu":
         import torch
 
-        return torch.cuda.get_device_name(device)
+        # workers may have a GPU where this process has none
+        return torch.cuda.get_device_name(device) if torch.cuda.is_available() else device
     with suppress(OSError, StopIteration):  # Linux knows best
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         return next(line.split(": ")[1] for line in lines if line.startswith("model name"))

@@ -10,7 +10,7 @@ import pandas as pd
 from lib.classification.feature_sets import FEATURE_SETS, MAIN
 from lib.evaluation.metrics import ALL, OVERALL, POOLED, TITLES, Good, at_keep
 from lib.evaluation.published_results import display_name, paper_table, product_of
-from lib.evaluation.significance import fold_differences, smallest_attainable_p, wilcoxon
+from lib.evaluation.significance import fold_differences, format_p, smallest_attainable_p, wilcoxon
 from lib.reporting.measures import BINARY_TITLES, EXACT_INTERVALS, Measures, read_measures
 from lib.reporting.table import Table, Value
 
@@ -113,7 +113,7 @@ def _notes(read: Sequence[Measures], alpha: float) -> list[str]:
             len(set(data.known.index.unique("fold")) - {OVERALL, POOLED}),
         )
         smallest = smallest_attainable_p(folds)
-        reach = f"{folds} {data.scheme} folds, smallest possible p {smallest:.2g}"
+        reach = f"{folds} {data.scheme} folds, smallest possible p {format_p(smallest)}"
         if smallest >= alpha:
             reach += f", above {alpha:g}: nothing can be bold"
         notes.append(f"{name}: {reach}.")

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from lib import artifacts
 from lib.artifacts import MANIFEST, Store, fingerprint
@@ -38,6 +39,9 @@ def test_versions_are_read_without_importing_anything_and_the_device_by_its_name
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert all(name in told for name in ("Python", "torch", "scikit-learn", "numpy")) and "False" in told
     assert artifacts.device_name("cpu")
+    assert artifacts.device_name("cuda") == (
+        "cuda" if not torch.cuda.is_available() else torch.cuda.get_device_name()
+    )
 
 
 def test_another_version_makes_nothing_anew_and_is_told(make):
