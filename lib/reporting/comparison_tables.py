@@ -10,7 +10,7 @@ import pandas as pd
 from lib.classification.feature_sets import FEATURE_SETS
 from lib.evaluation.label_efficiency import LabelEfficiency, describe_need
 from lib.evaluation.metrics import ALL, OVERALL, POOLED, RECALL_AT_5_FPR, TITLES, percent
-from lib.evaluation.operating_points import CONFORMAL, OPTIMISTIC, TRAINING
+from lib.evaluation.operating_points import CONFORMAL, TRAINING
 from lib.evaluation.significance import format_p
 from lib.reporting.measures import EXACT
 from lib.reporting.style import present
@@ -19,7 +19,6 @@ from lib.reporting.table import Table, Value
 _THRESHOLDS = {
     TRAINING: "Threshold from training images, checked on the test folds",
     CONFORMAL: "Split-conformal bound, checked on the test folds",
-    OPTIMISTIC: "Threshold from the test folds themselves (optimistic)",
 }
 _RECALL, _REJECTS = TITLES["defect_recall"], TITLES["false_reject_rate"]
 _TRAINED = (
@@ -30,7 +29,6 @@ _BOUND = (
     "The conformal bound holds for new defects that are like the calibration defects. Images of one object are not "
     "independent, and the scored models are the inner folds', so here it is a guide, not a guarantee."
 )
-_UNCALIBRATED = "This study scored no training images out of fold, so only the optimistic figures stand here."
 
 
 def comparison_table(
@@ -105,20 +103,15 @@ def folds_table(measures: pd.DataFrame) -> pd.DataFrame:
 
 def operating_points(points: pd.DataFrame, context: str = "", prevalence: float = 0.01) -> Table:
     """Return what share of good images each feature set rejects, and what escapes, for each required defect recall."""
-    rows, methods, escapes = (
-        [],
-        set(points["method"]),
-        f"Escapes per million, {100 * prevalence:g} % defective",
-    )
+    rows, escapes = [], f"Escapes per million, {100 * prevalence:g} % defective"
     for row, (features, required), lines in _groups(points[points["class"] == ALL], "features", "required"):
         of_method = _by("method", lines)
         row |= {"Features": FEATURE_SETS[features].title, "Required defect recall": Value(required, ".1%")}
-        for method in [method for method in _THRESHOLDS if method in methods]:
-            found, heading = of_method.get(method, {}), _THRESHOLDS[method]
-            if method != OPTIMISTIC:
-                row[heading, _RECALL] = _share(found, "recall")
-                if found.get("recall_high", required) < required:
-                    row[heading, _RECALL] = f"missed: {row[heading, _RECALL]}"
+        for method, heading in _THRESHOLDS.items():
+            found = of_method.get(method, {})
+            row[heading, _RECALL] = _share(found, "recall")
+            if found.get("recall_high", required) < required:
+                row[heading, _RECALL] = f"missed: {row[heading, _RECALL]}"
             if method == CONFORMAL and found and pd.isna(found["caught"]):
                 needed = f"{found['n_needed']:.0f}".replace("inf", "endlessly many")
                 refused = f"no guarantee: {found['n_calibration']:.0f} calibration defects, {needed} needed"
@@ -128,11 +121,10 @@ def operating_points(points: pd.DataFrame, context: str = "", prevalence: float 
                 row[heading, escapes] = _share(found, "escapes", ",.0f")
         rows.append(row)
     notes = (
-        *((_TRAINED, _BOUND) if TRAINING in methods else (_UNCALIBRATED,)),
+        *(_TRAINED, _BOUND),
         "Escapes: defective products that pass, per million products of which so many are defective.",
         f"{EXACT}.",
         "Missed: the recall on the test folds lies below the required one, its interval and all.",
-        "Thresholds chosen on the test folds themselves are too optimistic: a line has to choose them beforehand.",
     )
     title = "What a required defect recall costs"
     return Table("Operating points", title, context, rows, notes, headers=4, numbers=points)

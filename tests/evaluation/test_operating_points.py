@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from lib.evaluation.metrics import ALL
-from lib.evaluation.operating_points import CONFORMAL, OPTIMISTIC, TRAINING, operating_numbers
+from lib.evaluation.operating_points import CONFORMAL, TRAINING, operating_numbers
 from lib.reporting.comparison_tables import operating_points
 from tests.evaluation.made_up import scored
 
@@ -44,9 +44,6 @@ def test_one_threshold_per_fold_chosen_on_its_training_scores_and_counted_on_its
     assert found["recall"] == pytest.approx(4 / 6)
     assert found["escapes"] == pytest.approx(1e6 * 0.02 * 2 / 6)
     assert found["escapes_low"] < found["escapes"] < found["escapes_high"] <= 20_000
-    best = line(points, OPTIMISTIC)
-    assert (best["threshold_low"], best["threshold_high"]) == (0.5, 0.5)  # on the pooled scores
-    assert best[["caught", "n_defects", "rejected", "n_good"]].tolist() == [5, 6, 4, 8]
 
 
 def test_test_scores_choose_no_threshold():
@@ -54,7 +51,7 @@ def test_test_scores_choose_no_threshold():
     moved = test.assign(**{"p:good": test["p:good"] * 0.5})
     before, after = (operating_numbers(frame, known, "good", required=(0.75,)) for frame in (test, moved))
     assert line(before, TRAINING)["threshold_high"] == line(after, TRAINING)["threshold_high"]
-    assert line(before, OPTIMISTIC)["threshold_high"] != line(after, OPTIMISTIC)["threshold_high"]
+    assert line(before, TRAINING)["rejected"] < line(after, TRAINING)["rejected"]
 
 
 def test_a_refused_bound_says_how_many_defects_it_needs():
@@ -93,13 +90,11 @@ def test_a_class_missing_from_a_folds_training_images_has_no_point():
     assert "–" in operating_points(points).frame.iloc[0].tolist()
 
 
-def test_without_calibration_only_the_optimistic_figures_stand_and_say_so():
+def test_a_feature_set_without_scores_of_training_images_has_no_points():
     test, known = two_folds()
-    points = operating_numbers(test, known.iloc[:0], "good", required=(0.75,))
-    assert set(points["method"]) == {OPTIMISTIC}
-    table = operating_points(points)
-    assert any("scored no training images" in note for note in table.notes)
-    assert any("optimistic" in over for over, _ in table.frame.columns)
+    both = pd.concat([test, test.assign(features="stats")])
+    assert set(operating_numbers(both, known, "good", required=(0.75,))["features"]) == {"image"}
+    assert operating_numbers(test, known.iloc[:0], "good", required=(0.75,)).empty
 
 
 def test_repeats_are_averaged_and_do_not_multiply_images():
