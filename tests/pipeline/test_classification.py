@@ -201,6 +201,9 @@ def test_side_by_side_and_made_anew_the_same_bytes(run, tmp_path, monkeypatch):
 def test_repeats_get_other_inner_folds(run):
     fits = [fit for split in (SPLIT, AGAIN) for fit in module._fits(run, module.CALIBRATION, split)]
     learnt = {tuple(name.values()): known for _, known, *_, name in fits}
+    assert {seed for *_, seed, _ in fits} == {
+        run.seed(module.CALIBRATION, SPLIT, repeat) for repeat in (0, 1)
+    }
     assert set(learnt) == {(repeat, inner) for repeat in range(2) for inner in range(3)}
     assert not all(np.array_equal(learnt[0, inner], learnt[1, inner]) for inner in range(3))
 
