@@ -8,6 +8,8 @@ import pandas as pd
 from PIL import Image
 
 from lib.artifacts import MANIFEST, Store, fingerprint
+from lib.batch.notebooks import WRITES
+from lib.execution.software import ASIDE
 from lib.reporting.html_pages import NOTEBOOKS
 from tests.whole import run_all
 
@@ -90,6 +92,8 @@ def test_a_study_made_by_two_versions_says_so_and_is_kept(standin):
         assert "0.1" in json.loads(store.path("provenance.json").read_text())["made_with"]["scikit-learn"]
     finally:
         manifest.write_text(before)
+    redone = (*ASIDE, *(prefix for prefixes in WRITES.values() for prefix in prefixes))
+    assert not [name for name in store.names() if not name.startswith(redone)], "--force is a way out"
     assert not told.search(run_all(*command).stdout + (study / "index.html").read_text())
 
 
