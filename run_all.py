@@ -195,6 +195,14 @@ def export(options: argparse.Namespace) -> int:
     return 0
 
 
+def compare(options: argparse.Namespace) -> int:
+    """Set two finished studies side by side; returns the exit status."""
+    from lib.batch.two_studies import compare_studies, studies_to_compare
+
+    print(compare_studies(*studies_to_compare(options, parser().parse_args([]))))
+    return 0
+
+
 def command() -> str:
     """Return the command line as one would type it."""
     return "python run_all.py " + shlex.join(sys.argv[1:])
@@ -289,6 +297,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stop_on_signals()
     os.environ[BATCH] = "1"
     try:
+        if options.compare is not None:
+            return compare(options)
         if options.inspect is not None:
             return inspect(options)
         if options.export is not None:

@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     add("--from", dest="start", metavar="NN", help="begin with this notebook, such as 04")
     add("--only", metavar="NN", help="this notebook only")
     add("--force", action="store_true", help="do the chosen notebooks again, proven or not")
-    add = p.add_argument_group("new products, by a finished study").add_argument
+    add = p.add_argument_group("finished studies; new products by one").add_argument
     add("--inspect", type=Path, metavar="DIR", help="judge the unlabelled pictures below DIR")
     add("--export", type=Path, metavar="FILE.onnx", help="write its chain for a line, see docs/deploy.md")
     add("--recall", type=float, metavar="PERCENT", help="defect recall to hold (default: 95)")
@@ -57,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="feature set to judge by (default: the recommended one, chosen on training images)",
     )
+    add("--compare", nargs=2, metavar="STUDY", help="two finished studies, by name or folder, side by side")
     add = p.add_argument_group("how").add_argument
     add("--workers", type=int, default=0, metavar="N", help="folds on N Dask workers started here")
     add("--scheduler", metavar="ADDRESS", help="folds on an existing Dask cluster")

@@ -6,6 +6,7 @@ import argparse
 import hashlib
 import json
 import shlex
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +72,7 @@ def export_request(options: argparse.Namespace, default: argparse.Namespace) -> 
 
 def _check_options(options: argparse.Namespace, default: argparse.Namespace) -> tuple[list[str], Path, float]:
     """Return what is wrong with the options of a command on a finished study, that study's folder, and the recall."""
-    issues: list[str] = []
-    for name, value in vars(options).items():
-        if name not in OWN and value != getattr(default, name):
-            shown = "from" if name == "start" else name.replace("_", "-")
-            issues.append(f"--{shown}: this takes the finished study as it is; leave it out")
+    issues = foreign(options, default, OWN)
     if options.inspect is not None and options.export is not None:
         issues.append("--inspect and --export: one at a time")
     recall = DEFAULT_RECALL if options.recall is None else options.recall
@@ -86,6 +83,15 @@ def _check_options(options: argparse.Namespace, default: argparse.Namespace) -> 
         near = nearest(options.features, FEATURE_SETS)
         issues.append(f"--features {options.features}: unknown{near}; there are {', '.join(FEATURE_SETS)}")
     return issues, study_folder(options.output, options.study or options.preset, issues), recall
+
+
+def foreign(options: argparse.Namespace, default: argparse.Namespace, own: Collection[str]) -> list[str]:
+    """Return what is wrong with options that a command on finished studies does not take."""
+    return [
+        f"--{'from' if name == 'start' else name.replace('_', '-')}: this takes finished studies as they are; drop it"
+        for name, value in vars(options).items()
+        if name not in own and value != getattr(default, name)
+    ]
 
 
 def results_folder(run: Run, folder: Path) -> Path:
@@ -105,7 +111,7 @@ def finished_study(
 
     `wanted` names the data set where there are several; `issues` are what was found before.
     """
-    found, first_run = {}, f"first run {_command_of(study_dir)}"
+    found, first_run = {}, f"first run {command_of(study_dir)}"
     for folder in sorted(place.parents[1] for place in study_dir.glob(f"*/notebooks/{SHOWS}.ipynb")):
         if record := Store(folder).manifest(f"notebooks/{SHOWS}.ipynb"):
             found[folder.name] = record["inputs"]["parameters"]
@@ -143,11 +149,11 @@ def require_current(run: Run) -> None:
     except (StaleError, DatasetError, FoldError, WeightsError, FileNotFoundError) as error:
         raise UsageError(
             f"{_shown(str(error))}\nThe study is not finished, or its labelled pictures, weights, textures or the code "
-            f"have changed since; first run {_command_of(Path(run.study_dir))}"
+            f"have changed since; first run {command_of(Path(run.study_dir))}"
         ) from error
 
 
-def _command_of(study_dir: Path) -> str:
+def command_of(study_dir: Path) -> str:
     """Return the command with which the study was run, as it wrote it down."""
     try:
         record = json.loads((study_dir / "study.json").read_text(encoding="utf-8"))

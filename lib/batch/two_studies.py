@@ -1,0 +1,171 @@
+"""The command `--compare`: two finished studies, A and B, side by side. Both are only read, wherever their images are.
+
+Written among A's tables as `compared-with-NAME`: all of it as Markdown, the figures as CSV. Nothing else is changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import html
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from lib.artifacts import Store, absolute, read_only, write_text
+from lib.batch.finished_study import command_of, foreign
+from lib.classification.feature_sets import FEATURE_SETS
+from lib.config import Study, UsageError
+from lib.datasets.errors import first_few, printable
+from lib.evaluation.metrics import MISSING, TITLES, at_keep
+from lib.evaluation.two_studies import image_folds, other_words, study_differences
+from lib.reporting.html_pages import NOTEBOOKS
+from lib.reporting.table import Table, Value
+
+LAST = f"notebooks/{NOTEBOOKS[-1]}.ipynb"
+NEEDS = INDEX, PREDICTIONS = ("index.parquet", "predictions/imbalance.parquet")
+SAME = "The same verdicts: no sentence differs but in numbers.\n"
+NOTE = (
+    "Intervals are paired where folds, groups, seed and repeats are the same, else made of each study's own and so "
+    "wider; they are not corrected for how many there are."
+)
+
+
+class Finished(NamedTuple):
+    """A data set of a finished study: provenance, index, predictions (primary folds, all defects), sentences."""
+
+    about: Mapping[str, Any]
+    images: pd.DataFrame
+    predictions: pd.DataFrame
+    sentences: Mapping[str, str]
+
+
+@read_only()
+def studies_to_compare(
+    options: argparse.Namespace, default: argparse.Namespace
+) -> tuple[list[Path], list[dict[str, Finished]]]:
+    """Return the folders of two finished studies, and of each the data sets that both hold, by name.
+
+    `default` holds what the options are where none is given. Raises `UsageError` with all issues at once.
+    """
+    issues, studies = foreign(options, default, ("compare", "output", "dataset")), []
+    named = [(absolute(options.output) / name, Path(name)) for name in options.compare]
+    folders = [absolute(below if below.is_dir() else path) for below, path in named]
+    if folders[0] == folders[1]:
+        issues.append(f"--compare {' '.join(options.compare)}: one and the same study twice; name another")
+    if folders[0].is_dir() and not os.access(folders[0] / "tables", os.W_OK):
+        issues.append(
+            f"{folders[0] / 'tables'}: cannot be written; name a study first where that can be done"
+        )
+    for folder in dict.fromkeys(folders):
+        try:
+            studies.append(_read(folder, options.dataset or ()))
+        except UsageError as error:
+            issues.append(str(error))
+    if len(studies) == 2:
+        a, b = studies
+        held = [name for name in a if name in b]
+        issues += filter(None, (_other_images(name, a[name].images, b[name].images) for name in held))
+        if not held:
+            have = [", ".join(one) or f"none of {', '.join(options.dataset)}" for one in studies]
+            issues.append(f"no data set in common: A holds {have[0]}, B {have[1]}; name other studies")
+        studies = [{name: one[name] for name in held} for one in studies]
+    if issues:
+        raise UsageError("\n".join(map(printable, issues)))
+    return folders, studies
+
+
+def _read(folder: Path, wanted: Sequence[str]) -> dict[str, Finished]:
+    """Return the data sets of a finished study (those `wanted`, if any), proven; raises `UsageError` with the issue."""
+    store, again, found = Store(folder), f"first run {command_of(folder)}", {}
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such study, and none below --output; correct its name")
+    if issue := store.issue(LAST):
+        raise UsageError(f"{folder}: not finished: {LAST}: {issue}; {again}")
+    try:
+        tables = [pd.read_csv(folder / f"tables/{name}.csv", dtype=str) for name in ("answer", "conclusions")]
+        said = pd.concat(tables).fillna({"question": "In short"})
+        for place, known in (store.manifest(LAST) or {})["summary"]["artefacts"].items():
+            home, name = Store(folder / Path(place).name), Path(place).name
+            if wanted and not {name, name.removesuffix("-synthetic")} & {*wanted}:
+                continue
+            if altered := [need for need in NEEDS if home.digest_or_none(need) != known[need]]:
+                raise ValueError(f"{home.path(altered[0])} is not what its tables rest on")
+            about = json.loads(home.path("provenance.json").read_text(encoding="utf-8"))
+            if about["settings"].keys() != {item.name for item in fields(Study)}:
+                raise ValueError("it has other settings")
+            rows = pd.read_parquet(home.path(PREDICTIONS))
+            rows = at_keep(rows[rows["scheme"] == rows["scheme"].iloc[0]], 1.0)
+            mine = said[said["dataset"] == name]
+            sentences = dict(zip(mine["question"], mine["answer"], strict=True))
+            found[name] = Finished(about, pd.read_parquet(home.path(INDEX)), rows, sentences)
+    except (OSError, ValueError, KeyError) as error:
+        raise UsageError(f"{folder}: not finished, or of an earlier version: {error}; {again}") from error
+    return found
+
+
+def _other_images(name: str, a: pd.DataFrame, b: pd.DataFrame) -> str:
+    """Return how many images are not in both indices under one label, and the first of them; empty where none."""
+    known = [one.assign(good=one["label"] == one.attrs["good"]) for one in (a, b)]
+    rows = [set(one[["id", "sha256", "label", "good"]].itertuples(index=False, name=None)) for one in known]
+    unlike = sorted({row[0] for row in rows[0] ^ rows[1]})
+    issue = f"{name}: images that A and B do not both hold under one label: {len(unlike)} ({first_few(unlike, 3)})"
+    remedy = "run both on the same labelled images, or name other data sets with --dataset"
+    return f"{issue}; {remedy}" if unlike else ""
+
+
+def compare_studies(folders: Sequence[Path], studies: Sequence[Mapping[str, Finished]]) -> str:
+    """Return in Markdown without escapes what differs between two studies, having written Markdown and CSV."""
+    unlike, figures, said = [], [], []
+    for dataset, a in studies[0].items():
+        b, here = studies[1][dataset], {"Dataset": dataset}
+        differing = [*_differing(a, b)] or [("nothing", MISSING, MISSING)]
+        unlike += [here | {"What": what, "A": one, "B": other} for what, one, other in differing]
+        settings = a.about["settings"], b.about["settings"]
+        same_seed = settings[0]["seed"] == settings[1]["seed"]
+        paired = same_seed and image_folds(a.predictions).equals(image_folds(b.predictions))
+        both, good = (a.predictions, b.predictions), str(a.images.attrs["good"])
+        for (features, metric), gap in study_differences(*both, good, settings, paired=paired).items():
+            row: dict[Any, Any] = here | {"Features": FEATURE_SETS[features].title, "Measure": TITLES[metric]}
+            row |= {"A": Value(gap.value_b, ".3f"), "B": Value(gap.value_a, ".3f")}
+            ends = {"difference": gap.difference, "from": gap.low, "to": gap.high}
+            row |= {("B − A, 95 % CI", name): Value(value, "+z.3f") for name, value in ends.items()}
+            row["Intervals"] = "paired" if paired else "unpaired"
+            figures.append(row | {"What is shown": gap.verdict("B is better", "B is worse")})
+        for question in {**a.sentences, **b.sentences}:
+            pairs = other_words(a.sentences.get(question, ""), b.sentences.get(question, ""))
+            said += [here | {"Question": question, "A": one, "B": other} for one, other in pairs]
+    told = f"Studies A = {folders[0]}, B = {folders[1]}"
+    about = Table("What differs", "Settings, versions, device, folds", told, unlike, headers=2)
+    measured = Table("Figures", "All defects, over all test folds", "", figures, [NOTE], headers=3)
+    words = Table("Sentences", "Those that differ in words", "", said, headers=2).markdown() if said else SAME
+    target = folders[0] / "tables" / f"compared-with-{folders[1].name}.md"
+    text = "\n".join([about.markdown(), measured.markdown(), words])
+    write_text(target, text)
+    measured.to_csv(target.with_name(f"{target.stem}.csv"))
+    plain = re.sub(r"\\(.)", r"\1", html.unescape(text))
+    return f"{plain}\nThis is {target}; the figures also as CSV beside it"
+
+
+def _differing(a: Finished, b: Finished) -> Iterator[tuple[str, ...]]:
+    """Yield what figures may depend on beside images and labels, and differs: its name, how it is in a, and in b."""
+    facts, places = [], []
+    for one in (a, b):
+        rows, about = one.predictions, one.about
+        known = {key: about[key] for key in ("settings", "versions", "device")} | {"code": about["code"][:12]}
+        known["made with"] = {
+            name: ", ".join(sorted(found)) for name, found in about.get("made_with", {}).items()
+        }
+        known["folds"] = f"{rows['fold'].nunique()} {rows['scheme'].iloc[0]}"
+        facts.append(pd.json_normalize(known, sep=": ").astype(str).iloc[0])
+        places.append(image_folds(rows).drop_duplicates("id")[["fold", "group"]].to_numpy())
+    both = pd.concat(facts, axis=1, keys=["a", "b"]).replace("", MISSING).fillna(MISSING)
+    yield from both[both["a"] != both["b"]].itertuples(name=None)
+    for name, moved in zip(("fold", "group"), (places[0] != places[1]).sum(axis=0), strict=True):
+        if moved:
+            yield f"images in another {name}", MISSING, f"{moved} of {len(places[0])}"
