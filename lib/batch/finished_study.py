@@ -55,7 +55,7 @@ def inspection_request(
 
 
 def export_request(options: argparse.Namespace, default: argparse.Namespace) -> tuple[Run, str, float, Path]:
-    """Return the run to export, its feature set ('' for the study's best), the defect recall, the file, all checked."""
+    """Return the run to export, its feature set ('' for the recommended), the defect recall, the file, all checked."""
     issues, study_dir, recall = _check_options(options, default)
     path = absolute(options.export)
     if path.suffix != ".onnx":

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from lib.classification.feature_sets import FEATURE_SETS
+from lib.config import Study
 from lib.evaluation.metrics import FPR_LIMIT, RANKINGS, RECALL_AT_5_FPR, TITLES, at_keep, percent, summary
 from lib.evaluation.recommendation import RULE, recommended
 from lib.evaluation.results import StudyResults, overall
@@ -34,7 +35,7 @@ def describe_recalls(dataset: str, measures: pd.DataFrame, compared: pd.DataFram
     sentences = [f"{dataset}, over all test folds: {describe_thresholds(measures)}."]
     if gaps[0] is None:
         return [*sentences, "Without maps there is nothing to compare."]
-    return [*(describe_gain(gap) for gap in gaps if gap), f"For the first, {gaps[0].rule()}.", *sentences]
+    return [*(describe_gain(gap) for gap in gaps if gap), *sentences]
 
 
 def describe_thresholds(measures: pd.DataFrame) -> str:
@@ -61,18 +62,20 @@ def describe_difference(gap: Comparison, a: str, b: str, better: str = "better",
     return f"{TITLES[gap.metric]}: {values} ({gap.span()}): {gap.verdict(better, worse)}."
 
 
-def describe_retraining(gap: Comparison, preset: str) -> str:
+def describe_retraining(gap: Comparison, study: Study) -> str:
     """Return how far training everything again would move a difference, as far as that is known."""
     if gap.repeats > 1:
         return (
-            f"Everything was trained {gap.repeats} times. From one training to the next the difference has a standard "
-            f"deviation of {gap.value(gap.retraining)}, which the intervals include."
+            f"Everything{' but the given DRAEM' * bool(study.draem_checkpoint)} was trained {gap.repeats} times. From "
+            f"one training to the next the difference has a standard deviation of {gap.value(gap.retraining)}, which "
+            "the intervals include."
         )
     text = (
         "Everything was trained once, so retraining noise is not measured; intervals allow for it by the spread of the "
-        "folds. To measure it: --set repeats=3."
+        f"folds. A difference below about {gap.value((gap.high - gap.low) / 2)} cannot be shown here. To measure the "
+        "noise, and narrow the intervals: --set repeats=3."
     )
-    if known := RETRAINING.get((preset, gap.metric)):
+    if known := RETRAINING.get((study.preset, gap.metric)):
         dataset, repeats, spread = known
         text += (
             f" In {repeats} trainings of {dataset} with this preset the same difference had a standard deviation of "
@@ -97,8 +100,8 @@ def describe_choice(results: StudyResults) -> str:
         return "No method is recommended: no training images were scored out of fold."
     row = table[table["features"] == chosen].to_dict("records")[0]
     return (
-        f"Recommended: {FEATURE_SETS[chosen].phrase}, by the rule: {RULE} ({percent(row['training'])}). On the test "
-        f"folds it reaches {percent(row['recall'])}."
+        f"Recommended: {FEATURE_SETS[chosen].phrase}, by the rule: {RULE} ({percent(row['training'])}). Where each "
+        f"fold chooses by this rule on its own training images, its test images give {percent(row['nested'])}."
     )
 
 
@@ -146,18 +149,21 @@ def _headline(results: StudyResults, dataset: str) -> Iterator[str]:
         yield describe_gain(alone, "map")
     # held against the same network without selection, where it was run
     beside = "image_map_all" if "image_map_all" in set(results.primary["features"]) else METHOD
-    if guide := _compare(results, results.primary, "guided_all", beside):
+    if guide := results.comparison(AUC, "guided_all", beside):
         yield describe_gain(guide, "guided_all", beside)
     if naming := results.comparison("weighted_auc", METHOD, "image"):
         yield describe_gain(naming)
-    yield from _with_few(results, dataset)
-    yield describe_retraining(gap, results.study.preset)
+    yield from _with_few(results)
+    yield describe_retraining(gap, results.study)
     yield describe_choice(results)
 
 
-def _with_few(results: StudyResults, dataset: str) -> Iterator[str]:
-    mine, least = results.mine, results.mine["keep"].min()
-    few = _compare(results, mine[mine["keep"] == least], METHOD, "image") if least < 1 else None
+def _with_few(results: StudyResults) -> Iterator[str]:
+    mine, study = results.mine, results.study
+    least, both = mine["keep"].min(), mine["features"].isin((METHOD, "image"))
+    how: Any = {"seed": study.seed, "binary": study.binary, "n": results.n, "pairs": [(METHOD, "image")]}
+    table = compare(mine[both & (mine["keep"] == least)], results.good, metrics=[AUC], **how)
+    few = Comparison.find(table, AUC, METHOD, "image", study.alpha) if least < 1 else None
     if few is None:
         yield "The share of defects kept was not varied, so what each loses when they are scarce is not known."
         return
@@ -166,12 +172,5 @@ def _with_few(results: StudyResults, dataset: str) -> Iterator[str]:
         f"With {percent(least, 0)} of the training defects the AUC goes from {whole['image']:.3f} to "
         f"{few.value_b:.3f} with the image, and from {whole[METHOD]:.3f} to {few.value_a:.3f} with both."
     )
-    yield f"There the difference is {few.span()}: {few.verdict(*HELPS)}."
-
-
-def _compare(results: StudyResults, rows: pd.DataFrame, a: str, b: str) -> Comparison | None:
-    """Return the AUC of a against that of b in predictions of one data set at one keep; None where one is missing."""
-    rows, study = rows[rows["features"].isin((a, b))], results.study
-    settings: Any = {"seed": study.seed, "binary": study.binary, "n": results.n}
-    table = compare(rows, results.good, pairs=[(a, b)], metrics=[AUC], **settings)
-    return Comparison.find(table, AUC, a, b, study.alpha)
+    span = "" if few.identical == 1 else f" is {few.span()}"
+    yield f"There the difference{span}: {few.verdict(*HELPS)}."

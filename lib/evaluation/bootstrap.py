@@ -29,7 +29,7 @@ _CHUNK = 250  # samples held in memory at once
 
 @dataclass(frozen=True)
 class Sampled:
-    """A measure over all folds, and how far it would move with other test images and other trainings.
+    """A measure over all folds, and how far other test images and other trainings would move it.
 
     values (1 + n,): the measure, mean over the repeats, then in n samples of test images; trained (folds, repeats): the
     measure in each fold and training; weights (folds,): of the folds in the whole.
@@ -50,40 +50,37 @@ class Sampled:
         spread = np.nan_to_num(self.trained.var(axis=1, ddof=1))
         return float(np.sqrt(self.weights**2 @ spread))
 
-    def with_training(self, seed: int) -> np.ndarray:
-        """Return the samples (1 + n,) with other trainings too: each fold's repeats are drawn with replacement.
+    def with_training(self, seed: int, level: float = 0.95) -> np.ndarray:
+        """Return the samples (1 + n,) with other trainings of the same training images too.
 
-        Few repeats show less than the whole spread, so what is drawn is scaled to the variance of a mean over them,
-        and by Student's t for as many degrees of freedom. With one repeat the trainings stay as they are.
+        What they add is normal, with the variance of the mean over the repeats, wider by Student's t at `level` as few
+        repeats show it. With one repeat the trainings stay as they are.
         """
         from scipy.stats import norm, t
 
         folds, repeats = self.trained.shape
         if repeats < 2:
             return self.values
-        apart = np.nan_to_num(self.trained - self.trained.mean(axis=1, keepdims=True))
-        size = len(self.values) - 1, folds, repeats
-        picked = np.random.default_rng([seed, 1]).integers(repeats, size=size)
-        drawn = apart[np.arange(folds)[:, None], picked].mean(axis=2)
-        wider = t.ppf(0.975, folds * (repeats - 1)) / norm.ppf(0.975)
-        noise = np.sqrt(repeats / (repeats - 1)) * wider * drawn @ self.weights
-        return np.r_[self.values[0], self.values[1:] + noise]
+        wider = t.ppf((1 + level) / 2, folds * (repeats - 1)) / norm.ppf((1 + level) / 2)
+        drawn = np.random.default_rng([seed, 1]).standard_normal(len(self.values) - 1)
+        return np.r_[self.values[0], self.values[1:] + wider * self.retraining / np.sqrt(repeats) * drawn]
 
     def interval(self, seed: int, level: float = 0.95) -> tuple[float, float]:
-        """Return the ends of the interval at `level`, NaN where undefined.
+        """Return the ends of a difference's interval at `level`, NaN where undefined.
 
-        Those of the samples; with one repeat, which does not tell how far a training moves the measure, at least as
-        wide as the spread of the folds, each with a training of its own, demands (Student's t over the folds).
+        Those of the samples; with one repeat at least as wide as the spread of the folds, each with a training of its
+        own, demands (Student's t over the folds).
         """
         from scipy.stats import t
 
-        ends = quantile_ends(self.with_training(seed)[1:], level=level)
+        low, high = quantile_ends(self.with_training(seed, level)[1:], level=level)
         known = self.trained[~np.isnan(self.trained[:, 0]), 0]
-        if self.trained.shape[1] > 1 or len(known) < 2 or np.isnan(ends[0]):
-            return ends
-        reach = t.ppf((1 + level) / 2, len(known) - 1) * known.std(ddof=1) * np.sqrt((self.weights**2).sum())
-        low, high = min(ends[0], self.values[0] - reach), max(ends[1], self.values[0] + reach)
-        return float(max(low, -1)), float(min(high, 1))  # of differences between values in [0, 1]
+        if self.trained.shape[1] == 1 and len(known) > 1:
+            reach = (
+                t.ppf((1 + level) / 2, len(known) - 1) * known.std(ddof=1) * np.sqrt((self.weights**2).sum())
+            )
+            low, high = min(low, self.values[0] - reach), max(high, self.values[0] + reach)
+        return float(np.clip(low, -1, 1)), float(np.clip(high, -1, 1))  # between values in [0, 1]
 
 
 def samples(
@@ -130,7 +127,7 @@ def bands(
             part = rows_of_metric(cell, metric, binary)
             for label in defect_classes(cell, name) if by_class else [ALL]:
                 for features, sampled in samples(part, metric, present, name, seed, n, label).items():
-                    ends = quantile_ends(sampled.with_training(seed)[1:])
+                    ends = quantile_ends(sampled.with_training(seed)[1:].clip(0, 1))
                     rows.append((dataset, scheme, keep, features, metric, label, sampled.values[0], *ends))
     columns = ["dataset", "scheme", "keep", "features", "metric", "class", "value", "low", "high"]
     return pd.DataFrame(rows, columns=columns)

@@ -35,6 +35,8 @@ from lib.evaluation.recommendation import recommended
 from lib.evaluation.results import StudyResults
 from lib.evaluation.significance import MARGIN, METHOD, Comparison, bootstrap_difference, format_p
 
+UNCORRECTED = "These intervals are not corrected for how many there are."
+
 
 def findings(results: StudyResults) -> pd.DataFrame:
     """Return the conclusions: columns dataset, question, answer (sentences)."""
@@ -71,13 +73,12 @@ def _help(results: StudyResults, dataset: str) -> Iterator[str]:
     if alone := results.comparison(AUC, "map", "image"):
         yield describe_gain(alone, "map")
     yield f"At the classifiers' own thresholds: {describe_thresholds(results.measures)}."
-    yield (
-        f"For the first figure, over {area.n} folds: Wilcoxon's test p = {format_p(area.p)}, adjusted for all rankings "
-        f"compared (Holm) {format_p(area.p_holm)}; the corrected t-test p = {format_p(area.p_corrected)}."
-    )
     if area.identical < 1:
-        yield f"{area.rule()[0].upper()}{area.rule()[1:]}."
-    yield describe_retraining(area, results.study.preset)
+        yield (
+            f"For the first figure, over {area.n} folds: Wilcoxon's test p = {format_p(area.p)}, adjusted for all "
+            f"rankings compared (Holm) {format_p(area.p_holm)}; the corrected t-test p = {format_p(area.p_corrected)}."
+        )
+    yield describe_retraining(area, results.study)
 
 
 def _recommended(results: StudyResults, dataset: str) -> Iterator[str]:
@@ -86,7 +87,9 @@ def _recommended(results: StudyResults, dataset: str) -> Iterator[str]:
     if not (chosen := recommended(table)):
         return
     row, folds = table[table["features"] == chosen].to_dict("records")[0], int(table["folds"].sum())
-    yield f"Chosen by itself in {row['folds']} of {folds} folds; with each fold's own choice: {percent(row['nested'])}."
+    yield f"It is the choice of {row['folds']} of {folds} folds. On all test folds it reaches {percent(row['recall'])}."
+    if absent := [FEATURE_SETS[name].phrase for name in table.loc[table["training"].isna(), "features"]]:
+        yield f"Not scored on training images, so not candidates: {'; '.join(absent)}."
     if results.study.map_method == IN_SAMPLE:
         yield "Maps of training images come from a model that has seen them, which may favour sets with the map here."
     others = table[table["features"] != chosen].nlargest(3, "recall")
@@ -114,9 +117,9 @@ def _folds(results: StudyResults, dataset: str) -> Iterator[str]:
         return
     inflated = False
     for name in MAIN:
-        both = found[(found["task"] == "multiclass") & (found["features"] == name)]
+        both = binary_predictions(found[found["features"] == name], results.study.binary)
         if set(both["scheme"]) == schemes:
-            pair = both.assign(features=both["scheme"], fold=0)
+            pair = both.assign(features=both["scheme"])
             gap = _interval(results, pair, AUC, "stratified", "grouped", dataset)
             inflated |= gap.side > 0
             phrase = FEATURE_SETS[name].phrase
@@ -174,7 +177,7 @@ def _sources(results: StudyResults, dataset: str) -> Iterator[str]:
             yield describe_difference(
                 gap, one, f"maps by {mine}" + (" alone in the same way" if a != b else "")
             )
-    yield "These intervals are not corrected for how many there are."
+    yield UNCORRECTED
 
 
 def _guided(results: StudyResults, _: str) -> Iterator[str]:
@@ -182,8 +185,7 @@ def _guided(results: StudyResults, _: str) -> Iterator[str]:
     gaps = {name: gap for name in GUIDED if (gap := results.comparison(RECALL_AT_5_FPR, name, METHOD))}
     for name, gap in gaps.items():
         yield describe_gain(gap, name, METHOD)
-    if not gaps:
-        yield "Not asked: no map-guided features were made (setting guided)."
+    yield UNCORRECTED if gaps else "Not asked: no map-guided features were made (setting guided)."
 
 
 def _simpler(results: StudyResults, dataset: str) -> Iterator[str]:
@@ -192,7 +194,8 @@ def _simpler(results: StudyResults, dataset: str) -> Iterator[str]:
         yield "No baselines were run beside image and map together, so this stays open."
         return
     good = [name for name, gap in gaps.items() if gap.as_good]
-    tried = f"the interval corrected for the {len(results.compared['a'].unique())} sets compared"
+    same = results.compared[(results.compared["b"] == METHOD) & (results.compared["metric"] == AUC)]
+    tried = f"the interval corrected for the {len(same)} sets compared"
     if good:
         listed = "; ".join(FEATURE_SETS[name].phrase for name in good)
         yield f"As good as image and map together, that is not worse by {MARGIN:g} AUC ({tried}): {listed}."
@@ -200,6 +203,7 @@ def _simpler(results: StudyResults, dataset: str) -> Iterator[str]:
         yield f"No simpler set is shown to be as good as image and map together (margin {MARGIN:g} AUC, {tried})."
     for name, gap in gaps.items():
         yield describe_gain(gap, name, METHOD)
+    yield UNCORRECTED
 
 
 def _cost(results: StudyResults, dataset: str) -> Iterator[str]:
@@ -212,12 +216,13 @@ def _cost(results: StudyResults, dataset: str) -> Iterator[str]:
     favourite = recommended(results.recommended)
     for required in sorted(set(chosen["required"])):
         rows = chosen[chosen["required"] == required]
-        met = rows[rows["recall_high"] >= required]
+        met = rows[rows["recall"] >= required]
         yield f"For {percent(required)} of the defects:"
         if met.empty:
-            yield f"none of {len(rows)} methods reached it."
+            yield f"none of {len(rows)} methods reached it on the test folds."
             continue
-        named: dict[str, Any] = {"cheapest here,": met.nsmallest(1, "false_rejects").to_dict("records")[0]}
+        (cheapest,) = met.nsmallest(1, "false_rejects").to_dict("records")
+        named: dict[str, Any] = {"cheapest on these test folds,": cheapest}
         for title, name in (("recommended,", favourite), ("", METHOD), (" ", "image")):
             same = rows[rows["features"] == name].to_dict("records")
             if same and name not in [one["features"] for one in named.values()]:
@@ -255,7 +260,7 @@ def _labels(results: StudyResults, dataset: str) -> Iterator[str]:
     full = needs[needs["reference"] == needs["reference"].max()]
     full = full[full["features"].isin((*MAIN, *LINEAR_GUIDED))]
     yield (
-        f"With {full['reference'].iloc[0]:.0f} labelled defects in training the image finds "
+        f"With {full['reference'].iloc[0]:.0f} labelled defects in training the image finds, by its fitted curve, "
         f"{percent(full['target'].iloc[0])} of the defects at {percent(FPR_LIMIT, 0)} false rejects."
     )
     for row in full.to_dict("records"):

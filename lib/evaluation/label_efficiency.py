@@ -34,8 +34,9 @@ def label_efficiency(
 ) -> LabelEfficiency:
     """Return learning curves and needed labels per data set and scheme, with n bootstrap samples of test images.
 
-    Recalls are fitted to rise with the number of labels (isotonic regression), as the first crossing of a noisy curve
-    would need too few. Feature sets with a single keep have no curve. Intervals leave out which defects were kept.
+    Needs and targets are read from curves fitted to rise with the number of labels (isotonic regression), as the first
+    crossing of a noisy curve would need too few. Feature sets with a single keep have no curve. With one repeat,
+    intervals leave out which defects were kept and how networks started.
     """
     curves, needs = [], []
     deciding = binary_predictions(predictions, binary)
@@ -48,17 +49,20 @@ def label_efficiency(
         labels = np.array([labels_kept(rows, name, keep) for keep in keeps])
         levels = [samples(part, RECALL_AT_5_FPR, studied, name, seed, n) for _, part in rows.groupby("keep")]
         recalls = {
-            features: rising(np.array([at[features].with_training(seed + k) for k, at in enumerate(levels)]))
+            features: np.array(
+                [at[features].with_training(seed + k).clip(0, 1) for k, at in enumerate(levels)]
+            )
             for features in studied
         }
+        fitted = {features: rising(values) for features, values in recalls.items()}
         for features, values in recalls.items():
             for keep, count, sampled in zip(keeps, labels, values, strict=True):
                 ends = quantile_ends(sampled[1:], _ENDS)
                 curves.append((dataset, scheme, features, keep, count, sampled[0], *ends))
-        for count, target in zip(labels, recalls.get(REFERENCE, []), strict=False):
+        for count, target in zip(labels, fitted.get(REFERENCE, []), strict=False):
             for features in studied:
                 if features != REFERENCE:
-                    needed = labels_for_recall(labels, recalls[features], target)
+                    needed = labels_for_recall(labels, fitted[features], target)
                     ends = quantile_ends(needed[1:], _ENDS)
                     needs.append((dataset, scheme, features, count, target[0], needed[0], *ends, labels[0]))
     columns = ["dataset", "scheme", "features", "keep", "labels", "recall", "low", "high"]

@@ -11,6 +11,7 @@ from lib.evaluation.metrics import Good, binary_predictions, good_class
 from lib.evaluation.significance import Comparison, bootstrap_difference
 
 IN_SAMPLE, CROSS_FITTED = "in_sample", "cross_fitted"
+EXCESS = 0.05  # of the good images; a warning, so it does not wait for a difference to be shown
 MAP_FIT_NAMES = {IN_SAMPLE: "as written", CROSS_FITTED: "cross-fitted"}
 
 
@@ -22,8 +23,8 @@ class MapFitGap(NamedTuple):
 
     @property
     def is_overfit(self) -> bool:
-        """Whether more good images are rejected, the interval clear of zero, and nothing is ranked better for it."""
-        return self.rejects.low > 0 and self.auc.difference <= 0
+        """Whether more good images are rejected, by more than `EXCESS`, and nothing is ranked better for it."""
+        return self.rejects.difference > EXCESS and self.auc.difference <= 0
 
 
 Excess = Mapping[str, Mapping[str, MapFitGap]]  # by data set and feature set

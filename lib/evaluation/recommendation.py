@@ -37,8 +37,8 @@ def recommend(
             ]
             inside = _recalls(binary_predictions(here, binary), name, ["fold", "inner"])
         inside = inside if len(calibration) else inside[:0]
-        training = inside.mean().reindex(outside.columns)
         by_fold = inside.groupby("fold").mean().dropna(axis=1, how="all").dropna(how="all")
+        training = by_fold.mean().reindex(outside.columns)
         chosen: dict[Any, Any] = dict(by_fold.idxmax(axis=1).items())
         nested = np.mean([outside[one][fold] for fold, one in chosen.items()]) if chosen else np.nan
         for features in [one for one in FEATURE_SETS if one in outside]:

@@ -159,7 +159,10 @@ def choose_features(run: Run, tested: pd.DataFrame, wanted: str = "") -> tuple[s
             "no feature set is recommended, as training lacks scores: give --features NAME"
         )
     row = table[table["recommended"]].iloc[0]
-    return row["features"], f"recommended of {len(table)} feature sets: {RULE}, {percent(row['training'])}"
+    return row["features"], (
+        f"recommended of {table['training'].notna().sum()} feature sets scored on training images: {RULE}, "
+        f"{percent(row['training'])}; the same labelled images choose and promise, so the promise is a little too good"
+    )
 
 
 def save_production_model(path: Path, model: ProductionModel) -> None:

@@ -42,8 +42,10 @@ def recall_bars(recalls: pd.DataFrame, caption: str) -> Figure:
 
 
 def confusions(predictions: pd.DataFrame, classes: Sequence[str], caption: str) -> Figure:
-    """Draw a confusion matrix per feature set, beside (of many classes, below) each other, counts written in."""
+    """Draw a confusion matrix per feature set, of the first repeat, beside (or, of many classes, below) each other."""
     import seaborn as sns
+
+    predictions = predictions[predictions["repeat"] == predictions["repeat"].min()]
 
     found = present(predictions["features"])
     columns = len(found) if len(classes) <= MANY else 1

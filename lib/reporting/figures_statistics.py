@@ -1,4 +1,4 @@
-"""Figures of measures: recall against false rejects, curves over the share of defects kept, paired differences."""
+"""Figures of measures: recall against false rejects, curves over the share of defects kept, all differences."""
 
 from __future__ import annotations
 
@@ -7,22 +7,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from lib.classification.feature_sets import FEATURE_SETS
 from lib.evaluation.metrics import ALL, RANKINGS, RECALL_AT_5_FPR, TITLES, defect_scores
 from lib.evaluation.operating_points import TRAINING
-from lib.evaluation.significance import by_measure, fold_differences
 from lib.reporting import style
-from lib.reporting.style import LINES, MARKERS, NAMES, PALETTE, escape_mathtext, finish, lined, present
+from lib.reporting.style import LINES, MARKERS, NAMES, escape_mathtext, finish, lined, present
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from lib.evaluation.label_efficiency import LabelEfficiency
 
 BANDS = "bands: 95 % bootstrap intervals over test images, by group where groups are known, and over repeats"
-MEASURES = RANKINGS[:2]  # whose paired differences are drawn
-BASE = "image"  # what paired differences are taken from, and in which order they are drawn
-COMPARED = ("image_map", "map")
+MEASURES = RANKINGS[:2]  # whose differences are drawn
 
 
 def recall_against_false_rejects(
@@ -44,12 +41,13 @@ def recall_against_false_rejects(
         part = predictions[predictions["features"] == name]
         defective, called = (part["label"] != good).to_numpy(), (part["predicted"] != good).to_numpy()
         curves = [
-            roc_curve(one["label"] != good, defect_scores(one, good))[:2]
+            roc_curve(one["label"] != good, defect_scores(one, good), drop_intermediate=False)[:2]
             for _, one in part.groupby(["fold", "repeat"])
             if (one["label"] == good).any() and (one["label"] != good).any()
         ]
         false_rejects = np.linspace(0, 1, 1001)
-        recall = np.mean([np.interp(false_rejects, *curve) for curve in curves], axis=0)
+        best = [pd.Series(recall, rejects).groupby(level=0).max() for rejects, recall in curves]
+        recall = np.mean([np.interp(false_rejects, curve.index, curve) for curve in best], axis=0)
         own = called[~defective].mean(), called[defective].mean()
         mine = chosen[chosen["features"] == name]
         sign = {"marker": MARKERS[name], "ls": "", "color": LINES[name], "ms": 6.5}
@@ -112,52 +110,28 @@ def learning_curves(economy: LabelEfficiency, caption: str) -> Figure:
     return degradation(values, caption, "dataset", TITLES[RECALL_AT_5_FPR].replace(" at", "\nat"), "labels")
 
 
-def paired_differences(measures: pd.DataFrame, compared: pd.DataFrame, caption: str) -> Figure:
-    """Draw both - image and map - image in every fold, one row of panels per data set, one column per measure.
+def differences(compared: pd.DataFrame, caption: str) -> Figure:
+    """Draw all differences between feature sets with their 95 % intervals, a row of panels per data set.
 
-    `measures` is `summary` and `compared` is `compare` of the same predictions at one keep. Small dots: folds, each
-    joined by a line. Large marker and bar: over all folds, with the 95 % interval.
+    `compared` is `compare` at one keep; a column of panels each for AUC and recall at 5 % false rejects. Filled: the
+    interval excludes zero. Where both make the same predictions nothing is drawn.
     """
     datasets = list(dict.fromkeys(compared["dataset"]))
-    figure, grid = style.panels(2 * len(datasets), 2, 4.8, 1.25, (0, 0.5), sharex="col", sharey=True)
-    against = compared[(compared["class"] == ALL) & (compared["b"] == BASE)]
+    part = compared[(compared["class"] == ALL) & (compared["identical"] < 1)]
+    pairs = list(dict.fromkeys(zip(part["a"], part["b"], strict=True)))
+    size = 3.4, 0.22 * max(len(pairs), 3)
+    figure, grid = style.panels(2 * len(datasets), 2, *size, (2.8, 0.5), sharex="col", sharey=True)
     for row, dataset in zip(grid, datasets, strict=True):
-        known = by_measure(measures[measures["dataset"] == dataset])
         for axes, metric in zip(row, MEASURES, strict=True):
-            here = against[(against["dataset"] == dataset) & (against["metric"] == metric)]
-            folds = {
-                name: fold_differences(known, name, BASE, metric, ALL)
-                for name in present(here["a"], COMPARED)
-            }
-            _differences(axes, pd.DataFrame(folds), here.set_index("a"))
+            here = part[(part["dataset"] == dataset) & (part["metric"] == metric)]
+            for one in here.to_dict("records"):
+                height, clear = -pairs.index((one["a"], one["b"])), one["low"] > 0 or one["high"] < 0
+                axes.plot([one["low"], one["high"]], [height, height], color="0.4", lw=1.5)
+                axes.plot(one["difference"], height, "o", color="0.1", mfc="0.1" if clear else "white", ms=5)
+            axes.axvline(0, color="0.2", lw=1)
             axes.set_xlabel(f"difference: {TITLES[metric]}")
             axes.label_outer()
         row[0].set_title(escape_mathtext(dataset, 40), loc="left")
-    return finish(figure, caption, "small: single folds; large: all folds, with 95 % interval")
-
-
-def _differences(axes: Axes, steps: pd.DataFrame, overall: pd.DataFrame) -> None:
-    """Draw differences by fold (rows) and feature set (columns), and those over all folds with their intervals."""
-    heights = {str(name): -COMPARED.index(str(name)) for name in steps}
-    axes.plot(steps.T, np.array(list(heights.values())) + 0.12, color="0.7", lw=0.8, zorder=1)
-    for name, height in heights.items():
-        dots, value = steps[name].dropna(), overall.loc[name]
-        axes.scatter(
-            dots,
-            np.full(len(dots), height + 0.12),
-            s=13,
-            color=PALETTE[name],
-            zorder=2,
-            edgecolor="0.2",
-            linewidth=0.4,
-        )
-        axes.errorbar(
-            value["difference"], height - 0.2,
-            xerr=[[value["difference"] - value["low"]], [value["high"] - value["difference"]]],
-            fmt=MARKERS[name], color=PALETTE[name], ms=7, mec="0.1", elinewidth=2.2, capsize=3, zorder=3,
-        )  # fmt: skip
-    axes.axvline(0, color="0.2", lw=1.2, zorder=1)
-    axes.locator_params(axis="x", nbins=7)
-    axes.set_yticks(list(heights.values()), [f"{NAMES[name]}\n- {BASE}" for name in heights], fontsize=8)
-    axes.set_ylim(-len(COMPARED) + 0.45, 0.45)
-    axes.grid(False, axis="y")
+        labels = [f"{FEATURE_SETS[a].title} \u2212 {FEATURE_SETS[b].title}" for a, b in pairs]
+        row[0].set_yticks([-place for place in range(len(pairs))], labels, fontsize=7)
+    return finish(figure, caption, "lines: 95 % intervals; filled: the interval excludes zero")

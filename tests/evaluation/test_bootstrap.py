@@ -142,11 +142,14 @@ def test_retraining_widens_the_interval_and_more_trainings_narrow_it_again():
     assert span(repeated(3, 12)) < span(apart)
 
 
-def test_trainings_are_drawn_fold_by_fold_with_the_variance_of_their_mean():
+def test_trainings_add_the_variance_of_their_mean_and_what_so_few_do_not_show():
     trained = np.random.default_rng(0).normal(size=(40, 2))
     found = bootstrap.Sampled(np.zeros(20001), trained, np.full(40, 1 / 40))
     expected = np.sqrt((trained.var(axis=1, ddof=1) / 2).sum()) / 40
-    assert found.with_training(1)[1:].std() == pytest.approx(expected, rel=0.06)
+    for level in (0.95, 0.99):
+        ends = quantile_ends(found.with_training(1, level)[1:], level=level)
+        reach = stats.t.ppf((1 + level) / 2, 40) * expected
+        assert ends == pytest.approx((-reach, reach), rel=0.08)
     assert found.retraining == pytest.approx(expected * np.sqrt(2))
     once = bootstrap.Sampled(np.zeros(50), trained[:, :1], np.full(40, 1 / 40))
     assert (once.with_training(1) == 0).all() and np.isnan(once.retraining)
@@ -159,6 +162,8 @@ def test_one_training_allows_for_retraining_by_the_spread_of_the_folds():
     assert found.interval(0) == pytest.approx((0.25 - reach, 0.25 + reach))
     twice = bootstrap.Sampled(np.full(50, 0.25), np.hstack([by_hand, by_hand]), np.full(4, 0.25))
     assert twice.interval(0) == (0.25, 0.25)
+    wide = bootstrap.Sampled(np.full(50, 0.9), np.array([[0.1], [1.7]]), np.full(2, 0.5))
+    assert wide.interval(0) == (-1, 1)  # no difference lies beyond
 
 
 def test_quantile_ends_leave_nan_out_and_may_be_infinite():

@@ -162,29 +162,30 @@ def test_fold_without_the_class_leaves_the_test():
     ],
 )
 def test_verdict(p, low, expected):
-    gap = Comparison(0.2, low, 0.4, alpha=0.005, p=p)
+    gap = Comparison(0.2, low, 0.4, alpha=0.005, p=p, smallest_p=0.002)
     assert gap.verdict() == expected
-    assert gap.reversed().verdict() == expected.replace("better", "worse")
+    turned = replace(gap, difference=-0.2, low=-0.4, high=-low)
+    assert turned.verdict() == expected.replace("better", "worse")
 
 
 def test_a_comparison_in_words():
-    gap = Comparison(0.2, -0.1, 0.4, alpha=0.005, n_nonzero=3, p=0.25, smallest_p=0.25)
+    gap = Comparison(0.2, -0.1, 0.4, alpha=0.005, p=0.25, smallest_p=0.25)
     assert gap.span() == "+0.200, 95 % CI −0.100 to +0.400"
-    points = replace(gap, metric="recall_at_5").reversed()
+    points = replace(gap, metric="recall_at_5", difference=-0.2, low=-0.4, high=0.1)
     assert points.span() == "−20.0 points, 95 % CI −40.0 to +10.0"
     assert (gap.value(0.2), points.value(0.2)) == ("0.200", "20.0 %")
     tiny = replace(gap, difference=-1e-5, low=-1e-6, high=1e-6).span()
     assert tiny == "+0.000, 95 % CI +0.000 to +0.000"
-    best = "3 folds that differ give p = 0.25 at best"
-    assert gap.rule() == f"the stated rule (p < 0.005) cannot be met: {best}"
-    assert replace(gap, smallest_p=0.002).rule().endswith("is not met")
-    assert replace(gap, smallest_p=0.002, p=0.002).rule().endswith(" is met")
+    few = replace(gap, low=0.1, n=3).verdict()
+    assert few.endswith(
+        "the interval excludes zero, though the stated rule cannot be met with 3 folds (p = 0.25)"
+    )
 
 
-def test_a_comparison_is_found_in_either_direction():
+def test_a_comparison_is_found_as_it_was_made():
     table = significance.compare(by_fold({"image": [5] * 10, "image_map": [0] * 10}), "good", seed=0, n=50)
-    gap = Comparison.find(table, "defect_recall", "image", "image_map", 0.005)
-    assert (gap.difference, gap.value_a, gap.value_b, gap.side) == (-0.5, 0.5, 1.0, -1)
+    gap = Comparison.find(table, "defect_recall", "image_map", "image", 0.005)
+    assert (gap.difference, gap.value_a, gap.value_b, gap.side) == (0.5, 1.0, 0.5, 1)
     assert Comparison.find(table, "defect_recall", "image", "map", 0.005) is None
 
 

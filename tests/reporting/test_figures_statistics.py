@@ -1,6 +1,5 @@
-"""Curves and paired differences hold the measures that they are given, with their intervals."""
+"""Curves and differences hold the measures that they are given, with their intervals."""
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
@@ -73,23 +72,37 @@ def test_learning_curves_draw_a_panel_per_data_set_with_the_house_colours():
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["image", "image + anomaly map"]
 
 
-def test_paired_differences_are_those_of_the_folds_joined_fold_by_fold():
-    frame = by_fold({"image": (3, 1, 0), "map": (1, 1, 4), "image_map": (0, 1, 2)})
-    measures = summary(frame, "good")
-    compared = compare(frame, "good", seed=0, n=100, measures=measures)
-    figure = figures_statistics.paired_differences(measures, compared, "c")
-    axes = figure.axes[0]  # AUC: half the misses of the image less those of the other, of 10 in each fold
-    drawn = {tuple(dots.get_facecolor()[0][:3]): np.round(dots.get_offsets()[:, 0].data, 6).tolist()
-             for dots in axes.collections if len(dots.get_offsets()) == 3}  # fmt: skip
-    assert drawn[mpl.colors.to_rgb(style.PALETTE["image_map"])] == [0.15, 0.0, -0.1]
-    assert drawn[mpl.colors.to_rgb(style.PALETTE["map"])] == [0.1, 0.0, -0.2]
-    joined = {tuple(np.round(line.get_xdata(), 6)) for line in axes.get_lines() if line.get_color() == "0.7"}
-    assert joined == {(0.15, 0.1), (0.0, 0.0), (-0.1, -0.2)}
-    row = compared.query(
-        "a == 'map' and b == 'image' and metric == 'binary_auc' and `class` == '(all)'"
-    ).iloc[0]
-    bars = [c.get_segments()[0][:, 0] for c in axes.collections if hasattr(c, "get_segments")]
-    assert any(np.allclose(bar, (row["low"], row["high"])) for bar in bars)
+def test_all_differences_are_drawn_with_their_intervals():
+    frame = study({"image": 0.5, "map": 0.5, "image_map": 3.0}, n=150)
+    both = pd.concat([frame, frame.assign(dataset="$odd_name")])
+    compared = compare(both, {"toy": "good", "$odd_name": "good"}, seed=0, n=100)
+    figure = figures_statistics.differences(compared, "c")
+    assert len(figure.axes) == 4 and figure.axes[2].get_title(loc="left") == style.escape_mathtext(
+        "$odd_name"
+    )
+    known = compared.query(
+        "dataset == 'toy' and `class` == '(all)' and metric == 'binary_auc' and identical < 1"
+    )
+    lines = [tuple(line.get_xdata()) for line in figure.axes[0].get_lines() if len(line.get_xdata()) == 2]
+    assert set(zip(known["low"], known["high"], strict=True)) <= set(lines)
+    points = [line for line in figure.axes[0].get_lines() if len(line.get_xdata()) == 1]
+    assert len(points) == len(known) == 2  # image and map are the same here: not tested
+    for point, one in zip(points, known.to_dict("records"), strict=True):
+        assert point.get_xdata()[0] == one["difference"]
+        assert point.get_mfc() == ("0.1" if one["low"] > 0 or one["high"] < 0 else "white")
+    assert figure.axes[0].get_yticklabels()[0].get_text() == "Image + Anom. map \u2212 Image"
     one_fold = by_fold({"image": (3,), "image_map": (0,)})
-    single = compare(one_fold, "good", seed=0, n=20)
-    assert len(figures_statistics.paired_differences(summary(one_fold, "good"), single, "c").axes) == 2
+    assert len(figures_statistics.differences(compare(one_fold, "good", seed=0, n=20), "c").axes) == 2
+
+
+def test_the_curve_at_5_percent_is_the_tables_figure():
+    frame = study(SKILL, n=75)  # five good images in each fold
+    figure = figures_statistics.recall_against_false_rejects(frame, "good", "c", pd.DataFrame(columns=POINTS))
+    table = summary(frame, "good").query("metric == 'recall_at_5' and fold == 'all folds'")
+    known = table.set_index("features")["value"]
+    lines = [line for line in figure.axes[0].get_lines() if len(line.get_xdata()) > 2]
+    drawn = {line.get_label(): np.interp(0.05, *line.get_data()) for line in lines}
+    assert drawn == pytest.approx({style.NAMES[name]: known[name] for name in SKILL})
+
+
+POINTS = ["method", "class", "caught", "features", "false_rejects", "recall", "required"]
