@@ -129,9 +129,9 @@ def differences(compared: pd.DataFrame, caption: str) -> Figure:
                 axes.plot([one["low"], one["high"]], [height, height], color="0.4", lw=1.5)
                 axes.plot(one["difference"], height, "o", color="0.1", mfc="0.1" if clear else "white", ms=5)
             axes.axvline(0, color="0.2", lw=1)
-            axes.set_xlabel(f"difference: {TITLES[metric]}")
+            axes.set_xlabel(TITLES[metric], fontsize=8)
             axes.label_outer()
         row[0].set_title(escape_mathtext(dataset, 40), loc="left")
         labels = [f"{FEATURE_SETS[a].title} \u2212 {FEATURE_SETS[b].title}" for a, b in pairs]
         row[0].set_yticks([-place for place in range(len(pairs))], labels, fontsize=7)
-    return finish(figure, caption, "lines: 95 % intervals; filled: the interval excludes zero")
+    return finish(figure, caption, "differences with 95 % intervals; filled: the interval excludes zero")

@@ -69,30 +69,32 @@ def methods_table(
 
     `found` are predictions, `compared` is `compare` of those at keep 1, `recommended` is `recommend` of them.
     """
-    rows, whole = [], at_keep(found, 1.0)
-    tested = compared[(compared["metric"] == _METRICS[0]) & (compared["b"] == METHOD)]
-    against: dict[Any, dict[Any, Any]] = tested.set_index(["dataset", "scheme", "a"]).to_dict("index")
-    first = compared[
-        (compared["metric"] == _METRICS[0]) & (compared["a"] == METHOD) & (compared["b"] == "image")
-    ]
-    for one in first.to_dict("records"):  # the image against image + map
-        ends = {"difference": -one["difference"], "low": -one["high"], "high": -one["low"]}
-        against[one["dataset"], one["scheme"], "image"] = one | ends
+    rows, whole, main = [], at_keep(found, 1.0), _METRICS[0]
+    tested = compared[compared["metric"] == main].set_index(["dataset", "a", "b"]).to_dict("index")
     chosen: dict[Any, dict[Any, Any]] = recommended.set_index(["dataset", "features"]).to_dict("index")
-    for data, features, row in _rows("", {"": whole}, good, binary):
-        row.pop("")
-        choice = chosen.get((data.dataset, features), {})
-        text = "recommended" if choice.get("recommended") else ""
-        row["On training images", TITLES[RECALL_AT_5_FPR]] = Value(choice.get("training"), ".1%")
-        row["On training images", "Choice"] = text
-        test = against.get((data.dataset, data.scheme, features), {})
-        heading = f"{TITLES[_METRICS[0]]}, less {FEATURE_SETS[METHOD].title}"
-        row[heading, "Difference"] = Value(
-            test.get("difference"), "+z.3f", (test.get("low"), test.get("high")) if test else None, "+z.3f"
-        )
-        for column, name in (("p (Wilcoxon)", "p"), ("p (Holm)", "p_holm")):
-            row[heading, column] = p_value(test, name)
-        rows.append(row)
+    for data in read_measures(whole, good, binary, _METRICS):
+        for features in [name for name in FEATURE_SETS if pd.notna(data.value(name, "defect_recall"))]:
+            row: dict[Any, Any] = {"Dataset": data.dataset, "Features": FEATURE_SETS[features].title}
+            for metric in _METRICS:
+                form = ".3f" if "auc" in metric else ".1%"
+                row[BINARY_TITLES[metric]] = data.cell(features, metric, form=form, interval=None)
+            choice = chosen.get((data.dataset, features), {})
+            row["On training images", TITLES[RECALL_AT_5_FPR]] = Value(choice.get("training"), ".1%")
+            row["On training images", "Choice"] = "recommended" if choice.get("recommended") else ""
+            test = tested.get((data.dataset, features, METHOD), {})
+            if features == "image" and (turned := tested.get((data.dataset, METHOD, features))):
+                negative = {"difference": "difference", "low": "high", "high": "low"}
+                test = turned | {name: -turned[other] for name, other in negative.items()}
+            heading, ends = (
+                f"{TITLES[main]}, less {FEATURE_SETS[METHOD].title}",
+                (test.get("low"), test.get("high")),
+            )
+            row[heading, "Difference"] = Value(test.get("difference"), "+z.3f", ends, "+z.3f")
+            row[heading, "p (Wilcoxon)"], row[heading, "p (Holm)"] = (
+                p_value(test, "p"),
+                p_value(test, "p_holm"),
+            )
+            rows.append(row)
     shown = [FEATURE_SETS[one] for one in FEATURE_SETS if one in set(whole["features"])]
     notes = (
         *(f"{one.title}: {one.description}." for one in shown if one.description),
@@ -100,11 +102,8 @@ def methods_table(
         f"Recommended: {RULE}. Test folds must not choose.",
         "In brackets beside differences: 95 % intervals over test images and trainings. Holm adjusts over all rankings "
         "compared. Not tested: both make the same predictions.",
-        EXACT_INTERVALS,
     )
-    return Table(
-        "Methods", "Every feature set, all defects, over all test folds", context, rows, notes, headers=3
-    )
+    return Table("Methods", "Every feature set, all defects, all test folds", context, rows, notes, headers=2)
 
 
 def map_fit_table(map_methods: pd.DataFrame, good: Good, context: str, binary: str) -> Table | None:
