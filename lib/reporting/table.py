@@ -39,7 +39,7 @@ class Value:
             return MISSING
         ends = [_shown(end, self.interval_form) for end in self.interval or ()]
         text = _shown(self.raw, self.form)
-        return f"{text} ({'–'.join(ends)})" if ends else text
+        return f"{text} ({(' to ' if '+' in self.interval_form else '–').join(ends)})" if ends else text
 
 
 class Table:
