@@ -45,10 +45,9 @@ def test_the_noise_of_retraining_is_given_where_it_was_measured(monkeypatch):
         "Everything was trained 3 times. From one training to the next the difference has a standard" in text
     )
     assert "not measured" not in text
-    monkeypatch.setitem(answers.RETRAINING, ("quick", "binary_auc"), ("a product", 10, 0.0456))
-    assert "In 10 trainings of a product with this preset" in headline(skill) and "of 0.046." in headline(
-        skill
-    )
+    assert "In ten trainings of the drawn deco cap with this preset" in headline(skill)
+    monkeypatch.delitem(answers.RETRAINING, ("quick", "draem"))
+    assert "ten trainings" not in headline(skill) and "--set repeats=3. No method" in headline(skill)
 
 
 def test_the_recommended_method_is_named_with_its_rule():
