@@ -29,4 +29,4 @@ def predictions():
             chances = rng.dirichlet(np.ones(3))
             rows.append({"features": features, "label": ODD[k % 3], "predicted": ODD[int(chances.argmax())]}
                         | {f"p:{name}": p for name, p in zip(ODD, chances, strict=True)})  # fmt: skip
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).assign(repeat=0)

@@ -21,6 +21,9 @@ def test_counts_in_the_confusion_matrix(predictions):
     counts = pd.crosstab(image["label"], image["predicted"]).loc[list(ODD), list(ODD)]
     assert written == counts.to_numpy().ravel().tolist()
     assert len(figure.axes) == 3
+    twice = pd.concat([predictions, predictions.assign(repeat=1)])  # trained twice: no image counts double
+    again = figures_classifier.confusions(twice, ODD, "c")
+    assert [int(text.get_text()) for text in again.axes[0].texts] == written
     many = [f"class {k}" for k in range(12)]
     tall = figures_classifier.confusions(predictions.replace(dict(zip(ODD, many, strict=False))), many, "c")
     assert tall.get_figheight() > 2 * tall.get_figwidth()  # below each other
