@@ -41,8 +41,8 @@ def copy_study(study_dir: Path, target: Path, *, data: str = "", photographs: bo
     """Copy what readers need of a finished study into `target`, anew, and return its index page.
 
     Tables, figures (PNG with fewer colours, linked by the pages), executed notebooks and pages. Without `photographs`
-    the figures with the data's own images are left out, and with them the notebooks; the index page keeps one
-    small image per class. Raises `FileNotFoundError` where the study is not finished.
+    the figures with the data's own images are left out, and with them the notebooks. Raises
+    `FileNotFoundError` where the study is not finished.
     """
     if not (study_dir / "index.html").exists():
         raise FileNotFoundError(f"{study_dir}: not finished (no index.html); run run_all.py first")
@@ -62,7 +62,7 @@ def copy_study(study_dir: Path, target: Path, *, data: str = "", photographs: bo
     sources = {name: manifest["inputs"]["source"] for name, manifest in manifests.items() if manifest}
     made = {"command": command, "versions": versions()["version"].to_dict(), "notebooks": sources}
     write_text(target / "made.json", json.dumps(made, indent=1) + "\n")
-    index = write_index(runs, target, command, embed=False)
+    index = write_index(runs, target, command, embed=False, photographs=photographs)
     texts = [str(value) for value in record["settings"].values()] + [run.data_dir for run in runs]
     paths = {path for path in (*texts, str(study_dir)) if Path(path).is_absolute()}
     for file in (path for path in target.rglob("*") if path.suffix in (".html", ".ipynb", ".csv", ".md")):

@@ -48,10 +48,13 @@ PAPERS_BACKBONE = "resnet18 (ImageNet)"
 SIDE = 144  # pixels of an image in the strip
 
 
-def write_index(runs: Sequence[Run], home: Path, command: str, *, embed: bool = True) -> Path:
+def write_index(
+    runs: Sequence[Run], home: Path, command: str, *, embed: bool = True, photographs: bool = True
+) -> Path:
     """Write the study's index page and return its path.
 
-    `home`, the study's folder or a copy, holds what the notebooks wrote. With `embed` the page holds its images.
+    `home`, the study's folder or a copy, holds what the notebooks wrote. With `embed` the page holds its images;
+    without `photographs` none of the data's own.
     """
     findings = pd.read_csv(home / "tables" / "conclusions.csv", keep_default_na=False)
     answers = pd.read_csv(home / "tables" / "answer.csv", index_col="dataset", keep_default_na=False)[
@@ -77,7 +80,7 @@ def write_index(runs: Sequence[Run], home: Path, command: str, *, embed: bool = 
                 "caption": caption(run),
                 "answer": answers[run.name],
                 "answers": findings[findings["dataset"] == run.name].to_dict("records"),
-                "strip": strip(run),
+                "strip": strip(run) if photographs else [],
                 "figures": _figures(home, home / run.name / "figures", FIGURES, embed),
                 "more": _figures(home, home / run.name / "figures"),
                 "notebooks": _notebooks(home, run.name),
