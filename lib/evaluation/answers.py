@@ -78,9 +78,10 @@ def describe_retraining(gap: Comparison, study: Study) -> str:
         )
     text = (
         "Everything was trained once, so retraining noise is not measured; intervals allow for it by the spread of the "
-        f"folds. A difference below about {gap.value((gap.high - gap.low) / 2)} cannot be shown here. To measure the "
-        "noise, and narrow the intervals: --set repeats=3."
+        "folds. To measure the noise, and narrow the intervals: --set repeats=3."
     )
+    if gap.identical < 1:
+        text += f" A difference below about {gap.value((gap.high - gap.low) / 2)} cannot be shown here."
     return f"{text} {RETRAINING.get((study.preset, study.map_source), '')}".strip()
 
 

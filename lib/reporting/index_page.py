@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -78,7 +79,7 @@ def write_index(
                 "name": run.name,
                 "anchor": f"dataset-{number}",
                 "caption": caption(run),
-                "answer": answers[run.name],
+                "answer": re.split(r"(?<=\.) (?=[A-Z\d])", answers[run.name]),
                 "answers": findings[findings["dataset"] == run.name].to_dict("records"),
                 "strip": strip(run) if photographs else [],
                 "figures": _figures(home, home / run.name / "figures", FIGURES, embed),
