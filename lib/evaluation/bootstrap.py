@@ -168,7 +168,10 @@ def _sampled(
         start += len(chunk)
         for fold, of_fold in enumerate(parts):
             for repeat, (part, at) in enumerate(of_fold):
-                trained[fold, repeat, columns] = measured(metric, part, good, label, drawn[at])
+                if metric not in SHARES:
+                    trained[fold, repeat, columns] = measured(metric, part, good, label, drawn[at])
+                elif not columns.start:  # samples of shares are counted over all folds, below
+                    trained[fold, repeat, 0] = measured(metric, part, good, label)[0]
         if metric in SHARES:
             counts.append(measured(metric, rows, good, label, drawn))
     if metric in SHARES:
