@@ -61,13 +61,13 @@ CPU_STANDARD: dict[str, Any] = dict(
     synthetic_scale=0.25, leak_check="image", draem_lr=3e-4,
 )  # fmt: skip
 
+GUIDED = "guided (always against the mean of good training images)"
 # Names of earlier releases, by what they are called now: whoever types one is told the new one.
 RENAMED = {
     "standin_scale": "synthetic_scale", "standin_side": "synthetic_side", "map_fit_check": "compare_map_fit",
-    "map_source_check": "compare_map_source", "memory_patches": "coreset_size", "guided_against": "guided_baseline",
+    "map_source_check": "compare_map_source", "memory_patches": "coreset_size", "guided_against": GUIDED,
     "map_fit=as_written": "map_fit=in_sample", "map_source=patch_memory": "map_source=patchcore",
-    "draem_precision=tf32": "draem_precision=auto", "guided_baseline=good": "guided_baseline=good_mean",
-    "guided_baseline=rest": "guided_baseline=own_background", "guided_baseline=nothing": "guided_baseline=none",
+    "draem_precision=tf32": "draem_precision=auto", "guided_baseline": GUIDED,
     "patch_size": "feature_size", "weights=embedded": "weights=auto", "offline": "weights=auto (never downloads)",
 }  # fmt: skip
 
@@ -166,9 +166,6 @@ class Study:
     feature_size: int = setting(160, "side of the images that the backbone sees, in pixels", ge=32)
     guided: bool = setting(True, "also pool the image's own features where the map points")
     guided_patches: tuple[int, ...] = setting((3, 12, 48), "most anomalous patches averaged, by number", ge=1)
-    guided_baseline: Literal["good_mean", "own_background", "none"] = setting(
-        "good_mean", "taken off pooled features: good training images' mean there, the image's other patches'"
-    )
     # classifier
     selection: Literal["sqrt_n", "per_source", "none"] = setting(
         "sqrt_n", "columns kept by mutual information: floor(sqrt(N)) jointly, per source, or all"

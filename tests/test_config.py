@@ -155,6 +155,7 @@ def test_the_lines_settings_are_checked():
         ("map_fit_check", True, "compare_map_fit"),
         ("map_fit", "as_written", "map_fit=in_sample"),
         ("map_source", "patch_memory", "map_source=patchcore"),
+        ("guided_baseline", "none", r"guided \(always against the mean of good training images\)"),
     ],
 )
 def test_a_name_of_an_earlier_release_is_answered_with_todays(name, value, now):

@@ -77,7 +77,6 @@ def build_pipeline(run: Run, model: ProductionModel) -> OnnxPipeline:
     if not hasattr(detector, "exported"):
         raise ExportError(f"map_source={source}: there is no way yet to export it")
     parts = {task: classifier(columns.tolist(), fitted) for task, (columns, fitted) in model.models.items()}
-    compares = "guided" in model.blocks and study.guided_baseline == "good_mean"
     return OnnxPipeline(
         study,
         backbone(run),
@@ -86,7 +85,7 @@ def build_pipeline(run: Run, model: ProductionModel) -> OnnxPipeline:
         nearest_distance(model.reference),
         parts[MULTICLASS],
         parts.get(BINARY),
-        good_patch_mean(run) if compares else None,
+        good_patch_mean(run) if "guided" in model.blocks else None,
     ).cpu()
 
 

@@ -21,7 +21,7 @@ from lib.draem.losses import image_score
 from lib.features.backbone import Backbone
 from lib.features.backbone_weights import grid
 from lib.features.embeddings import jet, jet_colours
-from lib.features.map_guided_pooling import Pooling, pool_places
+from lib.features.map_guided_pooling import pool_places
 from lib.inspection.decisions import TrainingReference
 from lib.torch_utils import Resize, as_stored
 
@@ -41,7 +41,7 @@ class OnnxPipeline(nn.Module):
     """From images to everything in `OUTPUTS`, by a study's settings.
 
     `source` makes the maps. `blocks` are the classifiers' columns in order; `binary` decides, where it is not the
-    multiclass one. `good_mean` (h, w, C) is what guided pooling compares with, if anything.
+    multiclass one. `good_mean` (h, w, C) is what guided pooling compares with.
     """
 
     def __init__(
@@ -100,9 +100,9 @@ class OnnxPipeline(nn.Module):
 
     def pooled(self, patches: Tensor, maps: Tensor) -> Tensor:
         """Return patches (n, C, h, w) averaged where maps (n, side, side) are highest, (n, averages * C)."""
-        pooling = Pooling(self.study.guided_patches, self.study.guided_baseline)
-        at_places = self.to_places(maps[:, None]).flatten(1)
-        return pool_places(patches.flatten(2).transpose(1, 2), at_places, self.good_mean, pooling)
+        assert self.good_mean is not None
+        places, at_places = patches.flatten(2).transpose(1, 2), self.to_places(maps[:, None]).flatten(1)
+        return pool_places(places, at_places, self.good_mean, self.study.guided_patches)
 
 
 def statistics(maps: Tensor) -> Tensor:

@@ -167,7 +167,7 @@ def _new(run: Run, folder: Path, blocks: Sequence[str], names: Sequence[str], _p
     import torch
 
     from lib.features.embeddings import map_features
-    from lib.features.map_guided_pooling import Pooling, pool
+    from lib.features.map_guided_pooling import pool
 
     study, load = run.study, image_loader(run, folder, names)
     stack = load(study.feature_size)
@@ -178,10 +178,8 @@ def _new(run: Run, folder: Path, blocks: Sequence[str], names: Sequence[str], _p
 
     def guided() -> np.ndarray:
         """Pool the patches where the maps are highest, compared with all good labelled images."""
-        pooling = Pooling(study.guided_patches, study.guided_baseline)
-        mean = good_patch_mean(run) if pooling.baseline == "good_mean" else None
         new_patches, new_maps = (torch.from_numpy(array.astype(np.float32)) for array in (local, maps))
-        return pool(new_patches, new_maps, mean, pooling).numpy()
+        return pool(new_patches, new_maps, good_patch_mean(run), study.guided_patches).numpy()
 
     compute: dict[str, Callable[[], np.ndarray]] = {
         "image": lambda: pooled,

@@ -60,7 +60,7 @@ def _depends_on(run: Run, block: str, split: str) -> dict[str, Any]:
     return {
         "patches": patches_digest(run),
         "good": fingerprint({"rows": np.flatnonzero(good).tolist(), "units": units.tolist()}),
-        **run.study.values(("guided_patches", "guided_baseline")),
+        **run.study.values(("guided_patches",)),
     }
 
 
@@ -76,10 +76,10 @@ def _columns_of(run: Run, block: str, split: str, stack: np.ndarray) -> np.ndarr
 
         net, encoding = backbone(run), study.map_encoding
         return map_features(net, stack, encoding, device=run.device, progress=report)
-    from lib.features.map_guided_pooling import Pooling, map_guided_features
+    from lib.features.map_guided_pooling import map_guided_features
 
-    pooling = Pooling(study.guided_patches, study.guided_baseline)
-    return map_guided_features(patches(run), stack, *compared_with(run, split), pooling, progress=report)
+    counts = study.guided_patches
+    return map_guided_features(patches(run), stack, *compared_with(run, split), counts, progress=report)
 
 
 def map_columns(run: Run, block: str, split: str, map_method: MapMethod | None = None) -> np.ndarray:
@@ -116,14 +116,10 @@ def compared_with(run: Run, split: str) -> tuple[np.ndarray, np.ndarray]:
 
 def check_guides(run: Run) -> None:
     """Raise `FoldError` for a fold whose good training images all show one object, where patches need another."""
-    study = run.study
-    if not study.guided or study.guided_baseline != "good_mean":
-        return
-    for split in splits(run, with_maps=True):
+    for split in splits(run, with_maps=True) if run.study.guided else ():
         good, units = compared_with(run, split)
         if len(set(units[good])) < 2:
             raise FoldError(
                 f"the good training images of {split} show one object, and map-guided features compare an image with "
-                "good ones of other objects: label good images of more objects, or guided_baseline=own_background, "
-                "or guided=false"
+                "good ones of other objects: label good images of more objects, or guided=false"
             )

@@ -17,7 +17,7 @@ import pandas as pd
 from lib.artifacts import write_text
 from lib.classification.cross_validation import evaluate_fold
 from lib.evaluation.metrics import ALL, OVERALL, RECALL_AT_5_FPR, summary
-from lib.features.map_guided_pooling import Pooling, map_guided_features
+from lib.features.map_guided_pooling import map_guided_features
 from lib.pipeline.classification import CALIBRATION, _fits
 from lib.pipeline.dataset import in_test_fold, index, parse_split, primary_splits
 from lib.pipeline.embeddings import image_feature_table, patches
@@ -26,30 +26,25 @@ from lib.pipeline.maps import map_all, map_quality, maps
 from lib.pipeline.run import PROJECT, Run, open_run
 
 METRICS = (RECALL_AT_5_FPR, "binary_auc", "weighted_auc", "defect_recall", "false_reject_rate")
-WAYS: dict[str, tuple[str, Pooling | None]] = {
+WAYS: dict[str, tuple[str, tuple[int, ...] | None]] = {
     "image": ("image", None),
     "image + map statistics": ("guided_logistic", None),
-    "12 patches against good, alone": ("guided", Pooling((12,))),
-    "all, network, 12 patches against good": ("guided_all", Pooling((12,))),
-    "all, network, 3 + 12 + 48 patches against good": ("guided_all", Pooling()),
-    "all, logistic, 1 patch against good": ("guided_logistic", Pooling((1,))),
-    "all, logistic, 3 patches against good": ("guided_logistic", Pooling((3,))),
-    "all, logistic, 12 patches against good": ("guided_logistic", Pooling((12,))),
-    "all, logistic, 48 patches against good": ("guided_logistic", Pooling((48,))),
-    "all, logistic, 3 + 12 + 48 patches against good": ("guided_logistic", Pooling()),
-    "all, logistic, every patch against good: no guide": ("guided_logistic", Pooling((10**9,))),
-    "all, logistic, 3 + 12 + 48 patches against the rest": (
-        "guided_logistic",
-        Pooling(baseline="own_background"),
-    ),
-    "all, logistic, 3 + 12 + 48 patches as they are": ("guided_logistic", Pooling(baseline="none")),
+    "12 patches against good, alone": ("guided", (12,)),
+    "all, network, 12 patches against good": ("guided_all", (12,)),
+    "all, network, 3 + 12 + 48 patches against good": ("guided_all", (3, 12, 48)),
+    "all, logistic, 1 patch against good": ("guided_logistic", (1,)),
+    "all, logistic, 3 patches against good": ("guided_logistic", (3,)),
+    "all, logistic, 12 patches against good": ("guided_logistic", (12,)),
+    "all, logistic, 48 patches against good": ("guided_logistic", (48,)),
+    "all, logistic, 3 + 12 + 48 patches against good": ("guided_logistic", (3, 12, 48)),
+    "all, logistic, every patch against good: no guide": ("guided_logistic", (10**9,)),
 }
 CHOSEN = "chosen on training folds"
 
 
 def columns(run: Run, split: str, way: str) -> tuple[str, dict[str, np.ndarray]]:
     """The feature set and the columns of one way in one split; no pooled ones where the way has none."""
-    features, pooling = WAYS[way]
+    features, counts = WAYS[way]
     sources = {"image": image_feature_table(run), "stats": map_columns(run, "stats", split)}
     if features != "image":
         table, tested = index(run), in_test_fold(run, split)
@@ -60,8 +55,8 @@ def columns(run: Run, split: str, way: str) -> tuple[str, dict[str, np.ndarray]]
         none = np.zeros((len(table), 0), np.float32)
         sources["guided"] = (
             none
-            if pooling is None
-            else map_guided_features(patches(run), maps(run, split), good, units, pooling)
+            if counts is None
+            else map_guided_features(patches(run), maps(run, split), good, units, counts)
         )
     return features, sources
 

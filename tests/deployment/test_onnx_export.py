@@ -237,7 +237,7 @@ def test_what_cannot_be_exported_is_refused_before_anything_starts(tmp_path, mon
     ("settings", "features"),
     [
         (MEMORY, "guided_all"),
-        (MEMORY | {"guided_baseline": "own_background", "feature_size": 96}, "guided"),
+        (MEMORY | {"feature_size": 96}, "guided"),
         (DRAEM | {"map_fit": "cross_fitted", "binary": "separate", "map_encoding": "jet"}, "image_map_stats"),
         (DRAEM | {"image_size": 64, "feature_size": 96}, "image_map_stats"),
     ],

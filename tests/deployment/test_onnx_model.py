@@ -17,7 +17,7 @@ from lib.deployment.onnx_export import OPSET
 from lib.deployment.onnx_model import OnnxPipeline, classifier, nearest_distance, statistics
 from lib.features.backbone import load_backbone
 from lib.features.embeddings import jet, jet_colours
-from lib.features.map_guided_pooling import Pooling, ReferenceMean, pool
+from lib.features.map_guided_pooling import ReferenceMean, pool
 from lib.inspection.decisions import training_reference
 from lib.torch_utils import Resize
 
@@ -80,21 +80,18 @@ def test_maps_of_a_memory_are_the_studys():
     np.testing.assert_allclose(found, wanted, atol=1e-3)  # one step of half precision
 
 
-@pytest.mark.parametrize("baseline", ["good_mean", "own_background", "none"])
-def test_pooling_is_the_studys_wherever_the_map_does_not_tell_patches_apart(baseline):
-    pooling = Pooling((3, 12, 48, 999), baseline)
-    usual = (
-        ReferenceMean.of(PATCHES, np.ones(6, bool)).without(PATCHES[:0]) if baseline == "good_mean" else None
-    )
-    wanted = pool(floats(PATCHES), floats(MAPS), usual, pooling)
-    exported = pipeline(usual, guided_patches=pooling.patches, guided_baseline=baseline)
+def test_pooling_is_the_studys_wherever_the_map_does_not_tell_patches_apart():
+    counts = (3, 12, 48, 999)
+    usual = ReferenceMean.of(PATCHES, np.ones(6, bool)).without(PATCHES[:0])
+    wanted = pool(floats(PATCHES), floats(MAPS), usual, counts)
+    exported = pipeline(usual, guided_patches=counts)
     found = exported.pooled(channels_first(PATCHES), floats(MAPS))
     assert torch.isfinite(wanted).all()
     torch.testing.assert_close(found, wanted, atol=2e-5, rtol=0)
 
 
 def test_of_patches_alike_the_first_count():
-    found = pool(floats(PATCHES), floats(MAPS), None, Pooling((12,), "none"))
+    found = pool(floats(PATCHES), floats(MAPS), torch.zeros(PLACES, PLACES, 384), (12,))
     first = floats(PATCHES).reshape(6, -1, 384)[:, :12].mean(dim=1)
     torch.testing.assert_close(found[1:3], first[1:3])
 

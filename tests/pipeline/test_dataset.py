@@ -84,9 +84,9 @@ def test_good_images_of_one_object_are_refused_where_guides_need_another(tmp_pat
     rows.loc[good, "group"] = np.where(rows.loc[good, "id"].str.contains(r"/[0-5]-"), "first", "second")
     rows.loc[~good, "group"] = rows.loc[~good, "id"]
     rows.to_csv(data / "groups.csv", index=False)
-    with pytest.raises(UsageError, match=r"show one object.*guided_baseline=own_background"):
+    with pytest.raises(UsageError, match=r"show one object.*guided=false"):
         check(data, tmp_path / "out")
-    check(data, tmp_path / "out", guided_baseline="own_background")
+    check(data, tmp_path / "out", guided="false")
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,6 @@ CHANGES = [
     ("feature_size", 64, ("images/64", "features/", "predictions/")),
     ("guided", False, ("predictions/",)),
     ("guided_patches", (3,), ("features/guided", "predictions/")),
-    ("guided_baseline", "none", ("features/guided", "predictions/")),
     ("selection", "none", ("predictions/",)),
     ("mlp", (7,), ("predictions/",)),
     ("scale", "none", ("predictions/",)),
