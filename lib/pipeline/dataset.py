@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from lib.artifacts import Store, file_sha256, fingerprint, listing_digest, new_array, write_text
-from lib.config import Study
+from lib.artifacts import file_sha256, fingerprint, listing_digest, new_array, write_text
 from lib.datasets.catalog import build_index
 from lib.datasets.download import fetch_magnetic_tile
 from lib.datasets.errors import SHOWN, DatasetError, as_table
@@ -20,7 +18,7 @@ from lib.datasets.image_io import load_masks, load_stack
 from lib.datasets.splits import make_folds, schemes_for
 from lib.execution.progress import step_bar
 from lib.execution.source_code import code_digest
-from lib.pipeline.run import PROJECT, Run
+from lib.pipeline.run import PROJECT, Run, once
 from lib.synthetic.products import write_product
 
 FINAL = "final-0"  # a split without test images, no part of `splits`: what new images are judged by is fitted in it
@@ -32,7 +30,7 @@ def data_root(run: Run) -> Path:
     if run.data_dir:
         return Path(run.data_dir)
     if run.synthetic:
-        return _drawn(run.store, run.dataset, run.study)
+        return _drawn(run)
     folder = PROJECT / "data" / run.dataset
     if folder.is_dir():
         return folder
@@ -41,24 +39,25 @@ def data_root(run: Run) -> Path:
     raise FileNotFoundError(f"{run.dataset}: no images at {folder}; give their folder with --data DIR")
 
 
-@lru_cache(maxsize=8)
-def _drawn(store: Store, product: str, study: Study) -> Path:
-    """Draw the product where its images are not proven; looked at once per process, as there are thousands."""
-    folder, settings = store.path("synthetic"), study.values(("synthetic_scale", "synthetic_side", "seed"))
+def _drawn(run: Run) -> Path:
+    """Draw the product where its images are not proven."""
+    folder = run.store.path("synthetic")
+    settings = run.study.values(("synthetic_scale", "synthetic_side", "seed"))
 
     def write(path: Path) -> dict[str, Any]:
         shutil.rmtree(folder, ignore_errors=True)  # drawn by other settings, or in part
-        scale, side, seed = settings.values()
-        write_product(product, folder, scale=scale, side=side, seed=seed, progress=step_bar("images drawn"))
+        how = dict(zip(("scale", "side", "seed"), settings.values(), strict=True))
+        write_product(run.dataset, folder, **how, progress=step_bar("images drawn"))
         files = sorted(file for file in folder.rglob("*") if file.is_file())
         path.write_text(f"{len(files)} files in {folder.name}\n", encoding="utf-8")
         return {"files": files}
 
     code = code_digest("lib.synthetic.products", "lib.pipeline.dataset")
-    store.make("synthetic.txt", {"product": product, "code": code, **settings}, write)
+    run.store.make("synthetic.txt", {"product": run.dataset, "code": code, **settings}, write)
     return folder
 
 
+@once
 def index(run: Run) -> pd.DataFrame:
     """Return the index table; its `attrs` hold good, classes, grouped, layout, note, root and skipped files."""
     root = data_root(run)
@@ -85,15 +84,10 @@ def index(run: Run) -> pd.DataFrame:
         table.to_parquet(path, index=False)
         return {"images": len(table), "skipped": len(table.attrs["skipped"])}
 
-    made = run.store.make("index.parquet", inputs, write)
-    table = _read(run.store.path("index.parquet"), made["sha256"]).copy()
+    run.store.make("index.parquet", inputs, write)
+    table = pd.read_parquet(run.store.path("index.parquet"))
     table.attrs["root"] = str(root)
     return table
-
-
-@lru_cache(maxsize=8)
-def _read(path: Path, _sha256: str) -> pd.DataFrame:
-    return pd.read_parquet(path)  # once per process: every step asks for the tables again and again
 
 
 def index_tables(runs: Sequence[Run]) -> pd.DataFrame:
@@ -101,6 +95,7 @@ def index_tables(runs: Sequence[Run]) -> pd.DataFrame:
     return pd.concat([index(run).assign(dataset=run.name) for run in runs], ignore_index=True)
 
 
+@once
 def folds(run: Run) -> pd.DataFrame:
     """Return which image is tested in which fold: one row per (scheme, id), the scheme to believe first."""
     table = index(run)
@@ -118,8 +113,8 @@ def folds(run: Run) -> pd.DataFrame:
         parts = [make_folds(table, run.study.folds, seed, scheme) for scheme in schemes]
         pd.concat(parts, ignore_index=True).to_parquet(path, index=False)
 
-    made = run.store.make("folds.parquet", inputs, write)
-    return _read(run.store.path("folds.parquet"), made["sha256"]).copy()
+    run.store.make("folds.parquet", inputs, write)
+    return pd.read_parquet(run.store.path("folds.parquet"))
 
 
 class Split(NamedTuple):

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, field
+from functools import wraps
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lib.anomaly_maps.detectors import detector
 from lib.artifacts import StaleError, Store, read_only
@@ -23,6 +25,7 @@ from lib.synthetic.products import PRODUCTS
 PROJECT = Path(__file__).resolve().parents[2]
 NAMED = (*PRODUCTS, "magnetic_tile")  # data sets known by name
 PROCESS = 350_000_000  # bytes of Python with PyTorch and what else a kernel imports
+T = TypeVar("T")
 FIT, INFORMATION = 0.3, 0.1  # seconds for 400 rows: an MLP's fit, mutual information of 1,024 columns
 
 
@@ -35,6 +38,10 @@ class Run:
     study_dir: str
     data_dir: str = ""
     scheduler: str = ""
+    done: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)  # see `once`
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"done": {}}  # a worker looks for itself
 
     @property
     def synthetic(self) -> bool:
@@ -61,6 +68,18 @@ class Run:
     def seed(self, *purpose: object) -> int:
         """Return a seed from (study seed, data set, purpose)."""
         return self.study.seed_for(self.name, *purpose)
+
+
+def once(step: Callable[[Run], T]) -> Callable[[Run], T]:
+    """Let a step of a run be done once for as long as the run lives in this process; its callers get copies."""
+
+    @wraps(step)
+    def found(run: Run) -> T:
+        if step not in run.done:
+            run.done[step] = step(run)
+        return copy(run.done[step])
+
+    return found
 
 
 def open_run(

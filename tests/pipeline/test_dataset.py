@@ -1,5 +1,6 @@
 """Which images a study has and how they are dealt to folds, and what is refused before anything starts."""
 
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -43,6 +44,20 @@ def test_a_product_drawn_anew_leaves_nothing_of_the_former(tmp_path):
     for scale in (0.06, 0.01):
         drawn = index(make_run(tmp_path, synthetic_scale=scale, synthetic_side=32))
         assert drawn["label"].value_counts().to_dict() == image_counts("deco_cap", scale)
+
+
+def test_the_images_are_listed_once_for_as_long_as_a_run_lives(tmp_path, monkeypatch):
+    """Every step asks for the index, and a folder may hold thousands of images."""
+    first, listed = make_run(tmp_path), []
+    digest = lambda folder: listed.append(folder) or "same"  # noqa: E731
+    monkeypatch.setattr("lib.pipeline.dataset.listing_digest", digest)
+    index(first)["label"] = "altered by a caller"
+    assert "altered by a caller" not in set(index(first)["label"])
+    splits(first), in_test_fold(first, splits(first)[0])
+    assert len(listed) == 1
+    for other in (replace(first), pickle.loads(pickle.dumps(first))):  # opened anew, and on a worker
+        assert other == first and index(other).equals(index(first))
+    assert len(listed) == 3
 
 
 def test_each_image_is_tested_once_per_scheme(run):
