@@ -8,9 +8,6 @@ import numpy as np
 import pandas as pd
 
 SCHEMES = ("grouped", "stratified")
-# Random grouped splits, at most. The splitter places the most lopsided groups first, so that its random state
-# decides little but ties: on the magnetic tiles 100 states were equally even, and the first one does.
-TRIES = 50
 N_INNER = 2  # inner folds of cross-fitted maps
 TEST_ROW = -1  # the inner fold of a test image: none
 
@@ -48,23 +45,22 @@ def schemes_for(cv: str, grouped: bool) -> tuple[str, ...]:
 def make_folds(index: pd.DataFrame, n_folds: int, seed: int, scheme: str) -> pd.DataFrame:
     """Return the fold, 0 to n_folds - 1, in whose test part each image is: columns id, scheme, fold, sorted by id.
 
-    A grouped split is drawn up to `TRIES` times, until every class stands in every test fold. Raises FoldError, naming
-    each class with too few images (grouped: groups) and the number of folds that is possible.
+    Raises FoldError, naming each class with too few images (grouped: groups) and the number of folds that is possible,
+    or each class that a grouped split puts into one fold.
     """
     index = index.sort_values("id", ignore_index=True)
     codes = pd.factorize(index["label"], sort=True)[0]
-    if scheme == "stratified":
-        _check_counts(index["label"].value_counts(), n_folds, "images")
-        fold = stratified_parts(codes, None, n_folds, int(np.random.SeedSequence(seed).generate_state(1)[0]))
-    else:
-        _check_counts(index.groupby("label")["group"].nunique(), n_folds, "groups")
-        fold = _grouped(codes, pd.factorize(index["group"], sort=True)[0], n_folds, seed)
-        spread = pd.Series(fold).groupby(index["label"]).nunique()
-        if names := ", ".join(spread.index[spread < 2]):
-            raise FoldError(
-                f"{n_folds} grouped folds: all images of {names} fall into one test fold in each of {TRIES} random "
-                "splits, so that nothing is left to train on; make the groups smaller, or leave the class out"
-            )
+    groups = None if scheme == "stratified" else pd.factorize(index["group"], sort=True)[0]
+    counts = index.groupby("label")["id" if groups is None else "group"].nunique()
+    _check_counts(counts, n_folds, "images" if groups is None else "groups")
+    # the splitter places the most lopsided groups first: its random state decides little but ties
+    fold = stratified_parts(codes, groups, n_folds, int(np.random.SeedSequence(seed).generate_state(1)[0]))
+    spread = pd.Series(fold).groupby(index["label"]).nunique()
+    if names := ", ".join(spread.index[spread < 2]):
+        raise FoldError(
+            f"{n_folds} grouped folds: all images of {names} fall into one test fold, so that nothing is left to train "
+            "on; make the groups smaller, or leave the class out"
+        )
     return pd.DataFrame({"id": index["id"], "scheme": scheme, "fold": fold}).astype({"scheme": "string"})
 
 
@@ -115,26 +111,6 @@ def make_inner_folds(
             "map_source=draem with map_fit=in_sample, compare_map_fit=false and compare_map_source=false"
         )
     return inner
-
-
-def _grouped(codes: np.ndarray, groups: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
-    """Return the first of `TRIES` splits with every class in every test fold.
-
-    Else that with the fewest absent, and of these the one nearest to even shares.
-    """
-    best, best_score = np.empty(0, dtype=int), (np.inf, np.inf)
-    for state in np.random.SeedSequence(seed).generate_state(TRIES):
-        fold = stratified_parts(codes, groups, n_folds, int(state))
-        counts = np.bincount(codes * n_folds + fold, minlength=(codes.max() + 1) * n_folds).reshape(
-            -1, n_folds
-        )
-        uneven = np.abs(counts * n_folds / counts.sum(axis=1, keepdims=True) - 1).max()
-        score = float((counts == 0).sum()), float(uneven)
-        if score < best_score:
-            best, best_score = fold, score
-        if not score[0]:
-            break
-    return best
 
 
 def _check_counts(counts: pd.Series, n_folds: int, unit: str) -> None:

@@ -5,7 +5,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib.datasets import splits
 from lib.datasets.catalog import build_index
 from lib.datasets.splits import (
     TEST_ROW,
@@ -95,27 +94,10 @@ def from_counts(table: list[list[int]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["id", "label", "group"]).astype("string")
 
 
-def test_further_draws_bring_every_class_into_every_test_fold(monkeypatch):
-    index = from_counts([[2, 0], [1, 1], [1, 1], [2, 2]])
-    assert (describe_folds(index, make_folds(index, 3, 0, "grouped")) > 0).all(axis=None)
-    monkeypatch.setattr(splits, "TRIES", 1)
-    assert not (describe_folds(index, make_folds(index, 3, 0, "grouped")) > 0).all(axis=None)
-
-
 def test_a_class_absent_from_a_test_fold_is_told_not_hidden():
     index = from_counts([[2, 20, 0], [1, 20, 5], [1, 1, 1], [2, 1, 5]])
     counts = describe_folds(index, make_folds(index, 3, 0, "grouped"))
     assert (counts["2"] == 0).sum() == 1 and counts["2"].sum() == 11
-
-
-def test_of_splits_that_leave_out_as_many_classes_the_most_even_is_taken(monkeypatch):
-    codes = np.repeat([0, 1], [9, 2])  # the second class cannot stand in three folds
-    even, uneven = (np.repeat([0, 1, 2, 0, 1], [*counts, 1, 1]) for counts in ((3, 3, 3), (7, 1, 1)))
-    monkeypatch.setattr(splits, "TRIES", 2)
-    for drawn in ([uneven, even], [even, uneven]):
-        parts = iter(drawn)
-        monkeypatch.setattr(splits, "stratified_parts", lambda *_, parts=parts: next(parts))
-        assert splits._grouped(codes, np.arange(11), 3, 0) is even
 
 
 def test_a_class_that_no_training_part_would_hold_is_refused():
