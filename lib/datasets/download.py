@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import http.client
-import shutil
 import tempfile
-import threading
 import urllib.request
-import uuid
 import zipfile
 import zlib
-from concurrent.futures import Future
 from pathlib import Path
 
-from lib.artifacts import file_sha256
+from lib.artifacts import atomic, file_sha256
 from lib.datasets.errors import first_few
 
 COMMIT = "cc4eb530b57b9cb7225bf76023873043ffd50655"
 URL = f"https://github.com/abin24/Magnetic-tile-defect-datasets./archive/{COMMIT}.zip"  # with that dot
 MANIFEST = Path(__file__).with_name("magnetic_tile.sha256")
-TIMEOUT = 10.0  # seconds until the server must answer, name resolution included, and for each later pause
+TIMEOUT = 10.0  # seconds until the server must answer, and for each later pause
 REMEDY = "download the images by hand and name their folder with --data DIR"
 
 
@@ -32,20 +28,13 @@ def download_file(url: str, destination: Path, sha256: str | None = None) -> Pat
 
     Processes may download the same file at once. Raises DownloadError, naming the address and the reason.
     """
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    partial = destination.with_name(f"{destination.name}.{uuid.uuid4().hex}.partial")
     try:
-        with _open(url) as response, partial.open("xb") as file:
-            shutil.copyfileobj(response, file)
-            if response.length:
-                raise DownloadError(f"{url}: {response.length:,} bytes did not arrive; try again")
-        if sha256 is not None and (found := file_sha256(partial)) != sha256:
-            raise DownloadError(f"{url}: SHA-256 begins {found[:8]}, expected {sha256[:8]}")
-        partial.replace(destination)
+        with urllib.request.urlopen(url, timeout=TIMEOUT) as response, atomic(destination) as partial:
+            partial.write_bytes(response.read())
+            if sha256 is not None and (found := file_sha256(partial)) != sha256:
+                raise DownloadError(f"{url}: SHA-256 begins {found[:8]}, expected {sha256[:8]}")
     except (OSError, http.client.HTTPException) as error:
         raise DownloadError(f"{url}: download failed ({str(error) or type(error).__name__})") from error
-    finally:
-        partial.unlink(missing_ok=True)
     return destination
 
 
@@ -81,17 +70,3 @@ def fetch_magnetic_tile(destination: Path) -> Path:
             if not destination.is_dir():  # else another process was faster
                 raise
     return destination
-
-
-def _open(url: str) -> http.client.HTTPResponse:
-    """Open an address within `TIMEOUT` seconds in all; urllib's own timeout starts anew with each address of a host."""
-    answer: Future[http.client.HTTPResponse] = Future()
-
-    def connect() -> None:
-        try:
-            answer.set_result(urllib.request.urlopen(url, timeout=TIMEOUT))
-        except Exception as error:
-            answer.set_exception(error)
-
-    threading.Thread(target=connect, daemon=True).start()  # the end of the program does not wait for it
-    return answer.result(TIMEOUT)

@@ -86,13 +86,8 @@ def resolve_weights(backbone: str, weights: str = "auto") -> str:
     if weights == RANDOM:
         return weights
     if weights in ("auto", "imagenet"):
-        download = weights == "imagenet"
-        known = KNOWN.get(backbone)
-        return (
-            _published(backbone, known, download=download)
-            if known
-            else _from_hub(backbone, download=download)
-        )
+        find = _published if backbone in KNOWN else _from_hub
+        return find(backbone, download=weights == "imagenet")
     try:
         found = Path(weights).is_file()
     except OSError:  # too long a name, or no permission to look
@@ -110,8 +105,9 @@ def weights_digest(backbone: str, source: str) -> str:
     return file_sha256(Path(source))
 
 
-def _published(backbone: str, known: Known, *, download: bool) -> str:
+def _published(backbone: str, *, download: bool) -> str:
     """Return the weights' file in its Python package, which is not imported, or in torch's cache of downloads."""
+    known = KNOWN[backbone]
     if known.package:
         spec = importlib.util.find_spec(known.package.replace("-", "_"))
         path = Path(spec.origin).parent / known.file if spec and spec.origin else Path(known.package)

@@ -87,7 +87,7 @@ def test_a_file_arrives_whole_and_with_the_right_hash_or_not_at_all(tmp_path, se
     assert download_file(url, target, SHA256) == target and target.read_bytes() == b"weights"
     for wrong, words in (
         (serve(b"forged"), f"SHA-256 begins .{{8}}, expected {SHA256[:8]}"),
-        (serve(b"weig", length=7), "3 bytes did not arrive; try again"),
+        (serve(b"weig", length=7), "3 more expected"),
         (serve(status=404), "HTTP Error 404"),
         ("http://127.0.0.1:9/w.pth", "download failed"),
     ):
@@ -101,11 +101,6 @@ def test_silence_is_given_up(tmp_path, serve, monkeypatch):
     monkeypatch.setattr(download, "TIMEOUT", 0.2)
     with pytest.raises(DownloadError, match=r"(?i)timed ?out|TimeoutError"):
         download_file(serve(b"weights", silence=30), tmp_path / "w")
-    monkeypatch.setattr(
-        download.urllib.request, "urlopen", lambda *_, **__: time.sleep(30)
-    )  # no such host: DNS hangs
-    with pytest.raises(DownloadError, match=r"w: download failed \(TimeoutError\)"):
-        download_file("https://example.org/w", tmp_path / "w")
     assert time.monotonic() - start < 3 and not list(tmp_path.iterdir())
 
 
@@ -126,7 +121,7 @@ def test_what_is_not_the_published_archive_is_refused(tmp_path, serve):
         assert "is not the published one" in refusal(tmp_path / "tiles", serve(broken))
     assert "HTTP Error 404" in refusal(tmp_path / "tiles", serve(status=404))
     cut = serve(body[:-40], length=len(body))
-    assert "40 bytes did not arrive; try again" in refusal(tmp_path / "tiles", cut)
+    assert "40 more expected" in refusal(tmp_path / "tiles", cut)
 
 
 def test_the_slower_of_two_studies_takes_the_folder_of_the_faster(tmp_path, serve, monkeypatch):
