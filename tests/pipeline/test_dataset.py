@@ -51,7 +51,8 @@ def test_the_images_are_listed_once_for_as_long_as_a_run_lives(tmp_path, monkeyp
     first, listed = make_run(tmp_path), []
     digest = lambda folder: listed.append(folder) or "same"  # noqa: E731
     monkeypatch.setattr("lib.pipeline.dataset.listing_digest", digest)
-    index(first)["label"] = "altered by a caller"
+    table = index(first)
+    table["label"] = "altered by a caller"
     assert "altered by a caller" not in set(index(first)["label"])
     splits(first), in_test_fold(first, splits(first)[0])
     assert len(listed) == 1
