@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -15,6 +15,7 @@ from lib.datasets.groups import groups_of_rows
 from lib.evaluation.metrics import (
     ALL,
     SHARES,
+    Answers,
     Good,
     counted,
     defect_classes,
@@ -22,9 +23,10 @@ from lib.evaluation.metrics import (
     mean_of_known,
     measured,
     rows_of_metric,
+    task_of,
 )
 
-_CHUNK = 250  # samples held in memory at once
+_AT_ONCE = 2**18  # weights of images, which the processor's cache holds
 
 
 @dataclass(frozen=True)
@@ -83,25 +85,65 @@ class Sampled:
         return float(np.clip(low, -1, 1)), float(np.clip(high, -1, 1))  # between values in [0, 1]
 
 
-def samples(
-    frame: pd.DataFrame, metric: str, features: Sequence[str], good: str, seed: int, n: int, label: str = ALL
-) -> dict[str, Sampled]:
-    """Return the metric of each feature set with n bootstrap samples of test images.
+class Paired:
+    """The predictions of several feature sets for the same images, of one data set, scheme and keep, as arrays.
 
-    `frame` holds the predictions of one data set, scheme and keep (rows of the task that `metric` needs). Groups are
-    drawn with replacement where known, else images, and all feature sets see the same draw, as do other predictions of
-    the same images (at another keep) with the same seed. Raises `ValueError` where the feature sets were tested on
-    different images.
+    `frame` holds rows of one task. Raises `ValueError` where the feature sets were tested on different images.
     """
-    keys = ["repeat", "id"]
-    rows = {name: frame[frame["features"] == name].sort_values(keys, ignore_index=True) for name in features}
-    first = rows[features[0]]
-    for name, others in rows.items():
-        if not first[keys].equals(others[keys]):
-            raise ValueError(f"{features[0]!r} and {name!r} were tested on different images")
-    cluster = groups_of_rows(first)
-    draws = _draws(int(cluster.max()) + 1, n, seed)
-    return {name: _sampled(rows[name], metric, good, label, cluster, draws) for name in features}
+
+    def __init__(self, frame: pd.DataFrame, features: Sequence[str], good: str) -> None:
+        rows = frame[frame["features"].isin(features)].sort_values(["repeat", "id"], ignore_index=True)
+        every, named = Answers.of(rows), rows["features"].to_numpy(dtype=str)
+        repeats, ids = rows["repeat"].to_numpy(), rows["id"].to_numpy(dtype=str)
+        folds, first = rows["fold"].to_numpy(), named == features[0]
+        self.good, self.cluster = good, groups_of_rows(rows[first])
+        self.answers: dict[str, Answers] = {}
+        # of each fold, and in it of each repeat: the predictions, and the clusters of their images
+        self.parts: dict[str, list[list[tuple[Answers, np.ndarray]]]] = {}
+        for name in features:
+            mine = named == name
+            if not all(np.array_equal(of[mine], of[first]) for of in (repeats, ids)):
+                raise ValueError(f"{features[0]!r} and {name!r} were tested on different images")
+            self.answers[name] = answers = every.at(mine)
+            parts = [
+                [(folds[mine] == fold) & (repeats[mine] == one) for one in np.unique(repeats)]
+                for fold in np.unique(folds[mine])
+            ]
+            self.parts[name] = [[(answers.at(at), self.cluster[at]) for at in of_fold] for of_fold in parts]
+
+    def samples(
+        self, metric: str, seed: int, n: int, label: str = ALL, features: Collection[str] | None = None
+    ) -> dict[str, Sampled]:
+        """Return the metric of each feature set (or of some) with n bootstrap samples of test images.
+
+        Groups are drawn with replacement where known, else images, and all feature sets see the same draw, as do other
+        predictions of the same images (at another keep) with the same seed.
+        """
+        draws = _draws(int(self.cluster.max()) + 1, n, seed)
+
+        def of(answers: Answers, cluster: np.ndarray) -> np.ndarray:
+            some = np.array_split(draws, -(-draws.shape[1] * len(cluster) // _AT_ONCE), axis=1)
+            return np.concatenate([measured(metric, answers, self.good, label, one[cluster]) for one in some])
+
+        found = {}
+        for name in self.answers if features is None else features:
+            parts = self.parts[name]
+            trained = np.array(
+                [[measured(metric, one, self.good, label)[0] for one, _ in part] for part in parts]
+            )
+            if metric in SHARES:  # counted over all folds
+                values = of(self.answers[name], self.cluster)
+                sizes = np.array([counted(metric, part[0][0], self.good, label)[1].sum() for part in parts])
+            else:
+                values = mean_of_known(np.array([[of(*one) for one in part] for part in parts]).mean(axis=1))
+                sizes = 1 - np.isnan(trained[:, 0])
+            found[name] = Sampled(values, trained, sizes / max(sizes.sum(), 1))
+        return found
+
+    def identical(self, a: str, b: str) -> float:
+        """Return the share of predictions that both feature sets make alike, to the last bit."""
+        one, other = (np.array(list(self.answers[x].probabilities.values())) for x in (a, b))
+        return float(((one == other) | (np.isnan(one) & np.isnan(other))).all(axis=0).mean())
 
 
 def bands(
@@ -123,10 +165,14 @@ def bands(
     main = predictions[predictions["features"].isin(MAIN)]
     for (dataset, scheme, keep), cell in main.groupby(["dataset", "scheme", "keep"], sort=False):
         name, present = good_class(good, str(dataset)), [one for one in MAIN if one in set(cell["features"])]
+        pairs = {
+            task_of(one, binary): Paired(rows_of_metric(cell, one, binary), present, name) for one in metrics
+        }
         for metric in metrics:
-            part = rows_of_metric(cell, metric, binary)
             for label in defect_classes(cell, name) if by_class else [ALL]:
-                for features, sampled in samples(part, metric, present, name, seed, n, label).items():
+                for features, sampled in (
+                    pairs[task_of(metric, binary)].samples(metric, seed, n, label).items()
+                ):
                     ends = quantile_ends(sampled.with_training(seed)[1:].clip(0, 1))
                     rows.append((dataset, scheme, keep, features, metric, label, sampled.values[0], *ends))
     columns = ["dataset", "scheme", "keep", "features", "metric", "class", "value", "low", "high"]
@@ -150,34 +196,6 @@ def quantile_ends(
 
 @lru_cache(maxsize=1)
 def _draws(size: int, n: int, seed: int) -> np.ndarray:
-    """Return how often each cluster is drawn in each of n samples after the first, which is the data as they are."""
+    """Return how often each cluster is drawn (size, 1 + n): first the data as they are, then n samples."""
     counts = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), size=n)
-    return np.vstack([np.ones((1, size), np.float32), counts.astype(np.float32)])
-
-
-def _sampled(
-    rows: pd.DataFrame, metric: str, good: str, label: str, cluster: np.ndarray, draws: np.ndarray
-) -> Sampled:
-    folds, repeats = (sorted(set(rows[name])) for name in ("fold", "repeat"))
-    places = rows.groupby(["fold", "repeat"]).indices
-    parts = [[(rows.iloc[at], at) for at in (places[fold, one] for one in repeats)] for fold in folds]
-    trained = np.empty((len(folds), len(repeats), len(draws)))
-    counts, start = [], 0
-    for chunk in np.array_split(draws, -(-len(draws) // _CHUNK)):
-        drawn, columns = chunk.T[cluster], slice(start, start + len(chunk))
-        start += len(chunk)
-        for fold, of_fold in enumerate(parts):
-            for repeat, (part, at) in enumerate(of_fold):
-                if metric not in SHARES:
-                    trained[fold, repeat, columns] = measured(metric, part, good, label, drawn[at])
-                elif not columns.start:  # samples of shares are counted over all folds, below
-                    trained[fold, repeat, 0] = measured(metric, part, good, label)[0]
-        if metric in SHARES:
-            counts.append(measured(metric, rows, good, label, drawn))
-    if metric in SHARES:
-        values = np.concatenate(counts)
-        sizes = [counted(metric, of_fold[0][0], good, label)[1].sum() for of_fold in parts]
-    else:
-        values = mean_of_known(trained.mean(axis=1))
-        sizes = [1 - np.isnan(trained[fold, 0, 0]) for fold in range(len(folds))]
-    return Sampled(values, trained[:, :, 0], np.array(sizes) / max(np.sum(sizes), 1))
+    return np.vstack([np.ones(size), counts]).T.astype(np.float32, order="C")

@@ -9,7 +9,7 @@ import pandas as pd
 
 from lib.classification.cross_validation import subsample_defects
 from lib.classification.feature_sets import FEATURE_SETS
-from lib.evaluation.bootstrap import quantile_ends, samples
+from lib.evaluation.bootstrap import Paired, quantile_ends
 from lib.evaluation.metrics import MISSING, RECALL_AT_5_FPR, Good, binary_predictions, good_class
 
 REFERENCE = "image"
@@ -47,7 +47,9 @@ def label_efficiency(
         if len(keeps) < 2 or not studied:
             continue
         labels = np.array([labels_kept(rows, name, keep) for keep in keeps])
-        levels = [samples(part, RECALL_AT_5_FPR, studied, name, seed, n) for _, part in rows.groupby("keep")]
+        levels = [
+            Paired(part, studied, name).samples(RECALL_AT_5_FPR, seed, n) for _, part in rows.groupby("keep")
+        ]
         recalls = {
             features: np.array(
                 [at[features].with_training(seed + k).clip(0, 1) for k, at in enumerate(levels)]

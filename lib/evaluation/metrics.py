@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -47,7 +48,8 @@ def defect_classes(frame: pd.DataFrame, good: str) -> list[str]:
 
 def class_probabilities(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the columns `p:<class>`, named by class."""
-    return frame.filter(regex="^p:").rename(columns=lambda name: name.removeprefix("p:"))
+    names = [str(name) for name in frame if str(name).startswith("p:")]
+    return frame[names].rename(columns=lambda name: name.removeprefix("p:"))
 
 
 def defect_scores(frame: pd.DataFrame, good: str) -> np.ndarray:
@@ -55,13 +57,34 @@ def defect_scores(frame: pd.DataFrame, good: str) -> np.ndarray:
     return 1 - frame[f"p:{good}"].to_numpy(float)
 
 
-def counted(metric: str, frame: pd.DataFrame, good: str, label: str = ALL) -> tuple[np.ndarray, np.ndarray]:
+@dataclass(frozen=True)
+class Answers:
+    """Predictions of n images as arrays: true and predicted class (n,), and each class's probability (n,) by name."""
+
+    truth: np.ndarray
+    predicted: np.ndarray
+    probabilities: Mapping[str, np.ndarray]
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame) -> Answers:
+        """Return the predictions of a frame with label, predicted and `p:<class>`."""
+        truth, predicted = (frame[name].to_numpy(dtype=str) for name in ("label", "predicted"))
+        chances = class_probabilities(frame)
+        return cls(truth, predicted, {str(name): chances[name].to_numpy(float) for name in chances})
+
+    def at(self, rows: np.ndarray) -> Answers:
+        """Return those of the rows given, by position or mask."""
+        chances = {name: values[rows] for name, values in self.probabilities.items()}
+        return Answers(self.truth[rows], self.predicted[rows], chances)
+
+
+def counted(metric: str, answers: Answers, good: str, label: str = ALL) -> tuple[np.ndarray, np.ndarray]:
     """Return masks (n,) of the images that a share counts, and of those among which it counts them.
 
     class_recall: those of class `label` called by its name; defect_recall: defects (of one class, or all) not predicted
     good; false_reject_rate: good images not predicted good.
     """
-    truth, predicted = (frame[name].to_numpy(dtype=str) for name in ("label", "predicted"))
+    truth, predicted = answers.truth, answers.predicted
     if metric == "class_recall":
         return predicted == truth, truth == label
     if metric == "false_reject_rate":
@@ -70,56 +93,69 @@ def counted(metric: str, frame: pd.DataFrame, good: str, label: str = ALL) -> tu
 
 
 def measured(
-    metric: str, frame: pd.DataFrame, good: str, label: str = ALL, weights: np.ndarray | None = None
+    metric: str, answers: Answers, good: str, label: str = ALL, weights: np.ndarray | None = None
 ) -> np.ndarray:
     """Return one of `METRICS` of a network's predictions, (s,) in [0, 1], for s weightings (n, s) of its n images.
 
     The shares are those of `counted`. binary_auc is the ROC AUC of defective against good by 1 - p(good), weighted_auc
     the one-vs-rest ROC AUC, the mean over classes weighted by each class's share of the images. recall_at_5 is the
     highest defect recall with 5 % false rejects: a figure of the ranking, not of a decision. Where 5 % is no whole
-    number of good images, it lies straight between those of the next whole numbers. Weights default to 1. NaN where
-    there are no images to count or to tell apart.
+    number of good images, it lies straight between those of the next whole numbers. Weights, which count images,
+    default to 1. NaN where there are no images to count or to tell apart.
     """
-    weights = np.ones((len(frame), 1)) if weights is None else weights
+    truth = answers.truth
+    weights = np.ones((len(truth), 1)) if weights is None else weights
     if metric in SHARES:
-        hits, among = counted(metric, frame, good, label)
+        hits, among = counted(metric, answers, good, label)
         return _divided((among & hits) @ weights, among @ weights)
-    truth = frame["label"].to_numpy(dtype=str)
     if metric != "weighted_auc":
-        caught, rejected = _curve(defect_scores(frame, good), truth != good, weights)
-        return (_recall_at_limit if metric == RECALL_AT_5_FPR else _area)(caught, rejected)
-    scores, total, share = class_probabilities(frame), np.zeros(weights.shape[1]), np.zeros(weights.shape[1])
+        measure_of = _recall_at_limit if metric == RECALL_AT_5_FPR else _area
+        return measure_of(1 - answers.probabilities[good], truth != good, weights)
+    total, share = np.zeros(weights.shape[1]), np.zeros(weights.shape[1])
     for name in np.unique(truth):
-        above, rest = _curve(scores[name].to_numpy(float), truth == name, weights)
-        area = _area(above, rest)
+        area = _area(answers.probabilities[str(name)], truth == name, weights)
         defined = ~np.isnan(area)
-        total[defined] += (area * above[-1])[defined]
-        share[defined] += above[-1][defined]
+        drawn = weights[truth == name].sum(axis=0)
+        total[defined] += (area * drawn)[defined]
+        share[defined] += drawn[defined]
     return _divided(total, share)
 
 
 def measure(metric: str, frame: pd.DataFrame, good: str, label: str = ALL) -> tuple[float, int]:
-    """Return `measured` of the images as they are, and the number of images behind it."""
-    n = int(counted(metric, frame, good, label)[1].sum()) if metric in SHARES else len(frame)
-    return float(measured(metric, frame, good, label)[0]), n
+    """Return `measured` of the images of a frame as they are, and the number of images behind it."""
+    return _measure(metric, Answers.of(frame), good, label)
 
 
-def _curve(score: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the weights at or above each threshold, rising from none: of the positives, and of the rest."""
+def _measure(metric: str, answers: Answers, good: str, label: str) -> tuple[float, int]:
+    n = int(counted(metric, answers, good, label)[1].sum()) if metric in SHARES else len(answers.truth)
+    return float(measured(metric, answers, good, label)[0]), n
+
+
+def _cumulated(score: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the scores (n,), falling, with their sign changed, and the weight of the first 0 to n (n + 1, s)."""
     order = np.argsort(-score, kind="stable")
-    ends = np.flatnonzero(np.diff(score[order], append=-np.inf) != 0)  # equal scores lie on one side
-    drawn, mine = weights[order].astype(float), positive[order, None]
-    found, rest = ((drawn * side).cumsum(axis=0)[ends] for side in (mine, ~mine))
-    none = np.zeros((1, weights.shape[1]))
-    return np.vstack([none, found]), np.vstack([none, rest])
+    total = np.zeros((len(score) + 1, weights.shape[1]), weights.dtype)
+    np.cumsum(weights[order], axis=0, out=total[1:])
+    return -score[order], total
 
 
-def _area(caught: np.ndarray, rejected: np.ndarray) -> np.ndarray:
-    return _divided(np.trapezoid(caught, rejected, axis=0), caught[-1] * rejected[-1])
+def _area(score: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the share of pairs of a positive and another in which the positive is higher; equal ones count half."""
+    falling, found = _cumulated(score[positive], weights[positive])
+    others, theirs = -score[~positive], weights[~positive]
+    pairs = found[np.searchsorted(falling, others, "left")] + found[np.searchsorted(falling, others, "right")]
+    pairs *= theirs
+    return _divided(pairs.sum(axis=0, dtype=float), 2.0 * found[-1] * theirs.sum(axis=0, dtype=float))
 
 
-def _recall_at_limit(caught: np.ndarray, rejected: np.ndarray) -> np.ndarray:
-    limit, each = FPR_LIMIT * rejected[-1], np.arange(caught.shape[1])
+def _recall_at_limit(score: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    (falling, found), (fine, wrong) = (
+        _cumulated(score[rows], weights[rows]) for rows in (positive, ~positive)
+    )
+    levels = np.unique(fine)  # thresholds just above each good score, and one below all
+    caught = found[np.r_[np.searchsorted(falling, levels), len(falling)]]
+    rejected = wrong[np.r_[np.searchsorted(fine, levels), len(fine)]]
+    limit, each = FPR_LIMIT * rejected[-1].astype(float), np.arange(caught.shape[1])
     last = (rejected <= limit + 1e-9).sum(axis=0) - 1  # the highest point that is allowed
     beyond = rejected[np.minimum(last + 1, len(rejected) - 1), each]
     after = (rejected <= beyond).sum(axis=0) - 1  # the highest with one good image more
@@ -140,18 +176,22 @@ def mean_of_known(values: np.ndarray) -> np.ndarray:
     return _divided(np.where(known, values, 0).sum(axis=0), known.sum(axis=0))
 
 
-def binary_predictions(predictions: pd.DataFrame, binary: str = "collapsed") -> pd.DataFrame:
-    """Return the rows that decide good or defective.
+def task_of(metric: str, binary: str) -> str:
+    """Return whose rows a metric counts, or a decision between good and defective (`defect_recall`).
 
     `collapsed` takes the multiclass prediction (argmax is not good), `separate` the two-class model's rows.
     """
-    task = {"collapsed": "multiclass", "separate": "binary"}[binary]
-    return predictions[predictions["task"] == task]
+    return {"collapsed": "multiclass", "separate": "binary"}[binary if metric in _DECIDED else "collapsed"]
 
 
 def rows_of_metric(predictions: pd.DataFrame, metric: str, binary: str) -> pd.DataFrame:
-    """Return the rows that a metric counts: of `binary_predictions`, or multiclass ones."""
-    return binary_predictions(predictions, binary if metric in _DECIDED else "collapsed")
+    """Return the rows that a metric counts."""
+    return predictions[predictions["task"] == task_of(metric, binary)]
+
+
+def binary_predictions(predictions: pd.DataFrame, binary: str = "collapsed") -> pd.DataFrame:
+    """Return the rows that decide good or defective."""
+    return rows_of_metric(predictions, "defect_recall", binary)
 
 
 def summary(
@@ -170,16 +210,23 @@ def summary(
     if ALL in set(predictions["label"]):
         raise ValueError(f"a class is named {ALL!r}, which stands for all classes here: rename the class")
     wanted = [metric for metric in METRICS if metric in {*metrics, "false_reject_rate"}]
-    found = []
-    for key, cell in predictions.groupby(KEYS, observed=True, sort=False):
-        name = good_class(good, str(key[0]))
-        classes = defect_classes(cell, name)
+    found, every = [], Answers.of(predictions)
+    tasks, repeats, folds = (predictions[name].to_numpy() for name in ("task", "repeat", "fold"))
+    numbers = predictions.groupby(KEYS, observed=True, sort=False).ngroup().to_numpy()
+    for number, key in enumerate(predictions[KEYS].drop_duplicates().itertuples(index=False, name=None)):
+        here, name = numbers == number, good_class(good, str(key[0]))
+        classes = sorted(set(every.truth[here].tolist()) - {name})
         labels = {"class_recall": classes, "defect_recall": [*classes, ALL]}
+        trained = {}
+        for task in {task_of(metric, binary) for metric in wanted}:
+            for repeat in np.unique(repeats[here & (tasks == task)]):
+                rows = np.flatnonzero(here & (tasks == task) & (repeats == repeat))
+                parts = {str(fold): every.at(rows[folds[rows] == fold]) for fold in np.unique(folds[rows])}
+                trained[task, repeat] = {POOLED: every.at(rows)} | parts
         for metric in wanted:
-            for repeat, rows in rows_of_metric(cell, metric, binary).groupby("repeat", observed=True):
-                parts = {POOLED: rows, **{str(fold): part for fold, part in rows.groupby("fold")}}
-                for label in labels.get(metric, [ALL]):
-                    values = {fold: measure(metric, part, name, label) for fold, part in parts.items()}
+            for (task, repeat), parts in trained.items():
+                for label in labels.get(metric, [ALL]) if task == task_of(metric, binary) else ():
+                    values = {fold: _measure(metric, part, name, label) for fold, part in parts.items()}
                     overall, n = whole = values.pop(POOLED)
                     if metric in RANKINGS:
                         overall = float(mean_of_known(np.array([one for one, _ in values.values()])))

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from lib.classification.feature_sets import BASELINES, GUIDED
-from lib.evaluation.bootstrap import Sampled, samples
+from lib.evaluation.bootstrap import Paired, Sampled
 from lib.evaluation.metrics import (
     ALL,
     MISSING,
@@ -20,12 +20,12 @@ from lib.evaluation.metrics import (
     RANKINGS,
     SHARES,
     Good,
-    class_probabilities,
     defect_classes,
     good_class,
     percent,
     rows_of_metric,
     summary,
+    task_of,
 )
 
 METHOD = "image_map"  # the paper's proposal
@@ -125,10 +125,11 @@ def bootstrap_difference(
 ) -> Comparison:
     """Return the difference between feature sets a and b over all folds with its interval, untested.
 
-    Arguments and errors as in `samples`.
+    Arguments and errors as of `Paired`.
     """
-    sampled = samples(frame, metric, (a, b), good, seed, n)
-    found = _difference(sampled, a, b, seed) | {"identical": _identical(frame, a, b), "metric": metric}
+    paired = Paired(frame, (a, b), good)
+    sampled = paired.samples(metric, seed, n)
+    found = _difference(sampled, a, b, seed) | {"identical": paired.identical(a, b), "metric": metric}
     return Comparison(**found, value_a=sampled[a].values[0], value_b=sampled[b].values[0])
 
 
@@ -137,15 +138,6 @@ def _difference(sampled: Mapping[str, Sampled], a: str, b: str, seed: int) -> di
     low, high = gap.interval(seed)
     about = {"repeats": gap.trained.shape[1], "retraining": gap.retraining}
     return {"difference": float(gap.values[0]), "low": low, "high": high, **about}
-
-
-def _identical(frame: pd.DataFrame, a: str, b: str) -> float:
-    """Return the share of predictions that both feature sets make alike, to the last bit."""
-    keys = ["repeat", "id"]
-    one, other = (
-        class_probabilities(frame[frame["features"] == x].sort_values(keys)).to_numpy() for x in (a, b)
-    )
-    return float(((one == other) | (np.isnan(one) & np.isnan(other))).all(axis=1).mean())
 
 
 def wilcoxon(differences: ArrayLike) -> dict[str, Any]:
@@ -233,7 +225,7 @@ def compare(
     t-test (`p_corrected`) over the folds' values. Holm's family is all rankings of a data set and scheme, `low_of_all`
     the lower end at 95 % for all pairs with the same b at once (Bonferroni). `n` counts folds where both are defined.
     `measures` is `summary` of the same predictions, where it was already computed. No data set with two of the feature
-    sets gives no rows. Raises `ValueError` as `summary` and `samples` do.
+    sets gives no rows. Raises `ValueError` as `summary` and `Paired` do.
     """
     if measures is None:
         measures = summary(predictions, good, binary, metrics)
@@ -245,13 +237,17 @@ def compare(
         name, present, known = good_class(good, key[0]), set(cell["features"]), by_measure(cell)
         here = [pair for pair in pairs if present.issuperset(pair)]
         sizes = _fold_sizes(rows_of_metric(predicted[key], "weighted_auc", binary), name, key[2])
+        used, defects = sorted({one for pair in here for one in pair}), defect_classes(predicted[key], name)
+        paired = {
+            task_of(one, binary): Paired(rows_of_metric(predicted[key], one, binary), used, name)
+            for one in (metrics if here else ())
+        }
         for metric in metrics if here else ():
-            frame, counted = rows_of_metric(predicted[key], metric, binary), metric in SHARES
-            mine = [pair for pair in here if pair in PAIRS] if counted else here
-            defects = defect_classes(frame, name)
+            of_task, mine = paired[task_of(metric, binary)], here
+            if metric in SHARES:
+                mine = [pair for pair in here if pair in PAIRS]
             for label in {"class_recall": defects, "defect_recall": [*defects, ALL]}.get(metric, [ALL]):
-                used = sorted({one for pair in mine for one in pair})
-                sampled = samples(frame, metric, used, name, seed, n, label) if mine else {}
+                sampled = of_task.samples(metric, seed, n, label, {one for pair in mine for one in pair})
                 for a, b in mine:
                     folds = fold_differences(known, a, b, metric, label)
                     row = dict(zip(_COLUMNS, (*key, metric, label, a, b), strict=False)) | wilcoxon(folds)
@@ -261,7 +257,7 @@ def compare(
                     row |= _difference(sampled, a, b, seed)
                     tried = sum(other == b for _, other in mine)
                     row["low_of_all"] = (sampled[a] - sampled[b]).interval(seed, 1 - 0.05 / tried)[0]
-                    row |= {"identical": _identical(frame, a, b), "p_corrected": nadeau_bengio(folds, *sizes)}
+                    row |= {"identical": of_task.identical(a, b), "p_corrected": nadeau_bengio(folds, *sizes)}
                     if row["identical"] == 1:  # not tested
                         row |= {"p": float("nan"), "p_corrected": float("nan")}
                     rows.append(row)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from lib.classification.feature_sets import FEATURE_SETS
-from lib.evaluation.bootstrap import samples
+from lib.evaluation.bootstrap import Paired
 from lib.evaluation.metrics import RANKINGS, rows_of_metric
 from lib.evaluation.significance import Comparison, bootstrap_difference
 
@@ -49,7 +49,7 @@ def _apart(rows: Sequence[pd.DataFrame], metric: str, good: str, seeds: Sequence
     allows for retraining is kept; that the images are the same only makes it wider than needed.
     """
     a, b = (
-        samples(part, metric, [name], good, seed, 2000)[name]
+        Paired(part, [name], good).samples(metric, seed, 2000)[name]
         for name, part, seed in zip("ab", rows, seeds, strict=True)
     )
     x, y = float(a.values[0]), float(b.values[0])

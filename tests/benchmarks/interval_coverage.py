@@ -16,8 +16,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from lib.artifacts import write_text
-from lib.evaluation.bootstrap import quantile_ends, samples
-from lib.evaluation.metrics import measured
+from lib.evaluation.bootstrap import Paired, quantile_ends
+from lib.evaluation.metrics import measure
 from lib.pipeline.run import PROJECT
 
 DRAWS = 400
@@ -58,10 +58,10 @@ def row(effect: float, spread: float, repeats: int, folds: int, studies: int, se
     for number in tqdm(range(studies), desc=f"effect {effect}, spread {spread}, {repeats} x {folds}"):
         frame = study(generator, effect, spread, repeats, folds, 60)
         for metric in METRICS:
-            by = samples(frame, metric, ("image_map", "image"), "good", number, DRAWS)
+            by = Paired(frame, ("image_map", "image"), "good").samples(metric, number, DRAWS)
             gap = by["image_map"] - by["image"]
             first = frame[frame["repeat"] == 0]
-            pooled = [measured(metric, first[first["features"] == one], "good")[0] for one in by]
+            pooled = [measure(metric, first[first["features"] == one], "good")[0] for one in by]
             ends = (*gap.interval(number), *quantile_ends(gap.values[1:]))
             found[metric].append((gap.values[0], pooled[0] - pooled[1], *ends))
     rows = []

@@ -9,8 +9,8 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from lib.evaluation import bootstrap, metrics
-from lib.evaluation.bootstrap import bands, quantile_ends, samples
-from lib.evaluation.metrics import ALL, OVERALL, RANKINGS, summary
+from lib.evaluation.bootstrap import Paired, bands, quantile_ends
+from lib.evaluation.metrics import ALL, OVERALL, RANKINGS, Answers, summary
 from lib.evaluation.significance import bootstrap_difference, by_measure
 from tests.evaluation.made_up import by_fold, rows, study
 
@@ -30,9 +30,9 @@ def noisy(seed: int, strength: float, features: str, n: int = 60) -> pd.DataFram
 
 def test_the_first_sample_is_the_measure_over_all_folds():
     frame = pd.concat([noisy(1, 0.2, "image"), noisy(2, 0.6, "image_map")])
-    known = by_measure(summary(frame, "good"))
+    known, pair = by_measure(summary(frame, "good")), Paired(frame, ("image_map", "image"), "good")
     for metric, label in [("class_recall", "a"), ("defect_recall", ALL), *((one, ALL) for one in RANKINGS)]:
-        for name, sampled in samples(frame, metric, ("image_map", "image"), "good", 3, 50, label).items():
+        for name, sampled in pair.samples(metric, 3, 50, label).items():
             assert sampled.values[0] == pytest.approx(known[name, metric, label, OVERALL])
             assert sampled.values[1:].min() < sampled.values[0] < sampled.values[1:].max()
             folds = [known[name, metric, label, str(fold)] for fold in range(10)]
@@ -44,8 +44,8 @@ def test_bootstrapped_auc_equals_scikit_learns_with_weights():
     frame = noisy(4, 0.3, "image")
     draws = bootstrap._draws(len(frame), 5, seed=1)
     scores, truth = metrics.class_probabilities(frame), frame["label"].to_numpy(dtype=str)
-    found = metrics.measured("weighted_auc", frame, "good", weights=draws.T)
-    for area, weights in zip(found, draws, strict=True):
+    found = metrics.measured("weighted_auc", Answers.of(frame), "good", weights=draws)
+    for area, weights in zip(found, draws.T, strict=True):
         parts = [
             (roc_auc_score(truth == c, scores[c], sample_weight=weights), weights[truth == c].sum())
             for c in scores
@@ -56,11 +56,23 @@ def test_bootstrapped_auc_equals_scikit_learns_with_weights():
 def test_bootstrapped_recall_at_five_percent_equals_counting_in_the_drawn_images():
     frame = noisy(4, 0.3, "image", n=90)
     draws = bootstrap._draws(len(frame), 5, seed=1)
-    found = metrics.measured("recall_at_5", frame, "good", weights=draws.T)
-    for share, weights in zip(found, draws, strict=True):
+    found = metrics.measured("recall_at_5", Answers.of(frame), "good", weights=draws)
+    for share, weights in zip(found, draws.T, strict=True):
         drawn = frame.loc[frame.index.repeat(weights.astype(int))]
         assert share == pytest.approx(metrics.measure("recall_at_5", drawn, "good")[0])
     assert len(set(found)) > 1
+
+
+def test_schemes_of_folds_are_compared_each_by_its_own_folds():
+    """The same images, dealt otherwise: a ranking is the mean over the folds that its networks were tested on."""
+    frame = noisy(1, 0.3, "grouped")
+    other = frame.assign(features="stratified", fold=frame["fold"].to_numpy()[::-1] // 2)
+    both = Paired(pd.concat([frame, other]), ("grouped", "stratified"), "good").samples("binary_auc", 0, 9)
+    for part in (frame, other):
+        name = part["features"].iloc[0]
+        alone = Paired(part, [name], "good").samples("binary_auc", 0, 9)[name]
+        assert both[name].values.tolist() == alone.values.tolist()
+        assert len(alone.trained) == part["fold"].nunique()
 
 
 def test_groups_are_drawn_whole_and_widen_the_interval():
@@ -69,7 +81,7 @@ def test_groups_are_drawn_whole_and_widen_the_interval():
     grouped = alone.assign(group="g" + alone["fold"].astype(str))
     spans = []
     for frame in (alone, grouped):
-        by = samples(frame, "defect_recall", ["image_map", "image"], "good", 0, 500)
+        by = Paired(frame, ["image_map", "image"], "good").samples("defect_recall", 0, 500)
         gap = by["image_map"] - by["image"]
         assert gap.values[0] == pytest.approx(0.4)
         spans.append(np.ptp(quantile_ends(gap.values[1:])))
@@ -101,7 +113,7 @@ def test_bands_are_the_bootstraps_quantiles():
     pooled = pooled.set_index(["keep", "features", "metric"])
     assert len(found) == 2 * 3 * 3
     np.testing.assert_allclose(found["value"], pooled.loc[found.index, "value"], atol=1e-9)
-    whole = samples(frame[frame["keep"] == 1.0], "defect_recall", ["map"], "good", 3, 200)["map"]
+    whole = Paired(frame[frame["keep"] == 1.0], ["map"], "good").samples("defect_recall", 3, 200)["map"]
     assert found.loc[(1.0, "map", "defect_recall"), ["low", "high"]].tolist() == pytest.approx(
         np.quantile(whole.values[1:], [0.025, 0.975])
     )

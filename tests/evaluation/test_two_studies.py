@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib.evaluation.bootstrap import samples
+from lib.evaluation.bootstrap import Paired
 from lib.evaluation.metrics import RANKINGS
 from lib.evaluation.significance import bootstrap_difference
 from lib.evaluation.two_studies import image_folds, other_words, study_differences
@@ -50,7 +50,7 @@ def test_without_pairs_the_distances_to_the_ends_of_both_intervals_add_up_square
     (x, low_x, high_x), (y, low_y, high_y) = (
         (one.values[0], *np.clip(one.interval(seed), 0, 1))
         for part, seed in ((a, 1), (b, 2))
-        for one in samples(part, "binary_auc", ["image"], "good", seed, 2000).values()
+        for one in Paired(part, ["image"], "good").samples("binary_auc", seed, 2000).values()
     )
     assert gap.difference == pytest.approx(y - x)
     assert y - x - gap.low == pytest.approx(math.sqrt((y - low_y) ** 2 + (high_x - x) ** 2))
