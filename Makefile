@@ -15,7 +15,7 @@ TORCH_LOCKED := $(shell grep -oE '^(torch|torchvision)==[^ ]+' requirements.lock
 CPU_LOCK := awk '/^[a-z0-9]/ { keep = !/^(torch|torchvision|triton|nvidia-[^=]*|cuda-[^=]*)==/ } keep' requirements.lock
 LOCK := $(if $(filter cpu,$(TORCH)),$(CPU_LOCK),cat requirements.lock)
 
-.PHONY: run test lab wheels bench backbone-table reference faults lock audit test-slow test-gpu check clean
+.PHONY: run test lab wheels bench draem-weights backbone-table reference faults lock audit test-slow test-gpu check clean
 
 run: $(READY)
 	$(PY) run_all.py $(ARGS)
@@ -31,6 +31,10 @@ check: $(READY)
 	$(PY) -m ruff format --check
 	$(PY) -m mypy
 	$(PY) -m nbstripout --verify notebooks/*.ipynb
+
+# What DRAEM's training starts from, made anew; on a CPU an hour or two per width: make draem-weights ARGS="--widths 16/8"
+draem-weights: $(READY)
+	$(PY) -m lib.pretraining $(ARGS)
 
 bench: $(READY)
 	$(PY) -m pytest -m 'benchmark and not gpu' -s

@@ -16,7 +16,13 @@ from lib.pipeline.run import NAMED, Run, dataset_folder, open_run
 from lib.reporting.html_pages import NOTEBOOKS
 from lib.synthetic.products import PRODUCTS
 
-EXTERNAL = ("weights", "textures", "draem_checkpoint", "groups")  # settings that name files or folders
+EXTERNAL = (
+    "weights",
+    "textures",
+    "draem_checkpoint",
+    "draem_weights",
+    "groups",
+)  # settings that name files or folders
 FOLDERS = ("textures", "draem_checkpoint")  # those of them that are folders
 STUDY_FILES = ("figures", "notebooks", "tables", "index.html", "study.json")  # in the study's own folder
 
@@ -42,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
     add("--weights", metavar="FILE", help="the backbone's weights: a file, or imagenet, which may download")
     add("--textures", type=Path, metavar="DIR", help="anomaly textures in DTD's layout")
     add("--draem-checkpoint", type=Path, metavar="DIR", help="official DRAEM checkpoints to use")
+    add("--draem-weights", type=Path, metavar="FILE", help="pretrained weights that DRAEM starts from")
     add = p.add_argument_group("where and what").add_argument
     add("--output", type=Path, default=Path("outputs"), metavar="DIR", help="root of the results")
     add("--study", metavar="NAME", help="folder below it (default: the preset's name)")
@@ -239,7 +246,7 @@ def _overrides(options: argparse.Namespace, issues: list[str]) -> dict[str, Any]
         if name in overrides:
             issues.append(f"{_option(name)} and --set {name}=… contradict each other: give one")
         overrides[name] = str(value) if isinstance(value, Path) else value
-    for name in (*FOLDERS, "groups"):
+    for name in (*FOLDERS, "groups", "draem_weights"):
         if overrides.get(name):
             overrides[name] = str(absolute(Path(overrides[name])))
     return overrides

@@ -47,18 +47,19 @@ PRESETS: dict[str, dict[str, Any]] = {
     "standard": dict(
         image_size=256, reconstructive_width=128, discriminative_width=64, draem_steps=5000, folds=5,
         synthetic_scale=0.5, synthetic_side=256, feature_size=224, coreset_size=2000, leak_check="all", draem_lr=1e-4,
+        draem_simulation="paper",
     ),
     # The paper's own: 700 epochs, ten folds, full counts.
     "paper": dict(
         image_size=256, reconstructive_width=128, discriminative_width=64, draem_steps=0, draem_epochs=700,
         folds=10, synthetic_scale=1.0, synthetic_side=256, backbone="resnet18", feature_size=224, coreset_size=2000,
-        leak_check="all", draem_lr=1e-4,
+        leak_check="all", draem_lr=1e-4, draem_start="scratch", draem_simulation="paper",
     ),
 }  # fmt: skip
 
 CPU_STANDARD: dict[str, Any] = dict(
     image_size=128, reconstructive_width=32, discriminative_width=16, draem_steps=1500, synthetic_side=128,
-    synthetic_scale=0.25, leak_check="image", draem_lr=3e-4,
+    synthetic_scale=0.25, leak_check="image", draem_lr=3e-4, draem_simulation="extended",
 )  # fmt: skip
 
 GUIDED = "guided (always against the mean of good training images)"
@@ -140,6 +141,16 @@ class Study:
         "auto", "convolutions while training on CUDA: TF32 (auto), float32 or bf16; a CPU takes float32"
     )
     textures: str = setting("", "folder of anomaly textures in DTD's layout; empty: a known one, else drawn")
+    draem_start: Literal["pretrained", "scratch"] = setting(
+        "pretrained",
+        "where training starts: carried weights, where there are some of these widths, or random ones",
+    )
+    draem_weights: str = setting(
+        "", "file of pretrained weights to start from, as `make draem-weights` writes it"
+    )
+    draem_simulation: Literal["paper", "extended"] = setting(
+        "extended", "simulated defects: textures (paper), or also drawn flaws and parts of the product itself"
+    )
     draem_checkpoint: str = setting(
         "", "folder with official DRAEM checkpoints to use instead of training, the same in all repeats"
     )
@@ -232,6 +243,8 @@ class Study:
             (self.groups and self.group_regex, "groups and group_regex contradict each other: give one"),
             (self.cv == "stratified" and (self.groups or self.group_regex),
              "cv=stratified ignores groups: leave out groups/group_regex, or cv=auto"),
+            (self.draem_weights and (trained_once or self.draem_start == "scratch"),
+             "draem_weights are for training from them: leave out draem_checkpoint and draem_start=scratch"),
             (self.map_source != "draem" and self.compare_map_fit,
              "compare_map_fit compares two fits of DRAEM's maps: leave it out, or map_source=draem"),
             (trained_once and "cross_fitted" in self.map_methods,

@@ -95,6 +95,11 @@ def test_unknown_preset_proposes_the_nearest():
         ({"draem_lr": "nan"}, "finite"),
         ({"keep": {}}, "expected a number"),
         ({"preset": "paper"}, "--preset"),
+        (
+            {"draem_weights": "x", "draem_start": "scratch"},
+            "leave out draem_checkpoint and draem_start=scratch",
+        ),
+        ({"draem_weights": "x", "draem_checkpoint": "y"}, "draem_weights are for training from them"),
         ({"draem_checkpoint": "x", "map_fit": "cross_fitted"}, "two trained here"),
         ({"draem_checkpoint": "x", "compare_map_fit": True}, "compare_map_fit=false"),
         ({"map_source": "patchcore", "compare_map_fit": True}, "two fits of DRAEM"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lib.anomaly_maps.detectors import Detector, FitTask
 from lib.artifacts import listing_digest
+from lib.draem.pretrained import start_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from lib.draem.inference import Draem
 
 N_TEXTURES = 400  # images of the bank that anomalies are cut from
+SIMULATIONS = {"paper": (), "extended": ("flaws", "near", "grey")}  # what each adds to DRAEM's own
 DTD_ROOT = Path(__file__).parents[2] / "data" / "dtd"  # torchvision's copy of DTD, read where there is one
 
 
@@ -37,14 +39,15 @@ def training_settings(task: FitTask) -> dict[str, Any]:
     own = {name: getattr(study, f"draem_{name}") for name in ("batch", "lr", "precision")}
     steps = study.steps_for(len(task.good), task.sharing)
     widths = study.values(("reconstructive_width", "discriminative_width"))
-    return {**widths, "steps": steps, "seed": task.seed, **own}
+    begins = {"start": start_weights(study)[0], "simulation": SIMULATIONS[study.draem_simulation]}
+    return {**widths, "steps": steps, "seed": task.seed, **own, **begins}
 
 
 def _depends_on(task: FitTask) -> dict[str, Any]:
     if task.study.draem_checkpoint:
         return {"imported": listing_digest(Path(task.study.draem_checkpoint))}
-    folder = _texture_folder(task.study)
-    return {"textures": listing_digest(Path(folder)) if folder else "", **training_settings(task)}
+    folder, start = _texture_folder(task.study), {"start": start_weights(task.study)[1]}
+    return {"textures": listing_digest(Path(folder)) if folder else "", **training_settings(task), **start}
 
 
 def _fit(task: FitTask) -> tuple[Draem, dict[str, Any]]:
@@ -53,12 +56,15 @@ def _fit(task: FitTask) -> tuple[Draem, dict[str, Any]]:
 
     if task.study.draem_checkpoint:
         imported = import_official(Path(task.study.draem_checkpoint))
-        return imported, {"origin": "official checkpoint", "textures": "unknown", "history": []}
+        return imported, {"origin": "official checkpoint", "start": "", "textures": "unknown", "history": []}
     (textures, name), settings = texture_bank(task.study), TrainingSettings(**training_settings(task))
     draem, history = train(
         task.inputs[task.good], textures, settings, task.device, task.checkpoint, task.progress
     )
-    summary = {"origin": "trained", "steps": settings.steps, "textures": name}
+    start = (
+        f"pretrained weights (SHA-256 {start_weights(task.study)[1][:12]})" if settings.start else "scratch"
+    )
+    summary = {"origin": "trained", "steps": settings.steps, "textures": name, "start": start}
     return draem, summary | {"history": history.round(6).to_dict("records")}
 
 
@@ -93,10 +99,14 @@ def _fit_cost(study: Study, n_good: int, sharing: int) -> tuple[float, float]:
 
 
 def _caption(study: Study) -> str:
+    kind = study.map_fit.replace("_", " ")
+    if study.draem_checkpoint:
+        return f"DRAEM {study.image_size} px, official checkpoint · maps {kind}"
     length = f"{study.draem_epochs} epochs" if study.draem_epochs else f"{study.draem_steps} steps"
     widths = f"{study.reconstructive_width}/{study.discriminative_width}"
-    kind = study.map_fit.replace("_", " ")
-    return f"DRAEM {study.image_size} px, widths {widths}, {length} · maps {kind}"
+    start = "pretrained weights" if start_weights(study)[0] else "scratch"
+    how = f"{length} from {start}, {study.draem_simulation} simulation"
+    return f"DRAEM {study.image_size} px, widths {widths}, {how} · maps {kind}"
 
 
 DETECTOR = Detector(

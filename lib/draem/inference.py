@@ -43,6 +43,14 @@ class Draem(nn.Module):
         super().__init__()
         self.reconstructive, self.discriminative, self.device = reconstructive, discriminative, device
 
+    @property
+    def widths(self) -> tuple[int, int]:
+        """Channels of the first blocks of the reconstructive and of the discriminative network."""
+        reconstructive, discriminative = (
+            len(self.get_parameter(key)) for key, axis in BGR_AXES.items() if axis == 1
+        )
+        return reconstructive, discriminative
+
     def compare(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return reconstructions (n,3,H,W) of images (n,3,H,W) in [0,1], and logits (n,2,H,W): good, anomalous."""
         reconstruction = self.reconstructive(images)

@@ -26,8 +26,10 @@ class Simulated(NamedTuple):
     mask: Tensor  # (B,1,H,W), 0 or 1
 
 
-def simulate(images: Tensor, textures: Tensor, generator: torch.Generator) -> Simulated:
-    """Return good images, some rotated, and about half of them with a simulated anomaly (Zavrtanik 2021, 3.3).
+def simulate(
+    images: Tensor, textures: Tensor, generator: torch.Generator, share: float = ANOMALOUS
+) -> Simulated:
+    """Return good images, some rotated, and about a `share` with a simulated anomaly (Zavrtanik 2021, 3.3).
 
     `images` (B,3,H,W) float in [0,1]; `textures` (M,3,H,W) uint8 on the same device. `generator` is a CPU generator:
     what is random is small and drawn there, so every device sees the same draws and nothing is waited for.
@@ -43,7 +45,7 @@ def simulate(images: Tensor, textures: Tensor, generator: torch.Generator) -> Si
     angles = torch.rand(count, NODES, NODES, generator=generator) * (2 * torch.pi)
 
     rotated = (u[:, 0] < ROTATED).nonzero().flatten()
-    anomalous = (u[:, 1] < ANOMALOUS).nonzero().flatten()
+    anomalous = (u[:, 1] < share).nonzero().flatten()
     clean = images
     if len(rotated):
         rows = there(rotated)
@@ -51,10 +53,7 @@ def simulate(images: Tensor, textures: Tensor, generator: torch.Generator) -> Si
     augmented, mask = clean.clone(), images.new_zeros(count, 1, height, width)
     if len(anomalous):
         rows = there(anomalous)
-        cells = (u[anomalous, 3:5] * len(CELLS)).long()
-        noise = perlin_noise(there(angles[anomalous]), there(cells), (height, width))
-        noise = rotate(noise[:, None], there(u[anomalous, 5] * 180 - 90))
-        anomaly = (noise > NOISE_THRESHOLD).to(images.dtype)
+        anomaly = perlin_masks(there(angles[anomalous]), there(u[anomalous, 3:6]), (height, width))
         source = textures[there((u[anomalous, 6] * len(textures)).long())]
         texture = augment(source, chosen[anomalous], there(draws[anomalous]))
         opacity = anomaly * there(1 - LARGEST_BETA * u[anomalous, 7])[:, None, None, None]
@@ -62,6 +61,15 @@ def simulate(images: Tensor, textures: Tensor, generator: torch.Generator) -> Si
         blend = texture.to(images.dtype).div_(255).sub_(good).mul_(opacity).add_(good)  # exactly good outside
         augmented[rows], mask[rows] = blend, anomaly
     return Simulated(clean, augmented, mask)
+
+
+def perlin_masks(angles: Tensor, u: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Return masks (B,1,H,W) of 0 and 1: Perlin noise above a threshold.
+
+    `angles` as for `perlin_noise`; `u` (B,3) uniform in [0,1): the numbers of cells on both axes, and a rotation.
+    """
+    noise = perlin_noise(angles, (u[:, :2] * len(CELLS)).long(), shape)
+    return (rotate(noise[:, None], u[:, 2] * 180 - 90) > NOISE_THRESHOLD).to(angles.dtype)
 
 
 def perlin_noise(angles: Tensor, cells: Tensor, shape: tuple[int, int]) -> Tensor:

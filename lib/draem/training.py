@@ -19,12 +19,13 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from lib.artifacts import write_bytes
+from lib.draem.extended_simulation import simulate_extended
 from lib.draem.inference import Draem
 from lib.draem.losses import focal_loss, ssim_loss
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
-from lib.draem.simulation import simulate
+from lib.draem.simulation import Simulated, simulate
 from lib.execution.progress import say
-from lib.torch_utils import allow_tf32, flush_denormals, load_weights_only
+from lib.torch_utils import allow_tf32, flush_denormals, load_state_dict, load_weights_only
 
 HISTORY_ROWS = 200
 CHECKPOINT_SECONDS = 60.0  # a run that is killed loses no more than that
@@ -44,6 +45,14 @@ class TrainingSettings:
     seed: int = 0
     checkpoint_every: int = 500  # steps; changes no result
     precision: str = "auto"  # of convolutions on CUDA: TF32 (auto), float32 or bf16; a CPU takes float32
+    simulation: tuple[str, ...] = ()  # what the extended simulation adds to the paper's
+    start: str = ""  # file of the weights to start from; empty: random ones
+
+    def simulate(self, images: Tensor, textures: Tensor, generator: torch.Generator) -> Simulated:
+        """Return a training batch of good images (B,3,H,W), as `lib.draem.simulation.simulate` does."""
+        if not self.simulation:
+            return simulate(images, textures, generator)
+        return simulate_extended(images, textures, generator, self.simulation)
 
     def lr_at(self, step: int) -> float:
         """Return the rate of step 0, 1, ...: times 0.2 from 80 % of the steps on, and again from 90 %."""
@@ -120,6 +129,8 @@ class _Run:
         discriminative = DiscriminativeNetwork(settings.discriminative_width, seed=int(seeds[1]))
         # channels_last: 1.3 times as fast as the default layout, on a CPU and on a GPU
         self.draem = Draem(reconstructive, discriminative, str(device))
+        if settings.start:
+            self.draem.load_state_dict(load_state_dict(Path(settings.start)))
         self.draem.to(device).to(memory_format=torch.channels_last)
         self.generator = torch.Generator().manual_seed(int(seeds[2]))
         self.optimiser = torch.optim.Adam(self.draem.parameters(), lr=settings.lr, fused=True)
@@ -135,7 +146,7 @@ class _Run:
         while self.step < settings.steps:
             for group in self.optimiser.param_groups:
                 group["lr"] = settings.lr_at(self.step)
-            clean, augmented, mask = simulate(self._batch(), self.textures, self.generator)
+            clean, augmented, mask = settings.simulate(self._batch(), self.textures, self.generator)
             augmented = augmented.contiguous(memory_format=torch.channels_last)
             with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=settings.precision == "bf16"):
                 reconstruction, logits = self.draem.compare(augmented)

@@ -79,7 +79,8 @@ def inputs_of(run: Run, source: str, at_side: Callable[[int], np.ndarray]) -> np
     return image_features_of(run, at_side(run.study.feature_size))[1]
 
 
-def _task(run: Run, source: str, name: str) -> FitTask:
+def fit_task(run: Run, source: str, name: str) -> FitTask:
+    """Return what the model `name` of a map source is fitted on."""
     split, _, half = name.partition(INNER)
     return FitTask(
         run.study,
@@ -94,7 +95,7 @@ def _task(run: Run, source: str, name: str) -> FitTask:
 
 def fit_model(run: Run, source: str, name: str) -> dict[str, Any]:
     """Fit the model `name` of a map source where it is not proven; returns its summary."""
-    task, maker = _task(run, source, name), detector(source)
+    task, maker = fit_task(run, source, name), detector(source)
     made_from = {
         "code": code_digest(MAP_SOURCES[source].module, "lib.pipeline.detectors"),
         "inputs": inputs(run, source)[1],
@@ -126,7 +127,7 @@ def load_model(run: Run, source: str, name: str) -> FittedDetector:
 def fit_models(run: Run, source: str) -> pd.DataFrame:
     """Fit all models of a map source that the study asks for; returns their summaries by name.
 
-    No rows where it asks for none. DRAEM's columns: origin, steps, textures, history (rows of `training_history`).
+    No rows where it asks for none. DRAEM's columns: origin, start, steps, textures, history (rows of `training_history`).
     PatchCore's: images (good ones it was filled from), offered and kept (patches), held out (good images that its scale
     was set on), rare (the distance that one of 200 of their patches exceeds).
     """
@@ -162,7 +163,7 @@ def first_and_last_scores(run: Run, name: str) -> tuple[np.ndarray, np.ndarray]:
     from lib.draem.training import TrainingSettings, train
 
     trained: Any = load_model(run, "draem", name)
-    task = _task(run, "draem", name)
+    task = fit_task(run, "draem", name)
     settings = TrainingSettings(**training_settings(task) | {"steps": 1})
     before, _ = train(task.inputs[task.good], texture_bank(run.study)[0], settings, device=run.device)
     tested = task.inputs[in_test_fold(run, name.partition(INNER)[0])]

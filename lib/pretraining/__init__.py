@@ -1,4 +1,5 @@
-"""Drawn surfaces with drawn defects, to pretrain networks on; no study imports it.
+"""Pretraining of DRAEM's networks on drawn surfaces, objects and flaws; no study imports it (`make draem-weights`).
 
-In: seeds. Out: images (B, 3, H, W) in [0, 1], and where they are flawed. May import `synthetic`.
+In: widths, a seed. Out: the weights that training in a fold starts from. May import `draem`, `synthetic`, and what
+these may.
 """

@@ -1,4 +1,4 @@
-"""The building blocks of procedural surfaces: random draws, noise, cells and edges, batched in PyTorch."""
+"""The building blocks of procedural surfaces: random draws, noise, cells, edges and views, batched in PyTorch."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.random import Generator
 from torch import Tensor
+from torch.nn import functional as F
 
 CELL_TABLE = 16  # random values per axis that jittered cells repeat after
 
@@ -53,6 +54,26 @@ class Draws:
     def white(self) -> Tensor:
         """White Gaussian noise, shape (B, side, side)."""
         return self._tensor([g.standard_normal((self.side, self.side)) for g in self.generators])
+
+
+class SharedDraws(Draws):
+    """Random numbers of one generator, on the CPU, for a whole batch: faster, but a surface depends on its batch."""
+
+    def __init__(
+        self, count: int, generator: torch.Generator, side: int, device: torch.device | str = "cpu"
+    ) -> None:
+        super().__init__([], side, device)
+        self.count, self.generator = count, generator
+
+    def uniform(self, low: float = 0.0, high: float = 1.0, shape: tuple[int, ...] = (1, 1)) -> Tensor:
+        """Uniform numbers in [low, high), shape (B, *shape)."""
+        numbers = torch.rand((self.count, *shape), generator=self.generator) * (high - low) + low
+        return numbers.to(self.device, self.dtype, non_blocking=True)
+
+    def white(self) -> Tensor:
+        """White Gaussian noise, shape (B, side, side)."""
+        numbers = torch.randn((self.count, self.side, self.side), generator=self.generator)
+        return numbers.to(self.device, self.dtype, non_blocking=True)
 
 
 def grid(draws: Draws) -> tuple[Tensor, Tensor]:
@@ -148,3 +169,18 @@ def cells(draws: Draws, u: Tensor, v: Tensor, jitter: Tensor | float) -> tuple[T
         second = torch.minimum(second, torch.maximum(first, squared))
         first = torch.minimum(first, squared)
     return first.sqrt(), second.sqrt(), tone
+
+
+def viewed(images: Tensor, draws: Draws, tilt: float = 0.2, nearest: float = 0.65) -> Tensor:
+    """Images (B,3,H,W) turned by right angles and a tilt (radians), mirrored, zoomed, shifted, at the side of `draws`.
+
+    At the most, a share `nearest` of the image's side is seen; beyond its border it is mirrored.
+    """
+    angle = (draws.integers(0, 4) * (math.pi / 2) + draws.uniform(-tilt, tilt)).flatten()
+    zoom = draws.uniform(nearest, 1.0).flatten()
+    mirror = torch.where(draws.chance(0.5), 1.0, -1.0).flatten()
+    shift = draws.uniform(-0.5, 0.5, (2, 1)).flatten(1) * (1.0 - zoom)[:, None] * 2
+    cos, sin = angle.cos() * zoom, angle.sin() * zoom
+    theta = torch.stack((cos * mirror, -sin, shift[:, 0], sin * mirror, cos, shift[:, 1]), dim=1)
+    field = F.affine_grid(theta.view(-1, 2, 3), [len(images), 3, draws.side, draws.side], align_corners=False)
+    return F.grid_sample(images, field, padding_mode="reflection", align_corners=False)

@@ -1,10 +1,11 @@
-"""What raises the quality of DRAEM's maps, at which cost: one split per data set and variant, a row each in a CSV.
+"""What raises the quality of DRAEM's maps: one split per data set, a row per variant, training and class in a CSV.
 
     python -m tests.benchmarks.draem_quality --out outputs/benchmarks/draem-quality.csv
-    python -m tests.benchmarks.draem_quality --dataset magnetic_tile --data DIR --textures DTD --variant draem_lr=1e-3
+    python -m tests.benchmarks.draem_quality --dataset magnetic_tile --data DIR --variant draem_start=scratch
 
-A variant is a list of settings (FIELD=VALUE with spaces between) that the preset is changed by. Measured are the
-good images of the split's test fold and all defective ones, none of which DRAEM has seen; by class and overall.
+A variant is a list of settings (FIELD=VALUE), a list of parts of the extended simulation (parts=near+grey), or
+`untrained`: the weights as they are, before any step. Measured are the good images of the split's test fold and all
+defective ones, none of which DRAEM has seen; by class and overall. Trainings differ in all that is random.
 """
 
 import argparse
@@ -19,38 +20,43 @@ import torch
 from lib.anomaly_maps.localization_metrics import image_auroc, pixel_quality
 from lib.artifacts import write_text
 from lib.datasets.image_io import load_masks
-from lib.draem.detector import texture_bank
+from lib.draem.detector import texture_bank, training_settings
+from lib.draem.inference import Draem
+from lib.draem.training import TrainingSettings, train
 from lib.pipeline import dataset as data_steps
-from lib.pipeline import maps as map_steps
-from lib.pipeline.detectors import fit_model
+from lib.pipeline.detectors import fit_task
 from lib.pipeline.run import PROJECT, open_run
 
 
-def measure(dataset: str, preset: str, data: str, study_dir: Path, settings: dict[str, str]) -> pd.DataFrame:
+def measure(run, repeat: int, parts: tuple[str, ...] | None, *, untrained: bool) -> pd.DataFrame:
     """Train the first split's DRAEM and return its maps' quality by class, with the processor's seconds."""
-    run = open_run(dataset, preset, data, str(study_dir), settings)
     split = data_steps.splits(run, with_maps=True)[0]
-    data_steps.images(run, run.study.image_size)
-    texture_bank(run.study)
+    task = fit_task(run, "draem", data_steps.repeated(run, [split])[repeat])
+    settings = training_settings(task) | ({} if parts is None else {"simulation": parts})
+    textures, name = texture_bank(run.study)
     start = time.process_time()
-    summary = fit_model(run, "draem", split)
+    if untrained:
+        draem, loss = Draem.load(Path(settings["start"])), np.nan
+    else:
+        draem, history = train(task.inputs[task.good], textures, TrainingSettings(**settings), run.device)
+        loss = history["loss"].iloc[-1]
     trained = time.process_time() - start
-    maps, scores = map_steps.maps(run, split), map_steps.scores(run, split)
     table = data_steps.index(run)
     labels, good = table["label"].to_numpy(), table.attrs["good"]
     chosen = np.flatnonzero((labels != good) | data_steps.in_test_fold(run, split))
+    maps, scores = draem.maps_and_scores(task.inputs[chosen])
     masks = list(load_masks(Path(table.attrs["root"]), table, run.study.image_size, run.study.resize))
-    images = image_auroc(scores[chosen], labels[chosen], good)
-    pixels = pixel_quality((maps[i] for i in chosen), (masks[i] for i in chosen), labels[chosen], good)
-    rows = pixels.join(images).rename_axis("class").reset_index()
+    pixels = pixel_quality(maps, (masks[i] for i in chosen), labels[chosen], good)
+    rows = pixels.join(image_auroc(scores, labels[chosen], good)).rename_axis("class").reset_index()
     described = {
         "dataset": run.name,
-        "preset": preset,
-        "steps": summary["steps"],
-        "textures": summary["textures"],
+        "side": run.study.image_size,
+        "widths": f"{settings['reconstructive_width']}/{settings['discriminative_width']}",
+        "steps": 0 if untrained else settings["steps"],
+        "textures": name,
+        "training": repeat,
         "cpu_seconds": round(trained, 1),
-        "threads": torch.get_num_threads(),
-        "final_loss": summary["history"][-1]["loss"],
+        "final_loss": loss,
     }
     return rows.assign(**described)[[*described, *rows.columns]].round(4)
 
@@ -59,30 +65,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--dataset", action="append", help="default: the three stand-ins")
+    parser.add_argument("--dataset", nargs="+", default=["deco_cap", "shaft", "shavers"])
     parser.add_argument("--preset", default="quick")
     parser.add_argument("--data", default="", metavar="DIR")
-    parser.add_argument("--textures", default="", metavar="DIR")
-    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="for every variant")
-    parser.add_argument("--variant", action="append", default=[], metavar="SETTINGS")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[744])
+    parser.add_argument("--set", nargs="+", default=[], metavar="FIELD=VALUE", help="for every variant")
+    parser.add_argument("--variant", nargs="+", action="append", default=[], metavar="FIELD=VALUE")
+    parser.add_argument("--trainings", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=PROJECT / "outputs/benchmarks/draem-quality.csv")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    common = dict(pair.split("=", 1) for pair in arguments.set)
-    if arguments.textures:
-        common["textures"] = arguments.textures
-    for dataset in arguments.dataset or ("deco_cap", "shaft", "shavers"):
+    for dataset in arguments.dataset:
         with tempfile.TemporaryDirectory() as folder:
-            for variant in arguments.variant or [""]:
-                for seed in arguments.seeds:
-                    settings = (
-                        common | dict(pair.split("=", 1) for pair in variant.split()) | {"seed": str(seed)}
-                    )
-                    rows = measure(dataset, arguments.preset, arguments.data, Path(folder), settings)
-                    rows.insert(2, "variant", variant or "(preset)")
-                    rows.insert(3, "seed", seed)
+            for variant in arguments.variant or [[]]:
+                given = dict(pair.split("=", 1) for pair in [*arguments.set, *variant] if "=" in pair)
+                named = given.pop("parts", None)
+                parts = None if named is None else tuple(named.split("+"))
+                untrained = "untrained" in variant
+                settings = given | {"repeats": str(arguments.trainings)}
+                run = open_run(dataset, arguments.preset, arguments.data, folder, settings)
+                for repeat in range(1 if untrained else arguments.trainings):
+                    rows = measure(run, repeat, parts, untrained=untrained)
+                    rows.insert(2, "variant", " ".join(variant) or "(preset)")
                     known = pd.read_csv(arguments.out) if arguments.out.exists() else None
                     arguments.out.parent.mkdir(parents=True, exist_ok=True)
                     write_text(arguments.out, pd.concat((known, rows)).to_csv(index=False))

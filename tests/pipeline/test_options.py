@@ -33,7 +33,8 @@ BASES = {
     "deco_cap": {},
 }
 # What an option may name, made by `outside`.
-SOME = {"folder": "textures", "checkpoint": "official", "file": "pairs.csv", "weights": "weights.pth"}
+SOME = {"folder": "textures", "checkpoint": "official", "file": "pairs.csv", "weights": "weights.pth",
+        "draem": "draem.safetensors"}  # fmt: skip
 
 OF_MAPS = ("maps/", "features/map", "features/guided", "predictions/")
 OF_DRAEM = ("draem/", *OF_MAPS)
@@ -62,6 +63,9 @@ CHANGES = [
     ("draem_lr", 1e-3, OF_DRAEM),
     ("draem_precision", "float32", ("draem/",)),  # on a CPU the same as auto, to the byte
     ("textures", "folder", OF_DRAEM),
+    ("draem_start", "scratch", ()),  # no carried weights are as narrow as this study's
+    ("draem_weights", "draem", OF_DRAEM),
+    ("draem_simulation", "paper", OF_DRAEM),
     ("draem_checkpoint", "checkpoint", OF_DRAEM),
     ("map_encoding", "jet", ("features/map", "predictions/")),
     ("map_fit", "cross_fitted", OF_DRAEM),
@@ -152,6 +156,7 @@ def outside(tmp_path_factory):
     (folder / "official").mkdir()
     networks = ReconstructiveNetwork(4, seed=8), DiscriminativeNetwork(4, seed=9)
     export_official(folder / "official", "model_", *networks)
+    Draem(*networks).save(folder / "draem.safetensors", {})
     torch.manual_seed(0)
     torch.save(timm.create_model("tf_efficientnet_lite0").state_dict(), folder / "weights.pth")
     pairs = pd.read_csv(draw_plates(folder / "plates") / "groups.csv")

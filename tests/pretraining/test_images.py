@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from lib.pretraining.defects import KINDS, flawed
-from lib.pretraining.images import photographed, softened, viewed
 from lib.pretraining.recipes import recipe_surfaces
-from lib.synthetic.noise import Draws
+from lib.pretraining.views import photographed, softened
+from lib.synthetic.defects import KINDS, flawed
+from lib.synthetic.noise import Draws, viewed
 
 
 def test_a_recipe_keeps_its_character_and_an_instance_its_own_noise():

@@ -1,29 +1,12 @@
-"""Views of drawn surfaces, as cameras would have them: turned, plainer, in other light, with blur and noise."""
+"""Drawn surfaces as cameras would have them: plainer, in other light, with blur and noise."""
 
 from __future__ import annotations
-
-import math
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from lib.synthetic.noise import Draws
-
-
-def viewed(images: Tensor, draws: Draws) -> Tensor:
-    """Images (B,3,H,W) turned by right angles and a little, mirrored, zoomed and shifted, at the side of `draws`."""
-    count = len(images)
-    angle = (draws.integers(0, 4) * (math.pi / 2) + draws.uniform(-0.2, 0.2)).flatten()
-    zoom = draws.uniform(0.65, 1.0).flatten()  # share of the image's side that is seen
-    mirror = torch.where(draws.chance(0.5), 1.0, -1.0).flatten()
-    shift = draws.uniform(-0.5, 0.5, (2, 1)).flatten(1) * (1.0 - zoom)[:, None] * 2
-    cos, sin = angle.cos() * zoom, angle.sin() * zoom
-    theta = torch.stack((cos * mirror, -sin, shift[:, 0], sin * mirror, cos, shift[:, 1]), dim=1).view(
-        count, 2, 3
-    )
-    field = F.affine_grid(theta, [count, 3, draws.side, draws.side], align_corners=False)
-    return F.grid_sample(images, field, padding_mode="reflection", align_corners=False)
 
 
 def softened(images: Tensor, draws: Draws) -> Tensor:
