@@ -151,9 +151,7 @@ class Study:
     draem_simulation: Literal["paper", "extended"] = setting(
         "extended", "simulated defects: textures (paper), or also drawn flaws and parts of the product itself"
     )
-    draem_checkpoint: str = setting(
-        "", "folder with official DRAEM checkpoints to use instead of training, the same in all repeats"
-    )
+    draem_checkpoint: str = setting("", "folder with official DRAEM checkpoints to use instead of training")
     # maps and features
     map_source: str = setting(
         "draem",

@@ -196,7 +196,8 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "--set patch_size=96": ("patch_size=96: is called feature_size now",),
     "--draem-checkpoint AT/none": ("--draem-checkpoint", "none: no such folder"),
     "--draem-checkpoint AT/parts": ("expected one *_seg.pckl and one other *.pckl, found none", "keep one model"),
-    "--draem-weights AT/none.safetensors": ("--draem-weights", "none.safetensors: No such file", "check that it is there"),
+    "--draem-weights AT/none.safetensors": (
+        "--draem-weights", "none.safetensors: No such file", "check that it is there"),
     "--set draem_weights=AT/parts/good/0.png": ("damaged or no file of tensors", "restore it"),
     "--textures AT/dtd": ("--textures", "dtd: no such folder"),
 }  # fmt: skip

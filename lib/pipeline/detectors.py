@@ -127,7 +127,8 @@ def load_model(run: Run, source: str, name: str) -> FittedDetector:
 def fit_models(run: Run, source: str) -> pd.DataFrame:
     """Fit all models of a map source that the study asks for; returns their summaries by name.
 
-    No rows where it asks for none. DRAEM's columns: origin, start, steps, textures, history (rows of `training_history`).
+    No rows where it asks for none. DRAEM's columns: origin, start, steps, textures, history (rows of
+    `training_history`).
     PatchCore's: images (good ones it was filled from), offered and kept (patches), held out (good images that its scale
     was set on), rare (the distance that one of 200 of their patches exceeds).
     """
