@@ -27,6 +27,7 @@ from lib.artifacts import (
 )
 from lib.cli import EXTERNAL, Plan, parser, plan
 from lib.config import PRESETS, Study, UsageError, choices
+from lib.execution.kernels import Kernels
 from lib.execution.lock import LockedError, study_lock
 from lib.execution.parallel import EngineError, RunInterrupted, local_cluster, stop_on_signals
 from lib.execution.progress import BATCH, format_duration, say
@@ -48,8 +49,7 @@ def check_data(work: Plan) -> None:
     from lib.batch.preflight import check_inputs, check_resources
 
     options = work.options
-    fits, own_weights = work.notebooks[-1] >= "04", not options.dry_run
-    issues = check_inputs(work.runs, options.scheduler or "", own_weights=own_weights, fits=fits)
+    issues = check_inputs(work.runs, options.scheduler or "", fits=work.notebooks[-1] >= "04")
     if not issues:
         issues = check_resources(work.runs, costs_of(work), jobs_here(work), options.workers)
     if issues:
@@ -126,13 +126,14 @@ def execute(work: Plan) -> int:
     with (
         local_cluster(options.workers) as own,
         console(work.study_dir, command(), chosen, width=at_work, verbose=options.verbose),
+        Kernels() as kernels,
     ):
         scheduler = options.scheduler or own
         jobs = {root: jobs_of(work, run, scheduler) for root, run in run_of.items()}
-        failures = run_datasets(jobs, side_by_side, **how, afterwards=record)
+        failures = run_datasets(jobs, side_by_side, kernels, **how, afterwards=record)
         if not failures and NOTEBOOKS[-1] in work.notebooks:
             last = {work.study_dir / NOTEBOOKS[-1]: jobs_of(work, None, scheduler)}
-            failures = run_datasets(last, 1, **how)
+            failures = run_datasets(last, 1, kernels, **how)
         if failures:
             raise NotebookError("\n".join(failures))
     if not mixed and (mixed := mixture(stores)):
@@ -162,7 +163,8 @@ def inspect(options: argparse.Namespace) -> int:
         else:
             require_current(run)
             say(f"inspecting {pictures} by {run.store.root}")
-            job.run(verbose=options.verbose)
+            with Kernels() as kernels:
+                job.run(kernels, verbose=options.verbose)
     counted = pd.read_csv(home / VERDICTS_FILE)["verdict"].value_counts()
     say(", ".join(f"{count} {verdict}" for verdict, count in counted.items()))
     say(f"open {job.target.with_suffix('.html')}; all verdicts in {home / VERDICTS_FILE}")

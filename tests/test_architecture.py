@@ -24,6 +24,8 @@ LIGHT = {
     "lib.reporting.display": HEAVY,
     "lib.datasets.image_io": (*HEAVY, "pandas"),
     "lib.deployment.onnx_predict": (*HEAVY, "pandas"),
+    "lib.batch.preflight": HEAVY,
+    "lib.batch.notebooks, nbformat": (*HEAVY, "rfc3987_syntax.syntax_helpers"),
 }
 
 

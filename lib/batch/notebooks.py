@@ -11,13 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from threading import Event
 from typing import Any
 
 import psutil
 
 from lib.artifacts import Store, file_sha256, write_text
+from lib.execution.kernels import AT_START, Kernels
 from lib.execution.progress import log
 from lib.execution.resources import SHARE
 from lib.execution.source_code import library_digest
@@ -30,14 +30,14 @@ WRITES: dict[str, tuple[str, ...]] = {  # what `--force` makes a notebook's step
     "01_draem_training": ("draem/", "patchcore/"),
     "02_anomaly_maps": ("maps/",),
     "03_features": ("features/",),
-    "04_classification": (
-        "predictions/classification",
-        "predictions/calibration",
-        "predictions/compare_map_",
+    "04_classification": tuple(
+        f"predictions/{name}" for name in ("classification", "calibration", "compare_map_")
     ),
     "05_imbalance_study": ("predictions/imbalance",),
     "06_statistics": (),
 }
+# where there is a grammar of addresses nbformat's import parses it, for three seconds; no notebook has one to check
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
 
 class NotebookError(RuntimeError):
@@ -80,13 +80,13 @@ class NotebookJob:
             for name, digest in known.items()
         )
 
-    def run(self, *, verbose: bool = False) -> float:
+    def run(self, kernels: Kernels, *, verbose: bool = False) -> float:
         """Execute the notebook, render it as HTML, prove both; returns seconds; raises `NotebookError`."""
         start, began, store = time.perf_counter(), time.time(), Store(self.folder)
         failed, name = self.target.with_suffix(".failed.ipynb"), f"notebooks/{self.notebook}.ipynb"
 
         def write(path: Path) -> dict[str, Any]:
-            execute(self.source, path, self.parameters, failed, verbose=verbose)
+            execute(self.source, path, self.parameters, failed, kernels, verbose=verbose)
             page = self.target.with_suffix(".html")
             write_text(page, notebook_html(path, self.notebook, self.folder.name))
             made = [file for kind in ("tables", "figures") for file in (self.folder / kind).glob("[!.]*")]
@@ -117,17 +117,19 @@ def snapshot(folder: Path, *, inspecting: bool = False) -> dict[str, str]:
 
 
 def execute(
-    source: Path, target: Path, parameters: Mapping[str, Any], failed: Path, *, verbose: bool = False
+    source: Path,
+    target: Path,
+    parameters: Mapping[str, Any],
+    failed: Path,
+    kernels: Kernels,
+    verbose: bool = False,
 ) -> None:
     """Execute `source` into `target`; where it fails, keep what ran as `failed` and raise `NotebookError`."""
     import papermill
     from papermill.exceptions import PapermillExecutionError
-    from traitlets.config import Config
 
     try:
-        with TemporaryDirectory(prefix="kernel-") as folder:
-            # kernels talk over sockets in a folder of the user's own instead of open ports, where the system can
-            sockets = {"transport": "ipc", "ip": f"{folder}/k"} if os.name == "posix" else {}
+        with kernels.one() as kernel:
             papermill.execute_notebook(
                 *(str(path).replace("{", "{{").replace("}", "}}") for path in (source, target)),
                 parameters=dict(parameters),
@@ -136,7 +138,8 @@ def execute(
                 stdout_file=sys.stdout if verbose else None,
                 stderr_file=sys.stderr if verbose else None,
                 start_timeout=180,
-                config=Config({"KernelManager": sockets}),
+                km=kernel,
+                extra_arguments=list(AT_START),
             )
     except (PapermillExecutionError, RuntimeError) as error:
         if target.exists():
@@ -163,6 +166,7 @@ def environment(cores: int, threads: int) -> None:
 def run_datasets(
     jobs: Mapping[Path, Sequence[NotebookJob]],
     side_by_side: int,
+    kernels: Kernels,
     *,
     force: bool,
     verbose: bool,
@@ -181,7 +185,7 @@ def run_datasets(
             log(root, state="running", notebook=job.notebook, stage=None, since=time.time())
             if force:
                 Store(job.folder).forget(*WRITES[job.notebook], f"notebooks/{job.notebook}")
-            done = {} if job.done() else {"seconds": round(job.run(verbose=verbose), 1)}
+            done = {} if job.done() else {"seconds": round(job.run(kernels, verbose=verbose), 1)}
             log(root, stage=None, ended={"notebook": job.notebook, **done})
         log(root, state="done", stage=None)
 

@@ -16,7 +16,7 @@ from lib.datasets.splits import FoldError, make_folds, schemes_for
 from lib.draem.pretrained import check_weights
 from lib.execution.parallel import run_tasks
 from lib.execution.resources import memory_free
-from lib.features.backbone_weights import KNOWN, RANDOM, WeightsError
+from lib.features.backbone_weights import KNOWN, WEIGHT_NAMES, WeightsError
 from lib.pipeline.dataset import folds, index
 from lib.pipeline.run import PROCESS, Run
 from lib.synthetic.products import image_counts
@@ -24,15 +24,14 @@ from lib.synthetic.products import image_counts
 ISSUES = (DatasetError, FoldError, DownloadError, RuntimeError, OSError, ValueError)
 
 
-def check_inputs(runs: Sequence[Run], scheduler: str, *, own_weights: bool, fits: bool) -> list[str]:
+def check_inputs(runs: Sequence[Run], scheduler: str, *, fits: bool) -> list[str]:
     """Read all that the study will read, the images last; return what is wrong with it, a text per source.
 
-    `own_weights`: ImageNet weights of a known SHA-256 too, which takes torch. `fits`: training parts must have the
-    classes for a fit.
+    `fits`: training parts must have the classes for a fit.
     """
     study, folder = runs[0].study, Path(runs[0].study_dir)
     checks: list[tuple[str, Callable[[], object]]] = []
-    if own_weights or study.backbone not in KNOWN or study.weights not in ("auto", RANDOM):
+    if study.backbone not in KNOWN or study.weights not in WEIGHT_NAMES:  # else the file's SHA-256 is known
         checks.append(("", partial(_check_backbone, study)))
     if scheduler:
         ask = partial(run_tasks, str, [("answers",)], label="cluster", shared_folder=folder)

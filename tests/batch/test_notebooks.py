@@ -15,6 +15,7 @@ import pytest
 from lib.artifacts import Store
 from lib.batch.notebooks import WRITES, NotebookError, NotebookJob, execute, run_datasets
 from lib.execution.console import console
+from lib.execution.kernels import Kernels
 from lib.reporting.html_pages import NOTEBOOKS
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
@@ -78,7 +79,7 @@ def test_a_failing_cell_is_named_and_kept(tmp_path):
     source, target, failed = tmp_path / "n.ipynb", tmp_path / "out.ipynb", tmp_path / "n.failed.ipynb"
     write_notebook(source, "A: int = 1  # a number", "print(A)", "raise ValueError('broken %d' % A)")
     with pytest.raises(NotebookError, match=r"n\.ipynb failed: ValueError: broken 5"):
-        execute(source, target, {"A": 5}, failed)
+        execute(source, target, {"A": 5}, failed, Kernels())
     assert not target.exists()
     assert "broken 5" in failed.read_text()
 
@@ -89,7 +90,7 @@ def test_a_dead_kernel_is_a_failure(tmp_path):
         source, "A: int = 1  # a number", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "1"
     )
     with pytest.raises(NotebookError, match="kernel"):
-        execute(source, target, {}, failed)
+        execute(source, target, {}, failed, Kernels())
     assert not target.exists()
 
 
@@ -99,7 +100,7 @@ def test_a_kernel_that_does_not_start_is_a_failure(tmp_path, monkeypatch):
 
     monkeypatch.setattr("papermill.execute_notebook", silent)
     with pytest.raises(NotebookError, match=r"kernel of n\.ipynb died or did not start .*: Kernel didn't"):
-        execute(tmp_path / "n.ipynb", tmp_path / "out.ipynb", {}, tmp_path / "n.failed.ipynb")
+        execute(tmp_path / "n.ipynb", tmp_path / "out.ipynb", {}, tmp_path / "n.failed.ipynb", Kernels())
 
 
 def test_a_job_is_done_until_what_it_rests_on_changes(tmp_path, monkeypatch):
@@ -112,7 +113,8 @@ def test_a_job_is_done_until_what_it_rests_on_changes(tmp_path, monkeypatch):
     (folder / "figures").mkdir()
     job = NotebookJob("00_dataset", folder, {"A": 2}, (folder,))
     assert not job.done()
-    assert job.run() > 0
+    kernels = Kernels()
+    assert job.run(kernels) > 0
     page = (folder / "notebooks" / "00_dataset.html").read_text()
     assert "<details" in page
     assert job.done()
@@ -123,14 +125,14 @@ def test_a_job_is_done_until_what_it_rests_on_changes(tmp_path, monkeypatch):
         assert not job.done()
     (folder / "notebooks" / "00_dataset.html").unlink()
     assert not job.done()
-    job.run()
+    job.run(kernels)
     assert job.done()
     store.make("maps/a.npy", {"other": 1}, lambda path: path.write_text("other map") and None)
     assert not job.done()
     store.path("maps/a.npy.manifest.json").write_text(
         "{"
     )  # of other settings perhaps, never to be made again
-    job.run()
+    job.run(kernels)
     assert job.done(), "what is damaged and not read must not have every run execute the notebook again"
 
 
@@ -143,7 +145,7 @@ class FakeJob:
     def done(self):
         return self.how == "proven"
 
-    def run(self, *, verbose):
+    def run(self, kernels, *, verbose):
         if self.how == "fails":
             raise NotebookError("cell 3 failed: no such thing")
         if self.how == "breaks":
@@ -164,7 +166,9 @@ def watched(study, side_by_side=1, force=False, afterwards=lambda root: None, **
         root.mkdir(parents=True, exist_ok=True)
     expected = {name: {"01_draem_training": 60.0, "02_anomaly_maps": 30.0} for name in jobs}
     with console(study, "python run_all.py", expected, width=side_by_side, verbose=False):
-        failures = run_datasets(parts, side_by_side, force=force, verbose=False, afterwards=afterwards)
+        failures = run_datasets(
+            parts, side_by_side, Kernels(), force=force, verbose=False, afterwards=afterwards
+        )
     return failures, json.loads((study / "status.json").read_text())
 
 
