@@ -13,7 +13,7 @@ from lib.config import MAP_SOURCES, Study
 from lib.datasets.download import DownloadError
 from lib.datasets.errors import DatasetError, printable
 from lib.datasets.splits import FoldError, make_folds, schemes_for
-from lib.draem.pretrained import check_weights
+from lib.draem.pretrained import check_weights, start_weights
 from lib.execution.parallel import run_tasks
 from lib.execution.resources import memory_free
 from lib.features.backbone_weights import KNOWN, WEIGHT_NAMES, WeightsError
@@ -45,7 +45,8 @@ def check_inputs(runs: Sequence[Run], scheduler: str, *, fits: bool) -> list[str
 
         seed = study.seed_for("textures")  # the same files as the study draws, at a size that costs nothing
         checks.append(("--textures", lambda: load_texture_bank(study.textures, 32, seed)))
-    checks.append(("--draem-weights", partial(check_weights, study)))
+    readable = check_weights if study.draem_weights else start_weights  # those carried have a known SHA-256
+    checks.append(("--draem-weights", partial(readable, study)))
     checks += [(run.name, lambda run=run: _check_images(run, fits)) for run in runs]  # type: ignore[misc]
     issues = []
     for name, check in checks:
