@@ -52,8 +52,9 @@ def findings(results: StudyResults) -> pd.DataFrame:
         "How many labelled defects does it take?": _labels,
     }
     rows = [
-        (dataset, question, " ".join(answer(results.of(dataset), dataset)))
+        (dataset, question, " ".join(answer(mine, dataset)))
         for dataset in dict.fromkeys(results.mine["dataset"])
+        for mine in [results.of(dataset)]
         for question, answer in answers.items()
     ]
     return pd.DataFrame(rows, columns=["dataset", "question", "answer"])

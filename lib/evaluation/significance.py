@@ -176,11 +176,10 @@ def smallest_attainable_p(n: int) -> float:
 
 def holm(ps: pd.Series) -> pd.Series:
     """Return Holm's adjusted p-values; NaN (no test) stays NaN and does not count."""
-    from statsmodels.stats.multitest import multipletests
-
-    tested = ps.dropna()
-    adjusted = multipletests(tested, method="holm")[1] if len(tested) else tested
-    return pd.Series(adjusted, tested.index).reindex(ps.index)
+    tested = (
+        ps.dropna().sort_values()
+    )  # statsmodels' way to it collects garbage at each call: a third of a second
+    return (tested * np.arange(len(tested), 0, -1)).cummax().clip(upper=1).reindex(ps.index)
 
 
 def nadeau_bengio(differences: ArrayLike, n_train: float, n_test: float) -> float:

@@ -140,6 +140,11 @@ def predictions(run: Run, stage: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     for, is of primary folds only.
     """
     feature_all(run)
+    return _predictions(run, stage)
+
+
+def _predictions(run: Run, stage: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return `predictions` where all features are made."""
     checked = stage in CHECKS
     names = map_splits(run, getattr(run.study, CHECKS[stage])) if checked else repeated(run, splits(run))
     fits = run.study.inner_folds if stage == CALIBRATION else len(levels(run, stage))
@@ -153,7 +158,7 @@ def predictions(run: Run, stage: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     made = {split: run.store.digest(file) for split, file in files.items()}
     made["code"] = code_digest("lib.pipeline.classification")
     if stage == "imbalance":
-        whole, whole_notes = predictions(run, "classification")
+        whole, whole_notes = _predictions(run, "classification")
         tables.append(whole)
         notes = pd.concat([notes, whole_notes], ignore_index=True)
         made["classification"] = run.store.digest("predictions/classification.parquet")
@@ -178,9 +183,14 @@ def load_predictions(runs: Sequence[Run]) -> dict[str, Any]:
     `good` names the good class by data set. Of a check that the study does not ask for there are no rows.
     """
 
+    for run in runs:
+        feature_all(run)
+
     def of(stage: str) -> pd.DataFrame:
         asked = [run for run in runs if stage not in CHECKS or getattr(run.study, stage)]
-        return pd.concat([predictions(run, stage)[0] for run in asked] or [pd.DataFrame()], ignore_index=True)
+        return pd.concat(
+            [_predictions(run, stage)[0] for run in asked] or [pd.DataFrame()], ignore_index=True
+        )
 
     return {
         "found": of("imbalance"),

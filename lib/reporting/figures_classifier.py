@@ -43,10 +43,7 @@ def recall_bars(recalls: pd.DataFrame, caption: str) -> Figure:
 
 def confusions(predictions: pd.DataFrame, classes: Sequence[str], caption: str) -> Figure:
     """Draw a confusion matrix per feature set, of the first repeat, beside (or, of many classes, below) each other."""
-    import seaborn as sns
-
     predictions = predictions[predictions["repeat"] == predictions["repeat"].min()]
-
     found = present(predictions["features"])
     columns = len(found) if len(classes) <= MANY else 1
     size, names = 0.44 * len(classes) + 0.4, [escape_mathtext(label, 18) for label in classes]
@@ -55,15 +52,19 @@ def confusions(predictions: pd.DataFrame, classes: Sequence[str], caption: str) 
     for axes, name in zip(grid.flat, found, strict=True):
         part = predictions[predictions["features"] == name]
         counts = pd.crosstab(part["label"], part["predicted"])
-        counts = counts.reindex(list(classes), columns=list(classes), fill_value=0)
-        sns.heatmap(
-            counts.div(counts.sum(axis=1).clip(1), axis=0), annot=counts, fmt="d", cmap="Blues", vmin=0, vmax=1,
-            cbar=False, square=True, ax=axes, annot_kws={"fontsize": 8}, linewidths=0.5, linecolor="0.9",
-            yticklabels=names,
-        )  # fmt: skip
+        counts = counts.reindex(list(classes), columns=list(classes), fill_value=0).to_numpy()
+        shares = counts / counts.sum(axis=1, keepdims=True).clip(1)
+        axes.pcolormesh(shares, cmap="Blues", vmin=0, vmax=1, linewidth=0.5, edgecolors="0.9")
+        for (row, column), count in np.ndenumerate(counts):
+            colour = "white" if shares[row, column] > 0.48 else "0.15"
+            axes.text(column + 0.5, row + 0.5, count, ha="center", va="center", fontsize=8, color=colour)
         axes.set_title(NAMES[name], color=PALETTE[name], fontweight="bold")
-        axes.set_xticks(axes.get_xticks(), names, rotation=40, ha="right", rotation_mode="anchor")
-        axes.tick_params(axis="y", rotation=0)
+        at = np.arange(len(classes)) + 0.5
+        axes.set_xticks(at, names, rotation=40, ha="right", rotation_mode="anchor")
+        axes.set_yticks(at, names)
+        axes.set(aspect="equal", ylim=(len(classes), 0), xlim=(0, len(classes)))
+        axes.grid(False)
+        axes.spines[:].set_visible(False)
         axes.set(xlabel="predicted", ylabel="true")
         axes.label_outer()
     return finish(figure, caption, "counts of images, shaded by their share of the true class", tight=False)

@@ -105,10 +105,12 @@ def save_figure(figure: Figure, folder: Path, name: str, alt: str) -> None:
     The PNG holds the caption as its comment. Figures with photographs are saved as PNG only.
     """
     photographs = any(axes.get_images() for axes in figure.axes)
-    options: dict[str, Any] = {"bbox_inches": "tight", "facecolor": "white"}
+    options: dict[str, Any] = {"bbox_inches": figure.get_tightbbox().padded(0.1), "facecolor": "white"}
     with atomic(folder / f"{name}.png") as partial:
         texts = {"Software": None, "Description": alt, "Comment": figure.get_label()}
-        figure.savefig(partial, metadata=texts, dpi=PHOTO_DPI if photographs else None, **options)
+        shrunk = {"compress_level": 3}  # as small as by the default of 6, in a third of the time
+        dpi = PHOTO_DPI if photographs else None
+        figure.savefig(partial, metadata=texts, dpi=dpi, pil_kwargs=shrunk, **options)
     if photographs:
         (folder / f"{name}.svg").unlink(missing_ok=True)  # of an earlier version
     else:
@@ -182,7 +184,9 @@ def finish(
         figure.legend(handles, labels, ncols=columns, frameon=False, handlelength=3, **place)
     caption = f"{key} · {caption}" if key else caption
     figure.set_label(caption)
-    figure.canvas.draw()
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)
+        figure.set_layout_engine(None)  # it is laid out: saving need not do it again
     box = figure.get_tightbbox()
     lowest, middle = box.y0 / figure.get_figheight(), (box.x0 + box.x1) / 2 / figure.get_figwidth()
     text = textwrap.fill(escape_mathtext(caption), max(70, int(box.width * 17)))

@@ -55,6 +55,15 @@ def test_a_figure_is_saved_twice_the_same_with_its_description(tmp_path, predict
     assert len(list(tmp_path.iterdir())) == 6, "no SVG of photographs"
 
 
+def test_a_figure_is_drawn_once_per_file_and_nothing_of_it_is_cut_off(tmp_path, predictions, monkeypatch):
+    drawn, draw = [], mpl.figure.Figure.draw
+    monkeypatch.setattr(mpl.figure.Figure, "draw", lambda *to: drawn.append(to) or draw(*to))
+    style.save_figure(figures_classifier.confusions(predictions, ODD, "caption"), tmp_path, "a", "alt")
+    assert len(drawn) == 2  # PNG and SVG; a layout needs no drawing
+    pixels = np.asarray(Image.open(tmp_path / "a.png").convert("L"))
+    assert all((edge == 255).all() for edge in (pixels[:5], pixels[-5:], pixels[:, :5], pixels[:, -5:]))
+
+
 def test_the_caption_is_below_everything_else():
     figure, ((axes,),) = style.panels(1, 1, 4, 3)
     axes.plot([0, 1])
