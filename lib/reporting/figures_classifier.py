@@ -51,8 +51,8 @@ def confusions(predictions: pd.DataFrame, classes: Sequence[str], caption: str) 
     figure, grid = style.panels(len(found), columns, size, size + 0.3, (1.0, 0.7), **look)
     for axes, name in zip(grid.flat, found, strict=True):
         part = predictions[predictions["features"] == name]
-        counts = pd.crosstab(part["label"], part["predicted"])
-        counts = counts.reindex(list(classes), columns=list(classes), fill_value=0).to_numpy()
+        table = pd.crosstab(part["label"], part["predicted"])
+        counts = table.reindex(list(classes), columns=list(classes), fill_value=0).to_numpy()
         shares = counts / counts.sum(axis=1, keepdims=True).clip(1)
         axes.pcolormesh(shares, cmap="Blues", vmin=0, vmax=1, linewidth=0.5, edgecolors="0.9")
         for (row, column), count in np.ndenumerate(counts):
