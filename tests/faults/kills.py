@@ -11,7 +11,7 @@ from lib.execution.lock import RECORD
 from tests.faults.study import differences, digests, family, finish, gone, kernel, reached, start
 
 NOTEBOOKS = 7
-LENGTH = 12.0  # seconds: about what a notebook takes
+LENGTH = 5.0  # seconds: about what a notebook takes
 
 
 def killed(output: Path, expected: dict[str, str], count: int, seed: int) -> list[tuple[str, str, str]]:
@@ -34,7 +34,8 @@ def killed(output: Path, expected: dict[str, str], count: int, seed: int) -> lis
         if victim is not None:
             victim.kill()
             status, said = finish(process)
-            assert status == 1 and "kernel" in said and "died" in said, said
+            # one that is idle between two notebooks is replaced
+            assert status == 0 or (status == 1 and "kernel" in said and "died" in said), said
             kernels += 1
         else:
             process.kill()
