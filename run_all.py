@@ -104,11 +104,11 @@ def execute(work: Plan) -> int:
     side_by_side = jobs_here(work)
     mine, at_work = max(1, cores() // side_by_side), min(side_by_side, cores())
     costs = zip(work.runs, costs_of(work), strict=True)  # before the cores are shared out
-    environment(mine, work.study.threads)
     chosen: dict[str, Any] = {
         run.name: cost["seconds"].filter(work.notebooks).to_dict() for run, cost in costs
     }
-    planned = format_duration(sum(sum(part.values()) for part in chosen.values()) / at_work)
+    planned = lasts(work, chosen)
+    environment(mine, work.study.threads)
     say(f"data sets: {len(work.runs)}, preset {options.preset}: about {planned}; results in {work.study_dir}")
     how = {"force": options.force, "verbose": options.verbose}
     run_of = {run.store.root: run for run in work.runs}
@@ -234,6 +234,21 @@ def costs_of(work: Plan) -> list[DataFrame]:
     return [forecast(run, size_of(run), speed, tasks) for run in work.runs]
 
 
+def lasts(work: Plan, chosen: dict[str, Any]) -> str:
+    """Return in words how long notebooks take, having made of the data sets' shares in 06 an entry of its own.
+
+    `chosen`: seconds of each notebook to execute, by data set.
+    """
+    from lib.batch.forecast import START
+
+    last = NOTEBOOKS[-1]
+    shares = [part.pop(last, 0.0) for part in chosen.values()]
+    before = sum(START + sum(part.values()) for part in chosen.values() if part)
+    if last in work.notebooks:
+        chosen[last] = {last: sum(shares)}
+    return format_duration(before / min(jobs_here(work), cores()) + sum(shares))
+
+
 def show_lists() -> None:
     """Print data sets, presets, notebooks and settings."""
     print("Data sets: " + ", ".join(NAMED) + " (the first three are drawn unless --data gives the originals)")
@@ -254,16 +269,19 @@ def show_costs(work: Plan) -> None:
     """Print what would run, and what time, memory and disk it would take on this machine."""
     from lib.batch.forecast import describe, size_of, stored_speed
 
-    first, total = work.runs[0], 0.0
+    first, last = work.runs[0], NOTEBOOKS[-1]
+    to_do: dict[str, Any] = {}
     print(f"time, memory of one task, and disk, on this machine ({first.device}, cores: {cores()}):")
     for run, costs in zip(work.runs, costs_of(work), strict=True):
         chosen = costs[costs.index.isin(work.notebooks)]
-        done = {job.notebook for job in jobs_of(work, run, "") if not work.options.force and job.done()}
-        print("\n".join(describe(run, size_of(run), chosen, done)))
-        total += chosen["seconds"].drop(list(done), errors="ignore").sum()
-    at_once = jobs_here(work)
-    lasts = format_duration(total / at_once)
-    print(f"about {lasts} in all, data sets at a time: {at_once}; nothing was run")
+        jobs = jobs_of(work, run, "") + jobs_of(work, None, "")
+        done = {job.notebook for job in jobs if not work.options.force and job.done()}
+        print("\n".join(describe(run, size_of(run), chosen.drop(last, errors="ignore"), done)))
+        to_do[run.name] = chosen["seconds"].drop(list(done)).to_dict()
+    total = lasts(work, to_do)
+    if seconds := to_do.get(last, {}).get(last):
+        print(f"all data sets together\n  {last:<20} about {format_duration(seconds)}")
+    print(f"about {total} in all, data sets at a time: {jobs_here(work)}; nothing was run")
     if stored_speed(first) is None:
         print(
             "the time is a rough guess: the first training that takes a minute tells how fast this machine is"

@@ -24,7 +24,16 @@ from lib.synthetic.products import image_counts
 
 GUESSES = {"cpu": 1.0, "cuda": 5e-4}  # speeds, as in docs/draem.md: a CPU's core, an H200
 LONG_ENOUGH = 60.0  # seconds of training that tell a speed
-SECONDS_PER_NOTEBOOK = 5.0  # a kernel's start, imports, figures, HTML
+START = 6.0  # seconds of a kernel's start and imports, paid once per data set
+BESIDE = {  # seconds of a notebook besides, and of each image more: measures, figures, HTML
+    "00_dataset": (1.5, 0.0005),
+    "01_draem_training": (2.5, 0.0015),
+    "02_anomaly_maps": (1.7, 0.001),
+    "03_features": (1.4, 0.001),
+    "04_classification": (5.0, 0.0025),
+    "05_imbalance_study": (2.5, 0.002),
+    "06_statistics": (3.0, 0.003),
+}
 # Fits of `image` that the baselines cost, from tests/benchmarks: `stats` alone is four, as few columns learn slowly.
 BASELINE_FITS, CHEAP_FITS, GUIDED_FITS = 7.0, 0.2, 2.0
 
@@ -83,7 +92,7 @@ def size_of(run: Run) -> Size:
 
 
 def forecast(run: Run, size: Size, speed: float, tasks: int = 1) -> pd.DataFrame:
-    """Return what each notebook of one data set takes (06, once per study, aside), `tasks` folds at a time.
+    """Return what each notebook takes for one data set, its share of 06 included, `tasks` folds at a time.
 
     `speed`: how many times the seconds of `lib.pipeline.run` networks take; on a CPU, classifiers as well.
     Columns: seconds; memory, bytes of one task at the least, mapped files and GPU aside; disk, bytes of artefacts; 0
@@ -128,10 +137,11 @@ def forecast(run: Run, size: Size, speed: float, tasks: int = 1) -> pd.DataFrame
         "03_features": (features * on_device, image_features["memory"] if cpu else PROCESS, feature_disk),
         "04_classification": (fits * on_cpu, classifier["memory"], 0),
         "05_imbalance_study": (thinned * on_cpu, classifier["memory"], 0),
+        "06_statistics": (0, 0, 0),
     }
     found = pd.DataFrame.from_dict(rows, orient="index", columns=["seconds", "memory", "disk"], dtype=float)
-    found["seconds"] += SECONDS_PER_NOTEBOOK
-    return found
+    beside = {name: once + each * size.images for name, (once, each) in BESIDE.items()}
+    return found.assign(seconds=found["seconds"] + pd.Series(beside))
 
 
 def describe(run: Run, size: Size, costs: pd.DataFrame, done: Collection[str] = ()) -> Iterator[str]:

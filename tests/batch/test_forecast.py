@@ -6,7 +6,17 @@ import pandas as pd
 import pytest
 
 import run_all
-from lib.batch.forecast import Size, _speed_file, describe, forecast, size_of, store_speed, stored_speed
+from lib.batch.forecast import (
+    BESIDE,
+    START,
+    Size,
+    _speed_file,
+    describe,
+    forecast,
+    size_of,
+    store_speed,
+    stored_speed,
+)
 from lib.batch.preflight import check_resources
 from lib.cli import parser, plan
 from lib.pipeline.run import PROCESS, open_run
@@ -19,6 +29,11 @@ TRAINING = "01_draem_training"
 
 def seconds(size=SIZE, speed=SPEED, **settings):
     return forecast(open_run("deco_cap", "quick", overrides=settings), size, speed)["seconds"]
+
+
+def work(found, images=SIZE.images):
+    """Return the seconds without what a notebook takes whatever it computes."""
+    return found - pd.Series({name: once + each * images for name, (once, each) in BESIDE.items()})
 
 
 def test_training_grows_with_steps_and_splits_with_maps():
@@ -50,13 +65,14 @@ def test_repeats_cost_trainings_maps_features_and_fits():
         return forecast(run, size_of(run), SPEED)
 
     one, two, three = map(cost, (1, 2, 3))
+    once, twice = (work(part["seconds"], images=89) for part in (one, two))
     for name in (TRAINING, "02_anomaly_maps", "04_classification", "05_imbalance_study"):
-        assert two.loc[name, "seconds"] - 5 == pytest.approx(2 * (one.loc[name, "seconds"] - 5))
+        assert twice[name] == pytest.approx(2 * once[name])
     for column, name in product(("seconds", "disk"), one.index):  # images and their features are there once
         more = two.loc[name, column] - one.loc[name, column]
         assert three.loc[name, column] - two.loc[name, column] == pytest.approx(more)
         assert bool(more) == (
-            name != "00_dataset" and (column, name[:2]) not in {("disk", "04"), ("disk", "05")}
+            name[:2] not in ("00", "06") and (column, name[:2]) not in {("disk", "04"), ("disk", "05")}
         )
 
 
@@ -72,14 +88,34 @@ def test_baselines_and_inner_folds_cost_in_04():
 
 
 def test_the_speed_scales_what_it_was_measured_by_and_tasks_share_the_time():
-    usual, slow = seconds(), seconds(speed=5)
+    usual, slow = work(seconds()), work(seconds(speed=5))
     for name in (TRAINING, "04_classification"):
-        assert slow[name] - 5 == pytest.approx(10 * (usual[name] - 5))
+        assert slow[name] == pytest.approx(10 * usual[name])
     gpu, slower = seconds(device="cuda"), seconds(device="cuda", speed=5)
     assert slower[TRAINING] > gpu[TRAINING] and slower["04_classification"] == gpu["04_classification"]
-    shared = forecast(open_run("deco_cap", "quick"), SIZE, SPEED, tasks=8)["seconds"]
-    assert shared[TRAINING] - 5 == pytest.approx((usual[TRAINING] - 5) / 3), "there are three folds"
+    shared = work(forecast(open_run("deco_cap", "quick"), SIZE, SPEED, tasks=8)["seconds"])
+    assert shared[TRAINING] == pytest.approx(usual[TRAINING] / 3), "there are three folds"
     assert shared["00_dataset"] == usual["00_dataset"]
+
+
+def test_notebooks_cost_besides_and_06_comes_after_all_data_sets(tmp_path, monkeypatch):
+    small, large = seconds(), seconds(Size(6000, 2000, 3, 3))
+    assert list(small.index) == list(BESIDE) and large["06_statistics"] > small["06_statistics"] > 0
+    monkeypatch.setattr(run_all, "jobs_here", lambda _: 2)
+    monkeypatch.setattr(run_all, "cores", lambda: 2)
+
+    def said(*given):
+        asked = plan(parser().parse_args([*given, "--output", str(tmp_path), "--weights", "random-init"]))
+        parts = {"a": {"04_classification": 10.0}, "b": {"05_imbalance_study": 20.0}, "c": {}}
+        for part in parts.values() if "06_statistics" in asked.notebooks else ():
+            part["06_statistics"] = 8.0
+        return run_all.lasts(asked, parts), parts
+
+    told, parts = said()
+    assert told == f"{(30 + 2 * START) / 2 + 24:.0f} s", "a kernel's start is paid where there is work"
+    assert parts["06_statistics"] == {"06_statistics": 24.0} and parts["a"] == {"04_classification": 10.0}
+    told, parts = said("--only", "05")
+    assert told == f"{(30 + 2 * START) / 2:.0f} s" and "06_statistics" not in parts
 
 
 def test_disk_counts_maps_per_split():
