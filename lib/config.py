@@ -62,14 +62,18 @@ CPU_STANDARD: dict[str, Any] = dict(
     synthetic_scale=0.25, leak_check="image", draem_lr=3e-4, draem_simulation="extended",
 )  # fmt: skip
 
-GUIDED = "guided (always against the mean of good training images)"
 # Names of earlier releases, by what they are called now: whoever types one is told the new one.
 RENAMED = {
-    "standin_scale": "synthetic_scale", "standin_side": "synthetic_side", "map_fit_check": "compare_map_fit",
-    "map_source_check": "compare_map_source", "memory_patches": "coreset_size", "guided_against": GUIDED,
+    "standin_scale": "synthetic_scale", "standin_side": "synthetic_side", "memory_patches": "coreset_size",
+    "map_source_check": "compare_map_source", "draem_precision=tf32": "draem_precision=auto",
     "map_fit=as_written": "map_fit=in_sample", "map_source=patch_memory": "map_source=patchcore",
-    "draem_precision=tf32": "draem_precision=auto", "guided_baseline": GUIDED,
     "patch_size": "feature_size", "weights=embedded": "weights=auto", "offline": "weights=auto (never downloads)",
+}  # fmt: skip
+_TWO_STUDIES = "make a second study with the other map_fit, and compare the two with --compare"
+_GUIDED = "map-guided features are always compared with the mean of good training images"
+GONE = {
+    "map_fit_check": _TWO_STUDIES, "compare_map_fit": _TWO_STUDIES,
+    "guided_against": _GUIDED, "guided_baseline": _GUIDED,
 }  # fmt: skip
 
 
@@ -164,7 +168,6 @@ class Study:
         "in_sample",
         "DRAEM's maps: from the fold's one DRAEM, or a training image's from one that did not see it",
     )
-    compare_map_fit: bool = setting(False, "maps of the other map_fit too: primary folds, all defects")
     backbone: str = setting(
         "efficientnet_lite0",
         "network whose features are used: efficientnet_lite0, resnet18 (the paper's), or timm's",
@@ -206,6 +209,8 @@ class Study:
         for name, value in (overrides or {}).items():
             if now := RENAMED.get(name) or RENAMED.get(f"{name}={value}"):
                 issues.append(f"{name}={value}: is called {now} now")
+            elif name in GONE:
+                issues.append(f"{name}={value}: there is no such setting any more; {GONE[name]}")
             elif name not in kinds or name == "preset":
                 near = nearest(name, kinds) if name != "preset" else ": choose it with --preset"
                 issues.append(f"unknown setting {name!r}{near} (`--list` shows them all)")
@@ -243,11 +248,9 @@ class Study:
              "cv=stratified ignores groups: leave out groups/group_regex, or cv=auto"),
             (self.draem_weights and (trained_once or self.draem_start == "scratch"),
              "draem_weights are for training from them: leave out draem_checkpoint and draem_start=scratch"),
-            (self.map_source != "draem" and self.compare_map_fit,
-             "compare_map_fit compares two fits of DRAEM's maps: leave it out, or map_source=draem"),
             (trained_once and "cross_fitted" in self.map_methods,
              "draem_checkpoint is one DRAEM trained elsewhere, and cross-fitted maps need two trained here: "
-             "map_fit=in_sample, compare_map_fit=false"),
+             "map_fit=in_sample"),
         )  # fmt: skip
         return issues + [issue for wrong, issue in rules if wrong]
 
@@ -262,11 +265,6 @@ class Study:
         return self.map_fit if self.map_source == "draem" else self.map_source
 
     @property
-    def alternative_map_fit(self) -> MapMethod:
-        """The other reading of `map_fit`, which `compare_map_fit` compares with."""
-        return "cross_fitted" if self.map_fit == "in_sample" else "in_sample"
-
-    @property
     def alternative_map_source(self) -> MapMethod:
         """How the map source that `compare_map_source` compares with makes maps: PatchCore beside DRAEM, else DRAEM."""
         return "patchcore" if self.map_source == "draem" else self.map_fit
@@ -274,9 +272,7 @@ class Study:
     @property
     def map_methods(self) -> tuple[MapMethod, ...]:
         """All ways of making maps that the study asks for: what the results rest on, then what is compared."""
-        fit = (self.alternative_map_fit,) if self.compare_map_fit else ()
-        source = (self.alternative_map_source,) if self.compare_map_source else ()
-        return (self.map_method, *fit, *source)
+        return (self.map_method, *[self.alternative_map_source] * self.compare_map_source)
 
     def steps_for(self, n_good: int, sharing: int = 1) -> int:
         """Return the steps of a DRAEM with `n_good` good training images, one of `sharing` that share `draem_steps`."""

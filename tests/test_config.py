@@ -48,10 +48,8 @@ def test_cross_fitted_halves_share_counted_steps_and_epochs_scale_by_themselves(
 
 def test_the_reading_of_the_results_comes_first_and_quick_makes_no_other():
     assert Study.of("quick").map_methods == Study.of("paper").map_methods == ("in_sample",)
-    both = Study.of("quick", {"map_fit": "cross_fitted", "compare_map_fit": "true"})
-    assert both.map_methods == ("cross_fitted", "in_sample")
-    every = Study.of("quick", {"compare_map_fit": True, "compare_map_source": True})
-    assert every.map_methods == ("in_sample", "cross_fitted", "patchcore")
+    both = Study.of("quick", {"compare_map_source": "true"})
+    assert both.map_methods == ("in_sample", "patchcore")
     memory = Study.of(
         "quick", {"map_source": "patchcore", "compare_map_source": True, "map_fit": "cross_fitted"}
     )
@@ -101,8 +99,6 @@ def test_unknown_preset_proposes_the_nearest():
         ),
         ({"draem_weights": "x", "draem_checkpoint": "y"}, "draem_weights are for training from them"),
         ({"draem_checkpoint": "x", "map_fit": "cross_fitted"}, "two trained here"),
-        ({"draem_checkpoint": "x", "compare_map_fit": True}, "compare_map_fit=false"),
-        ({"map_source": "patchcore", "compare_map_fit": True}, "two fits of DRAEM"),
     ],
 )
 def test_contradictions_are_refused(overrides, part):
@@ -157,15 +153,21 @@ def test_the_lines_settings_are_checked():
     ("name", "value", "now"),
     [
         ("standin_scale", 0.1, "synthetic_scale"),
-        ("map_fit_check", True, "compare_map_fit"),
         ("map_fit", "as_written", "map_fit=in_sample"),
         ("map_source", "patch_memory", "map_source=patchcore"),
-        ("guided_baseline", "none", r"guided \(always against the mean of good training images\)"),
     ],
 )
 def test_a_name_of_an_earlier_release_is_answered_with_todays(name, value, now):
     with pytest.raises(UsageError, match=f"{name}={value}: is called {now} now"):
         Study.of("quick", {name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "way"), [("compare_map_fit", "--compare"), ("guided_baseline", "mean of good training images")]
+)
+def test_a_setting_that_went_is_answered_with_what_there_is_instead(name, way):
+    with pytest.raises(UsageError, match=f"{name}=x: there is no such setting any more; .*{way}"):
+        Study.of("quick", {name: "x"})
 
 
 @pytest.mark.parametrize("name", ["folds", "keep", "mlp", "image_size", "synthetic_scale", "draem_lr"])

@@ -27,7 +27,6 @@ from lib.evaluation.answers import (
     describe_thresholds,
 )
 from lib.evaluation.label_efficiency import describe_need
-from lib.evaluation.map_fit import IN_SAMPLE, MAP_FIT_NAMES
 from lib.evaluation.metrics import ALL, FPR_LIMIT, RANKINGS, RECALL_AT_5_FPR, binary_predictions, percent
 from lib.evaluation.operating_points import CONFORMAL, TRAINING
 from lib.evaluation.published_results import is_synthetic
@@ -91,7 +90,7 @@ def _recommended(results: StudyResults, dataset: str) -> Iterator[str]:
     yield f"It is the choice of {row['folds']} of {folds} folds. On all test folds it reaches {percent(row['recall'])}."
     if absent := [FEATURE_SETS[name].phrase for name in table.loc[table["training"].isna(), "features"]]:
         yield f"Not scored on training images, so not candidates: {'; '.join(absent)}."
-    if results.study.map_method == IN_SAMPLE:
+    if results.study.map_method == "in_sample":
         yield "Maps of training images come from a model that has seen them, which may favour sets with the map here."
     others = table[table["features"] != chosen].nlargest(3, "recall")
     listed = "; ".join(
@@ -133,30 +132,12 @@ def _folds(results: StudyResults, dataset: str) -> Iterator[str]:
 
 
 def _maps(results: StudyResults, dataset: str) -> Iterator[str]:
-    study = results.study
-    mine = results.excess.get(dataset, {})
-    if not mine and study.map_method == "patchcore":
-        yield "The maps come from PatchCore models, always cross-fitted: no image was judged by a memory that holds it."
+    if (method := results.study.map_method) != "in_sample":
+        yield f"Maps ({map_method_title(method)}) are cross-fitted: no image was judged by a model that had seen it."
         return
-    if not mine:
-        yield (
-            f"Maps of training images are {MAP_FIT_NAMES[study.map_fit]}; the other map fit was not run "
-            "(--set compare_map_fit=true)."
-        )
-        if study.map_fit == IN_SAMPLE:
-            yield "A map source that saw the training images can show them cleaner than others: more false rejects."
-        return
-    for name, gap in mine.items():
-        if name in MAIN or gap.is_overfit:
-            yield (
-                f"With {FEATURE_SETS[name].phrase}, as written minus cross-fitted: false rejects {gap.rejects.span()}, "
-                f"AUC {gap.auc.span()}."
-            )
-    yield f"All other conclusions rest on the study's own map fit, {MAP_FIT_NAMES[study.map_fit]}."
-    if any(gap.is_overfit for gap in mine.values()):
-        yield "As written, more good images are rejected, and none are ranked better for it."
-        if study.map_fit == IN_SAMPLE:
-            yield "So believe a study with --set map_fit=cross_fitted instead."
+    yield "Maps of training images are as written: by a model that has seen the good ones among them."
+    yield "It can show them cleaner than others: more false rejects."
+    yield "To check, make a second study with --set map_fit=cross_fitted, and compare the two with --compare."
 
 
 def _sources(results: StudyResults, dataset: str) -> Iterator[str]:

@@ -11,7 +11,6 @@ import pandas as pd
 from lib.classification.feature_sets import MAIN
 from lib.config import Study
 from lib.evaluation.label_efficiency import LabelEfficiency, label_efficiency
-from lib.evaluation.map_fit import Excess, excess_rejects, side_by_side
 from lib.evaluation.metrics import ALL, OVERALL, Good, at_keep, good_class, summary
 from lib.evaluation.operating_points import operating_numbers
 from lib.evaluation.recommendation import recommend
@@ -23,11 +22,9 @@ class StudyResults:
     """What conclusions are drawn from, over all data sets of a study.
 
     found: predictions of all schemes and keeps; mine: those of each data set's first scheme, which the study reports;
-    sources: predictions with the maps of the other detector (no rows where they are not compared); map_methods, excess:
-    in-sample and cross-fitted maps side by side (no rows where they are not compared), and the good images that the
-    in-sample ones reject in excess; primary: those of mine with all defects, with `summary` of them in measures and
-    `compare` in compared; points: operating points; recommended: the choice of a method; label_efficiency: learning
-    curves and needed labels; n: bootstrap samples.
+    sources: predictions with the maps of the other detector (no rows where they are not compared); primary: those of
+    mine with all defects, with `summary` of them in measures and `compare` in compared; points: operating points;
+    recommended: the choice of a method; label_efficiency: learning curves and needed labels; n: bootstrap samples.
     """
 
     study: Study
@@ -35,8 +32,6 @@ class StudyResults:
     found: pd.DataFrame
     mine: pd.DataFrame
     sources: pd.DataFrame
-    map_methods: pd.DataFrame
-    excess: Excess
     primary: pd.DataFrame
     measures: pd.DataFrame
     compared: pd.DataFrame
@@ -61,21 +56,18 @@ def compute_results(
     good: Mapping[str, str],
     study: Study,
     calibration: pd.DataFrame,
-    other_fit: pd.DataFrame,
     other_source: pd.DataFrame,
     n: int = 2000,
 ) -> StudyResults:
     """Return the results of predictions of all schemes and keeps, intervals from n bootstrap samples.
 
-    `calibration`: out-of-fold predictions of training images; `other_fit`: predictions with the maps of the other map
-    fit; `other_source`: with the maps of the other detector. Any of them may have no rows. Raises `ValueError` for
+    `calibration`: out-of-fold predictions of training images; `other_source`: predictions with the maps of the other
+    detector. Both may have no rows. Raises `ValueError` for
     predictions that cannot be counted or paired.
     """
     seed, binary = study.seed, study.binary
     # the first scheme: grouped where groups are known
     mine = found[found["scheme"] == found.groupby("dataset")["scheme"].transform("first")]
-    map_methods = side_by_side(mine, other_fit, study.map_fit)
-    excess = excess_rejects(map_methods, good, seed=seed, binary=binary, n=n)
     primary = at_keep(mine, 1.0)
     measures = summary(primary, good, binary)
     tests: Any = {"seed": seed, "alpha": study.alpha, "binary": binary, "n": n, "measures": measures}
@@ -85,8 +77,6 @@ def compute_results(
         found=found,
         mine=mine,
         sources=other_source,
-        map_methods=map_methods,
-        excess=excess,
         primary=primary,
         measures=measures,
         compared=compare(primary, good, **tests),

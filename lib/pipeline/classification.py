@@ -22,29 +22,29 @@ from lib.pipeline.maps import score_file
 from lib.pipeline.run import Run, classifier_cost, each_part
 
 CODE = ("lib.classification.cross_validation", "lib.datasets.splits", "lib.pipeline.classification")
-CALIBRATION, CHECK, SOURCE_CHECK = "calibration", "compare_map_fit", "compare_map_source"
-# classification again, where the study asks for it, and with which of its ways to make maps
-CHECKS = {CHECK: "alternative_map_fit", SOURCE_CHECK: "alternative_map_source"}
+CALIBRATION = "calibration"
+SOURCE_CHECK = (
+    "compare_map_source"  # classification again with the other source's maps, where the study asks for it
+)
 FEW_IMAGES = 200  # above this every part holds several images of some class
 
 
 def feature_sets(run: Run, split: str, stage: str) -> tuple[str, ...]:
     """Return what a stage evaluates: all baselines where every defect is kept, elsewhere those that cost little.
 
-    A check of other maps leaves out what needs no map; that of the other source adds both sources together.
+    The check of the other source leaves out what needs no map, and adds both sources together.
     """
     if parse_split(split).of_fold not in splits(run, with_maps=True):
         return ("image",)
     asked = ["main", *["baseline"] * run.study.baselines, *["guided"] * run.study.guided]
-    every = stage in ("classification", *CHECKS)
+    every = stage in ("classification", SOURCE_CHECK)
     sets = [
         name
         for name, one in FEATURE_SETS.items()
         if one.group in asked and (every or one.group == "main" or one.model == "logistic")
     ]
-    if stage in CHECKS:
-        sets = [name for name in sets if FEATURE_SETS[name].blocks != ("image",)]
     if stage == SOURCE_CHECK:
+        sets = [name for name in sets if FEATURE_SETS[name].blocks != ("image",)]
         sets += [name for name, alone in COMBINED_DETECTORS.items() if alone in sets]
     return tuple(sets)
 
@@ -84,10 +84,10 @@ def _fits(run: Run, stage: str, split: str) -> Iterator[Fit]:
 def predict_fold(run: Run, stage: str, split: str) -> dict[str, Any]:
     """Fit one split's classifiers and predict; returns the summary, whose `diagnostics` have a row for each of them.
 
-    `stage`: classification (all defects kept), imbalance (fewer), one of `CHECKS` (all defects, maps made otherwise,
-    the feature sets that use the map), or calibration (the training images, each by models fitted on inner folds
-    without it). A class that an inner training part lacks gets probability 0 there, and a part that lacks all classes
-    but one fits nothing, so that its images stay without prediction.
+    `stage`: classification (all defects kept), imbalance (fewer), `SOURCE_CHECK` (all defects, maps of the other
+    source, the feature sets that use the map), or calibration (the training images, each by models fitted on inner
+    folds without it). A class that an inner training part lacks gets probability 0 there, and a part that lacks all
+    classes but one fits nothing, so that its images stay without prediction.
     """
 
     def write(path: Path) -> dict[str, Any]:
@@ -145,8 +145,8 @@ def predictions(run: Run, stage: str) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def _predictions(run: Run, stage: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return `predictions` where all features are made."""
-    checked = stage in CHECKS
-    names = map_splits(run, getattr(run.study, CHECKS[stage])) if checked else repeated(run, splits(run))
+    checked = stage == SOURCE_CHECK
+    names = map_splits(run, run.study.alternative_map_source) if checked else repeated(run, splits(run))
     fits = run.study.inner_folds if stage == CALIBRATION else len(levels(run, stage))
     cost = classifier_cost(run, len(index(run)))
     cost["seconds"] *= fits * len(feature_sets(run, names[0], stage))
@@ -187,7 +187,7 @@ def load_predictions(runs: Sequence[Run]) -> dict[str, Any]:
         feature_all(run)
 
     def of(stage: str) -> pd.DataFrame:
-        asked = [run for run in runs if stage not in CHECKS or getattr(run.study, stage)]
+        asked = [run for run in runs if stage != SOURCE_CHECK or run.study.compare_map_source]
         return pd.concat(
             [_predictions(run, stage)[0] for run in asked] or [pd.DataFrame()], ignore_index=True
         )
@@ -196,7 +196,6 @@ def load_predictions(runs: Sequence[Run]) -> dict[str, Any]:
         "found": of("imbalance"),
         "good": {run.name: str(index(run).attrs["good"]) for run in runs},
         "calibration": of(CALIBRATION),
-        "other_fit": of(CHECK),
         "other_source": of(SOURCE_CHECK),
     }
 
@@ -222,7 +221,8 @@ def _made_from(run: Run, stage: str, split: str) -> dict[str, Any]:
 
 def source_files(run: Run, stage: str, split: str) -> dict[str, str]:
     """Return the artefacts with the columns that a stage's feature sets need, by block of columns."""
-    method, own = getattr(run.study, CHECKS.get(stage, "map_method")), run.study.map_method
+    own = run.study.map_method
+    method = run.study.alternative_map_source if stage == SOURCE_CHECK else own
     files = {"image": IMAGE, "score": score_file(split, method), "other": map_columns_file("map", split, own)}
     files |= {block: map_columns_file(block, split, method) for block in BLOCKS}
     files |= {f"other_{block}": map_columns_file(block, split, own) for block in BLOCKS}

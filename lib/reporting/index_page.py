@@ -33,7 +33,6 @@ TABLES = {
     "table1": "Table 1: data",
     "comparisons": "Every comparison",
     "comparisons-by-class": "Every comparison, by class",
-    "map-fit": "Maps as written, and cross-fitted",
     "map-quality": "What the maps find",
     "map-source": "Map sources compared",
     "methods": "Every method, and which is recommended",

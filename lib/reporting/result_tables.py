@@ -9,7 +9,6 @@ import pandas as pd
 
 from lib.classification.feature_sets import COMBINED_DETECTORS, FEATURE_SETS, MAIN
 from lib.config import Study, map_method_title
-from lib.evaluation.map_fit import MAP_FIT_NAMES
 from lib.evaluation.metrics import ALL, OVERALL, RANKINGS, RECALL_AT_5_FPR, TITLES, Good, at_keep
 from lib.evaluation.recommendation import RULE
 from lib.evaluation.significance import METHOD
@@ -104,20 +103,6 @@ def methods_table(
         "compared. Not tested: both make the same predictions.",
     )
     return Table("Methods", "Every feature set, all defects, all test folds", context, rows, notes, headers=2)
-
-
-def map_fit_table(map_methods: pd.DataFrame, good: Good, context: str, binary: str) -> Table | None:
-    """Return what uses the map (of `side_by_side`), with in-sample and with cross-fitted maps; None without both."""
-    parts = {MAP_FIT_NAMES.get(str(fit), "none used"): part for fit, part in map_methods.groupby("map_fit")}
-    rows = [row for *_, row in sorted(_rows("Maps of training images", parts, good, binary), key=_place)]
-    notes = (
-        "As written: the maps of training images come from a source that was fitted on the good ones among them. "
-        "Cross-fitted: from sources that did not see them, as it is for test images.",
-        "A high recall beside many false rejects is no success: the classifier learned that a clean map means good.",
-        EXACT_INTERVALS,
-    )
-    title = "Maps as written against cross-fitted, with all defects, over all test folds"
-    return Table("Map fit", title, context, rows, notes, headers=4) if rows else None
 
 
 def map_source_table(

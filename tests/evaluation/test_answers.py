@@ -16,7 +16,7 @@ NONE = pd.DataFrame()
 
 def headline(skill, keep=(1.0,), folds=10):
     found = study(skill, n=300, folds=folds, keep=keep)
-    table = headlines(compute_results(found, {"toy": "good"}, Study.of("quick"), NONE, NONE, NONE, n=100))
+    table = headlines(compute_results(found, {"toy": "good"}, Study.of("quick"), NONE, NONE, n=100))
     assert table["dataset"].tolist() == ["toy"]
     return table["answer"].iloc[0]
 
@@ -39,7 +39,7 @@ def test_the_noise_of_retraining_is_given_where_it_was_measured(monkeypatch):
     skill = {"image": 0.5, "image_map": 3.0}
     found = pd.concat([study(skill, n=300, seed=7 * one).assign(repeat=one) for one in range(3)])
     found["label"] = study(skill, n=300)["label"].to_list() * 3
-    table = headlines(compute_results(found, {"toy": "good"}, Study.of("quick"), NONE, NONE, NONE, n=50))
+    table = headlines(compute_results(found, {"toy": "good"}, Study.of("quick"), NONE, NONE, n=50))
     text = table["answer"].iloc[0]
     assert (
         "Everything was trained 3 times. From one training to the next the difference has a standard" in text
@@ -53,9 +53,7 @@ def test_the_noise_of_retraining_is_given_where_it_was_measured(monkeypatch):
 def test_the_recommended_method_is_named_with_its_rule():
     skill = {"image": 0.5, "image_map": 3.0}
     known = study(skill, n=300, calibrated=True)
-    results = compute_results(
-        study(skill, n=300), {"toy": "good"}, Study.of("quick"), known, NONE, NONE, n=50
-    )
+    results = compute_results(study(skill, n=300), {"toy": "good"}, Study.of("quick"), known, NONE, n=50)
     text = headlines(results)["answer"].iloc[0]
     assert "Recommended: image and map together, by the rule: the highest defect recall at 5 % false" in text
     assert "No method is recommended" in headline(skill)

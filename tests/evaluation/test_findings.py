@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
 from lib.config import Study
 from lib.evaluation.findings import findings
-from lib.evaluation.map_fit import excess_rejects, side_by_side
 from lib.evaluation.results import compute_results
-from lib.evaluation.significance import Comparison
 from tests.evaluation.made_up import study
 
 GOOD = {"toy": "good"}
@@ -21,21 +18,11 @@ SIMPLER, COST = "Would something simpler do as well?", "What does a required rec
 LABELS = "How many labelled defects does it take?"
 
 
-def said(found, *, calibration=NONE, other=NONE, sources=NONE, **settings):
-    results = compute_results(found, GOOD, Study.of("quick", settings), calibration, other, sources, n=200)
+def said(found, *, calibration=NONE, sources=NONE, **settings):
+    results = compute_results(found, GOOD, Study.of("quick", settings), calibration, sources, n=200)
     table = findings(results)
     assert table["answer"].str.len().min() > 20
     return table.set_index("question")["answer"]
-
-
-def rejecting(frame: pd.DataFrame, share: float) -> pd.DataFrame:
-    """Return predictions in which so large a share of the good images is called a defect."""
-    frame = frame.reset_index(drop=True)
-    good = np.flatnonzero(frame["label"] == "good")
-    hit = good[: int(share * len(good))]
-    frame.loc[hit, "predicted"] = "a"
-    frame.loc[hit, ["p:good", "p:a", "p:b"]] = (0.1, 0.8, 0.1)
-    return frame
 
 
 def test_a_map_that_helps_one_that_harms_and_one_that_does_nothing():
@@ -53,7 +40,7 @@ def test_a_map_that_helps_one_that_harms_and_one_that_does_nothing():
 
 def test_stand_ins_are_said_to_be_stand_ins():
     frame = study({"image": 1.0, "map": 1.0, "image_map": 1.0}, dataset="shaft-synthetic")
-    results = compute_results(frame, {"shaft-synthetic": "good"}, Study.of("quick"), NONE, NONE, NONE, n=20)
+    results = compute_results(frame, {"shaft-synthetic": "good"}, Study.of("quick"), NONE, NONE, n=20)
     assert "nothing about the paper's products" in findings(results)["answer"].iloc[0]
 
 
@@ -78,39 +65,12 @@ def test_which_folds_to_believe():
     assert "No leak is measurable" in said(pd.concat([moved, alike], ignore_index=True))[FOLDS]
 
 
-def test_maps_that_reject_unseen_goods_are_said_to():
-    skill = {"image": 2.0, "map": 2.0, "image_map": 3.0}
-    main = study(skill, n=300)
-    mapped = main["features"] != "image"
-    trapped = pd.concat(
-        [main[~mapped], *(rejecting(main[main["features"] == f], 0.8) for f in ("map", "image_map"))]
-    )
-    honest = main[mapped]
-    answers = said(trapped, other=honest, compare_map_fit=True)
-    assert "own map fit, as written" in answers[MAPS] and "more good images are rejected" in answers[MAPS]
-    assert "--set map_fit=cross_fitted instead" in answers[MAPS]
-    assert answers[HELP] == said(trapped)[HELP]  # test folds must not choose which maps the rest is about
-    calm = said(main, other=honest, compare_map_fit=True)
-    assert "rejected" not in calm[MAPS] and "as written" in calm[MAPS]
-    assert "was not run" in said(main)[MAPS]
-    turned = said(
-        main, other=trapped[trapped["features"] != "image"], map_fit="cross_fitted", compare_map_fit=True
-    )
-    assert "own map fit, cross-fitted" in turned[MAPS] and "instead" not in turned[MAPS]
-
-
-def test_in_sample_maps_are_overfit_where_they_reject_more_and_rank_no_better():
+def test_what_made_the_maps_of_training_images_is_said():
     main = study({"image": 2.0, "map": 2.0, "image_map": 3.0}, n=300)
-    other = pd.concat([rejecting(main[main["features"] == f], 0.8) for f in ("map", "image_map")])
-    map_methods = side_by_side(main, other, "cross_fitted")
-    methods = map_methods.groupby("features")["map_fit"].nunique()
-    assert methods.to_dict() == {"image": 1, "map": 2, "image_map": 2}
-    excess = excess_rejects(map_methods, GOOD, seed=1, n=200)
-    assert set(excess["toy"]) == {"map", "image_map"}
-    assert all(gap.is_overfit for gap in excess["toy"].values())
-    better = [gap._replace(auc=Comparison(0.1, 0, 0.2)) for gap in excess["toy"].values()]
-    assert not any(gap.is_overfit for gap in better)
-    assert side_by_side(main, NONE, "in_sample").empty
+    assert "as written" in said(main)[MAPS] and "--compare" in said(main)[MAPS]
+    for settings in ({"map_fit": "cross_fitted"}, {"map_source": "patchcore"}):
+        answer = said(main, **settings)[MAPS]
+        assert "are cross-fitted" in answer and "false rejects" not in answer
 
 
 def test_a_baseline_that_wins_is_said_to_win_and_one_that_loses_to_lose():

@@ -110,7 +110,6 @@ def test_good_images_of_one_object_are_refused_where_guides_need_another(tmp_pat
     [
         ("folds", 5, r"hole has 2; choose 2 folds or fewer \(--set folds=2\)"),
         ("map_fit", "cross_fitted", r"good groups: 1\) cannot be shared out .*map_fit=in_sample"),
-        ("compare_map_fit", "true", "cannot be shared out"),
     ],
 )
 def test_folds_and_halves_that_groups_do_not_allow_are_refused(setting, value, message, tmp_path):

@@ -20,7 +20,7 @@ from lib.config import Study
 from lib.draem import training
 from lib.draem.inference import Draem
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
-from lib.pipeline.classification import CHECKS, calibration, predictions
+from lib.pipeline.classification import SOURCE_CHECK, calibration, predictions
 from lib.pipeline.run import open_run
 from tests.draem.official import export_official
 from tests.pipeline.plates import draw_plates
@@ -69,11 +69,6 @@ CHANGES = [
     ("draem_checkpoint", "checkpoint", OF_DRAEM),
     ("map_encoding", "jet", ("features/map", "predictions/")),
     ("map_fit", "cross_fitted", OF_DRAEM),
-    (
-        "compare_map_fit",
-        True,
-        ("draem/", "maps/", "features/map", "features/guided", "predictions/compare_map_fit"),
-    ),
     ("map_source", "patchcore", ("patchcore/", "maps/", "features/map", "features/guided", "predictions/")),
     ("compare_map_source", True, ("patchcore/", "maps/", "features/", "predictions/compare_map_source")),
     ("backbone", "resnet18", ("features/", "predictions/")),
@@ -141,9 +136,8 @@ def quick():
 def all_stages(run):
     predictions(run, "imbalance")
     calibration(run)
-    for check in CHECKS:
-        if getattr(run.study, check):
-            predictions(run, check)
+    if run.study.compare_map_source:
+        predictions(run, SOURCE_CHECK)
 
 
 @pytest.fixture(scope="module")

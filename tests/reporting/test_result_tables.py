@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib.evaluation.map_fit import side_by_side
 from lib.evaluation.metrics import ALL, OVERALL, POOLED, binary_predictions, summary
 from lib.evaluation.recommendation import recommend
 from lib.evaluation.significance import compare
@@ -17,7 +16,6 @@ from lib.reporting.comparison_tables import comparison_table, folds_table
 from lib.reporting.display import show_findings
 from lib.reporting.result_tables import (
     escape_rate_table,
-    map_fit_table,
     map_quality_table,
     map_source_table,
     methods_table,
@@ -118,18 +116,6 @@ def test_the_folds_stand_behind_a_figure_and_pooled_scores_beside_it():
         row["overall"] == pytest.approx(single.mean()) and row["pooled"] == values[POOLED] != row["overall"]
     )
     assert pd.isna(table.loc["defect_recall", "pooled"])  # counts need no common scale
-
-
-def test_both_map_fits_stand_side_by_side_with_false_rejects():
-    main = study({"image": 2.0, "map": 2.0}, n=300)
-    other = main[main["features"] == "map"].assign(predicted="a")  # it rejects everything
-    table = map_fit_table(side_by_side(main, other, "cross_fitted"), GOOD, "ctx", "collapsed")
-    assert table is not None
-    keys = [("Features", ""), ("Maps of training images", "")]
-    rejects = table.numbers.set_index(keys)[("False reject rate", "")]
-    assert rejects["Anom. map", "as written"] == 1 > 0.5 > rejects["Anom. map", "cross-fitted"]
-    assert rejects.index.tolist()[0] == ("Image", "none used")
-    assert map_fit_table(side_by_side(main, pd.DataFrame(), "in_sample"), GOOD, "", "collapsed") is None
 
 
 @pytest.fixture(scope="module")
