@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -46,12 +47,6 @@ def defect_classes(frame: pd.DataFrame, good: str) -> list[str]:
     return sorted(set(frame["label"].astype(str)) - {good})
 
 
-def class_probabilities(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the columns `p:<class>`, named by class."""
-    names = [str(name) for name in frame if str(name).startswith("p:")]
-    return frame[names].rename(columns=lambda name: name.removeprefix("p:"))
-
-
 def defect_scores(frame: pd.DataFrame, good: str) -> np.ndarray:
     """Return 1 - p(good) per row, in [0, 1]."""
     return 1 - frame[f"p:{good}"].to_numpy(float)
@@ -69,8 +64,8 @@ class Answers:
     def of(cls, frame: pd.DataFrame) -> Answers:
         """Return the predictions of a frame with label, predicted and `p:<class>`."""
         truth, predicted = (frame[name].to_numpy(dtype=str) for name in ("label", "predicted"))
-        chances = class_probabilities(frame)
-        return cls(truth, predicted, {str(name): chances[name].to_numpy(float) for name in chances})
+        names = [name for name in map(str, frame) if name.startswith("p:")]
+        return cls(truth, predicted, {name[2:]: frame[name].to_numpy(float) for name in names})
 
     def at(self, rows: np.ndarray) -> Answers:
         """Return those of the rows given, by position or mask."""
@@ -82,9 +77,11 @@ def counted(metric: str, answers: Answers, good: str, label: str = ALL) -> tuple
     """Return masks (n,) of the images that a share counts, and of those among which it counts them.
 
     class_recall: those of class `label` called by its name; defect_recall: defects (of one class, or all) not predicted
-    good; false_reject_rate: good images not predicted good.
+    good; false_reject_rate: good images not predicted good. A ranking counts all.
     """
     truth, predicted = answers.truth, answers.predicted
+    if metric in RANKINGS:
+        return truth == truth, truth == truth
     if metric == "class_recall":
         return predicted == truth, truth == label
     if metric == "false_reject_rate":
@@ -119,16 +116,6 @@ def measured(
         total[defined] += (area * drawn)[defined]
         share[defined] += drawn[defined]
     return _divided(total, share)
-
-
-def measure(metric: str, frame: pd.DataFrame, good: str, label: str = ALL) -> tuple[float, int]:
-    """Return `measured` of the images of a frame as they are, and the number of images behind it."""
-    return _measure(metric, Answers.of(frame), good, label)
-
-
-def _measure(metric: str, answers: Answers, good: str, label: str) -> tuple[float, int]:
-    n = int(counted(metric, answers, good, label)[1].sum()) if metric in SHARES else len(answers.truth)
-    return float(measured(metric, answers, good, label)[0]), n
 
 
 def _cumulated(score: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -200,39 +187,40 @@ def summary(
     """Return all measures as a tidy table.
 
     One row per dataset, scheme, keep, features, fold, metric and class, where fold is a number as text, `OVERALL`, or,
-    of rankings, `POOLED`. `value` and `n` as in `measure`, of repeats the mean. A recall always comes with the
-    false-reject rate. Raises `ValueError` for rows given twice and for a class named like the mark for all classes.
+    of rankings, `POOLED`. `value` is that of `measured`, of repeats the mean, `n` the images behind it. A recall always
+    comes with the false-reject rate. Raises `ValueError` for rows given twice and for a class named like the mark for
+    all classes.
     """
     twice = predictions.duplicated(_ROW)
     if twice.any():
         first = predictions.loc[twice, _ROW].iloc[0].to_dict()
         raise ValueError(f"{int(twice.sum())} prediction(s) given twice, the first: {first}; drop the copies")
-    if ALL in set(predictions["label"]):
+    if (predictions["label"] == ALL).any():
         raise ValueError(f"a class is named {ALL!r}, which stands for all classes here: rename the class")
     wanted = [metric for metric in METRICS if metric in {*metrics, "false_reject_rate"}]
-    found, every = [], Answers.of(predictions)
-    tasks, repeats, folds = (predictions[name].to_numpy() for name in ("task", "repeat", "fold"))
-    numbers = predictions.groupby(KEYS, observed=True, sort=False).ngroup().to_numpy()
-    for number, key in enumerate(predictions[KEYS].drop_duplicates().itertuples(index=False, name=None)):
-        here, name = numbers == number, good_class(good, str(key[0]))
-        classes = sorted(set(every.truth[here].tolist()) - {name})
+    rows = predictions[predictions["task"].isin({task_of(metric, binary) for metric in wanted})]
+    found, every = [], Answers.of(rows)
+    cells: Any = rows.reset_index(drop=True).groupby(KEYS, observed=True, sort=False)
+    for key, cell in cells[["task", "repeat", "fold"]]:
+        name = good_class(good, str(key[0]))
+        classes = sorted(set(every.truth[cell.index].tolist()) - {name})
         labels = {"class_recall": classes, "defect_recall": [*classes, ALL]}
         trained = {}
-        for task in {task_of(metric, binary) for metric in wanted}:
-            for repeat in np.unique(repeats[here & (tasks == task)]):
-                rows = np.flatnonzero(here & (tasks == task) & (repeats == repeat))
-                parts = {str(fold): every.at(rows[folds[rows] == fold]) for fold in np.unique(folds[rows])}
-                trained[task, repeat] = {POOLED: every.at(rows)} | parts
+        for task_and_repeat, part in cell.groupby(["task", "repeat"]):
+            of_fold = {str(fold): every.at(one.index) for fold, one in part.groupby("fold")}
+            trained[task_and_repeat] = {POOLED: every.at(part.index), **of_fold}
         for metric in wanted:
             for (task, repeat), parts in trained.items():
                 for label in labels.get(metric, [ALL]) if task == task_of(metric, binary) else ():
-                    values = {fold: _measure(metric, part, name, label) for fold, part in parts.items()}
+                    known = {fold: measured(metric, one, name, label)[0] for fold, one in parts.items()}
+                    sizes = [counted(metric, one, name, label)[1].sum() for one in parts.values()]
+                    values = dict(zip(known, zip(known.values(), sizes, strict=True), strict=True))
                     overall, n = whole = values.pop(POOLED)
                     if metric in RANKINGS:
-                        overall = float(mean_of_known(np.array([one for one, _ in values.values()])))
+                        overall = mean_of_known(np.array([one for one, _ in values.values()]))
                         values[POOLED] = whole
                     for fold, (value, count) in {OVERALL: (overall, n), **values}.items():
-                        found.append((*key, fold, metric, label, repeat, value, count))
+                        found.append((*key, fold, metric, label, repeat, float(value), int(count)))
     columns = [*KEYS, "fold", "metric", "class"]
     table = pd.DataFrame(found, columns=[*columns, "repeat", "value", "n"])
     return table.groupby(columns, sort=False, as_index=False).agg({"value": "mean", "n": "first"})

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lib.classification.feature_sets import FEATURE_SETS
-from lib.evaluation.metrics import RECALL_AT_5_FPR, Good, binary_predictions, good_class, measure
+from lib.evaluation.metrics import RECALL_AT_5_FPR, Good, good_class, summary
 
 RULE = (
     "the highest defect recall at 5 % false rejects on training images, each scored by a model that did not see it, "
@@ -30,14 +30,12 @@ def recommend(
     rows = []
     for dataset, frame in tested.groupby("dataset", sort=False):
         name = good_class(good, str(dataset))
-        outside = inside = _recalls(binary_predictions(frame, binary), name, ["fold"])
+        outside = _recalls(frame, name, binary, ["fold"])
+        by_fold = outside[:0]
         if len(calibration):
-            here = calibration[
-                (calibration[["dataset", "scheme"]] == [dataset, frame["scheme"].iloc[0]]).all(axis=1)
-            ]
-            inside = _recalls(binary_predictions(here, binary), name, ["fold", "inner"])
-        inside = inside if len(calibration) else inside[:0]
-        by_fold = inside.groupby("fold").mean().dropna(axis=1, how="all").dropna(how="all")
+            here = (calibration[["dataset", "scheme"]] == [dataset, frame["scheme"].iloc[0]]).all(axis=1)
+            by_fold = _recalls(calibration[here], name, binary, ["fold", "inner"])
+        by_fold = by_fold.dropna(axis=1, how="all").dropna(how="all")
         training = by_fold.mean().reindex(outside.columns)
         chosen: dict[Any, Any] = dict(by_fold.idxmax(axis=1).items())
         nested = np.mean([outside[one][fold] for fold, one in chosen.items()]) if chosen else np.nan
@@ -54,12 +52,11 @@ def recommended(table: pd.DataFrame) -> str:
     return next(iter(table.loc[table["recommended"], "features"]), "")
 
 
-def _recalls(rows: pd.DataFrame, good: str, parts: list[str]) -> pd.DataFrame:
-    """Return recall at 5 % false rejects in each part (mean over the repeats), by feature set, in their order."""
-    found = [
-        (*key, measure(RECALL_AT_5_FPR, part, good)[0])
-        for key, part in rows.groupby([*parts, "repeat", "features"], sort=True)
-    ]
-    table = pd.DataFrame(found, columns=[*parts, "repeat", "features", "recall"])
-    by_set = table.groupby([*parts, "features"])["recall"].mean().unstack()
+def _recalls(rows: pd.DataFrame, good: str, binary: str, parts: list[str]) -> pd.DataFrame:
+    """Return recall at 5 % false rejects by fold (mean over its parts) and feature set, in their order."""
+    numbered = rows.assign(fold=rows.groupby(parts).ngroup())
+    fold_of = rows["fold"].groupby(numbered["fold"].astype(str)).first()
+    table = summary(numbered, good, binary, (RECALL_AT_5_FPR,))
+    table = table[(table["metric"] == RECALL_AT_5_FPR) & table["fold"].isin(fold_of.index)]
+    by_set = table.groupby([table["fold"].map(fold_of), "features"])["value"].mean().unstack()
     return by_set[[one for one in FEATURE_SETS if one in by_set]]

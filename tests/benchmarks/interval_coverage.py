@@ -17,8 +17,8 @@ from tqdm import tqdm
 
 from lib.artifacts import write_text
 from lib.evaluation.bootstrap import Paired, quantile_ends
-from lib.evaluation.metrics import measure
 from lib.pipeline.run import PROJECT
+from tests.evaluation.made_up import measure
 
 DRAWS = 400
 METRICS = ("binary_auc", "recall_at_5")

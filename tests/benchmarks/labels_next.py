@@ -26,7 +26,7 @@ from sklearn.metrics import pairwise_distances_argmin_min
 
 from lib.artifacts import atomic, write_text
 from lib.classification.classifiers import HIDDEN, LOGISTIC_REGRESSION, fit
-from lib.evaluation.metrics import RECALL_AT_5_FPR, measure
+from lib.evaluation.metrics import RECALL_AT_5_FPR
 from lib.features.backbone import load_backbone
 from lib.features.embeddings import image_features
 from lib.inspection.active_learning import (
@@ -39,6 +39,7 @@ from lib.inspection.active_learning import (
 from lib.pipeline.run import PROJECT
 from lib.reporting.style import set_style
 from lib.synthetic.products import PRODUCTS, render
+from tests.evaluation.made_up import measure
 
 GOOD = "good"
 DRAWN = {"good": 1200, "defect": 150}  # pictures per class, from which every repeat draws its own

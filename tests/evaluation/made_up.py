@@ -7,7 +7,16 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from lib.evaluation.metrics import ALL, Answers, counted, measured
+
 CLASSES = ("good", "a", "b")
+
+
+def measure(metric: str, frame: pd.DataFrame, good: str, label: str = ALL) -> tuple[float, int]:
+    """Return one of the measures of a frame's images as they are, and the number of images behind it."""
+    answers = Answers.of(frame)
+    value = float(measured(metric, answers, good, label)[0])
+    return value, int(counted(metric, answers, good, label)[1].sum())
 
 
 def rows(

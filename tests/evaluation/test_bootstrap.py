@@ -12,7 +12,7 @@ from lib.evaluation import bootstrap, metrics
 from lib.evaluation.bootstrap import Paired, bands, quantile_ends
 from lib.evaluation.metrics import ALL, OVERALL, RANKINGS, Answers, summary
 from lib.evaluation.significance import bootstrap_difference, by_measure
-from tests.evaluation.made_up import by_fold, rows, study
+from tests.evaluation.made_up import by_fold, measure, rows, study
 
 
 def noisy(seed: int, strength: float, features: str, n: int = 60) -> pd.DataFrame:
@@ -43,7 +43,7 @@ def test_the_first_sample_is_the_measure_over_all_folds():
 def test_bootstrapped_auc_equals_scikit_learns_with_weights():
     frame = noisy(4, 0.3, "image")
     draws = bootstrap._draws(len(frame), 5, seed=1)
-    scores, truth = metrics.class_probabilities(frame), frame["label"].to_numpy(dtype=str)
+    scores, truth = Answers.of(frame).probabilities, frame["label"].to_numpy(dtype=str)
     found = metrics.measured("weighted_auc", Answers.of(frame), "good", weights=draws)
     for area, weights in zip(found, draws.T, strict=True):
         parts = [
@@ -59,7 +59,7 @@ def test_bootstrapped_recall_at_five_percent_equals_counting_in_the_drawn_images
     found = metrics.measured("recall_at_5", Answers.of(frame), "good", weights=draws)
     for share, weights in zip(found, draws.T, strict=True):
         drawn = frame.loc[frame.index.repeat(weights.astype(int))]
-        assert share == pytest.approx(metrics.measure("recall_at_5", drawn, "good")[0])
+        assert share == pytest.approx(measure("recall_at_5", drawn, "good")[0])
     assert len(set(found)) > 1
 
 

@@ -7,9 +7,8 @@ import pandas as pd
 import pytest
 
 from lib.evaluation import label_efficiency as economy
-from lib.evaluation.metrics import measure
 from lib.reporting.comparison_tables import needs_table
-from tests.evaluation.made_up import study
+from tests.evaluation.made_up import measure, study
 
 LABELS = np.array([10.0, 20.0, 40.0])
 

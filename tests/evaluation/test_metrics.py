@@ -6,8 +6,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from lib.evaluation import metrics
-from lib.evaluation.metrics import ALL, OVERALL, POOLED, measure
-from tests.evaluation.made_up import by_fold, rows, scored
+from lib.evaluation.metrics import ALL, OVERALL, POOLED
+from tests.evaluation.made_up import by_fold, measure, rows, scored
 
 LABELS = ["good"] * 5 + ["a"] * 4 + ["b"] * 2
 PREDICTED = ["good", "good", "good", "a", "b", "a", "a", "b", "good", "a", "good"]

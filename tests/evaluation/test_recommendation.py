@@ -4,9 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib.evaluation.metrics import measure
 from lib.evaluation.recommendation import recommend, recommended
-from tests.evaluation.made_up import study
+from tests.evaluation.made_up import measure, study
 
 SKILL = {"image": 1.0, "map": 0.5, "image_map": 2.0}
 
