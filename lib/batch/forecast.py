@@ -24,7 +24,7 @@ from lib.synthetic.products import image_counts
 
 GUESSES = {"cpu": 1.0, "cuda": 5e-4}  # speeds, as in docs/draem.md: a CPU's core, an H200
 LONG_ENOUGH = 60.0  # seconds of training that tell a speed
-START = 6.0  # seconds of a kernel's start and imports, paid once per data set
+START = 8.0  # seconds of a kernel's start and imports, paid once per data set
 BESIDE = {  # seconds of a notebook besides, and of each image more: measures, figures, HTML
     "00_dataset": (1.5, 0.0005),
     "01_draem_training": (2.5, 0.0015),
