@@ -28,7 +28,7 @@ VISIBLE, REACH = (
 def simulate_extended(
     images: Tensor, textures: Tensor, generator: torch.Generator, parts: tuple[str, ...]
 ) -> Simulated:
-    """Return good images, some rotated, most of them with an anomaly; shapes and arguments as `simulate` has them.
+    """Return good images, some rotated, most of them with an anomaly; square images, else as `simulate` has it.
 
     With all `parts`: half get a texture, a quarter a drawn flaw ("flaws"), one in seven a part of themselves, moved or
     in other light ("near"), the rest nothing. On grey images most anomalies are grey too ("grey").

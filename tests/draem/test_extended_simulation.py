@@ -62,3 +62,14 @@ def test_the_generator_decides_everything():
     torch.manual_seed(9)
     assert all(torch.equal(a, b) for a, b in zip(one, same, strict=True))
     assert not torch.equal(one.augmented, other.augmented)
+
+
+@pytest.mark.gpu
+def test_a_gpu_simulates_what_the_cpu_does():
+    images = torch.rand(64, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    textures = torch.randint(0, 256, (9, 3, 64, 64), dtype=torch.uint8)
+    here = simulate_extended(images, textures, torch.Generator().manual_seed(1), ALL)
+    there = simulate_extended(images.cuda(), textures.cuda(), torch.Generator().manual_seed(1), ALL)
+    assert (there.mask.cpu() != here.mask).float().mean() < 2e-3
+    same = (there.mask.cpu() == here.mask).expand_as(here.clean)
+    assert ((there.augmented.cpu() - here.augmented)[same].abs() > 2 / 255).float().mean() < 5e-3
