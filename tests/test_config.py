@@ -37,7 +37,7 @@ def test_text_overrides_take_the_fields_type():
 
 def test_steps_and_epochs_replace_each_other():
     assert Study.of("paper", {"draem_steps": 5}).steps_for(1000) == 5
-    assert Study.of("quick", {"draem_epochs": 2}).steps_for(80) == 20
+    assert Study.of("quick", {"draem_epochs": 2}).steps_for(80) == 40
 
 
 def test_cross_fitted_halves_share_counted_steps_and_epochs_scale_by_themselves():
