@@ -123,9 +123,8 @@ def _assign(listing: Listing) -> None:
             owners[image.rpartition(".")[0]].append(image)
         else:
             listing.issues.append(Issue(image, f"image outside {place}", "move it to its class or remove it"))
-    above = (
-        "test/" if listing.layout == "mvtec" else ""
-    )  # names repeat in train and test; masks belong to test images
+    # names repeat in train and test; masks belong to test images
+    above = "test/" if listing.layout == "mvtec" else ""
     for mask in masks:
         key = above + mask.removeprefix(GROUND_TRUTH + "/").rpartition(".")[0]
         images = owners.get(key.removesuffix("_mask")) or owners.get(key) or []

@@ -23,7 +23,6 @@ DECISION_RULE = (
 OOD_RATE = 0.01  # share of images like the labelled ones that lie beyond the limit too
 FACTORS = {"size": 2.0, "aspect": 1.25, "contrast": 1.5}  # beyond the labelled images' own range
 BRIGHTNESS, SHARE = 0.03, 0.25  # at least so much (of 1), or this share of their range, outside it
-ROWS = 256  # at a time
 OOD_RULE = (
     "An image is out of distribution where its size (root of width times height) lies beyond "
     f"{FACTORS['size']:g} times, its shape beyond {FACTORS['aspect']:g} times, its contrast beyond "
@@ -126,18 +125,19 @@ def _nearest(
     rows: NDArray[np.float32], known: NDArray[np.float32], groups: NDArray | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
     """Return root-mean-square distance and place of each row's nearest known row, with `groups` of another group."""
-    squares = (known.astype(np.float64) ** 2).sum(axis=1)
-    distances, places = np.empty(len(rows)), np.empty(len(rows), dtype=np.intp)
-    for start in range(0, len(rows), ROWS):
-        part = slice(start, start + ROWS)
-        mine = rows[part].astype(np.float64)
-        apart = (mine**2).sum(axis=1)[:, None] + squares - 2 * mine @ known.T.astype(np.float64)
+    from sklearn.metrics import pairwise_distances_chunked
+
+    def nearest(apart: NDArray[np.float64], start: int) -> NDArray[np.intp]:
         if groups is not None:
-            apart[groups[part][:, None] == groups] = np.inf
-        places[part] = apart.argmin(axis=1)
-        exact = mine - known[places[part]]  # the product's rounding would hide a distance of nothing
-        distances[part] = np.sqrt((exact**2).mean(axis=1))
-    return distances, places
+            apart[groups[start : start + len(apart), None] == groups] = np.inf
+        return apart.argmin(axis=1)
+
+    mine = rows.astype(np.float64)
+    places = np.concatenate(
+        [*pairwise_distances_chunked(mine, known.astype(np.float64), reduce_func=nearest)]
+    )
+    exact = mine - known[places]  # sklearn's rounding would hide a distance of nothing
+    return np.sqrt((exact**2).mean(axis=1)), places
 
 
 def decide(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -14,7 +14,7 @@ from lib.evaluation.recommendation import RULE
 from lib.evaluation.significance import METHOD
 from lib.pipeline.maps import map_quality
 from lib.reporting.comparison_tables import p_value
-from lib.reporting.measures import BINARY_TITLES, EXACT_INTERVALS, Measures, read_measures
+from lib.reporting.measures import BINARY_TITLES, EXACT_INTERVALS, read_measures
 from lib.reporting.table import Table, Value
 
 if TYPE_CHECKING:
@@ -123,13 +123,20 @@ def map_source_table(
         map_method_title(study.alternative_map_source): other[~of_both],
         "both": other[of_both],
     }
-    rows = [row for *_, row in sorted(_rows("Maps", parts, good, study.binary), key=_place)]
+    rows: dict[Any, dict[Any, Any]] = {}  # by what keeps the parts of a feature set together
+    for maps, part in parts.items():
+        for data in read_measures(part, good, study.binary, _METRICS):
+            for place, (name, one) in enumerate(FEATURE_SETS.items()):
+                if pd.notna(data.value(name, "defect_recall")):
+                    row: dict[Any, Any] = data.place() | {"Features": one.title, "Maps": maps}
+                    row |= {BINARY_TITLES[metric]: data.cell(name, metric) for metric in _METRICS}
+                    rows[data.dataset, data.scheme, place, len(rows)] = row
     notes = (
         "The same folds, features and classifiers with each source's maps; PatchCore models are always cross-fitted.",
         EXACT_INTERVALS,
     )
     title = "Map sources compared, all defects, over all test folds"
-    return Table("Map source", title, context, rows, notes, headers=4)
+    return Table("Map source", title, context, [rows[key] for key in sorted(rows)], notes, headers=4)
 
 
 def map_quality_table(runs: Sequence[Run], context: str = "") -> Table:
@@ -151,23 +158,3 @@ def map_quality_table(runs: Sequence[Run], context: str = "") -> Table:
         )
     title = "How well the maps find defective images and pixels, test images of the primary folds"
     return Table("Map quality", title, context, rows, notes, headers=3)
-
-
-def _rows(
-    column: str, parts: Mapping[Any, pd.DataFrame], good: Good, binary: str
-) -> Iterator[tuple[Measures, str, dict[Any, Any]]]:
-    """Yield the row of every feature set in every part of the predictions; the part's key stands in its `column`."""
-    for key, part in parts.items():
-        for data in read_measures(part, good, binary, _METRICS):
-            for name in [name for name in FEATURE_SETS if pd.notna(data.value(name, "defect_recall"))]:
-                row: dict[Any, Any] = data.place() | {"Features": FEATURE_SETS[name].title, column: key}
-                yield (
-                    data,
-                    name,
-                    row | {BINARY_TITLES[metric]: data.cell(name, metric) for metric in _METRICS},
-                )
-
-
-def _place(found: tuple[Measures, str, dict[Any, Any]]) -> tuple[str, str, int]:
-    """Return what rows are sorted by, which keeps the parts of a feature set together."""
-    return found[0].dataset, found[0].scheme, list(FEATURE_SETS).index(found[1])
