@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -16,14 +17,12 @@ from lib.pipeline.run import NAMED, Run, dataset_folder, open_run
 from lib.reporting.html_pages import NOTEBOOKS
 from lib.synthetic.products import PRODUCTS
 
-EXTERNAL = (
-    "weights",
-    "textures",
-    "draem_checkpoint",
-    "draem_weights",
-    "groups",
-)  # settings that name files or folders
-FOLDERS = ("textures", "draem_checkpoint")  # those of them that are folders
+SHORTCUTS = {  # settings with an option of their own, and what it takes
+    "good": "NAME", "groups": "FILE", "group_regex": "RE", "skip_bad": "", "backbone": "NAME", "weights": "FILE",
+    "textures": "DIR", "draem_checkpoint": "DIR", "draem_weights": "FILE",
+}  # fmt: skip
+FOLDERS = [name for name, takes in SHORTCUTS.items() if takes == "DIR"]
+EXTERNAL = [*FOLDERS, *(name for name, takes in SHORTCUTS.items() if takes == "FILE")]
 STUDY_FILES = ("figures", "notebooks", "tables", "index.html", "study.json")  # in the study's own folder
 
 
@@ -37,18 +36,13 @@ def parser() -> argparse.ArgumentParser:
     add = p.add_argument_group("data").add_argument
     add("--dataset", nargs="+", metavar="NAME", help=f"named sets: {', '.join(NAMED)}")
     add("--data", type=Path, metavar="DIR", help="where the images are; alone: own images")
-    add("--good", metavar="NAME", help="the good class, where its name does not tell")
-    add("--groups", type=Path, metavar="FILE", help="CSV (id, group): images that belong together")
-    add("--group-regex", metavar="RE", help="its first group, found in an image's path, is the group")
-    add("--skip-bad", action="store_true", help="leave unusable files out and list them")
     add = p.add_argument_group("study").add_argument
     add("--preset", default="quick", metavar="NAME", help=", ".join(PRESETS))
     add("--set", action="append", default=[], metavar="FIELD=VALUE", help="any setting, see --list")
-    add("--backbone", metavar="NAME", help="network whose features are used")
-    add("--weights", metavar="FILE", help="the backbone's weights: a file, or imagenet, which may download")
-    add("--textures", type=Path, metavar="DIR", help="anomaly textures in DTD's layout")
-    add("--draem-checkpoint", type=Path, metavar="DIR", help="official DRAEM checkpoints to use")
-    add("--draem-weights", type=Path, metavar="FILE", help="pretrained weights that DRAEM starts from")
+    meanings = {item.name: item.metadata["help"] for item in fields(Study)}
+    for name, takes in SHORTCUTS.items():
+        kind: dict[str, Any] = {"metavar": takes} if takes else {"action": "store_true"}
+        add(_option(name), help=meanings[name], **kind)
     add = p.add_argument_group("where and what").add_argument
     add("--output", type=Path, default=Path("outputs"), metavar="DIR", help="root of the results")
     add("--study", metavar="NAME", help="folder below it (default: the preset's name)")
@@ -239,15 +233,15 @@ def _overrides(options: argparse.Namespace, issues: list[str]) -> dict[str, Any]
             issues.append(
                 f"--set: {name}={overrides[name]} and {name}={value} contradict each other: give one"
             )
-    for name in ("good", "group_regex", "skip_bad", "backbone", *EXTERNAL):
+    for name in SHORTCUTS:
         value = getattr(options, name)
         if value in (None, False):
             continue
         if name in overrides:
             issues.append(f"{_option(name)} and --set {name}=… contradict each other: give one")
-        overrides[name] = str(value) if isinstance(value, Path) else value
-    for name in (*FOLDERS, "groups", "draem_weights"):
-        if overrides.get(name):
+        overrides[name] = value
+    for name in EXTERNAL:
+        if name != "weights" and overrides.get(name):
             overrides[name] = str(absolute(Path(overrides[name])))
     return overrides
 

@@ -173,7 +173,8 @@ class Study:
         "network whose features are used: efficientnet_lite0, resnet18 (the paper's), or timm's",
     )
     weights: str = setting(
-        "auto", "its weights: auto (installed or cached), imagenet (may download), a file, or random-init"
+        "auto",
+        "the backbone's weights: auto (installed or cached), imagenet (may download), a file, or random-init",
     )
     feature_size: int = setting(160, "side of the images that the backbone sees, in pixels", ge=32)
     guided: bool = setting(True, "also pool the image's own features where the map points")
