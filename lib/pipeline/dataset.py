@@ -154,6 +154,7 @@ def repeated(run: Run, names: Sequence[str]) -> list[str]:
     return [name + suffix for suffix in suffixes for name in names]
 
 
+@once
 def in_test_fold(run: Run, split: str) -> np.ndarray:
     """Return a boolean array over the index: which images stand in the test fold of `split`, in any repeat."""
     mine, table = parse_split(split), folds(run)

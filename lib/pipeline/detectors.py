@@ -22,7 +22,7 @@ from lib.execution.progress import step_bar
 from lib.execution.source_code import code_digest
 from lib.pipeline.dataset import images, in_test_fold, index, primary_splits, repeated, splits
 from lib.pipeline.embeddings import image_features_of, patches, patches_digest
-from lib.pipeline.run import Run, each_part, fit_cost
+from lib.pipeline.run import Run, each_part, fit_cost, once
 
 INNER = "-inner-"
 
@@ -44,6 +44,7 @@ def all_models(run: Run, source: str) -> list[str]:
     return [name for one in asked for split in map_splits(run, one) for name in models(split, one)]
 
 
+@once
 def inner_folds(run: Run, split: str) -> np.ndarray:
     """Return the half (0 or 1) of each training image of the split, -1 for test images; by group where known."""
     table = index(run)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import wraps
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from lib.anomaly_maps.detectors import detector
 from lib.artifacts import StaleError, Store, read_only
@@ -25,6 +25,7 @@ from lib.synthetic.products import PRODUCTS
 PROJECT = Path(__file__).resolve().parents[2]
 NAMED = (*PRODUCTS, "magnetic_tile")  # data sets known by name
 PROCESS = 350_000_000  # bytes of Python with PyTorch and what else a kernel imports
+P = ParamSpec("P")
 T = TypeVar("T")
 FIT, INFORMATION = 0.45, 0.1  # seconds for 400 rows: an MLP's fit, mutual information of 1,024 columns
 LEAST = 80  # rows: so long a fit takes whatever its rows
@@ -71,14 +72,15 @@ class Run:
         return self.study.seed_for(self.name, *purpose)
 
 
-def once(step: Callable[[Run], T]) -> Callable[[Run], T]:
-    """Let a step of a run be done once for as long as the run lives in this process; its callers get copies."""
+def once(step: Callable[Concatenate[Run, P], T]) -> Callable[Concatenate[Run, P], T]:
+    """Let a step be done once, for as long as the run lives in this process; its callers get copies of the result."""
 
     @wraps(step)
-    def found(run: Run) -> T:
-        if step not in run.done:
-            run.done[step] = step(run)
-        return copy(run.done[step])
+    def found(run: Run, *args: P.args, **named: P.kwargs) -> T:
+        key = (step, *args, *named.items())
+        if key not in run.done:
+            run.done[key] = step(run, *args, **named)
+        return copy(run.done[key])
 
     return found
 

@@ -59,6 +59,10 @@ def test_the_images_are_listed_once_for_as_long_as_a_run_lives(tmp_path, monkeyp
     for other in (replace(first), pickle.loads(pickle.dumps(first))):  # opened anew, and on a worker
         assert other == first and index(other).equals(index(first))
     assert len(listed) == 3
+    name, other = splits(first)[:2]
+    mask = in_test_fold(first, name)
+    expected, mask[:] = mask.tolist(), False
+    assert in_test_fold(first, name).tolist() == expected != in_test_fold(first, other).tolist()
 
 
 def test_each_image_is_tested_once_per_scheme(run):
