@@ -85,9 +85,7 @@ def rising(values: np.ndarray) -> np.ndarray:
     """Return the isotonic regression of each column, (levels, samples): the closest values that never fall."""
     levels = range(len(values))
 
-    def fitted(
-        at: int,
-    ) -> np.ndarray:  # the highest over starts, the lowest over ends, of the means around a level
+    def fitted(at: int) -> np.ndarray:  # highest over starts, lowest over ends, of the means around a level
         means = [[values[start : end + 1].mean(axis=0) for end in levels[at:]] for start in levels[: at + 1]]
         return np.max([np.min(of_start, axis=0) for of_start in means], axis=0)
 

@@ -11,7 +11,7 @@ import pandas as pd
 from lib.classification.feature_sets import MAIN
 from lib.config import Study
 from lib.evaluation.label_efficiency import LabelEfficiency, label_efficiency
-from lib.evaluation.metrics import ALL, OVERALL, Good, at_keep, good_class, summary
+from lib.evaluation.metrics import ALL, OVERALL, Good, at_keep, summary
 from lib.evaluation.operating_points import operating_numbers
 from lib.evaluation.recommendation import recommend
 from lib.evaluation.significance import Comparison, compare
@@ -102,7 +102,7 @@ def leak(found: pd.DataFrame, good: Good, binary: str = "collapsed") -> pd.DataF
     both = found[found["keep"] == 1.0].groupby("dataset").filter(lambda part: part["scheme"].nunique() > 1)
     rows = []
     for (dataset, scheme), part in both.groupby(["dataset", "scheme"]):
-        table = overall(summary(part, good_class(good, str(dataset)), binary)).reset_index()
+        table = overall(summary(part, good, binary)).reset_index()
         folds = f"{scheme} (leaking)" if scheme == "stratified" else str(scheme)
         rows.append(table.assign(dataset=str(dataset), folds=folds).reindex(columns=columns))
     return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=columns)

@@ -234,17 +234,17 @@ def compare(
     of_place: Any = measures.groupby(place, sort=False)
     for key, cell in of_place:
         name, present, known = good_class(good, key[0]), set(cell["features"]), by_measure(cell)
-        here = [pair for pair in pairs if present.issuperset(pair)]
+        if not (here := [pair for pair in pairs if present.issuperset(pair)]):
+            continue
         sizes = _fold_sizes(rows_of_metric(predicted[key], "weighted_auc", binary), name, key[2])
         used, defects = sorted({one for pair in here for one in pair}), defect_classes(predicted[key], name)
         paired = {
             task_of(one, binary): Paired(rows_of_metric(predicted[key], one, binary), used, name)
-            for one in (metrics if here else ())
+            for one in metrics
         }
-        for metric in metrics if here else ():
-            of_task, mine = paired[task_of(metric, binary)], here
-            if metric in SHARES:
-                mine = [pair for pair in here if pair in PAIRS]
+        for metric in metrics:
+            of_task = paired[task_of(metric, binary)]
+            mine = [pair for pair in here if pair in PAIRS or metric not in SHARES]
             for label in {"class_recall": defects, "defect_recall": [*defects, ALL]}.get(metric, [ALL]):
                 sampled = of_task.samples(metric, seed, n, label, {one for pair in mine for one in pair})
                 for a, b in mine:
