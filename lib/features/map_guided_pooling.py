@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -30,41 +29,29 @@ def map_guided_features(
     holds all good images.
     """
     good, units = np.asarray(good, dtype=bool), np.asarray(units)
-    reference = ReferenceMean.of(patches, good)
+    total = sum_of(patches, good)
     found = np.empty((len(patches), len(counts) * patches.shape[-1]), dtype=np.float32)
     done = 0
     for unit in dict.fromkeys(units.tolist()):
         rows = np.flatnonzero(units == unit)
         own = np.asarray(patches[rows], dtype=np.float32)
-        mean = reference.without(own[good[rows]], unit)
-        found[rows] = pool(torch.from_numpy(own), torch.from_numpy(np.float32(maps[rows])), mean, counts)
+        if not (others := int(good.sum() - good[rows].sum())):
+            raise ValueError(f"all good training images show {unit!r}: nothing is left to compare it with")
+        mean = (total - own[good[rows]].sum(axis=0, dtype=np.float64)) / others
+        images, at, usual = (torch.from_numpy(np.float32(values)) for values in (own, maps[rows], mean))
+        found[rows] = pool(images, at, usual, counts)
         done += len(rows)
         if progress is not None:
             progress(done, len(patches))
     return found
 
 
-@dataclass(frozen=True)
-class ReferenceMean:
-    """The sum of good images' patches at each place, float64 (h, w, C), and how many images it is of."""
-
-    total: NDArray[np.float64]
-    count: int
-
-    @classmethod
-    def of(cls, patches: NDArray[np.floating], good: NDArray[np.bool_]) -> ReferenceMean:
-        """Add up the good images, one at a time."""
-        total = np.zeros(patches.shape[1:], dtype=np.float64)
-        for row in np.flatnonzero(good):
-            total += patches[row]
-        return cls(total, int(good.sum()))
-
-    def without(self, some: NDArray[np.floating], unit: object = "") -> Tensor:
-        """Return the mean, float32 (h, w, C), without some of the images (n, h, w, C)."""
-        if len(some) >= self.count:
-            raise ValueError(f"all good training images show {unit!r}: nothing is left to compare it with")
-        rest = (self.total - some.sum(axis=0, dtype=np.float64)) / (self.count - len(some))
-        return torch.from_numpy(rest.astype(np.float32))
+def sum_of(patches: NDArray[np.floating], good: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the sum of the good images' patches (N, h, w, C) at each place, (h, w, C), added one image at a time."""
+    total = np.zeros(patches.shape[1:], dtype=np.float64)
+    for row in np.flatnonzero(good):
+        total += patches[row]
+    return total
 
 
 def pool(patches: Tensor, maps: Tensor, reference: Tensor, counts: Sequence[int]) -> Tensor:

@@ -17,7 +17,7 @@ from lib.deployment.onnx_export import OPSET
 from lib.deployment.onnx_model import OnnxPipeline, classifier, nearest_distance, statistics
 from lib.features.backbone import load_backbone
 from lib.features.embeddings import jet, jet_colours
-from lib.features.map_guided_pooling import ReferenceMean, pool
+from lib.features.map_guided_pooling import pool
 from lib.inspection.decisions import training_reference
 from lib.torch_utils import Resize
 
@@ -82,7 +82,7 @@ def test_maps_of_a_memory_are_the_studys():
 
 def test_pooling_is_the_studys_wherever_the_map_does_not_tell_patches_apart():
     counts = (3, 12, 48, 999)
-    usual = ReferenceMean.of(PATCHES, np.ones(6, bool)).without(PATCHES[:0])
+    usual = floats(PATCHES).mean(dim=0)
     wanted = pool(floats(PATCHES), floats(MAPS), usual, counts)
     exported = pipeline(usual, guided_patches=counts)
     found = exported.pooled(channels_first(PATCHES), floats(MAPS))
