@@ -45,7 +45,7 @@ def test_the_noise_of_retraining_is_given_where_it_was_measured(monkeypatch):
         "Everything was trained 3 times. From one training to the next the difference has a standard" in text
     )
     assert "not measured" not in text
-    assert "In ten trainings of the drawn deco cap with this preset" in headline(skill)
+    assert "In ten trainings of the drawn deco cap, DRAEM from scratch" in headline(skill)
     monkeypatch.delitem(answers.RETRAINING, ("quick", "draem"))
     assert "ten trainings" not in headline(skill) and "--set repeats=3. A difference below" in headline(skill)
 
