@@ -249,6 +249,8 @@ class Study:
              "cv=stratified ignores groups: leave out groups/group_regex, or cv=auto"),
             (self.draem_weights and (trained_once or self.draem_start == "scratch"),
              "draem_weights are for training from them: leave out draem_checkpoint and draem_start=scratch"),
+            (self.draem_weights and "draem" not in map(map_source_of, self.map_methods),
+             f"map_source={self.map_source} trains no DRAEM: leave out draem_weights"),
             (trained_once and "cross_fitted" in self.map_methods,
              "draem_checkpoint is one DRAEM trained elsewhere, and cross-fitted maps need two trained here: "
              "map_fit=in_sample"),

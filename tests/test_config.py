@@ -97,6 +97,10 @@ def test_unknown_preset_proposes_the_nearest():
             {"draem_weights": "x", "draem_start": "scratch"},
             "leave out draem_checkpoint and draem_start=scratch",
         ),
+        (
+            {"draem_weights": "x", "map_source": "patchcore"},
+            "patchcore trains no DRAEM: leave out draem_weights",
+        ),
         ({"draem_weights": "x", "draem_checkpoint": "y"}, "draem_weights are for training from them"),
         ({"draem_checkpoint": "x", "map_fit": "cross_fitted"}, "two trained here"),
     ],

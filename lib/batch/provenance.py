@@ -13,7 +13,6 @@ import psutil
 import lib
 from lib.artifacts import HOST, device_name, write_text
 from lib.config import Study
-from lib.draem.pretrained import start_weights
 from lib.execution.progress import timestamp
 from lib.execution.software import made_with
 from lib.execution.source_code import library_digest
@@ -26,7 +25,7 @@ OF_ARTEFACTS = ("fingerprint", "sha256", "bytes", "seconds", "peak_bytes", "host
 def write_provenance(run: Run) -> Path:
     """Write versions, machine, settings, what the artefacts were made with, and of each what proves it and cost."""
     records = {name: run.store.manifest(name) for name in run.store.names()}
-    start, start_sha256 = start_weights(run.study)
+    draems = [one["summary"] for name, one in records.items() if one and name.startswith("draem/")]
     memory = psutil.virtual_memory().total
     record = {
         "dataset": run.name,
@@ -40,7 +39,7 @@ def write_provenance(run: Run) -> Path:
             "memory_bytes": memory,
         },
         "settings": run.study.values([item.name for item in fields(Study)]),
-        "draem_start": {"weights": Path(start).name or "scratch", "sha256": start_sha256},
+        "draem_start": sorted({one["start"] or one["origin"] for one in draems if "start" in one}),
         "device": device_name(run.device),
         "made_with": made_with(filter(None, records.values())),
         "artefacts": {

@@ -21,12 +21,23 @@ SIMULATIONS = {"paper": (), "extended": ("flaws", "near", "grey")}  # what each 
 DTD_ROOT = Path(__file__).parents[2] / "data" / "dtd"  # torchvision's copy of DTD, read where there is one
 
 
-@lru_cache(maxsize=1)  # every fold asks for the same ones
 def texture_bank(study: Study) -> tuple[Tensor, str]:
     """Return the anomaly textures at DRAEM's size, and their name."""
+    return _bank(
+        _texture_folder(study), study.image_size, study.seed_for("textures"), _textures_digest(study)
+    )
+
+
+@lru_cache(maxsize=1)  # every fold asks for the same ones
+def _bank(folder: str, side: int, seed: int, _digest: str) -> tuple[Tensor, str]:
     from lib.synthetic.textures import load_texture_bank
 
-    return load_texture_bank(_texture_folder(study), study.image_size, study.seed_for("textures"))
+    return load_texture_bank(folder, side, seed)
+
+
+def _textures_digest(study: Study) -> str:
+    folder = _texture_folder(study)
+    return listing_digest(Path(folder)) if folder else ""
 
 
 def _texture_folder(study: Study) -> str:
@@ -46,8 +57,8 @@ def training_settings(task: FitTask) -> dict[str, Any]:
 def _depends_on(task: FitTask) -> dict[str, Any]:
     if task.study.draem_checkpoint:
         return {"imported": listing_digest(Path(task.study.draem_checkpoint))}
-    folder, start = _texture_folder(task.study), {"start": start_weights(task.study)[1]}
-    return {"textures": listing_digest(Path(folder)) if folder else "", **training_settings(task), **start}
+    start = {"start": start_weights(task.study)[1]}
+    return {"textures": _textures_digest(task.study), **training_settings(task), **start}
 
 
 def _fit(task: FitTask) -> tuple[Draem, dict[str, Any]]:

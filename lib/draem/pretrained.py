@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lib.artifacts import file_sha256
-from lib.config import Study
+from lib.config import Study, map_source_of
 
 FOLDER = Path(__file__).parent / "weights"  # its README.md is the model card
 CARRIED = {  # by the widths of the reconstructive and the discriminative network
@@ -17,10 +17,11 @@ CARRIED = {  # by the widths of the reconstructive and the discriminative networ
 def start_weights(study: Study) -> tuple[str, str]:
     """Return the file of the weights to start from and its SHA-256; two empty texts where there is none.
 
-    There is none where the study trains from scratch, and where its widths have no carried weights. ValueError for
-    carried weights that are not what was published.
+    There is none where the study trains no DRAEM, or from scratch, and where its widths have no carried weights.
+    ValueError for carried weights that are not what was published.
     """
-    if study.draem_start == "scratch" or study.draem_checkpoint:
+    trained = "draem" in map(map_source_of, study.map_methods) and not study.draem_checkpoint
+    if study.draem_start == "scratch" or not trained:
         return "", ""
     if study.draem_weights:
         return study.draem_weights, file_sha256(Path(study.draem_weights))
@@ -41,10 +42,14 @@ def check_weights(study: Study) -> None:
     if not path:
         return
     wanted = (study.reconstructive_width, study.discriminative_width)
+    state = load_state_dict(Path(path))
     try:
-        draem = Draem.of_state(load_state_dict(Path(path)))
-    except (KeyError, IndexError, RuntimeError) as error:
+        draem = Draem.of_state(state)
+    except (KeyError, IndexError, TypeError, RuntimeError) as error:
         raise ValueError(f"{path}: not the weights of DRAEM's two networks; {REMEDY}") from error
+    weights = [state[name] for name, _ in draem.named_parameters()]
+    if not all(value.is_floating_point() and value.isfinite().all() for value in weights):
+        raise ValueError(f"{path}: holds weights that are no finite numbers; {REMEDY}")
     if draem.widths != wanted:
         found = "/".join(map(str, draem.widths))
         raise ValueError(f"{path}: of widths {found}, the study has {wanted[0]}/{wanted[1]}; {REMEDY}")

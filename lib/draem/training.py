@@ -96,17 +96,18 @@ def train(
     return run.draem.eval(), pd.DataFrame(run.rows, columns=["step", *LOSSES, "loss", "lr"])
 
 
-def panel(draem: Draem, images: np.ndarray, textures: Tensor, seed: int, n: int) -> dict[str, np.ndarray]:
-    """Return arrays of n simulated examples for a figure: image, simulated, reconstruction, mask, map.
+def panel(
+    draem: Draem, images: np.ndarray, textures: Tensor, settings: TrainingSettings, n: int
+) -> dict[str, np.ndarray]:
+    """Return arrays of n examples, simulated as in training, for a figure: image, simulated, reconstruction, mask, map.
 
     The first three are (n,H,W,3) float32 in [0,1], the others (n,H,W) float32 in [0,1]. Of 4n examples
-    drawn from `images` (N,H,W,3) uint8 by `seed`, those that carry an anomaly come first.
+    drawn from `images` (N,H,W,3) uint8 by the settings' seed, those that carry an anomaly come first.
     """
     device = torch.device(draem.device)
-    order = _epoch(seed, 0, len(images))[np.arange(4 * n) % len(images)]
-    simulated = simulate(
-        _as_batch(images[order], device), textures.to(device), torch.Generator().manual_seed(seed)
-    )
+    order = _epoch(settings.seed, 0, len(images))[np.arange(4 * n) % len(images)]
+    generator = torch.Generator().manual_seed(settings.seed)
+    simulated = settings.simulate(_as_batch(images[order], device), textures.to(device), generator)
     chosen = (simulated.mask.amax(dim=(1, 2, 3)) == 0).int().argsort(stable=True)[:n]
     clean, augmented, mask = (part[chosen] for part in simulated)
     with torch.inference_mode():

@@ -6,7 +6,7 @@ import gc
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -32,10 +32,11 @@ class Kernels(ExitStack):
         The kernel ends where the notebook fails, and none is used again once the library's code has changed.
         """
         code, kernel = library_digest(), None
-        while self._idle and kernel is None:
-            known, kernel = self._idle.pop()
-            if known != code or kernel.provisioner.process.poll() is not None:
-                kernel = kernel.end()
+        with suppress(IndexError):  # none is idle
+            while kernel is None:
+                known, kernel = self._idle.pop()
+                if known != code or kernel.provisioner.process.poll() is not None:
+                    kernel = kernel.end()
         kernel = kernel or self._new()
         with ExitStack() as ends:
             ends.callback(kernel.end)
@@ -84,7 +85,10 @@ class Kernels(ExitStack):
 
 
 def renew() -> None:
-    """Make the kernel that calls this as it was at its start, but for the modules that it has imported."""
+    """Take back what a notebook leaves: names, figures and their style, working folder, environment.
+
+    Modules stay as they are, with their settings (such as pandas' options), which no notebook of the series changes.
+    """
     from IPython import get_ipython
 
     if plt := sys.modules.get("matplotlib.pyplot"):

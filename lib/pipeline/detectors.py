@@ -174,9 +174,10 @@ def first_and_last_scores(run: Run, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 def simulated_examples(run: Run, name: str, count: int) -> dict[str, np.ndarray]:
     """Return good training images, simulated defects on them, and the trained DRAEM's answer (see `panel`)."""
-    from lib.draem.detector import texture_bank
-    from lib.draem.training import panel
+    from lib.draem.detector import texture_bank, training_settings
+    from lib.draem.training import TrainingSettings, panel
 
     trained: Any = load_model(run, "draem", name)
-    good, textures = inputs(run, "draem")[0][good_rows(run, name)], texture_bank(run.study)[0]
-    return panel(trained, good, textures, run.seed("panel", name), count)
+    task = fit_task(run, "draem", name)
+    settings = TrainingSettings(**training_settings(task) | {"seed": run.seed("panel", name)})
+    return panel(trained, task.inputs[task.good], texture_bank(run.study)[0], settings, count)

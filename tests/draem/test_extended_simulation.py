@@ -3,6 +3,7 @@ import torch
 
 from lib.draem.detector import SIMULATIONS
 from lib.draem.extended_simulation import COLOURLESS, VISIBLE, simulate_extended
+from lib.draem.training import TrainingSettings, panel
 
 SIDE, COUNT = 32, 1200
 ALL = SIMULATIONS["extended"]
@@ -62,6 +63,15 @@ def test_the_generator_decides_everything():
     torch.manual_seed(9)
     assert all(torch.equal(a, b) for a, b in zip(one, same, strict=True))
     assert not torch.equal(one.augmented, other.augmented)
+
+
+def test_the_figure_shows_what_training_sees(images, textures, trained):
+    settings = TrainingSettings(2, 2, seed=5, simulation=("flaws",))
+    textures = textures[:0]  # of which a flaw needs none
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lib.draem.extended_simulation.TEXTURED", 0.0)
+        shown = panel(trained, images, textures, settings, n=2)
+    assert (shown["mask"].max((1, 2)) == 1).all()
 
 
 @pytest.mark.gpu

@@ -1,3 +1,4 @@
+import json
 import shutil
 from pathlib import Path
 
@@ -5,11 +6,16 @@ import numpy as np
 import pytest
 import torch
 
+from lib.batch.provenance import write_provenance
 from lib.config import Study
 from lib.draem import pretrained
+from lib.draem.detector import DETECTOR
 from lib.draem.inference import Draem
 from lib.draem.pretrained import CARRIED, FOLDER, check_weights, start_weights
 from lib.draem.training import TrainingSettings, train
+from lib.pipeline.dataset import splits
+from lib.pipeline.detectors import fit_model
+from lib.pipeline.run import open_run
 
 
 @pytest.mark.parametrize("widths", CARRIED)
@@ -61,6 +67,37 @@ def test_weights_of_ones_own_must_fit(tmp_path):
     torch.save({"other": torch.zeros(2)}, tmp_path / "other.pth")
     with pytest.raises(ValueError, match="not the weights of DRAEM's two networks"):
         check(tmp_path / "other.pth")
+    flat = {name: torch.tensor(1.0) for name in Draem.load(FOLDER / CARRIED[16, 8][0]).state_dict()}
+    torch.save(flat, tmp_path / "flat.pth")
+    with pytest.raises(ValueError, match="not the weights of DRAEM's two networks"):
+        check(tmp_path / "flat.pth")
+    whole = Draem.load(FOLDER / CARRIED[16, 8][0]).state_dict()
+    whole["discriminative.decoder_segment.fin_out.0.bias"][0] = float("nan")
+    torch.save(whole, tmp_path / "nan.pth")
+    with pytest.raises(ValueError, match="weights that are no finite numbers"):
+        check(tmp_path / "nan.pth")
+
+
+def test_a_study_says_what_its_draem_started_from(tmp_path):
+    def fitted(**settings):
+        given = {
+            "weights": "random-init",
+            "reconstructive_width": 16,
+            "discriminative_width": 8,
+            "draem_steps": 1,
+        }
+        run = open_run("deco_cap", "smoke", "", str(tmp_path / "study"), given | settings)
+        summary = fit_model(run, "draem", splits(run, with_maps=True)[0])
+        return summary["start"], DETECTOR.caption(run.study), json.loads(write_provenance(run).read_text())
+
+    start, caption, record = fitted()
+    assert start == f"pretrained weights (SHA-256 {CARRIED[16, 8][1][:12]})" and record["draem_start"] == [
+        start
+    ]
+    assert "1 steps from pretrained weights, extended simulation" in caption
+    start, caption, record = fitted(draem_start="scratch", draem_simulation="paper")
+    assert start == "scratch" and record["draem_start"] == ["scratch"]
+    assert "1 steps from scratch, paper simulation" in caption
 
 
 def test_training_starts_from_them(images, textures, trained, tmp_path):

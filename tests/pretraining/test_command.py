@@ -1,12 +1,10 @@
-import subprocess
-import sys
+from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 
+from lib.artifacts import Store
 from lib.config import Study
-from lib.draem.inference import Draem
 from lib.draem.pretrained import check_weights
 from lib.pretraining import __main__ as command
 from lib.pretraining.objects import placed
@@ -20,30 +18,46 @@ def short(monkeypatch):
     monkeypatch.setattr(command, "STAGES", {"4/2": ((32, 8, 1), (64, 8, 1))})
 
 
+def pretrain(folder, images=24, times=1.0):
+    return command.pretrain(Store(folder), "4/2", images, times, 3, "cpu")
+
+
 def test_it_writes_weights_that_a_study_can_start_from(short, tmp_path):
-    path = command.pretrain("4/2", 24, 1.0, 3, "cpu", tmp_path)
+    path = pretrain(tmp_path)
     given = {"draem_weights": str(path), "reconstructive_width": 4, "discriminative_width": 2}
     check_weights(Study.of("quick", given))
-    once = {name: value.clone() for name, value in Draem.load(path).state_dict().items()}
-    path.unlink()
-    again = Draem.load(command.pretrain("4/2", 24, 1.0, 3, "cpu", tmp_path)).state_dict()
-    assert all(torch.equal(once[name], value) for name, value in again.items())
+    once = path.read_bytes()
+    assert pretrain(tmp_path / "again").read_bytes() == once
+    assert not list(tmp_path.glob("*.resume.pt"))
+    # as many steps on other images are another training, in the same folder too
+    other = pretrain(tmp_path, images=48, times=0.5).read_bytes()
+    assert other == pretrain(tmp_path / "other", images=48, times=0.5).read_bytes() != once
 
 
 def test_killed_it_goes_on_from_where_it_was(short, tmp_path, monkeypatch):
-    def stopped(*_):
-        raise KeyboardInterrupt
+    whole, drawn = pretrain(tmp_path / "whole").read_bytes(), []
+    train, chunk = command.train, command._chunk
 
+    def stopped(good, textures, settings, device, checkpoint, progress):
+        def tell(*told):
+            if told[0] == 2:
+                raise KeyboardInterrupt
+
+        return train(good, textures, replace(settings, checkpoint_every=1), device, checkpoint, tell)
+
+    def counted(*given):
+        drawn.append(given)
+        return chunk(*given)
+
+    monkeypatch.setattr(command, "_chunk", counted)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(command, "train", stopped)
-        command.pretrain("4/2", 24, 1.0, 3, "cpu", tmp_path)
-    drawn = np.load(tmp_path / "images-32-3.npy").copy()
-    with monkeypatch.context() as patch:
-        patch.setattr(command, "_chunk", stopped)  # what is drawn is not drawn again
-        assert np.array_equal(command.drawn_images(24, 32, 3, tmp_path / "images-32-3.npy"), drawn)
-    assert drawn.shape == (24, 32, 32, 3) and drawn.std((1, 2, 3)).min() > 1
-    (tmp_path / "images-32-3.done").write_text("20")  # as where it was killed in the third chunk
-    assert np.array_equal(command.drawn_images(24, 32, 3, tmp_path / "images-32-3.npy"), drawn)
+        pretrain(tmp_path)
+    assert list(tmp_path.glob("draem-4-2-32.safetensors.*.resume.pt")) and len(drawn) == 3
+    assert pretrain(tmp_path).read_bytes() == whole
+    assert len(drawn) == 6 == len(set(drawn))  # none twice
+    images = command.drawn_images(Store(tmp_path), 24, 32, 3)
+    assert images.shape == (24, 32, 32, 3) and images.std((1, 2, 3)).min() > 1
 
 
 def test_objects_lie_on_a_plainer_ground():
@@ -54,8 +68,17 @@ def test_objects_lie_on_a_plainer_ground():
     assert covered > 0.9 and corners.median() < 0.3
 
 
-def test_the_command_says_what_it_takes():
-    said = subprocess.run(
-        [sys.executable, "-m", "lib.pretraining", "--widths", "7/7"], capture_output=True, text=True
-    )
-    assert said.returncode == 2 and "16/8" in said.stderr
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("--widths 7/7", "16/8"),
+        ("--images 0", "above 0"),
+        ("--times nan", "above 0"),
+        ("--seed -1", "at least 0"),
+    ],
+)
+def test_wrong_options_are_refused(given, said, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["lib.pretraining", *given.split()])
+    with pytest.raises(SystemExit):
+        command.main()
+    assert said in capsys.readouterr().err
