@@ -23,7 +23,7 @@ from lib.pipeline.run import PROCESS, open_run
 
 SPEED = 0.5
 SIZE = Size(images=600, good=200, splits=3, map_splits=3)
-STEP = 8 * 0.02 * 0.5  # seconds of eight images at 64 px and width 16, on this machine
+STEP = 4 * 0.02 * 0.5  # seconds of four images at 64 px and width 16, on this machine
 TRAINING = "01_draem_training"
 
 
@@ -134,7 +134,7 @@ def test_memory_grows_with_what_is_held_at_one_time():
         return forecast(run, size, SPEED)["memory"].max()
 
     assert PROCESS < needed() < 2e9
-    assert needed(image_size=256, draem_batch=16) - needed(image_size=256) == 8 * 256**2 * (1000 + 80 * 24)
+    assert needed(image_size=256, draem_batch=12) - needed(image_size=256) == 8 * 256**2 * (1000 + 80 * 24)
     assert needed(device="cuda", image_size=256) < needed(image_size=256)
     many, few = (needed(size=Size(9000, good, 3, 3), image_size=256) for good in (6000, 3000))
     assert many - few == 2000 * 3 * 256**2
@@ -198,7 +198,7 @@ def test_what_a_training_took_is_kept_for_its_threads_and_device(run, tmp_path, 
     train(run, "draem/b.safetensors", 300, 50.0, monkeypatch)
     run.store.make("draem/history.csv", {}, lambda path: path.write_text("x") and None)
     store_speed(run)
-    assert stored_speed(run) == pytest.approx(80 / (8 * 400 * 0.02)), "8 images a step, 0.02 s each at 64 px"
+    assert stored_speed(run) == pytest.approx(80 / (4 * 400 * 0.02)), "4 images a step, 0.02 s each at 64 px"
     assert stored_speed(opened(tmp_path, folds=7)) == stored_speed(run)
     assert stored_speed(opened(tmp_path, threads=2)) is None
     assert stored_speed(opened(tmp_path, device="cuda")) is None
