@@ -23,25 +23,19 @@ DTD_ROOT = Path(__file__).parents[2] / "data" / "dtd"  # torchvision's copy of D
 
 def texture_bank(study: Study) -> tuple[Tensor, str]:
     """Return the anomaly textures at DRAEM's size, and their name."""
-    return _bank(
-        _texture_folder(study), study.image_size, study.seed_for("textures"), _textures_digest(study)
-    )
+    return _bank(study.image_size, study.seed_for("textures"), *_textures(study))
 
 
 @lru_cache(maxsize=1)  # every fold asks for the same ones
-def _bank(folder: str, side: int, seed: int, _digest: str) -> tuple[Tensor, str]:
+def _bank(side: int, seed: int, folder: str, _digest: str) -> tuple[Tensor, str]:
     from lib.synthetic.textures import load_texture_bank
 
     return load_texture_bank(folder, side, seed)
 
 
-def _textures_digest(study: Study) -> str:
-    folder = _texture_folder(study)
-    return listing_digest(Path(folder)) if folder else ""
-
-
-def _texture_folder(study: Study) -> str:
-    return study.textures or (str(DTD_ROOT) if DTD_ROOT.is_dir() else "")
+def _textures(study: Study) -> tuple[str, str]:
+    folder = study.textures or (str(DTD_ROOT) if DTD_ROOT.is_dir() else "")
+    return folder, listing_digest(Path(folder)) if folder else ""
 
 
 def training_settings(task: FitTask) -> dict[str, Any]:
@@ -57,8 +51,8 @@ def training_settings(task: FitTask) -> dict[str, Any]:
 def _depends_on(task: FitTask) -> dict[str, Any]:
     if task.study.draem_checkpoint:
         return {"imported": listing_digest(Path(task.study.draem_checkpoint))}
-    start = {"start": start_weights(task.study)[1]}
-    return {"textures": _textures_digest(task.study), **training_settings(task), **start}
+    given = {"textures": _textures(task.study)[1], "start": start_weights(task.study)[1]}
+    return training_settings(task) | given
 
 
 def _fit(task: FitTask) -> tuple[Draem, dict[str, Any]]:

@@ -43,14 +43,6 @@ class Draem(nn.Module):
         super().__init__()
         self.reconstructive, self.discriminative, self.device = reconstructive, discriminative, device
 
-    @property
-    def widths(self) -> tuple[int, int]:
-        """Channels of the first blocks of the reconstructive and of the discriminative network."""
-        reconstructive, discriminative = (
-            len(self.get_parameter(key)) for key, axis in BGR_AXES.items() if axis == 1
-        )
-        return reconstructive, discriminative
-
     def compare(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return reconstructions (n,3,H,W) of images (n,3,H,W) in [0,1], and logits (n,2,H,W): good, anomalous."""
         reconstruction = self.reconstructive(images)
@@ -112,10 +104,15 @@ class Draem(nn.Module):
     @classmethod
     def of_state(cls, state: Mapping[str, Tensor], device: str = "cpu") -> Draem:
         """Return networks of the widths of a state in eval mode; KeyError or RuntimeError for another state."""
-        widths = (len(state[key]) for key, axis in BGR_AXES.items() if axis == 1)
-        draem = cls(ReconstructiveNetwork(next(widths)), DiscriminativeNetwork(next(widths)), device)
+        reconstructive, discriminative = widths_of(state)
+        draem = cls(ReconstructiveNetwork(reconstructive), DiscriminativeNetwork(discriminative), device)
         draem.load_state_dict(state)
         return draem.eval()
+
+
+def widths_of(state: Mapping[str, Tensor]) -> list[int]:
+    """Return the channels of the first blocks of the reconstructive and of the discriminative network."""
+    return [len(state[key]) for key, axis in BGR_AXES.items() if axis == 1]
 
 
 def import_official(folder: Path) -> Draem:

@@ -35,24 +35,22 @@ def start_weights(study: Study) -> tuple[str, str]:
 
 def check_weights(study: Study) -> None:
     """Raise ValueError unless the weights to start from are those of a DRAEM of the study's widths."""
-    from lib.draem.inference import Draem
+    from lib.draem.inference import Draem, widths_of
     from lib.torch_utils import load_state_dict
 
     path, _ = start_weights(study)
     if not path:
         return
-    wanted = (study.reconstructive_width, study.discriminative_width)
-    state = load_state_dict(Path(path))
+    state, remedy = (
+        load_state_dict(Path(path)),
+        "give what `make draem-weights` wrote, or draem_start=scratch",
+    )
     try:
-        draem = Draem.of_state(state)
+        weights, widths = dict(Draem.of_state(state).named_parameters()), widths_of(state)
     except (KeyError, IndexError, TypeError, RuntimeError) as error:
-        raise ValueError(f"{path}: not the weights of DRAEM's two networks; {REMEDY}") from error
-    weights = [state[name] for name, _ in draem.named_parameters()]
-    if not all(value.is_floating_point() and value.isfinite().all() for value in weights):
-        raise ValueError(f"{path}: holds weights that are no finite numbers; {REMEDY}")
-    if draem.widths != wanted:
-        found = "/".join(map(str, draem.widths))
-        raise ValueError(f"{path}: of widths {found}, the study has {wanted[0]}/{wanted[1]}; {REMEDY}")
-
-
-REMEDY = "give what `make draem-weights` wrote for these widths, or draem_start=scratch"
+        raise ValueError(f"{path}: not the weights of DRAEM's two networks; {remedy}") from error
+    if not all(state[name].is_floating_point() and state[name].isfinite().all() for name in weights):
+        raise ValueError(f"{path}: holds weights that are no finite numbers; {remedy}")
+    if widths != (wanted := [study.reconstructive_width, study.discriminative_width]):
+        found, asked = ("/".join(map(str, pair)) for pair in (widths, wanted))
+        raise ValueError(f"{path}: of widths {found}, the study has {asked}; {remedy}")

@@ -85,10 +85,7 @@ class Kernels(ExitStack):
 
 
 def renew() -> None:
-    """Take back what a notebook leaves: names, figures and their style, working folder, environment.
-
-    Modules stay as they are, with their settings (such as pandas' options), which no notebook of the series changes.
-    """
+    """Take back a notebook's names, figures, style, folder, environment; modules stay, with settings of their own."""
     from IPython import get_ipython
 
     if plt := sys.modules.get("matplotlib.pyplot"):

@@ -58,7 +58,7 @@ def test_weights_of_ones_own_must_fit(tmp_path):
         check_weights(Study.of("quick", {"draem_weights": str(path), "reconstructive_width": 4}))
 
     with pytest.raises(
-        ValueError, match=r"of widths 16/8, the study has 4/8; give what `make draem-weights`"
+        ValueError, match=r"of widths 16/8, the study has 4/8; give what `make draem-weights` wrote"
     ):
         check(FOLDER / CARRIED[16, 8][0])
     (tmp_path / "text.safetensors").write_text("text")

@@ -59,9 +59,7 @@ def test_textures_that_come_to_be_are_noticed(run, tmp_path, monkeypatch):
     other = replace(run, study_dir=str(tmp_path / "study"))
     assert fit_model(other, "draem", "stratified-0")["textures"].startswith("procedural")
     monkeypatch.setattr(detector, "DTD_ROOT", folder.parent)
-    detector.texture_bank.cache_clear()
     assert fit_model(other, "draem", "stratified-0")["textures"] == "DTD folder (2 images)"
-    detector.texture_bank.cache_clear()
 
 
 def test_thumbnails_carry_the_map_of_the_fold_that_tests_them(run):
