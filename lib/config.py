@@ -196,7 +196,15 @@ class Study:
     required: tuple[float, ...] = setting(
         (0.9, 0.95, 0.99, 0.995), "defect recalls whose price in false rejects is shown", gt=0, le=1
     )
-    prevalence: float = setting(0.01, "defective share of the products, for escapes per million", gt=0, le=1)
+    prevalence: float = setting(0.01, "defective share of the products on the line", gt=0, le=1)
+    price_ratio: float = setting(20.0, "cost of a missed defect, in false rejects", gt=0)
+    # the verdict on a data set: usable, pre-sorting only, not usable, or cannot tell
+    target_recall: float = setting(
+        0.95, "defect recall that the verdict is about, beside `required`", gt=0, le=1
+    )
+    usable_rejects: float = setting(0.1, "usable: false rejects certainly below this share", gt=0, le=1)
+    presort_rejects: float = setting(0.3, "pre-sorting: false rejects certainly below this share", gt=0, le=1)
+    least_good: int = setting(50, "cannot tell: fewer good images than this", ge=1)
 
     @classmethod
     def of(cls, preset: str = "quick", overrides: Mapping[str, Any] | None = None) -> Study:
@@ -239,6 +247,8 @@ class Study:
             ((steps > 0) == (self.draem_epochs > 0),
              f"draem_steps={steps}, draem_epochs={self.draem_epochs}: exactly one must be above 0"),
             (1.0 not in self.keep, f"keep={self.keep}: must include 1.0"),
+            (self.usable_rejects > self.presort_rejects,
+             f"usable_rejects={self.usable_rejects}: must not be above presort_rejects={self.presort_rejects}"),
             (not once, f"keep={self.keep}, required={self.required}: name each share once"),
             (1 in (self.alpha, self.prevalence),
              f"alpha={self.alpha}, prevalence={self.prevalence}: must be below 1"),
@@ -261,6 +271,11 @@ class Study:
         """Return a seed in [0, 2**31) from the study's seed and the purpose, whatever the order of execution."""
         text = "\x1f".join(map(str, (self.seed, *purpose)))
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
+
+    @property
+    def recalls(self) -> list[float]:
+        """The defect recalls whose price is shown, the verdict's among them, rising."""
+        return sorted({*self.required, self.target_recall})
 
     @property
     def map_method(self) -> MapMethod:

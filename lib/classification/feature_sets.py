@@ -1,4 +1,4 @@
-"""What each feature set holds, what learns from it, and how it is called: the paper's three, and those beside them."""
+"""What each feature set holds, what learns from it, and its one name: the paper's three, and those beside them."""
 
 from __future__ import annotations
 
@@ -11,17 +11,21 @@ COLUMN_BLOCKS = ("image", "map", "stats", "score", "other", "guided", "other_sta
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """The columns of a feature set, the classifier fitted on them, and the words for both."""
+    """The columns of a feature set, the classifier fitted on them, and its name."""
 
     key: str  # in settings and CSV files
     group: Literal["main", "baseline", "guided", "two_sources"]
-    title: str  # in tables and figures
-    phrase: str  # in sentences
+    title: str  # in tables, figures and sentences
     description: str = ""  # in notes below a table
     selected_columns: tuple[str, ...] = ()  # blocks whose columns go through the study's selection
     all_columns: tuple[str, ...] = ()  # blocks of which every column is used
     model: Literal["network", "logistic"] = "network"  # the study's network, or a logistic regression
     one_source: str = ""  # of two map sources' set: the set that uses one of them in the same way
+
+    @property
+    def phrase(self) -> str:
+        """The title within a sentence."""
+        return self.title[0].lower() + self.title[1:]
 
     @property
     def blocks(self) -> tuple[str, ...]:
@@ -30,49 +34,40 @@ class FeatureSet:
 
 
 _LIST = (
-    FeatureSet("image", "main", "Image", "the image", selected_columns=("image",)),
-    FeatureSet("map", "main", "Anom. map", "the anomaly map", selected_columns=("map",)),
-    FeatureSet("image_map", "main", "Image + Anom. map",
-        "image and map together",
-        selected_columns=("image", "map")),
-    FeatureSet("score", "baseline", "Anomaly score alone, logistic",  # is the map source's own verdict enough?
-        "the anomaly score alone",
+    FeatureSet("image", "main", "Image", selected_columns=("image",)),
+    FeatureSet("map", "main", "Anomaly map", selected_columns=("map",)),
+    FeatureSet("image_map", "main", "Image + map", selected_columns=("image", "map")),
+    FeatureSet("score", "baseline", "Anomaly score, logistic",  # is the map source's own verdict enough?
         "the map source's image score alone, logistic regression",
         all_columns=("score",), model="logistic"),
-    FeatureSet("stats", "baseline", "Map statistics alone",
-        "the map's statistics alone",
+    FeatureSet("stats", "baseline", "Map statistics",
         "maximum, mean, 95th and 99th percentile and area above thresholds of the map alone, the study's network",
         all_columns=("stats",)),
-    FeatureSet("image_map_stats", "baseline", "Image + Anom. map + map statistics",  # do they add anything?
-        "image and map with the map's statistics",
+    FeatureSet("image_map_stats", "baseline", "Image + map + map statistics",  # do they add anything?
         "the selected features of image and map and all statistics of the map",
         selected_columns=("image", "map"), all_columns=("stats",)),
-    FeatureSet("image_map_all", "baseline", "Image + Anom. map, no selection",  # is selection needed?
-        "image and map without selection",
+    FeatureSet("image_logistic", "baseline", "Image, logistic",  # is a network needed? what does the map add to it?
+        "all features of the image, logistic regression",
+        all_columns=("image",), model="logistic"),
+    FeatureSet("image_map_all", "baseline", "Image + map, all features",  # is selection needed?
         "all features of image and map, nothing selected, the study's network",
         all_columns=("image", "map")),
-    FeatureSet("image_map_logistic", "baseline", "Image + Anom. map, no selection, logistic",  # is a network needed?
-        "logistic regression on all features of image and map",
+    FeatureSet("image_map_logistic", "baseline", "Image + map, logistic",
         "all features of image and map, logistic regression",
         all_columns=("image", "map"), model="logistic"),
-    FeatureSet("image_two_maps", "two_sources", "Image + both map sources",  # do two map sources say more than one?
-        "the image and the maps of both sources",
+    FeatureSet("image_two_maps", "two_sources", "Image + both maps",  # do two map sources say more than one?
         selected_columns=("image", "map", "other"), one_source="image_map"),
     FeatureSet("guided", "guided", "Map-guided",
-        "map-guided features",
         "the backbone's middle stages at the places where the map is highest (settings guided_…), all features, the "
         "study's network",
         all_columns=("guided",)),
-    FeatureSet("guided_all", "guided", "Image + map statistics + map-guided",
-        "image, map statistics and map-guided features",
-        "these with all features of the image and the map's statistics, the study's network",
+    FeatureSet("guided_all", "guided", "Image + map-guided",
+        "map-guided features, all features of the image and the map's statistics, the study's network",
         all_columns=("image", "stats", "guided")),
-    FeatureSet("guided_logistic", "guided", "Image + map statistics + map-guided, logistic",
-        "logistic regression on image, map statistics and map-guided features",
-        "the same features, logistic regression",
+    FeatureSet("guided_logistic", "guided", "Image + map-guided, logistic",
+        "map-guided features, all features of the image and the map's statistics, logistic regression",
         all_columns=("image", "stats", "guided"), model="logistic"),
-    FeatureSet("guided_two_maps", "two_sources", "Image + statistics and map-guided of both sources, logistic",
-        "logistic regression on image, map statistics and map-guided features of both sources",
+    FeatureSet("guided_two_maps", "two_sources", "Image + guided by both maps, logistic",
         all_columns=("image", "stats", "guided", "other_stats", "other_guided"),
         model="logistic", one_source="guided_logistic"),
 )  # fmt: skip

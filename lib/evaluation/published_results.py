@@ -12,20 +12,20 @@ _FOLDER = Path(__file__).with_name("published")
 
 
 def is_synthetic(dataset: str) -> bool:
-    """Return whether the data set is a drawn stand-in."""
+    """Return whether the data set is drawn, not photographed."""
     return dataset.endswith(SYNTHETIC)
 
 
 def product_of(dataset: str) -> str | None:
-    """Return the paper's data set that `dataset` is, or stands in for; None where the paper has none."""
+    """Return the paper's data set that `dataset` is, or has the classes of; None where the paper has none."""
     name = dataset.removesuffix(SYNTHETIC)
     return name if name in DISPLAY_NAMES else None
 
 
 def display_name(dataset: str) -> str:
-    """Return the name that readers see; a stand-in's says that it is one."""
+    """Return the name that readers see; of drawn ones with a note."""
     name = dataset.removesuffix(SYNTHETIC)
-    return DISPLAY_NAMES.get(name, name) + (" (synthetic stand-in)" if is_synthetic(dataset) else "")
+    return DISPLAY_NAMES.get(name, name) + (" (demo data)" if is_synthetic(dataset) else "")
 
 
 def paper_table(number: int) -> pd.DataFrame:

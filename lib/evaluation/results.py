@@ -81,7 +81,7 @@ def compute_results(
         measures=measures,
         compared=compare(primary, good, **tests),
         points=operating_numbers(
-            mine, calibration, good, required=study.required, prevalence=study.prevalence, binary=binary
+            mine, calibration, good, required=study.recalls, prevalence=study.prevalence, binary=binary
         ),
         recommended=recommend(primary, calibration, good, binary),
         label_efficiency=label_efficiency(mine, good, seed=seed, binary=binary, n=n),

@@ -33,6 +33,7 @@ PAIRS = ((METHOD, "image"), (METHOD, "map"), ("map", "image"))  # compared in ev
 OTHERS = (  # compared in rankings
     *((name, METHOD) for name in (*BASELINES, *GUIDED)),
     ("guided_all", "image_map_all"),  # the same network, nothing selected
+    ("guided_logistic", "image_logistic"),  # the same logistic regression: what the map adds as a guide
 )
 MARGIN = 0.02  # what is worse by less is as good: two hundredths of an AUC, two points of recall
 HELPS = ("the map helps", "the map harms")  # verdicts on image + map against the image

@@ -111,7 +111,7 @@ def test_what_differs_is_named_and_differences_are_paired_and_sentences_stand_si
     assert better["What is shown"] == "B is better: the interval excludes zero"
     assert better["B − A, 95 % CI: from"] > 0
     assert better["B"] - better["A"] == pytest.approx(better["B − A, 95 % CI: difference"])
-    assert table.loc["Anom. map", "What is shown"].str.startswith("not tested").all()
+    assert table.loc["Anomaly map", "What is shown"].str.startswith("not tested").all()
     assert set(table["Intervals"]) == {"paired"}
 
 

@@ -79,7 +79,7 @@ def test_a_baseline_that_wins_is_said_to_win_and_one_that_loses_to_lose():
     )
     text = said(frame)[SIMPLER]
     good = text.split(". ")[0]
-    assert "As good as image and map together" in good and "logistic regression on all features" in good
+    assert "As good as image + map" in good and "logistic regression on all features" in good
     assert "score" not in good and "better" in text and "worse" in text
     weak = said(study({"image": 1.0, "map": 1.0, "image_map": 3.0, "score": 0.2}, n=300))[SIMPLER]
     assert "No simpler set is shown to be as good" in weak
@@ -91,7 +91,7 @@ def test_a_baseline_that_wins_is_said_to_win_and_one_that_loses_to_lose():
 def test_the_cost_of_a_recall_needs_calibration():
     skill = {"image": 1.0, "map": 1.0, "image_map": 2.0}
     text = said(study(skill, n=300), calibration=study(skill, n=300, calibrated=True))[COST]
-    assert "For 90.0 % of the defects: cheapest on these test folds, image and map together, " in text
+    assert "For 90.0 % of the defects: cheapest on these test folds, image + map, " in text
     assert "% false rejects (observed recall 9" in text and "; the image, " in text
     assert (
         "A recall of 99.5 % cannot be guaranteed: that needs 199 defects in training; there are 160." in text
@@ -117,7 +117,7 @@ def test_a_guide_that_helps_is_said_to_help_and_one_that_was_not_made_is_missing
     frame = study({"image": 1.0, "map": 1.0, "image_map": 1.0, "guided": 3.5, "guided_all": 1.0}, n=300)
     text = said(frame)[GUIDE]
     better, same = text.split(". Defect")
-    assert ": better" in better and "% with map-guided features" in better
+    assert ": better" in better and "% with map-guided" in better
     assert "not tested" in same
     assert "Not asked" in said(study({"image": 1.0, "map": 1.0, "image_map": 1.0}))[GUIDE]
 
@@ -136,7 +136,7 @@ def test_the_other_map_source_is_compared_set_by_set():
     main = study({"image": 1.0, "map": 1.0, "image_map": 1.0, **guided}, n=300)
     other = study({"map": 1.0, "image_map": 1.0, **guided, "guided_two_maps": 3.5}, n=300)
     *_, last = said(main, sources=other, compare_map_source=True)[SOURCE].split(". Defect")
-    assert "map-guided features of both sources" in last and "better" in last
+    assert "guided by both maps" in last and "better" in last
 
 
 def test_the_map_sources_are_compared_by_the_two_class_model_where_that_decides():
@@ -155,7 +155,7 @@ def test_the_map_sources_are_compared_by_the_two_class_model_where_that_decides(
 def test_the_choice_of_a_method_is_shown_with_what_others_would_have_given():
     skill = {"image": 1.0, "map": 1.0, "image_map": 2.0}
     text = said(study(skill, n=300), calibration=study(skill, n=300, calibrated=True))[CHOICE]
-    assert "Recommended: image and map together" in text and "the choice of 5 of 5 folds" in text
+    assert "Recommended: image + map" in text and "the choice of 5 of 5 folds" in text
     assert "Highest of the others on the test folds, which must not choose: the" in text
     assert "a model that has seen them" in text
     assert "No method is recommended" in said(study(skill))[CHOICE]

@@ -54,7 +54,7 @@ def test_a_better_feature_set_needs_fewer_labels_and_a_worse_one_never_gets_ther
     assert np.isinf(full.loc["map", "labels"])
     table = needs_table(economy.label_efficiency(frame, "good", seed=1, n=200))
     assert table is not None
-    assert table.frame.iloc[-1][("Labelled defects needed for the same", "Anom. map")] == "not reached"
+    assert table.frame.iloc[-1][("Labelled defects needed for the same", "Anomaly map")] == "not reached"
 
 
 def test_a_duplicate_needs_exactly_what_the_image_has():

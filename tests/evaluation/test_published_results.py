@@ -104,7 +104,7 @@ def test_what_the_papers_numbers_say_of_its_claims_is_computed_from_them():
 
 def test_names_of_stand_ins():
     assert published_results.display_name("deco_cap") == "Deco cap"
-    assert published_results.display_name("shavers-synthetic") == "Shavers (synthetic stand-in)"
+    assert published_results.display_name("shavers-synthetic") == "Shavers (demo data)"
     assert published_results.display_name("my_product") == "my_product"
     assert published_results.product_of("shaft-synthetic") == "shaft"
     assert published_results.product_of("magnetic_tile") is None

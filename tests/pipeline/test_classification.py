@@ -19,7 +19,7 @@ from lib.pipeline.maps import maps
 from tests.pipeline.conftest import make_run
 
 SPLIT, AGAIN = "stratified-0", "stratified-0-repeat-1"
-LINEAR_BASELINES = ("score", "image_map_logistic")  # what costs little is fitted everywhere
+LINEAR_BASELINES = ("score", "image_logistic", "image_map_logistic")  # what costs little is fitted everywhere
 
 
 def test_every_baseline_where_all_defects_are_kept_the_cheap_ones_below(run):

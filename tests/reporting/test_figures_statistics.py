@@ -90,7 +90,7 @@ def test_all_differences_are_drawn_with_their_intervals():
     for point, one in zip(points, known.to_dict("records"), strict=True):
         assert point.get_xdata()[0] == one["difference"]
         assert point.get_mfc() == ("0.1" if one["low"] > 0 or one["high"] < 0 else "white")
-    assert figure.axes[0].get_yticklabels()[0].get_text() == "Image + Anom. map \u2212 Image"
+    assert figure.axes[0].get_yticklabels()[0].get_text() == "Image + map \u2212 Image"
     one_fold = by_fold({"image": (3,), "image_map": (0,)})
     assert len(figures_statistics.differences(compare(one_fold, "good", seed=0, n=20), "c").axes) == 2
 

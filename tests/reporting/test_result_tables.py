@@ -32,7 +32,7 @@ def test_escape_rates_by_hand():
     assert table.numbers["Image", "AQL"].tolist() == pytest.approx([5, 5])
     assert table.numbers["Image, 95 % interval", "AQL high"].iloc[0] == pytest.approx(24.87, abs=0.01)
     assert table.frame.iloc[0]["Image", "AQL"] == "5.00 (0.13–24.87)"
-    assert table.frame.iloc[0]["Anom. map", "AQL"] == MISSING
+    assert table.frame.iloc[0]["Anomaly map", "AQL"] == MISSING
 
 
 def test_the_table_of_methods():
@@ -43,22 +43,20 @@ def test_the_table_of_methods():
     table = methods_table(frame, GOOD, compared, choice, "ctx", "collapsed")
     by_name = table.numbers.set_index(("Features", ""))
     assert by_name.index.tolist()[0] == "Image" and len(by_name) == 6
-    against = "AUC, good against defective, less Image + Anom. map"
+    against = "AUC, good against defective, less Image + map"
     ends = by_name[against + ", 95 % interval"]
-    assert ends.loc["Image + Anom. map, no selection, logistic", "Difference low"] > 0
+    assert ends.loc["Image + map, logistic", "Difference low"] > 0
     assert ends.loc["Anomaly score alone, logistic", "Difference high"] < 0
     gap = compared.query("metric == 'binary_auc' and a == 'image_map' and b == 'image'").iloc[0]
     assert by_name.loc["Image", (against, "Difference")] == -gap["difference"]
-    assert pd.isna(
-        by_name.loc["Image + Anom. map", (against, "Difference")]
-    )  # it is not compared with itself
+    assert pd.isna(by_name.loc["Image + map", (against, "Difference")])  # it is not compared with itself
     assert (
         by_name.loc["Map statistics alone", (against, "p (Wilcoxon)")] == "not tested"
     )  # the same predictions
     values = summary(frame, GOOD).query("metric == 'recall_at_5' and fold == @OVERALL").set_index("features")
     assert by_name.loc["Image", ("Defect recall at 5 % false rejects", "")] == values.loc["image", "value"]
     inside = by_name["On training images"]
-    assert inside["Choice"].to_dict()["Image + Anom. map, no selection, logistic"] == "recommended"
+    assert inside["Choice"].to_dict()["Image + map, logistic"] == "recommended"
     assert (inside["Choice"] == "recommended").sum() == 1
     assert pd.isna(
         inside.loc["Map statistics alone", "Defect recall at 5 % false rejects"]
@@ -74,7 +72,7 @@ def test_the_table_of_comparisons_shows_all_three_tests(compared):
     table, by_class = comparison_table(compared, "ctx"), comparison_table(compared, by_class=True)
     assert table is not None and by_class is not None
     frame = table.frame.droplevel(1, axis=1).set_index(["Measure", "Compared"])
-    row = frame.loc[("AUC, naming the class", "Image + Anom. map against Image")]
+    row = frame.loc[("AUC, naming the class", "Image + map against Image")]
     raw = compared.query("metric == 'weighted_auc' and a == 'image_map' and b == 'image'").iloc[0]
     assert row["p (Wilcoxon)"] == "0.00195" and row["Folds that differ"] == "10 of 10"
     assert row["p (Holm)"] == f"{raw['p_holm']:.3g}" and raw["p_holm"] > 0.005
@@ -130,12 +128,12 @@ def test_rows_are_the_sources_own(run):
     keys = table.numbers[[("Features", ""), ("Maps", "")]].apply(tuple, axis=1).tolist()
     assert keys == [
         ("Image", "–"),
-        ("Anom. map", "DRAEM"),
-        ("Anom. map", "PatchCore"),
-        ("Image + Anom. map", "DRAEM"),
-        ("Image + Anom. map", "PatchCore"),
+        ("Anomaly map", "DRAEM"),
+        ("Anomaly map", "PatchCore"),
+        ("Image + map", "DRAEM"),
+        ("Image + map", "PatchCore"),
         ("Image + both map sources", "both"),
-        ("Image + statistics and map-guided of both sources, logistic", "both"),
+        ("Image + guided by both maps, logistic", "both"),
     ]
     recalls = table.numbers[("Defect recall (Binary)", "")].tolist()
     for place, frame, name in (

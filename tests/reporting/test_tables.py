@@ -55,7 +55,7 @@ def test_table1_counts_images_once_and_shows_the_papers():
     images = rows(["good"] * 3 + ["marks"] * 2, ["good"] * 5, dataset="deco_cap-synthetic")
     table = table1(pd.concat([images, images.assign(features="map")]), "ctx")
     assert table.numbers["Number of examples"].tolist() == [3, 2]
-    assert table.frame.iloc[1].tolist() == ["Deco cap (synthetic stand-in)", "marks", "2", "191", "−189"]
+    assert table.frame.iloc[1].tolist() == ["Deco cap (demo data)", "marks", "2", "191", "−189"]
     assert "not the paper's data" in table.notes[-1]
     other = table1(images.assign(dataset="mine", group=["g", "g", "h", "i", "i"]), "ctx")
     assert "Paper" not in other.frame and other.numbers["Groups"].tolist() == [2, 1]
@@ -71,7 +71,7 @@ def test_table2_by_hand_in_the_papers_layout():
     assert first[RECALL, "Image"] == "50.00 % (1.3 %–98.7 %)" and numbers[RECALL, "Image"] == 0.5
     ends = [numbers[f"{RECALL}, 95 % interval", f"Image {end}"] for end in ("low", "high")]
     assert ends == pytest.approx([1 - 0.975**0.5, 0.975**0.5])
-    assert (first[REJECTS, "Image"], first[RECALL, "Anom. map"]) == ("50.00 %", MISSING)
+    assert (first[REJECTS, "Image"], first[RECALL, "Anomaly map"]) == ("50.00 %", MISSING)
     assert table.caption == "toy, preset"
     with pytest.raises(ValueError, match=r"keep 1\.0"):
         table2(frame.assign(keep=0.5), "good", "")
@@ -97,7 +97,7 @@ def test_table2_by_hand_in_the_papers_layout():
 )
 def test_bold_needs_significance_over_folds_against_the_second_best(misses, bold, note):
     table = table2(by_fold(misses), "good", "")
-    best = {(CLASS_RECALL, "Image + Anom. map"), (RECALL, "Image + Anom. map")}
+    best = {(CLASS_RECALL, "Image + map"), (RECALL, "Image + map")}
     assert bold_columns(table) == (best if bold else set())
     assert note in " ".join(table.notes)
     assert table2(by_fold({"image": [9] * 3, "image_map": [0] * 3}), "good", "", alpha=0.3).bold
@@ -116,9 +116,9 @@ def test_table3_by_keep_and_features():
     all_kept = by_fold({"image": [1] * 10, "map": [2] * 10, "image_map": [0] * 10})
     table = table3(pd.concat([few, all_kept]), "good", "")
     numbers = table.numbers.set_index(("Features", ""))
-    recalls = {"Image": 0.5, "Anom. map": 0.4, "Image + Anom. map": 0.8}
+    recalls = {"Image": 0.5, "Anomaly map": 0.4, "Image + map": 0.8}
     assert numbers[BINARY, "25 %"].to_dict() == recalls
-    assert numbers.loc["Image + Anom. map", (BINARY, "100 %")] == 1
+    assert numbers.loc["Image + map", (BINARY, "100 %")] == 1
     assert numbers.loc["Image", (AUC, "100 %")] == pytest.approx(0.95)
     assert (numbers[REJECTS, "25 %"] == 0).all()
     assert table.frame.iloc[2][BINARY, "25 %"] == "0.8000 (0.708–0.873)"
@@ -137,7 +137,7 @@ def test_beside_the_paper_labels_stand_ins_and_leaves_other_data_sets_out():
     table = table2_beside_paper(table2(frame.assign(dataset="deco_cap-synthetic"), "good", ""))
     assert table is not None and "not the paper's data" in table.notes[-1]
     first = first_row(table)
-    assert first["Dataset", ""] == "Deco cap (synthetic stand-in)"
+    assert first["Dataset", ""] == "Deco cap (demo data)"
     shown = [first["Image", name] for name in ("Ours", "Paper", "Difference", "Our false rejects")]
     assert shown == ["0.00 %", "98.99 %", "−98.99 pp", "0.00 %"]
     both = frame.assign(dataset="deco_cap", features="image_map")
