@@ -17,14 +17,14 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from lib.classification.feature_sets import MAIN
+from lib.classification.feature_sets import FEATURE_SETS, MAIN
 from lib.evaluation.metrics import MISSING, binary_predictions, defect_scores, percent
 from lib.pipeline.classification import predictions
 from lib.pipeline.dataset import index
 from lib.pipeline.run import Run
 from lib.reporting.display import caption
 from lib.reporting.figures_maps import overlay, read_thumbnails
-from lib.reporting.style import NAMES, draw_bars, draw_image, escape_mathtext, finish, panels, present
+from lib.reporting.style import draw_bars, draw_image, escape_mathtext, finish, legend_above, panels, present
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -110,7 +110,7 @@ class Explorer:
         sets = present(self.images["features"])
         wide, row = {"description_width": "9em"}, {"width": "max-content"}
         self.features = widgets.ToggleButtons(
-            options=[(NAMES[name], name) for name in sets], value=sets[-1], description="Feature set",
+            options=[(FEATURE_SETS[name].title, name) for name in sets], value=sets[-1], description="Feature set",
             style=wide | {"button_width": "13em"}, layout=row,
         )  # fmt: skip
         self.threshold = widgets.SelectionSlider(
@@ -184,28 +184,30 @@ class Explorer:
             name = str((scores.max() - scores.min()).idxmax())
         rows = self.images[self.images["id"] == name].set_index("features")
         about = read_thumbnails(self.run, self.scheme, [name], CLOSEUP)[name]
-        figure, ((left, middle, right),) = panels(3, 3, 3.33, 3.1, width_ratios=(1, 1, 1.3))
+        figure, ((left, middle, right),) = panels(3, 3, 3.4, width_ratios=(1, 1, 1.3))
         draw_image(left, about.image, about.mask)
         draw_image(middle, overlay(about.image, about.anomaly_map), about.mask)
         label, fold = rows[["label", "fold"]].iloc[0]
-        left.set_title(escape_mathtext(f"{name} ({label})", 60), fontsize=8)
-        middle.set_title(f"its map, of fold {fold}, which tests it", fontsize=8)
+        left.set_title(escape_mathtext(f"{name} ({label})", 40))
+        middle.set_title(f"its map, of fold {fold}, which tests it")
         probabilities = rows.reindex(columns=[f"p:{one}" for one in self.classes]).astype(float)
         draw_bars(right, probabilities.set_axis(self.classes, axis=1).T, "barh", xlim=(0, 1))
         right.set_xlabel("probability")
         right.invert_yaxis()
-        said = [f"{NAMES[str(features)]}, score {score:.3g}" for features, score in rows["score"].items()]
-        above = {"loc": "lower center", "bbox_to_anchor": (0.5, 1)}
-        right.legend(right.containers, said, frameon=False, fontsize=8, **above)
+        said = [
+            f"{FEATURE_SETS[str(features)].title}, score {score:.3g}"
+            for features, score in rows["score"].items()
+        ]
+        legend_above(right, 1, right.containers, said)
         plt.close(figure)  # else the notebook displays it a second time
-        return finish(figure, self.note, "outlined: the true defect")
+        return finish(figure, "outlined: the true defect")
 
     def _show_closeup(self) -> None:
         self.closeup.value = ""
         if self.image.value:
             figure = self.panel(self.image.value)
             alt = f"{self.image.value}: the image, its anomaly map over it, and the probabilities of every class"
-            self.closeup.value = _img(figure.savefig, alt, dpi=90, bbox_inches="tight")
+            self.closeup.value = _img(figure.savefig, alt, dpi=90)
 
     def _ipython_display_(self) -> None:
         """Display the controls; where no kernel runs, a sentence says so."""

@@ -1,4 +1,4 @@
-"""Figures of classification: recalls, confusions, how far probabilities can be trusted, which columns were selected."""
+"""Figures of classification: confusions, how far probabilities can be trusted, which columns were selected."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from lib.classification.feature_sets import FEATURE_SETS
 from lib.classification.operating_threshold import clopper_pearson
 from lib.evaluation.metrics import defect_scores, percent
 from lib.pipeline.dataset import parse_split
 from lib.reporting import style
-from lib.reporting.style import MARKERS, NAMES, PALETTE, escape_mathtext, finish, present, side_legend
+from lib.reporting.style import MARKERS, PALETTE, escape_mathtext, finish, legend_above, present
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,34 +22,13 @@ if TYPE_CHECKING:
 MANY = 8  # classes: more need the width of a page
 
 
-def recall_bars(recalls: pd.DataFrame, caption: str) -> Figure:
-    """Draw Table 2, the two recalls beside (or, of many classes, below) each other.
-
-    `recalls` has columns class, features, metric (class_recall, defect_recall), value.
-    """
-    titles = {"class_recall": "correct defect class recall", "defect_recall": "defect recall"}
-    order, found = list(dict.fromkeys(recalls["class"])), present(recalls["features"])
-    crowded = len(order) > 4 or max((len(name) for name in order), default=0) > 12
-    columns = 2 if len(order) <= MANY else 1
-    figure, grid = style.panels(2, columns, 9.6 / columns, 2.8, sharey=True)
-    for axes, (metric, title) in zip(grid.flat, titles.items(), strict=True):
-        values = recalls[recalls["metric"] == metric].pivot(index="class", columns="features", values="value")
-        style.draw_bars(axes, values.reindex(order, columns=found), rot=0)
-        if crowded:
-            axes.tick_params(axis="x", rotation=25, rotation_mode="xtick")
-        axes.set(title=title, ylim=(0, 1.02), ylabel="recall (all test folds)")
-        axes.label_outer()
-    return finish(figure, caption, legend=found, bars=True)
-
-
-def confusions(predictions: pd.DataFrame, classes: Sequence[str], caption: str) -> Figure:
+def confusions(predictions: pd.DataFrame, classes: Sequence[str]) -> Figure:
     """Draw a confusion matrix per feature set, of the first repeat, beside (or, of many classes, below) each other."""
     predictions = predictions[predictions["repeat"] == predictions["repeat"].min()]
     found = present(predictions["features"])
     columns = len(found) if len(classes) <= MANY else 1
-    size, names = 0.44 * len(classes) + 0.4, [escape_mathtext(label, 18) for label in classes]
-    look: dict[str, Any] = {"sharey": True, "sharex": True, "layout": "constrained"}
-    figure, grid = style.panels(len(found), columns, size, size + 0.3, (1.0, 0.7), **look)
+    names = [escape_mathtext(label, 18) for label in classes]
+    figure, grid = style.panels(len(found), columns, style.PAGE / columns, sharey=True, sharex=True)
     for axes, name in zip(grid.flat, found, strict=True):
         part = predictions[predictions["features"] == name]
         table = pd.crosstab(part["label"], part["predicted"])
@@ -57,8 +37,8 @@ def confusions(predictions: pd.DataFrame, classes: Sequence[str], caption: str) 
         axes.pcolormesh(shares, cmap="Blues", vmin=0, vmax=1, linewidth=0.5, edgecolors="0.9")
         for (row, column), count in np.ndenumerate(counts):
             colour = "white" if shares[row, column] > 0.48 else "0.15"
-            axes.text(column + 0.5, row + 0.5, count, ha="center", va="center", fontsize=8, color=colour)
-        axes.set_title(NAMES[name], color=PALETTE[name], fontweight="bold")
+            axes.text(column + 0.5, row + 0.5, count, ha="center", va="center", color=colour)
+        axes.set_title(FEATURE_SETS[name].title)
         at = np.arange(len(classes)) + 0.5
         axes.set_xticks(at, names, rotation=40, ha="right", rotation_mode="anchor")
         axes.set_yticks(at, names)
@@ -67,7 +47,7 @@ def confusions(predictions: pd.DataFrame, classes: Sequence[str], caption: str) 
         axes.spines[:].set_visible(False)
         axes.set(xlabel="predicted", ylabel="true")
         axes.label_outer()
-    return finish(figure, caption, "counts of images, shaded by their share of the true class", tight=False)
+    return finish(figure, "counts of images, shaded by their share of the true class")
 
 
 def reliability_bins(scores: np.ndarray, defective: np.ndarray) -> pd.DataFrame:
@@ -85,7 +65,7 @@ def reliability_bins(scores: np.ndarray, defective: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["score", "share", "low", "high"])
 
 
-def reliability(predictions: pd.DataFrame, good: str, caption: str) -> Figure:
+def reliability(predictions: pd.DataFrame, good: str) -> Figure:
     """Draw how often an image given a probability of being defective is defective, per feature set.
 
     1 - p(good) of the first repeat, in bins of equally many images; below, how good and defective images are spread.
@@ -95,7 +75,7 @@ def reliability(predictions: pd.DataFrame, good: str, caption: str) -> Figure:
     rows = predictions[predictions["repeat"] == predictions["repeat"].min()]
     found, share = present(rows["features"]), (rows["label"] != good).mean()
     look: dict[str, Any] = {"sharex": True, "sharey": "row", "height_ratios": [3, 1]}
-    figure, grid = style.panels(2 * len(found), len(found), 3.2, 2.05, **look)
+    figure, grid = style.panels(2 * len(found), len(found), 2.3, **look)
     for name, axes, below in zip(found, *grid, strict=True):
         part = rows[rows["features"] == name]
         scores, defective = np.clip(defect_scores(part, good), 0, 1), (part["label"] != good).to_numpy()
@@ -105,7 +85,7 @@ def reliability(predictions: pd.DataFrame, good: str, caption: str) -> Figure:
             bins["score"], bins["share"], (bins["share"] - bins["low"], bins["high"] - bins["share"]),
             fmt=MARKERS[name], color=PALETTE[name], **style.DOTS, elinewidth=1.2, capsize=2, ls="-", lw=0.8,
         )  # fmt: skip
-        axes.set_title(f"{NAMES[name]}\nBrier score {brier_score_loss(defective, scores):.3f}")
+        axes.set_title(f"{FEATURE_SETS[name].title}\nBrier score {brier_score_loss(defective, scores):.3f}")
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         edges = np.linspace(0, 1, 21)
         below.hist(scores[~defective], edges, color="0.82", label="good")
@@ -113,13 +93,13 @@ def reliability(predictions: pd.DataFrame, good: str, caption: str) -> Figure:
         below.set(xlabel="1 - p(good)", yscale="symlog")
     grid[0][0].set_ylabel("share that is defective")
     grid[1][0].set_ylabel("images")
-    side_legend(grid[1][-1], fontsize=8)
+    legend_above(grid[1][-1], 2)
     brier = share * (1 - share)
     constant = f"giving every image the share of defects, {percent(share)}, has Brier score {brier:.3f}"
-    return finish(figure, caption, f"bins of equally many images, with 95 % intervals; {constant}")
+    return finish(figure, f"bins of equally many images, with 95 % intervals; {constant}")
 
 
-def selected_sources(diagnostics: pd.DataFrame, caption: str, by: str = "split") -> Figure:
+def selected_sources(diagnostics: pd.DataFrame, by: str = "split") -> Figure:
     """Draw how many selected columns of image + map come from either, over `by` (split or keep), and their information.
 
     Right: the mutual information of the K best columns of either source alone, and what a column needed to be chosen.
@@ -128,20 +108,19 @@ def selected_sources(diagnostics: pd.DataFrame, caption: str, by: str = "split")
     both = rows[rows["features"] == "image_map"]
     places = sorted(both[by].unique())
     names = [percent(place, 0) if by == "keep" else str(parse_split(place).fold) for place in places]
-    figure, ((left, right),) = style.panels(2, 2, max(4.3, 0.45 * len(places)), 2.9)
+    figure, ((left, right),) = style.panels(2, 2, 3.2)
     counts = both.groupby(by)[["k_image", "k_map"]].mean()
     if len(counts):
         counts = counts.set_axis(names).set_axis(["image", "map"], axis=1)
         style.draw_bars(left, counts, stacked=True, rot=0)
     left.locator_params(axis="y", integer=True)
-    left.set_ylabel("columns of image + map" + (", mean" if by == "keep" else ""), fontsize=8.5)
+    left.set_ylabel("columns of image + map" + (", mean" if by == "keep" else ""))
     _information(right, rows, by, places)
     for axes in (left, right):
         axes.set_xticks(range(len(places)), names)
         axes.set_xlabel("defective training images kept" if by == "keep" else "test fold")
         axes.grid(False, axis="x")
-    key = "boxes: the best columns of either source alone"
-    return finish(figure, caption, key, legend=("image", "map"), bars=True)
+    return finish(figure, "boxes: the best columns of either source alone", ("image", "map"), bars=True)
 
 
 def _information(axes: Axes, rows: pd.DataFrame, by: str, places: list[Any]) -> None:
@@ -162,8 +141,8 @@ def _information(axes: Axes, rows: pd.DataFrame, by: str, places: list[Any]) -> 
         at = np.arange(len(places))
         axes.hlines(chosen, at - 0.42, at + 0.42, "0.1", ls="--", lw=1.2, label="least of the chosen")
         axes.set_ylim(bottom=0)
-        side_legend(axes, fontsize=8)
-    axes.set_ylabel("mutual information (nats)", fontsize=8.5)
+        legend_above(axes, 1)
+    axes.set_ylabel("mutual information (nats)")
 
 
 def describe_selected(diagnostics: pd.DataFrame) -> str:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from lib.classification.feature_sets import FEATURE_SETS
 from lib.evaluation.metrics import percent
 from lib.pipeline.detectors import INNER
 from lib.reporting import style
-from lib.reporting.style import NAMES, PALETTE, escape_mathtext, finish, side_legend
+from lib.reporting.style import PALETTE, escape_mathtext, finish
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,11 +31,11 @@ def plane(features: np.ndarray, tested: np.ndarray) -> Plane:
     return fitted.transform(features[tested]), fitted[-1].explained_variance_ratio_
 
 
-def embedding(panels: Mapping[str, Plane], labels: pd.Series, classes: Sequence[str], caption: str) -> Figure:
+def embedding(panels: Mapping[str, Plane], labels: pd.Series, classes: Sequence[str]) -> Figure:
     """Draw the `plane` of each feature set in a panel of its own, coloured and marked by class."""
     import seaborn as sns
 
-    figure, grid = style.panels(len(panels), len(panels), 3.2, 3.2)
+    figure, grid = style.panels(len(panels), len(panels), 3.6)
     colours = ["0.78", *sns.color_palette("plasma", len(classes) - 1)]  # defects by lightness, beside grey
     shown, names = labels.to_numpy(dtype=str), list(classes)
     for axes, (name, (points, shares)) in zip(grid[0], panels.items(), strict=True):
@@ -44,14 +45,15 @@ def embedding(panels: Mapping[str, Plane], labels: pd.Series, classes: Sequence[
         )  # fmt: skip
         along = f"first direction ({percent(shares[0], 0)} of variance)"
         across = f"second direction ({percent(shares[1], 0)})"
-        axes.set(title=NAMES[name], xlabel=along, ylabel=across, xticks=[], yticks=[])
-    side_legend(grid[0][-1])
-    for text in grid[0][-1].get_legend().get_texts():
-        text.set_text(escape_mathtext(text.get_text(), 24))
-    return finish(figure, caption, "test images, in the directions in which the training images vary most")
+        axes.set(title=FEATURE_SETS[name].title, xlabel=along, ylabel=across, xticks=[], yticks=[])
+    signs, _ = grid[0][-1].get_legend_handles_labels()
+    grid[0][-1].get_legend().remove()
+    names = [escape_mathtext(name, 24) for name in names]
+    figure.legend(signs, names, ncols=min(len(names), 6), frameon=False, loc="outside lower center")
+    return finish(figure, "test images, in the directions in which the training images vary most")
 
 
-def loss_curves(history: pd.DataFrame, caption: str) -> Figure:
+def loss_curves(history: pd.DataFrame) -> Figure:
     """Draw the three losses over the steps: the trainings' median in their range; half-trainings apart."""
     import seaborn as sns
     from matplotlib.ticker import LogLocator
@@ -61,32 +63,36 @@ def loss_curves(history: pd.DataFrame, caption: str) -> Figure:
     table = history.assign(
         images=np.where(half, "half of the good training images", "all good training images")
     )
-    grid = sns.relplot(
-        table.rename(columns=losses).melt(["images", "split", "step"], list(losses.values()), "loss"),
-        x="step", y="value", hue="images", style="images", col="loss", kind="line", estimator="median",
-        errorbar=("pi", 100), palette=["0.15", "#8A4FBF"][: table["images"].nunique()], height=2.7, aspect=1.2,
-        facet_kws={"sharey": False}, legend="auto" if half.any() else False,
-    )  # fmt: skip
-    grid.set(yscale="log").set_titles("{col_name}").set_axis_labels("step", "loss (log scale)")
-    for axes in grid.axes.flat:
+    figure, (grid,) = style.panels(3, 3, 3)
+    for axes, (name, title) in zip(grid, losses.items(), strict=True):
+        sns.lineplot(
+            table, x="step", y=name, hue="images", style="images", estimator="median", errorbar=("pi", 100), ax=axes,
+            palette=["0.15", "#8A4FBF"][: table["images"].nunique()], legend=half.any() and axes is grid[0],
+        )  # fmt: skip
+        axes.set(yscale="log", title=title, ylabel="loss (log scale)" if axes is grid[0] else "")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter("")
-    return finish(grid.figure, caption, "line: the trainings' median; band: all of them", tight=False)
+    if legend := grid[0].get_legend():
+        figure.legend(
+            *grid[0].get_legend_handles_labels(), ncols=2, frameon=False, loc="outside upper center"
+        )
+        legend.remove()
+    return finish(figure, "line: the trainings' median; band: all of them")
 
 
-def score_distribution(scores: pd.DataFrame, good: str, caption: str) -> Figure:
+def score_distribution(scores: pd.DataFrame, good: str) -> Figure:
     """Draw the maps' image score per class, training and test images apart (columns label, tested, score)."""
     import seaborn as sns
 
     order = [good, *sorted(set(scores["label"]) - {good})]
     table = scores.assign(seen=np.where(scores["tested"], "test fold", "training folds"))
-    figure, grid = style.panels(1, 1, 6.8, 0.55 * len(order) + 1.0)
+    figure, grid = style.panels(1, 1, 0.55 * len(order) + 1.0)
     axes = sns.boxplot(
         table, x="score", y="label", hue="seen", order=order, ax=grid[0][0], fliersize=1.5, linewidth=0.8,
         saturation=1, hue_order=["training folds", "test fold"], palette=["0.85", PALETTE["map"]],
     )  # fmt: skip
     axes.set_yticks(range(len(order)), [escape_mathtext(label, 24) for label in order])
     axes.set(xlabel="image score (0 to 1)", ylabel="")
-    side_legend(axes, title="")
-    return finish(figure, caption, tight=False)
+    style.legend_above(axes, 2, title="")
+    return finish(figure)

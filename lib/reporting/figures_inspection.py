@@ -39,7 +39,7 @@ TO_LABEL, SUSPECTED = "labels-next.csv", "labels-next-model.csv"
 SIDE = 128  # pixels of an image in the figure
 PAIRS = 3  # images beside each other, each with its map
 DRAWN = 18  # images at most
-COLUMNS = 6  # of images to label: large enough to judge, small enough for a page
+COLUMNS = 4  # of images to label: large enough to judge, small enough for a page
 COLOURS = {PASS: PALETTE["image_map"], REJECT: OUTLINE, REVIEW: PALETTE["image"]}
 
 
@@ -145,30 +145,30 @@ def flagged(table: pd.DataFrame) -> pd.DataFrame:
     return found[found["why"] != ""].set_index("file")
 
 
-def first_to_see(run: Run, folder: Folder, table: pd.DataFrame, caption: str) -> Figure:
+def first_to_see(run: Run, folder: Folder, table: pd.DataFrame) -> Figure:
     """Draw the table's first images, each beside itself in grey under its map, with decision and class."""
     rows = table[table["verdict"] != REFUSED].head(DRAWN)
     load = image_loader(run, folder.root, list(rows["file"]))
     images, maps = load(SIDE), maps_of_new(run, inputs_of(run, run.study.map_source, load))
-    figure, grid = panels(2 * len(rows), 2 * PAIRS, 1.3, 1.75, layout="constrained")
+    figure, grid = panels(2 * len(rows), 2 * PAIRS, 2.2)
     pairs = zip(grid.reshape(-1, 2), rows.to_dict("records"), images, maps, strict=False)
     for (left, right), row, image, anomaly_map in pairs:
         draw_image(left, image)
         draw_image(right, overlay(image, anomaly_map))
-        name = escape_mathtext(printable(str(row["file"])), 22)
-        look = {"fontsize": 6.5, "loc": "left"}
+        name = escape_mathtext(printable(str(row["file"])), 18)
+        look = {"loc": "left"}
         left.set_title(f"{row['verdict']} {row['reason']}\n{name}", color=COLOURS[row["verdict"]], **look)
         called = f"{escape_mathtext(row['class'], 16)} {row['probability']:.2f}"
         right.set_title(f"score {row['score']:.3f}\n{called if row['class'] else 'not guessed'}", **look)
-    return finish(figure, caption, "right of each image: itself in grey under its anomaly map", tight=False)
+    return finish(figure, "right of each image: itself in grey under its anomaly map")
 
 
-def drift(model: ProductionModel, table: pd.DataFrame, threshold: Threshold, caption: str) -> Figure:
+def drift(model: ProductionModel, table: pd.DataFrame, threshold: Threshold) -> Figure:
     """Draw how scores and distances of new images are spread, over those of the labelled ones."""
     fresh, known = new_images(table), model.out_of_fold
     good, bad = known.scores[~known.defective], known.scores[known.defective]
     new = {"label": "new images", "color": PALETTE["image"], "lw": 2}
-    figure, ((left, right),) = panels(2, 2, 4.5, 3)
+    figure, ((left, right),) = panels(2, 2, 3.8)
     left.ecdf(good, label="labelled good, out of fold", color="0.55", lw=1.3)
     left.ecdf(bad, label="labelled defective, out of fold", color=OUTLINE, ls="--", lw=1.3)
     if len(fresh):
@@ -183,8 +183,8 @@ def drift(model: ProductionModel, table: pd.DataFrame, threshold: Threshold, cap
     right.set(xlabel="distance to the nearest labelled image")
     for axes in (left, right):
         style.percent_ticks(axes.yaxis)
-        axes.legend(frameon=False, fontsize=7.5, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
-    return finish(figure, caption)
+        style.legend_above(axes, 1)
+    return finish(figure)
 
 
 def write_label_suggestions(chosen: pd.DataFrame, verdicts: pd.DataFrame, folder: Path) -> tuple[Path, Path]:
@@ -211,17 +211,17 @@ def forget_label_lists(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def label_sheet(chosen: pd.DataFrame, images: np.ndarray, files: Sequence[str], caption: str) -> Figure:
+def label_sheet(chosen: pd.DataFrame, images: np.ndarray, files: Sequence[str]) -> Figure:
     """Draw the chosen images in their order: rank, file, uncertainty and distance, and the reason in words.
 
     Of `suggest_labels` (n rows, n > 0): images uint8 (n, H, W, 3), without a map, which would point where it looks.
     """
-    figure, grid = panels(len(chosen), min(COLUMNS, len(chosen)), 1.75, 2.5, (0.2, 0))
+    figure, grid = panels(len(chosen), COLUMNS, 3.1)
     for axes, image, file, (rank, row) in zip(grid.flat, images, files, chosen.iterrows(), strict=False):
         draw_image(axes, image)
-        axes.set_title(f"{rank}   {escape_mathtext(Path(file).name, 20)}", fontsize=8, pad=3, loc="left")
+        axes.set_title(f"{rank}   {escape_mathtext(Path(file).name, 20)}", pad=3, loc="left")
         distance = "–" if np.isnan(row["distance"]) else f"{row['distance']:.2f}"
         numbers = f"uncertainty {row['uncertainty']:.2f} · distance {distance}"
-        axes.set_xlabel(f"{numbers}\n{textwrap.fill(row['reason'], 30)}", fontsize=6.5, loc="left")
+        axes.set_xlabel(f"{numbers}\n{textwrap.fill(row['reason'], 26)}", loc="left")
     key = "uncertainty 1: two classes equally likely · distance 1: as far apart as two random images"
-    return finish(figure, caption, key, pad=0.4, h_pad=1.0)
+    return finish(figure, key)

@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from lib.classification.feature_sets import FEATURE_SETS
 from lib.pipeline.dataset import folds, index, load_images
 from lib.pipeline.maps import maps
 from lib.pipeline.run import Run
 from lib.reporting import style
 from lib.reporting.style import (
     MAP_COLOURS,
-    NAMES,
     PALETTE,
     draw_image,
     escape_mathtext,
@@ -74,10 +74,10 @@ def overlay(image: np.ndarray, anomaly_map: np.ndarray) -> np.ndarray:
     return (grey + heat[..., None] * (colour_map(heat) - grey)).round().astype(np.uint8)
 
 
-def samples(images: Mapping[str, np.ndarray], masks: Mapping[str, Masks], caption: str) -> Figure:
+def samples(images: Mapping[str, np.ndarray], masks: Mapping[str, Masks]) -> Figure:
     """Draw samples per class, one row each, defect masks outlined: images per class uint8 (n, H, W, 3)."""
     figure = _rows_of_images(images, masks)
-    return finish(figure, caption, "outlined: the defect, where there is a mask", tight=False)
+    return finish(figure, "outlined: the defect, where there is a mask")
 
 
 def image_and_map(
@@ -85,7 +85,6 @@ def image_and_map(
     anomaly_maps: Mapping[str, np.ndarray],
     labels: Sequence[str],
     masks: Masks,
-    caption: str,
 ) -> Figure:
     """Draw image over anomaly map (Figure 4), all maps on one scale from 0 to 1, true outlines dashed.
 
@@ -93,36 +92,38 @@ def image_and_map(
     """
     bands = -(-len(images) // WIDEST)
     columns, rows = -(-len(images) // bands), 1 + len(anomaly_maps)
-    side = 1.2 if columns > 6 else 1.5
-    figure, grid = panels(rows * bands * columns, columns, side, side, (0, 0.3 * bands), layout="compressed")
+    height = 0.93 * style.PAGE / max(columns, 4) + 0.15
+    figure, grid = panels(rows * bands * columns, columns, height, layout="compressed")
     cells = grid.reshape(bands, rows, columns).swapaxes(1, 2).reshape(-1, rows)  # an image over its maps
     for k, (first, *others) in enumerate(cells[: len(images)]):
         draw_image(first, images[k])
-        first.set_title(escape_mathtext(labels[k], 18), fontsize=8.5)
+        first.set_title(escape_mathtext(labels[k], 14))
         for axes, (name, stack) in zip(others, anomaly_maps.items(), strict=True):
             draw_image(axes, stack[k].astype(np.float32), masks[k], line="dashed")
             if k % columns == 0 and len(anomaly_maps) > 1:
-                axes.set_ylabel(name, fontsize=8)
+                axes.set_ylabel(name)
     _map_scale(figure, "anomaly (0 to 1)")
-    return finish(figure, caption, "dashed: the true defect", tight=False)
+    return finish(figure, "dashed: the true defect")
 
 
-def simulation_panel(panel: Mapping[str, np.ndarray], caption: str) -> Figure:
+def simulation_panel(panel: Mapping[str, np.ndarray]) -> Figure:
     """Draw DRAEM's input and output, one column per image: image, simulated, mask, reconstruction, map."""
     rows = ("image", "simulated", "mask", "reconstruction", "map")
     figure = _rows_of_images({name: np.clip(panel[name], 0, 1) for name in rows}, {})
     _map_scale(figure, "mask, map (0 to 1)")
-    return finish(figure, caption, tight=False)
+    return finish(figure)
 
 
 def _rows_of_images(rows: Mapping[str, np.ndarray], masks: Mapping[str, Masks]) -> Figure:
     """Draw rows of images, each named at its left, their defects outlined where masks are given for the row."""
     columns = max(len(stack) for stack in rows.values())
-    figure, grid = panels(columns * len(rows), columns, 1.25, 1.25, (0.3, 0), layout="compressed")
+    figure, grid = panels(
+        columns * len(rows), columns, 0.93 * style.PAGE / max(columns, 4), layout="compressed"
+    )
     for cells, (name, stack) in zip(grid, rows.items(), strict=True):
         for axes, image, mask in zip(cells, stack, masks.get(name, [None] * len(stack)), strict=False):
             draw_image(axes, image, mask, style.OUTLINE)
-        cells[0].set_ylabel(escape_mathtext(name, 18), fontsize=9)
+        cells[0].set_ylabel(escape_mathtext(name, 18))
     return figure
 
 
@@ -157,7 +158,7 @@ def hits_and_misses(predictions: pd.DataFrame, good: str, per_kind: int = PER_KI
     return pd.concat(chosen, ignore_index=True)[wanted]
 
 
-def gallery(chosen: pd.DataFrame, thumbnails: Mapping[str, Thumbnail], caption: str) -> Figure:
+def gallery(chosen: pd.DataFrame, thumbnails: Mapping[str, Thumbnail]) -> Figure:
     """Draw `hits_and_misses`: four kinds for each feature set, every image in grey under its map, defect outlined.
 
     `thumbnails` by image id. Over each image: true class, predicted class with its probability, and test fold.
@@ -165,12 +166,12 @@ def gallery(chosen: pd.DataFrame, thumbnails: Mapping[str, Thumbnail], caption: 
     found = present(chosen["features"])
     each = max(1, int(chosen.groupby(["features", "kind"]).size().max()))
     spaces = {"wspace": 0.06, "hspace": 0.75, "left": 0.01, "right": 0.99, "top": 0.95, "bottom": 0.01}
-    figure, grid = panels(4 * each * len(found), 2 * each, 1.05, 1.475, gridspec_kw=spaces)
+    figure, grid = panels(4 * each * len(found), 2 * each, 1.475, layout="none", gridspec_kw=spaces)
     for cells, (features, kind) in zip(grid.reshape(-1, each), product(found, KINDS), strict=True):
         part = chosen[(chosen["features"] == features) & (chosen["kind"] == kind)]
         counted = f"{part['found'].iloc[0]} of {part['among'].iloc[0]}" if len(part) else "none"
         cells[0].annotate(
-            f"{NAMES[features]} · {KINDS[kind]}: {counted}", (0, 1), (0, 27), xycoords="axes fraction",
+            f"{FEATURE_SETS[features].title} · {KINDS[kind]}: {counted}", (0, 1), (0, 27), xycoords="axes fraction",
             textcoords="offset points", fontsize=8.5, fontweight="bold", color=PALETTE[features],
         )  # fmt: skip
         for axes, result in zip(cells, part.to_dict("records"), strict=False):
@@ -182,4 +183,4 @@ def gallery(chosen: pd.DataFrame, thumbnails: Mapping[str, Thumbnail], caption: 
                 fontsize=6.5, pad=2, linespacing=1.0,
             )  # fmt: skip
     key = "outlined: the true defect; in colour: the map of the fold that tests the image"
-    return finish(figure, caption, key, tight=False)
+    return finish(figure, key)

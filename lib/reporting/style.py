@@ -1,19 +1,19 @@
-"""What all figures share: colours, signs and names of feature sets, fonts, captions, legends, and how they are saved.
+"""What all figures share: width, font, colours and signs of feature sets, legends, and how they are saved.
 
 Every figure function draws on new axes, ends with `finish`, returns the figure, and neither displays nor saves it.
-matplotlib is imported when the first figure is drawn.
+Every figure is as wide as a page or half of one, in one font size. matplotlib is imported when the first is drawn.
 """
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from lib.artifacts import atomic
+from lib.classification.feature_sets import FEATURE_SETS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,30 +21,38 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
+PAGE, HALF = 9.6, 4.8  # inches: widths of figures, of a hundred pixels of a page each
+FONT = 10  # points, of everything that is written: fourteen pixels of a page
 # After Okabe and Ito: distinct for colour-blind readers, and in grey by lightness, dash, marker and hatch.
 PALETTE = {"image": "#0072B2", "map": "#E69F00", "image_map": "#00473A"}
-LINES = PALETTE | {"guided_logistic": "#CC79A7"}  # in curves, beside the paper's three
-DASHES = {"image": (4, 1.5), "map": (1, 1), "image_map": (None, None), "guided_logistic": (6, 1, 1, 1)}
-MARKERS = {"image": "s", "map": "o", "image_map": "D", "guided_logistic": "^"}
+LINES = PALETTE | {"image_logistic": "#5BB8EC", "guided_logistic": "#CC79A7"}
+OTHER = "#D55E00"  # of the one feature set that a figure may show beside those
+DASHES: dict[str, tuple[Any, ...]] = {
+    "image": (4, 1.5), "map": (1, 1), "image_map": (None, None), "image_logistic": (4, 1.5),
+    "guided_logistic": (6, 1, 1, 1),
+}  # fmt: skip
+MARKERS = {"image": "s", "map": "o", "image_map": "D", "image_logistic": "P", "guided_logistic": "^"}
+METHODS = (
+    "image",
+    "image_map",
+    "image_logistic",
+    "guided_logistic",
+)  # a network and a logistic regression, with map
 HATCHES = {"image": "", "map": "..", "image_map": "//"}
-DOTS: dict[str, Any] = {"ms": 5, "mec": "white", "mew": 0.5}  # how markers look
-NAMES = {
-    "image": "image",
-    "map": "anomaly map",
-    "image_map": "image + anomaly map",
-    "guided_logistic": "image + map-guided, logistic",
-}
+DOTS: dict[str, Any] = {"ms": 6, "mec": "white", "mew": 0.5}  # how markers look
 MAP_COLOURS = "inferno"
 OUTLINE = "#D55E00"
-PHOTO_DPI = 100  # of figures with photographs: about one of their pixels per pixel of a page
+DPI, PHOTO_DPI = 200, 100  # two pixels per pixel of a page; one, of figures with photographs
 
 
 def set_style() -> None:
     """Set fonts, grid and resolution for all figures of a notebook."""
     import seaborn as sns
 
-    rc = {"figure.dpi": 110, "savefig.dpi": 160, "svg.fonttype": "path", "svg.hashsalt": "study"}
-    sns.set_theme("paper", "whitegrid", font_scale=1.05, rc=rc | {"axes.titlesize": 10})
+    sizes = ("font.size", "axes.titlesize", "axes.labelsize", "legend.fontsize", "legend.title_fontsize",
+             "xtick.labelsize", "ytick.labelsize")  # fmt: skip
+    rc = {"figure.dpi": 100, "savefig.dpi": DPI, "svg.fonttype": "path", "svg.hashsalt": "study"}
+    sns.set_theme("paper", "whitegrid", rc=rc | dict.fromkeys(sizes, FONT))
 
 
 def present(features: Iterable[str], among: Iterable[str] = PALETTE) -> list[str]:
@@ -60,21 +68,27 @@ def filled(name: str) -> dict[str, Any]:
 
 def lined(name: str) -> dict[str, Any]:
     """Return how a line of the feature set looks."""
-    return {"color": LINES[name], "dashes": DASHES[name]}
+    return {"color": LINES.get(name, OTHER), "dashes": DASHES.get(name, (3, 1, 1, 1, 1, 1))}
+
+
+def marked(name: str) -> dict[str, Any]:
+    """Return how a marker of the feature set looks."""
+    return DOTS | {"marker": MARKERS.get(name, "v"), "color": LINES.get(name, OTHER)}
 
 
 def panels(
-    count: int, columns: int, width: float, height: float, more: Sequence[float] = (0, 0), **options: Any
+    count: int, columns: int, height: float, width: float = PAGE, **options: Any
 ) -> tuple[Figure, Any]:
     """Return a figure and its axes (rows, columns) for `count` panels, `columns` beside each other.
 
-    `width` and `height` of one in inches; `more` is added to the whole. `finish` blanks those where nothing is drawn.
+    `height` of a row and `width` of the whole in inches. `finish` blanks panels where nothing is drawn.
     """
     import matplotlib.pyplot as plt
 
     rows = -(-count // columns)
-    size = (width * columns + more[0], height * rows + more[1])
-    return plt.subplots(rows, columns, figsize=size, squeeze=False, **options)
+    return plt.subplots(
+        rows, columns, figsize=(width, height * rows), squeeze=False, **{"layout": "constrained"} | options
+    )
 
 
 def draw_bars(axes: Axes, values: pd.DataFrame, kind: Literal["bar", "barh"] = "bar", **options: Any) -> None:
@@ -99,23 +113,22 @@ def escape_mathtext(text: str, length: int | None = None) -> str:
     return cut.replace("$", r"\$")
 
 
-def save_figure(figure: Figure, folder: Path, name: str, alt: str) -> None:
+def save_figure(figure: Figure, folder: Path, name: str, alt: str, provenance: str = "") -> None:
     """Write `name.png` and `name.svg` into `folder`, atomically, free of dates, `alt` as their description.
 
-    The PNG holds the caption as its comment. Figures with photographs are saved as PNG only.
+    The PNG holds the note as its comment, and the provenance as its source. Photographs are saved as PNG only.
     """
     photographs = any(axes.get_images() for axes in figure.axes)
-    options: dict[str, Any] = {"bbox_inches": figure.get_tightbbox().padded(0.1), "facecolor": "white"}
     with atomic(folder / f"{name}.png") as partial:
-        texts = {"Software": None, "Description": alt, "Comment": figure.get_label()}
+        texts = {"Software": None, "Description": alt, "Comment": figure.get_label(), "Source": provenance}
         shrunk = {"compress_level": 3}  # as small as by the default of 6, in a third of the time
-        dpi = PHOTO_DPI if photographs else None
-        figure.savefig(partial, metadata=texts, dpi=dpi, pil_kwargs=shrunk, **options)
+        dpi = PHOTO_DPI if photographs else DPI
+        figure.savefig(partial, metadata=texts, dpi=dpi, pil_kwargs=shrunk, facecolor="white")
     if photographs:
         (folder / f"{name}.svg").unlink(missing_ok=True)  # of an earlier version
     else:
         with atomic(folder / f"{name}.svg") as partial:
-            figure.savefig(partial, metadata={"Date": None, "Description": alt}, **options)
+            figure.savefig(partial, metadata={"Date": None, "Description": alt}, facecolor="white")
 
 
 def draw_image(
@@ -146,25 +159,16 @@ def percent_ticks(*axis: Axis, decimals: int | None = 0) -> None:
         one.set_major_formatter(PercentFormatter(1.0, decimals))
 
 
-def side_legend(axes: Axes, *handles_and_labels: Any, **options: Any) -> None:
-    """Write the legend of the axes to their right, without a frame."""
-    axes.legend(*handles_and_labels, frameon=False, loc="upper left", bbox_to_anchor=(1, 1), **options)
+def legend_above(axes: Axes, columns: int, *handles_and_labels: Any, **options: Any) -> None:
+    """Write the legend of the axes above them, without a frame."""
+    place: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "frameon": False}
+    axes.legend(*handles_and_labels, ncols=columns, **place | options)
 
 
-def finish(
-    figure: Figure,
-    caption: str,
-    key: str = "",
-    legend: Sequence[str] = (),
-    *,
-    bars: bool = False,
-    tight: bool = True,
-    **padding: Any,
-) -> Figure:
-    """Return the figure, laid out, with the legend of the feature sets above it and its caption below, after its key.
+def finish(figure: Figure, note: str = "", legend: Iterable[str] = (), *, bars: bool = False) -> Figure:
+    """Return the figure, laid out, with the legend of the feature sets above it.
 
-    The caption says data set, preset, folds, backbone; the key what signs mean that no legend names. Both, as given,
-    are also the figure's label, for pages that have them as text.
+    The note says what signs mean that no legend names; pages show it below the figure, whose label it is.
     """
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
@@ -172,24 +176,16 @@ def finish(
     for axes in figure.axes:
         if not axes.has_data():
             axes.set_axis_off()
-    if tight:
-        figure.tight_layout(**padding)
-    names = present(legend, PALETTE if bars else LINES)
-    if names:
-        line = {name: Line2D([], [], **DOTS, marker=MARKERS[name], **lined(name)) for name in names}
-        handles = [Patch(**filled(name)) if bars else line[name] for name in names]
-        place: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 0.99), "borderaxespad": 0.2}
-        columns = len(names) if len(names) < 4 else 2
-        labels = [NAMES[name] for name in names]
-        figure.legend(handles, labels, ncols=columns, frameon=False, handlelength=3, **place)
-    caption = f"{key} · {caption}" if key else caption
-    figure.set_label(caption)
+    if names := present(legend, FEATURE_SETS):
+        handles = [
+            Patch(**filled(name)) if bars else Line2D([], [], **marked(name) | lined(name)) for name in names
+        ]
+        columns = len(names) if figure.get_figwidth() > HALF or len(names) == 1 else 2
+        labels = [FEATURE_SETS[name].title for name in names]
+        place = {"loc": "outside upper center", "frameon": False, "handlelength": 3}
+        figure.legend(handles, labels, ncols=columns, **place)
+    figure.set_label(note)
     if engine := figure.get_layout_engine():
         engine.execute(figure)
         figure.set_layout_engine(None)  # it is laid out: saving need not do it again
-    box = figure.get_tightbbox()
-    lowest, middle = box.y0 / figure.get_figheight(), (box.x0 + box.x1) / 2 / figure.get_figwidth()
-    text = textwrap.fill(escape_mathtext(caption), max(70, int(box.width * 17)))
-    below = lowest - 0.08 / figure.get_figheight()
-    figure.text(middle, below, text, ha="center", va="top", fontsize=7, color="0.35")
     return figure

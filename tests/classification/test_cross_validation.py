@@ -259,7 +259,12 @@ def test_baselines_change_nothing_of_the_three_and_need_their_sources() -> None:
     mine = beside[beside["features"].isin(MAIN)].reset_index(drop=True)
     pd.testing.assert_frame_equal(mine, alone)
     without = fold(images, maps, labels, train, feature_sets=tuple(FEATURE_SETS))
-    assert set(without.predictions["features"]) == {*MAIN, "image_logistic", "image_map_all", "image_map_logistic"}
+    assert set(without.predictions["features"]) == {
+        *MAIN,
+        "image_logistic",
+        "image_map_all",
+        "image_map_logistic",
+    }
 
 
 def test_perfect_separation_is_learnt_and_finite() -> None:

@@ -173,7 +173,7 @@ def test_the_closeup_has_the_map_of_the_fold_that_tests_the_image_and_every_feat
         assert np.array_equal(image, under_map) == (place == 0), "the map of fold 0 is 0, that of fold 1 is 1"
         assert f"fold {place}" in middle.get_title()
         names = [text.get_text().split(",")[0] for text in right.get_legend().get_texts()]
-        assert names == ["image", "anomaly map", "image + anomaly map"]
+        assert names == ["Image", "Anomaly map", "Image + map"]
         assert len(right.patches) == 6
 
 

@@ -5,9 +5,8 @@ import pandas as pd
 import pytest
 from sklearn.calibration import calibration_curve
 
-from lib.evaluation.metrics import ALL, OVERALL, summary
 from lib.reporting import figures_classifier, style
-from tests.evaluation.made_up import by_fold, study
+from tests.evaluation.made_up import study
 from tests.reporting.conftest import ODD
 
 SKILL = {"image": 1.0, "map": 0.5, "image_map": 2.0}
@@ -15,27 +14,18 @@ pytestmark = pytest.mark.usefixtures("figures")
 
 
 def test_counts_in_the_confusion_matrix(predictions):
-    figure = figures_classifier.confusions(predictions, ODD, "c")
+    figure = figures_classifier.confusions(predictions, ODD)
     written = [int(text.get_text()) for text in figure.axes[0].texts]
     image = predictions[predictions["features"] == "image"]
     counts = pd.crosstab(image["label"], image["predicted"]).loc[list(ODD), list(ODD)]
     assert written == counts.to_numpy().ravel().tolist()
     assert len(figure.axes) == 3
     twice = pd.concat([predictions, predictions.assign(repeat=1)])  # trained twice: no image counts double
-    again = figures_classifier.confusions(twice, ODD, "c")
+    again = figures_classifier.confusions(twice, ODD)
     assert [int(text.get_text()) for text in again.axes[0].texts] == written
     many = [f"class {k}" for k in range(12)]
-    tall = figures_classifier.confusions(predictions.replace(dict(zip(ODD, many, strict=False))), many, "c")
+    tall = figures_classifier.confusions(predictions.replace(dict(zip(ODD, many, strict=False))), many)
     assert tall.get_figheight() > 2 * tall.get_figwidth()  # below each other
-
-
-def test_recall_bars_have_the_height_of_the_recalls():
-    frame = by_fold({"image": (2, 0), "image_map": (1, 0)})
-    values = summary(frame, "good")
-    values = values[(values["fold"] == OVERALL) & (values["class"] != ALL)]
-    figure = figures_classifier.recall_bars(values, "c")
-    heights = {bars.get_label(): [bar.get_height() for bar in bars] for bars in figure.axes[1].containers}
-    assert heights == {"image": [0.9], "image_map": [0.95]}
 
 
 def test_reliability_has_scikit_learns_bins_and_exact_intervals():
@@ -53,7 +43,7 @@ def test_reliability_has_scikit_learns_bins_and_exact_intervals():
 def test_reliability_shows_the_brier_score_and_the_bins_of_the_first_repeat():
     frame = study(SKILL, n=150)
     other = frame.assign(repeat=1, label="good")
-    figure = figures_classifier.reliability(pd.concat([frame, other]), "good", "c")
+    figure = figures_classifier.reliability(pd.concat([frame, other]), "good")
     for axes, name in zip(figure.axes, SKILL, strict=False):
         part = frame[frame["features"] == name]
         scores, defective = 1 - part["p:good"].to_numpy(), (part["label"] != "good").to_numpy()
@@ -80,7 +70,7 @@ def diagnostics(**changed):
 
 
 def test_selected_columns_are_counted_and_weighed_by_source():
-    figure = figures_classifier.selected_sources(diagnostics(), "c")
+    figure = figures_classifier.selected_sources(diagnostics())
     left, right = figure.axes
     heights = {bars.get_label(): [bar.get_height() for bar in bars] for bars in left.containers}
     assert heights == {"image": [2, 2], "map": [1, 1]}
@@ -95,12 +85,12 @@ def test_selected_columns_are_counted_and_weighed_by_source():
     assert figures_classifier.describe_selected(diagnostics()) == sentence
     none = figures_classifier.describe_selected(diagnostics(k_map=0))
     assert none.endswith("and there image + map is the image alone.")
-    kept = figures_classifier.selected_sources(diagnostics(), "c", by="keep")
+    kept = figures_classifier.selected_sources(diagnostics(), by="keep")
     assert [text.get_text() for text in kept.axes[0].get_xticklabels()] == ["100 %"]
 
 
 def test_without_selection_the_figure_says_that_nothing_was_scored():
-    figure = figures_classifier.selected_sources(diagnostics(mi_image=[], mi_map=[]), "c")
+    figure = figures_classifier.selected_sources(diagnostics(mi_image=[], mi_map=[]))
     assert "nothing was scored" in figure.axes[1].texts[0].get_text()
     image = diagnostics().query("features == 'image'")
-    assert not figures_classifier.selected_sources(image, "c").axes[0].patches
+    assert not figures_classifier.selected_sources(image).axes[0].patches

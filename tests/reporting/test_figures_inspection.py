@@ -42,7 +42,7 @@ def chosen(verdicts):
 @pytest.fixture
 def sheet(chosen, verdicts):
     images = np.repeat(chosen["row"].to_numpy(np.uint8), 8 * 8 * 3).reshape(len(chosen), 8, 8, 3)
-    return label_sheet(chosen, images, verdicts["file"].iloc[chosen["row"]].tolist(), "made up")
+    return label_sheet(chosen, images, verdicts["file"].iloc[chosen["row"]].tolist())
 
 
 def test_the_lists_name_the_chosen_files_in_order(chosen, verdicts, tmp_path):

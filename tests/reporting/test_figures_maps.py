@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("figures")
 def test_masks_are_outlined_where_there_are_any():
     stack, mask = np.zeros((2, 16, 16, 3), np.uint8), np.arange(256).reshape(16, 16) < 64
     masks = {"good": [None, None], "bad": [mask, np.zeros_like(mask)]}
-    figure = figures_maps.samples({"good": stack, "bad": stack}, masks, "c")
+    figure = figures_maps.samples({"good": stack, "bad": stack}, masks)
     assert [len(axes.collections) for axes in figure.axes] == [0, 0, 1, 0]
 
 
@@ -25,7 +25,7 @@ def test_maps_share_one_scale_and_stand_below_their_images():
     maps = np.linspace(0, 1, 20)[:, None, None] * np.ones((1, 8, 8))
     photos = np.arange(20, dtype=np.uint8)[:, None, None, None] * np.ones((1, 8, 8, 3), np.uint8)
     both = {"DRAEM": maps, "PatchCore": maps[::-1]}
-    figure = figures_maps.image_and_map(photos, both, [str(k) for k in range(20)], [None] * 20, "c")
+    figure = figures_maps.image_and_map(photos, both, [str(k) for k in range(20)], [None] * 20)
     above, below, lowest = (
         [axes for band in range(3) for axes in figure.axes[21 * band + 7 * row :][:7] if axes.get_images()]
         for row in range(3)
@@ -82,7 +82,7 @@ def test_each_image_is_under_its_title_with_its_outline():
     frame = pd.concat([predicted(PAIRS, SURE), predicted(PAIRS, SURE, "image_map")], ignore_index=True)
     chosen = hits_and_misses(frame, "good")
     images = thumbnails(chosen["id"])
-    figure = gallery(chosen, images, "c")
+    figure = gallery(chosen, images)
     drawn = [axes for axes in figure.axes if axes.get_images()]
     assert len(drawn) == len(chosen) == 14
     titles = {axes.get_title(): axes for axes in drawn}
@@ -92,21 +92,21 @@ def test_each_image_is_under_its_title_with_its_outline():
     assert len(axes.collections) == 1
     assert not titles["a\n→ good\n0.90 · fold 0"].collections  # id 0000 has no mask
     headings = [text.get_text() for axes in figure.axes for text in axes.texts]
-    assert "image · missed defects: 4 of 6" in headings
-    assert "image + anomaly map · false rejects: 1 of 1" in headings
+    assert "Image · missed defects: 4 of 6" in headings
+    assert "Image + map · false rejects: 1 of 1" in headings
 
 
 def test_no_errors_at_all_are_said_and_odd_names_shown():
     pairs = [(name, name) for name in LONG]
     chosen = hits_and_misses(predicted(pairs, [0.9, 0.8, 0.7], classes=LONG), "good")
     assert set(chosen["kind"]) == {"hit"}
-    figure = gallery(chosen, thumbnails(chosen["id"]), "c")
+    figure = gallery(chosen, thumbnails(chosen["id"]))
     headings = [text.get_text() for axes in figure.axes for text in axes.texts]
     assert headings == [
-        "image · missed defects: none",
-        "image · false rejects: none",
-        "image · wrong defect class: none",
-        "image · surest hits: 3 of 3",
+        "Image · missed defects: none",
+        "Image · false rejects: none",
+        "Image · wrong defect class: none",
+        "Image · surest hits: 3 of 3",
     ]
     titles = "".join(axes.get_title() for axes in figure.axes)
     assert style.escape_mathtext(ODD[1]) in titles

@@ -31,22 +31,25 @@ DEUTERANOPIA = np.array([[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012,
 
 
 def test_feature_sets_are_told_apart_in_grey_and_by_the_colour_blind():
-    for colours, lightness in ((style.PALETTE, 15), (style.LINES, 9)):
-        for a, b in itertools.combinations(colours.values(), 2):
-            one, other = linear(a), linear(b)
+    for names, lightness in (
+        (style.PALETTE, 15),
+        (style.METHODS, 9),
+        ([*style.PALETTE, "guided_logistic"], 9),
+    ):
+        for a, b in itertools.combinations(names, 2):
+            one, other = linear(style.LINES[a]), linear(style.LINES[b])
             assert abs(lab(one)[0] - lab(other)[0]) > lightness
             assert np.linalg.norm(lab(DEUTERANOPIA @ one) - lab(DEUTERANOPIA @ other)) > 25
-    for signs in (style.DASHES, style.MARKERS):
-        assert len(set(signs.values())) == len(style.LINES)
+    assert len({(style.DASHES[name], style.MARKERS[name]) for name in style.LINES}) == len(style.LINES)
     assert len(set(style.HATCHES.values())) == len(style.PALETTE)
 
 
 def test_a_figure_is_saved_twice_the_same_with_its_description(tmp_path, predictions):
     photograph = np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8)
     for name in ("a", "b"):
-        drawn = figures_classifier.confusions(predictions, ODD, "caption $1")
+        drawn = figures_classifier.confusions(predictions, ODD)
         style.save_figure(drawn, tmp_path, name, "what it shows")
-        sheet = figures_maps.samples({"ä$": photograph[None]}, {"ä$": [None]}, "c")
+        sheet = figures_maps.samples({"ä$": photograph[None]}, {"ä$": [None]})
         style.save_figure(sheet, tmp_path, f"sheet-{name}", "ein Prüfbild, → gut")
     for name in ("{}.png", "{}.svg", "sheet-{}.png"):
         assert len({(tmp_path / name.format(one)).read_bytes() for one in "ab"}) == 1
@@ -58,41 +61,43 @@ def test_a_figure_is_saved_twice_the_same_with_its_description(tmp_path, predict
 def test_a_figure_is_drawn_once_per_file_and_nothing_of_it_is_cut_off(tmp_path, predictions, monkeypatch):
     drawn, draw = [], mpl.figure.Figure.draw
     monkeypatch.setattr(mpl.figure.Figure, "draw", lambda *to: drawn.append(to) or draw(*to))
-    style.save_figure(figures_classifier.confusions(predictions, ODD, "caption"), tmp_path, "a", "alt")
+    style.save_figure(figures_classifier.confusions(predictions, ODD), tmp_path, "a", "alt")
     assert len(drawn) == 2  # PNG and SVG; a layout needs no drawing
     pixels = np.asarray(Image.open(tmp_path / "a.png").convert("L"))
     assert all((edge == 255).all() for edge in (pixels[:5], pixels[-5:], pixels[:, :5], pixels[:, -5:]))
 
 
-def test_the_caption_is_below_everything_else():
-    figure, ((axes,),) = style.panels(1, 1, 4, 3)
-    axes.plot([0, 1])
-    axes.set_xlabel("below the axes")
-    style.finish(figure, "a caption")
-    figure.canvas.draw()
-    (text,) = figure.texts
-    label = axes.xaxis.label.get_window_extent()
-    assert text.get_window_extent().y1 <= label.y0
+def test_every_figure_has_the_width_of_a_page_or_half_of_one(tmp_path, predictions):
+    photographs = np.zeros((3, 40, 40, 3), np.uint8)
+    drawn = {
+        "line": figures_classifier.confusions(predictions, ODD),
+        "sheet": figures_maps.samples({"good": photographs, "a class of a long name": photographs[:1]}, {}),
+    }
+    for name, figure in drawn.items():
+        style.save_figure(figure, tmp_path, name, "alt")
+        pixels = Image.open(tmp_path / f"{name}.png").width
+        assert pixels == {"line": 1920, "sheet": 960}[name]
+    assert {text.get_fontsize() for one in drawn.values() for text in one.findobj(plt.Text)} == {style.FONT}
 
 
 def test_panels_without_anything_in_them_are_blank():
-    figure, grid = style.panels(3, 2, 2, 2)
+    figure, grid = style.panels(3, 2, 2)
     for axes in grid.flat[:3]:
         axes.plot([0, 1])
-    style.finish(figure, "c")
+    style.finish(figure)
     assert [axes.axison for axes in grid.flat] == [True, True, True, False]
 
 
-def test_key_and_caption_are_the_figures_label_as_they_were_given():
+def test_the_note_is_the_figures_label_as_it_was_given(tmp_path):
     long, figure = "$x_1$ <b> & more · " * 20, plt.figure()
-    style.finish(figure, long)
-    assert figure.get_label() == long
-    style.finish(figure, long, "dashed: ä")
-    assert figure.get_label() == f"dashed: ä · {long}"
+    assert style.finish(figure, long).get_label() == long
+    style.save_figure(figure, tmp_path, "a", "alt", "made of ä")
+    info = Image.open(tmp_path / "a.png").info
+    assert (info["Comment"], info["Source"]) == (long, "made of ä")
 
 
 def test_odd_and_long_names_are_shown_as_they_are(predictions):
-    figure = figures_classifier.confusions(predictions, ODD, "c")
+    figure = figures_classifier.confusions(predictions, ODD)
     names = [style.escape_mathtext(name) for name in ODD]
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == names
     assert style.escape_mathtext("a$b") == r"a\$b"
