@@ -182,7 +182,7 @@ def finish(figure: Figure, note: str = "", legend: Iterable[str] = (), *, bars: 
         ]
         columns = len(names) if figure.get_figwidth() > HALF or len(names) == 1 else 2
         labels = [FEATURE_SETS[name].title for name in names]
-        place = {"loc": "outside upper center", "frameon": False, "handlelength": 3}
+        place: dict[str, Any] = {"loc": "outside upper center", "frameon": False, "handlelength": 3}
         figure.legend(handles, labels, ncols=columns, **place)
     figure.set_label(note)
     if engine := figure.get_layout_engine():
