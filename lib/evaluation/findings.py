@@ -34,6 +34,7 @@ from lib.evaluation.recommendation import recommended
 from lib.evaluation.results import StudyResults
 from lib.evaluation.significance import MARGIN, METHOD, Comparison, bootstrap_difference, format_p
 
+EXTRA, GUIDE = "Does the map help?", "What does the map add as a guide?"
 UNCORRECTED = "These intervals are not corrected for how many there are."
 
 

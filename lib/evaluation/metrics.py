@@ -37,6 +37,12 @@ def percent(share: float, digits: int = 1) -> str:
     return f"{100 * share:.{digits}f} %"
 
 
+def count(n: float, thing: str) -> str:
+    """Return a number of things in words: 1 image, 20 images."""
+    words = f"{thing}es" if thing.endswith("s") else f"{thing}s"
+    return f"{n:,.0f} {thing if round(n) == 1 else words}"
+
+
 def good_class(good: Good, dataset: str) -> str:
     """Return the name of the good class of `dataset`."""
     return good if isinstance(good, str) else good[dataset]
