@@ -51,13 +51,10 @@ def dataset_headline(pictures: pd.DataFrame, folds: int) -> Headline:
             "warn", "Few good images", f"False rejects are uncertain: {count(fine, 'good image')}."
         )
     if pictures["group"].isna().all():
-        sentence = "There are enough images of each class. Which of them show the same object is unknown."
+        sentence = "There are enough images of each class, but which of them show the same object is unknown."
         return Headline("warn", "Objects unknown", sentence)
-    return Headline(
-        "good",
-        "Enough images",
-        f"Every defect class has at least {count(n, 'image')}, the good class {fine}.",
-    )
+    sentence = f"Every defect class has at least {count(n, 'image')}, the good class {fine}."
+    return Headline("good", "Enough images", sentence)
 
 
 def source_headline(
