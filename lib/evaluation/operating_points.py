@@ -69,6 +69,24 @@ def operating_numbers(
     return numbers[[*leading, *(name for name in numbers.columns if name not in leading)]]
 
 
+def rejected(tested: pd.DataFrame, calibration: pd.DataFrame, good: str, recall: float) -> pd.Series:
+    """Return which images of one data set and scheme are rejected, bool by the index of `tested`.
+
+    Each feature set rejects at the threshold that finds `recall` of the defects among the fold's training images
+    (`calibration`, scored out of fold), and by its own decision where none were scored. Both hold the rows that decide
+    good or defective (`binary_predictions`).
+    """
+    keys = ["features", "repeat", "fold"]
+    outcome = tested["predicted"] != good
+    if len(calibration):
+        bad = calibration[calibration["label"] != good]
+        scored = bad.assign(score=defect_scores(bad, good)).groupby(keys)["score"]
+        limits = scored.agg(lambda scores: empirical_threshold(scores.to_numpy(), recall))
+        limit = limits.reindex(pd.MultiIndex.from_frame(tested[keys])).to_numpy()
+        outcome = outcome.where(np.isnan(limit), defect_scores(tested, good) >= limit)
+    return outcome
+
+
 def _counted(
     tested: pd.DataFrame,
     known: pd.DataFrame,
