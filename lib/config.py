@@ -199,9 +199,7 @@ class Study:
     prevalence: float = setting(0.01, "defective share of the products on the line", gt=0, le=1)
     price_ratio: float = setting(20.0, "cost of a missed defect, in false rejects", gt=0)
     # the verdict on a data set: usable, pre-sorting only, not usable, or cannot tell
-    target_recall: float = setting(
-        0.95, "defect recall that the verdict is about, beside `required`", gt=0, le=1
-    )
+    target_recall: float = setting(0.9, "defect recall that the verdict is about", gt=0, le=1)
     usable_rejects: float = setting(0.1, "usable: false rejects certainly below this share", gt=0, le=1)
     presort_rejects: float = setting(0.3, "pre-sorting: false rejects certainly below this share", gt=0, le=1)
     least_good: int = setting(50, "cannot tell: fewer good images than this", ge=1)

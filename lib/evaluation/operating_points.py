@@ -82,8 +82,8 @@ def rejected(tested: pd.DataFrame, calibration: pd.DataFrame, good: str, recall:
         bad = calibration[calibration["label"] != good]
         scored = bad.assign(score=defect_scores(bad, good)).groupby(keys)["score"]
         limits = scored.agg(lambda scores: empirical_threshold(scores.to_numpy(), recall))
-        limit = limits.reindex(pd.MultiIndex.from_frame(tested[keys])).to_numpy()
-        outcome = outcome.where(np.isnan(limit), defect_scores(tested, good) >= limit)
+        limit = limits.reindex(pd.MultiIndex.from_frame(tested[keys])).set_axis(tested.index)
+        outcome = outcome.where(limit.isna(), limit <= defect_scores(tested, good))
     return outcome
 
 

@@ -22,6 +22,7 @@ class StudyResults:
     """What conclusions are drawn from, over all data sets of a study.
 
     found: predictions of all schemes and keeps; mine: those of each data set's first scheme, which the study reports;
+    calibration: out-of-fold predictions of their training images (no rows where none were scored);
     sources: predictions with the maps of the other detector (no rows where they are not compared); primary: those of
     mine with all defects, with `summary` of them in measures and `compare` in compared; points: operating points;
     recommended: the choice of a method; label_efficiency: learning curves and needed labels; n: bootstrap samples.
@@ -31,6 +32,7 @@ class StudyResults:
     good: Mapping[str, str]
     found: pd.DataFrame
     mine: pd.DataFrame
+    calibration: pd.DataFrame
     sources: pd.DataFrame
     primary: pd.DataFrame
     measures: pd.DataFrame
@@ -76,6 +78,7 @@ def compute_results(
         good=good,
         found=found,
         mine=mine,
+        calibration=calibration,
         sources=other_source,
         primary=primary,
         measures=measures,

@@ -1,0 +1,253 @@
+"""Can a study be trusted? Fourteen checks of each data set, computed, each with why it matters and what to do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from lib.evaluation.bootstrap import Paired
+from lib.evaluation.metrics import (
+    ALL,
+    FPR_LIMIT,
+    OVERALL,
+    POOLED,
+    RANKINGS,
+    RECALL_AT_5_FPR,
+    binary_predictions,
+    defect_scores,
+    percent,
+)
+from lib.evaluation.operating_points import CONFORMAL, TRAINING
+from lib.evaluation.published_results import is_synthetic
+from lib.evaluation.recommendation import recommended
+from lib.evaluation.results import StudyResults
+from lib.evaluation.significance import METHOD, smallest_attainable_p
+
+PILLS = {"good": "passed", "warn": "warning", "bad": "failed", "none": "unknown"}
+FEW_OF_A_CLASS, FEW_GOOD = 30, 100  # images
+SUSPECT = 0.02  # share of images that all methods decide against their label
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the checks need beside predictions, of one data set.
+
+    auroc: image AUROC of the map by defect class (may be empty); unseen: AUROC of good test images against good
+    training images by their map's score (NaN without maps); from_map: features selected from the map, by fit of image +
+    map; as_paper: backbone and preset are the paper's.
+    """
+
+    auroc: Mapping[str, float]
+    unseen: float
+    from_map: tuple[int, ...]
+    as_paper: bool
+
+
+class Check(NamedTuple):
+    """One check: its name, how it is computed, why it matters, what to do, and with which options of the command."""
+
+    name: str
+    of: Callable[[StudyResults, str, Facts], tuple[str, str]]  # state and result
+    why: str
+    action: str
+    options: str = ""
+
+
+def checks(results: StudyResults, facts: Mapping[str, Facts]) -> pd.DataFrame:
+    """Return every check of every data set: check, dataset, state, pill, result, why, action, options."""
+    rows = []
+    for dataset in dict.fromkeys(results.mine["dataset"]):
+        mine = results.of(dataset)
+        for one in CHECKS:
+            state, result = one.of(mine, dataset, facts[dataset])
+            rows.append((one.name, dataset, state, PILLS[state], result, one.why, one.action, one.options))
+    columns = ["check", "dataset", "state", "pill", "result", "why", "action", "options"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def method_of(results: StudyResults) -> str:
+    """Return the feature set that a verdict is about: the recommended one, else image + map, else what is there."""
+    there = dict.fromkeys(results.primary["features"])
+    return recommended(results.recommended) or (METHOD if METHOD in there else next(iter(there)))
+
+
+def _objects(results: StudyResults, dataset: str, _: Facts) -> tuple[str, str]:
+    if results.mine["group"].isna().all():
+        return "none", "Not known: no groups were given."
+    if set(results.mine["scheme"]) == {"grouped"}:
+        return "good", "Folds keep the images of one object together."
+    return "bad", "Images of one object stand in training and test."
+
+
+def _rarest(results: StudyResults, dataset: str, _: Facts) -> tuple[str, str]:
+    counts = results.primary.drop_duplicates("id")["label"].value_counts()
+    state = "good" if counts.iloc[-1] >= FEW_OF_A_CLASS else "warn" if counts.iloc[-1] >= 10 else "bad"
+    return state, f"Rarest class: {counts.index[-1]}, n = {counts.iloc[-1]}."
+
+
+def _good(results: StudyResults, dataset: str, _: Facts) -> tuple[str, str]:
+    images = results.primary.drop_duplicates("id")
+    n = int((images["label"] == results.good[dataset]).sum())
+    state = "good" if n >= FEW_GOOD else "warn" if n >= results.study.least_good else "bad"
+    limit = FPR_LIMIT * n / images["fold"].nunique()
+    return state, f"Good images: {n}. A rate of {percent(FPR_LIMIT, 0)} is {limit:.1f} per test fold."
+
+
+def _folds(results: StudyResults, dataset: str, _: Facts) -> tuple[str, str]:
+    n, alpha = results.primary["fold"].nunique(), results.study.alpha
+    if smallest_attainable_p(n) < alpha:
+        return "good", f"With {n} folds a p-value below {alpha:g} is possible."
+    needed = math.floor(1 - math.log2(alpha)) + 1
+    return "bad", f"Folds: {n}. A p-value below {alpha:g} needs {needed}."
+
+
+def _finds(results: StudyResults, dataset: str, facts: Facts) -> tuple[str, str]:
+    found = binary_predictions(results.primary, results.study.binary)
+    there = [name for name in ("score", "map") if name in set(found["features"])]
+    if not there:
+        return "none", "Not run: this study has no anomaly maps."
+    mine = found[found["features"] == there[0]]
+    sampled = Paired(mine, there[:1], results.good[dataset]).samples(RANKINGS[0], results.study.seed, 400)
+    area = sampled[there[0]]
+    low, high = area.interval(results.study.seed)
+    state = "good" if low > 0.5 else "bad" if high < 0.5 else "warn"
+    below = [label for label, value in facts.auroc.items() if value < 0.5]
+    missed = f" Below chance for: {', '.join(below)}." if below else ""
+    return state, f"Image AUROC {area.values[0]:.2f} (95 % CI {low:.2f} to {high:.2f}).{missed}"
+
+
+def _alike(results: StudyResults, dataset: str, facts: Facts) -> tuple[str, str]:
+    if math.isnan(facts.unseen):
+        return "none", "Not run: there are no maps of good training and test images."
+    state = "good" if abs(facts.unseen - 0.5) <= 0.1 else "warn" if abs(facts.unseen - 0.5) <= 0.2 else "bad"
+    return state, f"AUROC of good test against good training images: {facts.unseen:.2f} (0.5: no difference)."
+
+
+def _selected(results: StudyResults, dataset: str, facts: Facts) -> tuple[str, str]:
+    used, n = sum(k > 0 for k in facts.from_map), len(facts.from_map)
+    if not n:
+        return "none", "Not run: image and map were not combined."
+    if not used:
+        return "bad", "No map feature was selected in any fold: image + map is the image alone."
+    return "good" if used == n else "warn", f"Map features were selected in {used} of {n} fits."
+
+
+def _probabilities(results: StudyResults, dataset: str, _: Facts) -> tuple[str, str]:
+    rows = binary_predictions(results.primary, results.study.binary)
+    rows, good = rows[rows["features"] == method_of(results)], results.good[dataset]
+    bad = (rows["label"] != good).to_numpy()
+    score, constant = (
+        float(np.mean((defect_scores(rows, good) - bad) ** 2)),
+        float(bad.mean() * (1 - bad.mean())),
+    )
+    return (
+        "good" if score < constant else "bad",
+        f"Brier score {score:.3f}; a constant guess has {constant:.3f}.",
+    )
+
+
+def _carry_over(results: StudyResults, dataset: str, _: Facts) -> tuple[str, str]:
+    points = _points(results, TRAINING)
+    if points.empty:
+        return "none", "Not run: no training image was scored out of fold."
+    missed = int((points["recall_high"] < points["required"]).sum())
+    return "bad" if missed else "good", f"Thresholds that missed their recall: {missed} of {len(points)}."
+
+
+def _enough(results: StudyResults, dataset: str, _: Facts) -> tuple[str, str]:
+    bound = _points(results, CONFORMAL)
+    bound = bound[bound["required"] == results.study.target_recall]
+    if bound.empty:
+        return "none", "Not run: no training image was scored out of fold."
+    there, needed = bound[["n_calibration", "n_needed"]].iloc[0]
+    wanted = "no number is enough" if math.isinf(needed) else f"needed: {needed:.0f}"
+    state = "bad" if there < needed else "good"
+    return state, f"Defects in a training fold: {there:.0f}; {wanted}."
+
+
+def _pooled(results: StudyResults, dataset: str, _: Facts) -> tuple[str, str]:
+    asked = {"metric": RECALL_AT_5_FPR, "class": ALL, "features": method_of(results)}
+    of = results.measures[(results.measures[list(asked)] == pd.Series(asked)).all(axis=1)]
+    values = of.set_index("fold")["value"].drop(OVERALL, errors="ignore")
+    pooled, folds = values.get(POOLED, float("nan")), values.drop(POOLED, errors="ignore").dropna()
+    if folds.empty or math.isnan(pooled):
+        return "none", "Not run: no fold has both good and defective images."
+    if folds.min() <= pooled <= folds.max():
+        return "good", f"Recall of pooled scores: {percent(pooled)}, inside the range of the folds."
+    return "warn", f"Recall of pooled scores: {percent(pooled)}, outside the range of the folds."
+
+
+def _retrained(results: StudyResults, dataset: str, _: Facts) -> tuple[str, str]:
+    n = results.primary["repeat"].nunique()
+    if n > 1:
+        return "good", f"Everything was trained {n} times."
+    return "warn", "Everything was trained once."
+
+
+def _labels(results: StudyResults, dataset: str, _: Facts) -> tuple[str, str]:
+    rows = binary_predictions(results.primary, results.study.binary)
+    good = results.good[dataset]
+    wrong = ((rows["predicted"] == good) != (rows["label"] == good)).groupby(rows["id"]).all()
+    n = int(wrong.sum())
+    state = "good" if n <= SUSPECT * len(wrong) else "warn"
+    return state, f"Every method disagrees with the label of {n} of {len(wrong)} images."
+
+
+def _as_paper(results: StudyResults, dataset: str, facts: Facts) -> tuple[str, str]:
+    if is_synthetic(dataset):
+        return "warn", "Demo data: the products are drawn, not photographed."
+    if facts.as_paper:
+        return "good", "Backbone and preset are the paper's."
+    return "warn", f"Preset {results.study.preset}, backbone {results.study.backbone}."
+
+
+def _points(results: StudyResults, method: str) -> pd.DataFrame:
+    """Return the operating points of the data set's method, over all classes."""
+    if results.points.empty:
+        return pd.DataFrame(columns=["required", "recall_high", "n_calibration", "n_needed"])
+    asked = {"class": ALL, "method": method, "features": method_of(results)}
+    return results.points[(results.points[list(asked)] == pd.Series(asked)).all(axis=1)]
+
+
+CHECKS = (  # the most useful advice first
+    Check(f"At least {FEW_GOOD} good images", _good,
+        "With few good images, one image decides about false rejects.", "Collect more good images."),
+    Check("Enough defects for the recall", _enough,
+        "With fewer defects the recall cannot be guaranteed.", "Label more defects."),
+    Check(f"At least {FEW_OF_A_CLASS} images in every class", _rarest,
+        "A class with few images has a wide interval.", "Collect more images of the rarest class."),
+    Check("Maps find defects", _finds,
+        "A map no better than chance cannot help.", "Try PatchCore maps.",
+        "--set map_source=patchcore --study patchcore"),
+    Check("Thresholds keep their recall", _carry_over,
+        "A threshold that misses its recall lets defects pass.", "Check thresholds on a new sample before use."),
+    Check("Maps treat training and test alike", _alike,
+        "Otherwise a classifier learns that a clean map means good, and rejects good products.",
+        "Try cross-fitted maps.", "--set map_fit=cross_fitted --study cross-fitted"),
+    Check("Objects kept apart", _objects,
+        "If images of one object are in training and test, results are too good.",
+        "Say which images show the same object.", "--groups FILE"),
+    Check("Labels not in doubt", _labels,
+        "Images that all methods get wrong may have a wrong label.",
+        "Look at the missed defects and false rejects in notebook 04."),
+    Check("Retraining noise known", _retrained,
+        "Another training can give other numbers.", "Train everything three times.",
+        "--set repeats=3 --study three-trainings"),
+    Check("Probabilities beat a constant guess", _probabilities,
+        "Otherwise scores are a ranking only.", "Do not read scores as probabilities."),
+    Check("Map features selected", _selected,
+        "Without them image + map says nothing about the map.", "Judge the map by the map-guided features instead."),
+    Check("Enough folds for the test", _folds,
+        "With too few folds no difference can be significant.", "Use ten folds, as the paper does.",
+        "--set folds=10 --study ten-folds"),
+    Check("Pooled recall within the folds", _pooled,
+        "Otherwise the folds' scores have different scales.", "Use the mean of the folds, as all tables do."),
+    Check("Data, backbone and preset as in the paper", _as_paper,
+        "Otherwise the numbers do not check the paper's.", "Use the paper's preset on its products.",
+        "--preset paper"),
+)  # fmt: skip

@@ -1,0 +1,168 @@
+"""One card per data set: usable or not, does the map help, what a recall costs, the weakest class, what next."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from lib.classification.feature_sets import FEATURE_SETS
+from lib.evaluation.by_class import class_recalls
+from lib.evaluation.checks import method_of
+from lib.evaluation.metrics import ALL, RECALL_AT_5_FPR, binary_predictions, percent
+from lib.evaluation.operating_points import CONFORMAL, TRAINING
+from lib.evaluation.results import StudyResults
+from lib.evaluation.significance import METHOD
+
+GUIDE = (
+    "guided_logistic",
+    "image_logistic",
+)  # the same classifier with the map as a guide, and without the map
+PICTURE = (METHOD, "image")  # the map as an extra picture, as in the paper
+HIGH = 0.99  # a recall that lines ask for
+RULE = (
+    "False rejects are those of the recommended method, at the threshold set on training images for {target} recall. "
+    "Usable: certainly below {usable}. Pre-sorting: certainly below {presort}. Not usable: certainly above {presort}, "
+    "or the recall was certainly missed. Cannot tell: anything else, under {least} good images, or too few defects."
+)
+
+
+def verdicts(results: StudyResults, checked: pd.DataFrame) -> pd.DataFrame:
+    """Return a card per data set, all texts: dataset, images, state, pill, why, method; does the map help as a guide
+    and as an extra picture; cost of the target recall, more (of a `higher` one); weakest class; next, command.
+
+    `checked` is `checks` of the same results. Nothing of a test fold chooses: the method is the recommended one.
+    """
+    rows = []
+    for dataset in dict.fromkeys(results.mine["dataset"]):
+        mine = results.of(dataset)
+        target, recalls = mine.study.target_recall, mine.study.recalls
+        higher = [one for one in recalls if one >= HIGH] or recalls[-1:]
+        first = checked[(checked["dataset"] == dataset) & (checked["state"] != "good")][:1]
+        rows.append(
+            {
+                "dataset": dataset,
+                "images": _images(mine, dataset),
+                **dict(zip(("state", "pill", "why"), verdict(mine, dataset), strict=True)),
+                "method": FEATURE_SETS[method_of(mine)].title,
+                "guide": _helps(mine, GUIDE),
+                "picture": _helps(mine, PICTURE),
+                "target": f"{100 * target:g} %",
+                "cost": describe_cost(mine, target),
+                "higher": f"{100 * higher[0]:g} %",
+                "more": describe_cost(mine, higher[0]),
+                "weakest": _weakest(mine, dataset),
+                "next": " ".join(first["action"]),
+                "command": " ".join(first["options"]),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def rule(results: StudyResults) -> str:
+    """Return the rule behind the verdicts, with this study's thresholds."""
+    study = results.study
+    shares = {"target": study.target_recall, "usable": study.usable_rejects, "presort": study.presort_rejects}
+    return RULE.format(
+        least=study.least_good, **{name: f"{100 * share:g} %" for name, share in shares.items()}
+    )
+
+
+def verdict(results: StudyResults, dataset: str) -> tuple[str, str, str]:
+    """Return a data set's state, pill and the sentence that says why."""
+    study, target = results.study, results.study.target_recall
+    n_good = int((results.primary.drop_duplicates("id")["label"] == results.good[dataset]).sum())
+    point, bound = (_point(results, method_of(results), target, method) for method in (TRAINING, CONFORMAL))
+    if not point:
+        return "none", "Cannot tell", "No training images were scored, so no threshold could be set."
+    if n_good < study.least_good:
+        return "none", "Cannot tell: too few images", f"Good images: {n_good}; needed: {study.least_good}."
+    if pd.isna(bound["caught"]):
+        there, needed = bound["n_calibration"], bound["n_needed"]
+        return (
+            "none",
+            "Cannot tell: too few defects",
+            f"Defects in a training fold: {there:.0f}; needed: {needed:.0f}.",
+        )
+    low, high = point["false_rejects_low"], point["false_rejects_high"]
+    why = f"For {percent(target, 0)} recall, {_share(point, 'false_rejects')} of the good products are rejected."
+    if point["recall_high"] < target:
+        return (
+            "bad",
+            "Not usable: misses defects",
+            f"The threshold for {percent(target, 0)} found {_share(point, 'recall')}.",
+        )
+    if high <= study.usable_rejects:
+        return "good", "Usable: verify on a sample", why
+    if high <= study.presort_rejects:
+        return "good", "Usable for pre-sorting", why
+    if low > study.presort_rejects:
+        return "bad", "Not usable", why
+    return "none", "Cannot tell: between the limits", why
+
+
+def describe_cost(results: StudyResults, required: float) -> str:
+    """Return what share of the good products the data set's method rejects for a recall, and the image alone."""
+    method = method_of(results)
+    point, bound = (_point(results, method, required, one) for one in (TRAINING, CONFORMAL))
+    if not point:
+        return "Not known: no threshold could be set."
+    if point["recall_high"] < required:
+        return f"Missed: the threshold found {_share(point, 'recall')}."
+    if pd.isna(bound["caught"]):
+        needed = bound["n_needed"]
+        needs = "no number is enough" if math.isinf(needed) else f"{needed:.0f} needed"
+        return f"Cannot be guaranteed: {bound['n_calibration']:.0f} defects, {needs}."
+    text = f"{_share(point, 'false_rejects')} of good products rejected."
+    alone = _point(results, "image", required, TRAINING)
+    if method != "image" and alone and not alone["recall_high"] < required:
+        text += f" Image alone: {percent(alone['false_rejects'], 0)}."
+    return text
+
+
+def _helps(results: StudyResults, pair: tuple[str, str]) -> str:
+    """Return whether the first of two feature sets, which has the map, finds more at 5 % false rejects."""
+    gap = results.comparison(RECALL_AT_5_FPR, *pair)
+    if gap is None:
+        return "not run."
+    if gap.identical == 1:
+        return "not tested, no map feature was selected."
+    word = {1: "yes", -1: "no, it harms", 0: "no measurable difference"}[gap.side]
+    return f"{word} ({gap.span()})."
+
+
+def _images(results: StudyResults, dataset: str) -> str:
+    labels = results.primary.drop_duplicates("id")["label"]
+    good = int((labels == results.good[dataset]).sum())
+    kinds = labels.nunique() - (good > 0)
+    return f"{good:,} good, {len(labels) - good:,} defective ({kinds} class{'es' * (kinds != 1)})"
+
+
+def _weakest(results: StudyResults, dataset: str) -> str:
+    rows = binary_predictions(results.primary, results.study.binary)
+    found = class_recalls(rows, results.good[dataset], [method_of(results)], seed=results.study.seed)
+    found = found.dropna(subset="value")
+    if found.empty:
+        return "Not known: no class could be measured."
+    first = found.iloc[0]
+    ends = f"{percent(first['low'], 0)} to {percent(first['high'], 0)}"
+    return f"{first['class']}: {percent(first['value'], 0)} found at 5 % false rejects (95 % CI {ends})."
+
+
+def _point(results: StudyResults, features: str, required: float, method: str) -> dict[Any, Any]:
+    """Return an operating point over all classes; empty where no threshold could be set."""
+    if results.points.empty:
+        return {}
+    asked = {"class": ALL, "features": features, "required": required, "method": method}
+    rows = results.points[(results.points[list(asked)] == pd.Series(asked)).all(axis=1)]
+    if method == TRAINING:
+        rows = rows.dropna(subset="caught")
+    return next(iter(rows.to_dict("records")), {})
+
+
+def _share(point: dict[Any, Any], name: str) -> str:
+    """Return a share in whole percents below a hundred images, else with a decimal, and its interval."""
+    digits = int(point["n_good" if name == "false_rejects" else "n_defects"] >= 100)
+    low, high = (percent(point[f"{name}_{end}"], digits) for end in ("low", "high"))
+    return f"{percent(point[name], digits)} ({low.removesuffix(' %')} to {high})"
