@@ -23,7 +23,7 @@ from lib.pipeline.classification import predictions
 from lib.pipeline.dataset import index
 from lib.pipeline.run import Run
 from lib.reporting.display import caption
-from lib.reporting.figures_maps import overlay, read_thumbnails
+from lib.reporting.figures_maps import describe_overlays, draw_overlay, map_level, read_thumbnails
 from lib.reporting.style import draw_bars, draw_image, escape_mathtext, finish, legend_above, panels, present
 
 if TYPE_CHECKING:
@@ -105,6 +105,7 @@ class Explorer:
         table = index(run)
         self.run, self.scheme, self.note = run, str(found["scheme"].iloc[0]), caption(run)
         self.good, self.classes = str(table.attrs["good"]), [str(name) for name in table.attrs["classes"]]
+        self.level = map_level(run)
         self.images = scored_images(found, self.good, run.study.binary)
         self.thumbnails: dict[str, str] = {}  # those displayed so far
         sets = present(self.images["features"])
@@ -186,7 +187,7 @@ class Explorer:
         about = read_thumbnails(self.run, self.scheme, [name], CLOSEUP)[name]
         figure, ((left, middle, right),) = panels(3, 3, 3.4, width_ratios=(1, 1, 1.3))
         draw_image(left, about.image, about.mask)
-        draw_image(middle, overlay(about.image, about.anomaly_map), about.mask)
+        draw_overlay(middle, about, self.level)
         label, fold = rows[["label", "fold"]].iloc[0]
         left.set_title(escape_mathtext(f"{name} ({label})", 40))
         middle.set_title(f"its map, of fold {fold}, which tests it")
@@ -200,7 +201,7 @@ class Explorer:
         ]
         legend_above(right, 1, right.containers, said)
         plt.close(figure)  # else the notebook displays it a second time
-        return finish(figure, "outlined: the true defect")
+        return finish(figure, describe_overlays(self.level))
 
     def _show_closeup(self) -> None:
         self.closeup.value = ""

@@ -28,7 +28,7 @@ from lib.inspection.threshold import OutOfFoldScores, Threshold
 from lib.pipeline.detectors import inputs_of
 from lib.pipeline.run import Run
 from lib.reporting import style
-from lib.reporting.figures_maps import overlay
+from lib.reporting.figures_maps import Thumbnail, describe_overlays, draw_overlay, map_level
 from lib.reporting.style import OUTLINE, PALETTE, draw_image, escape_mathtext, finish, panels
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 VERDICTS_FILE = "verdicts.csv"
 TO_LABEL, SUSPECTED = "labels-next.csv", "labels-next-model.csv"
 SIDE = 128  # pixels of an image in the figure
-PAIRS = 3  # images beside each other, each with its map
-DRAWN = 18  # images at most
+PAIRS = 2  # images beside each other, each with its map
+DRAWN = 12  # images at most
 COLUMNS = 4  # of images to label: large enough to judge, small enough for a page
 COLOURS = {PASS: PALETTE["image_map"], REJECT: OUTLINE, REVIEW: PALETTE["image"]}
 
@@ -146,21 +146,22 @@ def flagged(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def first_to_see(run: Run, folder: Folder, table: pd.DataFrame) -> Figure:
-    """Draw the table's first images, each beside itself in grey under its map, with decision and class."""
+    """Draw the table's first images, each beside itself under its map, with decision and class."""
     rows = table[table["verdict"] != REFUSED].head(DRAWN)
     load = image_loader(run, folder.root, list(rows["file"]))
     images, maps = load(SIDE), maps_of_new(run, inputs_of(run, run.study.map_source, load))
+    level = map_level(run)
     figure, grid = panels(2 * len(rows), 2 * PAIRS, 2.2)
     pairs = zip(grid.reshape(-1, 2), rows.to_dict("records"), images, maps, strict=False)
     for (left, right), row, image, anomaly_map in pairs:
         draw_image(left, image)
-        draw_image(right, overlay(image, anomaly_map))
+        draw_overlay(right, Thumbnail(image, anomaly_map, None), level)
         name = escape_mathtext(printable(str(row["file"])), 18)
         look = {"loc": "left"}
         left.set_title(f"{row['verdict']} {row['reason']}\n{name}", color=COLOURS[row["verdict"]], **look)
         called = f"{escape_mathtext(row['class'], 16)} {row['probability']:.2f}"
         right.set_title(f"score {row['score']:.3f}\n{called if row['class'] else 'not guessed'}", **look)
-    return finish(figure, "right of each image: itself in grey under its anomaly map")
+    return finish(figure, f"right of each image: itself; {describe_overlays(level)}")
 
 
 def drift(model: ProductionModel, table: pd.DataFrame, threshold: Threshold) -> Figure:

@@ -1,39 +1,31 @@
-"""Figures of images and their anomaly maps: samples, maps beside images, DRAEM's simulation, the surest errors."""
+"""Figures of images under their anomaly maps: samples, DRAEM's simulation, what a method catches and misses."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
-from lib.classification.feature_sets import FEATURE_SETS
-from lib.pipeline.dataset import folds, index, load_images
+from lib.config import MapMethod
+from lib.evaluation.metrics import defect_scores
+from lib.pipeline.dataset import folds, in_test_fold, index, load_images, primary_splits
 from lib.pipeline.maps import maps
 from lib.pipeline.run import Run
 from lib.reporting import style
-from lib.reporting.style import (
-    MAP_COLOURS,
-    PALETTE,
-    draw_image,
-    escape_mathtext,
-    finish,
-    panels,
-    present,
-)
+from lib.reporting.style import MAP_COLOURS, OUTLINE, draw_image, escape_mathtext, finish, panels
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Masks = Sequence[np.ndarray | None]  # each bool (H, W)
-WIDEST = 9  # images beside each other
-PER_KIND = 5  # images of each kind of result: with five defect classes, one of each
-KINDS = dict(
-    missed="missed defects", rejected="false rejects", confused="wrong defect class", hit="surest hits"
-)
+WIDEST = 6  # images beside each other
+KINDS = dict(caught="Caught", missed="Missed", rejected="False reject")
+MAP_LINE = "#00E5FF"  # contour of a map
+ORDINARY = 0.999  # share of the pixels of good test images that lie below a data set's map level
 
 
 class Thumbnail(NamedTuple):
@@ -58,6 +50,14 @@ def read_thumbnails(run: Run, scheme: str, ids: Iterable[str], side: int = 128) 
     }
 
 
+def map_level(run: Run, map_method: MapMethod | None = None) -> float:
+    """Return what 99.9 % of the pixels of good test images reach in their maps at most, above 0: mid-way in colours."""
+    table, names = index(run), primary_splits(run)
+    good = (table["label"] == table.attrs["good"]).to_numpy()
+    pixels = [maps(run, name, map_method)[good & in_test_fold(run, name)].ravel() for name in names]
+    return max(float(np.quantile(np.concatenate(pixels).astype(np.float32), ORDINARY)), 1e-6)
+
+
 def colour_map(anomaly_map: np.ndarray) -> np.ndarray:
     """Return an anomaly map (H, W) in [0, 1] in colours, float64 (H, W, 3) in [0, 255]."""
     from matplotlib import colormaps
@@ -65,13 +65,32 @@ def colour_map(anomaly_map: np.ndarray) -> np.ndarray:
     return 255 * colormaps[MAP_COLOURS](np.clip(anomaly_map, 0, 1).astype(np.float32))[..., :3]
 
 
-def overlay(image: np.ndarray, anomaly_map: np.ndarray) -> np.ndarray:
-    """Return the image (H, W, 3) in grey under its anomaly map, the more opaque the higher: uint8 (H, W, 3)."""
-    size = (image.shape[1], image.shape[0])
-    fine = Image.fromarray(anomaly_map.astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
-    heat = np.clip(np.asarray(fine), 0, 1)
-    grey = image.mean(axis=2, keepdims=True)
-    return (grey + heat[..., None] * (colour_map(heat) - grey)).round().astype(np.uint8)
+def overlay(image: np.ndarray, anomaly_map: np.ndarray, level: float) -> np.ndarray:
+    """Return the image (H, W, 3) in grey under its map, half opaque and mid-way in colours at `level`: uint8."""
+    height = np.clip(_enlarged(anomaly_map, image) / level, 0, 2)
+    grey, opacity = image.mean(axis=2, keepdims=True), np.minimum(height**2 / 2, 1)[..., None]
+    return (grey + opacity * (colour_map(height / 2) - grey)).round().astype(np.uint8)
+
+
+def draw_overlay(axes: Axes, thumbnail: Thumbnail, level: float) -> None:
+    """Draw the image under its map, with the contours of the map at `level`, solid, and of the true defect, dashed."""
+    draw_image(axes, overlay(thumbnail.image, thumbnail.anomaly_map, level), thumbnail.mask, line="dashed")
+    fine = _enlarged(thumbnail.anomaly_map, thumbnail.image)
+    if fine.min() < level < fine.max():
+        axes.contour(fine, levels=[level], colors=[MAP_LINE], linewidths=1.2)
+
+
+def describe_overlays(level: float) -> str:
+    """Say what the signs of overlays mean."""
+    return (
+        f"colour: the anomaly map over the image; solid line: where it is above {level:.2g}, as 0.1 % of the pixels of "
+        "good test images are; dashed white line: the true defect"
+    )
+
+
+def _enlarged(anomaly_map: np.ndarray, image: np.ndarray) -> np.ndarray:
+    fine = Image.fromarray(anomaly_map.astype(np.float32))
+    return np.asarray(fine.resize((image.shape[1], image.shape[0]), Image.Resampling.BILINEAR))
 
 
 def samples(images: Mapping[str, np.ndarray], masks: Mapping[str, Masks]) -> Figure:
@@ -85,25 +104,24 @@ def image_and_map(
     anomaly_maps: Mapping[str, np.ndarray],
     labels: Sequence[str],
     masks: Masks,
+    levels: Sequence[float],
 ) -> Figure:
-    """Draw image over anomaly map (Figure 4), all maps on one scale from 0 to 1, true outlines dashed.
+    """Draw each image above itself under its map (the paper's Figure 4); more than six come in several bands.
 
-    `anomaly_maps`: (n, H, W) by the name of their source, a row each. More than nine images come in several bands.
+    `anomaly_maps`: (n, H, W) by the name of their source, a row each, with the `map_level` of each.
     """
     bands = -(-len(images) // WIDEST)
     columns, rows = -(-len(images) // bands), 1 + len(anomaly_maps)
-    height = 0.93 * style.PAGE / max(columns, 4) + 0.15
-    figure, grid = panels(rows * bands * columns, columns, height, layout="compressed")
+    figure, grid = _cells(rows * bands * columns, columns)
     cells = grid.reshape(bands, rows, columns).swapaxes(1, 2).reshape(-1, rows)  # an image over its maps
     for k, (first, *others) in enumerate(cells[: len(images)]):
         draw_image(first, images[k])
-        first.set_title(escape_mathtext(labels[k], 14))
-        for axes, (name, stack) in zip(others, anomaly_maps.items(), strict=True):
-            draw_image(axes, stack[k].astype(np.float32), masks[k], line="dashed")
+        first.set_title(escape_mathtext(labels[k], 18))
+        for axes, (name, stack), level in zip(others, anomaly_maps.items(), levels, strict=True):
+            draw_overlay(axes, Thumbnail(images[k], stack[k], masks[k]), level)
             if k % columns == 0 and len(anomaly_maps) > 1:
                 axes.set_ylabel(name)
-    _map_scale(figure, "anomaly (0 to 1)")
-    return finish(figure, "dashed: the true defect")
+    return finish(figure, "; ".join(describe_overlays(level) for level in levels[:1]))
 
 
 def simulation_panel(panel: Mapping[str, np.ndarray]) -> Figure:
@@ -122,7 +140,7 @@ def _rows_of_images(rows: Mapping[str, np.ndarray], masks: Mapping[str, Masks]) 
     )
     for cells, (name, stack) in zip(grid, rows.items(), strict=True):
         for axes, image, mask in zip(cells, stack, masks.get(name, [None] * len(stack)), strict=False):
-            draw_image(axes, image, mask, style.OUTLINE)
+            draw_image(axes, image, mask, OUTLINE)
         cells[0].set_ylabel(escape_mathtext(name, 18))
     return figure
 
@@ -132,55 +150,44 @@ def _map_scale(figure: Figure, label: str) -> None:
     figure.colorbar(figure.axes[0].get_images()[0], ax=figure.axes, label=label, aspect=30, fraction=0.02)
 
 
-def hits_and_misses(predictions: pd.DataFrame, good: str, per_kind: int = PER_KIND) -> pd.DataFrame:
-    """Choose for image, map and both the surest results of each kind, the true classes in turn.
+def examples(predictions: pd.DataFrame, rejected: pd.Series, good: str, each: int = 4) -> pd.DataFrame:
+    """Choose typical caught defects, and the surest missed ones and false rejects, the classes in turn.
 
-    Of one data set, scheme and keep; the first repeat's multiclass rows count. One row per image: features, kind, id,
-    fold, label, predicted, its probability, and for the kind `found` images `among` those that could be of it.
+    Of one feature set's rows that decide good or defective, in the first repeat, `rejected` bool by their index. One
+    row per image: kind (of KINDS), id, label, score (1 - p(good)), and for the kind `found` images `among` all of it.
     """
-    rows = predictions[predictions["task"] == "multiclass"]
-    rows = rows[rows["repeat"] == rows["repeat"].min()]
-    truth, predicted = rows["label"].astype(str), rows["predicted"].astype(str)
-    cases = [truth == predicted, predicted == good, truth == good]
-    kinds = np.select(cases, ["hit", "missed", "rejected"], default="confused")
-    rows = rows.assign(kind=kinds, probability=rows.filter(regex="^p:").max(axis=1))
-    chosen = []
-    for features in PALETTE:
-        mine = rows[rows["features"] == features]
-        n_good = int((mine["label"] == good).sum())
-        among = {"rejected": n_good, "hit": len(mine)}
-        for kind in KINDS:
-            part = mine[mine["kind"] == kind].sort_values(["probability", "id"], ascending=[False, True])
-            turn = part.groupby("label").cumcount()
-            picked = part.assign(turn=turn).sort_values("turn", kind="stable").head(per_kind)
-            chosen.append(picked.assign(found=len(part), among=among.get(kind, len(mine) - n_good)))
-    wanted = ["features", "kind", "id", "fold", "label", "predicted", "probability", "found", "among"]
-    return pd.concat(chosen, ignore_index=True)[wanted]
+    rows = predictions[predictions["repeat"] == predictions["repeat"].min()]
+    out, defective = rejected[rows.index], rows["label"] != good
+    kinds = np.select([defective & out, defective, out], list(KINDS), "")
+    among = np.where(defective, defective.sum(), (~defective).sum())
+    rows = rows.assign(kind=kinds, score=defect_scores(rows, good), among=among)[kinds != ""]
+    found, score = rows.groupby("kind")["id"].transform("size"), rows["score"]
+    typical = (score - rows.groupby(["kind", "label"])["score"].transform("median")).abs()
+    order = np.select([rows["kind"] == "caught", rows["kind"] == "missed"], [typical, score], -score)
+    rows = rows.assign(found=found, order=order).sort_values(["order", "id"])
+    turn = rows.groupby(["kind", "label"]).cumcount()
+    chosen = rows.assign(turn=turn).sort_values(["kind", "turn"], kind="stable").groupby("kind").head(each)
+    return chosen[["kind", "id", "label", "score", "found", "among"]]
 
 
-def gallery(chosen: pd.DataFrame, thumbnails: Mapping[str, Thumbnail]) -> Figure:
-    """Draw `hits_and_misses`: four kinds for each feature set, every image in grey under its map, defect outlined.
+def gallery(
+    chosen: pd.DataFrame, thumbnails: Mapping[str, Thumbnail], level: float, width: float = style.PAGE
+) -> Figure:
+    """Draw `examples`, a row per kind that there is: each image (of `thumbnails` by id) as `draw_overlay` does.
 
-    `thumbnails` by image id. Over each image: true class, predicted class with its probability, and test fold.
+    Above each its true class and score; `level` as `map_level` gives it.
     """
-    found = present(chosen["features"])
-    each = max(1, int(chosen.groupby(["features", "kind"]).size().max()))
-    spaces = {"wspace": 0.06, "hspace": 0.75, "left": 0.01, "right": 0.99, "top": 0.95, "bottom": 0.01}
-    figure, grid = panels(4 * each * len(found), 2 * each, 1.475, layout="none", gridspec_kw=spaces)
-    for cells, (features, kind) in zip(grid.reshape(-1, each), product(found, KINDS), strict=True):
-        part = chosen[(chosen["features"] == features) & (chosen["kind"] == kind)]
-        counted = f"{part['found'].iloc[0]} of {part['among'].iloc[0]}" if len(part) else "none"
-        cells[0].annotate(
-            f"{FEATURE_SETS[features].title} · {KINDS[kind]}: {counted}", (0, 1), (0, 27), xycoords="axes fraction",
-            textcoords="offset points", fontsize=8.5, fontweight="bold", color=PALETTE[features],
-        )  # fmt: skip
+    found = dict(list(chosen.groupby("kind", sort=False)))
+    each = max(3, *map(len, found.values()))
+    figure, grid = _cells(len(found) * each, each, width)
+    for cells, (kind, part) in zip(grid, found.items(), strict=True):
+        cells[0].set_ylabel(f"{KINDS[str(kind)]}\n{part['found'].iloc[0]} of {part['among'].iloc[0]}")
         for axes, result in zip(cells, part.to_dict("records"), strict=False):
-            thumbnail = thumbnails[str(result["id"])]
-            draw_image(axes, overlay(thumbnail.image, thumbnail.anomaly_map), thumbnail.mask)
-            axes.set_title(
-                f"{escape_mathtext(result['label'], 16)}\n→ {escape_mathtext(result['predicted'], 15)}\n"
-                f"{result['probability']:.2f} · fold {result['fold']}",
-                fontsize=6.5, pad=2, linespacing=1.0,
-            )  # fmt: skip
-    key = "outlined: the true defect; in colour: the map of the fold that tests the image"
-    return finish(figure, key)
+            draw_overlay(axes, thumbnails[str(result["id"])], level)
+            axes.set_title(f"{escape_mathtext(result['label'], 14)}, {result['score']:.2f}")
+    return finish(figure, f"above each image: its class and score; {describe_overlays(level)}")
+
+
+def _cells(count: int, columns: int, width: float = style.PAGE) -> tuple[Figure, np.ndarray]:
+    """Return a figure of `count` images, `columns` beside each other, with room for a title above each."""
+    return panels(count, columns, 0.94 * width / max(columns, 3) + 0.2, width, layout="compressed")

@@ -42,7 +42,7 @@ HATCHES = {"image": "", "map": "..", "image_map": "//"}
 DOTS: dict[str, Any] = {"ms": 6, "mec": "white", "mew": 0.5}  # how markers look
 MAP_COLOURS = "inferno"
 OUTLINE = "#D55E00"
-DPI, PHOTO_DPI = 200, 100  # two pixels per pixel of a page; one, of figures with photographs
+DPI, PHOTO_DPI = 200, 100  # two pixels per pixel of a page; one, of a page of photographs
 
 
 def set_style() -> None:
@@ -122,7 +122,7 @@ def save_figure(figure: Figure, folder: Path, name: str, alt: str, provenance: s
     with atomic(folder / f"{name}.png") as partial:
         texts = {"Software": None, "Description": alt, "Comment": figure.get_label(), "Source": provenance}
         shrunk = {"compress_level": 3}  # as small as by the default of 6, in a third of the time
-        dpi = PHOTO_DPI if photographs else DPI
+        dpi = PHOTO_DPI * PAGE / figure.get_figwidth() if photographs else DPI
         figure.savefig(partial, metadata=texts, dpi=dpi, pil_kwargs=shrunk, facecolor="white")
     if photographs:
         (folder / f"{name}.svg").unlink(missing_ok=True)  # of an earlier version

@@ -110,6 +110,7 @@ def explorer(tmp_path, monkeypatch, figures):
     monkeypatch.setattr(
         figures_maps, "maps", lambda run, split: np.full((30, 32, 32), int(split[-1]), np.float16)
     )
+    monkeypatch.setattr(explorer_module, "map_level", lambda run: 0.5)
     for module in (explorer_module, figures_maps, dataset):
         monkeypatch.setattr(module, "index", lambda run: table)
     return Explorer(Run("toy", Study.of("smoke"), str(tmp_path / "study")))
