@@ -75,7 +75,8 @@ def jobs_of(work: Plan, run: Run | None, scheduler: str) -> tuple[NotebookJob, .
     folder, roots = run.store.root if run else output, tuple(each.store.root for each in runs)
     outside = "".join(map(external, runs))
     chosen = [name for name in work.notebooks if (name == NOTEBOOKS[-1]) == (run is None)]
-    return tuple(NotebookJob(name, folder, parameters, roots, outside) for name in chosen)
+    names = tuple(each.name for each in work.runs)
+    return tuple(NotebookJob(name, folder, parameters, roots, outside, names) for name in chosen)
 
 
 def external(run: Run) -> str:

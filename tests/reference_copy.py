@@ -55,7 +55,7 @@ def copy_study(study_dir: Path, target: Path, *, data: str = "", photographs: bo
     runs = [open_run(name, preset, data, str(study_dir), record["settings"]) for name in plain]
     shutil.rmtree(target, ignore_errors=True)
     for folder in (study_dir, *(study_dir / name for name in names)):
-        _copy_folder(folder, target / folder.relative_to(study_dir), photographs)
+        _copy_folder(folder, target / folder.relative_to(study_dir), names, photographs)
     command = "python run_all.py " + shlex.join(without_paths(record["command"]))
     homes = dict.fromkeys(NOTEBOOKS[:-1], runs[0].store) | {NOTEBOOKS[-1]: Store(study_dir)}
     manifests = {name: home.manifest(f"notebooks/{name}.ipynb") for name, home in homes.items()}
@@ -73,14 +73,14 @@ def copy_study(study_dir: Path, target: Path, *, data: str = "", photographs: bo
     return index
 
 
-def _copy_folder(source: Path, target: Path, photographs: bool) -> None:
+def _copy_folder(source: Path, target: Path, names: Sequence[str], photographs: bool) -> None:
     """Copy tables, figures and notebooks of a study's or a data set's folder."""
     import nbformat
 
     for name in ("tables", "figures", "notebooks"):
         (target / name).mkdir(parents=True, exist_ok=True)
     for path in (source / "tables").glob("*"):
-        if path.suffix in (".csv", ".md", ".html"):
+        if path.suffix in (".csv", ".html"):
             shutil.copyfile(path, target / "tables" / path.name)
     for path in (source / "figures").glob("*.png"):
         if photographs or path.stem not in PHOTOGRAPHS:
@@ -89,7 +89,8 @@ def _copy_folder(source: Path, target: Path, photographs: bool) -> None:
         path, copy = source / "notebooks" / f"{name}.ipynb", target / "notebooks" / f"{name}.ipynb"
         if path.exists():
             nbformat.write(portable(nbformat.read(path, as_version=4)), copy)
-            write_text(copy.with_suffix(".html"), notebook_html(copy, name, source.name, embed=False))
+            page = notebook_html(copy, name, source.name, datasets=names, embed=False)
+            write_text(copy.with_suffix(".html"), page)
 
 
 def fewer_colours(png: bytes) -> bytes:

@@ -1,5 +1,6 @@
 """The whole series through run_all.py on preset smoke: a stand-in, and a folder per class with odd names."""
 
+import html
 import json
 import re
 
@@ -27,9 +28,9 @@ def test_everything_that_is_promised_is_there(standin):
                  "predictions/imbalance.parquet"):  # fmt: skip
         assert Store(folder).issue(name) == ""
     for name in ("table1", "table2", "table3", "operating-points", "aql"):
-        assert {p.suffix for p in (study / "tables").glob(f"{name}.*")} == {".csv", ".md", ".html"}
+        assert {p.suffix for p in (study / "tables").glob(f"{name}.*")} == {".csv", ".html"}
     for name, kinds in (("samples", {".png"}), ("image-and-map", {".png"}), ("simulation", {".png"}),
-                        ("losses", {".png", ".svg"}), ("recalls", {".png", ".svg"}),
+                        ("losses", {".png", ".svg"}),
                         ("degradation", {".png", ".svg"})):  # fmt: skip
         assert {p.suffix for p in (folder / "figures").glob(f"{name}.*")} == kinds
 
@@ -48,13 +49,15 @@ def test_predictions_cover_every_image_once_per_cell(standin):
     assert wide["image"].corr(wide["map"]) < 0.999, "the feature sets must differ"
 
 
-def test_captions_say_what_is_reduced_and_what_is_a_standin(standin):
-    study = standin[0]
-    for name in ("table1", "table2", "table3"):
-        text = (study / "tables" / f"{name}.md").read_text()
-        assert "synthetic" in text
-        assert "reduced" in text
-        assert "random-init" in text
+def test_pages_say_once_what_is_reduced_and_what_is_synthetic(standin):
+    pages = {path.stem: path.read_text() for path in standin[0].rglob("notebooks/*.html")}
+    assert len(pages) == len(NOTEBOOKS)
+    for name, page in pages.items():
+        assert page.count('class="note provenance"') == 1, name
+        told = re.search(r'class="note provenance">([^<]*)<', page)[1]
+        assert "synthetic" in told and "reduced" in told, name
+        assert page.count(html.escape(told, quote=False)) == 1 or page.count(told) == 1, name
+    assert "random-init" in pages["06_statistics"]
 
 
 def test_a_second_run_does_nothing_and_a_harmed_artefact_is_redone(standin):

@@ -53,6 +53,7 @@ class NotebookJob:
     parameters: Mapping[str, Any]
     artefacts: tuple[Path, ...]  # folders whose artefacts the notebook reads or writes
     external: str = ""  # fingerprint of what lies outside: pictures, weights, textures
+    datasets: tuple[str, ...] = ()  # folders of the study's data sets, whose pages it links
 
     @property
     def target(self) -> Path:
@@ -88,7 +89,7 @@ class NotebookJob:
         def write(path: Path) -> dict[str, Any]:
             execute(self.source, path, self.parameters, failed, kernels, verbose=verbose)
             page = self.target.with_suffix(".html")
-            write_text(page, notebook_html(path, self.notebook, self.folder.name))
+            write_text(page, notebook_html(path, self.notebook, self.folder.name, datasets=self.datasets))
             made = [file for kind in ("tables", "figures") for file in (self.folder / kind).glob("[!.]*")]
             files = [page, *sorted(file for file in made if file.stat().st_mtime >= began - 1)]
             inspecting = self.notebook not in NOTEBOOKS

@@ -141,9 +141,9 @@ def compare_studies(folders: Sequence[Path], studies: Sequence[Mapping[str, Fini
             pairs = other_words(a.sentences.get(question, ""), b.sentences.get(question, ""))
             said += [here | {"Question": question, "A": one, "B": other} for one, other in pairs]
     told = f"Studies A = {folders[0]}, B = {folders[1]}"
-    about = Table("What differs", "Settings, versions, device, folds", told, unlike, headers=2)
-    measured = Table("Figures", "All defects, over all test folds", "", figures, [NOTE], headers=3)
-    words = Table("Sentences", "Those that differ in words", "", said, headers=2).markdown() if said else SAME
+    about = Table("What differs", told, unlike, headers=2)
+    measured = Table("Figures", "All defects, over all test folds", figures, [NOTE], headers=3)
+    words = Table("Sentences", "Those that differ in words", said, headers=2).markdown() if said else SAME
     target = folders[0] / "tables" / f"compared-with-{folders[1].name}.md"
     text = "\n".join([about.markdown(), measured.markdown(), words])
     write_text(target, text)

@@ -16,12 +16,6 @@ def is_synthetic(dataset: str) -> bool:
     return dataset.endswith(SYNTHETIC)
 
 
-def product_of(dataset: str) -> str | None:
-    """Return the paper's data set that `dataset` is, or has the classes of; None where the paper has none."""
-    name = dataset.removesuffix(SYNTHETIC)
-    return name if name in DISPLAY_NAMES else None
-
-
 def display_name(dataset: str) -> str:
     """Return the name that readers see; of drawn ones with a note."""
     name = dataset.removesuffix(SYNTHETIC)

@@ -31,9 +31,7 @@ _BOUND = (
 )
 
 
-def comparison_table(
-    compared: pd.DataFrame, context: str = "", alpha: float = 0.005, by_class: bool = False
-) -> Table | None:
+def comparison_table(compared: pd.DataFrame, alpha: float = 0.005, by_class: bool = False) -> Table | None:
     """Return `compare`'s rows for readers, over all defect classes or of single ones; None where there are none."""
     if compared.empty:
         return None
@@ -77,7 +75,7 @@ def comparison_table(
         notes.append(f"{few} for any p below {alpha:g}.")
     name = "Comparisons by class" if by_class else "Comparisons"
     title = "Differences between feature sets, with all defects" + (", single classes" if by_class else "")
-    return Table(name, title, context, rows, notes, headers=4, numbers=part)
+    return Table(name, title, rows, notes, headers=4, numbers=part)
 
 
 def p_value(row: Mapping[Any, Any], name: str) -> Value | str:
@@ -101,7 +99,7 @@ def folds_table(measures: pd.DataFrame) -> pd.DataFrame:
     return spread.assign(**beside).reset_index()[[*keys, "overall", *spread.columns, "pooled"]]
 
 
-def operating_points(points: pd.DataFrame, context: str = "", prevalence: float = 0.01) -> Table:
+def operating_points(points: pd.DataFrame, prevalence: float = 0.01) -> Table:
     """Return what share of good images each feature set rejects, and what escapes, for each required defect recall."""
     rows, escapes = [], f"Escapes per million, {100 * prevalence:g} % defective"
     for row, (features, required), lines in _groups(points[points["class"] == ALL], "features", "required"):
@@ -127,10 +125,10 @@ def operating_points(points: pd.DataFrame, context: str = "", prevalence: float 
         "Missed: the recall on the test folds lies below the required one, its interval and all.",
     )
     title = "What a required defect recall costs"
-    return Table("Operating points", title, context, rows, notes, headers=4, numbers=points)
+    return Table("Operating points", title, rows, notes, headers=4, numbers=points)
 
 
-def needs_table(economy: LabelEfficiency, context: str = "") -> Table | None:
+def needs_table(economy: LabelEfficiency) -> Table | None:
     """Return how many labelled defects each feature set needs for the image's recall; None without the image."""
     if economy.needs.empty:
         return None
@@ -149,7 +147,7 @@ def needs_table(economy: LabelEfficiency, context: str = "") -> Table | None:
         "In brackets: 95 % bootstrap intervals, both feature sets on the same drawn test images.",
     )
     title = "Labelled defects needed for the recall that the image reaches, at the same false rejects"
-    return Table("Label economy", title, context, rows, notes, headers=2, numbers=economy.needs)
+    return Table("Label economy", title, rows, notes, headers=2, numbers=economy.needs)
 
 
 def _groups(numbers: pd.DataFrame, *keys: str) -> Iterator[tuple[dict[Any, Any], list[Any], pd.DataFrame]]:

@@ -1,13 +1,13 @@
-"""What notebooks use to show results: captions that say what was run, figures saved and displayed, tables."""
+"""What notebooks use to show results: headline, figures and tables that are saved, folds, provenance."""
 
 from __future__ import annotations
 
 import base64
 import dataclasses
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from pandas.api.types import is_float
@@ -17,6 +17,7 @@ from lib.artifacts import write_text
 from lib.config import Study, as_text
 from lib.evaluation.published_results import display_name
 from lib.pipeline.run import Run
+from lib.reporting.html_pages import render
 from lib.reporting.style import save_figure
 from lib.reporting.table import MISSING, Table, as_markdown, html_table
 
@@ -24,39 +25,72 @@ if TYPE_CHECKING:
     from IPython.display import HTML, Markdown
     from matplotlib.figure import Figure
 
+_SHOWN = {"provenance": ""}  # of this notebook
 
-def caption(run: Run, through: int = 3) -> str:
-    """Say what a figure or table rests on: data set, preset, folds, DRAEM, maps, textures, backbone.
+
+def provenance(*runs: Run, through: int = 3) -> str:
+    """Say what a page rests on: data sets, preset, folds, maps, textures, backbone; what runs share is said once.
 
     `through`: the last notebook whose results it has; textures come with 01, the backbone with 03, and not before.
     """
-    study, store = run.study, run.store
-    kind = "synthetic stand-in, not the paper's data" if run.synthetic else "real images"
-    preset = f"preset {study.preset}" + ("" if study.preset == "paper" else ", reduced against the paper")
-    maker = detector(study.map_source).caption(study)
-    trained = f"{study.folds} folds" + (f", {study.repeats} repeats" if study.repeats > 1 else "")
-    parts = [f"{run.name} ({kind})", preset, trained, *maker.split(" · ")]
-    if through >= 1 and study.map_source == "draem":
-        fitted = [name for name in store.names() if name.startswith("draem/") and "history" not in name]
-        summaries = [manifest["summary"] for manifest in map(store.manifest, fitted) if manifest]
-        parts += sorted({f"textures: {summary['textures']}" for summary in summaries})
-    features = store.manifest("features/image.npy")
-    if features and (through >= 3 or detector(study.map_source).inputs == "patches"):
-        network, weights = (features["summary"][key] for key in ("backbone", "backbone_sha256"))
-        parts.append(f"{network}, sha256 {weights[:12]}, {study.feature_size} px")
-    return " · ".join(parts)
-
-
-def caption_all(runs: Sequence[Run]) -> str:
-    """Return the caption of what covers several data sets; what they share is said once."""
-    parts = [caption(run).split(" · ") for run in runs]
+    parts = [list(_provenance(run, through)) for run in runs]
     shared = [part for part in parts[0] if all(part in other for other in parts)]
     own = [" · ".join(part for part in other if part not in shared) for other in parts]
     return " · ".join(filter(None, ["; ".join(filter(None, own)), *shared]))
 
 
-def save_and_display(figure: Figure | None, folder: Path, name: str, alt: str) -> None:
-    """Save the figure, display its PNG with alternative text, caption and the files' place; None: remove old files."""
+def _provenance(run: Run, through: int) -> Iterator[str]:
+    study, store = run.study, run.store
+    kind = "synthetic product, not the paper's data" if run.synthetic else "real images"
+    yield f"{run.name} ({kind})"
+    yield f"preset {study.preset}" + ("" if study.preset == "paper" else ", reduced against the paper")
+    yield f"{study.folds} folds" + (f", {study.repeats} repeats" if study.repeats > 1 else "")
+    yield from detector(study.map_source).caption(study).split(" · ")
+    if through >= 1 and study.map_source == "draem":
+        fitted = [name for name in store.names() if name.startswith("draem/") and "history" not in name]
+        summaries = [manifest["summary"] for manifest in map(store.manifest, fitted) if manifest]
+        yield from sorted({f"textures: {summary['textures']}" for summary in summaries})
+    features = store.manifest("features/image.npy")
+    if features and (through >= 3 or detector(study.map_source).inputs == "patches"):
+        network, weights = (features["summary"][key] for key in ("backbone", "backbone_sha256"))
+        yield f"{network}, sha256 {weights[:12]}, {study.feature_size} px"
+
+
+def show_provenance(*runs: Run, through: int = 3) -> None:
+    """Display `provenance`, once in a notebook: its page has it in the footer, figures saved afterwards hold it."""
+    from IPython.display import display
+
+    _SHOWN["provenance"] = told = provenance(*runs, through=through)
+    display({"text/plain": told}, raw=True, metadata={"provenance": told})
+
+
+def show_headline(headline: tuple[str, str, str]) -> HTML:
+    """Return a page's result: state (good, warn, bad, none) and words of its pill, and a sentence."""
+    from IPython.display import HTML
+
+    state, pill, sentence = map(html.escape, headline)
+    return HTML(f'<p class="headline"><span class="pill {state}">{pill}</span> {sentence}</p>')
+
+
+def fold(summary: str, *shown: Any) -> HTML | None:
+    """Return tables, and sentences as text, that the reader unfolds; without what is None, and None of nothing."""
+    from IPython.display import HTML
+
+    group = f'<div class="table" tabindex="0" role="group" aria-label="{html.escape(summary)}">'
+    parts = [
+        f"<p>{html.escape(one)}</p>" if isinstance(one, str) else f"{group}{one._repr_html_()}</div>"
+        for one in shown
+        if one is not None
+    ]
+    head = f'<details class="more"><summary>{html.escape(summary)}</summary>'
+    return HTML(f"{head}{''.join(parts)}</details>") if parts else None
+
+
+def save_and_display(figure: Figure | None, folder: Path, name: str, alt: str, fold: str = "") -> None:
+    """Save the figure and display its PNG with alternative text, note and the files' place; None: remove old files.
+
+    With `fold` a page shows it folded, under these words.
+    """
     import matplotlib.pyplot as plt
     from IPython.display import display
 
@@ -64,54 +98,45 @@ def save_and_display(figure: Figure | None, folder: Path, name: str, alt: str) -
         for suffix in (".png", ".svg"):
             (folder / (name + suffix)).unlink(missing_ok=True)
         return
-    save_figure(figure, folder, name, alt)
+    save_figure(figure, folder, name, alt, **_SHOWN)
     plt.close(figure)
+    width = round(100 * figure.get_figwidth())  # CSS pixels
     png = base64.b64encode((folder / f"{name}.png").read_bytes()).decode()
-    metadata = {"alt": alt, "caption": figure.get_label(), "file": f"../{folder.name}/{name}"}
+    metadata = {"alt": alt, "caption": figure.get_label(), "file": f"../{folder.name}/{name}", "width": width}
+    metadata |= {"fold": fold} if fold else {}
     display({"image/png": png, "text/plain": alt}, raw=True, metadata=metadata)
 
 
-def save_table(table: Table, folder: Path, stem: str) -> Table:
-    """Write a table as CSV (raw numbers), Markdown and HTML into `folder` and return it to display."""
+def save_table(table: Table | None, folder: Path, stem: str) -> Table | None:
+    """Write a table as CSV (raw numbers) and HTML into `folder` and return it to display; None: remove old files."""
+    if table is None:
+        for suffix in (".csv", ".html"):
+            (folder / (stem + suffix)).unlink(missing_ok=True)
+        return None
     table.to_csv(folder / f"{stem}.csv")
-    write_text(folder / f"{stem}.md", table.markdown())
     write_text(folder / f"{stem}.html", table.to_html())
     return table
 
 
-def save_tables(tables: Mapping[str, Table | None], folder: Path, otherwise: str = "") -> None:
-    """Write and display tables by their stem; for those that are None, remove old files and say `otherwise` once."""
-    from IPython.display import display
-
-    for stem, one in tables.items():
-        if one is not None:
-            display(save_table(one, folder, stem))
-        for suffix in (".csv", ".md", ".html") if one is None else ():
-            (folder / (stem + suffix)).unlink(missing_ok=True)
-    if None in tables.values():
-        display(show_markdown(otherwise))
-
-
-def save_frame(frame: pd.DataFrame, folder: Path, stem: str, title: str) -> HTML:
-    """Write a frame as CSV into `folder` (one without rows removes the old file); return it as a table to display."""
+def save_frame(frame: pd.DataFrame, folder: Path, stem: str) -> None:
+    """Write a frame as CSV into `folder`; one without rows removes the old file."""
     if len(frame):
-        write_text(folder / f"{stem}.csv", frame.to_csv(lineterminator="\n"))
+        named = any(frame.index.names)
+        write_text(folder / f"{stem}.csv", frame.to_csv(index=named, lineterminator="\n"))
     else:
         (folder / f"{stem}.csv").unlink(missing_ok=True)
-    return table(frame, title)
 
 
 def describe_settings(study: Study) -> HTML:
-    """Return what differs from the study's preset, and, folded, every setting."""
+    """Return what differs from the study's preset, and every setting."""
     from IPython.display import HTML
 
     settings = settings_table(study)
     changed = settings[(settings["changed from"] != "") & (settings.index != "preset")]
     overrides = ", ".join(f"{name} = {value}" for name, value in changed["value"].items())
     sentence = f"Preset {study.preset}, {f'with {overrides}' if overrides else 'as it is'}."
-    every = table(settings, f"The resolved study: {len(settings)} settings").data
-    folded = f'<details class="more"><summary>Every setting of this study</summary>{every}</details>'
-    return HTML(f"<p>{html.escape(sentence)}</p>{folded}")
+    every = table(settings).data
+    return HTML(f"<p>{html.escape(sentence)}</p>{every}")
 
 
 def settings_table(study: Study) -> pd.DataFrame:
@@ -124,7 +149,7 @@ def settings_table(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["setting", "value", "changed from", "meaning"]).set_index("setting")
 
 
-def table(frame: pd.DataFrame, title: str = "", digits: int = 3) -> HTML:
+def table(frame: pd.DataFrame, digits: int = 3) -> HTML:
     """Return a table to display, everything in it escaped, numbers rounded to `digits`."""
     from IPython.display import HTML
 
@@ -134,7 +159,7 @@ def table(frame: pd.DataFrame, title: str = "", digits: int = 3) -> HTML:
         lambda cell: MISSING if pd.isna(cell) else f"{cell:.{digits}f}" if is_float(cell) else str(cell)
     )
     wordy = frame.map(lambda cell: isinstance(cell, str) and " " in cell).any(axis=None)
-    return HTML(html_table(texts, frame.index.nlevels, title=title, look="wide-text" if wordy else "plain"))
+    return HTML(html_table(texts, frame.index.nlevels, look="wide-text" if wordy else "plain"))
 
 
 def show_markdown(*sentences: str) -> Markdown:
@@ -144,13 +169,11 @@ def show_markdown(*sentences: str) -> Markdown:
     return Markdown(as_markdown(" ".join(sentences)))
 
 
-def show_findings(table: pd.DataFrame) -> Markdown:
-    """Return `findings` as a page to display; what comes from the data is kept as text, not as markup."""
-    from IPython.display import Markdown
+def show_findings(said: pd.DataFrame) -> HTML:
+    """Return `findings` as a table of questions and data sets, a pill and a sentence each; evidence is folded."""
+    from IPython.display import HTML
 
-    parts = []
-    for dataset, rows in table.groupby("dataset", sort=False):
-        parts.append(f"### {as_markdown(display_name(str(dataset)))}")
-        said = rows[["question", "answer"]].map(as_markdown)
-        parts += ("**" + said["question"] + "** " + said["answer"]).tolist()
-    return Markdown("\n\n".join(parts))
+    named = said.assign(dataset=said["dataset"].map(display_name))
+    cells = {key: rows.to_dict("records")[0] for key, rows in named.groupby(["question", "dataset"])}
+    axes = [list(dict.fromkeys(named[column])) for column in ("question", "dataset")]
+    return HTML(render("conclusions.html.j2", questions=axes[0], datasets=axes[1], cells=cells))

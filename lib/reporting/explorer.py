@@ -22,7 +22,7 @@ from lib.evaluation.metrics import MISSING, binary_predictions, defect_scores, p
 from lib.pipeline.classification import predictions
 from lib.pipeline.dataset import index
 from lib.pipeline.run import Run
-from lib.reporting.display import caption
+from lib.reporting.display import provenance
 from lib.reporting.figures_maps import describe_overlays, draw_overlay, map_level, read_thumbnails
 from lib.reporting.style import draw_bars, draw_image, escape_mathtext, finish, legend_above, panels, present
 
@@ -103,7 +103,7 @@ class Explorer:
     def __init__(self, run: Run) -> None:
         found, _ = predictions(run, "classification")
         table = index(run)
-        self.run, self.scheme, self.note = run, str(found["scheme"].iloc[0]), caption(run)
+        self.run, self.scheme, self.note = run, str(found["scheme"].iloc[0]), provenance(run)
         self.good, self.classes = str(table.attrs["good"]), [str(name) for name in table.attrs["classes"]]
         self.level = map_level(run)
         self.images = scored_images(found, self.good, run.study.binary)

@@ -2,58 +2,97 @@
 
 from __future__ import annotations
 
-import json
 import re
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-NOTEBOOKS = (
-    *("00_dataset", "01_draem_training", "02_anomaly_maps", "03_features"),
-    *("04_classification", "05_imbalance_study", "06_statistics"),
-)
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+NEXT = {  # the series, and why to read each after the one before
+    "00_dataset": "what there is to learn from",
+    "01_draem_training": "how a model learns what a good product looks like",
+    "02_anomaly_maps": "whether the maps point at real defects",
+    "03_features": "what the classifier sees of images and maps",
+    "04_classification": "whether the map helps to find defects",
+    "05_imbalance_study": "what happens with fewer labelled defects",
+    "06_statistics": "whether the differences are real, over all data sets",
+}
+NOTEBOOKS = tuple(NEXT)
 TEMPLATES = Path(__file__).parent / "templates"
+_SETUP = {"setup", "parameters", "injected-parameters"}
 
 
-def notebook_html(path: Path, name: str, where: str, *, embed: bool = True) -> str:
-    """Return an executed notebook as one HTML page; `where` is the data set (or study) in its title.
+def notebook_html(
+    path: Path, name: str, where: str, *, datasets: Sequence[str] = (), embed: bool = True
+) -> str:
+    """Return an executed notebook as one HTML page; `where` is the folder of the data set (or study) it is about.
 
     Of `NOTEBOOKS`, the last one is in the study's own folder, the others in the data set's; any other notebook is below
-    the data set's, in `inspection/NAME/`. Without `embed` images are linked where their files are there.
+    the data set's, in `inspection/NAME/`. `datasets`: folders of all the study's data sets, whose pages are linked.
+    Without `embed` images are linked where their files are there.
     """
     import nbformat
     from nbconvert import HTMLExporter
-    from nbconvert.preprocessors import TagRemovePreprocessor
     from nbconvert.preprocessors.coalescestreams import CoalesceStreamsPreprocessor
 
+    from lib.evaluation.published_results import display_name
+
     notebook = nbformat.read(path, as_version=4)
-    for output in (one for cell in notebook.cells for one in cell.get("outputs", []) if "metadata" in one):
-        file = output.metadata.get("file")
-        kinds = [kind for kind in ("png", "svg") if file and (path.parent / f"{file}.{kind}").is_file()]
-        output.metadata["files"] = {kind: f"{file}.{kind}" for kind in kinds}
     texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
     title = re.search(r"^# (.+)$", texts[0], re.MULTILINE) if texts else None
     parts = [heading for text in texts for heading in re.findall(r"^## (.+)$", text, re.MULTILINE)]
-    parameters = notebook.metadata.get("papermill", {}).get("parameters", {})
+    over_all = name == NOTEBOOKS[-1]
+    up = 2 if over_all else 3 if name in NOTEBOOKS else 5
+    study = path.absolute().parents[min(up, len(path.absolute().parents)) - 1].name
+    about = where if over_all else f"{display_name(where)} · study {study}"
     links = _links(name)
     here = next(number for number, link in enumerate(links) if link["here"])
     page = {
-        "title": f"{title[1] if title else name} · {where}",
-        "where": where,
+        "title": f"{title[1] if title else name} · {about}",
+        "dataset": "" if over_all else display_name(where),
+        "study": study,
+        "number": f"{NOTEBOOKS.index(name) + 1} of {len(NOTEBOOKS)}" if name in NOTEBOOKS else "",
+        "beside": _beside(name, where, {one: display_name(one) for one in datasets}),
         "embed": embed,
         "css": (TEMPLATES / "page.css").read_text(encoding="utf-8"),
         "links": links,
         "before": links[here - 1],
         "after": links[(here + 1) % len(links)],
         "contents": [(part, quote(part.replace(" ", "-"), safe="?/:@!$&'()*+,;=")) for part in parts],
-        "parameters": [(key, json.dumps(value, ensure_ascii=False)) for key, value in parameters.items()],
+        "provenance": _arrange(notebook, path.parent),
     }
-    removed = TagRemovePreprocessor(remove_cell_tags=["remove-cell"], enabled=True)
-    look = {"extra_template_basedirs": [str(TEMPLATES)], "template_name": "study", "anchor_link_text": "#"}
-    exporter = HTMLExporter(**look, preprocessors=[removed, CoalesceStreamsPreprocessor])
+    look = {
+        "extra_template_basedirs": [str(TEMPLATES)],
+        "template_name": "study",
+        "exclude_anchor_links": True,
+    }
+    exporter = HTMLExporter(**look, preprocessors=[CoalesceStreamsPreprocessor])
     rendered, _ = exporter.from_notebook_node(notebook, resources={"page": page})
     return str(rendered)
+
+
+def _arrange(notebook: NotebookNode, folder: Path) -> str:
+    """Make the set-up cells one at the end, name the files of figures, and return the provenance, taken out."""
+    setup = [cell for cell in notebook.cells if _SETUP & {*cell.metadata.get("tags", [])}]
+    told = ""
+    for cell in notebook.cells:
+        for output in [one for one in cell.get("outputs", []) if "metadata" in one]:
+            if "provenance" in output.metadata:
+                told = output.metadata["provenance"]
+                cell.outputs.remove(output)
+            file = output.metadata.get("file")
+            kinds = [kind for kind in ("png", "svg") if file and (folder / f"{file}.{kind}").is_file()]
+            output.metadata["files"] = {kind: f"{file}.{kind}" for kind in kinds}
+    if setup:
+        setup[0].source = "\n\n".join(cell.source for cell in setup)
+        setup[0].outputs = [output for cell in setup for output in cell.outputs]
+        setup[0].metadata["tags"] = ["setup"]
+        notebook.cells = [cell for cell in notebook.cells if cell not in setup] + setup[:1]
+    return told
 
 
 def _links(name: str) -> list[dict[str, Any]]:
@@ -65,7 +104,27 @@ def _links(name: str) -> list[dict[str, Any]]:
         pages |= {other: f"{folder}{other}.html" for other in NOTEBOOKS[:-1]}
     last = NOTEBOOKS[-1] if name in NOTEBOOKS else name
     pages[last] = f"{up}notebooks/{last}.html" if last != name else f"{name}.html"
-    return [{"href": to, "text": page.replace("_", " "), "here": page == name} for page, to in pages.items()]
+    return [
+        {"href": to, "text": page.replace("_", " "), "here": page == name, "why": NEXT.get(page, "")}
+        for page, to in pages.items()
+    ]
+
+
+def _beside(name: str, where: str, titles: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return links to this page of the other data sets, or from the page over all of them to all pages of each."""
+    if name == NOTEBOOKS[-1]:
+        pages = {page[:2]: page for page in NOTEBOOKS[:-1]}
+        return [
+            {
+                "name": title,
+                "links": {short: f"../{quote(one)}/notebooks/{page}.html" for short, page in pages.items()},
+            }
+            for one, title in titles.items()
+        ]
+    others = {
+        title: f"../../{quote(one)}/notebooks/{name}.html" for one, title in titles.items() if one != where
+    }
+    return [{"name": "the same page of", "links": others}] if others and name in NOTEBOOKS else []
 
 
 def render(template: str, **values: Any) -> str:

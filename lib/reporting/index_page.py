@@ -22,7 +22,7 @@ from lib.execution.software import mixture
 from lib.pipeline.dataset import in_test_fold, index, parse_split, primary_splits
 from lib.pipeline.maps import scores
 from lib.pipeline.run import Run
-from lib.reporting.display import caption, settings_table, table
+from lib.reporting.display import provenance, settings_table, table
 from lib.reporting.figures_maps import colour_map, read_thumbnails
 from lib.reporting.html_pages import NOTEBOOKS, TEMPLATES, render
 
@@ -77,7 +77,7 @@ def write_index(
             {
                 "name": run.name,
                 "anchor": f"dataset-{number}",
-                "caption": caption(run),
+                "caption": provenance(run),
                 "answer": re.split(r"(?<=\.) (?=[A-Z\d])", answers[run.name]),
                 "answers": findings[findings["dataset"] == run.name].to_dict("records"),
                 "strip": strip(run) if photographs else [],

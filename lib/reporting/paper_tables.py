@@ -9,7 +9,7 @@ import pandas as pd
 
 from lib.classification.feature_sets import FEATURE_SETS, MAIN
 from lib.evaluation.metrics import ALL, OVERALL, POOLED, TITLES, Good, at_keep
-from lib.evaluation.published_results import display_name, paper_table, product_of
+from lib.evaluation.published_results import DISPLAY_NAMES, display_name, paper_table
 from lib.evaluation.significance import fold_differences, format_p, smallest_attainable_p, wilcoxon
 from lib.reporting.measures import BINARY_TITLES, EXACT_INTERVALS, Measures, read_measures
 from lib.reporting.table import Table, Value
@@ -17,14 +17,14 @@ from lib.reporting.table import Table, Value
 _REJECTS = TITLES["false_reject_rate"]
 
 
-def table1(images: pd.DataFrame, context: str) -> Table:
+def table1(images: pd.DataFrame) -> Table:
     """Return Table 1, the images per class, with the paper's counts beside where it has the data set.
 
     Columns of `images`: dataset, id, label, and group where known; an image named several times counts once.
     """
     unique = images.drop_duplicates(["dataset", "id"])
     printed = paper_table(1).set_index(["dataset", "class"])["n"]
-    beside = any(product_of(str(name)) for name in unique["dataset"].unique())
+    beside = unique["dataset"].isin(DISPLAY_NAMES.keys()).any()  # not where it is synthetic
     grouped = "group" in unique and unique["group"].notna().any()
     rows = []
     for (dataset, label), part in unique.groupby(["dataset", "label"], observed=True):
@@ -33,13 +33,13 @@ def table1(images: pd.DataFrame, context: str) -> Table:
         if grouped:
             row["Groups"] = Value(part["group"].nunique() or None, ",.0f")
         if beside:
-            paper = float(printed.get((product_of(str(dataset)), label), float("nan")))
+            paper = float(printed.get((dataset, label), float("nan")))
             row |= {"Paper": Value(paper, ",.0f"), "Difference": Value(len(part) - paper, "+,.0f")}
         rows.append(row)
-    return Table("Table 1", "Images per class", context, rows, headers=2)
+    return Table("Table 1", "Images per class", rows, headers=2)
 
 
-def table2(predictions: pd.DataFrame, good: Good, context: str, *, binary: str, alpha: float) -> Table:
+def table2(predictions: pd.DataFrame, good: Good, *, binary: str, alpha: float) -> Table:
     """Return Table 2: recalls per class and feature set, with the data set's false-reject rates beside.
 
     The best of a row's recalls is bold only when it beats the second best by Wilcoxon's test over folds, p < alpha.
@@ -59,10 +59,10 @@ def table2(predictions: pd.DataFrame, good: Good, context: str, *, binary: str, 
                 row[_REJECTS, _title(name)] = data.cell(name, "false_reject_rate", interval=None)
             rows.append(row)
     title = "Recall of defective images by class and feature set, over all test folds"
-    return _with_folds("Table 2", title, context, rows, _notes(read, alpha))
+    return _with_folds("Table 2", title, rows, _notes(read, alpha))
 
 
-def table3(predictions: pd.DataFrame, good: Good, context: str, *, binary: str, alpha: float) -> Table:
+def table3(predictions: pd.DataFrame, good: Good, *, binary: str, alpha: float) -> Table:
     """Return Table 3: defect recall, ROC AUC and false-reject rate per share of the defects kept and feature set.
 
     Bold and what is raised: as in `table2`; compared are the feature sets at the same keep.
@@ -84,7 +84,7 @@ def table3(predictions: pd.DataFrame, good: Good, context: str, *, binary: str, 
                     row[BINARY_TITLES[metric], f"{100 * keep:g} %"] = cell
             rows.append(row)
     title = "Results by share of the training defects kept, over all test folds"
-    return _with_folds("Table 3", title, context, rows, _notes(read, alpha))
+    return _with_folds("Table 3", title, rows, _notes(read, alpha))
 
 
 def _best(data: Measures, metric: str, label: str, alpha: float) -> str | None:
@@ -125,13 +125,11 @@ def _notes(read: Sequence[Measures], alpha: float) -> list[str]:
     return list(dict.fromkeys(notes))
 
 
-def _with_folds(
-    name: str, title: str, context: str, rows: Sequence[dict[Any, Any]], notes: Sequence[str]
-) -> Table:
+def _with_folds(name: str, title: str, rows: Sequence[dict[Any, Any]], notes: Sequence[str]) -> Table:
     """Return the table, with a column for the scheme of folds only where there are several."""
     several = len({row["Folds"].removesuffix(" (leaks)") for row in rows}) > 1
     rows = rows if several else [{key: row[key] for key in row if key != "Folds"} for row in rows]
-    return Table(name, title, context, rows, notes, headers=2 + several)
+    return Table(name, title, rows, notes, headers=2 + several)
 
 
 def table2_beside_paper(table: Table) -> Table | None:
@@ -155,9 +153,9 @@ def _beside_paper(
     """Return a row per row of `table` and heading of the paper (columns dataset, row, over, under, value)."""
     printed = paper.set_index(["dataset", "row", "over", "under"])["value"].to_dict()
     ours, rows = table.numbers, []
-    for at, product in enumerate(map(product_of, ours["Dataset", ""])):
+    for at, product in enumerate(ours["Dataset", ""]):
         first = {key: ours[key, ""].iloc[at] for key in ("Dataset", "Folds", last) if (key, "") in ours}
-        for title in paper["over"].unique() if product else ():
+        for title in paper["over"].unique() if product in DISPLAY_NAMES else ():
             row: dict[Any, Any] = first | {"Measure": title}
             for under, value in ours[title].iloc[at].items():
                 theirs = printed.get((product, first[last], title, under), float("nan"))
@@ -170,7 +168,7 @@ def _beside_paper(
         "Difference is ours minus the paper's; the paper gives no false-reject rates, so only ours stand here."
     ]
     name = f"{table.name} beside the paper's"
-    return Table(name, table.title, table.caption, rows, notes, headers=len(first) + 1) if rows else None
+    return Table(name, table.title, rows, notes, headers=len(first) + 1) if rows else None
 
 
 def _title(features: str) -> str:

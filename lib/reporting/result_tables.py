@@ -31,7 +31,7 @@ _QUALITY = {  # columns of `map_quality`: heading and form
 }
 
 
-def escape_rate_table(predictions: pd.DataFrame, good: Good, context: str, binary: str) -> Table:
+def escape_rate_table(predictions: pd.DataFrame, good: Good, binary: str) -> Table:
     """Return the escape rate per class and feature set with its exact interval, and false rejects beside.
 
     It is the paper's AQL (Eq. 1): 100 - defect recall, in percent, over all test folds.
@@ -53,7 +53,7 @@ def escape_rate_table(predictions: pd.DataFrame, good: Good, context: str, binar
         "In brackets: Clopper-Pearson 95 % intervals; none escaped does not mean that none will.",
     )
     title = "Escaping defects in percent (AQL by Eq. 1), and good images rejected"
-    return Table("AQL", title, context, rows, notes, headers=3)
+    return Table("AQL", title, rows, notes, headers=3)
 
 
 def methods_table(
@@ -61,7 +61,6 @@ def methods_table(
     good: Good,
     compared: pd.DataFrame,
     recommended: pd.DataFrame,
-    context: str,
     binary: str,
 ) -> Table:
     """Return every feature set with all defects: its measures, its difference from image + map, and the choice of one.
@@ -102,12 +101,10 @@ def methods_table(
         "In brackets beside differences: 95 % intervals over test images and trainings. Holm adjusts over all rankings "
         "compared. Not tested: both make the same predictions.",
     )
-    return Table("Methods", "Every feature set, all defects, all test folds", context, rows, notes, headers=2)
+    return Table("Methods", "Every feature set, all defects, all test folds", rows, notes, headers=2)
 
 
-def map_source_table(
-    main: pd.DataFrame, other: pd.DataFrame, study: Study, good: Good, context: str = ""
-) -> Table | None:
+def map_source_table(main: pd.DataFrame, other: pd.DataFrame, study: Study, good: Good) -> Table | None:
     """Return recalls, false rejects and AUC with the maps of each source, and of both; None where only one was made.
 
     `main` are the study's predictions, `other` those with the other source's maps.
@@ -136,10 +133,10 @@ def map_source_table(
         EXACT_INTERVALS,
     )
     title = "Map sources compared, all defects, over all test folds"
-    return Table("Map source", title, context, [rows[key] for key in sorted(rows)], notes, headers=4)
+    return Table("Map source", title, [rows[key] for key in sorted(rows)], notes, headers=4)
 
 
-def map_quality_table(runs: Sequence[Run], context: str = "") -> Table:
+def map_quality_table(runs: Sequence[Run]) -> Table:
     """Return image AUROC by class and, where there are masks, pixel AUROC, AP and AUPRO, for each source of maps."""
     found = pd.concat([map_quality(run).reset_index().assign(dataset=run.name) for run in runs])
     columns = {name: look for name, look in _QUALITY.items() if name in found and found[name].notna().any()}
@@ -157,4 +154,4 @@ def map_quality_table(runs: Sequence[Run], context: str = "") -> Table:
             "whose mask is empty or missing."
         )
     title = "How well the maps find defective images and pixels, test images of the primary folds"
-    return Table("Map quality", title, context, rows, notes, headers=3)
+    return Table("Map quality", title, rows, notes, headers=3)

@@ -14,11 +14,10 @@ import pandas as pd
 
 from lib.artifacts import write_text
 from lib.evaluation.metrics import MISSING
-from lib.evaluation.published_results import display_name, is_synthetic
+from lib.evaluation.published_results import display_name
 from lib.reporting.html_pages import render
 
 _INTERVAL = re.compile(r" (\([^()]*(?:–| to )[^()]*\))$")  # at a cell's end; goes below the value
-_DRAWN = "drawn images with the classes of the paper's product, not the paper's data; no replication of its figures."
 
 
 @dataclass(frozen=True)
@@ -46,27 +45,26 @@ class Table:
     """What readers see (`frame`, texts) and what it was made of (`numbers`, raw values).
 
     All rows have the same columns: pairs (heading over several columns, column), or a text for (text, ""). A row holds
-    a `Value` per column, or what readers see as it is; under Dataset the data set's raw name (a last note says which
-    are drawn). The first `headers` columns name a row. The raw numbers are those of the rows and the ends of their
-    intervals, unless given. `bold` holds the positions (row, column) that are set bold.
+    a `Value` per column, or what readers see as it is; under Dataset the data set's raw name. The first `headers`
+    columns name a row; Dataset and Folds are shown only where they vary. The raw numbers are those of the rows and the
+    ends of their intervals, unless given. `bold` holds the positions (row, column) of the frame that are set bold.
     """
 
     def __init__(
         self,
         name: str,
         title: str,
-        caption: str,
         rows: Sequence[Mapping[Any, Any]],
         notes: Iterable[str] = (),
         *,
         headers: int,
         numbers: pd.DataFrame | None = None,
     ) -> None:
-        self.name, self.title, self.caption, self.headers = name, title, caption, headers
+        self.name, self.title = name, title
         named = [{**row, "Dataset": Value(row["Dataset"], display_name)} for row in rows]
         cells = [[one if isinstance(one, Value) else Value(one) for one in row.values()] for row in named]
         columns = pd.MultiIndex.from_tuples([key if isinstance(key, tuple) else (key, "") for key in rows[0]])
-        self.frame = pd.DataFrame([list(map(str, row)) for row in cells], columns=columns, dtype=object)
+        frame = pd.DataFrame([list(map(str, row)) for row in cells], columns=columns, dtype=object)
         if numbers is None:
             numbers = pd.DataFrame([[one.raw for one in row] for row in cells], columns=columns)
             for (over, under), values in zip(columns, zip(*cells, strict=True), strict=True):
@@ -75,11 +73,16 @@ class Table:
                         ends = [one.interval[place] if one.interval else float("nan") for one in values]
                         numbers[over + ", 95 % interval", f"{under} {which}"] = ends
         self.numbers = numbers
-        self.bold = {(at, place) for at, row in enumerate(cells) for place, one in enumerate(row) if one.bold}
-        drawn = [
-            display_name(one) for one in dict.fromkeys(row["Dataset"] for row in rows) if is_synthetic(one)
-        ]
-        self.notes = (*notes, *([f"{', '.join(drawn)}: {_DRAWN}"] if drawn else []))
+        same = {
+            (name, "") for name in ("Dataset", "Folds") if name in frame and frame[name, ""].nunique() == 1
+        }
+        kept = len(set(columns[:headers]) - same) > 0  # else what names the row stays
+        shown = [place for place, key in enumerate(columns) if not kept or key not in same]
+        self.frame, self.headers = frame.iloc[:, shown], sum(place < headers for place in shown)
+        self.bold = {
+            (at, n) for at, row in enumerate(cells) for n, place in enumerate(shown) if row[place].bold
+        }
+        self.notes = tuple(notes)
 
     def to_csv(self, path: Path) -> None:
         """Write the raw numbers at full precision, atomically."""
@@ -87,7 +90,7 @@ class Table:
         write_text(Path(path), flat.to_csv(index=False, lineterminator="\n"))
 
     def markdown(self) -> str:
-        """Return title, caption, table (bold as **x**) and notes; texts are escaped, so shown as they are."""
+        """Return title, table (bold as **x**) and notes; texts are escaped, so shown as they are."""
         body = self.frame.map(as_markdown).to_numpy()
         for row, place in self.bold:
             body[row, place] = f"**{body[row, place]}**"
@@ -96,12 +99,12 @@ class Table:
         lines = ["| " + " | ".join(cells) + " |" for cells in (names, rule, *body)]
         head = f"**{as_markdown(self.name)}.** {as_markdown(self.title)}"
         notes = [f"- {as_markdown(note)}" for note in self.notes]
-        parts = [head, as_markdown(self.caption), "\n".join(lines), "\n".join(notes)]
+        parts = [head, "\n".join(lines), "\n".join(notes)]
         return "\n\n".join(filter(None, parts)) + "\n"
 
     def to_html(self) -> str:
-        """Return an HTML table with caption, header scopes and notes; everything that comes from data is escaped."""
-        about = {"name": self.name, "title": self.title, "caption": self.caption, "notes": self.notes}
+        """Return an HTML table with header scopes, its notes folded; everything that comes from data is escaped."""
+        about = {"name": self.name, "title": self.title, "notes": self.notes}
         look = "study mathjax_ignore tex2jax_ignore"
         return html_table(self.frame, self.headers, self.bold, look=look, **about)
 
@@ -111,7 +114,7 @@ class Table:
 def html_table(
     frame: pd.DataFrame, headers: int, bold: Collection[tuple[int, int]] = (), **about: Any
 ) -> str:
-    """Return texts (columns as in `Table`) in HTML; `about`: name, title, caption, notes, and look (CSS classes)."""
+    """Return texts (columns as in `Table`) in HTML; `about`: name, title, notes, and look (CSS classes)."""
     columns = [column if isinstance(column, tuple) else (str(column), "") for column in frame.columns]
     over = [(text, [name for _, name in same]) for text, same in groupby(columns, key=lambda one: one[0])]
     head = [
@@ -119,12 +122,24 @@ def html_table(
         for text, names in over
         for one in ([(text, names)] if any(names) else [(text, [""])] * len(names))
     ]
+    texts = frame.to_numpy()
     rows = [
         [(*[*_INTERVAL.split(cell), ""][:2], (at, place) in bold) for place, cell in enumerate(row)]
-        for at, row in enumerate(frame.to_numpy())
+        for at, row in enumerate(texts)
     ]
-    given = {"name": "", "title": "", "caption": "", "notes": ()} | about
+    given = {
+        "name": "",
+        "title": "",
+        "notes": (),
+        "spans": _spans(texts[:, 0] if headers > 1 else ()),
+    } | about
     return render("table.html.j2", head=head, rows=rows, headers=headers, **given)
+
+
+def _spans(names: Iterable[str]) -> list[int]:
+    """Return for each row how many rows its first cell names, 0 where the one above names it."""
+    lengths = [len(list(same)) for _, same in groupby(names)]
+    return [n for length in lengths for n in (length, *[0] * (length - 1))]
 
 
 def _shown(raw: Any, form: str | Callable[[Any], str]) -> str:

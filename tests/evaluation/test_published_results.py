@@ -106,8 +106,6 @@ def test_names_of_stand_ins():
     assert published_results.display_name("deco_cap") == "Deco cap"
     assert published_results.display_name("shavers-synthetic") == "Shavers (demo data)"
     assert published_results.display_name("my_product") == "my_product"
-    assert published_results.product_of("shaft-synthetic") == "shaft"
-    assert published_results.product_of("magnetic_tile") is None
 
 
 PRINTED = Path(__file__).parents[3] / "shared" / "paper.md"

@@ -1,6 +1,5 @@
 """Rendered notebooks: anchors, folded code, captions, parameters; whatever comes from data is text."""
 
-import html
 import re
 
 import nbformat
@@ -25,22 +24,43 @@ def rendered(tmp_path, cells, parameters=None, name="04_classification"):
 def test_the_contents_lead_to_the_parts(tmp_path):
     page = rendered(
         tmp_path,
-        [new_markdown_cell("## Does it help?\n\n### Détail"), new_markdown_cell("## Why (é) & how?")],
+        [new_markdown_cell(f"## {text}\n\n### Détail") for text in ("Does it help?", "Why (é) & how?", "x")],
     )
     links = re.findall(r'<li><a href="#([^"]*)">([^<]*)</a></li>', page)
-    assert [text for _, text in links] == ["Does it help?", "Why (é) &amp; how?"]
+    assert [text for _, text in links] == ["Does it help?", "Why (é) &amp; how?", "x"]
     assert re.findall(r'<h2 id="([^"]*)"', page) == [anchor for anchor, _ in links]
 
 
-def test_parameters_stand_at_the_top_and_are_escaped(tmp_path):
-    page = rendered(tmp_path, [], {"DATASET": EVIL, "OVERRIDES": {"folds": 5}})
-    assert EVIL not in page
-    assert "&lt;img src=x" in page
-    assert '{"folds": 5}' in html.unescape(page)
+def test_the_set_up_is_one_fold_at_the_end(tmp_path):
+    cells = [
+        new_code_cell("import os", metadata={"tags": ["setup"]}),
+        new_code_cell(f"DATASET = '{EVIL}'", metadata={"tags": ["injected-parameters"]}),
+        new_code_cell("print(1)"),
+    ]
+    page = rendered(tmp_path, cells)
+    assert EVIL not in page and "&lt;img src=x" in page
+    assert page.count('<details class="more setup">') == page.count('<details class="code">') == 1
+    assert page.index('<details class="code">') < page.index('<details class="more setup">')
 
 
-def test_pictures_carry_alternative_text_caption_and_links(tmp_path):
-    told = {"alt": EVIL, "caption": "plates · 3 folds", "file": "../figures/recalls"}
+def test_a_page_says_what_it_is_of_and_links_the_other_data_sets(tmp_path):
+    home = tmp_path / "quick" / "shaft-synthetic" / "notebooks"
+    home.mkdir(parents=True)
+    told = new_output("display_data", {"text/plain": "x"}, metadata={"provenance": "3 folds <i>"})
+    nbformat.write(new_notebook(cells=[new_code_cell("1", outputs=[told])]), home / "n.ipynb")
+    sets = ["shaft-synthetic", "a b"]
+    page = notebook_html(home / "n.ipynb", "02_anomaly_maps", sets[0], datasets=sets)
+    assert "<strong>Shaft (demo data)</strong> · study quick · 3 of 7" in page
+    assert re.findall(r"<p>the same page of: (.*)</p>", page) == [
+        '<a href="../../a%20b/notebooks/02_anomaly_maps.html">a b</a>'
+    ]
+    assert page.count("3 folds &lt;i&gt;") == 1 and page.index("<footer>") < page.index("3 folds &lt;i&gt;")
+    over_all = notebook_html(home / "n.ipynb", "06_statistics", "quick", datasets=sets)
+    assert len(re.findall(r'href="../(?:shaft-synthetic|a%20b)/notebooks/0[0-5]_', over_all)) == 12
+
+
+def test_pictures_carry_alternative_text_note_width_and_links(tmp_path):
+    told = {"alt": EVIL, "caption": "bands: 95 %", "file": "../figures/recalls", "width": 480, "fold": "More"}
     output = new_output("display_data", {"image/png": "aGk=", "text/plain": "x"}, metadata=told)
     (tmp_path / "figures").mkdir()
     (tmp_path / "notebooks").mkdir()
@@ -48,8 +68,15 @@ def test_pictures_carry_alternative_text_caption_and_links(tmp_path):
     page = rendered(tmp_path / "notebooks", [new_code_cell("draw()", outputs=[output])])
     assert EVIL not in page
     assert "recalls.png" not in page, "a file that is not there"
-    assert "<small>plates · 3 folds</small>" in page
+    assert "<figcaption>bands: 95 %" in page and 'width="480"' in page
+    assert '<details class="more"><summary>More</summary>' in page
     assert '<a href="../figures/recalls.svg">SVG</a>' in page
+
+
+def test_progress_is_folded(tmp_path):
+    output = new_output("stream", name="stderr", text="maps 1 of 2")
+    page = rendered(tmp_path, [new_code_cell("maps()", outputs=[output])])
+    assert re.search(r"<summary>Progress</summary><pre>maps 1 of 2\s*</pre></details>", page)
 
 
 def test_code_and_errors_are_folded_and_escaped(tmp_path):
@@ -62,11 +89,11 @@ def test_code_and_errors_are_folded_and_escaped(tmp_path):
 
 def test_frames_are_rounded_and_have_scopes_and_no_empty_header():
     frame = pd.DataFrame({"a": [1.23456, None], EVIL: [1, 2], "b": ["x y", None]}, index=["r", "s"])
-    page = table(frame, "title").data
+    page = table(frame).data
     assert '<tr><td></td><th scope="col">a</th><th scope="col">&lt;img' in page and EVIL not in page
     assert '<tr><th scope="row">r</th><td>1.235</td><td>1</td><td>x y</td></tr>' in page
     assert '<tr><th scope="row">s</th><td>–</td><td>2</td><td>–</td></tr>' in page
-    assert "title</div></caption>" in page and 'class="wide-text"' in page
+    assert 'class="wide-text"' in page
     pairs = pd.DataFrame([[1, 2]], columns=pd.MultiIndex.from_product([["s"], ["x", "y"]])).rename_axis(
         "label"
     )
@@ -76,7 +103,7 @@ def test_frames_are_rounded_and_have_scopes_and_no_empty_header():
 
 def test_an_interval_goes_below_its_value_whichever_way_it_is_written():
     texts = ["0.5 (0.4–0.6)", "+0.1 (-0.1 to +0.3)", "plain (words)"]
-    page = Table("T", "t", "", [{"Dataset": "toy", "a": text} for text in texts], headers=1).to_html()
+    page = Table("T", "t", [{"Dataset": "toy", "a": text} for text in texts], headers=1).to_html()
     assert "<td>0.5<br><small>(0.4–0.6)</small></td>" in page
     assert "<td>+0.1<br><small>(-0.1 to +0.3)</small></td>" in page
     assert "<td>plain (words)</td>" in page

@@ -28,7 +28,7 @@ SETTINGS = {"weights": "random-init", "leak_check": "none", "compare_map_source"
 
 
 def test_escape_rates_by_hand():
-    table = escape_rate_table(by_fold({"image": [1, 0]}), "good", "ctx", "collapsed")
+    table = escape_rate_table(by_fold({"image": [1, 0]}), "good", "collapsed")
     assert table.numbers["Image", "AQL"].tolist() == pytest.approx([5, 5])
     assert table.numbers["Image, 95 % interval", "AQL high"].iloc[0] == pytest.approx(24.87, abs=0.01)
     assert table.frame.iloc[0]["Image", "AQL"] == "5.00 (0.13–24.87)"
@@ -40,27 +40,23 @@ def test_the_table_of_methods():
     frame = pd.concat([study(skill, n=300), study({"stats": 1.5}, n=300)])
     compared = compare(frame, GOOD, seed=1, n=200)
     choice = recommend(frame, study(skill, n=300, calibrated=True), GOOD)
-    table = methods_table(frame, GOOD, compared, choice, "ctx", "collapsed")
+    table = methods_table(frame, GOOD, compared, choice, "collapsed")
     by_name = table.numbers.set_index(("Features", ""))
     assert by_name.index.tolist()[0] == "Image" and len(by_name) == 6
     against = "AUC, good against defective, less Image + map"
     ends = by_name[against + ", 95 % interval"]
     assert ends.loc["Image + map, logistic", "Difference low"] > 0
-    assert ends.loc["Anomaly score alone, logistic", "Difference high"] < 0
+    assert ends.loc["Anomaly score, logistic", "Difference high"] < 0
     gap = compared.query("metric == 'binary_auc' and a == 'image_map' and b == 'image'").iloc[0]
     assert by_name.loc["Image", (against, "Difference")] == -gap["difference"]
     assert pd.isna(by_name.loc["Image + map", (against, "Difference")])  # it is not compared with itself
-    assert (
-        by_name.loc["Map statistics alone", (against, "p (Wilcoxon)")] == "not tested"
-    )  # the same predictions
+    assert by_name.loc["Map statistics", (against, "p (Wilcoxon)")] == "not tested"  # the same predictions
     values = summary(frame, GOOD).query("metric == 'recall_at_5' and fold == @OVERALL").set_index("features")
     assert by_name.loc["Image", ("Defect recall at 5 % false rejects", "")] == values.loc["image", "value"]
     inside = by_name["On training images"]
     assert inside["Choice"].to_dict()["Image + map, logistic"] == "recommended"
     assert (inside["Choice"] == "recommended").sum() == 1
-    assert pd.isna(
-        inside.loc["Map statistics alone", "Defect recall at 5 % false rejects"]
-    )  # not scored there
+    assert pd.isna(inside.loc["Map statistics", "Defect recall at 5 % false rejects"])  # not scored there
 
 
 @pytest.fixture
@@ -69,7 +65,7 @@ def compared():
 
 
 def test_the_table_of_comparisons_shows_all_three_tests(compared):
-    table, by_class = comparison_table(compared, "ctx"), comparison_table(compared, by_class=True)
+    table, by_class = comparison_table(compared), comparison_table(compared, by_class=True)
     assert table is not None and by_class is not None
     frame = table.frame.droplevel(1, axis=1).set_index(["Measure", "Compared"])
     row = frame.loc[("AUC, naming the class", "Image + map against Image")]
@@ -124,7 +120,7 @@ def run(tmp_path_factory):
 def test_rows_are_the_sources_own(run):
     main = study({"image": 1.0, "map": 1.0, "image_map": 1.5})
     other = study({"map": 3.0, "image_map": 3.5, "image_two_maps": 4.0, "guided_two_maps": 3.0})
-    table = map_source_table(main, other, run.study, {"toy": "good"}, "ctx")
+    table = map_source_table(main, other, run.study, {"toy": "good"})
     keys = table.numbers[[("Features", ""), ("Maps", "")]].apply(tuple, axis=1).tolist()
     assert keys == [
         ("Image", "–"),
@@ -132,7 +128,7 @@ def test_rows_are_the_sources_own(run):
         ("Anomaly map", "PatchCore"),
         ("Image + map", "DRAEM"),
         ("Image + map", "PatchCore"),
-        ("Image + both map sources", "both"),
+        ("Image + both maps", "both"),
         ("Image + guided by both maps, logistic", "both"),
     ]
     recalls = table.numbers[("Defect recall (Binary)", "")].tolist()
@@ -161,15 +157,16 @@ def test_the_quality_of_maps_is_that_of_each_sources_test_maps(run):
         assert found.loc[(map_method, "overall"), "image_auroc"] == pytest.approx(np.mean(aurocs))
     assert {"pixel_auroc", "pixel_ap", "aupro"} <= set(found.columns)
     assert maps(run, names[0], "patchcore").shape == maps(run, names[0]).shape
-    shown = map_quality_table([run], "ctx")
+    shown = map_quality_table([run])
     assert shown.numbers[("Maps", "")].unique().tolist() == ["DRAEM", "PatchCore"]
-    assert "synthetic" in " ".join(shown.notes) or "stand-in" in " ".join(shown.notes)
 
 
 def test_the_page_shows_odd_names_as_text():
-    table = pd.DataFrame(
-        [("a_b*<script>", "Does the map help?", "no [link](x) $x$")],
-        columns=["dataset", "question", "answer"],
+    columns = ["dataset", "question", "state", "pill", "answer", "evidence"]
+    said = pd.DataFrame(
+        [("a_b*<script>", "Does it help?", "good", "Yes", "no <b> x.", "More.")], columns=columns
     )
-    text = show_findings(table).data
-    assert "<script>" not in text and r"a\_b\*" in text and r"\[link\]" in text
+    text = show_findings(said).data
+    assert "<script>" not in text and "a_b*&lt;script&gt;" in text
+    assert '<span class="pill good">Yes</span> no &lt;b&gt; x.' in text
+    assert "<dd>More.</dd>" in text

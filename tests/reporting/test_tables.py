@@ -21,7 +21,7 @@ CLASS_RECALL, RECALL, REJECTS = "Correct defect class recall", "Defect recall", 
 BINARY, AUC = "Defect recall (Binary)", "AUC, naming the class"
 TAGS = {
     *("table", "caption", "strong", "br", "thead", "tbody", "tfoot", "tr", "th", "td"),
-    *("ul", "li", "div", "small"),
+    *("ul", "li", "div", "small", "details", "summary"),
 }
 
 
@@ -40,7 +40,7 @@ class Cells(HTMLParser):
 
     def handle_data(self, data):
         if self.texts:
-            self.texts[-1] += data
+            self.texts[-1] += data.strip()
 
 
 def bold_columns(table: Table, row: int = 0) -> set:
@@ -52,19 +52,18 @@ def first_row(table: Table) -> dict:
 
 
 def test_table1_counts_images_once_and_shows_the_papers():
-    images = rows(["good"] * 3 + ["marks"] * 2, ["good"] * 5, dataset="deco_cap-synthetic")
-    table = table1(pd.concat([images, images.assign(features="map")]), "ctx")
+    images = rows(["good"] * 3 + ["marks"] * 2, ["good"] * 5, dataset="deco_cap")
+    table = table1(pd.concat([images, images.assign(features="map")]))
     assert table.numbers["Number of examples"].tolist() == [3, 2]
-    assert table.frame.iloc[1].tolist() == ["Deco cap (demo data)", "marks", "2", "191", "−189"]
-    assert "not the paper's data" in table.notes[-1]
-    other = table1(images.assign(dataset="mine", group=["g", "g", "h", "i", "i"]), "ctx")
+    assert table.frame.iloc[1].tolist() == ["marks", "2", "191", "−189"]
+    other = table1(images.assign(dataset="mine", group=["g", "g", "h", "i", "i"]))
     assert "Paper" not in other.frame and other.numbers["Groups"].tolist() == [2, 1]
 
 
 def test_table2_by_hand_in_the_papers_layout():
     frame = rows(["good", "good", "a", "a", "b"], ["good", "a", "b", "good", "b"])
-    table = table2(frame, "good", "toy, preset")
-    assert list(table.frame.columns.unique(0)) == ["Dataset", "Class", CLASS_RECALL, RECALL, REJECTS]
+    table = table2(frame, "good")
+    assert list(table.frame.columns.unique(0)) == ["Class", CLASS_RECALL, RECALL, REJECTS]
     first, numbers = first_row(table), table.numbers.iloc[0]
     assert first["Class", ""] == "a"
     assert first[CLASS_RECALL, "Image"] == "0.00 % (0.0 %–84.2 %)"
@@ -72,9 +71,8 @@ def test_table2_by_hand_in_the_papers_layout():
     ends = [numbers[f"{RECALL}, 95 % interval", f"Image {end}"] for end in ("low", "high")]
     assert ends == pytest.approx([1 - 0.975**0.5, 0.975**0.5])
     assert (first[REJECTS, "Image"], first[RECALL, "Anomaly map"]) == ("50.00 %", MISSING)
-    assert table.caption == "toy, preset"
     with pytest.raises(ValueError, match=r"keep 1\.0"):
-        table2(frame.assign(keep=0.5), "good", "")
+        table2(frame.assign(keep=0.5), "good")
 
 
 @pytest.mark.parametrize(
@@ -96,25 +94,25 @@ def test_table2_by_hand_in_the_papers_layout():
     ],
 )
 def test_bold_needs_significance_over_folds_against_the_second_best(misses, bold, note):
-    table = table2(by_fold(misses), "good", "")
+    table = table2(by_fold(misses), "good")
     best = {(CLASS_RECALL, "Image + map"), (RECALL, "Image + map")}
     assert bold_columns(table) == (best if bold else set())
     assert note in " ".join(table.notes)
-    assert table2(by_fold({"image": [9] * 3, "image_map": [0] * 3}), "good", "", alpha=0.3).bold
+    assert table2(by_fold({"image": [9] * 3, "image_map": [0] * 3}), "good", alpha=0.3).bold
 
 
 def test_both_schemes_stand_in_one_table_and_leaks_are_named():
     known = by_fold({"image": [1, 1]}).assign(group="g")
-    table = table2(pd.concat([known, known.assign(scheme="grouped")]), "good", "")
+    table = table2(pd.concat([known, known.assign(scheme="grouped")]), "good")
     assert table.frame["Folds"].tolist() == ["stratified (leaks)", "grouped"]
     assert any("leak" in note for note in table.notes)
-    assert ("Folds", "") not in table2(known.assign(group=None), "good", "").frame
+    assert ("Folds", "") not in table2(known.assign(group=None), "good").frame
 
 
 def test_table3_by_keep_and_features():
     few = by_fold({"image": [5] * 10, "map": [6] * 10, "image_map": [2] * 10}, keep=0.25)
     all_kept = by_fold({"image": [1] * 10, "map": [2] * 10, "image_map": [0] * 10})
-    table = table3(pd.concat([few, all_kept]), "good", "")
+    table = table3(pd.concat([few, all_kept]), "good")
     numbers = table.numbers.set_index(("Features", ""))
     recalls = {"Image": 0.5, "Anomaly map": 0.4, "Image + map": 0.8}
     assert numbers[BINARY, "25 %"].to_dict() == recalls
@@ -128,42 +126,42 @@ def test_table3_by_keep_and_features():
 
 def test_table3_names_classes_without_weight():
     frame = rows(["good", "a", "b", "good", "a"], ["good", "a", "b", "good", "a"], folds=[0, 0, 0, 1, 1])
-    assert any("b (fold 1)" in note for note in table3(frame, "good", "").notes)
+    assert any("b (fold 1)" in note for note in table3(frame, "good").notes)
 
 
-def test_beside_the_paper_labels_stand_ins_and_leaves_other_data_sets_out():
+def test_beside_the_paper_stand_its_own_data_sets_only():
     labels = ["good", "marks", "flowlines"]
     frame = rows(labels, ["good", "marks", "good"], classes=labels)
-    table = table2_beside_paper(table2(frame.assign(dataset="deco_cap-synthetic"), "good", ""))
-    assert table is not None and "not the paper's data" in table.notes[-1]
+    table = table2_beside_paper(table2(frame.assign(dataset="deco_cap"), "good"))
+    assert table is not None
     first = first_row(table)
-    assert first["Dataset", ""] == "Deco cap (demo data)"
     shown = [first["Image", name] for name in ("Ours", "Paper", "Difference", "Our false rejects")]
     assert shown == ["0.00 %", "98.99 %", "−98.99 pp", "0.00 %"]
     both = frame.assign(dataset="deco_cap", features="image_map")
-    third = table3_beside_paper(table3(both, "good", ""))
+    third = table3_beside_paper(table3(both, "good"))
     assert third is not None
     assert third.numbers["100 %", "Difference"].iloc[4] == pytest.approx(0.5 - 1)  # defect recall of both
-    assert table2_beside_paper(table2(frame, "good", "")) is None
+    for other in ("mine", "deco_cap-synthetic"):
+        assert table2_beside_paper(table2(frame.assign(dataset=other), "good")) is None
 
 
 def test_odd_class_names_are_text_in_html_and_markdown():
-    table = table2(rows(["good", *ODD], ["good", *ODD], classes=("good", *ODD)), "good", "<b>ctx</b> a|b")
+    table = table2(rows(["good", *ODD], ["good", *ODD], classes=("good", *ODD)), "good")
     page = Cells(table.to_html())
     assert {tag for tag, _ in page.tags} <= TAGS
     assert set(ODD) <= set(page.texts)
     assert {attrs.get("scope") for tag, attrs in page.tags if tag == "th"} == {"col", "colgroup", "row"}
     text = table.markdown()
-    lines = [line for line in text.splitlines() if line.startswith("| toy")]
+    lines = [line for line in text.splitlines() if line.startswith("| ")][2:]
     assert len(lines) == 3
     assert all(line.replace("\\|", "").count("|") == len(table.frame.columns) + 1 for line in lines)
-    assert "<script" not in text and "<b>" not in text
+    assert "<script" not in text
     assert r"\`ü\` \*\*y\*\*" in text and r"\$z\$" in text
 
 
 def test_a_value_has_its_form_interval_and_bold_and_the_csv_its_numbers(tmp_path):
     table = Table(
-        "T", "t", "", [{"Dataset": "toy", ("A", "x"): Value(1 / 3, ".1%", (0.25, 0.5), bold=True)}], headers=1
+        "T", "t", [{"Dataset": "toy", ("A", "x"): Value(1 / 3, ".1%", (0.25, 0.5), bold=True)}], headers=1
     )
     assert table.markdown().startswith("**T.** t\n") and "**33.3 % (25.0 %–50.0 %)**" in table.markdown()
     assert "<td><strong>33.3 %<br><small>(25.0 %–50.0 %)</small></strong></td>" in table.to_html()
@@ -174,23 +172,44 @@ def test_a_value_has_its_form_interval_and_bold_and_the_csv_its_numbers(tmp_path
     ]
 
 
-def test_tables_that_are_not_made_leave_no_old_files_and_say_why(tmp_path, monkeypatch):
-    shown = []
-    monkeypatch.setattr("IPython.display.display", shown.append)
-    table = Table("T", "t", "", [{"Dataset": "toy"}], headers=1)
-    display.save_tables({"t": table}, tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"t.csv", "t.md", "t.html"}
-    assert shown == [table]
-    display.save_tables({"t": None, "u": None}, tmp_path, "Not run.")
+def test_columns_that_say_the_same_on_every_row_are_in_the_csv_only(tmp_path):
+    rows = [{"Dataset": "toy", "Folds": "grouped", "Class": name, "n": Value(1)} for name in "ab"]
+    table = Table("T", "t", rows, headers=3)
+    assert list(table.frame.columns.get_level_values(0)) == ["Class", "n"] and table.headers == 1
+    table.to_csv(tmp_path / "t.csv")
+    assert list(pd.read_csv(tmp_path / "t.csv")) == ["Dataset", "Folds", "Class", "n"]
+    several = Table("T", "t", [*rows, rows[0] | {"Dataset": "other", "n": Value(2, bold=True)}], headers=3)
+    assert several.bold == {(2, 2)} and several.headers == 2
+    assert '<th scope="rowgroup" rowspan="2">toy</th>' in several.to_html()
+    alone = Table("T", "t", [{"Dataset": "toy", "n": Value(1)}], headers=1)
+    assert alone.frame["Dataset"].tolist() == ["toy"], "nothing else names the row"
+
+
+def test_what_is_not_made_leaves_no_old_files(tmp_path):
+    table = Table("T", "t", [{"Dataset": "toy"}], headers=1)
+    assert display.save_table(table, tmp_path, "t") is table
+    assert {path.name for path in tmp_path.iterdir()} == {"t.csv", "t.html"}
+    assert display.save_table(None, tmp_path, "t") is None
     assert not list(tmp_path.iterdir())
-    assert [item.data for item in shown[1:]] == ["Not run."]
     frame = pd.DataFrame({"x": [1]})
-    display.save_frame(frame, tmp_path, "f", "")
+    display.save_frame(frame, tmp_path, "f")
+    assert (tmp_path / "f.csv").read_text() == "x\n1\n"
     (tmp_path / "g.png").touch()
-    assert len(list(tmp_path.iterdir())) == 2
-    display.save_frame(frame.head(0), tmp_path, "f", "")
+    display.save_frame(frame.head(0), tmp_path, "f")
     display.save_and_display(None, tmp_path, "g", "")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_fold_holds_tables_and_text_and_nothing_of_nothing():
+    assert display.fold("Details", None) is None
+    folded = display.fold("a & b", "x <y>", None, display.table(pd.DataFrame({"x": [1]})))
+    assert folded.data.startswith('<details class="more"><summary>a &amp; b</summary><p>x &lt;y&gt;</p>')
+    assert "<td>1</td>" in folded.data
+
+
+def test_a_headline_has_the_pill_of_its_state_and_is_text():
+    page = display.show_headline(("warn", "Few", "5 < 30 images.")).data
+    assert page == '<p class="headline"><span class="pill warn">Few</span> 5 &lt; 30 images.</p>'
 
 
 def test_a_class_may_be_called_as_an_index_is():
@@ -211,5 +230,5 @@ def test_a_class_may_be_called_as_an_index_is():
 def test_a_test_fold_without_good_images_is_named():
     found = by_fold({"image": (0, 1), "map": (1, 1), "image_map": (0, 0)})
     found = found[(found["fold"] == 0) | (found["label"] != "good")]
-    notes = table3(found, "good", "c").notes
+    notes = table3(found, "good").notes
     assert "toy: classes without a test image have no weight in that fold's AUC: good (fold 1)." in notes
