@@ -29,6 +29,7 @@ from lib.evaluation.results import StudyResults
 from lib.evaluation.significance import METHOD, smallest_attainable_p
 
 PILLS = {"good": "passed", "warn": "warning", "bad": "failed", "none": "unknown"}
+OPEN = ("bad", "warn")  # states that ask for something to be done
 FEW_OF_A_CLASS, FEW_GOOD = 30, 100  # images
 SUSPECT = 0.02  # share of images that all methods decide against their label
 
@@ -78,7 +79,7 @@ def method_of(results: StudyResults) -> str:
 
 def _objects(results: StudyResults, dataset: str, _: Facts) -> tuple[str, str]:
     if results.mine["group"].isna().all():
-        return "none", "Not known: no groups were given."
+        return "warn", "Not known: no groups were given."
     if set(results.mine["scheme"]) == {"grouped"}:
         return "good", "Folds keep the images of one object together."
     return "bad", "Images of one object stand in training and test."

@@ -9,7 +9,7 @@ import pandas as pd
 
 from lib.classification.feature_sets import FEATURE_SETS
 from lib.evaluation.by_class import class_recalls
-from lib.evaluation.checks import method_of
+from lib.evaluation.checks import OPEN, method_of
 from lib.evaluation.metrics import ALL, RECALL_AT_5_FPR, binary_predictions, percent
 from lib.evaluation.operating_points import CONFORMAL, TRAINING
 from lib.evaluation.results import StudyResults
@@ -29,22 +29,24 @@ RULE = (
 
 
 def verdicts(results: StudyResults, checked: pd.DataFrame) -> pd.DataFrame:
-    """Return a card per data set, all texts: dataset, images, state, pill, why, method; does the map help as a guide
-    and as an extra picture; cost of the target recall, more (of a `higher` one); weakest class; next, command.
+    """Return a card per data set, all texts, for the index page.
 
-    `checked` is `checks` of the same results. Nothing of a test fold chooses: the method is the recommended one.
+    dataset, images, state, pill, why; features, method: the recommended one; guide, picture: does the map help; cost of
+    the target recall, more: that of a `higher` one; weakest class; next, command: what to do; rule of the verdict.
+    `checked` is `checks` of the same results.
     """
     rows = []
     for dataset in dict.fromkeys(results.mine["dataset"]):
         mine = results.of(dataset)
         target, recalls = mine.study.target_recall, mine.study.recalls
         higher = [one for one in recalls if one >= HIGH] or recalls[-1:]
-        first = checked[(checked["dataset"] == dataset) & (checked["state"] != "good")][:1]
+        first = checked[(checked["dataset"] == dataset) & checked["state"].isin(OPEN)][:1]
         rows.append(
             {
                 "dataset": dataset,
                 "images": _images(mine, dataset),
                 **dict(zip(("state", "pill", "why"), verdict(mine, dataset), strict=True)),
+                "features": method_of(mine),
                 "method": FEATURE_SETS[method_of(mine)].title,
                 "guide": _helps(mine, GUIDE),
                 "picture": _helps(mine, PICTURE),
@@ -55,6 +57,7 @@ def verdicts(results: StudyResults, checked: pd.DataFrame) -> pd.DataFrame:
                 "weakest": _weakest(mine, dataset),
                 "next": " ".join(first["action"]),
                 "command": " ".join(first["options"]),
+                "rule": rule(mine),
             }
         )
     return pd.DataFrame(rows)

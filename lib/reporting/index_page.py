@@ -1,104 +1,218 @@
-"""The index page of a study: answer, the paper's tables, maps, conclusions, and links to everything else."""
+"""The index page of a study: verdicts, curves, costs, pictures, checks and what to run next; details folded."""
 
 from __future__ import annotations
 
 import base64
 import io
 import platform
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import numpy as np
 import pandas as pd
 from PIL import Image
 
 from lib.artifacts import write_text
+from lib.classification.feature_sets import FEATURE_SETS
+from lib.evaluation.checks import OPEN, PILLS
+from lib.evaluation.metrics import ALL, at_keep, binary_predictions, percent
+from lib.evaluation.operating_points import TRAINING, rejected
+from lib.evaluation.published_results import display_name
 from lib.execution.software import mixture
-from lib.pipeline.dataset import in_test_fold, index, parse_split, primary_splits
-from lib.pipeline.maps import scores
+from lib.pipeline.classification import calibration, predictions
+from lib.pipeline.dataset import index
 from lib.pipeline.run import Run
 from lib.reporting.display import provenance, settings_table, table
-from lib.reporting.figures_maps import colour_map, read_thumbnails
+from lib.reporting.figures_maps import KINDS, draw_overlay, examples, map_level, read_thumbnails
 from lib.reporting.html_pages import NOTEBOOKS, TEMPLATES, render
 
-FIGURES = ("samples", "recalls", "recall-and-false-rejects", "degradation-by-class", "hits-and-misses")
-FIGURES_OVER_ALL = ("degradation", "label-economy")
-MAIN_TABLES = {"table2": "Table 2: recalls and false rejects", "table3": "Table 3: fewer and fewer defects"}
+FIGURES = ("curve", "class-recalls", "confusion", "learning-curve")  # of each data set, half a page wide
 TABLES = {
-    "table1": "Table 1: data",
-    "comparisons": "Every comparison",
-    "comparisons-by-class": "Every comparison, by class",
-    "map-quality": "What the maps find",
-    "map-source": "Map sources compared",
-    "methods": "Every method, and which is recommended",
-    "operating-points": "What a recall costs",
-    "aql": "AQL: what escapes (Eq. 1)",
-    "label-economy": "How many labelled defects it takes",
+    "table1": "Table 1: images per class",
+    "table2": "Table 2: recalls and false rejects",
+    "table3": "Table 3: fewer and fewer defects",
     "table2-beside-paper": "Table 2 beside the paper's",
     "table3-beside-paper": "Table 3 beside the paper's",
+    "methods": "Every method",
+    "map-quality": "What the maps find",
+    "map-source": "Map sources compared",
+    "label-economy": "Labelled defects needed",
+    "aql": "Missed defects (AQL, Eq. 1)",
 }
 PACKAGES = ("torch", "torchvision", "timm", "scikit-learn", "scipy", "statsmodels", "pandas", "numpy", "pillow",
             "seaborn", "joblib", "distributed", "papermill")  # fmt: skip
-PAPERS_BACKBONE = "resnet18 (ImageNet)"
-SIDE = 144  # pixels of an image in the strip
+COSTED = (
+    "image",
+    "map",
+    "image_map",
+    "image_logistic",
+)  # methods whose costs stand beside the recommended one's
+WORST = ("bad", "warn", "none", "good")
+STATE_OF = {"caught": "good", "missed": "bad", "rejected": "warn"}
+EACH, SIDE = 3, 150  # pictures of a kind in the gallery, and their side in pixels
 
 
 def write_index(
-    runs: Sequence[Run], home: Path, command: str, *, embed: bool = True, photographs: bool = True
+    runs: Sequence[Run], home: Path, command: str, *, embed: bool = True, pictures: bool = True
 ) -> Path:
     """Write the study's index page and return its path.
 
-    `home`, the study's folder or a copy, holds what the notebooks wrote. With `embed` the page holds its images;
-    without `photographs` none of the data's own.
+    `home`, the study's folder or a copy, holds what the notebooks wrote. With `embed` the page holds its figures;
+    without `pictures` none of the data's own images.
     """
-    findings = pd.read_csv(home / "tables" / "conclusions.csv", keep_default_na=False)
-    answers = pd.read_csv(home / "tables" / "answer.csv", index_col="dataset", keep_default_na=False)[
-        "answer"
-    ]
-    study, name, software = runs[0].study, Path(runs[0].study_dir).name, versions()
-    statistics = f"notebooks/{NOTEBOOKS[-1]}.html"
-    page = render(
-        "index.html.j2",
-        title=f"Image, anomaly map, or both? Study {name}",
-        css=(TEMPLATES / "page.css").read_text(encoding="utf-8"),
-        badges=[
-            *(f"study {name}", f"preset {study.preset}", *sorted(set(map(_backbone, runs)))),
-            *(f"{study.folds} folds", f"seed {study.seed}"),
-            *(f"{part} {software['version'][part]}" for part in ("Python", "torch")),
-        ],
-        embed=embed,
-        warnings=_warnings(runs),
-        datasets=[
-            {
-                "name": run.name,
-                "anchor": f"dataset-{number}",
-                "caption": provenance(run),
-                "answer": re.split(r"(?<=\.) (?=[A-Z\d])", answers[run.name]),
-                "answers": findings[findings["dataset"] == run.name].to_dict("records"),
-                "strip": strip(run) if photographs else [],
-                "figures": _figures(home, home / run.name / "figures", FIGURES, embed),
-                "more": _figures(home, home / run.name / "figures"),
-                "notebooks": _notebooks(home, run.name),
-            }
-            for number, run in enumerate(runs)
-        ],
-        main_tables=_tables(home, MAIN_TABLES),
-        tables=_tables(home, TABLES),
-        figures=_figures(home, home / "figures", FIGURES_OVER_ALL, embed),
-        settings=table(settings_table(study)).data,
-        times=table(times(runs), digits=1).data,
-        versions=table(software).data,
-        command=command,
-        statistics=statistics if (home / statistics).exists() else "",
-        finished=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-    )
+    page = index_html(runs, home, command, embed=embed, pictures=pictures)
     write_text(home / "index.html", page)
     return home / "index.html"
+
+
+def index_html(
+    runs: Sequence[Run],
+    home: Path,
+    command: str,
+    *,
+    embed: bool = True,
+    pictures: bool = True,
+    pages: Sequence[Mapping[str, str]] = (),
+) -> str:
+    """Return the index page; with `pages` (title, html), which are folded into it, it links no other file."""
+    read = {
+        name: pd.read_csv(home / "tables" / f"{name}.csv", keep_default_na=False, na_values=["nan", ""])
+        for name in ("verdicts", "checks", "conclusions", "operating-points")
+        if (home / "tables" / f"{name}.csv").exists()
+    }
+    study, tables, linked = runs[0].study, read | {"": pd.DataFrame()}, not pages
+    cards = {row["dataset"]: row for row in read["verdicts"].fillna("").to_dict("records")}
+    points = tables.get("operating-points", tables[""])
+    datasets = [
+        {
+            "name": display_name(run.name),
+            "card": cards[run.name],
+            "figures": {name: _figure(home, run, name, embed, linked) for name in FIGURES},
+            "costs": costs(points, run.name, cards[run.name]["features"]) if len(points) else [],
+            "gallery": list(gallery(run, cards[run.name]["features"])) if pictures else [],
+            "findings": _of(read["conclusions"], run.name),
+            "notebooks": _notebooks(home, run.name) if linked else [],
+            "all_figures": _all_figures(home, run.name) if linked else [],
+            "provenance": provenance(run),
+        }
+        for run in runs
+    ]
+    listed = checklist(read["checks"])
+    counts = {pill: sum(one["pill"] == pill for one in listed) for pill in PILLS.values()}
+    drawn = [run for run in runs if run.synthetic]
+    statistics = f"notebooks/{NOTEBOOKS[-1]}.html"
+    return render(
+        "index.html.j2",
+        title=f"Does an anomaly map help find defects? Study {Path(runs[0].study_dir).name}",
+        css="".join((TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.css", "index.css")),
+        study=Path(runs[0].study_dir).name,
+        embed=embed,
+        linked=linked,
+        demo=bool(drawn),
+        images=f"{sum(len(index(run)) for run in runs):,}",
+        folds=study.folds,
+        finished=datetime.now(UTC).strftime("%-d %b %Y"),
+        finished_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        warnings=list(filter(None, [mixture(run.store for run in runs)])),
+        rule=" ".join(read["verdicts"]["rule"].head(1)),
+        datasets=datasets,
+        galleries=any(part["gallery"] for part in datasets),
+        checks=listed,
+        counted=", ".join(
+            f"{n} {pill}{'s' * (n > 1 and pill == 'warning')}" for pill, n in counts.items() if n
+        ),
+        commands=list(next_commands(read["checks"], command, bool(drawn)))[:3],
+        tables=_tables(home),
+        statistics=statistics if linked and (home / statistics).exists() else "",
+        pages=pages,
+        settings=table(settings_table(study)).data,
+        times=table(times(runs), digits=1).data,
+        versions=table(versions()).data,
+        command=command,
+    )
+
+
+def costs(points: pd.DataFrame, dataset: str, method: str) -> list[dict[str, Any]]:
+    """Return for each method shown what its thresholds for the lowest two recalls reject, for a table with bars."""
+    mine = points[(points["dataset"] == dataset) & (points["class"] == ALL) & (points["method"] == TRAINING)]
+    rows = []
+    for name in dict.fromkeys((*COSTED, method)):
+        of = mine[mine["features"] == name].dropna(subset="false_rejects").sort_values("required")
+        if len(of):
+            cells = [_cost(one) for one in of.head(2).to_dict("records")]
+            rows.append(
+                {"key": name, "name": FEATURE_SETS[name].title, "cells": cells, "recommended": name == method}
+            )
+    return rows
+
+
+def _cost(point: Mapping[Any, Any]) -> dict[str, Any]:
+    share, low, high = (100 * point[f"false_rejects{end}"] for end in ("", "_low", "_high"))
+    missed = point["recall_high"] < point["required"]
+    counted = (
+        f"{point['rejected']:.0f} of {point['n_good']:.0f} good images; recall {percent(point['recall'])}"
+    )
+    return {
+        "required": f"{100 * point['required']:g} %",
+        "text": "missed" if missed else f"{share:.0f} %",
+        **{"share": f"{share:.1f}", "low": f"{low:.1f}", "width": f"{high - low:.1f}"},
+        **{"missed": missed, "counted": counted},
+    }
+
+
+def gallery(run: Run, features: str) -> Iterator[dict[str, Any]]:
+    """Yield caught defects, missed defects and false rejects of a feature set, images and overlays embedded."""
+    found, good = predictions(run, "classification")[0], str(index(run).attrs["good"])
+    scheme, known = found["scheme"].iloc[0], calibration(run)
+    tested, known = (
+        part[(part["features"] == features) & (part["scheme"] == scheme)]
+        for part in (binary_predictions(at_keep(found, 1.0), run.study.binary), known)
+    )
+    known = binary_predictions(known, run.study.binary) if len(known) else known
+    chosen = examples(tested, rejected(tested, known, good, run.study.target_recall), good, EACH)
+    thumbnails, level = read_thumbnails(run, scheme, chosen["id"], SIDE), map_level(run)
+    for kind, state in STATE_OF.items():
+        images = [
+            {
+                "label": str(one["label"]),
+                "caption": f"{one['label']} {one['score']:.2f}"
+                if kind != "rejected"
+                else f"{one['score']:.2f}",
+                "image": _jpeg(thumbnails[str(one["id"])].image),
+                "overlay": _drawn(thumbnails[str(one["id"])], level),
+            }
+            for one in chosen[chosen["kind"] == kind].to_dict("records")
+        ]
+        yield {"title": KINDS[kind], "state": state, "images": images}
+
+
+def checklist(checked: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the checks, each once: its worst state, the data sets that have it, and a line for every data set."""
+    rows, names = [], list(dict.fromkeys(checked["dataset"]))
+    for name, part in checked.fillna("").groupby("check", sort=False):
+        worst = min(part["state"], key=WORST.index)
+        there = [display_name(one).split(" (")[0] for one in part.loc[part["state"] == worst, "dataset"]]
+        row = part[part["state"] == worst].iloc[0].to_dict() | {"name": name, "state": worst}
+        row["where"] = ", ".join(there) if worst != "good" and len(there) < len(names) else ""
+        row["lines"] = [
+            f"{display_name(d)}: {r}" for d, r in zip(part["dataset"], part["result"], strict=True)
+        ]
+        rows.append(row)
+    return rows
+
+
+def next_commands(checked: pd.DataFrame, command: str, drawn: bool) -> Iterator[dict[str, str]]:
+    """Yield the commands that the checks ask for, the most useful first; of demo data first that for own images."""
+    asked = checked[checked["state"].isin(OPEN) & checked["options"].fillna("").ne("")]
+    if drawn:
+        own = "python run_all.py --data FOLDER --groups FILE"
+        yield {"why": "Run it on your own images, and say which show the same object.", "command": own}
+        asked = asked[~asked["options"].isin(["--groups FILE", "--preset paper"])]
+    for row in asked.drop_duplicates("check").to_dict("records"):
+        yield {"why": row["action"], "command": f"{command} {row['options']}"}
 
 
 def versions() -> pd.DataFrame:
@@ -108,61 +222,41 @@ def versions() -> pd.DataFrame:
     return pd.DataFrame({"version": rows}).rename_axis("software")
 
 
-def strip(run: Run) -> list[dict[str, str]]:
-    """Return for each class, good first, its middle test image by anomaly score: label, image, map (both embedded)."""
-    images, names = index(run), primary_splits(run)
-    tested = [images.assign(score=scores(run, name))[in_test_fold(run, name)] for name in names]
-    ranked = pd.concat(tested).sort_index().sort_values("score", kind="stable")
-    of_class = {label: ranked["id"][ranked["label"] == label] for label in images.attrs["classes"]}
-    middle = {label: ids.iloc[(len(ids) - 1) // 2] for label, ids in of_class.items() if len(ids)}
-    found = read_thumbnails(run, parse_split(names[0]).scheme, middle.values(), SIDE)
-    coloured = {name: colour_map(one.anomaly_map).round().astype(np.uint8) for name, one in found.items()}
-    return [
-        {"label": str(label), "image": _jpeg(found[name].image), "map": _jpeg(coloured[name])}
-        for label, name in middle.items()
-    ]
-
-
 def times(runs: Sequence[Run]) -> pd.DataFrame:
     """Return the seconds that each notebook's last run took, per data set."""
     columns = {}
     for run in runs:
         manifests = {name: run.store.manifest(f"notebooks/{name}.ipynb") for name in NOTEBOOKS[:-1]}
-        columns[run.name] = {name: one["summary"]["seconds"] for name, one in manifests.items() if one}
-    return pd.DataFrame(columns).reindex(list(NOTEBOOKS[:-1])).rename_axis("seconds")
+        columns[display_name(run.name)] = {
+            n: one["summary"]["seconds"] for n, one in manifests.items() if one
+        }
+    return pd.DataFrame(columns).reindex(list(NOTEBOOKS[:-1])).rename_axis("seconds of")
+
+
+def _of(table: pd.DataFrame, dataset: str) -> list[dict[Any, Any]]:
+    return table[table["dataset"] == dataset].fillna("").to_dict("records")
 
 
 def _data_url(content: bytes, kind: str) -> str:
     return f"data:image/{kind};base64," + base64.b64encode(content).decode()
 
 
-def _jpeg(image: np.ndarray) -> str:
+def _jpeg(image: Any) -> str:
     buffer = io.BytesIO()
-    Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BILINEAR).save(buffer, "JPEG", quality=88)
+    Image.fromarray(image).save(buffer, "JPEG", quality=85)
     return _data_url(buffer.getvalue(), "jpeg")
 
 
-def _backbone(run: Run) -> str:
-    return str((run.store.manifest("features/image.npy") or {})["summary"]["backbone"])
+def _drawn(thumbnail: Any, level: float) -> str:
+    """Return the image under its map with both contours, embedded."""
+    import matplotlib.pyplot as plt
 
-
-def _warnings(runs: Sequence[Run]) -> list[str]:
-    """Return what a reader must know before the figures."""
-    drawn = [run.name for run in runs if run.synthetic]
-    backbones = sorted(set(map(_backbone, runs)))
-    found = []
-    if drawn:
-        found.append(
-            f"{', '.join(drawn)}: drawn stand-ins with the classes of the paper's products. Their figures show that "
-            "the method runs and what its output looks like; they replicate nothing."
-        )
-    if (preset := runs[0].study.preset) != "paper":
-        smaller = "a smaller DRAEM, fewer steps and " if runs[0].study.map_source == "draem" else ""
-        found.append(f"Preset {preset}: {smaller}fewer folds than the paper's; preset paper has its own.")
-    if any(name != PAPERS_BACKBONE for name in backbones):
-        other = "not from the paper's ResNet-18 (--backbone resnet18 --weights imagenet)."
-        found.append(f"Features come from {', '.join(backbones)}, {other}")
-    return [*found, *filter(None, [mixture(run.store for run in runs)])]
+    figure = plt.figure(figsize=(1, 1), dpi=SIDE)
+    draw_overlay(figure.add_axes((0, 0, 1, 1)), thumbnail, level)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="jpeg", dpi=SIDE, pil_kwargs={"quality": 85})
+    plt.close(figure)
+    return _data_url(buffer.getvalue(), "jpeg")
 
 
 def _notebooks(home: Path, dataset: str) -> list[dict[str, str]]:
@@ -175,26 +269,34 @@ def _notebooks(home: Path, dataset: str) -> list[dict[str, str]]:
     return [{"text": text, "href": quote(page)} for text, page in found.items()]
 
 
-def _tables(home: Path, titles: Mapping[str, str]) -> list[dict[str, Any]]:
+def _tables(home: Path) -> list[dict[str, Any]]:
     """Return the tables that exist: some need what not every study has."""
     return [
         {"title": title, "name": name, "html": (home / "tables" / f"{name}.html").read_text(encoding="utf-8")}
-        for name, title in titles.items()
+        for name, title in TABLES.items()
         if (home / "tables" / f"{name}.html").exists()
     ]
 
 
-def _figures(
-    home: Path, folder: Path, names: Sequence[str] | None = None, embed: bool = True
-) -> list[dict[str, Any]]:
-    """Return the figures that exist, all or those named; alternative text and caption are in the PNG itself."""
-    entries, found = [], {path.stem: path for path in sorted(folder.glob("*.png"))}
-    for path in [found[name] for name in names or found if name in found]:
+def _figure(home: Path, run: Run, name: str, embed: bool, linked: bool) -> dict[str, Any]:
+    """Return a figure of a data set, or nothing where it was not made; its alternative text is in the PNG itself."""
+    path = home / run.name / "figures" / f"{name}.png"
+    if not path.exists():
+        return {}
+    with Image.open(path) as image:
+        alt = str(image.info.get("Description", name))
+    href = quote(path.relative_to(home).as_posix())
+    source = _data_url(path.read_bytes(), "png") if embed else href
+    return {"alt": alt, "source": source, "href": href if linked else ""}
+
+
+def _all_figures(home: Path, dataset: str) -> list[dict[str, Any]]:
+    """Return what each figure of a data set shows, and its files."""
+    entries = []
+    for path in sorted((home / dataset / "figures").glob("*.png")):
         with Image.open(path) as image:
-            texts = dict(image.info)
+            alt = str(image.info.get("Description", path.stem))
+        stem = path.with_suffix("").relative_to(home).as_posix()
         kinds = [kind for kind in ("png", "svg") if path.with_suffix(f".{kind}").exists()]
-        stem = quote(path.with_suffix("").relative_to(home).as_posix())
-        source = _data_url(path.read_bytes(), "png") if embed and names else f"{stem}.png"
-        about = {"alt": str(texts.get("Description", path.stem)), "caption": str(texts.get("Comment", ""))}
-        entries.append(about | {"source": source, "files": {kind: f"{stem}.{kind}" for kind in kinds}})
+        entries.append({"alt": alt, "files": {kind: quote(f"{stem}.{kind}") for kind in kinds}})
     return entries

@@ -1,0 +1,125 @@
+"""Each of the fourteen checks passes where it should, and fails where what it looks for is wrong."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib.config import Study
+from lib.evaluation.checks import CHECKS, Facts, checks, method_of
+from lib.evaluation.results import compute_results
+from tests.evaluation.made_up import study
+
+NONE = pd.DataFrame()
+FACTS = Facts({"a": 0.9, "b": 0.8}, 0.52, (3, 2, 4), as_paper=True)
+SKILL = {"image": 2.0, "map": 3.0, "image_map": 3.0}
+(ENOUGH_GOOD, ENOUGH, RAREST, FINDS, CARRY, ALIKE, OBJECTS, LABELS, RETRAINED, PROBABILITIES, SELECTED, FOLDS, POOLED,
+ PAPER) = (one.name for one in CHECKS)  # fmt: skip
+
+
+def checked(found, facts=FACTS, calibration=NONE, name="toy", **settings):
+    """Return the checks of one data set by their name."""
+    results = compute_results(found, {name: "good"}, Study.of("quick", settings), calibration, NONE, n=50)
+    table = checks(results, {name: facts})
+    assert list(table["check"]) == [one.name for one in CHECKS] and len(table) == 14
+    return table.set_index("check")
+
+
+@pytest.fixture(scope="module")
+def sound():
+    """Predictions that pass every check: grouped folds, many images, ten folds, three trainings."""
+    trained = [study(SKILL, n=450, folds=10, scheme="grouped", repeat=k, seed=k) for k in range(2)]
+    known = [
+        study(SKILL, n=450, folds=10, scheme="grouped", calibrated=True, repeat=k, seed=k) for k in range(2)
+    ]
+    known = pd.concat(known, ignore_index=True)
+    found = pd.concat(trained, ignore_index=True)
+    return found.assign(group="g" + found["id"]), known.assign(group="g" + known["id"])
+
+
+def test_a_sound_study_passes_all(sound):
+    table = checked(sound[0], calibration=sound[1])
+    assert table["state"].eq("good").all(), table[table["state"] != "good"][["pill", "result"]]
+    assert table["pill"].eq("passed").all()
+
+
+def test_each_check_sees_what_it_looks_for(sound):
+    found, known = sound
+    few = study(SKILL, n=45, folds=3)
+    table = checked(few)
+    assert table.loc[OBJECTS, ["pill", "result"]].tolist() == ["warning", "Not known: no groups were given."]
+    assert table.loc[RAREST, "state"] == "warn" and "n = 15" in table.loc[RAREST, "result"]
+    assert (
+        table.loc[ENOUGH_GOOD, "state"] == "bad" and "0.2 per test fold" in table.loc[ENOUGH_GOOD, "result"]
+    )
+    assert table.loc[FOLDS, "pill"] == "failed" and "needs 9" in table.loc[FOLDS, "result"]
+    assert table.loc[RETRAINED, "pill"] == "warning"
+    assert table.loc[[ENOUGH, CARRY], "pill"].tolist() == ["unknown", "unknown"]
+    leaking = pd.concat([found, found.assign(scheme="stratified")]).query("scheme == 'stratified'")
+    assert checked(leaking, calibration=known).loc[OBJECTS, "state"] == "bad"
+
+
+def test_the_maps_checks_see_what_they_look_for(sound):
+    found, known = sound
+    worthless = checked(found, Facts({"a": 0.4, "b": 0.6}, 0.75, (0, 0), as_paper=False), known)
+    assert (
+        worthless.loc[SELECTED, "state"] == "bad"
+        and "is the image alone" in worthless.loc[SELECTED, "result"]
+    )
+    assert worthless.loc[ALIKE, "state"] == "bad"
+    assert worthless.loc[FINDS, "result"].endswith("Below chance for: a.")
+    assert worthless.loc[PAPER, "result"] == "Preset quick, backbone efficientnet_lite0."
+    some = checked(found, Facts({}, 0.35, (0, 2), as_paper=True), known)
+    assert some.loc[[SELECTED, ALIKE], "state"].tolist() == ["warn", "warn"]
+    without = checked(study({"image": 2.0}), Facts({}, float("nan"), (), as_paper=True))
+    assert without.loc[[FINDS, ALIKE, SELECTED], "state"].tolist() == ["none"] * 3
+    blind = checked(study({"image": 2.0, "map": 0.0, "image_map": 2.0}, n=300))
+    assert blind.loc[FINDS, "state"] == "warn"
+    turned = study({"map": 3.0, "image": 2.0, "image_map": 2.0}, n=300)
+    mine = turned["features"] == "map"
+    turned.loc[mine, "p:good"] = 1 - turned.loc[mine, "p:good"]
+    assert checked(turned).loc[FINDS, "state"] == "bad"
+    drawn = checked(found.assign(dataset="shaft-synthetic"), name="shaft-synthetic")
+    assert drawn.loc[PAPER, "result"].startswith("Demo data")
+
+
+def test_probabilities_thresholds_labels_and_folds_are_held_against_the_predictions(sound):
+    found, known = sound
+    sure = found.copy()
+    sure[["p:good", "p:a", "p:b"]] = np.where(
+        np.random.default_rng(0).random((len(found), 1)) < 0.5, 0, [1, 0, 0]
+    )
+    assert checked(sure, calibration=known).loc[PROBABILITIES, "state"] == "bad"
+    lax = known.copy()  # training images that seem easier than test images: thresholds too high
+    lax["p:good"] = np.where(lax["label"] == "good", 1.0, 0.0)
+    assert checked(found, calibration=lax).loc[CARRY, "state"] == "bad"
+    few = checked(found, calibration=known[known["label"].eq("good") | known["id"].isin(["0001", "0002"])])
+    assert few.loc[ENOUGH, "state"] == "bad" and "needed: 9" in few.loc[ENOUGH, "result"]
+    assert (
+        checked(found, calibration=known, required="1", target_recall="1")
+        .loc[ENOUGH, "result"]
+        .endswith("no number is enough.")
+    )
+    wrong = found.copy()
+    named = wrong["id"].isin(sorted(set(wrong.loc[wrong["label"] == "good", "id"]))[:20])
+    wrong.loc[named, "predicted"] = "a"
+    assert (
+        checked(wrong, calibration=known)
+        .loc[LABELS, "result"]
+        .startswith("Every method disagrees with the label of")
+    )
+    assert checked(wrong, calibration=known).loc[LABELS, "state"] == "warn"
+    shifted = study({"image": 2.5}, n=300)  # the folds' scores on two scales: each well, together badly
+    odd = shifted["fold"] % 2 == 1
+    shifted.loc[odd, "p:good"] = shifted.loc[odd, "p:good"] / 10
+    assert checked(shifted).loc[POOLED, "state"] == "warn"
+
+
+def test_the_method_is_the_recommended_one_then_image_and_map_then_what_is_there(sound):
+    settings = Study.of("quick")
+    known = study({"image": 3.0, "image_map": 1.0}, calibrated=True)
+    found = study({"image": 1.0, "image_map": 1.0})
+    of = compute_results(found, {"toy": "good"}, settings, known, NONE, n=20)
+    assert method_of(of) == "image"
+    assert method_of(compute_results(found, {"toy": "good"}, settings, NONE, NONE, n=20)) == "image_map"
+    alone = compute_results(study({"map": 1.0}), {"toy": "good"}, settings, NONE, NONE, n=20)
+    assert method_of(alone) == "map"
