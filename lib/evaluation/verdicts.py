@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 
 from lib.classification.feature_sets import FEATURE_SETS
-from lib.evaluation.by_class import class_recalls
+from lib.evaluation.by_class import changed, class_recalls
 from lib.evaluation.checks import OPEN, method_of
 from lib.evaluation.metrics import ALL, RECALL_AT_5_FPR, binary_predictions, percent
-from lib.evaluation.operating_points import CONFORMAL, TRAINING
+from lib.evaluation.operating_points import CONFORMAL, TRAINING, rejected
 from lib.evaluation.results import StudyResults
 from lib.evaluation.significance import METHOD
 
@@ -31,9 +31,9 @@ RULE = (
 def verdicts(results: StudyResults, checked: pd.DataFrame) -> pd.DataFrame:
     """Return a card per data set, all texts, for the index page.
 
-    dataset, images, state, pill, why; features, method: the recommended one; guide, picture: does the map help; cost of
-    the target recall, more: that of a `higher` one; weakest class; next, command: what to do; rule of the verdict.
-    `checked` is `checks` of the same results.
+    dataset, images, state, pill, why; features, method: the recommended one; guide, picture: does the map help;
+    changes: by the guide, image by image; cost of the target recall, more: that of a `higher` one; weakest class; next,
+    command: what to do; rule of the verdict. `checked` is `checks` of the same results.
     """
     rows = []
     for dataset in dict.fromkeys(results.mine["dataset"]):
@@ -50,6 +50,7 @@ def verdicts(results: StudyResults, checked: pd.DataFrame) -> pd.DataFrame:
                 "method": FEATURE_SETS[method_of(mine)].title,
                 "guide": _helps(mine, GUIDE),
                 "picture": _helps(mine, PICTURE),
+                "changes": describe_changes(mine, dataset),
                 "target": f"{100 * target:g} %",
                 "cost": describe_cost(mine, target),
                 "higher": f"{100 * higher[0]:g} %",
@@ -122,6 +123,20 @@ def describe_cost(results: StudyResults, required: float) -> str:
     if method != "image" and alone and not alone["recall_high"] < required:
         text += f" Image alone: {percent(alone['false_rejects'], 0)}."
     return text
+
+
+def describe_changes(results: StudyResults, dataset: str) -> str:
+    """Return how many images the map as a guide corrects and breaks, at the thresholds for the target recall."""
+    good, binary = results.good[dataset], results.study.binary
+    rows, known = (
+        binary_predictions(part, binary) if len(part) else part
+        for part in (results.primary, results.calibration)
+    )
+    if not set(GUIDE) <= set(rows["features"]):
+        return "The map was not used as a guide."
+    reject = rejected(rows, known, good, results.study.target_recall)
+    gained, lost, saved, broken = changed(rows, reject, good, *GUIDE).round().astype(int)
+    return f"The map as a guide corrects {gained + saved} images and breaks {lost + broken}."
 
 
 def _helps(results: StudyResults, pair: tuple[str, str]) -> str:

@@ -25,7 +25,8 @@ from lib.execution.software import mixture
 from lib.pipeline.classification import calibration, predictions
 from lib.pipeline.dataset import index
 from lib.pipeline.run import Run
-from lib.reporting.display import provenance, settings_table, table
+from lib.reporting.display import caption as provenance
+from lib.reporting.display import settings_table, table
 from lib.reporting.figures_maps import KINDS, draw_overlay, examples, map_level, read_thumbnails
 from lib.reporting.html_pages import NOTEBOOKS, TEMPLATES, render
 
@@ -86,9 +87,10 @@ def index_html(
     study, tables, linked = runs[0].study, read | {"": pd.DataFrame()}, not pages
     cards = {row["dataset"]: row for row in read["verdicts"].fillna("").to_dict("records")}
     points = tables.get("operating-points", tables[""])
+    drawn = [run for run in runs if run.synthetic]
     datasets = [
         {
-            "name": display_name(run.name),
+            "name": display_name(run.name) if len(drawn) < len(runs) else _short(run.name),
             "card": cards[run.name],
             "figures": {name: _figure(home, run, name, embed, linked) for name in FIGURES},
             "costs": costs(points, run.name, cards[run.name]["features"]) if len(points) else [],
@@ -102,7 +104,6 @@ def index_html(
     ]
     listed = checklist(read["checks"])
     counts = {pill: sum(one["pill"] == pill for one in listed) for pill in PILLS.values()}
-    drawn = [run for run in runs if run.synthetic]
     statistics = f"notebooks/{NOTEBOOKS[-1]}.html"
     return render(
         "index.html.j2",
@@ -194,12 +195,10 @@ def checklist(checked: pd.DataFrame) -> list[dict[str, Any]]:
     rows, names = [], list(dict.fromkeys(checked["dataset"]))
     for name, part in checked.fillna("").groupby("check", sort=False):
         worst = min(part["state"], key=WORST.index)
-        there = [display_name(one).split(" (")[0] for one in part.loc[part["state"] == worst, "dataset"]]
+        there = [_short(one) for one in part.loc[part["state"] == worst, "dataset"]]
         row = part[part["state"] == worst].iloc[0].to_dict() | {"name": name, "state": worst}
         row["where"] = ", ".join(there) if worst != "good" and len(there) < len(names) else ""
-        row["lines"] = [
-            f"{display_name(d)}: {r}" for d, r in zip(part["dataset"], part["result"], strict=True)
-        ]
+        row["lines"] = [f"{_short(d)}: {r}" for d, r in zip(part["dataset"], part["result"], strict=True)]
         rows.append(row)
     return rows
 
@@ -231,6 +230,11 @@ def times(runs: Sequence[Run]) -> pd.DataFrame:
             n: one["summary"]["seconds"] for n, one in manifests.items() if one
         }
     return pd.DataFrame(columns).reindex(list(NOTEBOOKS[:-1])).rename_axis("seconds of")
+
+
+def _short(dataset: str) -> str:
+    """Return a data set's name without the note that it is demo data, which the page says once."""
+    return display_name(dataset).removesuffix(" (demo data)")
 
 
 def _of(table: pd.DataFrame, dataset: str) -> list[dict[Any, Any]]:
