@@ -198,6 +198,17 @@ def export(options: argparse.Namespace) -> int:
     return 0
 
 
+def report(options: argparse.Namespace) -> int:
+    """Write a finished study's report as one file; returns the exit status."""
+    from lib.batch.finished_study import command_of, report_request
+    from lib.reporting.single_file import write_single_file
+
+    runs, study_dir, path = report_request(options, parser().parse_args([]))
+    write_single_file(runs, study_dir, command_of(study_dir), path, pictures=not options.no_pictures)
+    say(f"open {path}, {path.stat().st_size / 1e6:.0f} MB")
+    return 0
+
+
 def compare(options: argparse.Namespace) -> int:
     """Set two finished studies side by side; returns the exit status."""
     from lib.batch.two_studies import compare_studies, studies_to_compare
@@ -324,6 +335,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return inspect(options)
         if options.export is not None:
             return export(options)
+        if options.single_file is not None:
+            return report(options)
         work = plan(options)
         if options.dry_run:
             check_data(work)

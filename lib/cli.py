@@ -58,6 +58,8 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="feature set to judge by (default: the recommended one, chosen on training images)",
     )
+    add("--single-file", type=Path, metavar="FILE.html", help="write its whole report as one file")
+    add("--no-pictures", action="store_true", help="with --single-file: without the products' photographs")
     add("--compare", nargs=2, metavar="STUDY", help="two finished studies, by name or folder, side by side")
     add = p.add_argument_group("how").add_argument
     add("--workers", type=int, default=0, metavar="N", help="folds on N Dask workers started here")
@@ -95,6 +97,8 @@ def plan(options: argparse.Namespace) -> Plan:
         for name in ("recall", "features")
         if getattr(options, name) is not None
     ]
+    if options.no_pictures:
+        issues.append("--no-pictures: for a report only; give --single-file FILE.html")
     issues += _misplaced(options, names, overrides, study_dir)
     try:
         study = Study.of(options.preset, overrides)

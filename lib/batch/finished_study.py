@@ -1,4 +1,4 @@
-"""The commands `--inspect` and `--export`: which finished study, what of it, and all that is wrong with either."""
+"""The commands on finished studies (`--inspect`, `--export`, `--single-file`): which study, and all that is wrong."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from lib.features.backbone_weights import WeightsError
 from lib.inspection.new_images import read_folder
 from lib.pipeline.classification import predictions
 from lib.pipeline.run import Run, open_run
+from lib.reporting.html_pages import NOTEBOOKS
 
 NOTEBOOK = "07_inspection"
 SHOWS = "04_classification"  # the notebook whose record says how a data set was run
@@ -68,6 +69,22 @@ def export_request(options: argparse.Namespace, default: argparse.Namespace) -> 
             issues.append(f"--{name}: of no use to an export, which is always done; leave it out")
     run, _ = finished_study(study_dir, options.dataset, issues)
     return run, options.features or "", recall / 100, path
+
+
+def report_request(options: argparse.Namespace, default: argparse.Namespace) -> tuple[list[Run], Path, Path]:
+    """Return the runs of a finished study's data sets, its folder, and the file for the report, all checked."""
+    issues = foreign(options, default, ("single_file", "no_pictures", "study", "preset", "output"))
+    study_dir = study_folder(options.output, options.study or options.preset, issues)
+    path = absolute(options.single_file)
+    if path.suffix != ".html" or path.is_dir() or not path.parent.is_dir():
+        issues.append(f"--single-file {options.single_file}: name a file.html in a folder that is there")
+    store, last = Store(study_dir), f"notebooks/{NOTEBOOKS[-1]}.ipynb"
+    if study_dir.is_dir() and (issue := store.issue(last)):
+        issues.append(f"{store.path(last)}: {issue}; first run {command_of(study_dir)}")
+    record = store.manifest(last) if not issues else None
+    folders = [Path(folder).name for folder in record["summary"]["artefacts"]] if record else []
+    wanted: list[list[str] | None] = [[name] for name in folders]
+    return [finished_study(study_dir, name, issues)[0] for name in wanted or [None]], study_dir, path
 
 
 def _check_options(options: argparse.Namespace, default: argparse.Namespace) -> tuple[list[str], Path, float]:

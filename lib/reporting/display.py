@@ -104,6 +104,7 @@ def save_and_display(figure: Figure | None, folder: Path, name: str, alt: str, f
     png = base64.b64encode((folder / f"{name}.png").read_bytes()).decode()
     metadata = {"alt": alt, "caption": figure.get_label(), "file": f"../{folder.name}/{name}", "width": width}
     metadata |= {"fold": fold} if fold else {}
+    metadata["photographs"] = any(axes.get_images() for axes in figure.axes)
     display({"image/png": png, "text/plain": alt}, raw=True, metadata=metadata)
 
 

@@ -27,13 +27,19 @@ _SETUP = {"setup", "parameters", "injected-parameters"}
 
 
 def notebook_html(
-    path: Path, name: str, where: str, *, datasets: Sequence[str] = (), embed: bool = True
+    path: Path,
+    name: str,
+    where: str,
+    *,
+    datasets: Sequence[str] = (),
+    embed: bool = True,
+    pictures: bool = True,
 ) -> str:
     """Return an executed notebook as one HTML page; `where` is the folder of the data set (or study) it is about.
 
     Of `NOTEBOOKS`, the last one is in the study's own folder, the others in the data set's; any other notebook is below
     the data set's, in `inspection/NAME/`. `datasets`: folders of all the study's data sets, whose pages are linked.
-    Without `embed` images are linked where their files are there.
+    Without `embed` images are linked where their files are there; without `pictures` those of products are left out.
     """
     import nbformat
     from nbconvert import HTMLExporter
@@ -42,6 +48,8 @@ def notebook_html(
     from lib.evaluation.published_results import display_name
 
     notebook = nbformat.read(path, as_version=4)
+    for cell in [] if pictures else [one for one in notebook.cells if one.cell_type == "code"]:
+        cell.outputs = [one for one in cell.outputs if not one.get("metadata", {}).get("photographs")]
     texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
     title = re.search(r"^# (.+)$", texts[0], re.MULTILINE) if texts else None
     parts = [heading for text in texts for heading in re.findall(r"^## (.+)$", text, re.MULTILINE)]

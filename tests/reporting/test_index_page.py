@@ -1,29 +1,71 @@
-"""What captions and the index page's warnings say of a study by its settings."""
+"""The index page's parts: costs with their missed recalls, each check once with its worst state, what to run next."""
 
-from lib.pipeline.run import open_run
-from lib.reporting.display import caption
-from lib.reporting.index_page import MAIN_TABLES, _warnings
+import pandas as pd
 
-
-def a_run(folder, **settings):
-    run = open_run("deco_cap", "smoke", "", str(folder), {"weights": "random-init", **settings})
-    for name, summary in {
-        "features/image.npy": {"backbone": "random", "backbone_sha256": "0" * 64},
-        "draem/stratified-0.safetensors": {"textures": "drawn ones"},
-    }.items():
-        run.store.make(name, {}, lambda path, summary=summary: path.write_text("x") and summary)
-    return run
+from lib.evaluation.metrics import ALL
+from lib.evaluation.operating_points import CONFORMAL, TRAINING
+from lib.reporting.index_page import checklist, costs, next_commands
 
 
-def test_words_of_draem_stand_where_the_maps_are_its_own(tmp_path):
-    draem = a_run(tmp_path / "draem")
-    assert "textures: drawn ones" in caption(draem) and "DRAEM 32 px" in caption(draem)
-    assert any("a smaller DRAEM, fewer steps and fewer folds" in one for one in _warnings([draem]))
-    patchcore = a_run(tmp_path / "patchcore", map_source="patchcore", map_fit="cross_fitted")
-    assert "maps: PatchCore" in caption(patchcore) and "drawn ones" not in caption(patchcore)
-    (preset,) = [one for one in _warnings([patchcore]) if one.startswith("Preset")]
-    assert preset.startswith("Preset smoke: fewer folds") and "DRAEM" not in preset
+def checked(*rows):
+    columns = ["check", "dataset", "state", "pill", "result", "why", "action", "options"]
+    return pd.DataFrame(
+        [(*row, "Because.", f"Do {row[0]}.", options) for *row, options in rows], columns=columns
+    )
 
 
-def test_headings_name_what_the_tables_hold():
-    assert "AUC" not in MAIN_TABLES["table2"]
+CHECKED = checked(
+    ("one", "a", "good", "passed", "Fine.", ""),
+    ("two", "a", "warn", "warning", "Once.", "--set repeats=3"),
+    ("three", "a", "none", "unknown", "Not run.", "--set folds=10"),
+    ("one", "shaft-synthetic", "bad", "failed", "Few.", "--groups FILE"),
+    ("two", "shaft-synthetic", "warn", "warning", "Once.", "--set repeats=3"),
+    ("three", "shaft-synthetic", "good", "passed", "Enough.", "--set folds=10"),
+)
+
+
+def test_each_check_stands_once_with_its_worst_state():
+    listed = {one["name"]: one for one in checklist(CHECKED)}
+    assert [one["pill"] for one in listed.values()] == ["failed", "warning", "unknown"]
+    assert listed["one"]["where"] == "Shaft", "where it fails, by the name that readers know"
+    assert listed["two"]["where"] == "", "everywhere needs no names"
+    assert listed["one"]["lines"] == ["a: Fine.", "Shaft: Few."]
+
+
+def test_commands_are_those_of_the_checks_that_ask_for_something():
+    found = list(next_commands(CHECKED, "python run_all.py --data x", drawn=False))
+    assert [one["command"] for one in found] == [
+        "python run_all.py --data x --set repeats=3",
+        "python run_all.py --data x --groups FILE",
+    ]
+    demo = list(next_commands(CHECKED, "python run_all.py", drawn=True))
+    assert [one["command"] for one in demo] == [
+        "python run_all.py --data FOLDER --groups FILE",
+        "python run_all.py --set repeats=3",
+    ], "demo data have no groups to name"
+    assert not list(next_commands(CHECKED[:1], "python run_all.py", drawn=False))
+
+
+def point(features, required, rejects, recall_high=1.0, method=TRAINING, **other):
+    rates = {"false_rejects": rejects, "false_rejects_low": rejects / 2, "false_rejects_high": 2 * rejects}
+    counts = {"rejected": 100 * rejects, "n_good": 100, "recall": 0.9, "recall_high": recall_high}
+    place = {"dataset": "a", "class": ALL, "method": method, "features": features, "required": required}
+    return place | rates | counts | other
+
+
+def test_costs_are_of_the_lowest_two_recalls_and_say_what_missed_its_recall():
+    points = pd.DataFrame([
+        point("image", 0.95, 0.4), point("image", 0.9, 0.2), point("image", 0.99, 0.5),
+        point("guided_logistic", 0.9, 0.03), point("guided_logistic", 0.95, 0.1, recall_high=0.94),
+        point("image_map", 0.9, 0.1, method=CONFORMAL), point("image_map", 0.9, 0.1, dataset="b"),
+        point("image_map", 0.9, 0.1, **{"class": "dent"}), point("map", 0.9, float("nan")),
+    ])  # fmt: skip
+    first, last = costs(points, "a", "guided_logistic")
+    assert (first["name"], last["name"]) == ("Image", "Image + map-guided, logistic")
+    assert [first["recommended"], last["recommended"]] == [False, True]
+    assert [cell["required"] for cell in first["cells"]] == ["90 %", "95 %"]
+    assert [cell["text"] for cell in first["cells"]] == ["20 %", "40 %"]
+    assert first["cells"][0]["counted"] == "20 of 100 good images; recall 90.0 %"
+    assert [first["cells"][0][key] for key in ("share", "low", "width")] == ["20.0", "10.0", "30.0"]
+    assert [cell["text"] for cell in last["cells"]] == ["3 %", "missed"]
+    assert costs(points, "c", "image") == []
