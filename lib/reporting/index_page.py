@@ -25,8 +25,7 @@ from lib.execution.software import mixture
 from lib.pipeline.classification import calibration, predictions
 from lib.pipeline.dataset import index
 from lib.pipeline.run import Run
-from lib.reporting.display import caption as provenance
-from lib.reporting.display import settings_table, table
+from lib.reporting.display import provenance, settings_table, table
 from lib.reporting.figures_maps import KINDS, draw_overlay, examples, map_level, read_thumbnails
 from lib.reporting.html_pages import NOTEBOOKS, TEMPLATES, render
 
