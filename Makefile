@@ -46,7 +46,7 @@ backbone-table: $(READY)
 # What readers see without running anything: the default study anew, and a small copy of it in outputs/reference.
 reference: $(READY)
 	$(PY) run_all.py --study reference-run
-	$(PY) -m tests.reference_copy outputs/reference-run standins
+	$(PY) -m tests.reference_copy outputs/reference-run demo
 
 test-slow: $(READY)
 	$(PY) -m pytest -m slow

@@ -28,12 +28,6 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 HOME = PROJECT / "outputs" / "reference"
-PHOTOGRAPHS = (
-    "samples",
-    "simulation",
-    "image-and-map",
-    "hits-and-misses",
-)  # figures with the data's own images
 PATHS = ("--data", "--weights", "--textures", "--draem-checkpoint", "--groups", "--output")
 
 
@@ -41,7 +35,7 @@ def copy_study(study_dir: Path, target: Path, *, data: str = "", photographs: bo
     """Copy what readers need of a finished study into `target`, anew, and return its index page.
 
     Tables, figures (PNG with fewer colours, linked by the pages), executed notebooks and pages. Without `photographs`
-    the figures with the data's own images are left out, and with them the notebooks. Raises
+    the figures with the data's own images are left out everywhere, and the notebooks, which hold them. Raises
     `FileNotFoundError` where the study is not finished.
     """
     if not (study_dir / "index.html").exists():
@@ -62,7 +56,7 @@ def copy_study(study_dir: Path, target: Path, *, data: str = "", photographs: bo
     sources = {name: manifest["inputs"]["source"] for name, manifest in manifests.items() if manifest}
     made = {"command": command, "versions": versions()["version"].to_dict(), "notebooks": sources}
     write_text(target / "made.json", json.dumps(made, indent=1) + "\n")
-    index = write_index(runs, target, command, embed=False, photographs=photographs)
+    index = write_index(runs, target, command, embed=False, pictures=photographs)
     texts = [str(value) for value in record["settings"].values()] + [run.data_dir for run in runs]
     paths = {path for path in (*texts, str(study_dir)) if Path(path).is_absolute()}
     for file in (path for path in target.rglob("*") if path.suffix in (".html", ".ipynb", ".csv", ".md")):
@@ -83,18 +77,26 @@ def _copy_folder(source: Path, target: Path, names: Sequence[str], photographs: 
         if path.suffix in (".csv", ".html"):
             shutil.copyfile(path, target / "tables" / path.name)
     for path in (source / "figures").glob("*.png"):
-        if photographs or path.stem not in PHOTOGRAPHS:
+        if photographs or not shows_products(path):
             (target / "figures" / path.name).write_bytes(fewer_colours(path.read_bytes()))
-    for name in NOTEBOOKS if photographs else ():
+    for name in NOTEBOOKS:
         path, copy = source / "notebooks" / f"{name}.ipynb", target / "notebooks" / f"{name}.ipynb"
-        if path.exists():
+        if not path.exists():
+            continue
+        if photographs:
             nbformat.write(portable(nbformat.read(path, as_version=4)), copy)
-            page = notebook_html(copy, name, source.name, datasets=names, embed=False)
-            write_text(copy.with_suffix(".html"), page)
+        at = copy if photographs else path
+        page = notebook_html(at, name, source.name, datasets=names, embed=False, pictures=photographs)
+        write_text(copy.with_suffix(".html"), page)
+
+
+def shows_products(figure: Path) -> bool:
+    """Return whether a figure of a study holds photographs, of which no SVG is saved."""
+    return not figure.with_suffix(".svg").exists()
 
 
 def fewer_colours(png: bytes) -> bytes:
-    """Return a PNG with 64 colours and the same texts; itself where that would be no smaller.
+    """Return a PNG with 256 colours and the same texts; itself where that would be no smaller.
 
     The colours of feature sets stay as they are.
     """
@@ -105,7 +107,7 @@ def fewer_colours(png: bytes) -> bytes:
                 texts.add_itxt(str(key), value)
         full = np.asarray(image.convert("RGB"))
     ours = [ImageColor.getrgb(colour) for colour in sorted({*LINES.values(), OUTLINE})]
-    few = 64 - len(ours)
+    few = 256 - len(ours)
     median = Image.fromarray(full).quantize(few, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     places, colours = (
         np.array(median),

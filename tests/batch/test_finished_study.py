@@ -1,5 +1,6 @@
 """The command `--inspect`: all that is wrong is told before anything runs; then a whole inspection by a small study."""
 
+import base64
 import json
 import os
 import re
@@ -231,3 +232,48 @@ def test_new_pictures_are_judged_and_the_page_says_on_what(standin, tmp_path):
     assert {name: after[name] for name in before} == before, "nothing of the study is changed"
     assert "proven, nothing to do" in run_all(*command).stdout
     assert run_all("--verify", "--preset", "smoke", "--output", study.parent).returncode == 0
+
+
+def report(study, target, *more):
+    return run_all(
+        "--single-file", target, "--study", study.name, "--output", study.parent, *more, check=False
+    )
+
+
+@pytest.mark.parametrize(("fault", "said"), [
+    (["r.txt"], "name a file.html"), (["no/such/r.html"], "in a folder that is there"),
+    (["r.html", "--study", "none"], "no such study"), (["r.html", "--seed", "1"], "unrecognized"),
+    (["r.html", "--force"], "--force"), (["r.html", "--set", "folds=3"], "--set"),
+])  # fmt: skip
+def test_a_report_of_no_finished_study_is_refused(standin, tmp_path, fault, said):
+    path, *more = fault
+    done = report(standin[0], tmp_path / path, *more)
+    assert done.returncode == 2 and said in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_pictures_is_for_reports_only():
+    with pytest.raises(UsageError, match="--no-pictures: for a report only"):
+        plan(parser().parse_args(["--no-pictures"]))
+
+
+def test_a_report_is_one_file_that_needs_no_other_and_may_show_no_product(standin, tmp_path):
+    study = standin[0]
+    whole, bare = tmp_path / "whole.html", tmp_path / "bare.html"
+    before = {path: path.stat().st_mtime_ns for path in study.rglob("*")}
+    assert report(study, whole).returncode == 0
+    assert report(study, bare, "--no-pictures").returncode == 0
+    assert {path: path.stat().st_mtime_ns for path in study.rglob("*")} == before, "the study is only read"
+    texts = {path: path.read_text(encoding="utf-8") for path in (whole, bare)}
+    for text in texts.values():
+        assert set(re.findall(r' href="(.)', text)) == {"#"}
+        assert set(re.findall(r' src="(.{11})', text)) == {"data:image/"}
+        for number in ("00 dataset", "04 classification", "06 statistics"):
+            assert number in text
+    assert "data:image/jpeg" in texts[whole] and "data:image/jpeg" not in texts[bare]
+    for name in ("samples", "image-and-map", "simulation", "gallery"):
+        png = study / "deco_cap-synthetic" / "figures" / f"{name}.png"
+        inside = base64.b64encode(png.read_bytes()).decode()
+        assert inside in texts[whole] and inside not in texts[bare], name
+    curve = (study / "deco_cap-synthetic" / "figures" / "curve.png").read_bytes()
+    assert base64.b64encode(curve).decode() in texts[bare], "figures of numbers stay"
