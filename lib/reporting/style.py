@@ -28,7 +28,7 @@ PALETTE = {"image": "#0072B2", "map": "#E69F00", "image_map": "#00473A"}
 LINES = PALETTE | {"image_logistic": "#5BB8EC", "guided_logistic": "#CC79A7"}
 OTHER = "#D55E00"  # of the one feature set that a figure may show beside those
 DASHES: dict[str, tuple[Any, ...]] = {
-    "image": (4, 1.5), "map": (1, 1), "image_map": (None, None), "image_logistic": (4, 1.5),
+    "image": (4, 1.5), "map": (1, 1), "image_map": (None, None), "image_logistic": (2, 1),
     "guided_logistic": (6, 1, 1, 1),
 }  # fmt: skip
 MARKERS = {"image": "s", "map": "o", "image_map": "D", "image_logistic": "P", "guided_logistic": "^"}
@@ -156,7 +156,7 @@ def percent_ticks(*axis: Axis, decimals: int | None = 0) -> None:
     from matplotlib.ticker import PercentFormatter
 
     for one in axis:
-        one.set_major_formatter(PercentFormatter(1.0, decimals))
+        one.set_major_formatter(PercentFormatter(1.0, decimals, " %"))
 
 
 def legend_above(axes: Axes, columns: int, *handles_and_labels: Any, **options: Any) -> None:
@@ -180,7 +180,7 @@ def finish(figure: Figure, note: str = "", legend: Iterable[str] = (), *, bars: 
         handles = [
             Patch(**filled(name)) if bars else Line2D([], [], **marked(name) | lined(name)) for name in names
         ]
-        columns = len(names) if figure.get_figwidth() > HALF or len(names) == 1 else 2
+        columns = len(names) if figure.get_figwidth() > HALF else 1
         labels = [FEATURE_SETS[name].title for name in names]
         place: dict[str, Any] = {"loc": "outside upper center", "frameon": False, "handlelength": 3}
         figure.legend(handles, labels, ncols=columns, **place)

@@ -1,0 +1,220 @@
+"""Figures of what a threshold on 1 - p(good) catches, rejects and costs, of rows that decide good or defective."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from lib.classification.feature_sets import FEATURE_SETS
+from lib.evaluation.metrics import ALL, FPR_LIMIT, defect_scores, percent
+from lib.evaluation.operating_points import TRAINING
+from lib.reporting import style
+from lib.reporting.style import METHODS, OUTLINE, finish, lined, marked, panels, percent_ticks, present
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SHOWN = 0.2  # false rejects up to which curves are drawn: beyond, no line would go
+REJECTS = np.linspace(0, 1, 1001)
+ODDS = np.linspace(-7, 7, 281)  # log-odds of thresholds
+SCORES = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)  # that are named on the axis
+
+
+def mean_curve(predictions: pd.DataFrame, good: str) -> pd.DataFrame:
+    """Return the defect recall at false rejects `REJECTS` (index) of one feature set: mean, low, high of the folds.
+
+    Each fold and repeat has a curve of its own scores; one without good or without defective images has none.
+    """
+    from sklearn.metrics import roc_curve
+
+    curves = []
+    for _, one in predictions.groupby(["fold", "repeat"]):
+        bad = one["label"] != good
+        if bad.any() and not bad.all():
+            rejects, recall, _ = roc_curve(bad, defect_scores(one, good), drop_intermediate=False)
+            best = pd.Series(recall, rejects).groupby(level=0).max()
+            curves.append(np.interp(REJECTS, best.index, best))
+    stack = np.reshape(curves, (-1, len(REJECTS)))
+    return pd.DataFrame({"mean": stack.mean(0), "low": stack.min(0), "high": stack.max(0)}, REJECTS)
+
+
+def recall_curve(
+    predictions: pd.DataFrame,
+    good: str,
+    points: pd.DataFrame,
+    width: float = style.PAGE,
+    methods: Iterable[str] = METHODS,
+) -> Figure:
+    """Draw defect recall against false rejects up to 20 %: the mean of the folds, in their range.
+
+    Markers: what thresholds chosen on training images for a required recall reached on the test folds (`points` of
+    `operating_numbers`).
+    """
+    figure, ((axes,),) = panels(1, 1, 4, width)
+    chosen, found = _of_training(points), present(predictions["features"], methods)
+    for name in found:
+        curve = mean_curve(predictions[predictions["features"] == name], good)
+        axes.fill_between(
+            curve.index, curve["low"], curve["high"], color=lined(name)["color"], alpha=0.13, lw=0
+        )
+        axes.plot(curve.index, curve["mean"], label=FEATURE_SETS[name].title, lw=2, **lined(name))
+        mine = chosen[chosen["features"] == name]
+        axes.plot(
+            mine["false_rejects"], mine["recall"], ls="", clip_on=True, zorder=4, **marked(name) | {"ms": 8}
+        )
+    axes.axvline(FPR_LIMIT, color="0.45", lw=0.8, ls=":")
+    axes.set(xlim=(0, SHOWN), ylim=(0, 1.02), xticks=np.linspace(0, SHOWN, 5), ylabel="defect recall")
+    axes.set_xlabel("false rejects (share of good products)")
+    percent_ticks(axes.xaxis, axes.yaxis)
+    key = "line: mean of the folds; band: their range; dotted: 5 % false rejects"
+    required = sorted(set(chosen["required"]))
+    if required:
+        key += f"; markers: thresholds from training images for {', '.join(f'{100 * one:g}' for one in required)} %"
+        outside = int((chosen.loc[chosen["features"].isin(found), "false_rejects"] > SHOWN).sum())
+        key += f"; {outside} of them reject more than {percent(SHOWN, 0)}" if outside else ""
+    return finish(figure, key, found)
+
+
+def precision_recall(
+    predictions: pd.DataFrame, good: str, prevalence: float, methods: Iterable[str] = METHODS
+) -> Figure:
+    """Draw the share of defective products among the rejected over the recall, where `prevalence` are defective.
+
+    From the same curves as `recall_curve`, from one good test image rejected: fewer were not measured.
+    """
+    figure, ((axes,),) = panels(1, 1, 4)
+    found = present(predictions["features"], methods)
+    for name in found:
+        part = predictions[predictions["features"] == name]
+        curve = mean_curve(part, good)["mean"].loc[1 / max((part["label"] == good).sum(), 1) :]
+        caught, wrong = prevalence * curve, (1 - prevalence) * curve.index
+        axes.plot(curve, caught / (caught + wrong), lw=2, **lined(name))
+    axes.axhline(prevalence, color="0.45", lw=0.8, ls=":")
+    axes.set(xlim=(0, 1.01), ylim=(0, None), xlabel="defect recall", ylabel="defective among the rejected")
+    percent_ticks(axes.xaxis, axes.yaxis)
+    return finish(
+        figure, f"{percent(prevalence)} of the products are defective; dotted: rejecting at random", found
+    )
+
+
+def score_histograms(
+    predictions: pd.DataFrame,
+    good: str,
+    points: pd.DataFrame,
+    target: float,
+    methods: Iterable[str] = METHODS,
+) -> Figure:
+    """Draw how scores of good and of defective test images are spread, with the threshold for recall `target`.
+
+    Line: the mean of the folds' thresholds from training images; band: their range (of `points`).
+    """
+    found = present(predictions["features"], methods)
+    figure, grid = panels(len(found), 2, 2.5, sharex=True)
+    for axes, name in zip(grid.flat, found, strict=False):
+        part = predictions[predictions["features"] == name]
+        odds, bad = _log_odds(defect_scores(part, good)), (part["label"] != good).to_numpy()
+        for rows, label, look in (
+            (~bad, "good", {"color": "0.7"}),
+            (bad, "defective", {"histtype": "step", "color": OUTLINE, "lw": 2}),
+        ):
+            axes.hist(odds[rows], ODDS[::7], weights=np.full(rows.sum(), 1 / rows.sum()), label=label, **look)
+        _thresholds(axes, points, name, target)
+        axes.set_title(FEATURE_SETS[name].title)
+        _score_axis(axes)
+        percent_ticks(axes.yaxis)
+    for row in grid:
+        row[0].set_ylabel("share of images")
+    handles = grid[0][0].get_legend_handles_labels()
+    figure.legend(*handles, ncols=3, loc="outside upper center", frameon=False)
+    return finish(
+        figure, f"dotted: threshold from training images for {percent(target, 0)} recall, in the folds' range"
+    )
+
+
+def threshold_sweep(predictions: pd.DataFrame, good: str, points: pd.DataFrame, target: float) -> Figure:
+    """Draw what share of defects is caught, and named correctly, and of good products rejected, by the threshold.
+
+    `predictions` of one feature set. A class is named where the model tells defect classes apart.
+    """
+    bad = predictions["label"] != good
+    chances = predictions.filter(regex="^p:").drop(columns=f"p:{good}")
+    named = chances.fillna(0).idxmax(axis=1).str.removeprefix("p:") == predictions["label"]
+    lines = [("defects caught", bad, "0.1", "-"), ("good products rejected", ~bad, OUTLINE, "--")]
+    if set(predictions.loc[bad, "label"]) <= set(chances.columns.str.removeprefix("p:")):
+        lines.insert(1, ("defects caught and named correctly", bad & named, "0.5", "-."))
+    figure, ((axes,),) = panels(1, 1, 4)
+    for label, rows, colour, dashes in lines:
+        whole = (~bad if label.startswith("good") else bad).sum()
+        shares = _at_or_above(predictions[rows], good) / whole
+        axes.plot(ODDS, shares, label=label, color=colour, ls=dashes, lw=2)
+    _thresholds(axes, points, str(predictions["features"].iloc[0]), target)
+    axes.set(ylim=(0, 1.02), ylabel="share of images", xlabel="threshold")
+    _score_axis(axes)
+    percent_ticks(axes.yaxis)
+    figure.legend(ncols=4, loc="outside upper center", frameon=False)
+    return finish(
+        figure, f"dotted: threshold from training images for {percent(target, 0)} recall, in the folds' range"
+    )
+
+
+def cost_curve(
+    predictions: pd.DataFrame,
+    good: str,
+    price_ratio: float,
+    prevalence: float,
+    methods: Iterable[str] = METHODS,
+) -> Figure:
+    """Draw the cost of 1,000 products over the threshold, in false rejects, of which a missed defect costs so many."""
+    figure, ((axes,),) = panels(1, 1, 4)
+    found = present(predictions["features"], methods)
+    for name in found:
+        part = predictions[predictions["features"] == name]
+        bad = part["label"] != good
+        recall, rejects = (_at_or_above(part[rows], good) / rows.sum() for rows in (bad, ~bad))
+        cost = 1000 * (prevalence * (1 - recall) * price_ratio + (1 - prevalence) * rejects)
+        axes.plot(ODDS, cost, lw=2, **lined(name))
+        axes.plot(ODDS[cost.argmin()], cost.min(), ls="", **marked(name) | {"ms": 8})
+    axes.axhline(1000 * prevalence * price_ratio, color="0.45", lw=0.8, ls=":")
+    axes.set(ylim=(0, 3000 * prevalence * price_ratio), ylabel="cost of 1,000 products", xlabel="threshold")
+    _score_axis(axes)
+    return finish(
+        figure,
+        f"in false rejects: a missed defect costs {price_ratio:g}; {percent(prevalence)} of products are defective; "
+        "markers: the cheapest threshold; dotted: rejecting nothing",
+        found,
+    )
+
+
+def _of_training(points: pd.DataFrame) -> pd.DataFrame:
+    """Return the points of all defects whose thresholds were chosen on training images."""
+    return points[(points["method"] == TRAINING) & (points["class"] == ALL) & points["caught"].notna()]
+
+
+def _log_odds(scores: np.ndarray) -> np.ndarray:
+    """Return the log-odds of scores in [0, 1], within those of `ODDS`."""
+    least = 1 / (1 + np.exp(-ODDS[0]))
+    clipped = np.clip(scores, least, 1 - least)
+    return np.log(clipped / (1 - clipped))
+
+
+def _at_or_above(rows: pd.DataFrame, good: str) -> np.ndarray:
+    """Return how many of the rows have scores at or above each of the thresholds `ODDS`."""
+    return len(rows) - np.searchsorted(np.sort(_log_odds(defect_scores(rows, good))), ODDS)
+
+
+def _thresholds(axes: Axes, points: pd.DataFrame, name: str, target: float) -> None:
+    """Draw the thresholds of a feature set from training images for a recall, where it has some: mean and range."""
+    chosen = _of_training(points)
+    mine = chosen[(chosen["features"] == name) & (chosen["required"] == target)]
+    for low, high in _log_odds(mine[["threshold_low", "threshold_high"]].to_numpy(float)):
+        axes.axvspan(low, high, color="0.3", alpha=0.15, lw=0)
+        axes.axvline((low + high) / 2, color="0.1", lw=1.2, ls=":")
+
+
+def _score_axis(axes: Axes) -> None:
+    axes.set_xticks(_log_odds(np.array(SCORES)), [f"{one:g}" for one in SCORES])
+    axes.set_xlim(ODDS[0], ODDS[-1])
