@@ -142,7 +142,7 @@ def threshold_sweep(predictions: pd.DataFrame, good: str, points: pd.DataFrame, 
     """
     bad = predictions["label"] != good
     chances = predictions.filter(regex="^p:").drop(columns=f"p:{good}")
-    named = chances.fillna(0).idxmax(axis=1).str.removeprefix("p:") == predictions["label"]
+    named = chances.fillna(0).idxmax(axis=1).astype(str).str.removeprefix("p:") == predictions["label"]
     lines = [("defects caught", bad, "0.1", "-"), ("good products rejected", ~bad, OUTLINE, "--")]
     if set(predictions.loc[bad, "label"]) <= set(chances.columns.str.removeprefix("p:")):
         lines.insert(1, ("defects caught and named correctly", bad & named, "0.5", "-."))
