@@ -29,11 +29,12 @@ from lib.reporting.table import Table, Value
 
 LAST = f"notebooks/{NOTEBOOKS[-1]}.ipynb"
 NEEDS = INDEX, PREDICTIONS = ("index.parquet", "predictions/imbalance.parquet")
-SAME = "The same verdicts: no sentence differs but in numbers.\n"
+SAME = "The verdicts are the same: sentences differ in numbers only.\n"
 NOTE = (
-    "Intervals are paired where folds, groups, seed and repeats are the same, else made of each study's own and so "
-    "wider; they are not corrected for how many there are."
+    "Intervals are paired where folds, groups, seed and repeats are the same. Otherwise they are made of each study's "
+    "own and are wider. They are not corrected for the number of comparisons."
 )
+VERDICT, SHORT = "What is the verdict?", ("pill", "guide", "picture", "cost", "more", "weakest", "next")
 
 
 class Finished(NamedTuple):
@@ -88,8 +89,10 @@ def _read(folder: Path, wanted: Sequence[str]) -> dict[str, Finished]:
     if issue := store.issue(LAST):
         raise UsageError(f"{folder}: not finished: {LAST}: {issue}; {again}")
     try:
-        tables = [pd.read_csv(folder / f"tables/{name}.csv", dtype=str) for name in ("answer", "conclusions")]
-        said = pd.concat(tables).fillna({"question": "In short"})
+        said, short = (
+            pd.read_csv(folder / f"tables/{name}.csv", dtype=str, keep_default_na=False).set_index("dataset")
+            for name in ("conclusions", "verdicts")
+        )
         for place, known in (store.manifest(LAST) or {})["summary"]["artefacts"].items():
             home, name = Store(folder / Path(place).name), Path(place).name
             if wanted and not {name, name.removesuffix("-synthetic")} & {*wanted}:
@@ -101,8 +104,9 @@ def _read(folder: Path, wanted: Sequence[str]) -> dict[str, Finished]:
                 raise ValueError("it has other settings")
             rows = pd.read_parquet(home.path(PREDICTIONS))
             rows = at_keep(rows[rows["scheme"] == rows["scheme"].iloc[0]], 1.0)
-            mine = said[said["dataset"] == name]
-            sentences = dict(zip(mine["question"], mine["answer"], strict=True))
+            sentences = {VERDICT: " ".join(f"{short.at[name, one]}." for one in SHORT).replace("..", ".")}
+            for row in said.loc[[name]].to_dict("records"):
+                sentences[row["question"]] = f"{row['pill']}. {row['answer']} {row['evidence']}".strip()
             found[name] = Finished(about, pd.read_parquet(home.path(INDEX)), rows, sentences)
     except (OSError, ValueError, KeyError) as error:
         raise UsageError(f"{folder}: not finished, or of an earlier version: {error}; {again}") from error

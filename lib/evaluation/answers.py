@@ -12,9 +12,10 @@ from lib.config import Study
 from lib.evaluation.metrics import FPR_LIMIT, RANKINGS, RECALL_AT_5_FPR, TITLES, at_keep, percent, summary
 from lib.evaluation.recommendation import RULE, recommended
 from lib.evaluation.results import StudyResults, overall
-from lib.evaluation.significance import HELPS, METHOD, Comparison, compare
+from lib.evaluation.significance import METHOD, Comparison, compare
 
 AUC = RANKINGS[0]  # good against defective
+HELPS = ("the map helps", "the map harms")
 # what training everything anew was seen to move, by preset and map source: docs/statistics.md
 RETRAINING = {
     (

@@ -19,6 +19,7 @@ from lib.evaluation.metrics import (
     RANKINGS,
     RECALL_AT_5_FPR,
     binary_predictions,
+    count,
     defect_scores,
     percent,
 )
@@ -135,7 +136,7 @@ def _selected(results: StudyResults, dataset: str, facts: Facts) -> tuple[str, s
         return "none", "Not run: image and map were not combined."
     if not used:
         return "bad", "No map feature was selected in any fold: image + map is the image alone."
-    return "good" if used == n else "warn", f"Map features were selected in {used} of {n} fits."
+    return "good" if used == n else "warn", f"Map features were selected in {used} of {count(n, 'fit')}."
 
 
 def _probabilities(results: StudyResults, dataset: str, _: Facts) -> tuple[str, str]:
@@ -233,7 +234,7 @@ CHECKS = (  # the most useful advice first
     Check("Objects kept apart", _objects,
         "If images of one object are in training and test, results are too good.",
         "Say which images show the same object.", "--groups FILE"),
-    Check("Labels not in doubt", _labels,
+    Check("Labels plausible", _labels,
         "Images that all methods get wrong may have a wrong label.",
         "Look at the missed defects and false rejects in notebook 04."),
     Check("Retraining noise known", _retrained,

@@ -1,11 +1,11 @@
-"""The conclusions of notebook 06: questions, and answers computed from a study's results."""
+"""The conclusions of notebook 06: questions, each answered in one computed sentence with its evidence."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from lib.classification.feature_sets import (
@@ -17,237 +17,237 @@ from lib.classification.feature_sets import (
     MAIN,
 )
 from lib.config import map_method_title
-from lib.evaluation.answers import (
-    AUC,
-    describe_choice,
-    describe_difference,
-    describe_gain,
-    describe_limit,
-    describe_retraining,
-    describe_thresholds,
+from lib.evaluation.checks import method_of
+from lib.evaluation.headlines import (
+    EXTRA,
+    GUIDE,
+    Headline,
+    State,
+    classification_headline,
+    imbalance_headline,
 )
 from lib.evaluation.label_efficiency import describe_need
-from lib.evaluation.metrics import ALL, FPR_LIMIT, RANKINGS, RECALL_AT_5_FPR, binary_predictions, percent
-from lib.evaluation.operating_points import CONFORMAL, TRAINING
-from lib.evaluation.published_results import is_synthetic
-from lib.evaluation.recommendation import recommended
+from lib.evaluation.metrics import (
+    RANKINGS,
+    RECALL_AT_5_FPR,
+    TITLES,
+    at_keep,
+    binary_predictions,
+    count,
+    percent,
+)
+from lib.evaluation.recommendation import RULE, recommended
 from lib.evaluation.results import StudyResults
-from lib.evaluation.significance import MARGIN, METHOD, Comparison, bootstrap_difference, format_p
+from lib.evaluation.significance import MARGIN, METHOD, Comparison, bootstrap_difference, compare
+from lib.evaluation.verdicts import describe_cost
 
-EXTRA, GUIDE = "Does the map help?", "What does the map add as a guide?"
-UNCORRECTED = "These intervals are not corrected for how many there are."
+AUC = RANKINGS[0]  # good against defective
+AS_GUIDE = ("guided_logistic", "image_logistic")  # the same classifier with and without the map
+PILLS: dict[int, tuple[State, str]] = {
+    1: ("good", "Helps"),
+    -1: ("bad", "Harms"),
+    0: ("none", "No measurable difference"),
+}
+UNCORRECTED = "Intervals are not corrected for the number of comparisons."
+
+
+class Finding(NamedTuple):
+    """An answer, and the sentences that it rests on."""
+
+    headline: Headline
+    evidence: tuple[str, ...] = ()
 
 
 def findings(results: StudyResults) -> pd.DataFrame:
-    """Return the conclusions: columns dataset, question, answer (sentences)."""
-    answers = {
-        "Does the map help?": _help,
-        "Which method is recommended?": _recommended,
-        "Which folds are to be believed?": _folds,
-        "Which maps are to be believed?": _maps,
-        "Which map source serves better?": _sources,
-        "Does the map do better as a guide?": _guided,
-        "Would something simpler do as well?": _simpler,
-        "What does a required recall cost?": _cost,
-        "How many labelled defects does it take?": _labels,
-    }
-    rows = [
-        (dataset, question, " ".join(answer(mine, dataset)))
-        for dataset in dict.fromkeys(results.mine["dataset"])
-        for mine in [results.of(dataset)]
-        for question, answer in answers.items()
-    ]
-    return pd.DataFrame(rows, columns=["dataset", "question", "answer"])
+    """Return the conclusions: columns dataset, question, state, pill, answer (one sentence), evidence (sentences)."""
+    rows = []
+    for dataset in dict.fromkeys(results.mine["dataset"]):
+        mine = results.of(dataset)
+        for question, answer in QUESTIONS.items():
+            if found := answer(mine, dataset):
+                rows.append((dataset, question, *found.headline, " ".join(found.evidence)))
+    return pd.DataFrame(rows, columns=["dataset", "question", "state", "pill", "answer", "evidence"])
 
 
-def _help(results: StudyResults, dataset: str) -> Iterator[str]:
-    area = results.comparison(AUC, METHOD, "image")
-    if area is None:
-        yield "Not asked: this study has no anomaly maps beside the images."
-        return
-    if is_synthetic(dataset):
-        yield "These are drawn stand-ins: what follows says nothing about the paper's products."
-    for metric in RANKINGS:
-        if gap := results.comparison(metric, METHOD, "image"):
-            yield describe_gain(gap)
-    yield describe_limit(results, dataset)
-    if alone := results.comparison(AUC, "map", "image"):
-        yield describe_gain(alone, "map")
-    yield f"At the classifiers' own thresholds: {describe_thresholds(results.measures)}."
-    if area.identical < 1:
-        yield (
-            f"For the first figure, over {area.n} folds: Wilcoxon's test p = {format_p(area.p)}, adjusted for all "
-            f"rankings compared (Holm) {format_p(area.p_holm)}; the corrected t-test p = {format_p(area.p_corrected)}."
+def _extra(results: StudyResults, dataset: str) -> Finding:
+    """Say what the map adds as the paper has it: beside the image, features of both selected together."""
+    gap = results.comparison(RECALL_AT_5_FPR, METHOD, "image")
+    evidence = [one for metric in RANKINGS for one in _beside(results, metric, METHOD, "image")]
+    evidence += _beside(results, AUC, "map", "image")
+    if gap and gap.identical < 1:
+        evidence += [gap.rule(), "All was trained once; the spread of the folds is in the intervals."]
+    if gap and gap.repeats > 1:
+        spread = gap.value(gap.retraining)
+        evidence[-1] = (
+            f"All was trained {gap.repeats} times; retraining moves the difference by {spread} (SD)."
         )
-    yield describe_retraining(area, results.study)
+    return Finding(_gain(gap, METHOD, "image", "as an extra picture"), tuple(evidence))
 
 
-def _recommended(results: StudyResults, dataset: str) -> Iterator[str]:
+def _guide(results: StudyResults, dataset: str) -> Finding:
+    """Say what the map adds where it chooses the places at which the image is read."""
+    pairs = (AS_GUIDE, ("guided_all", "image_map_all"), *((name, METHOD) for name in GUIDED))
+    evidence = [one for pair in pairs for one in _beside(results, RECALL_AT_5_FPR, *pair)]
+    gap = results.comparison(RECALL_AT_5_FPR, *AS_GUIDE)
+    return Finding(_gain(gap, *AS_GUIDE, "as a guide"), (*evidence, *[UNCORRECTED] * bool(evidence)))
+
+
+def _scarce(results: StudyResults, dataset: str) -> Finding:
+    """Say what the map adds as an extra picture with the fewest defects that were studied."""
+    mine, study = results.mine, results.study
+    least, both = mine["keep"].min(), mine[mine["features"].isin((METHOD, "image"))]
+    if least == 1:
+        return Finding(Headline("none", "Not run", "The number of labelled defects was not varied."))
+    how: Any = {"seed": study.seed, "alpha": study.alpha, "binary": study.binary, "n": results.n}
+    few = replace(results, compared=compare(at_keep(both, least), results.good, metrics=RANKINGS, **how))
+    evidence = [one for metric in RANKINGS for one in _beside(few, metric, METHOD, "image")]
+    gap = few.comparison(RECALL_AT_5_FPR, METHOD, "image")
+    return Finding(_gain(gap, METHOD, "image", f"with {percent(least, 0)} of the defects"), tuple(evidence))
+
+
+def _recommended(results: StudyResults, dataset: str) -> Finding:
     table = results.recommended
-    yield describe_choice(results)
     if not (chosen := recommended(table)):
-        return
+        return Finding(
+            Headline("none", "None", "No method is recommended: no training image was scored out of fold.")
+        )
     row, folds = table[table["features"] == chosen].to_dict("records")[0], int(table["folds"].sum())
-    yield f"It is the choice of {row['folds']} of {folds} folds. On all test folds it reaches {percent(row['recall'])}."
-    if absent := [FEATURE_SETS[name].phrase for name in table.loc[table["training"].isna(), "features"]]:
-        yield f"Not scored on training images, so not candidates: {'; '.join(absent)}."
+    evidence = [
+        f"The rule: {RULE}.",
+        f"Its recall at 5 % false rejects on training images is {percent(row['training'])}.",
+        f"Recall on test images: {percent(row['recall'])}; where each fold chooses, {percent(row['nested'])}.",
+    ]
     if results.study.map_method == "in_sample":
-        yield "Maps of training images come from a model that has seen them, which may favour sets with the map here."
-    others = table[table["features"] != chosen].nlargest(3, "recall")
-    listed = "; ".join(
-        f"{FEATURE_SETS[other['features']].phrase} {percent(other['recall'])}"
-        for other in others.to_dict("records")
+        evidence.append(
+            "Training images have maps by a model that saw them, which may favour methods with the map."
+        )
+    answer = f"{FEATURE_SETS[chosen].title}; it is also the choice of {row['folds']} of {count(folds, 'fold')} alone."
+    if row["folds"] > folds / 2:
+        return Finding(Headline("good", "Folds agree", answer), tuple(evidence))
+    return Finding(Headline("warn", "Folds disagree", answer), tuple(evidence))
+
+
+def _cost(results: StudyResults, dataset: str) -> Finding:
+    answer = classification_headline(results.points, method_of(results), results.study)
+    recalls = results.study.recalls if len(results.points) else []
+    costs = (f"Required recall: {100 * one:g} %. {describe_cost(results, one)}" for one in recalls)
+    return Finding(answer, tuple(costs))
+
+
+def _labels(results: StudyResults, dataset: str) -> Finding:
+    needs = results.label_efficiency.needs
+    needs = needs[(needs["dataset"] == dataset) & needs["features"].isin((*MAIN, *LINEAR_GUIDED))]
+    full = needs[needs["reference"] == needs["reference"].max()].to_dict("records")
+    reached = [
+        f"With {row['reference']:.0f} labelled defects the image reaches {percent(row['target'])} recall, by its curve."
+        for row in full[:1]
+    ]
+    listed = [f"Needed with {FEATURE_SETS[row['features']].phrase}: {describe_need(row)}." for row in full]
+    return Finding(imbalance_headline(needs), (*reached, *listed))
+
+
+def _simpler(results: StudyResults, dataset: str) -> Finding:
+    gaps = {name: gap for name in BASELINES if (gap := results.comparison(AUC, name, METHOD))}
+    if not gaps:
+        return Finding(Headline("none", "Not run", "No simpler method was run on the same images."))
+    evidence = [one for name in gaps for one in _beside(results, AUC, name, METHOD)]
+    good = {name: gap.difference for name, gap in gaps.items() if gap.as_good}
+    answer = Headline(
+        "none", "Not shown", f"No simpler method is shown to match image + map within {MARGIN:g} AUC."
     )
-    if listed:
-        yield f"Highest of the others on the test folds, which must not choose: {listed}."
+    if good:
+        best = FEATURE_SETS[max(good, key=lambda name: good[name])].title
+        answer = Headline("warn", "Yes", f"{best} matches image + map within {MARGIN:g} AUC, or is better.")
+        evidence.insert(
+            0, f"Methods that match it, corrected for all comparisons: {len(good)} of {len(gaps)}."
+        )
+    return Finding(answer, (*evidence, UNCORRECTED))
 
 
-def _folds(results: StudyResults, dataset: str) -> Iterator[str]:
-    found = results.found[results.found["keep"] == 1.0]
+def _objects(results: StudyResults, dataset: str) -> Finding:
+    found = at_keep(results.found, 1.0)
     schemes = set(found["scheme"])
     if found["group"].isna().all():
-        yield (
-            "Which images show the same object is not known here, so stratified folds are all there is. If some do, "
-            "all results are too good. Name them with --groups FILE."
-        )
-        return
-    if schemes != {"grouped", "stratified"}:
-        leaks = " They leak: images of one object stand in training and test."
-        warning = "" if "grouped" in schemes else leaks
-        yield f"Only {', '.join(sorted(schemes))} folds were run, so the two cannot be compared.{warning}"
-        return
-    inflated = False
+        answer = "Which images show the same object is not known; if some do, all results are too good."
+        return Finding(Headline("none", "Unknown", answer), ("Name the objects with --groups FILE.",))
+    if schemes == {"grouped"}:
+        return Finding(Headline("good", "No", "Images of one object are never in both training and test."))
+    if schemes == {"stratified"}:
+        answer = "Images of one object are in both training and test, so all results may be too good."
+        return Finding(Headline("bad", "Likely", answer), ("Use grouped folds: --set cv=auto.",))
+    gaps = {}
     for name in MAIN:
         both = binary_predictions(found[found["features"] == name], results.study.binary)
         if set(both["scheme"]) == schemes:
             pair = both.assign(features=both["scheme"])
-            gap = _interval(results, pair, AUC, "stratified", "grouped", dataset)
-            inflated |= gap.side > 0
-            phrase = FEATURE_SETS[name].phrase
-            yield f"With {phrase} the AUC of stratified folds minus that of grouped folds is {gap.span()}."
-    if inflated:
-        yield "Stratified folds are too optimistic: images of one object stand in training and test."
-    else:
-        yield "No leak is measurable, but only grouped folds exclude it."
-    yield "All other conclusions here rest on the grouped folds."
+            gaps[name] = _interval(results, pair, AUC, "stratified", "grouped", dataset)
+    evidence = [
+        f"AUC of stratified less that of grouped folds, with {FEATURE_SETS[name].phrase}: {gap.span()}."
+        for name, gap in gaps.items()
+    ]
+    evidence.append("All other conclusions rest on grouped folds.")
+    if any(gap.side > 0 for gap in gaps.values()):
+        answer = (
+            "Stratified folds are too optimistic: they have images of one object in both training and test."
+        )
+        return Finding(Headline("warn", "In stratified folds", answer), tuple(evidence))
+    answer = "No leak from repeated objects is measurable, but only grouped folds exclude it."
+    return Finding(Headline("good", "Not measurable", answer), tuple(evidence))
 
 
-def _maps(results: StudyResults, dataset: str) -> Iterator[str]:
-    if (method := results.study.map_method) != "in_sample":
-        yield f"Maps ({map_method_title(method)}) are cross-fitted: no image was judged by a model that had seen it."
-        return
-    yield "Maps of training images are as written: by a model that has seen the good ones among them."
-    yield "It can show them cleaner than others: more false rejects."
-    yield "To check, make a second study with --set map_fit=cross_fitted, and compare the two with --compare."
-
-
-def _sources(results: StudyResults, dataset: str) -> Iterator[str]:
+def _sources(results: StudyResults, dataset: str) -> Finding | None:
     """Say which of the two map sources serves the classifiers better, and whether both do better than one."""
     study, other = results.study, results.sources
-    mine, theirs = map_method_title(study.map_method), map_method_title(study.alternative_map_source)
     if other.empty:
-        yield f"The maps are by {mine}; {theirs} was not run beside it (compare_map_source)."
-        return
-    rows = [results.mine[results.mine["keep"] == 1.0].assign(source=mine), other.assign(source=theirs)]
-    deciding = binary_predictions(pd.concat(rows), study.binary)
+        return None
+    mine, theirs = map_method_title(study.map_method), map_method_title(study.alternative_map_source)
+    rows = [at_keep(results.mine, 1.0).assign(source=mine), other.assign(source=theirs)]
+    deciding, gaps = binary_predictions(pd.concat(rows), study.binary), {}
     for a, b in [*((name, name) for name in ("map", "image_map", *GUIDED)), *COMBINED_DETECTORS.items()]:
         new = deciding[(deciding["features"] == a) & (deciding["source"] == theirs)]
         old = deciding[(deciding["features"] == b) & (deciding["source"] == mine)]
         if len(new) and len(old):
             pair = pd.concat([new, old]).assign(features=lambda t: t["source"])
-            gap = _interval(results, pair, RECALL_AT_5_FPR, theirs, mine, dataset)
-            one = FEATURE_SETS[a].phrase + (f" (maps by {theirs})" if a == b else "")
-            yield describe_difference(
-                gap, one, f"maps by {mine}" + (" alone in the same way" if a != b else "")
-            )
-    yield UNCORRECTED
+            gaps[a] = _interval(results, pair, RECALL_AT_5_FPR, theirs, mine, dataset)
+    evidence = [
+        f"{FEATURE_SETS[a].title}, {'both' if a in COMBINED_DETECTORS else theirs} against {mine}: {gap.span()} "
+        f"({gap.verdict()})."
+        for a, gap in gaps.items()
+    ]
+    sides = [gap.side for a, gap in gaps.items() if a not in COMBINED_DETECTORS]
+    better, worse = sides.count(1), sides.count(-1)
+    state, pill = PILLS[0]
+    answer = f"No method has a measurably different recall with maps by {theirs} than with maps by {mine}."
+    if better and worse:
+        pill, answer = "Mixed", f"Methods that are better with {theirs}: {better}; with {mine}: {worse}."
+    elif better or worse:
+        state, pill = ("warn", theirs) if better else ("good", mine)
+        answer = f"Maps by {pill} give a higher recall in {better or worse} of {count(len(sides), 'method')}."
+    return Finding(Headline(state, pill, answer), (*evidence, UNCORRECTED))
 
 
-def _guided(results: StudyResults, _: str) -> Iterator[str]:
-    """Say what the image's own features where the map points gain against image + map."""
-    gaps = {name: gap for name in GUIDED if (gap := results.comparison(RECALL_AT_5_FPR, name, METHOD))}
-    for name, gap in gaps.items():
-        yield describe_gain(gap, name, METHOD)
-    yield UNCORRECTED if gaps else "Not asked: no map-guided features were made (setting guided)."
+def _gain(gap: Comparison | None, a: str, b: str, how: str) -> Headline:
+    """Return what a gains over b in recall at 5 % false rejects; `how` the map is used."""
+    if gap is None:
+        return Headline("none", "Not run", f"Not run {how}: the study lacks the methods to compare.")
+    if gap.identical == 1:
+        both = f"{FEATURE_SETS[a].phrase} and {FEATURE_SETS[b].phrase}"
+        return Headline("none", "Not tested", f"Not tested {how}: {both} make the same predictions.")
+    changes = {1: "raises", -1: "lowers", 0: "does not measurably change"}[gap.side]
+    sentence = f"{how[0].upper()}{how[1:]}, the map {changes} recall at 5 % false rejects ({gap.span()})."
+    return Headline(*PILLS[gap.side], sentence)
 
 
-def _simpler(results: StudyResults, dataset: str) -> Iterator[str]:
-    gaps = {name: gap for name in BASELINES if (gap := results.comparison(AUC, name, METHOD))}
-    if not gaps:
-        yield "No baselines were run beside image and map together, so this stays open."
-        return
-    good = [name for name, gap in gaps.items() if gap.as_good]
-    same = results.compared[(results.compared["b"] == METHOD) & (results.compared["metric"] == AUC)]
-    tried = f"the interval corrected for the {len(same)} sets compared"
-    if good:
-        listed = "; ".join(FEATURE_SETS[name].phrase for name in good)
-        yield f"As good as image and map together, that is not worse by {MARGIN:g} AUC ({tried}): {listed}."
-    else:
-        yield f"No simpler set is shown to be as good as image and map together (margin {MARGIN:g} AUC, {tried})."
-    for name, gap in gaps.items():
-        yield describe_gain(gap, name, METHOD)
-    yield UNCORRECTED
-
-
-def _cost(results: StudyResults, dataset: str) -> Iterator[str]:
-    if results.points.empty:
-        yield "No training images were scored out of fold, so no threshold could be chosen without the test folds."
-        return
-    points = results.points[results.points["class"] == ALL]
-    chosen = points[(points["method"] == TRAINING) & points["caught"].notna()]
-    yield "Thresholds were chosen on training images and checked on the test folds."
-    favourite = recommended(results.recommended)
-    for required in sorted(set(chosen["required"])):
-        rows = chosen[chosen["required"] == required]
-        met = rows[rows["recall"] >= required]
-        yield f"For {percent(required)} of the defects:"
-        if met.empty:
-            yield f"none of {len(rows)} methods reached it on the test folds."
-            continue
-        (cheapest,) = met.nsmallest(1, "false_rejects").to_dict("records")
-        named: dict[str, Any] = {"cheapest on these test folds,": cheapest}
-        for title, name in (("recommended,", favourite), ("", METHOD), (" ", "image")):
-            same = rows[rows["features"] == name].to_dict("records")
-            if same and name not in [one["features"] for one in named.values()]:
-                named[title] = same[0]
-        listed = [f"{title} {_point(one, required)}".strip() for title, one in named.items()]
-        yield "; ".join(listed) + "."
-    missed = chosen[chosen["recall_high"] < chosen["required"]]
-    if len(missed):
+def _beside(results: StudyResults, metric: str, a: str, b: str) -> Iterator[str]:
+    """Yield a measure of two feature sets, and what their difference shows; nothing where they were not compared."""
+    if gap := results.comparison(metric, a, b):
+        one, other = FEATURE_SETS[a].phrase, FEATURE_SETS[b].phrase
+        yield f"{TITLES[metric]}: {gap.value(gap.value_a)} with {one}, {gap.value(gap.value_b)} with {other}."
         yield (
-            f"{len(missed)} of {len(chosen)} thresholds missed their recall on the test images, even allowing for the "
-            "95 % interval: marked in the table."
+            f"Difference: {gap.span()} ({gap.verdict()})."
+            if gap.identical < 1
+            else f"This was {gap.verdict()}."
         )
-    bounds = points[points["method"] == CONFORMAL]
-    bounds = bounds[bounds["caught"].isna()]
-    for required in sorted(set(bounds["required"])):
-        rows = bounds[bounds["required"] == required]
-        needed, there = rows["n_needed"].iloc[0], rows["n_calibration"].min()
-        enough = "no number suffices" if np.isinf(needed) else f"that needs {needed:.0f} defects in training"
-        yield f"A recall of {percent(required)} cannot be guaranteed: {enough}; there are {there:.0f}."
-
-
-def _point(one: dict[str, Any], required: float) -> str:
-    """Return a method's false rejects, and its recall on the test folds."""
-    missed = ", which misses it" if one["recall_high"] < required else ""
-    rejects = f"{FEATURE_SETS[one['features']].phrase}, {percent(one['false_rejects'])} false rejects"
-    return f"{rejects} (observed recall {percent(one['recall'])}{missed})"
-
-
-def _labels(results: StudyResults, dataset: str) -> Iterator[str]:
-    needs = results.label_efficiency.needs
-    needs = needs[needs["dataset"] == dataset]
-    if needs.empty:
-        yield "The share of defects kept was not varied for the image and another feature set: no answer."
-        return
-    full = needs[needs["reference"] == needs["reference"].max()]
-    full = full[full["features"].isin((*MAIN, *LINEAR_GUIDED))]
-    yield (
-        f"With {full['reference'].iloc[0]:.0f} labelled defects in training the image finds, by its fitted curve, "
-        f"{percent(full['target'].iloc[0])} of the defects at {percent(FPR_LIMIT, 0)} false rejects."
-    )
-    for row in full.to_dict("records"):
-        yield f"Labelled defects for the same with {FEATURE_SETS[row['features']].phrase}: {describe_need(row)}."
 
 
 def _interval(
@@ -256,3 +256,16 @@ def _interval(
     """Return a against b, by the interval alone: `features` of `rows` may name any two ways to predict the images."""
     good = results.good[dataset]
     return bootstrap_difference(rows, metric, a, b, good, results.study.seed, results.n)
+
+
+QUESTIONS = {
+    EXTRA: _extra,
+    GUIDE: _guide,
+    "Which method is recommended?": _recommended,
+    "What does a required recall cost?": _cost,
+    "How many labelled defects are needed?": _labels,
+    "Does the map help when defects are scarce?": _scarce,
+    "Would a simpler method do as well?": _simpler,
+    "Do repeated objects make results too good?": _objects,
+    "Which map source is better?": _sources,
+}

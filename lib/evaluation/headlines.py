@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,12 +12,12 @@ from lib.anomaly_maps.localization_metrics import OVERALL
 from lib.classification.feature_sets import FEATURE_SETS
 from lib.config import Study
 from lib.evaluation.bootstrap import quantile_ends
-from lib.evaluation.findings import EXTRA, GUIDE
+from lib.evaluation.checks import FEW_GOOD, FEW_OF_A_CLASS
 from lib.evaluation.metrics import ALL, RANKINGS, Answers, count, measured, percent
-from lib.evaluation.operating_points import TRAINING
+from lib.evaluation.operating_points import CONFORMAL, TRAINING
 
 State = Literal["good", "warn", "bad", "none"]
-FEW, FEW_GOOD = 30, 100  # images of a defect class, and good ones, below which results are uncertain
+EXTRA, GUIDE = "What does the map add as an extra picture?", "What does the map add as a guide?"
 CHANCE, USEFUL = 0.5, 0.7  # image AUROC of maps
 CONSTANT = 0.1  # share of features that never vary, above which they say little
 REVIEWS = 0.1  # share of new images left to a person, above which most of the work stays
@@ -42,7 +42,7 @@ def dataset_headline(pictures: pd.DataFrame, folds: int) -> Headline:
         return Headline(
             "bad", "Too few", f"Class {rarest} ({n}) has fewer images than there are folds ({folds})."
         )
-    if n < FEW:
+    if n < FEW_OF_A_CLASS:
         return Headline(
             "warn", "Few defects", f"Recalls of class {rarest} are uncertain: {count(n, 'image')}."
         )
@@ -126,35 +126,50 @@ def features_headline(spread: Mapping[str, np.ndarray], untrained: bool = False)
 
 
 def classification_headline(points: pd.DataFrame, chosen: str, study: Study) -> Headline:
-    """Return what the verdict's recall costs with the feature set `chosen`; points are `operating_numbers`."""
-    rows, wanted = (
-        points,
-        {"features": chosen, "required": study.target_recall, "class": ALL, "method": TRAINING},
-    )
+    """Return whether the feature set `chosen` is usable: what the study's target recall costs.
+
+    `points` are `operating_numbers` of one data set.
+    """
+    target, of = study.target_recall, {}
     if len(points):
-        rows = points[(points[list(wanted)] == pd.Series(wanted)).all(axis=1)].dropna(subset="caught")
-    if rows.empty:
+        asked = {"features": chosen, "required": target, "class": ALL}
+        rows = points[(points[list(asked)] == pd.Series(asked)).all(axis=1)]
+        of = {row["method"]: row for row in rows.to_dict("records")}
+    if TRAINING not in of or np.isnan(of[TRAINING]["caught"]):
         return Headline(
-            "none", "No threshold", "No threshold was chosen: no training image was scored out of fold."
+            "none", "Cannot tell", "No training images were scored, so no threshold could be set."
         )
-    one = rows.to_dict("records")[0]
-    ends = f"{percent(one['false_rejects_low'])} to {percent(one['false_rejects_high'])}"
+    point, bound = of[TRAINING], of[CONFORMAL]
+    if point["n_good"] < study.least_good:
+        sentence = f"Good images: {point['n_good']:.0f}; needed: {study.least_good}."
+        return Headline("none", "Cannot tell: too few images", sentence)
+    if np.isnan(bound["caught"]):
+        needed = "no number is enough" if np.isinf(bound["n_needed"]) else f"needed: {bound['n_needed']:.0f}"
+        sentence = f"Defects in a training fold: {bound['n_calibration']:.0f}; {needed}."
+        return Headline("none", "Cannot tell: too few defects", sentence)
+    if point["recall_high"] < target:
+        sentence = (
+            f"The threshold for {100 * target:g} % recall found {share(point, 'recall')} of the defects."
+        )
+        return Headline("bad", "Not usable: misses defects", sentence)
     sentence = (
-        f"To find {100 * study.target_recall:g} % of the defects, {FEATURE_SETS[chosen].phrase} rejects "
-        f"{percent(one['false_rejects'])} of the good images (95 % CI {ends})."
+        f"For {100 * target:g} % recall, {share(point, 'false_rejects')} of the good products are rejected."
     )
-    if one["recall_high"] < study.target_recall:
-        found = f"{percent(one['recall'])}, not {100 * study.target_recall:g} %"
-        return Headline(
-            "bad", "Recall missed", f"On test images the threshold finds {found}, of the defects."
-        )
-    if one["n_good"] < study.least_good:
-        return Headline("warn", "Too few good images", sentence)
-    if one["false_rejects_high"] <= study.usable_rejects:
-        return Headline("good", "Usable", sentence)
-    if one["false_rejects_high"] <= study.presort_rejects:
-        return Headline("warn", "Pre-sorting only", sentence)
-    return Headline("bad", "Not usable", sentence)
+    low, high = point["false_rejects_low"], point["false_rejects_high"]
+    if high <= study.usable_rejects:
+        return Headline("good", "Usable: verify on a sample", sentence)
+    if high <= study.presort_rejects:
+        return Headline("good", "Usable for pre-sorting", sentence)
+    if low > study.presort_rejects:
+        return Headline("bad", "Not usable", sentence)
+    return Headline("none", "Cannot tell: between the limits", sentence)
+
+
+def share(point: Mapping[Any, Any], name: str) -> str:
+    """Return a share of an operating point, in whole percents below a hundred images, and its interval."""
+    digits = int(point["n_good" if name == "false_rejects" else "n_defects"] >= 100)
+    value, low, high = (percent(point[f"{name}{end}"], digits) for end in ("", "_low", "_high"))
+    return f"{value} ({low.removesuffix(' %')} to {high})"
 
 
 def imbalance_headline(needs: pd.DataFrame) -> Headline:
@@ -168,8 +183,8 @@ def imbalance_headline(needs: pd.DataFrame) -> Headline:
         return Headline(
             "warn", "Image is best", f"No other method reaches the image's recall with {whole} defects."
         )
-    least = "at most " * bool(best["labels"] <= best["least"])
-    sentence = f"{title} needs {least}{best['labels']:.0f} labelled defects to match the image with {whole}."
+    fewer = " or fewer" * bool(best["labels"] <= best["least"])
+    sentence = f"{title} needs {best['labels']:.0f}{fewer} labelled defects to match the image with {whole}."
     if best["high"] < best["reference"]:
         return Headline("good", "Fewer labels", sentence)
     return Headline("warn", "Not certain", sentence)
@@ -179,13 +194,14 @@ def statistics_headline(said: pd.DataFrame) -> Headline:
     """Return on how many data sets the map helps; `said` are `findings`."""
     if said.empty:
         return Headline("none", "Nothing run", "No data set was studied.")
-    better = said[said["state"] == "good"].groupby("question")["dataset"].nunique()
-    extra, guide = (better.get(question, 0) for question in (EXTRA, GUIDE))
-    of = f"of {count(said['dataset'].nunique(), 'data set')}"
-    sentence = f"As an extra image the map helps on {extra or 'none'} {of}; as a guide on {guide or 'none'}."
-    if not extra and not guide:
-        return Headline("warn", "No measurable gain", f"The map does not measurably help on any {of}.")
-    return Headline("good", "The map helps", sentence)
+    helped, n = said[said["state"] == "good"], said["dataset"].nunique()
+    extra, guide = (set(helped.loc[helped["question"] == question, "dataset"]) for question in (EXTRA, GUIDE))
+    if not extra | guide:
+        return Headline(
+            "warn", "No measurable gain", f"The map measurably helps on none of {count(n, 'data set')}."
+        )
+    sentence = f"The map helps on {count(len(extra), 'data set')} as an extra picture and on {len(guide)} as a guide."
+    return Headline("good", f"Helps on {len(extra | guide)} of {n}", sentence.replace(" 0 ", " no "))
 
 
 def inspection_headline(counts: Mapping[str, int]) -> Headline:

@@ -115,7 +115,7 @@ def describe_need(need: Any) -> str:
     value, low, high = (
         "not reached"
         if np.isinf(need[name])
-        else f"{'at most ' * (need[name] <= need['least'])}{need[name]:.0f}"
+        else f"{need[name]:.0f}{' or fewer' * (need[name] <= need['least'])}"
         for name in ("labels", "low", "high")
     )
     return value + (f" ({low} to {high})" if low != high else "")

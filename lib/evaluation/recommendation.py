@@ -10,10 +10,7 @@ import pandas as pd
 from lib.classification.feature_sets import FEATURE_SETS
 from lib.evaluation.metrics import RECALL_AT_5_FPR, Good, good_class, summary
 
-RULE = (
-    "the highest defect recall at 5 % false rejects on training images, each scored by a model that did not see it, "
-    "mean over the folds"
-)
+RULE = "the highest recall at 5 % false rejects on training images, scored by models that did not see them"
 
 
 def recommend(

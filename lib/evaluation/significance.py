@@ -20,6 +20,7 @@ from lib.evaluation.metrics import (
     RANKINGS,
     SHARES,
     Good,
+    count,
     defect_classes,
     good_class,
     percent,
@@ -36,7 +37,6 @@ OTHERS = (  # compared in rankings
     ("guided_logistic", "image_logistic"),  # the same logistic regression: what the map adds as a guide
 )
 MARGIN = 0.02  # what is worse by less is as good: two hundredths of an AUC, two points of recall
-HELPS = ("the map helps", "the map harms")  # verdicts on image + map against the image
 _COLUMNS = [
     *("dataset", "scheme", "keep", "metric", "class", "a", "b"),
     *("value_a", "value_b", "false_rejects_a", "false_rejects_b"),
@@ -105,20 +105,19 @@ class Comparison:
     def verdict(self, better: str = "better", worse: str = "worse") -> str:
         """Return what is shown, in words: the one rule for every page.
 
-        Not tested where both make the same predictions; by the stated rule (Wilcoxon's test over the folds); by the
-        interval alone; or no measurable difference. `better` and `worse` say what a difference above and below zero
-        means. With one training per fold the interval allows for retraining by the spread of the folds (`Sampled`).
+        Not tested where both make the same predictions, no measurable difference where the interval includes zero. With
+        one training per fold the interval allows for retraining by the spread of the folds (`Sampled`).
         """
         if self.identical == 1:
-            return "not tested, as both make the same predictions"
-        side = better if self.difference > 0 else worse
-        if self.p < self.alpha:
-            return f"{side} by the stated rule (p = {format_p(self.p)}, below {self.alpha:g})"
-        if not self.side:
-            return "no measurable difference"
-        met = "is not met" if self.smallest_p < self.alpha else f"cannot be met with {self.n} folds"
-        tested = "" if pd.isna(self.p) else f", though the stated rule {met} (p = {format_p(self.p)})"
-        return f"{side}: the interval excludes zero{tested}"
+            return "not tested: both make the same predictions"
+        return {1: better, -1: worse, 0: "no measurable difference"}[self.side]
+
+    def rule(self) -> str:
+        """Return whether the paper's test over the folds confirms the difference."""
+        if self.smallest_p >= self.alpha:
+            return f"The stated rule, p < {self.alpha:g}, cannot be met with {count(self.n, 'fold')}."
+        met = "is met" if self.p < self.alpha else "is not met"
+        return f"The stated rule, p < {self.alpha:g}, {met}: p = {format_p(self.p)}."
 
 
 def bootstrap_difference(

@@ -10,7 +10,8 @@ import pandas as pd
 from lib.classification.feature_sets import FEATURE_SETS
 from lib.evaluation.by_class import changed, class_recalls
 from lib.evaluation.checks import OPEN, method_of
-from lib.evaluation.metrics import ALL, RECALL_AT_5_FPR, binary_predictions, percent
+from lib.evaluation.headlines import classification_headline, share
+from lib.evaluation.metrics import ALL, RECALL_AT_5_FPR, binary_predictions, count, percent
 from lib.evaluation.operating_points import CONFORMAL, TRAINING, rejected
 from lib.evaluation.results import StudyResults
 from lib.evaluation.significance import METHOD
@@ -24,7 +25,7 @@ HIGH = 0.99  # a recall that lines ask for
 RULE = (
     "False rejects are those of the recommended method, at the threshold set on training images for {target} recall. "
     "Usable: certainly below {usable}. Pre-sorting: certainly below {presort}. Not usable: certainly above {presort}, "
-    "or the recall was certainly missed. Cannot tell: anything else, under {least} good images, or too few defects."
+    "or the recall was certainly missed. Cannot tell: anything else, under {least}, or too few defects."
 )
 
 
@@ -39,13 +40,14 @@ def verdicts(results: StudyResults, checked: pd.DataFrame) -> pd.DataFrame:
     for dataset in dict.fromkeys(results.mine["dataset"]):
         mine = results.of(dataset)
         target, recalls = mine.study.target_recall, mine.study.recalls
+        headline = classification_headline(mine.points, method_of(mine), mine.study)
         higher = [one for one in recalls if one >= HIGH] or recalls[-1:]
         first = checked[(checked["dataset"] == dataset) & checked["state"].isin(OPEN)][:1]
         rows.append(
             {
                 "dataset": dataset,
                 "images": _images(mine, dataset),
-                **dict(zip(("state", "pill", "why"), verdict(mine, dataset), strict=True)),
+                **dict(zip(("state", "pill", "why"), headline, strict=True)),
                 "features": method_of(mine),
                 "method": FEATURE_SETS[method_of(mine)].title,
                 "guide": _helps(mine, GUIDE),
@@ -69,41 +71,9 @@ def rule(results: StudyResults) -> str:
     study = results.study
     shares = {"target": study.target_recall, "usable": study.usable_rejects, "presort": study.presort_rejects}
     return RULE.format(
-        least=study.least_good, **{name: f"{100 * share:g} %" for name, share in shares.items()}
+        least=count(study.least_good, "good image"),
+        **{name: f"{100 * share:g} %" for name, share in shares.items()},
     )
-
-
-def verdict(results: StudyResults, dataset: str) -> tuple[str, str, str]:
-    """Return a data set's state, pill and the sentence that says why."""
-    study, target = results.study, results.study.target_recall
-    n_good = int((results.primary.drop_duplicates("id")["label"] == results.good[dataset]).sum())
-    point, bound = (_point(results, method_of(results), target, method) for method in (TRAINING, CONFORMAL))
-    if not point:
-        return "none", "Cannot tell", "No training images were scored, so no threshold could be set."
-    if n_good < study.least_good:
-        return "none", "Cannot tell: too few images", f"Good images: {n_good}; needed: {study.least_good}."
-    if pd.isna(bound["caught"]):
-        there, needed = bound["n_calibration"], bound["n_needed"]
-        return (
-            "none",
-            "Cannot tell: too few defects",
-            f"Defects in a training fold: {there:.0f}; needed: {needed:.0f}.",
-        )
-    low, high = point["false_rejects_low"], point["false_rejects_high"]
-    why = f"For {percent(target, 0)} recall, {_share(point, 'false_rejects')} of the good products are rejected."
-    if point["recall_high"] < target:
-        return (
-            "bad",
-            "Not usable: misses defects",
-            f"The threshold for {percent(target, 0)} found {_share(point, 'recall')}.",
-        )
-    if high <= study.usable_rejects:
-        return "good", "Usable: verify on a sample", why
-    if high <= study.presort_rejects:
-        return "good", "Usable for pre-sorting", why
-    if low > study.presort_rejects:
-        return "bad", "Not usable", why
-    return "none", "Cannot tell: between the limits", why
 
 
 def describe_cost(results: StudyResults, required: float) -> str:
@@ -113,12 +83,12 @@ def describe_cost(results: StudyResults, required: float) -> str:
     if not point:
         return "Not known: no threshold could be set."
     if point["recall_high"] < required:
-        return f"Missed: the threshold found {_share(point, 'recall')}."
+        return f"Missed: the threshold found {share(point, 'recall')}."
     if pd.isna(bound["caught"]):
         needed = bound["n_needed"]
         needs = "no number is enough" if math.isinf(needed) else f"{needed:.0f} needed"
         return f"Cannot be guaranteed: {bound['n_calibration']:.0f} defects, {needs}."
-    text = f"{_share(point, 'false_rejects')} of good products rejected."
+    text = f"{share(point, 'false_rejects')} of good products rejected."
     alone = _point(results, "image", required, TRAINING)
     if method != "image" and alone and not alone["recall_high"] < required:
         text += f" Image alone: {percent(alone['false_rejects'], 0)}."
@@ -136,7 +106,7 @@ def describe_changes(results: StudyResults, dataset: str) -> str:
         return "The map was not used as a guide."
     reject = rejected(rows, known, good, results.study.target_recall)
     gained, lost, saved, broken = changed(rows, reject, good, *GUIDE).round().astype(int)
-    return f"The map as a guide corrects {gained + saved} images and breaks {lost + broken}."
+    return f"The map as a guide corrects {count(gained + saved, 'image')} and breaks {lost + broken}."
 
 
 def _helps(results: StudyResults, pair: tuple[str, str]) -> str:
@@ -177,10 +147,3 @@ def _point(results: StudyResults, features: str, required: float, method: str) -
     if method == TRAINING:
         rows = rows.dropna(subset="caught")
     return next(iter(rows.to_dict("records")), {})
-
-
-def _share(point: dict[Any, Any], name: str) -> str:
-    """Return a share in whole percents below a hundred images, else with a decimal, and its interval."""
-    digits = int(point["n_good" if name == "false_rejects" else "n_defects"] >= 100)
-    low, high = (percent(point[f"{name}_{end}"], digits) for end in ("low", "high"))
-    return f"{percent(point[name], digits)} ({low.removesuffix(' %')} to {high})"

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from lib.artifacts import MANIFEST, Store
-from lib.batch.two_studies import LAST, compare_studies, studies_to_compare
+from lib.batch.two_studies import LAST, SHORT, compare_studies, studies_to_compare
 from lib.cli import parser
 from lib.config import Study, UsageError
 from run_all import main
@@ -25,7 +25,7 @@ def part(skill=SKILL, *, name="toy", said="The map helps (0.9).", images=None, f
 
 def finish(folder, *parts):
     """Write a finished study, as far as it is compared."""
-    artefacts, answers, conclusions = {}, [], []
+    artefacts, verdicts, conclusions = {}, [], []
     for name, predictions, said, images, settings in parts or [part()]:
         home = Store(folder / name)
         index = predictions.drop_duplicates("id")[["id", "label", "group"]].reset_index(drop=True)
@@ -40,12 +40,13 @@ def finish(folder, *parts):
                  "made_with": {"numpy": {"2.1": 4, "2.0": 1}}}  # fmt: skip
         (home.root / "provenance.json").write_text(json.dumps(about))
         artefacts[f"/was/elsewhere/{name}"] = {file: home.digest(file) for file in made}
-        answers.append({"dataset": name, "answer": "In short 0.9."})
-        conclusions.append({"dataset": name, "question": "Does the map help?", "answer": said})
+        verdicts.append({"dataset": name, **dict.fromkeys(SHORT, "In short 0.9.")})
+        question = {"dataset": name, "question": "Does the map help?", "pill": "Yes", "answer": said}
+        conclusions.append(question | {"evidence": "Recall: 0.8."})
     tables = folder / "tables"
     tables.mkdir(exist_ok=True)
-    files = [tables / "answer.csv", tables / "conclusions.csv"]
-    for file, rows in zip(files, (answers, conclusions), strict=True):
+    files = [tables / "verdicts.csv", tables / "conclusions.csv"]
+    for file, rows in zip(files, (verdicts, conclusions), strict=True):
         pd.DataFrame(rows).to_csv(file, index=False)
     (folder / "study.json").write_text(json.dumps({"command": ["--study", folder.name], "settings": {}}))
     Store(folder).make(
@@ -81,13 +82,13 @@ def test_a_study_and_its_copy_agree_and_nothing_else_is_written(tmp_path, capsys
     assert {path: after[path] for path in before} == before
     new = {path.relative_to(tmp_path).as_posix() for path in after.keys() - before.keys()}
     assert new == {"a/tables/compared-with-b.md", "a/tables/compared-with-b.csv"}
-    assert "| toy | nothing | – | – |" in told
-    assert "The same verdicts" in told
+    assert "| nothing | – | – |" in told
+    assert "The verdicts are the same" in told
     table = figures(tmp_path)
     assert len(table) == 9, (
         "three feature sets in three measures, though there are two shares of defects kept"
     )
-    assert set(table["What is shown"]) == {"not tested, as both make the same predictions"}
+    assert set(table["What is shown"]) == {"not tested: both make the same predictions"}
     assert set(table["Intervals"]) == {"paired"}
 
 
@@ -103,12 +104,12 @@ def test_what_differs_is_named_and_differences_are_paired_and_sentences_stand_si
     for row in ("settings: mlp | [16, 8] | [4]", "versions: torch | 2.0 | 2.1", "versions: timm | – | 1",
                 "made with: numpy | 2.0, 2.1 | 2.1", "device | cpu | H100",
                 "Does the map help? | Recommended: image. | Recommended: both."):  # fmt: skip
-        assert f"| toy | {row} |" in told
+        assert f"| {row} |" in told
     assert "settings: folds" not in told
     assert "images in another" not in told
     table = figures(tmp_path).set_index(["Features", "Measure"])
     better = table.loc["Image", "AUC, good against defective"]
-    assert better["What is shown"] == "B is better: the interval excludes zero"
+    assert better["What is shown"] == "B is better"
     assert better["B − A, 95 % CI: from"] > 0
     assert better["B"] - better["A"] == pytest.approx(better["B − A, 95 % CI: difference"])
     assert table.loc["Anomaly map", "What is shown"].str.startswith("not tested").all()
@@ -123,8 +124,8 @@ def test_other_folds_or_another_seed_are_not_paired_and_it_says_so(tmp_path, oth
     assert set(figures(tmp_path)["Intervals"]) == {"unpaired"}
     assert set(figures(tmp_path)["What is shown"]) == {"no measurable difference"}
     if "folds" in other:
-        assert "| toy | folds | 5 stratified | 3 stratified |" in told
-        assert "| toy | images in another fold | – | 114 of 150 |" in told
+        assert "| folds | 5 stratified | 3 stratified |" in told
+        assert "| images in another fold | – | 114 of 150 |" in told
 
 
 def relabelled(index):
@@ -174,8 +175,8 @@ def test_a_study_that_is_missing_not_finished_altered_or_of_an_earlier_version_i
     assert "a: not finished, or of an earlier version: it has other settings; first run" in told
     (a / "toy" / "provenance.json").unlink()
     assert "earlier version" in refused(tmp_path)
-    (b / "tables" / "answer.csv").write_text("dataset,answer\n")
-    assert "answer.csv was made with it and is missing or altered" in refused(tmp_path)
+    (b / "tables" / "verdicts.csv").write_text("dataset,pill\n")
+    assert "verdicts.csv was made with it and is missing or altered" in refused(tmp_path)
 
 
 def test_all_else_that_is_wrong_is_told_at_once(tmp_path, monkeypatch):

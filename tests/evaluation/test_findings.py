@@ -3,140 +3,185 @@
 from __future__ import annotations
 
 import pandas as pd
+import pytest
 
 from lib.config import Study
 from lib.evaluation.findings import findings
-from lib.evaluation.results import compute_results
+from lib.evaluation.headlines import EXTRA, GUIDE
+from lib.evaluation.results import compute_results, leak
 from tests.evaluation.made_up import study
 
-GOOD = {"toy": "good"}
 NONE = pd.DataFrame()
-CHOICE = "Which method is recommended?"
-HELP, FOLDS, MAPS = "Does the map help?", "Which folds are to be believed?", "Which maps are to be believed?"
-SOURCE, GUIDE = "Which map source serves better?", "Does the map do better as a guide?"
-SIMPLER, COST = "Would something simpler do as well?", "What does a required recall cost?"
-LABELS = "How many labelled defects does it take?"
+CHOICE, COST = "Which method is recommended?", "What does a required recall cost?"
+LABELS, SCARCE = "How many labelled defects are needed?", "Does the map help when defects are scarce?"
+SIMPLER, OBJECTS = "Would a simpler method do as well?", "Do repeated objects make results too good?"
+SOURCE = "Which map source is better?"
+ALONE = {"image": 1.0, "map": 1.0, "image_map": 1.0}
 
 
 def said(found, *, calibration=NONE, sources=NONE, **settings):
-    results = compute_results(found, GOOD, Study.of("quick", settings), calibration, sources, n=200)
+    results = compute_results(
+        found, {"toy": "good"}, Study.of("quick", settings), calibration, sources, n=200
+    )
     table = findings(results)
-    assert table["answer"].str.len().min() > 20
-    return table.set_index("question")["answer"]
+    assert list(table) == ["dataset", "question", "state", "pill", "answer", "evidence"]
+    return table.set_index("question")
 
 
 def test_a_map_that_helps_one_that_harms_and_one_that_does_nothing():
-    helps = said(study({"image": 1.0, "map": 1.0, "image_map": 2.5}, n=300, folds=10))[HELP]
-    assert "the map helps by the stated rule (p = 0.00195" in helps and "points" in helps
-    harms = said(study({"image": 2.5, "map": 1.0, "image_map": 1.0}, n=300, folds=10))[HELP]
-    assert "the map harms" in harms
-    same = said(study({"image": 1.0, "map": 1.0, "image_map": 1.0}, n=300, folds=10))[HELP]
-    assert same.count("not tested, as both make the same predictions") == 4 and "p =" not in same
-    assert "cannot be" not in same
-    few = said(study({"image": 1.0, "map": 1.0, "image_map": 2.5}, n=300, folds=3))[HELP]
-    assert "the interval excludes zero, though the stated rule cannot be met with 3 folds (p = 0.25)" in few
-    assert "no anomaly maps" in said(study({"image": 1.0}))[HELP]
+    one = said(study({"image": 1.0, "map": 1.0, "image_map": 2.5}, n=300, folds=10)).loc[EXTRA]
+    assert (one["state"], one["pill"]) == ("good", "Helps")
+    assert (
+        "the map raises recall at 5 % false rejects (+" in one["answer"]
+        and "points, 95 % CI +" in one["answer"]
+    )
+    assert "The stated rule, p < 0.005, is met: p = 0.00195." in one["evidence"]
+    assert "AUC, good against defective: 0." in one["evidence"] and "with anomaly map, " in one["evidence"]
+    one = said(study({"image": 2.5, "map": 1.0, "image_map": 1.0}, n=300, folds=10)).loc[EXTRA]
+    assert (one["state"], one["pill"]) == ("bad", "Harms") and "the map lowers recall" in one["answer"]
+    one = said(study({"image": 1.0, "map": 1.0, "image_map": 1.001}, n=300)).loc[EXTRA]
+    assert (one["state"], one["pill"]) == (
+        "none",
+        "No measurable difference",
+    ) and "does not measurably" in one["answer"]
 
 
-def test_stand_ins_are_said_to_be_stand_ins():
-    frame = study({"image": 1.0, "map": 1.0, "image_map": 1.0}, dataset="shaft-synthetic")
-    results = compute_results(frame, {"shaft-synthetic": "good"}, Study.of("quick"), NONE, NONE, n=20)
-    assert "nothing about the paper's products" in findings(results)["answer"].iloc[0]
+def test_what_was_not_tested_or_not_run_is_said():
+    table = said(study(ALONE, n=300, folds=10))
+    one = table.loc[EXTRA]
+    assert one["pill"] == "Not tested" and "image + map and image make the same predictions" in one["answer"]
+    assert "rule" not in one["evidence"] and "+0" not in one["answer"]
+    assert table.loc[GUIDE, "pill"] == table.loc[SCARCE, "pill"] == table.loc[SIMPLER, "pill"] == "Not run"
+    assert SOURCE not in table.index
+    assert said(study({"image": 1.0})).loc[EXTRA, "pill"] == "Not run"
 
 
-def test_which_folds_to_believe():
+def test_the_map_as_a_guide_is_compared_with_the_same_classifier_without_a_map():
+    skill = {**ALONE, "image_map_all": 1.5, "guided_all": 3.0, "image_logistic": 2.0, "guided_logistic": 0.5}
+    one = said(study(skill, n=300)).loc[GUIDE]
+    assert one["state"] == "bad" and one["answer"].startswith("As a guide, the map lowers")
+    assert (
+        "with image + map-guided, logistic, " in one["evidence"]
+        and "% with image, logistic." in one["evidence"]
+    )
+    assert "% with image + map, all features. Difference: +" in one["evidence"], "the network's guide helps"
+
+
+def test_the_noise_of_retraining_is_given_where_it_was_measured():
+    skill = {"image": 0.5, "image_map": 3.0}
+    found = pd.concat([study(skill, n=300, seed=7 * one).assign(repeat=one) for one in range(3)])
+    found["label"] = study(skill, n=300)["label"].to_list() * 3
+    text = said(found).loc[EXTRA, "evidence"]
+    assert "All was trained 3 times; retraining moves the difference by " in text and "once" not in text
+    assert "All was trained once" in said(study(skill, n=300)).loc[EXTRA, "evidence"]
+
+
+def test_few_defects_are_judged_apart():
+    found = study({"image": 1.0, "image_map": 1.001}, n=300, keep=(0.25, 1.0))
+    few = study({"image": 0.5, "image_map": 4.0}, n=300)
+    found.loc[found["keep"] == 0.25, list(few)] = few.assign(keep=0.25).to_numpy()
+    table = said(found.infer_objects().astype({"p:good": float, "p:a": float, "p:b": float}))
+    assert table.loc[EXTRA, "state"] == "none" and table.loc[SCARCE, "state"] == "good"
+    assert table.loc[SCARCE, "answer"].startswith("With 25 % of the defects, the map raises recall")
+
+
+def test_repeated_objects():
     grouped = study({"image": 0.5, "image_map": 0.5}, n=300, scheme="grouped")
     leaking = study({"image": 3.0, "image_map": 3.0}, n=300, scheme="stratified")
     group = "g" + (grouped["id"].astype(int) // 3).astype(str)
     both = pd.concat([grouped.assign(group=group), leaking.assign(group=group.to_numpy())], ignore_index=True)
-    assert "Stratified folds are too optimistic" in said(both)[FOLDS]
+    assert "too optimistic" in said(both).loc[OBJECTS, "answer"]
     same = both.assign(
         **{name: pd.concat([both[:600][name]] * 2).to_numpy() for name in ("p:good", "p:a", "p:b")}
     )
-    assert "No leak is measurable" in said(same)[FOLDS]
-    assert "cannot be compared" in said(grouped.assign(group=group))[FOLDS]
-    assert "leak" in said(leaking.assign(group=group.to_numpy()))[FOLDS]
-    assert "is not known here" in said(grouped)[FOLDS]
+    assert "No leak" in said(same).loc[OBJECTS, "answer"]
+    assert said(grouped.assign(group=group)).loc[OBJECTS, "state"] == "good"
+    assert said(leaking.assign(group=group.to_numpy())).loc[OBJECTS, "state"] == "bad"
+    assert said(grouped).loc[OBJECTS, ["state", "pill"]].tolist() == ["none", "Unknown"]
     shift = 0.3 * (grouped["fold"] % 2)  # networks of other scales: no leak
     moved = grouped.assign(
         **{"p:good": grouped["p:good"] - shift, "p:a": grouped["p:a"] + shift}, group=group
     )
     alike = grouped.assign(scheme="stratified", group=group)
-    assert "No leak is measurable" in said(pd.concat([moved, alike], ignore_index=True))[FOLDS]
+    assert "No leak" in said(pd.concat([moved, alike], ignore_index=True)).loc[OBJECTS, "answer"]
 
 
-def test_what_made_the_maps_of_training_images_is_said():
-    main = study({"image": 2.0, "map": 2.0, "image_map": 3.0}, n=300)
-    assert "as written" in said(main)[MAPS] and "--compare" in said(main)[MAPS]
-    for settings in ({"map_fit": "cross_fitted"}, {"map_source": "patchcore"}):
-        answer = said(main, **settings)[MAPS]
-        assert "are cross-fitted" in answer and "false rejects" not in answer
+def test_a_simple_method_that_does_as_well_is_named():
+    one = said(study({"image": 1.0, "image_map": 1.5, "score": 0.2, "image_map_logistic": 3.0}, n=300)).loc[
+        SIMPLER
+    ]
+    assert one["pill"] == "Yes" and one["answer"].startswith("Image + map, logistic matches image + map")
+    assert "1 of 2. " in one["evidence"] and "(better)" in one["evidence"] and "(worse)" in one["evidence"]
+    one = said(study({"image": 1.0, "image_map": 1.5, "image_map_all": 1.45}, n=60)).loc[SIMPLER]
+    assert one["pill"] == "Not shown" and "(no measurable difference)" in one["evidence"]
 
 
-def test_a_baseline_that_wins_is_said_to_win_and_one_that_loses_to_lose():
-    frame = study(
-        {"image": 1.0, "map": 1.0, "image_map": 1.5, "score": 0.2, "image_map_logistic": 3.0}, n=300
-    )
-    text = said(frame)[SIMPLER]
-    good = text.split(". ")[0]
-    assert "As good as image + map" in good and "logistic regression on all features" in good
-    assert "score" not in good and "better" in text and "worse" in text
-    weak = said(study({"image": 1.0, "map": 1.0, "image_map": 3.0, "score": 0.2}, n=300))[SIMPLER]
-    assert "No simpler set is shown to be as good" in weak
-    alike = said(study({"image": 1.0, "image_map": 1.5, "image_map_all": 1.45}, n=60))[SIMPLER]
-    assert "No simpler set is shown to be as good" in alike and "no measurable difference" in alike
-    assert "No baselines were run" in said(study({"image": 1.0, "image_map": 1.5}))[SIMPLER]
+@pytest.mark.parametrize(
+    ("skill", "settings", "pill"),
+    [
+        (6.0, {}, "Usable: verify on a sample"),
+        (2.0, {"usable_rejects": 0.1, "presort_rejects": 0.9}, "Usable for pre-sorting"),
+        (0.5, {}, "Not usable"),
+        (6.0, {"least_good": 101}, "Cannot tell: too few images"),
+        (6.0, {"target_recall": 0.999}, "Cannot tell: too few defects"),
+    ],
+)
+def test_the_cost_of_a_recall(skill, settings, pill):
+    skills = {"image": skill / 2, "image_map": skill}
+    known = study(skills, n=300, calibrated=True)
+    one = said(study(skills, n=300), calibration=known, **settings).loc[COST]
+    assert one["pill"] == pill and "Required recall: 99.5 %. " in one["evidence"]
 
 
-def test_the_cost_of_a_recall_needs_calibration():
-    skill = {"image": 1.0, "map": 1.0, "image_map": 2.0}
-    text = said(study(skill, n=300), calibration=study(skill, n=300, calibrated=True))[COST]
-    assert "For 90.0 % of the defects: cheapest on these test folds, image + map, " in text
-    assert "% false rejects (observed recall 9" in text and "; the image, " in text
-    assert (
-        "A recall of 99.5 % cannot be guaranteed: that needs 199 defects in training; there are 160." in text
-    )
-    assert "no threshold could be chosen" in said(study(skill))[COST]
-
-
-def test_thresholds_that_do_not_carry_over_are_said_not_to():
-    skill = {"image": 2.0, "map": 2.0, "image_map": 2.0}
+def test_a_threshold_that_misses_its_recall_and_none_at_all():
+    skill = {"image": 2.0, "image_map": 2.0}
     easy = study(skill, n=300, calibrated=True)
     easy["p:good"] = easy["p:good"].where(easy["label"] == "good", easy["p:good"] * 0.2)
-    assert "missed their recall" in said(study(skill, n=300), calibration=easy)[COST]
+    assert said(study(skill, n=300), calibration=easy).loc[COST, "pill"] == "Not usable: misses defects"
+    assert said(study(skill)).loc[COST, ["pill", "evidence"]].tolist() == ["Cannot tell", ""]
 
 
 def test_labels():
-    text = said(study({"image": 1.5, "map": 0.2, "image_map": 2.5}, n=600, keep=(0.25, 0.5, 1.0)))[LABELS]
-    assert "With 320 labelled defects in training the image finds" in text
-    assert "the anomaly map: not reached" in text
-    assert "was not varied" in said(study({"image": 1.0, "image_map": 1.5}))[LABELS]
+    one = said(study({"image": 1.5, "map": 0.2, "image_map": 2.5}, n=600, keep=(0.25, 0.5, 1.0))).loc[LABELS]
+    assert one["pill"] == "Fewer labels" and one["answer"].endswith(
+        "labelled defects to match the image with 320."
+    )
+    assert "Needed with anomaly map: not reached." in one["evidence"]
+    one = said(study({"image": 2.5, "image_map": 0.2}, n=600, keep=(0.25, 1.0))).loc[LABELS]
+    assert one["pill"] == "Image is best"
 
 
-def test_a_guide_that_helps_is_said_to_help_and_one_that_was_not_made_is_missing():
-    frame = study({"image": 1.0, "map": 1.0, "image_map": 1.0, "guided": 3.5, "guided_all": 1.0}, n=300)
-    text = said(frame)[GUIDE]
-    better, same = text.split(". Defect")
-    assert ": better" in better and "% with map-guided" in better
-    assert "not tested" in same
-    assert "Not asked" in said(study({"image": 1.0, "map": 1.0, "image_map": 1.0}))[GUIDE]
+def test_the_recommended_method_is_named_with_its_rule():
+    skill = {"image": 1.0, "map": 1.0, "image_map": 2.0}
+    one = said(study(skill, n=300), calibration=study(skill, n=300, calibrated=True)).loc[CHOICE]
+    assert (
+        one["answer"] == "Image + map; it is also the choice of 5 of 5 folds alone."
+        and one["state"] == "good"
+    )
+    assert "The rule: the highest recall" in one["evidence"] and "a model that saw them" in one["evidence"]
+    assert said(study(skill)).loc[CHOICE, "pill"] == "None"
 
 
 def test_the_other_map_source_is_compared_set_by_set():
-    main = study({"image": 1.0, "map": 1.0, "image_map": 1.0}, n=300)
-    assert "PatchCore was not run" in said(main)[SOURCE]
-    other = study({"map": 3.5, "image_map": 1.0, "image_two_maps": 3.5}, n=300)
-    text = said(main, sources=other, compare_map_source=True)[SOURCE]
-    the_map, both, together = text.split(". Defect")
-    assert "by DRAEM" in the_map and "by PatchCore" in the_map and "better" in the_map
-    assert "not tested" in both and "better" in together
-    turned = said(main, sources=other, compare_map_source=True, map_source="patchcore")[SOURCE]
-    assert "with maps by PatchCore" in turned
-    guided = {"guided_logistic": 2.0}
-    main = study({"image": 1.0, "map": 1.0, "image_map": 1.0, **guided}, n=300)
-    other = study({"map": 1.0, "image_map": 1.0, **guided, "guided_two_maps": 3.5}, n=300)
-    *_, last = said(main, sources=other, compare_map_source=True)[SOURCE].split(". Defect")
-    assert "guided by both maps" in last and "better" in last
+    main = study(ALONE, n=300)
+    asked = {"sources": study({"map": 3.5, "image_map": 1.0, "image_two_maps": 3.5}, n=300)}
+    one = said(main, **asked, compare_map_source=True).loc[SOURCE]
+    assert (one["pill"], one["answer"]) == (
+        "PatchCore",
+        "Maps by PatchCore give a higher recall in 1 of 2 methods.",
+    )
+    the_map, both, together, _ = one["evidence"].split("). ")
+    assert the_map.startswith("Anomaly map, PatchCore against DRAEM: +") and the_map.endswith("(better")
+    assert "not tested" in both and "Image + both maps, both against DRAEM: +" in together
+    weak = study({"map": 0.2, "image_map": 1.0}, n=300)
+    assert said(main, sources=weak, compare_map_source=True).loc[SOURCE, ["state", "pill"]].tolist() == [
+        "good",
+        "DRAEM",
+    ]
+    mixed = study({"map": 0.2, "image_map": 3.5}, n=300)
+    assert said(main, sources=mixed, compare_map_source=True).loc[SOURCE, "pill"] == "Mixed"
+    same = said(main, sources=main, compare_map_source=True).loc[SOURCE]
+    assert same["pill"] == "No measurable difference"
 
 
 def test_the_map_sources_are_compared_by_the_two_class_model_where_that_decides():
@@ -146,16 +191,13 @@ def test_the_map_sources_are_compared_by_the_two_class_model_where_that_decides(
 
     alike = {"map": 1.0, "image_map": 1.0}
     main = both_tasks({"image": 1.0, **alike}, {"image": 1.0, **alike})
-    other = both_tasks(alike, {"map": 3.5, "image_map": 1.0})
-    asked = {"sources": other, "compare_map_source": True}
-    assert "better" not in said(main, **asked)[SOURCE]
-    assert said(main, **asked, binary="separate")[SOURCE].count("better") == 1
+    asked = {"sources": both_tasks(alike, {"map": 3.5, "image_map": 1.0}), "compare_map_source": True}
+    assert "better" not in said(main, **asked).loc[SOURCE, "evidence"]
+    assert said(main, **asked, binary="separate").loc[SOURCE, "evidence"].count("better") == 1
 
 
-def test_the_choice_of_a_method_is_shown_with_what_others_would_have_given():
-    skill = {"image": 1.0, "map": 1.0, "image_map": 2.0}
-    text = said(study(skill, n=300), calibration=study(skill, n=300, calibrated=True))[CHOICE]
-    assert "Recommended: image + map" in text and "the choice of 5 of 5 folds" in text
-    assert "Highest of the others on the test folds, which must not choose: the" in text
-    assert "a model that has seen them" in text
-    assert "No method is recommended" in said(study(skill))[CHOICE]
+def test_the_leak_table_holds_both_schemes_or_nothing():
+    grouped, leaking = study({"image": 0.5}, scheme="grouped"), study({"image": 4.0})
+    table = leak(pd.concat([grouped, leaking]), {"toy": "good"}).set_index("folds")["weighted_auc"]
+    assert table["stratified (leaking)"] > table["grouped"] + 0.1
+    assert leak(grouped, {"toy": "good"}).empty

@@ -61,7 +61,7 @@ def test_a_refused_bound_says_how_many_defects_it_needs():
     assert np.isnan(refused["caught"]) and (refused["n_calibration"], refused["n_needed"]) == (4, 19)
     granted = line(points, CONFORMAL, required=0.75)
     assert granted["threshold_low"] == pytest.approx(0.2)  # the least of four
-    table = operating_points(points, "ctx", prevalence=0.002)
+    table = operating_points(points, prevalence=0.002)
     assert "Escapes per million, 0.2 % defective" in {name for _, name in table.frame.columns}
     shown = table.frame[("Split-conformal bound, checked on the test folds", "Defect recall")]
     assert shown.tolist()[1] == "no guarantee: 4 calibration defects, 19 needed"

@@ -1,0 +1,212 @@
+"""Every text that the project generates, at its extremes, is short, correct English in the glossary's words."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib.classification.feature_sets import FEATURE_SETS
+from lib.config import MAP_SOURCES, Study
+from lib.evaluation import headlines as h
+from lib.evaluation.checks import Facts, checks
+from lib.evaluation.findings import findings
+from lib.evaluation.results import compute_results
+from lib.evaluation.verdicts import rule, verdicts
+from tests.evaluation.made_up import rows, study
+from tests.words import faults
+
+LIBRARY = Path(__file__).parents[1] / "lib"
+ALL = {"image": 1.0, "map": 0.5, "image_map": 1.4, "score": 0.3, "image_map_all": 1.2, "image_logistic": 1.0,
+       "guided": 1.5, "guided_all": 2.0, "guided_logistic": 2.5}  # fmt: skip
+SAME = dict.fromkeys(ALL, 1.0)
+GROUPS = {"group": [f"g{number // 3}" for number in range(90)]}
+
+
+def no_fault(*texts: str) -> None:
+    assert not [fault for text in texts for fault in faults(text)]
+
+
+def grouped(skill, **columns):
+    frame = study(skill, n=90, **columns)
+    return frame.assign(group="g" + (frame["id"].astype(int) // 3).astype(str))
+
+
+def trained(times):
+    label = study(ALL, n=90)["label"].tolist()
+    return pd.concat(
+        [study(ALL, n=90, seed=one, repeat=one).assign(label=label) for one in range(times)],
+        ignore_index=True,
+    )
+
+
+def perfect(**columns):
+    labels = ["good"] * 30 + ["a"] * 30
+    every = [rows(labels, labels, features=name, folds=[n % 3 for n in range(60)], classes=("good", "a"), sure=1.0)
+             for name in ALL]  # fmt: skip
+    return pd.concat(every, ignore_index=True).assign(**columns)
+
+
+def wrong():
+    return perfect().assign(**{"p:good": lambda t: 1.0 - t["p:good"], "p:a": lambda t: 1.0 - t["p:a"]})
+
+
+STUDIES = {  # name: predictions, calibration, other source, settings
+    "full": (study(ALL, n=90, keep=(0.25, 1.0)), study(ALL, n=90, calibrated=True), None, {}),
+    "identical methods": (study(SAME, n=90, keep=(0.25, 1.0)), study(SAME, n=90, calibrated=True), None, {}),
+    "no maps": (study({"image": 1.0}, n=90), None, None, {}),
+    "no calibration": (study(ALL, n=90), None, None, {}),
+    "one of each": (
+        study(ALL, n=6, folds=2),
+        study(ALL, n=6, folds=2, calibrated=True),
+        None,
+        {"least_good": 1},
+    ),
+    "perfect": (perfect(), perfect(inner=0), None, {"least_good": 1, "target_recall": 0.9}),
+    "all wrong": (wrong(), wrong().assign(inner=0), None, {"least_good": 1, "target_recall": 0.9}),
+    "recall of all": (
+        study(ALL, n=90),
+        study(ALL, n=90, calibrated=True),
+        None,
+        {"target_recall": 1.0, "least_good": 1},
+    ),
+    "missed": (study(ALL, n=300), perfect(inner=0), None, {"least_good": 1}),
+    "usable": (study({"image": 9.0}, n=300), study({"image": 9.0}, n=300, calibrated=True), None, {}),
+    "two sources": (study(ALL, n=90), None, study(ALL, n=90, seed=1), {"compare_map_source": True}),
+    "two alike": (study(ALL, n=90), None, study(ALL, n=90), {"compare_map_source": True}),
+    "grouped": (grouped(ALL, scheme="grouped"), None, None, {"map_source": "patchcore"}),
+    "leaking": (grouped(ALL), None, None, {"map_fit": "cross_fitted"}),
+    "both": (pd.concat([grouped(ALL, scheme="grouped"), grouped(ALL)], ignore_index=True), None, None, {}),
+    "retrained": (trained(3), None, None, {"repeats": 3}),
+}
+FACTS = (
+    Facts({"a": 0.7, "b": 0.6}, 0.5, (1, 2, 3), True),
+    Facts({"a": 0.4, "b": 0.3}, 0.9, (0, 0, 0), False),
+    Facts({}, float("nan"), (), False),
+    Facts({"a": 0.4}, 0.1, (0,), False),
+    Facts({"a": 1.0}, 0.5, (1,), False),
+)
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_conclusions_checks_and_verdicts(name):
+    found, known, other, settings = STUDIES[name]
+    none, both = pd.DataFrame(), [found, found.assign(dataset="other-synthetic")]
+    study_of = Study.of("quick", settings)
+    good = {"toy": "good", "other-synthetic": "good"}
+    for tested in (found, pd.concat(both, ignore_index=True)):
+        results = compute_results(
+            tested, good, study_of, none if known is None else known, none if other is None else other, n=20
+        )
+        said = findings(results)
+        no_fault(*said["question"], *said["answer"], *said["evidence"], h.statistics_headline(said).sentence)
+        assert (
+            set(said["state"]) <= {"good", "warn", "bad", "none"}
+            and said["pill"].str.len().between(2, 32).all()
+        )
+        assert not said["answer"].str.contains(r"\. [A-Z]").any(), "one sentence"
+    for facts in FACTS:
+        table = checks(results, dict.fromkeys(good, facts))
+        no_fault(*table["check"], *table["result"], *table["why"], *table["action"])
+        cards = verdicts(results, table)
+        for column in cards.columns.difference(["dataset", "images", "state", "command"]):
+            no_fault(*(f"{one[0].upper()}{one[1:]}" for one in cards[column] if one))
+    no_fault(rule(results))
+
+
+def pictures(**counts):
+    table = pd.DataFrame({"label": [name for name, n in counts.items() for _ in range(n)], "group": None})
+    table.attrs["good"] = "good"
+    return table
+
+
+def headlines():
+    for counts in ({"good": 500, "a": 40, "b": 50}, {"good": 1, "a": 40}, {"good": 500, "a": 1}, {"good": 500, "a": 20},
+                   {"good": 500}, {"a": 500}):  # fmt: skip
+        yield h.dataset_headline(pictures(**counts), 3)
+        yield h.dataset_headline(pictures(**counts).assign(group="x"), 1)
+    defective = np.arange(40) % 2 == 0
+    for scores in (defective, ~defective, np.zeros(40), np.arange(40), np.arange(40) + 30 * defective):
+        yield h.source_headline("DRAEM", defective, scores.astype(float))
+    yield h.source_headline("PatchCore")
+    yield h.source_headline("DRAEM", np.zeros(9, bool), np.zeros(9))
+    areas = {"overall": 0.7, "a": 0.9, "b": 0.5, "c": 0.8}
+    quality = pd.DataFrame({"image_auroc": areas})
+    for some in (["overall", "a", "b"], ["overall", "a", "c"], ["overall", "a"], []):
+        yield h.maps_headline(pd.concat({"in_sample": quality.loc[some]}))
+    still, moving = np.zeros(10), np.ones(10)
+    few = np.r_[moving, moving, 0.0]
+    for spread in (
+        {"image": few, "map": still},
+        {"image": moving, "map": few},
+        {"image": moving, "map": moving},
+        {},
+    ):
+        yield h.features_headline(spread)
+        yield h.features_headline(spread, untrained=True)
+    need = dict(features="guided_logistic", reference=300.0, target=0.5, least=75.0)
+    ends = [
+        (75.0, 75.0, 75.0),
+        (100.0, 80.0, 290.0),
+        (100.0, 75.0, np.inf),
+        (np.inf, 75.0, np.inf),
+        (np.nan,) * 3,
+    ]
+    for labels, low, high in ends:
+        yield h.imbalance_headline(pd.DataFrame([need | {"labels": labels, "low": low, "high": high}]))
+    yield h.statistics_headline(pd.DataFrame())
+    for counts in (
+        {},
+        {"pass": 1},
+        {"review": 1},
+        {"pass": 60, "reject": 9, "review": 22},
+        {"pass": 99, "review": 1},
+    ):
+        yield h.inspection_headline(counts)
+
+
+def test_headlines():
+    found = list(headlines())
+    no_fault(*(one.sentence for one in found))
+    assert {one.state for one in found} == {"good", "warn", "bad", "none"}
+    assert all(len(one.pill) <= 32 for one in found)
+
+
+def test_a_headline_says_what_its_numbers_say():
+    said = [h.dataset_headline(pictures(good=500, a=n, b=40), 3) for n in (2, 20, 40)]
+    assert [one.state for one in said] == ["bad", "warn", "warn"] and "class a (2)" in said[
+        0
+    ].sentence.lower()
+    assert (
+        "40 images, the good class 500"
+        in h.dataset_headline(pictures(good=500, a=40).assign(group="x"), 3).sentence
+    )
+    defective = np.arange(40) % 2 == 0
+    sure, turned, blind = (
+        h.source_headline("DRAEM", defective, one * 1.0) for one in (defective, ~defective, defective * 0)
+    )
+    assert [one.state for one in (sure, turned, blind)] == ["good", "bad", "warn"]
+    quality = pd.concat({"patchcore": pd.DataFrame({"image_auroc": {"overall": 0.6, "a": 0.9, "b": 0.4}})})
+    said = h.maps_headline(quality)
+    assert said.state == "bad" and "class a best (image AUROC 0.90) and class b worst (0.40)" in said.sentence
+    said = h.features_headline({"image": np.ones(4), "map": np.array([0, 0, 0, 1.0])})
+    assert said.state == "warn" and "75.0 % of the map features" in said.sentence
+    assert h.inspection_headline({"pass": 5, "review": 5, "refused": 90}).sentence.startswith(
+        "5 of 10 new images"
+    )
+
+
+def test_settings_and_feature_sets():
+    no_fault(
+        *(
+            f"{item.metadata['help'][0].upper()}{item.metadata['help'][1:]}."
+            for item in dataclasses.fields(Study)
+        )
+    )
+    no_fault(
+        *(one.title for one in FEATURE_SETS.values()), *(one.description for one in FEATURE_SETS.values())
+    )
+    no_fault(*(one.help for one in MAP_SOURCES.values()))
