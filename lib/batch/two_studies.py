@@ -104,7 +104,7 @@ def _read(folder: Path, wanted: Sequence[str]) -> dict[str, Finished]:
                 raise ValueError("it has other settings")
             rows = pd.read_parquet(home.path(PREDICTIONS))
             rows = at_keep(rows[rows["scheme"] == rows["scheme"].iloc[0]], 1.0)
-            sentences = {VERDICT: " ".join(f"{short.at[name, one]}." for one in SHORT).replace("..", ".")}
+            sentences = {VERDICT: " ".join(short.loc[name, list(SHORT)].str.rstrip(".") + ".")}
             for row in said.loc[[name]].to_dict("records"):
                 sentences[row["question"]] = f"{row['pill']}. {row['answer']} {row['evidence']}".strip()
             found[name] = Finished(about, pd.read_parquet(home.path(INDEX)), rows, sentences)
