@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from lib.config import Study
+
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -95,3 +97,13 @@ def test_what_code_and_notebooks_say_of_documents_is_there():
                 if not (ROOT / file).exists() or (anchor and anchor not in anchors(ROOT / file))
             ]
     assert not lost
+
+
+def test_the_verdicts_settings_have_the_defaults_that_the_page_on_the_method_names():
+    text = (ROOT / "docs/method.md").read_text(encoding="utf-8")
+    told = dict(re.findall(r"`(\w+)` \((\d+(?: %)?)\)", text))
+    assert set(told) == {"least_good", "target_recall", "usable_rejects", "presort_rejects"}
+    study = Study.of("quick")
+    for setting, value in told.items():
+        known = getattr(study, setting)
+        assert value == (f"{100 * known:g} %" if isinstance(known, float) else str(known))
