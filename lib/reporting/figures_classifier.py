@@ -1,102 +1,189 @@
-"""Figures of classification: confusions, how far probabilities can be trusted, which columns were selected."""
+"""Figures of classification: where it fails, how far probabilities can be trusted, which features were selected."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from lib.classification.feature_sets import FEATURE_SETS
+from lib.classification.feature_sets import FEATURE_SETS, MAIN
 from lib.classification.operating_threshold import clopper_pearson
+from lib.evaluation.by_class import CHANGES, changed
 from lib.evaluation.metrics import defect_scores, percent
 from lib.pipeline.dataset import parse_split
 from lib.reporting import style
-from lib.reporting.style import MARKERS, PALETTE, escape_mathtext, finish, legend_above, present
+from lib.reporting.figures_thresholds import name_defects
+from lib.reporting.style import (
+    METHODS,
+    OUTLINE,
+    PALETTE,
+    escape_mathtext,
+    finish,
+    legend_above,
+    marked,
+    panels,
+    present,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+BINS = 5
 MANY = 8  # classes: more need the width of a page
+BETTER, WORSE = "#009E73", OUTLINE
+ERRORS = {"missed": OUTLINE, "wrong class": "0.6", "false reject": "#8A4FBF"}
+CHANGED = (
+    ("image_map", "image"),
+    ("guided_logistic", "image_logistic"),
+)  # the map as a picture, and as a guide
 
 
-def confusions(predictions: pd.DataFrame, classes: Sequence[str]) -> Figure:
-    """Draw a confusion matrix per feature set, of the first repeat, beside (or, of many classes, below) each other."""
+def confusion(
+    predictions: pd.DataFrame,
+    classes: Sequence[str],
+    methods: Iterable[str] = MAIN,
+    width: float = style.PAGE,
+) -> Figure:
+    """Draw a confusion matrix per method, of multiclass rows in the first repeat: shares of the true class, counts."""
+    import seaborn as sns
+
     predictions = predictions[predictions["repeat"] == predictions["repeat"].min()]
-    found = present(predictions["features"])
-    columns = len(found) if len(classes) <= MANY else 1
-    names = [escape_mathtext(label, 18) for label in classes]
-    figure, grid = style.panels(len(found), columns, style.PAGE / columns, sharey=True, sharex=True)
-    for axes, name in zip(grid.flat, found, strict=True):
+    found = present(predictions["features"], methods)
+    columns = min(len(found), 2) if len(classes) <= MANY else 1
+    names = [escape_mathtext(label, 14) for label in classes]
+    figure, grid = panels(len(found), columns, 0.9 * width / columns, width)
+    for axes, name in zip(grid.flat, found, strict=False):
         part = predictions[predictions["features"] == name]
         table = pd.crosstab(part["label"], part["predicted"])
         counts = table.reindex(list(classes), columns=list(classes), fill_value=0).to_numpy()
         shares = counts / counts.sum(axis=1, keepdims=True).clip(1)
-        axes.pcolormesh(shares, cmap="Blues", vmin=0, vmax=1, linewidth=0.5, edgecolors="0.9")
-        for (row, column), count in np.ndenumerate(counts):
-            colour = "white" if shares[row, column] > 0.48 else "0.15"
-            axes.text(column + 0.5, row + 0.5, count, ha="center", va="center", color=colour)
-        axes.set_title(FEATURE_SETS[name].title)
-        at = np.arange(len(classes)) + 0.5
-        axes.set_xticks(at, names, rotation=40, ha="right", rotation_mode="anchor")
-        axes.set_yticks(at, names)
-        axes.set(aspect="equal", ylim=(len(classes), 0), xlim=(0, len(classes)))
+        texts = [
+            [f"{percent(s, 0)}\n({n})" for s, n in zip(*row, strict=True)]
+            for row in zip(shares, counts, strict=True)
+        ]
+        sns.heatmap(
+            shares, vmin=0, vmax=1, annot=np.array(texts), fmt="", cmap="Blues", cbar=False, square=True, ax=axes,
+            linewidths=0.5, xticklabels=names, yticklabels=names,
+        )  # fmt: skip
+        axes.set(title=FEATURE_SETS[name].title, xlabel="predicted", ylabel="true")
+        axes.tick_params(axis="x", rotation=30, rotation_mode="xtick")
+        axes.tick_params(axis="y", rotation=0)
+    return finish(figure, "shares of the true class, and numbers of images")
+
+
+def class_recalls(
+    values: pd.DataFrame, width: float = style.PAGE, methods: Iterable[str] = METHODS
+) -> Figure:
+    """Draw the defect recall of each class at 5 % false rejects with its interval (of `by_class.class_recalls`)."""
+    found, classes = present(values["features"], methods), list(dict.fromkeys(values["class"]))
+    images = values.groupby("class")["images"].first()
+    figure, ((axes,),) = panels(1, 1, 0.22 * len(found) * len(classes) + 1.4, width)
+    for number, name in enumerate(found):
+        mine = values[values["features"] == name].set_index("class").reindex(classes)
+        at = np.arange(len(classes)) + 0.2 * (number - (len(found) - 1) / 2)
+        spread = (mine["value"] - mine["low"]).clip(0), (mine["high"] - mine["value"]).clip(0)
+        axes.errorbar(mine["value"], at, xerr=spread, ls="", elinewidth=1.5, **marked(name))
+    axes.set_yticks(range(len(classes)), [f"{escape_mathtext(one, 18)} ({images[one]})" for one in classes])
+    axes.set(xlim=(-0.02, 1.02), ylim=(len(classes) - 0.5, -0.5), xlabel="defect recall at 5 % false rejects")
+    axes.grid(False, axis="y")
+    style.percent_ticks(axes.xaxis)
+    return finish(figure, "lines: 95 % CI; in brackets: images of the class", found)
+
+
+def error_pareto(predictions: pd.DataFrame, rejected: pd.Series, good: str) -> Figure:
+    """Draw the errors of one method by true class, the most frequent first, stacked by their kind.
+
+    `predictions`: rows that decide good or defective; `rejected`: bool by their index.
+    """
+    bad, named = predictions["label"] != good, name_defects(predictions, good)
+    wrong = bad & rejected & (False if named is None else named != predictions["label"])
+    kinds = np.select([bad & ~rejected, wrong, ~bad & rejected], list(ERRORS), "")
+    counts = pd.crosstab(predictions["label"], kinds).reindex(columns=list(ERRORS), fill_value=0)
+    counts = counts.loc[counts.sum(axis=1).sort_values().index] / predictions["repeat"].nunique()
+    totals = predictions.groupby("label")["id"].nunique()
+    names = [f"{escape_mathtext(str(name), 18)} ({totals[name]})" for name in counts.index]
+    figure, ((axes,),) = panels(1, 1, 0.4 * len(counts) + 1.2)
+    counts.set_axis(names).plot.barh(
+        stacked=True, ax=axes, color=ERRORS, width=0.7, xlabel="images", ylabel=""
+    )
+    axes.grid(False, axis="y")
+    legend_above(axes, 3, title="")
+    return finish(figure, "in brackets: images of the class")
+
+
+def fixed_and_broken(
+    predictions: pd.DataFrame, rejected: pd.Series, good: str, pairs: Iterable[tuple[str, str]] = CHANGED
+) -> Figure:
+    """Draw how many decisions the first of each pair of methods puts right against the second, and how many wrong.
+
+    `predictions`: rows that decide good or defective; `rejected`: bool by their index.
+    """
+    there = [pair for pair in pairs if set(pair) <= set(predictions["features"])]
+    rows = {
+        f"{FEATURE_SETS[a].title}\ninstead of {FEATURE_SETS[b].phrase}": changed(
+            predictions, rejected, good, a, b
+        )
+        for a, b in there[::-1]
+    }
+    counts = pd.DataFrame(rows, CHANGES).T.round()
+    figure, (grid,) = panels(2, 2, 0.7 * len(counts) + 1.0, sharey=True, sharex=True)
+    for axes, (more, less), title in zip(
+        grid, (CHANGES[:2], CHANGES[2:]), ("defects", "good products"), strict=True
+    ):
+        for name, sign, colour in ((more, 1, BETTER), (less, -1, WORSE)):
+            bars = axes.barh(counts.index, sign * counts[name], color=colour, height=0.5)
+            axes.bar_label(bars, [f"{count:.0f}" for count in counts[name]], padding=4)
+        axes.axvline(0, color="0.2", lw=1)
+        axes.margins(x=0.2)
+        axes.set(title=title, xticks=[], xlabel=f"{less.split()[-1]}  ←     →  {more.split()[-1]}")
         axes.grid(False)
-        axes.spines[:].set_visible(False)
-        axes.set(xlabel="predicted", ylabel="true")
-        axes.label_outer()
-    return finish(figure, "counts of images, shaded by their share of the true class")
+    return finish(
+        figure,
+        "images that one of the two rejects and the other does not, at thresholds from training images",
+    )
 
 
 def reliability_bins(scores: np.ndarray, defective: np.ndarray) -> pd.DataFrame:
-    """Return the mean score and the share of defective ones in ten bins (fewer with ties) of equally many images.
+    """Return the mean score and the share of defective ones in five bins (fewer with ties) of equally many images.
 
     scores (n,) in [0, 1], defective (n,) bool. Columns score, share, low, high (Clopper-Pearson, 95 %).
     """
     table = pd.DataFrame({"score": scores, "defective": defective})
     varied = table["score"].nunique() > 1
-    of_bin = pd.qcut(table["score"], 10, duplicates="drop") if varied else np.zeros(len(table))
-    rows = []
-    for _, part in table.groupby(of_bin, observed=True):
-        k, n = int(part["defective"].sum()), len(part)
-        rows.append((part["score"].mean(), k / n, *clopper_pearson(k, n)))
-    return pd.DataFrame(rows, columns=["score", "share", "low", "high"])
+    bins = table.groupby(
+        pd.qcut(table["score"], BINS, duplicates="drop") if varied else np.zeros(len(table)), observed=True
+    )
+    found = bins.agg(
+        score=("score", "mean"), share=("defective", "mean"), k=("defective", "sum"), n=("score", "size")
+    )
+    low, high = clopper_pearson(found["k"], found["n"])
+    return found[["score", "share"]].assign(low=low, high=high).reset_index(drop=True)
 
 
-def reliability(predictions: pd.DataFrame, good: str) -> Figure:
-    """Draw how often an image given a probability of being defective is defective, per feature set.
-
-    1 - p(good) of the first repeat, in bins of equally many images; below, how good and defective images are spread.
-    """
+def reliability(predictions: pd.DataFrame, good: str, methods: Iterable[str] = METHODS) -> Figure:
+    """Draw how often an image given a probability of being defective is defective, in the first repeat."""
     from sklearn.metrics import brier_score_loss
 
     rows = predictions[predictions["repeat"] == predictions["repeat"].min()]
-    found, share = present(rows["features"]), (rows["label"] != good).mean()
-    look: dict[str, Any] = {"sharex": True, "sharey": "row", "height_ratios": [3, 1]}
-    figure, grid = style.panels(2 * len(found), len(found), 2.3, **look)
-    for name, axes, below in zip(found, *grid, strict=True):
+    found, share = present(rows["features"], methods), (rows["label"] != good).mean()
+    figure, grid = panels(len(found), 2, 3, sharex=True, sharey=True)
+    for name, axes in zip(found, grid.flat, strict=False):
         part = rows[rows["features"] == name]
         scores, defective = np.clip(defect_scores(part, good), 0, 1), (part["label"] != good).to_numpy()
         bins = reliability_bins(scores, defective)
+        spread = bins["share"] - bins["low"], bins["high"] - bins["share"]
         axes.plot([0, 1], [0, 1], color="0.6", lw=0.8, zorder=1)
-        axes.errorbar(
-            bins["score"], bins["share"], (bins["share"] - bins["low"], bins["high"] - bins["share"]),
-            fmt=MARKERS[name], color=PALETTE[name], **style.DOTS, elinewidth=1.2, capsize=2, ls="-", lw=0.8,
-        )  # fmt: skip
-        axes.set_title(f"{FEATURE_SETS[name].title}\nBrier score {brier_score_loss(defective, scores):.3f}")
-        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-        edges = np.linspace(0, 1, 21)
-        below.hist(scores[~defective], edges, color="0.82", label="good")
-        below.hist(scores[defective], edges, fill=False, edgecolor=PALETTE[name], lw=1.2, label="defective")
-        below.set(xlabel="1 - p(good)", yscale="symlog")
-    grid[0][0].set_ylabel("share that is defective")
-    grid[1][0].set_ylabel("images")
-    legend_above(grid[1][-1], 2)
-    brier = share * (1 - share)
-    constant = f"giving every image the share of defects, {percent(share)}, has Brier score {brier:.3f}"
-    return finish(figure, f"bins of equally many images, with 95 % intervals; {constant}")
+        axes.errorbar(bins["score"], bins["share"], spread, elinewidth=1.5, capsize=2, lw=0.8, **marked(name))
+        axes.set_title(f"{FEATURE_SETS[name].title}: Brier score {brier_score_loss(defective, scores):.3f}")
+        axes.set(
+            xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="probability of a defect", ylabel="share defective"
+        )
+        axes.label_outer()
+    constant = f"giving every image the share of defects, {percent(share)}, has Brier score {share * (1 - share):.3f}"
+    return finish(figure, f"fifths of the images, with 95 % CI; {constant}")
 
 
 def selected_sources(diagnostics: pd.DataFrame, by: str = "split") -> Figure:
@@ -108,7 +195,7 @@ def selected_sources(diagnostics: pd.DataFrame, by: str = "split") -> Figure:
     both = rows[rows["features"] == "image_map"]
     places = sorted(both[by].unique())
     names = [percent(place, 0) if by == "keep" else str(parse_split(place).fold) for place in places]
-    figure, ((left, right),) = style.panels(2, 2, 3.2)
+    figure, ((left, right),) = panels(2, 2, 3.2)
     counts = both.groupby(by)[["k_image", "k_map"]].mean()
     if len(counts):
         counts = counts.set_axis(names).set_axis(["image", "map"], axis=1)

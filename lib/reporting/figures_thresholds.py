@@ -141,11 +141,12 @@ def threshold_sweep(predictions: pd.DataFrame, good: str, points: pd.DataFrame, 
     `predictions` of one feature set. A class is named where the model tells defect classes apart.
     """
     bad = predictions["label"] != good
-    chances = predictions.filter(regex="^p:").drop(columns=f"p:{good}")
-    named = chances.fillna(0).idxmax(axis=1).astype(str).str.removeprefix("p:") == predictions["label"]
+    named = name_defects(predictions, good)
     lines = [("defects caught", bad, "0.1", "-"), ("good products rejected", ~bad, OUTLINE, "--")]
-    if set(predictions.loc[bad, "label"]) <= set(chances.columns.str.removeprefix("p:")):
-        lines.insert(1, ("defects caught and named correctly", bad & named, "0.5", "-."))
+    if named is not None:
+        lines.insert(
+            1, ("defects caught and named correctly", bad & (named == predictions["label"]), "0.5", "-.")
+        )
     figure, ((axes,),) = panels(1, 1, 4)
     for label, rows, colour, dashes in lines:
         whole = (~bad if label.startswith("good") else bad).sum()
@@ -187,6 +188,14 @@ def cost_curve(
         "markers: the cheapest threshold; dotted: rejecting nothing",
         found,
     )
+
+
+def name_defects(predictions: pd.DataFrame, good: str) -> pd.Series | None:
+    """Return the likeliest defect class of each row, whatever p(good); None where the model tells no classes apart."""
+    chances = predictions.filter(regex="^p:").drop(columns=f"p:{good}").dropna(axis=1, how="all").fillna(0)
+    chances.columns = chances.columns.str.removeprefix("p:")
+    apart = set(predictions["label"]) - {good} <= set(chances)
+    return chances.idxmax(axis=1) if apart else None
 
 
 def _of_training(points: pd.DataFrame) -> pd.DataFrame:

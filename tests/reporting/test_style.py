@@ -47,7 +47,7 @@ def test_feature_sets_are_told_apart_in_grey_and_by_the_colour_blind():
 def test_a_figure_is_saved_twice_the_same_with_its_description(tmp_path, predictions):
     photograph = np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8)
     for name in ("a", "b"):
-        drawn = figures_classifier.confusions(predictions, ODD)
+        drawn = figures_classifier.confusion(predictions, ODD)
         style.save_figure(drawn, tmp_path, name, "what it shows")
         sheet = figures_maps.samples({"ä$": photograph[None]}, {"ä$": [None]})
         style.save_figure(sheet, tmp_path, f"sheet-{name}", "ein Prüfbild, → gut")
@@ -61,7 +61,7 @@ def test_a_figure_is_saved_twice_the_same_with_its_description(tmp_path, predict
 def test_a_figure_is_drawn_once_per_file_and_nothing_of_it_is_cut_off(tmp_path, predictions, monkeypatch):
     drawn, draw = [], mpl.figure.Figure.draw
     monkeypatch.setattr(mpl.figure.Figure, "draw", lambda *to: drawn.append(to) or draw(*to))
-    style.save_figure(figures_classifier.confusions(predictions, ODD), tmp_path, "a", "alt")
+    style.save_figure(figures_classifier.reliability(predictions, "good"), tmp_path, "a", "alt")
     assert len(drawn) == 2  # PNG and SVG; a layout needs no drawing
     pixels = np.asarray(Image.open(tmp_path / "a.png").convert("L"))
     assert all((edge == 255).all() for edge in (pixels[:5], pixels[-5:], pixels[:, :5], pixels[:, -5:]))
@@ -70,7 +70,7 @@ def test_a_figure_is_drawn_once_per_file_and_nothing_of_it_is_cut_off(tmp_path, 
 def test_every_figure_has_the_width_of_a_page_or_half_of_one(tmp_path, predictions):
     photographs = np.zeros((3, 40, 40, 3), np.uint8)
     drawn = {
-        "line": figures_classifier.confusions(predictions, ODD),
+        "line": figures_classifier.confusion(predictions, ODD),
         "sheet": figures_maps.samples({"good": photographs, "a class of a long name": photographs[:1]}, {}),
     }
     for name, figure in drawn.items():
@@ -97,7 +97,7 @@ def test_the_note_is_the_figures_label_as_it_was_given(tmp_path):
 
 
 def test_odd_and_long_names_are_shown_as_they_are(predictions):
-    figure = figures_classifier.confusions(predictions, ODD)
+    figure = figures_classifier.confusion(predictions, ODD)
     names = [style.escape_mathtext(name) for name in ODD]
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == names
     assert style.escape_mathtext("a$b") == r"a\$b"
