@@ -107,7 +107,7 @@ def error_pareto(predictions: pd.DataFrame, rejected: pd.Series, good: str) -> F
     names = [f"{escape_mathtext(str(name), 18)} ({totals[name]})" for name in counts.index]
     figure, ((axes,),) = panels(1, 1, 0.4 * len(counts) + 1.2)
     counts.set_axis(names).plot.barh(
-        stacked=True, ax=axes, color=ERRORS, width=0.7, xlabel="images", ylabel=""
+        stacked=True, ax=axes, color=list(ERRORS.values()), width=0.7, xlabel="images", ylabel=""
     )
     axes.grid(False, axis="y")
     legend_above(axes, 3, title="")

@@ -109,7 +109,9 @@ def forest(compared: pd.DataFrame) -> Figure:
     import seaborn as sns
 
     part = compared[(compared["class"] == ALL) & (compared["identical"] < 1)]
-    datasets, labels, places = list(dict.fromkeys(compared["dataset"])), {}, {}
+    datasets = list(dict.fromkeys(compared["dataset"]))
+    labels: dict[int, str] = {}
+    places: dict[tuple[str, str], int] = {}
     for b in sorted(set(part["b"]), key=list(FEATURE_SETS).index):
         labels[len(labels)] = f"against {FEATURE_SETS[b].phrase}:"
         for a in dict.fromkeys(part.loc[part["b"] == b, "a"]):
