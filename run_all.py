@@ -146,7 +146,7 @@ def execute(work: Plan) -> int:
 
 
 def inspect(options: argparse.Namespace) -> int:
-    """Judge new pictures by a finished study; returns the exit status."""
+    """Judge new images by a finished study; returns the exit status."""
     import pandas as pd
 
     from lib.batch.finished_study import NOTEBOOK, inspection_request, require_current
@@ -154,16 +154,16 @@ def inspect(options: argparse.Namespace) -> int:
     from lib.reporting.figures_inspection import VERDICTS_FILE
 
     run, home, parameters = inspection_request(options, parser().parse_args([]))
-    pictures = parameters["INSPECT_DIR"]
+    images = parameters["INSPECT_DIR"]
     with study_lock(Path(run.study_dir), command()):
         environment(cores(), run.study.threads)
-        outside = fingerprint({"study": external(run), "new": listing_digest(Path(pictures))})
+        outside = fingerprint({"study": external(run), "new": listing_digest(Path(images))})
         job = NotebookJob(NOTEBOOK, home, parameters, (run.store.root, home), outside)
         if not options.force and job.done():
             say("proven, nothing to do")
         else:
             require_current(run)
-            say(f"inspecting {pictures} by {run.store.root}")
+            say(f"inspecting {images} with {run.store.root}")
             with Kernels() as kernels:
                 job.run(kernels, verbose=options.verbose)
     counted = pd.read_csv(home / VERDICTS_FILE)["verdict"].value_counts()
@@ -193,7 +193,7 @@ def export(options: argparse.Namespace) -> int:
             print(f"\nFAILED\n{error}", file=sys.stderr)
             return 1
     say(found)
-    run_it = f"python -m lib.deployment.onnx_predict {path} PICTURES (docs/deploy.md)"
+    run_it = f"python -m lib.deployment.onnx_predict {path} IMAGES (docs/deploy.md)"
     say(f"{path}, {path.stat().st_size / 1e6:.0f} MB; to run it: {run_it}")
     return 0
 
@@ -296,7 +296,7 @@ def show_costs(work: Plan) -> None:
     print(f"about {total} in all, data sets at a time: {jobs_here(work)}; nothing was run")
     if stored_speed(first) is None:
         print(
-            "the time is a rough guess: the first training that takes a minute tells how fast this machine is"
+            "the time is a rough guess; it is measured in the first training that takes a minute"
         )
 
 

@@ -1,6 +1,6 @@
 """The one place that knows where artefacts live, what proves them, and how they are written.
 
-An artefact counts when its manifest stands beside it (`NAME.manifest.json`, written last) with the fingerprint
+An artefact counts when it has a manifest (`NAME.manifest.json`, written last) with the fingerprint
 of what it was made from (inputs, settings, seed, code) and the SHA-256 of its bytes, under a seal over the manifest
 itself. Anything else is made again.
 """

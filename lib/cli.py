@@ -48,10 +48,10 @@ def parser() -> argparse.ArgumentParser:
     add("--study", metavar="NAME", help="folder below it (default: the preset's name)")
     add("--from", dest="start", metavar="NN", help="begin with this notebook, such as 04")
     add("--only", metavar="NN", help="this notebook only")
-    add("--force", action="store_true", help="do the chosen notebooks again, proven or not")
-    add = p.add_argument_group("finished studies; new products by one").add_argument
-    add("--inspect", type=Path, metavar="DIR", help="judge the unlabelled pictures below DIR")
-    add("--export", type=Path, metavar="FILE.onnx", help="write its chain for a line, see docs/deploy.md")
+    add("--force", action="store_true", help="repeat the chosen notebooks, finished or not")
+    add = p.add_argument_group("finished studies").add_argument
+    add("--inspect", type=Path, metavar="DIR", help="judge the unlabelled images in DIR")
+    add("--export", type=Path, metavar="FILE.onnx", help="write it as one ONNX model, see docs/deploy.md")
     add("--recall", type=float, metavar="PERCENT", help="defect recall to hold (default: 95)")
     add(
         "--features",
@@ -59,12 +59,12 @@ def parser() -> argparse.ArgumentParser:
         help="feature set to judge by (default: the recommended one, chosen on training images)",
     )
     add("--single-file", type=Path, metavar="FILE.html", help="write its whole report as one file")
-    add("--no-pictures", action="store_true", help="with --single-file: without the products' photographs")
+    add("--no-pictures", action="store_true", help="with --single-file: without photographs of the products")
     add("--compare", nargs=2, metavar="STUDY", help="two finished studies, by name or folder, side by side")
     add = p.add_argument_group("how").add_argument
     add("--workers", type=int, default=0, metavar="N", help="folds on N Dask workers started here")
     add("--scheduler", metavar="ADDRESS", help="folds on an existing Dask cluster")
-    add("--jobs", type=int, default=0, metavar="N", help="data sets side by side; 0: what pays here")
+    add("--jobs", type=int, default=0, metavar="N", help="data sets at a time; 0: chosen for this machine")
     add("--list", action="store_true", help="show data sets, presets, notebooks and settings")
     add("--dry-run", action="store_true", help="show what would run and what it would cost")
     add("--verify", action="store_true", help="check every artefact of the study")
@@ -88,7 +88,7 @@ def plan(options: argparse.Namespace) -> Plan:
     issues: list[str] = []
     study_dir = study_folder(options.output, options.study or options.preset, issues)
     if issues:
-        study_dir = absolute(options.output)  # nowhere else is it tried whether one can write
+        study_dir = absolute(options.output)  # only there is writing tested
     names, overrides = _names(options, issues), _overrides(options, issues)
     notebooks = _notebooks(options, issues)
     _check_cluster(options, issues)
@@ -177,10 +177,10 @@ def _option(setting: str) -> str:
 def _misplaced(
     options: argparse.Namespace, names: list[str], overrides: Mapping[str, Any], study_dir: Path
 ) -> list[str]:
-    """Return what is wrong with where the pictures are, and the results that would come to lie among what is read."""
+    """Return what is wrong with the image folders, and with results that would lie among what is read."""
     drawn = [name for name in names if name in PRODUCTS and options.data is None]
     issues = [
-        f"{_option(option)}: the stand-ins ({', '.join(drawn)}) take none; give --data"
+        f"{_option(option)}: not for drawn products ({', '.join(drawn)}); give --data"
         for option in ("good", "groups", "group_regex")
         if drawn and overrides.get(option)
     ]

@@ -35,7 +35,7 @@ MAP_SOURCES = {
 }
 
 PRESETS: dict[str, dict[str, Any]] = {
-    # Tests: every code path in seconds; the figures mean nothing. At a lower rate four steps leave constant maps.
+    # Tests: every code path in seconds; the results mean nothing. At a lower rate four steps leave constant maps.
     "smoke": dict(
         image_size=32, reconstructive_width=4, discriminative_width=4, draem_steps=4, draem_lr=1e-2, folds=2,
         synthetic_scale=0.01, synthetic_side=64, feature_size=32, mlp=(16, 8), keep=(0.5, 1.0),

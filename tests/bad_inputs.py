@@ -208,7 +208,7 @@ NAMED_COMMANDS: dict[str, tuple[str, ...]] = {
     "--dataset deco_cap --set folds=9": ("deco_cap-synthetic: 9 folds need 9 images", "--set folds=8"),
     "--dataset shafts": ("unknown data set 'shafts'", "did you mean 'shaft'?"),
     "--dataset shaft shaft": ("--dataset shaft shaft", "each data set once"),
-    "--dataset shaft --good big": ("--good:", "(shaft) take none", "give --data"),
+    "--dataset shaft --good big": ("--good:", "(shaft)", "give --data"),
 }
 
 # What needs a folder, a file or a machine of its own

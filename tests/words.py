@@ -46,4 +46,10 @@ def faults(text: str, *, numbers: int = MOST_NUMBERS, words: int = MOST_WORDS) -
         if (n := len(re.findall(_NUMBER, re.sub(_INTERVAL, "", bare)))) > numbers:
             found.append(f"{n} numbers: {one}")
     found += [f"{why}: {text}" for why, pattern in GRAMMAR.items() if re.search(pattern, text)]
-    return found + [f"{word!r}: {text}" for word in BANNED if re.search(rf"\b{word}\b", text, re.IGNORECASE)]
+    return found + banned(text)
+
+
+def banned(text: str) -> list[str]:
+    """Return the words of a text, code aside, for which the glossary has a better one."""
+    plain = re.sub("`[^`]*`", "", text)
+    return [f"{word!r}: {text}" for word in BANNED if re.search(rf"\b{word}\b", plain, re.IGNORECASE)]

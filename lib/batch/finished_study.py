@@ -39,9 +39,9 @@ def inspection_request(
     issues, study_dir, recall = _check_options(options, default)
     folder = absolute(options.inspect)
     if not folder.is_dir():
-        issues.append(f"--inspect {options.inspect}: no such folder; name one with pictures")
+        issues.append(f"--inspect {options.inspect}: no such folder; name one with images")
     elif folder.is_relative_to(study_dir) or study_dir.is_relative_to(folder):
-        issue = f"the study {study_dir} lies in it, or it in the study; move the pictures"
+        issue = f"the study {study_dir} and the images must not contain each other; move the images"
         issues.append(f"--inspect {options.inspect}: {issue}")
     else:
         try:
@@ -66,7 +66,7 @@ def export_request(options: argparse.Namespace, default: argparse.Namespace) -> 
         issues.append(f"--export {options.export}: {what}; name a file in a folder that is there")
     for name in ("force", "verbose"):
         if getattr(options, name):
-            issues.append(f"--{name}: of no use to an export, which is always done; leave it out")
+            issues.append(f"--{name}: not for an export, which always starts anew; leave it out")
     run, _ = finished_study(study_dir, options.dataset, issues)
     return run, options.features or "", recall / 100, path
 
@@ -159,14 +159,14 @@ def finished_study(
 
 
 def require_current(run: Run) -> None:
-    """Raise `UsageError` where the study's predictions are not what its settings, pictures and code would give now."""
+    """Raise `UsageError` where the study's predictions are not what its settings, images and code would give now."""
     try:
         with read_only():
             predictions(run, "classification")
     except (StaleError, DatasetError, FoldError, WeightsError, FileNotFoundError) as error:
         raise UsageError(
-            f"{_shown(str(error))}\nThe study is not finished, or its labelled pictures, weights, textures or the code "
-            f"have changed since; first run {command_of(Path(run.study_dir))}"
+            f"{_shown(str(error))}\nThe study is not finished, or its labelled images, weights, textures or code have "
+            f"changed since. Update it first: {command_of(Path(run.study_dir))}"
         ) from error
 
 

@@ -79,7 +79,7 @@ class Size(NamedTuple):
 
 
 def size_of(run: Run) -> Size:
-    """Return how large a data set is (a stand-in's size is known before it is drawn)."""
+    """Return how large a data set is (a drawn product's is known before it is drawn)."""
     study = run.study
     if run.synthetic:
         counts = image_counts(run.dataset, study.synthetic_scale)
@@ -128,8 +128,8 @@ def forecast(run: Run, size: Size, speed: float, tasks: int = 1) -> pd.DataFrame
 
     at_once = max(1, min(tasks, size.splits))
     on_device, on_cpu = speed / at_once, (speed if cpu else 1.0) / at_once
-    pictures = PROCESS + n_good * 3 * study.image_size**2
-    trainer = fit_cost(run, "draem", n_good, 1)["memory"] if cpu else pictures
+    images = PROCESS + n_good * 3 * study.image_size**2
+    trainer = fit_cost(run, "draem", n_good, 1)["memory"] if cpu else images
     rows = {
         "00_dataset": (size.images * 0.01, 0, image_disk),
         "01_draem_training": (training * on_device, trainer, network_bytes(study) * networks),

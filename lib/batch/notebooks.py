@@ -52,7 +52,7 @@ class NotebookJob:
     folder: Path
     parameters: Mapping[str, Any]
     artefacts: tuple[Path, ...]  # folders whose artefacts the notebook reads or writes
-    external: str = ""  # fingerprint of what lies outside: pictures, weights, textures
+    external: str = ""  # fingerprint of what lies outside: images, weights, textures
     datasets: tuple[str, ...] = ()  # folders of the study's data sets, whose pages it links
 
     @property

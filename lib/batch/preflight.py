@@ -73,16 +73,16 @@ def _check_backbone(study: Study) -> None:
         image_features(load_backbone(name, study.weights, side), np.zeros((1, side, side, 3), np.uint8))
     except WeightsError:
         raise
-    except Exception as error:  # timm holds a thousand networks, and not all give features of places
+    except Exception as error:  # not all of timm's networks give spatial features
         said = str(error).strip().split("\n")[0] or type(error).__name__
-        remedy = "take another backbone, or feature_size=224"
+        remedy = "use another backbone, or feature_size=224"
         raise WeightsError(
             f"backbone={name} gives no features at feature_size={side} ({said}); {remedy}"
         ) from error
 
 
 def _check_images(run: Run, fits: bool) -> None:
-    """Check that images can be used, dealt to folds and, for `fits`, learned from; a stand-in is not drawn for it."""
+    """Check that images can be used, dealt to folds and, for `fits`, learned from; drawn ones by their counts."""
     if run.synthetic:
         counts = pd.Series(image_counts(run.dataset, run.study.synthetic_scale))
         labels = counts.index.repeat(counts)
@@ -127,8 +127,8 @@ def check_resources(
     wanted, left = sum(sorted(at_once)[-side_by_side:]), memory_free()
     if wanted > left:
         issues.append(
-            f"about {wanted / 1e9:.1f} GB of memory needed at one time, {left / 1e9:.1f} GB free; take fewer "
-            f"--jobs (now {side_by_side}) or --workers (now {workers}), or a smaller image_size or draem_batch"
+            f"about {wanted / 1e9:.1f} GB of memory needed at one time, {left / 1e9:.1f} GB free; use fewer "
+            f"--jobs ({side_by_side}) or --workers ({workers}), or a smaller image_size or draem_batch"
         )
     return issues
 

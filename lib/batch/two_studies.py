@@ -124,7 +124,7 @@ def _other_images(name: str, a: pd.DataFrame, b: pd.DataFrame) -> str:
 
 
 def compare_studies(folders: Sequence[Path], studies: Sequence[Mapping[str, Finished]]) -> str:
-    """Return in Markdown without escapes what differs between two studies, having written Markdown and CSV."""
+    """Write what differs between two studies as Markdown and CSV; return the Markdown, unescaped."""
     unlike, figures, said = [], [], []
     for dataset, a in studies[0].items():
         b, here = studies[1][dataset], {"Dataset": dataset}

@@ -20,11 +20,11 @@ def empirical_threshold(scores: np.ndarray, recall: float) -> float:
 
 
 def conformal_threshold(scores: np.ndarray, recall: float) -> float:
-    """Return the split-conformal threshold from n calibration defects' scores (n,), NaN where it refuses.
+    """Return the split-conformal threshold from n calibration defects' scores (n,), NaN where there is none.
 
     It is the floor((n + 1)(1 - recall))-th smallest score: a new defect, exchangeable with these, reaches it with a
     probability of at least `recall` (Vovk et al., Algorithmic Learning in a Random World, 2005). Where that rank is 0
-    the defects are too few and there is no such threshold: `defects_needed` says how many it takes. Recall
+    the defects are too few and there is no such threshold: `defects_needed` says how many are needed. Recall
     in (0, 1].
     """
     rank = conformal_rank(len(scores), recall)

@@ -63,7 +63,7 @@ def resize_rgb(rgb: np.ndarray, side: int, how: str = "squash") -> np.ndarray:
 
 
 def refused(path: Path, issue: str, remedy: str) -> DatasetError:
-    """Return the error that refuses one file, for the caller to raise."""
+    """Return the error about one file, for the caller to raise."""
     return DatasetError([Issue(str(path), issue, remedy)])
 
 
@@ -80,7 +80,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def decode(data: bytes, path: Path) -> Image.Image:
-    """Decode every pixel, upright; raise DatasetError for whatever `CONVERSION_RULE` and the limits refuse."""
+    """Decode every pixel, upright; raise DatasetError for what `CONVERSION_RULE` and the limits exclude."""
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         _check_header(image, path)

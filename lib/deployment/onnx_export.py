@@ -139,10 +139,10 @@ def licence(run: Run, net: Backbone) -> str:
         file = model_file("draem", models(FINAL, run.study.map_method)[0])
         summary = (run.store.manifest(file) or {}).get("summary", {})
         if summary.get("origin") == "trained":
-            known += f"; DRAEM: trained from {summary['start']} on the product's own pictures with textures: "
+            known += f"; DRAEM: trained from {summary['start']} on the product's own images with textures: "
             known += str(summary["textures"])
         else:
-            known += "; DRAEM: trained elsewhere, on pictures and terms that this project does not know"
+            known += "; DRAEM: trained elsewhere, on unknown images and terms"
     return known
 
 

@@ -172,11 +172,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def expected_performance(about: Mapping[str, Any]) -> str:
     """Return in words what to expect of the threshold in a model's metadata, and of what study it is."""
     found = about["threshold"]
-    drawn = ", drawn stand-ins: not a real product" if about["stand_in"] else ""
-    promised = "" if found["promised"] else " (too few labelled defects to promise it)"
+    drawn = " (demo data, not a real product)" if about["stand_in"] else ""
+    promised = "" if found["promised"] else " (not guaranteed: too few labelled defects)"
     return (
         f"{about['dataset']}{drawn}, study {about['study']}, features {about['features']}: threshold "
-        f"{found['value']:.3g} for {100 * found['required']:g} % defect recall{promised}; of new products of this kind "
+        f"{found['value']:.3g} for {100 * found['required']:g} % defect recall{promised}. Of new products of this kind "
         f"expect {100 * found['recall']:.1f} % of defects found ({100 * found['recall_low']:.1f} to "
         f"{100 * found['recall_high']:.1f} %) at {100 * found['false_rejects']:.1f} % false rejects "
         f"({100 * found['false_rejects_low']:.1f} to {100 * found['false_rejects_high']:.1f} %)"

@@ -82,7 +82,7 @@ class Answers:
 def counted(metric: str, answers: Answers, good: str, label: str = ALL) -> tuple[np.ndarray, np.ndarray]:
     """Return masks (n,) of the images that a share counts, and of those among which it counts them.
 
-    class_recall: those of class `label` called by its name; defect_recall: defects (of one class, or all) not predicted
+    class_recall: those of class `label` predicted as it; defect_recall: defects (of one class, or all) not predicted
     good; false_reject_rate: good images not predicted good. A ranking counts all.
     """
     truth, predicted = answers.truth, answers.predicted
@@ -102,9 +102,9 @@ def measured(
 
     The shares are those of `counted`. binary_auc is the ROC AUC of defective against good by 1 - p(good), weighted_auc
     the one-vs-rest ROC AUC, the mean over classes weighted by each class's share of the images. recall_at_5 is the
-    highest defect recall with 5 % false rejects: a figure of the ranking, not of a decision. Where 5 % is no whole
+    highest defect recall with 5 % false rejects: a measure of the ranking, not of a decision. Where 5 % is no whole
     number of good images, it lies straight between those of the next whole numbers. Weights, which count images,
-    default to 1. NaN where there are no images to count or to tell apart.
+    default to 1. NaN where there are no images to count or to separate.
     """
     truth = answers.truth
     weights = np.ones((len(truth), 1)) if weights is None else weights

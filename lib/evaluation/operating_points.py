@@ -45,8 +45,8 @@ def operating_numbers(
     all) to reach the recall there, or by the split-conformal bound on the same. There is one per fold
     (`threshold_low`, `threshold_high`: its range), verified on that fold's test images. `caught` of `n_defects` and
     `rejected` of `n_good` are pooled over the folds (and the mean of the repeats, rounded), shares in [0, 1] with
-    Clopper-Pearson 95 % intervals; `escapes` are per million products at `prevalence`. `n_calibration` are the fewest
-    calibration defects of a fold, `n_needed` what the bound asks for; a bound that some fold refuses has no values.
+    Clopper-Pearson 95 % intervals; `escapes` per million products are at `prevalence`. `n_calibration` are the fewest
+    calibration defects of a fold, `n_needed` what the bound needs; without a bound in some fold there are no values.
     """
     known = binary_predictions(calibration, binary) if len(calibration) else calibration
     places: Any = binary_predictions(at_keep(predictions, 1.0), binary).groupby(_KEYS, sort=False)

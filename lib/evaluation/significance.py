@@ -143,7 +143,7 @@ def _difference(sampled: Mapping[str, Sampled], a: str, b: str, seed: int) -> di
 def wilcoxon(differences: ArrayLike) -> dict[str, Any]:
     """Test paired differences over folds by Wilcoxon's signed-rank test, two-sided, exact, zero differences dropped.
 
-    Returns `n` pairs, `n_nonzero` that differ, `smallest_p` in reach, `p` (NaN without pairs), and `effect`, the
+    Returns `n` pairs, `n_nonzero` that differ, `smallest_p` possible, `p` (NaN without pairs), and `effect`, the
     matched-pairs rank-biserial correlation (W+ - W-) / (W+ + W-) in [-1, 1]; 0 where all are equal. With tied
     magnitudes all sign patterns of up to 16 differing pairs are enumerated; beyond that SciPy samples them with a fixed
     seed.

@@ -59,7 +59,7 @@ def select(scores: ArrayLike, sources: ArrayLike, n_train: int, how: Selection) 
     """Return the chosen columns' indices, ascending.
 
     scores (d,) finite, sources (d,) the name of each column's origin. `sqrt_n`: the K = floor(sqrt(n_train)) best of
-    all columns jointly; `per_source`: the K best of every source; `none`: all. Of equal scores the lower index wins.
+    the columns jointly; `per_source`: the K best of every source; `none`: all. Of equal scores the lower index wins.
     """
     scores, sources = np.asarray(scores, dtype=np.float64), np.asarray(sources)
     k, best_first = math.isqrt(n_train), np.argsort(-scores, kind="stable")

@@ -81,7 +81,7 @@ def suggest_labels(
     rows, distance = weighted_k_center(weights, *scaled, count, seed)
     hesitates = np.where(uncertainty[rows] >= 0.5, "hesitates", "is rather sure")
     place = np.where(distance >= 1, "unlike what is labelled", "not far from what is labelled")
-    place = np.where(distance < NEAR, "all but the same picture as one labelled or chosen", place)
+    place = np.where(distance < NEAR, "nearly the same as one that is labelled or chosen", place)
     reason = [f"the classifier {how}, {where}" for how, where in zip(hesitates, place, strict=True)]
     found = {"row": rows, "uncertainty": uncertainty[rows], "distance": distance, "reason": reason}
     return pd.DataFrame(found, index=pd.RangeIndex(1, len(rows) + 1, name="rank"))

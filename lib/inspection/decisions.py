@@ -17,18 +17,17 @@ PASS, REJECT, REVIEW, REFUSED = "pass", "reject", "review", "refused"
 OOD, UNCERTAIN = "out of distribution", "uncertain"  # reasons for a review
 DECISION_RULE = (
     "An image is rejected where 1 - p(good) reaches the upper end of the threshold's interval, and passes below the "
-    "lower end. Between them, where labelled images do not settle the threshold, and where an image is out of "
-    "distribution, a person should review it."
+    "lower end. An image between them, or out of distribution, must be reviewed by a person."
 )
 OOD_RATE = 0.01  # share of images like the labelled ones that lie beyond the limit too
 FACTORS = {"size": 2.0, "aspect": 1.25, "contrast": 1.5}  # beyond the labelled images' own range
 BRIGHTNESS, SHARE = 0.03, 0.25  # at least so much (of 1), or this share of their range, outside it
 OOD_RULE = (
-    "An image is out of distribution where its size (root of width times height) lies beyond "
-    f"{FACTORS['size']:g} times, its shape beyond {FACTORS['aspect']:g} times, its contrast beyond "
-    f"{FACTORS['contrast']:g} times the labelled images' range, its mean brightness more than {BRIGHTNESS:g} (or a "
-    "quarter of the range) outside it, or the distance of its backbone features to the nearest labelled image above "
-    f"what {100 - 100 * OOD_RATE:.0f} % of the labelled images show to the nearest of another group."
+    "An image is out of distribution where it is outside the labelled images' range in one of five measures. "
+    f"Size (root of width times height): by a factor of {FACTORS['size']:g}. Shape: by {FACTORS['aspect']:g}. "
+    f"Contrast: by {FACTORS['contrast']:g}. Mean brightness: by {BRIGHTNESS:g}, or a quarter of the range. Distance of "
+    f"its backbone features to the nearest labelled image: beyond that of {100 - 100 * OOD_RATE:.0f} % of the labelled "
+    "images to the nearest one of another group."
 )
 
 

@@ -71,7 +71,7 @@ def read_folder(root: Path) -> Folder:
     found, bad = map_files(root, unmasked, examine)
     issues = sorted([*listing.structural, *listing.issues, *bad.values()])
     if not found:
-        nothing = Issue(str(root), "no usable picture in it", "name a folder with jpg, png, bmp or tif files")
+        nothing = Issue(str(root), "no usable image in it", "name a folder with jpg, png, bmp or tif files")
         raise DatasetError([nothing, *issues])
     names = tuple(sorted(found))
     sizes = np.array([(found[name].width, found[name].height) for name in names], dtype=np.int64)

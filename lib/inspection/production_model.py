@@ -160,8 +160,8 @@ def choose_features(run: Run, tested: pd.DataFrame, wanted: str = "") -> tuple[s
         )
     row = table[table["recommended"]].iloc[0]
     return row["features"], (
-        f"recommended of {table['training'].notna().sum()} feature sets scored on training images: {RULE}, "
-        f"{percent(row['training'])}; the same labelled images choose and promise, so the promise is a little too good"
+        f"recommended for {RULE}: {percent(row['training'])}. The expected recall is from the same images, so it is "
+        "slightly too optimistic"
     )
 
 

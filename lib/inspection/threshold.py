@@ -35,9 +35,9 @@ class OutOfFoldScores:
 class Threshold:
     """A threshold on the score, its own 95 % interval, and what to expect of it on new products of this kind.
 
-    At or above `value` a product is rejected; between `low` and `high` chance decides, and a person should review it.
-    `promised`: there are defects enough (of enough groups, where these are known) for the required recall; without a
-    rank that promises it, `value` is the lowest defect score. Shares in [0, 1] with 95 % intervals; `how` says what
+    At or above `value` a product is rejected; between `low` and `high` it should be reviewed by a person.
+    `promised`: there are enough defects (of enough groups, where known) to guarantee the required recall; otherwise
+    `value` is the lowest defect score. Shares in [0, 1] with 95 % intervals; `how` says what
     these are. `n_units` counts the defective images, or the groups that hold one.
     """
 
@@ -59,16 +59,16 @@ class Threshold:
 
     @property
     def needed(self) -> float:
-        """How many defects (or groups with one) it takes to promise the required recall; infinite for a recall of 1."""
+        """How many defects (or groups with one) a guarantee of the recall needs; infinite for a recall of 1."""
         return defects_needed(self.required)
 
 
 def choose_threshold(known: OutOfFoldScores, required: float, seed: int) -> Threshold:
-    """Return the highest threshold that promises the required recall in (0, 1], by the split-conformal rank.
+    """Return the highest threshold that guarantees the required recall in (0, 1], by the split-conformal rank.
 
     The recall to expect is that of the rank, (n + 1 - rank) / (n + 1), its interval exact (Beta); that of false rejects
-    is Clopper-Pearson's. Both take images as independent: where groups are known, each end gives way to the percentile
-    over `DRAWS` draws of groups, with the threshold chosen on those drawn and counted on those left out, if that lies
+    is Clopper-Pearson's. Both take images as independent: where groups are known, an end is that of the percentile over
+    `DRAWS` draws of groups, with the threshold chosen on those drawn and counted on those left out, if that lies
     further out. The threshold's own interval are percentiles over the same draws (of images without groups).
     """
     bad = known.defective
@@ -80,13 +80,10 @@ def choose_threshold(known: OutOfFoldScores, required: float, seed: int) -> Thre
     interval, recalls, rejects = map(_percentile_interval, _bootstrap(known, required, seed).T)
     expected, *ends = recall_at_rank(max(rank, 1), n)
     of_recall, of_rejects = (ends[0], ends[1]), clopper_pearson(rejected, len(goods))
-    how = "exact, images taken as independent"
+    how = "exact, for independent images"
     if known.grouped:
         of_recall, of_rejects = _wider(of_recall, recalls), _wider(of_rejects, rejects)
-        how = (
-            f"exact for independent images, or where wider from {DRAWS:,} draws of groups, with thresholds chosen on "
-            "those drawn and counted on those left out"
-        )
+        how = f"exact, or where wider from {DRAWS:,} draws of groups, with thresholds tested on those left out"
     promised, interval = rank > 0 and units >= defects_needed(required), _wider(interval, (value, value))
     recall, false_rejects = (expected, *of_recall), (rejected / len(goods), *of_rejects)
     # in the order of its fields

@@ -20,7 +20,7 @@ from lib.classification.feature_sets import FEATURE_SETS
 from lib.classification.operating_threshold import clopper_pearson
 from lib.datasets.errors import printable
 from lib.datasets.layouts import GROUND_TRUTH
-from lib.evaluation.metrics import percent
+from lib.evaluation.metrics import count, percent
 from lib.inspection.decisions import OOD, PASS, REFUSED, REJECT, REVIEW, UNCERTAIN, decide
 from lib.inspection.new_images import Folder, image_loader, maps_of_new
 from lib.inspection.production_model import ProductionModel
@@ -51,50 +51,52 @@ def keep_verdicts(table: pd.DataFrame, home: Path) -> Path:
 def count_decisions(table: pd.DataFrame, masks: int = 0) -> str:
     """Say how many images got which decision, and how many files were left out as masks."""
     n, why = table["verdict"].value_counts(), table["reason"].value_counts()
-    judged = sum(n.get(name, 0) for name in (PASS, REJECT, REVIEW))
+    reasons = ", ".join(f"{name}: {why[name]}" for name in (OOD, UNCERTAIN) if why.get(name))
+    listed = (f"{name.capitalize()}: {n[name]}." for name in (PASS, REJECT, REVIEW, REFUSED) if n.get(name))
     text = (
-        f"Of {judged + n.get(REFUSED, 0)} files, {judged} were judged: {n.get(PASS, 0)} pass, "
-        f"{n.get(REJECT, 0)} are rejected, {n.get(REVIEW, 0)} are for a person's review ({why.get(OOD, 0)} out of "
-        f"distribution, {why.get(UNCERTAIN, 0)} uncertain). {n.get(REFUSED, 0)} were refused."
+        f"{count(len(table), 'file')}. {' '.join(listed)}{f' Reasons for review: {reasons}.' * bool(reasons)}"
     )
     if masks:
-        text += f" {masks} in folders called {GROUND_TRUTH} were taken for masks and not judged."
+        text += f" Left out as masks, in folders called {GROUND_TRUTH}: {masks}."
     known = int((table["seen_in_training"].fillna("") != "").sum())
-    seen = f" {known} of them are labelled images of the study, whose decisions are no evidence of anything."
-    return text + (seen if known else "")
+    return text + (f" Labelled images of the study, which are no evidence: {known}." if known else "")
 
 
 def describe_expected_performance(threshold: Threshold, prevalence: float) -> list[str]:
     """Say what to expect of the threshold on new products like the labelled ones, and on what evidence."""
     t = threshold
     low, escapes, high = (1e6 * prevalence * (1 - share) for share in (t.recall_high, t.recall, t.recall_low))
-    objects = f" (the defective ones of {t.n_units} objects)" if t.n_units < t.n_defects else ""
     sentences = [
-        f"Expected of new products of this kind at the threshold {t.value:.4g}: defect recall {percent(t.recall)} "
-        f"({percent(t.recall_low)}–{percent(t.recall_high)}), so {escapes:,.0f} escapes ({low:,.0f}–{high:,.0f}) "
-        f"per million products of which {100 * prevalence:g} % are defective; false rejects "
-        f"{percent(t.false_rejects)} ({percent(t.false_rejects_low)}–{percent(t.false_rejects_high)}), if "
-        "whoever looks decides as the threshold would.",
-        f"Evidence: {t.n_defects} defective and {t.n_good} good labelled images{objects}, each scored by models that "
-        f"had not seen it. 95 % intervals: {t.how}. The models of the folds stand for the one that judges here, which "
-        "learned from more images.",
+        f"Expected defect recall at the threshold {t.value:.4g}: {percent(t.recall)} "
+        f"(95 % CI {percent(t.recall_low)} to {percent(t.recall_high)}).",
+        f"Expected false rejects: {percent(t.false_rejects)} "
+        f"(95 % CI {percent(t.false_rejects_low)} to {percent(t.false_rejects_high)}).",
+        f"With {100 * prevalence:g} % of the products defective that is {escapes:,.0f} ({low:,.0f} to {high:,.0f}) "
+        "escapes per million.",
+        f"Evidence: {count(t.n_defects, 'defective image')} and {count(t.n_good, 'good image')}, scored by models that "
+        "did not see them.",
+        f"Intervals: {t.how}.",
+        "It is assumed that reviewers decide as the threshold would.",
     ]
+    objects = t.n_units < t.n_defects
+    if objects:
+        sentences[4:4] = [f"The defective images show {count(t.n_units, 'object')}."]
     if not t.promised:
-        needed = "no number of them would do" if t.needed == float("inf") else f"it takes {t.needed:.0f}"
-        what = "objects with a defect" if objects else "defective images"
-        broken = f"A recall of {100 * t.required:g} % CANNOT be promised from {t.n_units} {what} ({needed})."
-        sentences.insert(
-            0, f"{broken} The figures below are of the best threshold that this evidence allows."
-        )
+        needed = "no number is enough" if t.needed == float("inf") else f"needed: {t.needed:.0f}"
+        sentences[:0] = [
+            f"A recall of {100 * t.required:g} % cannot be guaranteed.",
+            f"Defective {'objects' if objects else 'images'}: {t.n_units}; {needed}.",
+            "The numbers below are those of the best threshold that can be set.",
+        ]
     return sentences
 
 
 def describe_model(run: Run, model: ProductionModel) -> str:
-    """Say which features the production model uses, why, and that a drawn stand-in is one."""
-    drawn = " The labelled images are drawn stand-ins: this shows how inspection works, not how well."
+    """Say which method judges, why, and that drawn products are demo data."""
+    drawn = " The labelled images are demo data: they show how inspection works, not how well."
     return (
-        f"Judged from {FEATURE_SETS[model.features].phrase} ({model.features}; {model.why}), fitted on all "
-        f"{len(model.out_of_fold.scores)} labelled images.{drawn if run.synthetic else ''}"
+        f"Method: {FEATURE_SETS[model.features].phrase} ({model.features}), {model.why}. "
+        f"It is fitted on {count(len(model.out_of_fold.scores), 'labelled image')}.{drawn if run.synthetic else ''}"
     )
 
 
@@ -110,15 +112,14 @@ def describe_drift(model: ProductionModel, table: pd.DataFrame) -> str:
     """Say whether more new images are far from the labelled ones than expected."""
     fresh = new_images(table)
     if fresh.empty:
-        return "No new image: nothing to compare with the labelled ones."
+        return "There are no new images to compare with the labelled ones."
     far, n = int((fresh["distance"] > model.reference.limit).sum()), len(fresh)
     (low, high), rate = clopper_pearson(far, n), model.reference.rate
-    changed = "The images have changed (product, light, camera?): the expected performance may not hold; label some."
+    found = f"{percent(far / n)} (95 % CI {percent(low)} to {percent(high)}); expected: {percent(rate, 0)}"
+    changed = "The images have changed (product, light, camera?). Label some, as the expected performance may not hold."
     return (
-        f"{far} of {n} new images ({percent(far / n)}, 95 % interval {percent(low)}–{percent(high)}) lie "
-        f"farther from every labelled image than {percent(1 - rate, 0)} of these do from those of other objects; "
-        f"{percent(rate, 0)} would be no surprise. "
-        f"{changed if low > rate else 'No sign that the images have changed.'}"
+        f"New images that are unlike every labelled image: {found}. "
+        f"{changed if low > rate else 'There is no sign that the images have changed.'}"
     )
 
 
@@ -136,7 +137,7 @@ def labelable(table: pd.DataFrame) -> pd.DataFrame:
 def flagged(table: pd.DataFrame) -> pd.DataFrame:
     """Return the files that a person should look at or know of (the index), with verdict and reason in words."""
     why = table[["reason", "details"]].fillna("")
-    why["same"] = [one and f"same picture as {one}" for one in table["same_as"].fillna("")]
+    why["same"] = [one and f"same image as {one}" for one in table["same_as"].fillna("")]
     known = table["seen_in_training"].fillna("")
     why["known"] = [one and f"labelled image {one} of the study" for one in known]
     said = ["; ".join(filter(None, row)) for row in why.itertuples(index=False)]

@@ -116,15 +116,15 @@ def test_pictures_within_the_study_or_around_it_are_refused(tmp_path, pictures):
     study = tmp_path / "out" / "line"
     pretend(study, "deco_cap-synthetic", "deco_cap")
     (study / "new").mkdir()
-    assert "move the pictures" in refused(tmp_path, study / "new")
-    assert "move the pictures" in refused(tmp_path, tmp_path)
+    assert "move the images" in refused(tmp_path, study / "new")
+    assert "move the images" in refused(tmp_path, tmp_path)
 
 
 def test_a_folder_without_a_usable_picture_is_refused_with_every_fault(tmp_path):
     pretend(tmp_path / "out" / "line", "deco_cap-synthetic", "deco_cap")
     folder = tmp_path / "bad"
     folder.mkdir()
-    assert "no usable picture" in refused(tmp_path, folder)
+    assert "no usable image" in refused(tmp_path, folder)
     (folder / "a.png").write_text("x")
     (folder / "b.jpg").write_bytes(b"")
     told = refused(tmp_path, folder)
@@ -186,7 +186,7 @@ def test_an_export_takes_no_option_that_would_do_nothing(tmp_path):
         str(tmp_path / "out"),
         "--force",
     ]
-    with pytest.raises(UsageError, match="--force: of no use to an export"):
+    with pytest.raises(UsageError, match="--force: not for an export"):
         export_request(parser().parse_args(options), parser().parse_args([]))
 
 
@@ -223,7 +223,7 @@ def test_new_pictures_are_judged_and_the_page_says_on_what(standin, tmp_path):
     assert set(found.index[found["verdict"] == "refused"]) == {"broken.png", "\\udcff.png"}
     assert "2 refused" in done.stdout
     page = (home / "notebooks" / "07_inspection.html").read_text()
-    for part in ("CANNOT be promised", "drawn stand-ins", "random-init", "16 defective and 8 good",
+    for part in ("cannot be guaranteed", "demo data", "random-init", "16 defective and 8 good",
                  "../../../../index.html", "labelled image marks"):  # fmt: skip
         assert part in page, part
     assert "<b>new" not in page

@@ -76,7 +76,7 @@ def test_the_same_image_twice_is_not_asked_for_twice(scene, shake):
     assert found["row"].head(100).isin(range(11)).sum() == 1
     last = found.tail(10)
     assert set(last["row"]) <= set(range(11))
-    assert last["reason"].str.contains("same picture").all()
+    assert last["reason"].str.contains("nearly the same").all()
     assert (last["distance"] < NEAR).all()
 
 

@@ -63,7 +63,7 @@ def test_the_rules_import_numpy_alone():
 
 
 def test_a_folder_without_a_usable_image_is_refused_with_every_issue(tmp_path):
-    with pytest.raises(DatasetError, match="no usable picture"):
+    with pytest.raises(DatasetError, match="no usable image"):
         read_folder(tmp_path)
     (tmp_path / "a.png").write_text("x")
     (tmp_path / "b.png").write_bytes(b"")

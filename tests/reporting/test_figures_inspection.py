@@ -91,13 +91,13 @@ def test_flagged_files_have_their_reasons_in_words():
     ]
     found = flagged(pd.DataFrame(rows, columns=columns))
     assert found["why"].to_dict() == {
-        "b.png": "out of distribution; too dark; same picture as a.png; labelled image 7 of the study"
+        "b.png": "out of distribution; too dark; same image as a.png; labelled image 7 of the study"
     }
 
 
 def test_masks_that_were_left_out_are_counted():
     table = pd.DataFrame({"verdict": ["pass"], "reason": [""], "seen_in_training": [""]})
-    assert "2 in folders called ground_truth were taken for masks" in count_decisions(table, 2)
+    assert "Left out as masks, in folders called ground_truth: 2." in count_decisions(table, 2)
     assert "ground_truth" not in count_decisions(table)
 
 
