@@ -83,7 +83,9 @@ def choose_threshold(known: OutOfFoldScores, required: float, seed: int) -> Thre
     how = "exact, for independent images"
     if known.grouped:
         of_recall, of_rejects = _wider(of_recall, recalls), _wider(of_rejects, rejects)
-        how = f"exact, or where wider from {DRAWS:,} draws of groups, with thresholds tested on those left out"
+        how = (
+            f"exact, or where wider from {DRAWS:,} draws of groups, with thresholds tested on those left out"
+        )
     promised, interval = rank > 0 and units >= defects_needed(required), _wider(interval, (value, value))
     recall, false_rejects = (expected, *of_recall), (rejected / len(goods), *of_rejects)
     # in the order of its fields

@@ -223,7 +223,7 @@ def test_new_pictures_are_judged_and_the_page_says_on_what(standin, tmp_path):
     assert set(found.index[found["verdict"] == "refused"]) == {"broken.png", "\\udcff.png"}
     assert "2 refused" in done.stdout
     page = (home / "notebooks" / "07_inspection.html").read_text()
-    for part in ("cannot be guaranteed", "demo data", "random-init", "16 defective and 8 good",
+    for part in ("cannot be guaranteed", "demo data", "random-init", "16 defective images and 8 good images",
                  "../../../../index.html", "labelled image marks"):  # fmt: skip
         assert part in page, part
     assert "<b>new" not in page
