@@ -295,9 +295,7 @@ def show_costs(work: Plan) -> None:
         print(f"all data sets together\n  {last:<20} about {format_duration(seconds)}")
     print(f"about {total} in all, data sets at a time: {jobs_here(work)}; nothing was run")
     if stored_speed(first) is None:
-        print(
-            "the time is a rough guess; it is measured in the first training that takes a minute"
-        )
+        print("the time is a rough guess; it is measured in the first training that takes a minute")
 
 
 def verify(study_dir: Path) -> int:
