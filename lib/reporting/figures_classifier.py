@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,6 @@ from lib.reporting.figures_thresholds import name_defects
 from lib.reporting.style import (
     METHODS,
     OUTLINE,
-    PALETTE,
     escape_mathtext,
     finish,
     legend_above,
@@ -28,7 +27,6 @@ from lib.reporting.style import (
 )
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 BINS = 5
@@ -187,49 +185,16 @@ def reliability(predictions: pd.DataFrame, good: str, methods: Iterable[str] = M
 
 
 def selected_sources(diagnostics: pd.DataFrame, by: str = "split") -> Figure:
-    """Draw how many selected columns of image + map come from either, over `by` (split or keep), and their information.
-
-    Right: the mutual information of the K best columns of either source alone, and what a column needed to be chosen.
-    """
-    rows = diagnostics[diagnostics["task"] == "multiclass"]
-    both = rows[rows["features"] == "image_map"]
-    places = sorted(both[by].unique())
-    names = [percent(place, 0) if by == "keep" else str(parse_split(place).fold) for place in places]
-    figure, ((left, right),) = panels(2, 2, 3.2)
-    counts = both.groupby(by)[["k_image", "k_map"]].mean()
+    """Draw how many selected features of image + map come from either, over `by` (split or keep)."""
+    rows = diagnostics[(diagnostics["task"] == "multiclass") & (diagnostics["features"] == "image_map")]
+    counts = rows.groupby(by)[["k_image", "k_map"]].mean().set_axis(["image", "map"], axis=1)
+    names = [percent(place, 0) if by == "keep" else str(parse_split(place).fold) for place in counts.index]
+    figure, ((axes,),) = panels(1, 1, 2.6)
     if len(counts):
-        counts = counts.set_axis(names).set_axis(["image", "map"], axis=1)
-        style.draw_bars(left, counts, stacked=True, rot=0)
-    left.locator_params(axis="y", integer=True)
-    left.set_ylabel("columns of image + map" + (", mean" if by == "keep" else ""))
-    _information(right, rows, by, places)
-    for axes in (left, right):
-        axes.set_xticks(range(len(places)), names)
-        axes.set_xlabel("defective training images kept" if by == "keep" else "test fold")
-        axes.grid(False, axis="x")
-    return finish(figure, "boxes: the best columns of either source alone", ("image", "map"), bars=True)
-
-
-def _information(axes: Axes, rows: pd.DataFrame, by: str, places: list[Any]) -> None:
-    """Draw boxes of the mutual information of each source's best columns, and the least among the chosen ones."""
-    import seaborn as sns
-
-    scored = rows.melt([by, "features"], ["mi_image", "mi_map"], "source", "nats").explode("nats").dropna()
-    if scored.empty or not places:
-        axes.text(0.5, 0.5, "every column is used: nothing was scored", ha="center", transform=axes.transAxes)
-    else:
-        scored["nats"] = scored["nats"].astype(float)
-        alone = scored[scored["source"] == "mi_" + scored["features"]]
-        sns.boxplot(
-            alone, x=by, y="nats", hue="features", order=places, hue_order=("image", "map"), palette=PALETTE, ax=axes,
-            saturation=1, fliersize=2, linewidth=0.5, medianprops={"color": "white", "linewidth": 1.5}, legend=False,
-        )  # fmt: skip
-        chosen = scored[scored["features"] == "image_map"].groupby(by)["nats"].min().reindex(places)
-        at = np.arange(len(places))
-        axes.hlines(chosen, at - 0.42, at + 0.42, "0.1", ls="--", lw=1.2, label="least of the chosen")
-        axes.set_ylim(bottom=0)
-        legend_above(axes, 1)
-    axes.set_ylabel("mutual information (nats)")
+        style.draw_bars(axes, counts.set_axis(names), stacked=True, rot=0)
+    axes.set_xlabel("defective training images kept" if by == "keep" else "test fold")
+    axes.set_ylabel("selected features" + (", mean" if by == "keep" else ""))
+    return finish(figure, legend=("image", "map"), bars=True)
 
 
 def describe_selected(diagnostics: pd.DataFrame) -> str:

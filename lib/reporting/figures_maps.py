@@ -58,18 +58,14 @@ def map_level(run: Run, map_method: MapMethod | None = None) -> float:
     return max(float(np.quantile(np.concatenate(pixels).astype(np.float32), ORDINARY)), 1e-6)
 
 
-def colour_map(anomaly_map: np.ndarray) -> np.ndarray:
-    """Return an anomaly map (H, W) in [0, 1] in colours, float64 (H, W, 3) in [0, 255]."""
-    from matplotlib import colormaps
-
-    return 255 * colormaps[MAP_COLOURS](np.clip(anomaly_map, 0, 1).astype(np.float32))[..., :3]
-
-
 def overlay(image: np.ndarray, anomaly_map: np.ndarray, level: float) -> np.ndarray:
     """Return the image (H, W, 3) in grey under its map, half opaque and mid-way in colours at `level`: uint8."""
+    from matplotlib import colormaps
+
     height = np.clip(_enlarged(anomaly_map, image) / level, 0, 2)
     grey, opacity = image.mean(axis=2, keepdims=True), np.minimum(height**2 / 2, 1)[..., None]
-    return (grey + opacity * (colour_map(height / 2) - grey)).round().astype(np.uint8)
+    colours = 255 * colormaps[MAP_COLOURS](height / 2)[..., :3]
+    return (grey + opacity * (colours - grey)).round().astype(np.uint8)
 
 
 def draw_overlay(axes: Axes, thumbnail: Thumbnail, level: float) -> None:
@@ -170,16 +166,14 @@ def examples(predictions: pd.DataFrame, rejected: pd.Series, good: str, each: in
     return chosen[["kind", "id", "label", "score", "found", "among"]]
 
 
-def gallery(
-    chosen: pd.DataFrame, thumbnails: Mapping[str, Thumbnail], level: float, width: float = style.PAGE
-) -> Figure:
+def gallery(chosen: pd.DataFrame, thumbnails: Mapping[str, Thumbnail], level: float) -> Figure:
     """Draw `examples`, a row per kind that there is: each image (of `thumbnails` by id) as `draw_overlay` does.
 
     Above each its true class and score; `level` as `map_level` gives it.
     """
     found = dict(list(chosen.groupby("kind", sort=False)))
     each = max(3, *map(len, found.values()))
-    figure, grid = _cells(len(found) * each, each, width)
+    figure, grid = _cells(len(found) * each, each)
     for cells, (kind, part) in zip(grid, found.items(), strict=True):
         cells[0].set_ylabel(f"{KINDS[str(kind)]}\n{part['found'].iloc[0]} of {part['among'].iloc[0]}")
         for axes, result in zip(cells, part.to_dict("records"), strict=False):
@@ -188,6 +182,6 @@ def gallery(
     return finish(figure, f"above each image: its class and score; {describe_overlays(level)}")
 
 
-def _cells(count: int, columns: int, width: float = style.PAGE) -> tuple[Figure, np.ndarray]:
+def _cells(count: int, columns: int) -> tuple[Figure, np.ndarray]:
     """Return a figure of `count` images, `columns` beside each other, with room for a title above each."""
-    return panels(count, columns, 0.94 * width / max(columns, 3) + 0.2, width, layout="compressed")
+    return panels(count, columns, 0.94 * style.PAGE / max(columns, 3) + 0.2, layout="compressed")

@@ -118,7 +118,7 @@ def test_kinds_that_there_are_not_have_no_row_and_odd_names_are_shown():
     frame = predicted(LONG[1:], [0.9, 0.8], classes=LONG)
     chosen = examples(frame, pd.Series(True, frame.index), LONG[0])
     assert set(chosen["kind"]) == {"caught"}
-    figure = gallery(chosen, thumbnails(chosen["id"]), 0.5, style.HALF)
+    figure = gallery(chosen, thumbnails(chosen["id"]), 0.5)
     titles = [axes.get_title() for axes in figure.axes]
     assert titles == [f"{style.escape_mathtext(name, 14)}, {score}" for name, score in
                       zip(LONG[1:], ("0.90", "0.80"), strict=True)] + [""]  # fmt: skip
