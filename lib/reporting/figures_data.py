@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # points (n, 2) in two directions, and the share of the variance along each (2,)
 Plane = tuple[np.ndarray, np.ndarray]
+SMOOTH = 10  # records of a loss
 
 
 def plane(features: np.ndarray, tested: np.ndarray) -> Plane:
@@ -32,15 +33,17 @@ def plane(features: np.ndarray, tested: np.ndarray) -> Plane:
 
 
 def embedding(panels: Mapping[str, Plane], labels: pd.Series, classes: Sequence[str]) -> Figure:
-    """Draw the `plane` of each feature set in a panel of its own, coloured and marked by class."""
+    """Draw the `plane` of each feature set in its panel, coloured and marked by class, good images in front."""
     import seaborn as sns
 
     figure, grid = style.panels(len(panels), len(panels), 3.6)
     colours = ["0.78", *sns.color_palette("plasma", len(classes) - 1)]  # defects by lightness, beside grey
     shown, names = labels.to_numpy(dtype=str), list(classes)
+    order = np.argsort(shown == names[0], kind="stable")
+    shown = shown[order]
     for axes, (name, (points, shares)) in zip(grid[0], panels.items(), strict=True):
         sns.scatterplot(
-            x=points[:, 0], y=points[:, 1], hue=shown, style=shown, hue_order=names, style_order=names, s=26,
+            x=points[order, 0], y=points[order, 1], hue=shown, style=shown, hue_order=names, style_order=names, s=26,
             palette=colours, edgecolor="0.25", linewidth=0.3, legend=axes is grid[0][-1], ax=axes,
         )  # fmt: skip
         along = f"first direction ({percent(shares[0], 0)} of variance)"
@@ -54,7 +57,7 @@ def embedding(panels: Mapping[str, Plane], labels: pd.Series, classes: Sequence[
 
 
 def loss_curves(history: pd.DataFrame) -> Figure:
-    """Draw the three losses over the steps: the trainings' median in their range; half-trainings apart."""
+    """Draw the three losses over the steps, smoothed: the trainings' median in their range; half-trainings apart."""
     import seaborn as sns
     from matplotlib.ticker import LogLocator
 
@@ -63,6 +66,8 @@ def loss_curves(history: pd.DataFrame) -> Figure:
     table = history.assign(
         images=np.where(half, "half of the good training images", "all good training images")
     )
+    smooth = table.groupby("split")[list(losses)].rolling(SMOOTH, min_periods=1).mean()
+    table[list(losses)] = smooth.droplevel(0)
     figure, (grid,) = style.panels(3, 3, 3)
     for axes, (name, title) in zip(grid, losses.items(), strict=True):
         sns.lineplot(
@@ -78,7 +83,7 @@ def loss_curves(history: pd.DataFrame) -> Figure:
             *grid[0].get_legend_handles_labels(), ncols=2, frameon=False, loc="outside upper center"
         )
         legend.remove()
-    return finish(figure, "line: the trainings' median; band: all of them")
+    return finish(figure, f"means of {SMOOTH} records; line: the trainings' median; band: all of them")
 
 
 def score_distribution(scores: pd.DataFrame, good: str) -> Figure:

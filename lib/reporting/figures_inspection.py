@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 VERDICTS_FILE = "verdicts.csv"
 TO_LABEL, SUSPECTED = "labels-next.csv", "labels-next-model.csv"
 SIDE = 128  # pixels of an image in the figure
-PAIRS = 2  # images beside each other, each with its map
+PAIRS = 3  # images beside each other, each with its map
 DRAWN = 12  # images at most
 COLUMNS = 4  # of images to label: large enough to judge, small enough for a page
 COLOURS = {PASS: PALETTE["image_map"], REJECT: OUTLINE, REVIEW: PALETTE["image"]}
@@ -152,15 +152,15 @@ def first_to_see(run: Run, folder: Folder, table: pd.DataFrame) -> Figure:
     load = image_loader(run, folder.root, list(rows["file"]))
     images, maps = load(SIDE), maps_of_new(run, inputs_of(run, run.study.map_source, load))
     level = map_level(run)
-    figure, grid = panels(2 * len(rows), 2 * PAIRS, 2.2)
+    figure, grid = panels(2 * len(rows), 2 * PAIRS, 2.0, layout="compressed")
     pairs = zip(grid.reshape(-1, 2), rows.to_dict("records"), images, maps, strict=False)
     for (left, right), row, image, anomaly_map in pairs:
         draw_image(left, image)
         draw_overlay(right, Thumbnail(image, anomaly_map, None), level)
-        name = escape_mathtext(printable(str(row["file"])), 18)
+        name = escape_mathtext(printable(str(row["file"])), 17)
         look = {"loc": "left"}
         left.set_title(f"{row['verdict']} {row['reason']}\n{name}", color=COLOURS[row["verdict"]], **look)
-        called = f"{escape_mathtext(row['class'], 16)} {row['probability']:.2f}"
+        called = f"{escape_mathtext(row['class'], 11)} {row['probability']:.2f}"
         right.set_title(f"score {row['score']:.3f}\n{called if row['class'] else 'not guessed'}", **look)
     return finish(figure, f"right of each image: itself; {describe_overlays(level)}")
 
@@ -218,12 +218,12 @@ def label_sheet(chosen: pd.DataFrame, images: np.ndarray, files: Sequence[str]) 
 
     Of `suggest_labels` (n rows, n > 0): images uint8 (n, H, W, 3), without a map, which would point where it looks.
     """
-    figure, grid = panels(len(chosen), COLUMNS, 3.1)
+    figure, grid = panels(len(chosen), COLUMNS, 3.2, layout="compressed")
     for axes, image, file, (rank, row) in zip(grid.flat, images, files, chosen.iterrows(), strict=False):
         draw_image(axes, image)
         axes.set_title(f"{rank}   {escape_mathtext(Path(file).name, 20)}", pad=3, loc="left")
         distance = "–" if np.isnan(row["distance"]) else f"{row['distance']:.2f}"
         numbers = f"uncertainty {row['uncertainty']:.2f} · distance {distance}"
-        axes.set_xlabel(f"{numbers}\n{textwrap.fill(row['reason'], 26)}", loc="left")
+        axes.set_xlabel(f"{numbers}\n{textwrap.fill(row['reason'], 30)}", loc="left")
     key = "uncertainty 1: two classes equally likely · distance 1: as far apart as two random images"
     return finish(figure, key)
