@@ -72,8 +72,8 @@ def show_headline(headline: tuple[str, str, str]) -> HTML:
     return HTML(f'<p class="headline"><span class="pill {state}">{pill}</span> {sentence}</p>')
 
 
-def fold(summary: str, *shown: Any) -> HTML | None:
-    """Return tables, and sentences as text, that the reader unfolds; without what is None, and None of nothing."""
+def fold(summary: str, *shown: Any) -> HTML:
+    """Return tables, and sentences as text, that the reader unfolds, without what is None; nothing for nothing."""
     from IPython.display import HTML
 
     group = f'<div class="table" tabindex="0" role="group" aria-label="{html.escape(summary)}">'
@@ -83,13 +83,15 @@ def fold(summary: str, *shown: Any) -> HTML | None:
         if one is not None
     ]
     head = f'<details class="more"><summary>{html.escape(summary)}</summary>'
-    return HTML(f"{head}{''.join(parts)}</details>") if parts else None
+    return HTML(f"{head}{''.join(parts)}</details>" if parts else "")
 
 
-def save_and_display(figure: Figure | None, folder: Path, name: str, alt: str, fold: str = "") -> None:
+def save_and_display(
+    figure: Figure | None, folder: Path, name: str, alt: str, fold: str = "", shown: bool = True
+) -> None:
     """Save the figure and display its PNG with alternative text, note and the files' place; None: remove old files.
 
-    With `fold` a page shows it folded, under these words.
+    With `fold` a page shows it folded, under these words; what is not `shown` is for the study's index page.
     """
     import matplotlib.pyplot as plt
     from IPython.display import display
@@ -100,6 +102,8 @@ def save_and_display(figure: Figure | None, folder: Path, name: str, alt: str, f
         return
     save_figure(figure, folder, name, alt, **_SHOWN)
     plt.close(figure)
+    if not shown:
+        return
     width = round(100 * figure.get_figwidth())  # CSS pixels
     png = base64.b64encode((folder / f"{name}.png").read_bytes()).decode()
     metadata = {"alt": alt, "caption": figure.get_label(), "file": f"../{folder.name}/{name}", "width": width}

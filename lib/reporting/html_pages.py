@@ -52,7 +52,6 @@ def notebook_html(
         cell.outputs = [one for one in cell.outputs if not one.get("metadata", {}).get("photographs")]
     texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
     title = re.search(r"^# (.+)$", texts[0], re.MULTILINE) if texts else None
-    parts = [heading for text in texts for heading in re.findall(r"^## (.+)$", text, re.MULTILINE)]
     over_all = name == NOTEBOOKS[-1]
     up = 2 if over_all else 3 if name in NOTEBOOKS else 5
     study = path.absolute().parents[min(up, len(path.absolute().parents)) - 1].name
@@ -70,7 +69,6 @@ def notebook_html(
         "links": links,
         "before": links[here - 1],
         "after": links[(here + 1) % len(links)],
-        "contents": [(part, quote(part.replace(" ", "-"), safe="?/:@!$&'()*+,;=")) for part in parts],
         "provenance": _arrange(notebook, path.parent),
     }
     look = {

@@ -10,11 +10,10 @@ import pandas as pd
 
 from lib.classification.operating_threshold import clopper_pearson
 from lib.evaluation import metrics as m
-from lib.evaluation.metrics import ALL, OVERALL, SHARES, TITLES, Good
+from lib.evaluation.metrics import ALL, OVERALL, SHARES, Good
 from lib.evaluation.significance import by_measure
 from lib.reporting.table import Value
 
-BINARY_TITLES = TITLES | {"defect_recall": "Defect recall (Binary)"}  # where no class recall stands beside it
 EXACT = "In brackets: Clopper-Pearson 95 % intervals, which take images as independent"
 EXACT_INTERVALS = f"{EXACT} (too narrow where objects repeat)."
 

@@ -1,20 +1,20 @@
-"""Tables 1, 2 and 3 in the paper's layout with false rejects beside every recall, and the paper's figures beside."""
+"""Tables 1, 2 and 3 of the paper, each recall with the false rejects of the same classifier, and the paper's beside."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
 from lib.classification.feature_sets import FEATURE_SETS, MAIN
-from lib.evaluation.metrics import ALL, OVERALL, POOLED, TITLES, Good, at_keep
+from lib.evaluation.metrics import ALL, OVERALL, POOLED, TITLES, Good, at_keep, good_class
 from lib.evaluation.published_results import DISPLAY_NAMES, display_name, paper_table
 from lib.evaluation.significance import fold_differences, format_p, smallest_attainable_p, wilcoxon
-from lib.reporting.measures import BINARY_TITLES, EXACT_INTERVALS, Measures, read_measures
+from lib.reporting.measures import EXACT_INTERVALS, Measures, read_measures
 from lib.reporting.table import Table, Value
 
-_REJECTS = TITLES["false_reject_rate"]
+_RECALLS, _REJECTS = ("class_recall", "defect_recall"), "false_reject_rate"
 
 
 def table1(images: pd.DataFrame) -> Table:
@@ -26,12 +26,13 @@ def table1(images: pd.DataFrame) -> Table:
     printed = paper_table(1).set_index(["dataset", "class"])["n"]
     beside = unique["dataset"].isin(DISPLAY_NAMES.keys()).any()  # not where it is synthetic
     grouped = "group" in unique and unique["group"].notna().any()
-    rows = []
+    rows: list[dict[str, Any]] = []
+    sizes: Any = unique["dataset"].value_counts()
     for (dataset, label), part in unique.groupby(["dataset", "label"], observed=True):
         row: dict[str, Any] = {"Dataset": dataset, "Class": label}
-        row["Number of examples"] = Value(len(part), ",.0f")
+        row |= {"Images": Value(len(part), ",.0f"), "Share": Value(len(part) / sizes[dataset], ".0%")}
         if grouped:
-            row["Groups"] = Value(part["group"].nunique() or None, ",.0f")
+            row["Objects"] = Value(part["group"].nunique() or None, ",.0f")
         if beside:
             paper = float(printed.get((dataset, label), float("nan")))
             row |= {"Paper": Value(paper, ",.0f"), "Difference": Value(len(part) - paper, "+,.0f")}
@@ -40,26 +41,22 @@ def table1(images: pd.DataFrame) -> Table:
 
 
 def table2(predictions: pd.DataFrame, good: Good, *, binary: str, alpha: float) -> Table:
-    """Return Table 2: recalls per class and feature set, with the data set's false-reject rates beside.
+    """Return Table 2: recalls per class and feature set, and the data set's false-reject rates below.
 
     The best of a row's recalls is bold only when it beats the second best by Wilcoxon's test over folds, p < alpha.
     Raises `ValueError` for predictions that cannot be counted, and for those that lack models of all defects.
     """
-    metrics = ("class_recall", "defect_recall")
-    read = read_measures(at_keep(predictions, 1.0), good, binary, metrics)
-    rows = []
+    read, rows = read_measures(at_keep(predictions, 1.0), good, binary, _RECALLS), []
     for data in read:
-        for label in data.classes():
-            row: dict[Any, Any] = data.place() | {"Class": label}
-            for metric in metrics:
-                best = _best(data, metric, label, alpha)
-                for name in MAIN:
-                    row[TITLES[metric], _title(name)] = data.cell(name, metric, label, bold=name == best)
-            for name in MAIN:
-                row[_REJECTS, _title(name)] = data.cell(name, "false_reject_rate", interval=None)
-            rows.append(row)
-    title = "Recall of defective images by class and feature set, over all test folds"
-    return _with_folds("Table 2", title, rows, _notes(read, alpha))
+        fine, names = good_class(good, data.dataset), {label: label for label in data.classes()}
+        wanted = [(metric, label, name) for metric in _RECALLS for label, name in names.items()]
+        for metric, label, name in [*wanted, ("defect_recall", ALL, "all defects"), (_REJECTS, ALL, fine)]:
+            best = _best(data, metric, label, alpha) if metric != _REJECTS else None
+            row = data.place() | {"Measure": TITLES[metric], "Class": name}
+            looks = {"form": ".1%", "interval_form": ".0%"}
+            rows.append(row | {_title(n): data.cell(n, metric, label, bold=n == best, **looks) for n in MAIN})
+    notes = (*_notes(read, alpha), "AQL (Eq. 1) is 100 % less the defect recall.")
+    return Table("Table 2", "Recall by class, over all test folds", rows, notes, headers=4)
 
 
 def table3(predictions: pd.DataFrame, good: Good, *, binary: str, alpha: float) -> Table:
@@ -67,24 +64,25 @@ def table3(predictions: pd.DataFrame, good: Good, *, binary: str, alpha: float) 
 
     Bold and what is raised: as in `table2`; compared are the feature sets at the same keep.
     """
-    metrics = ("defect_recall", "weighted_auc", "false_reject_rate")
-    read = read_measures(predictions, good, binary, metrics[:2])
+    metrics = ("defect_recall", "weighted_auc", _REJECTS)
+    read, rows = read_measures(predictions, good, binary, metrics[:2]), []
     keeps = sorted({data.keep for data in read})
-    rows = []
     for place in dict.fromkeys((data.dataset, data.scheme) for data in read):
         at = {data.keep: data for data in read if (data.dataset, data.scheme) == place}
-        best = {(m, keep): _best(data, m, ALL, alpha) for m in metrics[:2] for keep, data in at.items()}
-        for name in MAIN:
-            row: dict[Any, Any] = next(iter(at.values())).place() | {"Features": _title(name)}
-            for metric in metrics:
-                looks: dict[str, Any] = {"interval": None} if metric == "false_reject_rate" else {}
-                for keep in keeps:
-                    looks |= {"form": ".4f", "interval_form": ".3f", "bold": best.get((metric, keep)) == name}
-                    cell = at[keep].cell(name, metric, **looks) if keep in at else Value(None)
-                    row[BINARY_TITLES[metric], f"{100 * keep:g} %"] = cell
-            rows.append(row)
+        for metric in metrics:
+            best = {keep: _best(data, metric, ALL, alpha) for keep, data in at.items() if metric != _REJECTS}
+            looks = {"form": ".3f"} if "auc" in metric else {"form": ".1%", "interval_form": ".0%"}
+            for name in MAIN:
+                row = next(iter(at.values())).place() | {"Measure": TITLES[metric], "Features": _title(name)}
+                cells = {
+                    _share(keep): at[keep].cell(name, metric, bold=best.get(keep) == name, **looks)
+                    if keep in at
+                    else Value(None)
+                    for keep in keeps
+                }
+                rows.append(row | cells)
     title = "Results by share of the training defects kept, over all test folds"
-    return _with_folds("Table 3", title, rows, _notes(read, alpha))
+    return Table("Table 3", title, rows, _notes(read, alpha), headers=4)
 
 
 def _best(data: Measures, metric: str, label: str, alpha: float) -> str | None:
@@ -125,50 +123,36 @@ def _notes(read: Sequence[Measures], alpha: float) -> list[str]:
     return list(dict.fromkeys(notes))
 
 
-def _with_folds(name: str, title: str, rows: Sequence[dict[Any, Any]], notes: Sequence[str]) -> Table:
-    """Return the table, with a column for the scheme of folds only where there are several."""
-    several = len({row["Folds"].removesuffix(" (leaks)") for row in rows}) > 1
-    rows = rows if several else [{key: row[key] for key in row if key != "Folds"} for row in rows]
-    return Table(name, title, rows, notes, headers=2 + several)
-
-
 def table2_beside_paper(table: Table) -> Table | None:
-    """Return Table 2's recalls beside the paper's and the difference; None where the paper has no such data set."""
-    paper = paper_table(2).rename(columns={"class": "row", "features": "under"})
-    paper = paper.assign(under=paper["under"].map(_title), over=paper["metric"].map(TITLES))
-    return _beside_paper(table, paper, "Class", ".2%", lambda x: f"{100 * x:+z.2f} pp")
+    """Return Table 2's recalls beside the paper's; None where the paper has no such data set."""
+    paper = paper_table(2).rename(columns={"class": "row"})
+    return _beside_paper(table, paper.assign(column=paper["features"].map(_title)), "Class", ".2%")
 
 
 def table3_beside_paper(table: Table) -> Table | None:
-    """Return Table 3's values beside the paper's and the difference; None where the paper has no such data set."""
-    paper = paper_table(3).rename(columns={"features": "row", "keep": "under"})
-    under = (100 * paper["under"]).map("{:.0f} %".format)
-    paper = paper.assign(row=paper["row"].map(_title), under=under, over=paper["metric"].map(BINARY_TITLES))
-    return _beside_paper(table, paper, "Features", ".4f", "{:+z.4f}".format)
+    """Return Table 3's values beside the paper's; None where the paper has no such data set."""
+    paper = paper_table(3)
+    paper = paper.assign(row=paper["features"].map(_title), column=paper["keep"].map(_share))
+    return _beside_paper(table, paper, "Features", ".4f")
 
 
-def _beside_paper(
-    table: Table, paper: pd.DataFrame, last: str, form: str, change: Callable[[float], str]
-) -> Table | None:
-    """Return a row per row of `table` and heading of the paper (columns dataset, row, over, under, value)."""
-    printed = paper.set_index(["dataset", "row", "over", "under"])["value"].to_dict()
-    ours, rows = table.numbers, []
-    for at, product in enumerate(ours["Dataset", ""]):
-        first = {key: ours[key, ""].iloc[at] for key in ("Dataset", "Folds", last) if (key, "") in ours}
-        for title in paper["over"].unique() if product in DISPLAY_NAMES else ():
-            row: dict[Any, Any] = first | {"Measure": title}
-            for under, value in ours[title].iloc[at].items():
-                theirs = printed.get((product, first[last], title, under), float("nan"))
-                row[under, "Ours"] = Value(value, form)
-                row[under, "Paper"] = Value(theirs, form)
-                row[under, "Difference"] = Value(value - theirs, change)
-                row[under, "Our false rejects"] = Value(ours[_REJECTS, under].iloc[at], form)
-            rows.append(row)
-    notes = [
-        "Difference is ours minus the paper's; the paper gives no false-reject rates, so only ours stand here."
-    ]
-    name = f"{table.name} beside the paper's"
-    return Table(name, table.title, rows, notes, headers=len(first) + 1) if rows else None
+def _beside_paper(table: Table, paper: pd.DataFrame, last: str, form: str) -> Table | None:
+    """Return ours, the paper's and the difference per cell of the paper: dataset, metric, row, column, value."""
+    ours = table.numbers.xs("", axis=1, level=1).set_index(["Dataset", "Measure", last]).to_dict("index")
+    rows = []
+    for cell in paper.to_dict("records"):
+        key = cell["dataset"], TITLES[cell["metric"]], cell["row"]
+        if cell["column"] in ours.get(key, ()):
+            value, theirs = ours[key][cell["column"]], cell["value"]
+            row = {"Dataset": key[0], "Measure": key[1], last: key[2], "Cell": cell["column"]}
+            row |= {"Ours": Value(value, form), "Paper": Value(theirs, form)}
+            rows.append(row | {"Difference": Value(value - theirs, f"+z{form}")})
+    note = f"Read recalls with our false rejects, in {table.name}; the paper gives none."
+    return Table(f"{table.name} beside the paper's", table.title, rows, [note], headers=4) if rows else None
+
+
+def _share(keep: float) -> str:
+    return f"{100 * keep:g} %"
 
 
 def _title(features: str) -> str:

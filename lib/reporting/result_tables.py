@@ -1,105 +1,88 @@
-"""Tables of measures by feature set: what escapes, baselines, map-guided features, and ways to make the maps."""
+"""Tables of results by feature set: measures, costs of a recall, labels needed; and how well maps find defects."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from lib.classification.feature_sets import COMBINED_DETECTORS, FEATURE_SETS, MAIN
+from lib.classification.feature_sets import COMBINED_DETECTORS, FEATURE_SETS
 from lib.config import Study, map_method_title
-from lib.evaluation.metrics import ALL, OVERALL, RANKINGS, RECALL_AT_5_FPR, TITLES, Good, at_keep
+from lib.evaluation.label_efficiency import LabelEfficiency, describe_need
+from lib.evaluation.metrics import (
+    ALL,
+    OVERALL,
+    POOLED,
+    RANKINGS,
+    RECALL_AT_5_FPR,
+    TITLES,
+    Good,
+    at_keep,
+    percent,
+)
+from lib.evaluation.operating_points import TRAINING
 from lib.evaluation.recommendation import RULE
-from lib.evaluation.significance import METHOD
+from lib.evaluation.significance import METHOD, format_p
 from lib.pipeline.maps import map_quality
-from lib.reporting.comparison_tables import p_value
-from lib.reporting.measures import BINARY_TITLES, EXACT_INTERVALS, read_measures
+from lib.reporting.measures import EXACT, read_measures
+from lib.reporting.style import present
 from lib.reporting.table import Table, Value
 
 if TYPE_CHECKING:
     from lib.pipeline.run import Run
 
 _METRICS = (*RANKINGS, "defect_recall", "false_reject_rate")
+_NEEDED = "Labelled defects"
 _QUALITY = {  # columns of `map_quality`: heading and form
     "image_auroc": ("Image AUROC", ".3f"),
     "pixel_auroc": ("Pixel AUROC", ".3f"),
     "pixel_ap": ("Pixel AP", ".3f"),
     "aupro": ("AUPRO (30 %)", ".3f"),
     "images": ("Defects with a mask", ".0f"),
-    "left_out": ("Left out", ".0f"),
+    "left_out": ("Without a usable mask", ".0f"),
 }
 
 
-def escape_rate_table(predictions: pd.DataFrame, good: Good, binary: str) -> Table:
-    """Return the escape rate per class and feature set with its exact interval, and false rejects beside.
-
-    It is the paper's AQL (Eq. 1): 100 - defect recall, in percent, over all test folds.
-    """
-    rows = []
-    for data in read_measures(at_keep(predictions, 1.0), good, binary, ("defect_recall",)):
-        images = data.counts.xs(("defect_recall", OVERALL), level=("metric", "fold")).groupby("class").first()
-        for label in [*data.classes(), ALL]:
-            row: dict[Any, Any] = data.place() | {"Class": label, "Images": int(images[label])}
-            for name in MAIN:
-                recall, title = data.cell(name, "defect_recall", label), FEATURE_SETS[name].title
-                ends = tuple(100 - 100 * end for end in recall.interval[::-1]) if recall.interval else None
-                row[title, "AQL"] = Value(100 - 100 * recall.raw, ".2f", ends, ".2f")
-                row[title, TITLES["false_reject_rate"]] = data.cell(name, "false_reject_rate", interval=None)
-            rows.append(row)
-    notes = (
-        "AQL here is the percentage of a class's defective images that pass as good, not an acceptance limit of a "
-        "sampling plan.",
-        "In brackets: Clopper-Pearson 95 % intervals; none escaped does not mean that none will.",
-    )
-    title = "Escaping defects in percent (AQL by Eq. 1), and good images rejected"
-    return Table("AQL", title, rows, notes, headers=3)
-
-
 def methods_table(
-    found: pd.DataFrame,
-    good: Good,
-    compared: pd.DataFrame,
-    recommended: pd.DataFrame,
-    binary: str,
+    found: pd.DataFrame, good: Good, compared: pd.DataFrame, recommended: pd.DataFrame, binary: str
 ) -> Table:
-    """Return every feature set with all defects: its measures, its difference from image + map, and the choice of one.
+    """Return every feature set with all defects: its rankings, its difference from image + map, and the choice of one.
 
     `found` are predictions, `compared` is `compare` of those at keep 1, `recommended` is `recommend` of them.
     """
-    rows, whole, main = [], at_keep(found, 1.0), _METRICS[0]
+    rows, whole, main = [], at_keep(found, 1.0), RANKINGS[0]
     tested = compared[compared["metric"] == main].set_index(["dataset", "a", "b"]).to_dict("index")
     chosen: dict[Any, dict[Any, Any]] = recommended.set_index(["dataset", "features"]).to_dict("index")
-    for data in read_measures(whole, good, binary, _METRICS):
-        for features in [name for name in FEATURE_SETS if pd.notna(data.value(name, "defect_recall"))]:
-            row: dict[Any, Any] = {"Dataset": data.dataset, "Features": FEATURE_SETS[features].title}
-            for metric in _METRICS:
-                form = ".3f" if "auc" in metric else ".1%"
-                row[BINARY_TITLES[metric]] = data.cell(features, metric, form=form, interval=None)
+    for data in read_measures(whole, good, binary, (main, RECALL_AT_5_FPR)):
+        for features in [name for name in FEATURE_SETS if pd.notna(data.value(name, main))]:
             choice = chosen.get((data.dataset, features), {})
-            row["On training images", TITLES[RECALL_AT_5_FPR]] = Value(choice.get("training"), ".1%")
-            row["On training images", "Choice"] = "recommended" if choice.get("recommended") else ""
+            mark = " (recommended)" * bool(choice.get("recommended"))
+            row: dict[Any, Any] = {"Dataset": data.dataset, "Features": FEATURE_SETS[features].title + mark}
+            row[TITLES[RECALL_AT_5_FPR], "Test"] = data.cell(
+                features, RECALL_AT_5_FPR, form=".1%", interval=None
+            )
+            row[TITLES[RECALL_AT_5_FPR], "Training"] = Value(choice.get("training"), ".1%")
+            row[TITLES[main], "Test"] = data.cell(features, main, form=".3f", interval=None)
             test = tested.get((data.dataset, features, METHOD), {})
             if features == "image" and (turned := tested.get((data.dataset, METHOD, features))):
                 negative = {"difference": "difference", "low": "high", "high": "low"}
                 test = turned | {name: -turned[other] for name, other in negative.items()}
-            heading, ends = (
-                f"{TITLES[main]}, less {FEATURE_SETS[METHOD].title}",
-                (test.get("low"), test.get("high")),
+            ends = test.get("low"), test.get("high")
+            row[TITLES[main], f"Less {_title(METHOD)}"] = Value(
+                test.get("difference"), "+z.3f", ends, "+z.3f"
             )
-            row[heading, "Difference"] = Value(test.get("difference"), "+z.3f", ends, "+z.3f")
-            row[heading, "p (Wilcoxon)"], row[heading, "p (Holm)"] = (
-                p_value(test, "p"),
-                p_value(test, "p_holm"),
-            )
+            row[TITLES[main], "p (Wilcoxon)"] = _p_value(test, "p")
+            row[TITLES[main], "p (Holm)"] = _p_value(test, "p_holm")
             rows.append(row)
     shown = [FEATURE_SETS[one] for one in FEATURE_SETS if one in set(whole["features"])]
     notes = (
         *(f"{one.title}: {one.description}." for one in shown if one.description),
-        f"AUC and {TITLES[RECALL_AT_5_FPR].lower()}: mean of the folds, each read from its own scores.",
+        "Mean of the folds, each read from its own scores.",
         f"Recommended: {RULE}. Test folds must not choose.",
-        "In brackets beside differences: 95 % intervals over test images and trainings. Holm adjusts over all rankings "
-        "compared. Not tested: both make the same predictions.",
+        "In brackets: 95 % intervals over test images and trainings. Holm adjusts over all rankings compared. Not "
+        "tested: both make the same predictions.",
     )
     return Table("Methods", "Every feature set, all defects, all test folds", rows, notes, headers=2)
 
@@ -123,15 +106,16 @@ def map_source_table(main: pd.DataFrame, other: pd.DataFrame, study: Study, good
     rows: dict[Any, dict[Any, Any]] = {}  # by what keeps the parts of a feature set together
     for maps, part in parts.items():
         for data in read_measures(part, good, study.binary, _METRICS):
-            for place, (name, one) in enumerate(FEATURE_SETS.items()):
+            for place, (name, features) in enumerate(FEATURE_SETS.items()):
                 if pd.notna(data.value(name, "defect_recall")):
-                    row: dict[Any, Any] = data.place() | {"Features": one.title, "Maps": maps}
-                    row |= {BINARY_TITLES[metric]: data.cell(name, metric) for metric in _METRICS}
+                    row: dict[Any, Any] = data.place() | {"Features": features.title, "Maps": maps}
+                    row |= {
+                        TITLES[one]: data.cell(name, one, form=_form(one), interval=None) for one in _METRICS
+                    }
                     rows[data.dataset, data.scheme, place, len(rows)] = row
-    notes = (
-        "The same folds, features and classifiers with each source's maps; PatchCore models are always cross-fitted.",
-        EXACT_INTERVALS,
-    )
+    notes = [
+        "The same folds and classifiers with each source's maps; PatchCore models are always cross-fitted."
+    ]
     title = "Map sources compared, all defects, over all test folds"
     return Table("Map source", title, [rows[key] for key in sorted(rows)], notes, headers=4)
 
@@ -139,7 +123,7 @@ def map_source_table(main: pd.DataFrame, other: pd.DataFrame, study: Study, good
 def map_quality_table(runs: Sequence[Run]) -> Table:
     """Return image AUROC by class and, where there are masks, pixel AUROC, AP and AUPRO, for each source of maps."""
     found = pd.concat([map_quality(run).reset_index().assign(dataset=run.name) for run in runs])
-    columns = {name: look for name, look in _QUALITY.items() if name in found and found[name].notna().any()}
+    columns = {name: look for name, look in _QUALITY.items() if name in found and found[name].any()}
     rows = [
         {"Dataset": row["dataset"], "Maps": map_method_title(row["map_method"]), "Class": row["class"]}
         | {heading: Value(row[name], form) for name, (heading, form) in columns.items()}
@@ -149,9 +133,100 @@ def map_quality_table(runs: Sequence[Run]) -> Table:
     if runs[0].study.repeats > 1:
         notes.append("Mean of the repeats.")
     if "Pixel AP" in rows[0]:
-        notes.append(
-            "AUPRO: mean overlap with each connected defect, up to 30 % of good pixels marked. Left out: defects "
-            "whose mask is empty or missing."
-        )
+        notes.append("AUPRO: mean overlap with each connected defect, up to 30 % of good pixels marked.")
     title = "How well the maps find defective images and pixels, test images of the primary folds"
     return Table("Map quality", title, rows, notes, headers=3)
+
+
+def costs_table(points: pd.DataFrame, methods: Iterable[str] = FEATURE_SETS) -> Table | None:
+    """Return what share of good images feature sets reject for each required recall; None without thresholds.
+
+    `points` as `operating_numbers` gives them. Bold: the least of those that reached the recall on the test folds.
+    """
+    part = points[(points["class"] == ALL) & (points["method"] == TRAINING)] if len(points) else points
+    rows = []
+    for (dataset, scheme), here in part.groupby(["dataset", "scheme"], sort=False) if len(part) else ():
+        least = here[here["recall_high"] >= here["required"]].groupby("required")["false_rejects"].min()
+        for features in [name for name in methods if name in set(here["features"])]:
+            row: dict[Any, Any] = {
+                "Dataset": dataset,
+                "Folds": scheme,
+                "Features": FEATURE_SETS[features].title,
+            }
+            for one in here[here["features"] == features].to_dict("records"):
+                form, ends = (
+                    f".{int(one['n_good'] >= 100)}%",
+                    (one["false_rejects_low"], one["false_rejects_high"]),
+                )
+                cell = Value(
+                    one["false_rejects"], form, ends, form, one["false_rejects"] == least.get(one["required"])
+                )
+                if one["recall_high"] < one["required"]:
+                    cell = Value(one["false_rejects"], partial(_missed, percent(one["recall"])))
+                row["Good images rejected to find", f"{100 * one['required']:g} %"] = cell
+            rows.append(row)
+    notes = (
+        "A fold's threshold is chosen on its training images, scored by models that did not see them, and checked on "
+        "its test images. Missed: less was found there, the 95 % interval included.",
+        f"{EXACT}. Bold: the least of those that reached the recall.",
+    )
+    return (
+        Table("Costs", "What a required defect recall costs", rows, notes, headers=3, numbers=part)
+        if rows
+        else None
+    )
+
+
+def _missed(found: str, _: float) -> str:
+    return f"missed: {found} found"
+
+
+def needs_table(economy: LabelEfficiency) -> Table | None:
+    """Return how many labelled defects each feature set needs for what the image reaches with all of them, or None."""
+    rows = []
+    for (dataset, scheme), needs in economy.needs.groupby(["dataset", "scheme"], sort=False):
+        lines = needs[needs["reference"] == needs["reference"].max()]
+        by_features: dict[Any, Any] = lines.set_index("features").to_dict("index")
+        one = lines.iloc[0]
+        place = {"Dataset": dataset, "Folds": scheme}
+        has = f"{one['reference']:.0f} for {percent(one['target'], 0)}"
+        rows.append(place | {"Features": FEATURE_SETS["image"].title, _NEEDED: has})
+        for name in present(by_features, FEATURE_SETS):
+            row = {"Features": FEATURE_SETS[name].title, _NEEDED: describe_need(by_features[name])}
+            rows.append(place | row)
+    notes = (
+        "Read between the levels studied along straight lines. Not reached: not with all the defects there are. At "
+        "most: the fewest labels studied already suffice.",
+        "In brackets: 95 % bootstrap intervals, both feature sets on the same drawn test images.",
+    )
+    title = "Labelled defects needed for the recall that the image reaches, at 5 % false rejects"
+    return Table("Labels", title, rows, notes, headers=3, numbers=economy.needs) if rows else None
+
+
+def folds_table(measures: pd.DataFrame) -> pd.DataFrame:
+    """Return `summary`'s figures over all classes: over all folds, the folds' spread, and rankings of pooled scores.
+
+    One row per dataset, scheme, keep, metric and features; columns overall, sd, least, most, folds, pooled.
+    """
+    keys = ["dataset", "scheme", "keep", "metric", "features"]
+    part = measures[measures["class"] == ALL].set_index(keys)
+    single = part[~part["fold"].isin([OVERALL, POOLED])].groupby(keys, sort=False)["value"]
+    spread = single.agg(sd="std", least="min", most="max", folds="count")
+    beside = {
+        name: part[part["fold"] == fold]["value"] for name, fold in (("overall", OVERALL), ("pooled", POOLED))
+    }
+    return spread.assign(**beside).reset_index()[[*keys, "overall", *spread.columns, "pooled"]]
+
+
+def _p_value(row: Mapping[Any, Any], name: str) -> Value | str:
+    """Return a p of a row of `compare` as a cell, bold where it is below the study's level."""
+    bold = row.get("significant" if name == "p" else "significant_holm", False)
+    return "not tested" if row.get("identical") == 1 else Value(row.get(name), format_p, bold=bold)
+
+
+def _form(metric: str) -> str:
+    return ".3f" if "auc" in metric else ".1%"
+
+
+def _title(features: str) -> str:
+    return FEATURE_SETS[features].title

@@ -37,6 +37,7 @@ class Value:
         if pd.isna(self.raw):
             return MISSING
         ends = [_shown(end, self.interval_form) for end in self.interval or ()]
+        ends[:1] = [end.removesuffix(" %") for end in ends[:1]]
         text = _shown(self.raw, self.form)
         return f"{text} ({(' to ' if '+' in self.interval_form else '–').join(ends)})" if ends else text
 
@@ -46,8 +47,8 @@ class Table:
 
     All rows have the same columns: pairs (heading over several columns, column), or a text for (text, ""). A row holds
     a `Value` per column, or what readers see as it is; under Dataset the data set's raw name. The first `headers`
-    columns name a row; Dataset and Folds are shown only where they vary. The raw numbers are those of the rows and the
-    ends of their intervals, unless given. `bold` holds the positions (row, column) of the frame that are set bold.
+    columns name a row; Dataset, Folds and Maps are shown only where they vary. The raw numbers are those of the rows
+    and the ends of their intervals, unless given. `bold` holds positions (row, column) of the frame that are set bold.
     """
 
     def __init__(
@@ -127,24 +128,22 @@ def html_table(
         [(*[*_INTERVAL.split(cell), ""][:2], (at, place) in bold) for place, cell in enumerate(row)]
         for at, row in enumerate(texts)
     ]
-    given = {
-        "name": "",
-        "title": "",
-        "notes": (),
-        "spans": _spans(texts[:, 0] if headers > 1 else ()),
-    } | about
+    spans = [_spans([tuple(row[: place + 1]) for row in texts]) for place in range(headers - 1)]
+    given = {"name": "", "title": "", "notes": (), "spans": spans} | about
     return render("table.html.j2", head=head, rows=rows, headers=headers, **given)
 
 
-def _spans(names: Iterable[str]) -> list[int]:
-    """Return for each row how many rows its first cell names, 0 where the one above names it."""
+def _spans(names: Iterable[Any]) -> list[int]:
+    """Return for each row how many rows its cell names, 0 where the one above names it."""
     lengths = [len(list(same)) for _, same in groupby(names)]
     return [n for length in lengths for n in (length, *[0] * (length - 1))]
 
 
 def _shown(raw: Any, form: str | Callable[[Any], str]) -> str:
-    """Return a value by a format or a function; numbers with a true minus and a space before the percent sign."""
-    text = form(raw) if callable(form) else format(raw, form)
+    """Return a value as a function does, or by a format with a true minus and a space before the percent sign."""
+    if callable(form):
+        return form(raw)
+    text = format(raw, form)
     return text if isinstance(raw, str) else text.replace("-", "−").replace("%", " %")
 
 

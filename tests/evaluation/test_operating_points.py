@@ -8,7 +8,6 @@ import pytest
 
 from lib.evaluation.metrics import ALL
 from lib.evaluation.operating_points import CONFORMAL, TRAINING, operating_numbers
-from lib.reporting.comparison_tables import operating_points
 from tests.evaluation.made_up import scored
 
 
@@ -61,15 +60,6 @@ def test_a_refused_bound_says_how_many_defects_it_needs():
     assert np.isnan(refused["caught"]) and (refused["n_calibration"], refused["n_needed"]) == (4, 19)
     granted = line(points, CONFORMAL, required=0.75)
     assert granted["threshold_low"] == pytest.approx(0.2)  # the least of four
-    table = operating_points(points, prevalence=0.002)
-    assert "Escapes per million, 0.2 % defective" in {name for _, name in table.frame.columns}
-    shown = table.frame[("Split-conformal bound, checked on the test folds", "Defect recall")]
-    assert shown.tolist()[1] == "no guarantee: 4 calibration defects, 19 needed"
-    assert "refused" not in shown.tolist()[0]
-    (endless,) = operating_points(points.assign(n_needed=np.inf)[points["required"] == 0.95]).frame[
-        shown.name
-    ]
-    assert endless == "no guarantee: 4 calibration defects, endlessly many needed"
 
 
 def test_each_class_has_a_threshold_of_its_own():
@@ -87,7 +77,6 @@ def test_a_class_missing_from_a_folds_training_images_has_no_point():
     points = operating_numbers(test, known, "good", required=(0.75,))
     assert np.isnan(line(points, TRAINING)["caught"])
     assert line(points, TRAINING)["n_calibration"] == 0
-    assert "–" in operating_points(points).frame.iloc[0].tolist()
 
 
 def test_a_feature_set_without_scores_of_training_images_has_no_points():

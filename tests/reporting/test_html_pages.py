@@ -21,16 +21,6 @@ def rendered(tmp_path, cells, parameters=None, name="04_classification"):
     return notebook_html(path, name, "plates")
 
 
-def test_the_contents_lead_to_the_parts(tmp_path):
-    page = rendered(
-        tmp_path,
-        [new_markdown_cell(f"## {text}\n\n### Détail") for text in ("Does it help?", "Why (é) & how?", "x")],
-    )
-    links = re.findall(r'<li><a href="#([^"]*)">([^<]*)</a></li>', page)
-    assert [text for _, text in links] == ["Does it help?", "Why (é) &amp; how?", "x"]
-    assert re.findall(r'<h2 id="([^"]*)"', page) == [anchor for anchor, _ in links]
-
-
 def test_the_set_up_is_one_fold_at_the_end(tmp_path):
     cells = [
         new_code_cell("import os", metadata={"tags": ["setup"]}),

@@ -7,32 +7,24 @@ import pandas as pd
 import pytest
 
 from lib.evaluation.metrics import ALL, OVERALL, POOLED, binary_predictions, summary
+from lib.evaluation.operating_points import TRAINING
 from lib.evaluation.recommendation import recommend
 from lib.evaluation.significance import compare
 from lib.pipeline.dataset import in_test_fold, index, splits
 from lib.pipeline.maps import map_quality, maps, scores
 from lib.pipeline.run import open_run
-from lib.reporting.comparison_tables import comparison_table, folds_table
 from lib.reporting.display import show_findings
 from lib.reporting.result_tables import (
-    escape_rate_table,
+    costs_table,
+    folds_table,
     map_quality_table,
     map_source_table,
     methods_table,
 )
-from lib.reporting.table import MISSING
-from tests.evaluation.made_up import by_fold, study
+from tests.evaluation.made_up import study
 
 GOOD = {"toy": "good"}
 SETTINGS = {"weights": "random-init", "leak_check": "none", "compare_map_source": True, "guided": False}
-
-
-def test_escape_rates_by_hand():
-    table = escape_rate_table(by_fold({"image": [1, 0]}), "good", "collapsed")
-    assert table.numbers["Image", "AQL"].tolist() == pytest.approx([5, 5])
-    assert table.numbers["Image, 95 % interval", "AQL high"].iloc[0] == pytest.approx(24.87, abs=0.01)
-    assert table.frame.iloc[0]["Image", "AQL"] == "5.00 (0.13–24.87)"
-    assert table.frame.iloc[0]["Anomaly map", "AQL"] == MISSING
 
 
 def test_the_table_of_methods():
@@ -43,57 +35,38 @@ def test_the_table_of_methods():
     table = methods_table(frame, GOOD, compared, choice, "collapsed")
     by_name = table.numbers.set_index(("Features", ""))
     assert by_name.index.tolist()[0] == "Image" and len(by_name) == 6
-    against = "AUC, good against defective, less Image + map"
-    ends = by_name[against + ", 95 % interval"]
-    assert ends.loc["Image + map, logistic", "Difference low"] > 0
-    assert ends.loc["Anomaly score, logistic", "Difference high"] < 0
+    area, recall = "AUC, good against defective", "Defect recall at 5 % false rejects"
+    ends, beside = by_name[area + ", 95 % interval"], by_name[area, "Less Image + map"]
+    best = "Image + map, logistic (recommended)"
+    assert ends.loc[best, "Less Image + map low"] > 0
+    assert ends.loc["Anomaly score, logistic", "Less Image + map high"] < 0
     gap = compared.query("metric == 'binary_auc' and a == 'image_map' and b == 'image'").iloc[0]
-    assert by_name.loc["Image", (against, "Difference")] == -gap["difference"]
-    assert pd.isna(by_name.loc["Image + map", (against, "Difference")])  # it is not compared with itself
-    assert by_name.loc["Map statistics", (against, "p (Wilcoxon)")] == "not tested"  # the same predictions
+    assert beside["Image"] == -gap["difference"]
+    assert pd.isna(beside["Image + map"])  # it is not compared with itself
+    assert by_name.loc["Map statistics", (area, "p (Wilcoxon)")] == "not tested"  # the same predictions
     values = summary(frame, GOOD).query("metric == 'recall_at_5' and fold == @OVERALL").set_index("features")
-    assert by_name.loc["Image", ("Defect recall at 5 % false rejects", "")] == values.loc["image", "value"]
-    inside = by_name["On training images"]
-    assert inside["Choice"].to_dict()["Image + map, logistic"] == "recommended"
-    assert (inside["Choice"] == "recommended").sum() == 1
-    assert pd.isna(inside.loc["Map statistics", "Defect recall at 5 % false rejects"])  # not scored there
+    assert by_name.loc["Image", (recall, "Test")] == values.loc["image", "value"]
+    assert sum("recommended" in name for name in by_name.index) == 1
+    assert pd.isna(by_name.loc["Map statistics", (recall, "Training")])  # not scored there
 
 
-@pytest.fixture
-def compared():
-    return compare(study({"image": 1.0, "map": 1.0, "image_map": 2.5}, n=300, folds=10), GOOD, seed=1, n=50)
-
-
-def test_the_table_of_comparisons_shows_all_three_tests(compared):
-    table, by_class = comparison_table(compared), comparison_table(compared, by_class=True)
-    assert table is not None and by_class is not None
-    frame = table.frame.droplevel(1, axis=1).set_index(["Measure", "Compared"])
-    row = frame.loc[("AUC, naming the class", "Image + map against Image")]
-    raw = compared.query("metric == 'weighted_auc' and a == 'image_map' and b == 'image'").iloc[0]
-    assert row["p (Wilcoxon)"] == "0.00195" and row["Folds that differ"] == "10 of 10"
-    assert row["p (Holm)"] == f"{raw['p_holm']:.3g}" and raw["p_holm"] > 0.005
-    assert float(raw["p_corrected"]) < 0.05
-    names = [name for name, _ in table.frame]
-    bold = {names[column] for _, column in table.bold}
-    assert bold == {"p (Wilcoxon)"}
-    assert set(table.frame["Measure"]) == {
-        *("Defect recall", "AUC, naming the class", "AUC, good against defective"),
-        "Defect recall at 5 % false rejects",
-    }
-    shown = [set(one.numbers["class"]) for one in (table, by_class)]
-    assert shown == [{ALL}, set(compared["class"]) - {ALL}], "the CSV holds what is shown"
-    assert "Defect recall: a" in set(by_class.frame["Measure"]) and ALL not in str(by_class.frame.to_numpy())
-
-
-def test_out_of_reach_is_a_footnote(compared):
-    few = compare(study({"image": 1.0, "image_map": 2.5}, n=300, folds=3), GOOD, seed=1, n=50)
-    for rows, out_of in ((few, 4), (compared[compared["in_reach"]], 0)):
-        table = comparison_table(rows)
-        assert table is not None
-        found = [note for note in table.notes if "too few folds differ" in note]
-        assert len(found) == bool(out_of)
-        assert all(f"{out_of} of {out_of} comparisons too few folds" in note for note in found)
-    assert comparison_table(few.iloc[:0]) is None
+def test_the_cheapest_that_reached_the_recall_is_bold():
+    row = {"dataset": "toy", "scheme": "s", "class": ALL, "method": TRAINING, "required": 0.9, "n_good": 50}
+    row |= {"false_rejects_low": 0.1, "false_rejects_high": 0.3, "recall": 0.8, "recall_high": 0.95}
+    points = pd.DataFrame(
+        [
+            row | {"features": "image", "false_rejects": 0.2},
+            row | {"features": "map", "false_rejects": 0.1, "recall_high": 0.85},
+            row | {"features": "image_map", "false_rejects": 0.3},
+            row | {"features": "image", "false_rejects": 0.9, "class": "a"},
+        ]
+    )
+    table = costs_table(points)
+    assert table is not None
+    shown = table.frame.droplevel(0, axis=1).iloc[:, -1].tolist()
+    assert shown == ["20 % (10–30 %)", "missed: 80.0 % found", "30 % (10–30 %)"]
+    assert {at for at, _ in table.bold} == {0} and len(table.numbers) == 3
+    assert costs_table(pd.DataFrame()) is None
 
 
 def test_the_folds_stand_behind_a_figure_and_pooled_scores_beside_it():
@@ -131,7 +104,7 @@ def test_rows_are_the_sources_own(run):
         ("Image + both maps", "both"),
         ("Image + guided by both maps, logistic", "both"),
     ]
-    recalls = table.numbers[("Defect recall (Binary)", "")].tolist()
+    recalls = table.numbers[("Defect recall", "")].tolist()
     for place, frame, name in (
         (1, main, "map"),
         (2, other, "map"),
