@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -48,7 +48,6 @@ PILLS: dict[int, tuple[State, str]] = {
     -1: ("bad", "Harms"),
     0: ("none", "No measurable difference"),
 }
-UNCORRECTED = "Intervals are not corrected for the number of comparisons."
 
 
 class Finding(NamedTuple):
@@ -71,25 +70,21 @@ def findings(results: StudyResults) -> pd.DataFrame:
 
 def _extra(results: StudyResults, dataset: str) -> Finding:
     """Say what the map adds as the paper has it: beside the image, features of both selected together."""
-    gap = results.comparison(RECALL_AT_5_FPR, METHOD, "image")
-    evidence = [one for metric in RANKINGS for one in _beside(results, metric, METHOD, "image")]
-    evidence += _beside(results, AUC, "map", "image")
+    gap, evidence = results.comparison(RECALL_AT_5_FPR, METHOD, "image"), [*_measures(results)]
     if gap and gap.identical < 1:
-        evidence += [gap.rule(), "All was trained once; the spread of the folds is in the intervals."]
-    if gap and gap.repeats > 1:
-        spread = gap.value(gap.retraining)
-        evidence[-1] = (
-            f"All was trained {gap.repeats} times; retraining moves the difference by {spread} (SD)."
-        )
+        trained = "Everything was trained once; intervals allow for retraining by the spread of the folds."
+        if gap.repeats > 1:
+            spread = f"has a standard deviation of {gap.value(gap.retraining)}"
+            trained = f"From one of {gap.repeats} trainings to the next the difference {spread}."
+        evidence += [gap.rule(), trained]
     return Finding(_gain(gap, METHOD, "image", "as an extra picture"), tuple(evidence))
 
 
 def _guide(results: StudyResults, dataset: str) -> Finding:
     """Say what the map adds where it chooses the places at which the image is read."""
     pairs = (AS_GUIDE, ("guided_all", "image_map_all"), *((name, METHOD) for name in GUIDED))
-    evidence = [one for pair in pairs for one in _beside(results, RECALL_AT_5_FPR, *pair)]
-    gap = results.comparison(RECALL_AT_5_FPR, *AS_GUIDE)
-    return Finding(_gain(gap, *AS_GUIDE, "as a guide"), (*evidence, *[UNCORRECTED] * bool(evidence)))
+    gaps = {pair: gap for pair in pairs if (gap := results.comparison(RECALL_AT_5_FPR, *pair))}
+    return Finding(_gain(gaps.get(AS_GUIDE), *AS_GUIDE, "as a guide"), tuple(_differences(gaps)))
 
 
 def _scarce(results: StudyResults, dataset: str) -> Finding:
@@ -100,9 +95,9 @@ def _scarce(results: StudyResults, dataset: str) -> Finding:
         return Finding(Headline("none", "Not run", "The number of labelled defects was not varied."))
     how: Any = {"seed": study.seed, "alpha": study.alpha, "binary": study.binary, "n": results.n}
     few = replace(results, compared=compare(at_keep(both, least), results.good, metrics=RANKINGS, **how))
-    evidence = [one for metric in RANKINGS for one in _beside(few, metric, METHOD, "image")]
     gap = few.comparison(RECALL_AT_5_FPR, METHOD, "image")
-    return Finding(_gain(gap, METHOD, "image", f"with {percent(least, 0)} of the defects"), tuple(evidence))
+    headline = _gain(gap, METHOD, "image", f"with {percent(least, 0)} of the defects")
+    return Finding(headline, tuple(_measures(few)))
 
 
 def _recommended(results: StudyResults, dataset: str) -> Finding:
@@ -150,18 +145,18 @@ def _simpler(results: StudyResults, dataset: str) -> Finding:
     gaps = {name: gap for name in BASELINES if (gap := results.comparison(AUC, name, METHOD))}
     if not gaps:
         return Finding(Headline("none", "Not run", "No simpler method was run on the same images."))
-    evidence = [one for name in gaps for one in _beside(results, AUC, name, METHOD)]
     good = {name: gap.difference for name, gap in gaps.items() if gap.as_good}
-    answer = Headline(
-        "none", "Not shown", f"No simpler method is shown to match image + map within {MARGIN:g} AUC."
+    within = f"image + map within {MARGIN:g} AUC"
+    state: State = "warn" if good else "none"
+    pill, answer = (
+        "Not shown",
+        f"No simpler method is shown to match {within}, corrected for all comparisons.",
     )
     if good:
         best = FEATURE_SETS[max(good, key=lambda name: good[name])].title
-        answer = Headline("warn", "Yes", f"{best} matches image + map within {MARGIN:g} AUC, or is better.")
-        evidence.insert(
-            0, f"Methods that match it, corrected for all comparisons: {len(good)} of {len(gaps)}."
-        )
-    return Finding(answer, (*evidence, UNCORRECTED))
+        pill, answer = "Yes", f"{best} matches {within}, or is better, corrected for all comparisons."
+    evidence = _differences({(name, METHOD): gap for name, gap in gaps.items()})
+    return Finding(Headline(state, pill, answer), tuple(evidence))
 
 
 def _objects(results: StudyResults, dataset: str) -> Finding:
@@ -223,7 +218,7 @@ def _sources(results: StudyResults, dataset: str) -> Finding | None:
     elif better or worse:
         state, pill = ("warn", theirs) if better else ("good", mine)
         answer = f"Maps by {pill} give a higher recall in {better or worse} of {count(len(sides), 'method')}."
-    return Finding(Headline(state, pill, answer), (*evidence, UNCORRECTED))
+    return Finding(Headline(state, pill, answer), tuple(evidence))
 
 
 def _gain(gap: Comparison | None, a: str, b: str, how: str) -> Headline:
@@ -238,16 +233,24 @@ def _gain(gap: Comparison | None, a: str, b: str, how: str) -> Headline:
     return Headline(*PILLS[gap.side], sentence)
 
 
-def _beside(results: StudyResults, metric: str, a: str, b: str) -> Iterator[str]:
-    """Yield a measure of two feature sets, and what their difference shows; nothing where they were not compared."""
-    if gap := results.comparison(metric, a, b):
-        one, other = FEATURE_SETS[a].phrase, FEATURE_SETS[b].phrase
-        yield f"{TITLES[metric]}: {gap.value(gap.value_a)} with {one}, {gap.value(gap.value_b)} with {other}."
-        yield (
-            f"Difference: {gap.span()} ({gap.verdict()})."
-            if gap.identical < 1
-            else f"This was {gap.verdict()}."
-        )
+def _measures(results: StudyResults) -> Iterator[str]:
+    """Yield what image + map and the image reach in every ranking, and what their difference shows."""
+    for metric in RANKINGS:
+        if gap := results.comparison(metric, METHOD, "image"):
+            value, other = gap.value(gap.value_a), gap.value(gap.value_b)
+            yield f"{TITLES[metric]}: {value} with image + map, {other} with the image."
+            if gap.identical < 1:
+                yield f"Difference: {gap.span()} ({gap.verdict()})."
+
+
+def _differences(gaps: Mapping[tuple[str, str], Comparison]) -> Iterator[str]:
+    """Yield what the differences of pairs of feature sets in one measure show."""
+    yield from (f"Measure: {TITLES[gap.metric]}." for gap in list(gaps.values())[:1])
+    for (a, b), gap in gaps.items():
+        shown = f"{gap.span()} ({gap.verdict()})" if gap.identical < 1 else gap.verdict().replace(":", ",")
+        yield f"{FEATURE_SETS[a].title} against {FEATURE_SETS[b].phrase}: {shown}."
+    if gaps:
+        yield "Intervals are not corrected for the number of comparisons."
 
 
 def _interval(
