@@ -259,7 +259,7 @@ def explanations(source):
 
 
 # their texts are part of what proves a study's files: changed only with the code
-LATER = ("reporting", "evaluation")
+LATER = ("reporting",)
 PROVEN = ("anomaly_maps", "classification", "datasets", "draem", "features", "pipeline")
 
 

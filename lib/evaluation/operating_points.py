@@ -119,3 +119,14 @@ def _counted(
                     "n_calibration": min(map(len, sources)),
                     "n_needed": defects_needed(recall),
                 }
+
+
+def describe_unlearned(calibration: pd.DataFrame) -> list[str]:
+    """Return where the models of an inner fold had no image of a class: all that train there were held out at once."""
+    keys = ["scheme", "fold", "repeat", "label"]
+    spread = calibration.groupby(keys)["inner"].nunique() if len(calibration) else pd.Series(dtype=int)
+    lone = dict.fromkeys((scheme, fold, label) for scheme, fold, _, label in spread.index[spread < 2])
+    return [
+        f"In {scheme} fold {fold}, class {label} was scored by models that had no image of it, so thresholds may be too low."
+        for scheme, fold, label in lone
+    ]

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from lib.evaluation.metrics import ALL
-from lib.evaluation.operating_points import CONFORMAL, TRAINING, operating_numbers
-from tests.evaluation.made_up import scored
+from lib.evaluation.operating_points import CONFORMAL, TRAINING, describe_unlearned, operating_numbers
+from tests.evaluation.made_up import scored, study
 
 
 def line(points: pd.DataFrame, method: str, label: str = ALL, **where: object) -> pd.Series:
@@ -94,3 +94,11 @@ def test_repeats_are_averaged_and_do_not_multiply_images():
     found = line(points, TRAINING)
     assert found["n_defects"] == 6 and found["n_good"] == 8
     assert (found["caught"], found["rejected"]) == (5, 2)  # of 4 and 6, of 3 and 0 (rounded half to even)
+
+
+def test_a_class_held_out_at_once_is_named_by_its_folds():
+    known = study({"image": 1.0, "map": 1.0}, calibrated=True)
+    assert describe_unlearned(known) == describe_unlearned(pd.DataFrame()) == []
+    known.loc[(known["label"] == "a") & (known["fold"] == 3), "inner"] = 1
+    (said,) = describe_unlearned(known)
+    assert said.startswith("In stratified fold 3, class a was scored by models that had no image of it")
