@@ -127,6 +127,6 @@ def describe_unlearned(calibration: pd.DataFrame) -> list[str]:
     spread = calibration.groupby(keys)["inner"].nunique() if len(calibration) else pd.Series(dtype=int)
     lone = dict.fromkeys((scheme, fold, label) for scheme, fold, _, label in spread.index[spread < 2])
     return [
-        f"In {scheme} fold {fold}, class {label} was scored by models that had no image of it, so thresholds may be too low."
+        f"In {scheme} fold {fold}, class {label} was scored without any image of it: thresholds may be too low."
         for scheme, fold, label in lone
     ]

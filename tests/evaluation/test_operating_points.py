@@ -101,4 +101,4 @@ def test_a_class_held_out_at_once_is_named_by_its_folds():
     assert describe_unlearned(known) == describe_unlearned(pd.DataFrame()) == []
     known.loc[(known["label"] == "a") & (known["fold"] == 3), "inner"] = 1
     (said,) = describe_unlearned(known)
-    assert said.startswith("In stratified fold 3, class a was scored by models that had no image of it")
+    assert said.startswith("In stratified fold 3, class a was scored without any image of it")
