@@ -67,8 +67,9 @@ def filled(name: str) -> dict[str, Any]:
 
 
 def lined(name: str) -> dict[str, Any]:
-    """Return how a line of the feature set looks."""
-    return {"color": LINES.get(name, OTHER), "dashes": DASHES.get(name, (3, 1, 1, 1, 1, 1))}
+    """Return how a line of the feature set looks; the solid one lies below the others, which it would hide."""
+    dashes = DASHES.get(name, (3, 1, 1, 1, 1, 1))
+    return {"color": LINES.get(name, OTHER), "dashes": dashes, "zorder": 2.0 if dashes[0] is None else 2.5}
 
 
 def marked(name: str) -> dict[str, Any]:
