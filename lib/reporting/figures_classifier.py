@@ -16,7 +16,6 @@ from lib.pipeline.dataset import parse_split
 from lib.reporting import style
 from lib.reporting.figures_thresholds import name_defects
 from lib.reporting.style import (
-    METHODS,
     OUTLINE,
     escape_mathtext,
     finish,
@@ -72,11 +71,9 @@ def confusion(
     return finish(figure, "shares of the true class, and numbers of images")
 
 
-def class_recalls(
-    values: pd.DataFrame, width: float = style.PAGE, methods: Iterable[str] = METHODS
-) -> Figure:
+def class_recalls(values: pd.DataFrame, width: float = style.PAGE) -> Figure:
     """Draw the defect recall of each class at 5 % false rejects with its interval (of `by_class.class_recalls`)."""
-    found, classes = present(values["features"], methods), list(dict.fromkeys(values["class"]))
+    found, classes = present(values["features"], FEATURE_SETS), list(dict.fromkeys(values["class"]))
     images = values.groupby("class")["images"].first()
     figure, ((axes,),) = panels(1, 1, 0.22 * len(found) * len(classes) + 1.4, width)
     for number, name in enumerate(found):
@@ -161,12 +158,12 @@ def reliability_bins(scores: np.ndarray, defective: np.ndarray) -> pd.DataFrame:
     return found[["score", "share"]].assign(low=low, high=high).reset_index(drop=True)
 
 
-def reliability(predictions: pd.DataFrame, good: str, methods: Iterable[str] = METHODS) -> Figure:
+def reliability(predictions: pd.DataFrame, good: str) -> Figure:
     """Draw how often an image given a probability of being defective is defective, in the first repeat."""
     from sklearn.metrics import brier_score_loss
 
     rows = predictions[predictions["repeat"] == predictions["repeat"].min()]
-    found, share = present(rows["features"], methods), (rows["label"] != good).mean()
+    found, share = present(rows["features"], FEATURE_SETS), (rows["label"] != good).mean()
     figure, grid = panels(len(found), 2, 3, sharex=True, sharey=True)
     for name, axes in zip(found, grid.flat, strict=False):
         part = rows[rows["features"] == name]

@@ -1,8 +1,10 @@
-"""Figures of what a threshold on 1 - p(good) catches, rejects and costs, of rows that decide good or defective."""
+"""Figures of what a threshold on 1 - p(good) catches, rejects and costs.
+
+All draw every feature set among the predictions given, which are rows that decide good or defective.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +14,7 @@ from lib.classification.feature_sets import FEATURE_SETS
 from lib.evaluation.metrics import ALL, FPR_LIMIT, defect_scores, percent
 from lib.evaluation.operating_points import TRAINING
 from lib.reporting import style
-from lib.reporting.style import METHODS, OUTLINE, finish, lined, marked, panels, percent_ticks, present
+from lib.reporting.style import OUTLINE, finish, lined, marked, panels, percent_ticks, present
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 SHOWN = 0.2  # false rejects up to which curves are drawn: beyond, no line would go
 REJECTS = np.linspace(0, 1, 1001)
 ODDS = np.linspace(-7, 7, 281)  # log-odds of thresholds
+COLUMNS = ["features", "method", "class", "required", "caught", "recall", "false_rejects", "threshold_low",
+           "threshold_high"]  # fmt: skip
 SCORES = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)  # that are named on the axis
 
 
@@ -38,16 +42,12 @@ def mean_curve(predictions: pd.DataFrame, good: str) -> pd.DataFrame:
             rejects, recall, _ = roc_curve(bad, defect_scores(one, good), drop_intermediate=False)
             best = pd.Series(recall, rejects).groupby(level=0).max()
             curves.append(np.interp(REJECTS, best.index, best))
-    stack = np.reshape(curves, (-1, len(REJECTS)))
+    stack = np.array(curves or [np.full(len(REJECTS), np.nan)])
     return pd.DataFrame({"mean": stack.mean(0), "low": stack.min(0), "high": stack.max(0)}, REJECTS)
 
 
 def recall_curve(
-    predictions: pd.DataFrame,
-    good: str,
-    points: pd.DataFrame,
-    width: float = style.PAGE,
-    methods: Iterable[str] = METHODS,
+    predictions: pd.DataFrame, good: str, points: pd.DataFrame, width: float = style.PAGE
 ) -> Figure:
     """Draw defect recall against false rejects up to 20 %: the mean of the folds, in their range.
 
@@ -55,17 +55,14 @@ def recall_curve(
     `operating_numbers`).
     """
     figure, ((axes,),) = panels(1, 1, 4, width)
-    chosen, found = _of_training(points), present(predictions["features"], methods)
+    chosen, found = _of_training(points), present(predictions["features"], FEATURE_SETS)
     for name in found:
         curve = mean_curve(predictions[predictions["features"] == name], good)
-        axes.fill_between(
-            curve.index, curve["low"], curve["high"], color=lined(name)["color"], alpha=0.13, lw=0
-        )
-        axes.plot(curve.index, curve["mean"], label=FEATURE_SETS[name].title, lw=2, **lined(name))
+        band = {"color": lined(name)["color"], "alpha": 0.13, "lw": 0}
+        axes.fill_between(curve.index, curve["low"], curve["high"], **band)
+        axes.plot(curve.index, curve["mean"], lw=2, **lined(name))
         mine = chosen[chosen["features"] == name]
-        axes.plot(
-            mine["false_rejects"], mine["recall"], ls="", clip_on=True, zorder=4, **marked(name) | {"ms": 8}
-        )
+        axes.plot(mine["false_rejects"], mine["recall"], ls="", zorder=4, **marked(name) | {"ms": 8})
     axes.axvline(FPR_LIMIT, color="0.45", lw=0.8, ls=":")
     axes.set(xlim=(0, SHOWN), ylim=(0, 1.02), xticks=np.linspace(0, SHOWN, 5), ylabel="defect recall")
     axes.set_xlabel("false rejects (share of good products)")
@@ -79,15 +76,13 @@ def recall_curve(
     return finish(figure, key, found)
 
 
-def precision_recall(
-    predictions: pd.DataFrame, good: str, prevalence: float, methods: Iterable[str] = METHODS
-) -> Figure:
+def precision_recall(predictions: pd.DataFrame, good: str, prevalence: float) -> Figure:
     """Draw the share of defective products among the rejected over the recall, where `prevalence` are defective.
 
     From the same curves as `recall_curve`, from one good test image rejected: fewer were not measured.
     """
     figure, ((axes,),) = panels(1, 1, 4)
-    found = present(predictions["features"], methods)
+    found = present(predictions["features"], FEATURE_SETS)
     for name in found:
         part = predictions[predictions["features"] == name]
         curve = mean_curve(part, good)["mean"].loc[1 / max((part["label"] == good).sum(), 1) :]
@@ -97,22 +92,16 @@ def precision_recall(
     axes.set(xlim=(0, 1.01), ylim=(0, None), xlabel="defect recall", ylabel="defective among the rejected")
     percent_ticks(axes.xaxis, axes.yaxis)
     return finish(
-        figure, f"{percent(prevalence)} of the products are defective; dotted: rejecting at random", found
+        figure, f"{percent(prevalence)} of products are defective; dotted: rejecting at random", found
     )
 
 
-def score_histograms(
-    predictions: pd.DataFrame,
-    good: str,
-    points: pd.DataFrame,
-    target: float,
-    methods: Iterable[str] = METHODS,
-) -> Figure:
+def score_histograms(predictions: pd.DataFrame, good: str, points: pd.DataFrame, target: float) -> Figure:
     """Draw how scores of good and of defective test images are spread, with the threshold for recall `target`.
 
     Line: the mean of the folds' thresholds from training images; band: their range (of `points`).
     """
-    found = present(predictions["features"], methods)
+    found = present(predictions["features"], FEATURE_SETS)
     figure, grid = panels(len(found), 2, 2.5, sharex=True)
     for axes, name in zip(grid.flat, found, strict=False):
         part = predictions[predictions["features"] == name]
@@ -124,14 +113,15 @@ def score_histograms(
             axes.hist(odds[rows], ODDS[::7], weights=np.full(rows.sum(), 1 / rows.sum()), label=label, **look)
         _thresholds(axes, points, name, target)
         axes.set_title(FEATURE_SETS[name].title)
-        _score_axis(axes)
+        _score_axis(axes, "score")
+        axes.label_outer()
         percent_ticks(axes.yaxis)
     for row in grid:
         row[0].set_ylabel("share of images")
     handles = grid[0][0].get_legend_handles_labels()
     figure.legend(*handles, ncols=3, loc="outside upper center", frameon=False)
     return finish(
-        figure, f"dotted: threshold from training images for {percent(target, 0)} recall, in the folds' range"
+        figure, f"dotted, in the folds' range: threshold from training images for {percent(target, 0)} recall"
     )
 
 
@@ -144,34 +134,27 @@ def threshold_sweep(predictions: pd.DataFrame, good: str, points: pd.DataFrame, 
     named = name_defects(predictions, good)
     lines = [("defects caught", bad, "0.1", "-"), ("good products rejected", ~bad, OUTLINE, "--")]
     if named is not None:
-        lines.insert(
-            1, ("defects caught and named correctly", bad & (named == predictions["label"]), "0.5", "-.")
-        )
+        right = bad & (named == predictions["label"])
+        lines.insert(1, ("defects caught and named correctly", right, "0.5", "-."))
     figure, ((axes,),) = panels(1, 1, 4)
     for label, rows, colour, dashes in lines:
         whole = (~bad if label.startswith("good") else bad).sum()
         shares = _at_or_above(predictions[rows], good) / whole
         axes.plot(ODDS, shares, label=label, color=colour, ls=dashes, lw=2)
     _thresholds(axes, points, str(predictions["features"].iloc[0]), target)
-    axes.set(ylim=(0, 1.02), ylabel="share of images", xlabel="threshold")
-    _score_axis(axes)
+    axes.set(ylim=(0, 1.02), ylabel="share of images")
+    _score_axis(axes, "threshold")
     percent_ticks(axes.yaxis)
     figure.legend(ncols=4, loc="outside upper center", frameon=False)
     return finish(
-        figure, f"dotted: threshold from training images for {percent(target, 0)} recall, in the folds' range"
+        figure, f"dotted, in the folds' range: threshold from training images for {percent(target, 0)} recall"
     )
 
 
-def cost_curve(
-    predictions: pd.DataFrame,
-    good: str,
-    price_ratio: float,
-    prevalence: float,
-    methods: Iterable[str] = METHODS,
-) -> Figure:
+def cost_curve(predictions: pd.DataFrame, good: str, price_ratio: float, prevalence: float) -> Figure:
     """Draw the cost of 1,000 products over the threshold, in false rejects, of which a missed defect costs so many."""
     figure, ((axes,),) = panels(1, 1, 4)
-    found = present(predictions["features"], methods)
+    found = present(predictions["features"], FEATURE_SETS)
     for name in found:
         part = predictions[predictions["features"] == name]
         bad = part["label"] != good
@@ -180,8 +163,8 @@ def cost_curve(
         axes.plot(ODDS, cost, lw=2, **lined(name))
         axes.plot(ODDS[cost.argmin()], cost.min(), ls="", **marked(name) | {"ms": 8})
     axes.axhline(1000 * prevalence * price_ratio, color="0.45", lw=0.8, ls=":")
-    axes.set(ylim=(0, 3000 * prevalence * price_ratio), ylabel="cost of 1,000 products", xlabel="threshold")
-    _score_axis(axes)
+    axes.set(ylim=(0, 3000 * prevalence * price_ratio), ylabel="cost of 1,000 products")
+    _score_axis(axes, "threshold")
     return finish(
         figure,
         f"in false rejects: a missed defect costs {price_ratio:g}; {percent(prevalence)} of products are defective; "
@@ -200,7 +183,8 @@ def name_defects(predictions: pd.DataFrame, good: str) -> pd.Series | None:
 
 def _of_training(points: pd.DataFrame) -> pd.DataFrame:
     """Return the points of all defects whose thresholds were chosen on training images."""
-    return points[(points["method"] == TRAINING) & (points["class"] == ALL) & points["caught"].notna()]
+    table = points.reindex(columns=COLUMNS)  # which a study without scores of training images has not
+    return table[(table["method"] == TRAINING) & (table["class"] == ALL) & table["caught"].notna()]
 
 
 def _log_odds(scores: np.ndarray) -> np.ndarray:
@@ -224,6 +208,7 @@ def _thresholds(axes: Axes, points: pd.DataFrame, name: str, target: float) -> N
         axes.axvline((low + high) / 2, color="0.1", lw=1.2, ls=":")
 
 
-def _score_axis(axes: Axes) -> None:
+def _score_axis(axes: Axes, name: str) -> None:
+    axes.set_xlabel(f"{name} (log-odds scale)")
     axes.set_xticks(_log_odds(np.array(SCORES)), [f"{one:g}" for one in SCORES])
     axes.set_xlim(ODDS[0], ODDS[-1])
