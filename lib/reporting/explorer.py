@@ -29,9 +29,9 @@ from lib.reporting.style import draw_bars, draw_image, escape_mathtext, finish, 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-HIT, WRONG_CLASS, ESCAPE = "hit", "wrong class", "escape"  # of defective images
+HIT, WRONG_CLASS, MISSED = "hit", "wrong class", "missed defect"  # of defective images
 FALSE_REJECT, ACCEPTED = "false reject", "good, accepted"  # of good ones
-RESULTS = (HIT, WRONG_CLASS, ESCAPE, FALSE_REJECT, ACCEPTED)
+RESULTS = (HIT, WRONG_CLASS, MISSED, FALSE_REJECT, ACCEPTED)
 CHANGED = "changed by the threshold"
 ANY = ""  # of a class, fold or result
 ORDERS = ("highest score first", "lowest score first", "nearest to the threshold first", "as in the index")
@@ -49,8 +49,8 @@ def state(run: Run) -> str:
     if run.store.digest_or_none("predictions/classification.parquet"):
         return f"{where}: predictions are there."
     return (
-        f"{where}: no predictions yet. The next cell makes them and what they rest on, as notebooks 00 to 04 do; "
-        f"python run_all.py --dataset {run.dataset}{data} --preset {run.study.preset} makes the whole study."
+        f"{where}: no predictions yet. The next cell makes them, as notebooks 00 to 04 do. For the whole study: "
+        f"python run_all.py --dataset {run.dataset}{data} --preset {run.study.preset}"
     )
 
 
@@ -88,7 +88,7 @@ def describe_results(found: Iterable[str]) -> str:
     """Say how many defective images are caught (and named rightly), and how many good ones rejected."""
     n = Counter(found)
     caught, good = n[HIT] + n[WRONG_CLASS], n[FALSE_REJECT] + n[ACCEPTED]
-    defective = caught + n[ESCAPE]
+    defective = caught + n[MISSED]
     recall = percent(caught / defective) if defective else MISSING
     false_rejects = percent(n[FALSE_REJECT] / good) if good else MISSING
     return (

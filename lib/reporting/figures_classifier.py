@@ -195,7 +195,7 @@ def selected_sources(diagnostics: pd.DataFrame, by: str = "split") -> Figure:
 
 
 def describe_selected(diagnostics: pd.DataFrame) -> str:
-    """Say how many of the selected columns of image + map come from the map, over the fits given."""
+    """Say how many of the selected features come from the map, over the fits given."""
     both = diagnostics[(diagnostics["features"] == "image_map") & (diagnostics["task"] == "multiclass")]
     if both.empty:
         return "Image and map together were not evaluated."

@@ -79,8 +79,8 @@ def draw_overlay(axes: Axes, thumbnail: Thumbnail, level: float) -> None:
 def describe_overlays(level: float) -> str:
     """Say what the signs of overlays mean."""
     return (
-        f"colour: the anomaly map over the image; solid line: where it is above {level:.2g}, as 0.1 % of the pixels of "
-        "good test images are; dashed white line: the true defect"
+        f"colour: anomaly map over the image; solid line: map above {level:.2g}, as in 0.1 % of the pixels of good "
+        "images; dashed white line: true defect"
     )
 
 

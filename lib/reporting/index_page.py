@@ -49,7 +49,7 @@ COSTED = (
     "map",
     "image_map",
     "image_logistic",
-)  # methods whose costs stand beside the recommended one's
+)  # methods compared with the recommended one
 WORST = ("bad", "warn", "none", "good")
 STATE_OF = {"caught": "good", "missed": "bad", "rejected": "warn"}
 EACH, SIDE = 3, 150  # pictures of a kind in the gallery, and their side in pixels

@@ -16,10 +16,10 @@ from lib.reporting.explorer import (
     ACCEPTED,
     ANY,
     CHANGED,
-    ESCAPE,
     FALSE_REJECT,
     HIT,
     LEVELS,
+    MISSED,
     ORDERS,
     OWN,
     PER_PAGE,
@@ -56,14 +56,14 @@ def table():
 
 def test_the_classifiers_own_results(table):
     found = results(table, "good", OWN)
-    assert found.tolist() == [ACCEPTED, ACCEPTED, FALSE_REJECT, HIT, ESCAPE, ESCAPE]
+    assert found.tolist() == [ACCEPTED, ACCEPTED, FALSE_REJECT, HIT, MISSED, MISSED]
     assert describe_results(found) == (
         "Defect recall 33.3 % (1 of 3, 1 of them by their right class), false rejects 33.3 % (1 of 3)"
     )
 
 
 def test_a_threshold_rejects_what_reaches_it(table):
-    assert results(table, "good", 0.5).tolist() == [ACCEPTED, FALSE_REJECT, FALSE_REJECT, HIT, ESCAPE, HIT]
+    assert results(table, "good", 0.5).tolist() == [ACCEPTED, FALSE_REJECT, FALSE_REJECT, HIT, MISSED, HIT]
     found = results(table, "good", 0.3)
     assert found.tolist() == [ACCEPTED, FALSE_REJECT, FALSE_REJECT, HIT, WRONG_CLASS, HIT]
     assert describe_results(found) == (
@@ -84,7 +84,7 @@ def test_a_separate_model_decides_where_the_study_says_so():
     binary = one.assign(task="binary", predicted=["good"] * 5 + ["defective"], **{"p:good": 0.25})
     table = scored_images(pd.concat([one, binary]), "good", "separate")
     assert table["score"].tolist() == [0.75] * 6
-    assert results(table, "good", OWN).tolist() == [ACCEPTED] * 3 + [ESCAPE] * 2 + [HIT]
+    assert results(table, "good", OWN).tolist() == [ACCEPTED] * 3 + [MISSED] * 2 + [HIT]
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def test_numbers_and_images_follow_the_threshold(explorer):
     assert "Defect recall 12.5 % (2 of 16" in explorer.numbers.value, "0.947 and 0.980 reach it"
     explorer.result.value = CHANGED
     assert explorer.where.value == "of 2, 13 of 30 images"
-    assert explorer.chosen()["result"].unique() == [ESCAPE]
+    assert explorer.chosen()["result"].unique() == [MISSED]
     explorer.threshold.value = OWN
     assert explorer.numbers.value == before
 
@@ -140,7 +140,7 @@ def test_browsing_by_class_fold_and_result(explorer):
     explorer.label.value, explorer.fold.value = HOSTILE, 0
     assert explorer.where.value == "of 1, 8 of 30 images"
     assert names_on_the_page(explorer) == [f"{place} {HOSTILE}" for place in range(28, 13, -2)]
-    explorer.result.value = ESCAPE
+    explorer.result.value = MISSED
     assert names_on_the_page(explorer) == [f"14 {HOSTILE}"]
     explorer.label.value, explorer.fold.value, explorer.result.value = "good", 1, ANY
     explorer.order.value = ORDERS[1]
