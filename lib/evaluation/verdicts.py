@@ -96,17 +96,17 @@ def describe_cost(results: StudyResults, required: float) -> str:
 
 
 def describe_changes(results: StudyResults, dataset: str) -> str:
-    """Return how many images the map as a guide corrects and breaks, at the thresholds for the target recall."""
+    """Return how many images the map as a guide corrects / breaks, at the thresholds for the target recall."""
     good, binary = results.good[dataset], results.study.binary
     rows, known = (
         binary_predictions(part, binary) if len(part) else part
         for part in (results.primary, results.calibration)
     )
     if not set(GUIDE) <= set(rows["features"]):
-        return "The map was not used as a guide."
+        return "not run"
     reject = rejected(rows, known, good, results.study.target_recall)
     gained, lost, saved, broken = changed(rows, reject, good, *GUIDE).round().astype(int)
-    return f"The map as a guide corrects {count(gained + saved, 'image')} and breaks {lost + broken}."
+    return f"{gained + saved} / {lost + broken}"
 
 
 def _helps(results: StudyResults, pair: tuple[str, str]) -> str:
@@ -115,9 +115,9 @@ def _helps(results: StudyResults, pair: tuple[str, str]) -> str:
     if gap is None:
         return "not run."
     if gap.identical == 1:
-        return "not tested, no map feature was selected."
+        return "not tested, no map feature selected."
     word = {1: "yes", -1: "no, it harms", 0: "no measurable difference"}[gap.side]
-    return f"{word} ({gap.span()})."
+    return f"{word} ({gap.span().replace(', 95 % CI', ';')})."
 
 
 def _images(results: StudyResults, dataset: str) -> str:
@@ -134,8 +134,8 @@ def _weakest(results: StudyResults, dataset: str) -> str:
     if found.empty:
         return "Not known: no class could be measured."
     first = found.iloc[0]
-    ends = f"{percent(first['low'], 0)} to {percent(first['high'], 0)}"
-    return f"{first['class']}: {percent(first['value'], 0)} found at 5 % false rejects (95 % CI {ends})."
+    ends = f"{100 * first['low']:.0f} to {percent(first['high'], 0)}"
+    return f"{first['class']}: {percent(first['value'], 0)} found at 5 % false rejects ({ends})."
 
 
 def _point(results: StudyResults, features: str, required: float, method: str) -> dict[Any, Any]:

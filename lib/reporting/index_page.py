@@ -178,9 +178,8 @@ def gallery(run: Run, features: str) -> Iterator[dict[str, Any]]:
         images = [
             {
                 "label": str(one["label"]),
-                "caption": f"{one['label']} {one['score']:.2f}"
-                if kind != "rejected"
-                else f"{one['score']:.2f}",
+                "caption": str(one["label"]) if kind != "rejected" else "",
+                "score": f"{one['score']:.2f}",
                 "image": _jpeg(thumbnails[str(one["id"])].image),
                 "overlay": _drawn(thumbnails[str(one["id"])], level),
             }
