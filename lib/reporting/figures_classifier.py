@@ -68,7 +68,7 @@ def confusion(
         axes.set(title=FEATURE_SETS[name].title, xlabel="predicted", ylabel="true")
         axes.tick_params(axis="x", rotation=30, rotation_mode="xtick")
         axes.tick_params(axis="y", rotation=0)
-    return finish(figure, "shares of the true class, and numbers of images")
+    return finish(figure, "Share of the true class, and in brackets the number of images.")
 
 
 def class_recalls(values: pd.DataFrame, width: float = style.PAGE) -> Figure:
@@ -85,7 +85,7 @@ def class_recalls(values: pd.DataFrame, width: float = style.PAGE) -> Figure:
     axes.set(xlim=(-0.02, 1.02), ylim=(len(classes) - 0.5, -0.5), xlabel="defect recall at 5 % false rejects")
     axes.grid(False, axis="y")
     style.percent_ticks(axes.xaxis)
-    return finish(figure, "lines: 95 % CI; in brackets: images of the class", found)
+    return finish(figure, "Lines: 95 % CI. In brackets: images of the class.", found)
 
 
 def error_pareto(predictions: pd.DataFrame, rejected: pd.Series, good: str) -> Figure:
@@ -106,7 +106,7 @@ def error_pareto(predictions: pd.DataFrame, rejected: pd.Series, good: str) -> F
     )
     axes.grid(False, axis="y")
     legend_above(axes, 3, title="")
-    return finish(figure, "in brackets: images of the class")
+    return finish(figure, "In brackets: images of the class.")
 
 
 def fixed_and_broken(
@@ -137,7 +137,7 @@ def fixed_and_broken(
         axes.grid(False)
     return finish(
         figure,
-        "images that one of the two rejects and the other does not, at thresholds from training images",
+        "Images that one method rejects and the other does not, at thresholds from training images.",
     )
 
 
@@ -177,8 +177,8 @@ def reliability(predictions: pd.DataFrame, good: str) -> Figure:
             xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="probability of a defect", ylabel="share defective"
         )
         axes.label_outer()
-    constant = f"giving every image the share of defects, {percent(share)}, has Brier score {share * (1 - share):.3f}"
-    return finish(figure, f"fifths of the images, with 95 % CI; {constant}")
+    constant = f"Giving every image the share of defects, {percent(share)}, has Brier score {share * (1 - share):.3f}."
+    return finish(figure, f"Fifths of the images with 95 % CI. {constant}")
 
 
 def selected_sources(diagnostics: pd.DataFrame, by: str = "split") -> Figure:

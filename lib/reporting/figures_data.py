@@ -53,7 +53,7 @@ def embedding(panels: Mapping[str, Plane], labels: pd.Series, classes: Sequence[
     grid[0][-1].get_legend().remove()
     names = [escape_mathtext(name, 24) for name in names]
     figure.legend(signs, names, ncols=min(len(names), 6), frameon=False, loc="outside lower center")
-    return finish(figure, "test images, in the directions in which the training images vary most")
+    return finish(figure, "Test images, in the directions in which the training images vary most.")
 
 
 def loss_curves(history: pd.DataFrame) -> Figure:
@@ -83,7 +83,7 @@ def loss_curves(history: pd.DataFrame) -> Figure:
             *grid[0].get_legend_handles_labels(), ncols=2, frameon=False, loc="outside upper center"
         )
         legend.remove()
-    return finish(figure, f"means of {SMOOTH} records; line: the trainings' median; band: all of them")
+    return finish(figure, f"Means of {SMOOTH} records. Line: the trainings' median. Band: all of them.")
 
 
 def score_distribution(scores: pd.DataFrame, good: str) -> Figure:

@@ -162,7 +162,7 @@ def first_to_see(run: Run, folder: Folder, table: pd.DataFrame) -> Figure:
         left.set_title(f"{row['verdict']} {row['reason']}\n{name}", color=COLOURS[row["verdict"]], **look)
         called = f"{escape_mathtext(row['class'], 11)} {row['probability']:.2f}"
         right.set_title(f"score {row['score']:.3f}\n{called if row['class'] else 'not guessed'}", **look)
-    return finish(figure, f"right of each image: itself; {describe_overlays(level)}")
+    return finish(figure, f"Right of each image: itself. {describe_overlays(level)}")
 
 
 def drift(model: ProductionModel, table: pd.DataFrame, threshold: Threshold) -> Figure:
@@ -225,5 +225,5 @@ def label_sheet(chosen: pd.DataFrame, images: np.ndarray, files: Sequence[str]) 
         distance = "–" if np.isnan(row["distance"]) else f"{row['distance']:.2f}"
         numbers = f"uncertainty {row['uncertainty']:.2f} · distance {distance}"
         axes.set_xlabel(f"{numbers}\n{textwrap.fill(row['reason'], 30)}", loc="left")
-    key = "uncertainty 1: two classes equally likely · distance 1: as far apart as two random images"
+    key = "Uncertainty 1: two classes equally likely. Distance 1: as far apart as two random images."
     return finish(figure, key)

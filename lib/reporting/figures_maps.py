@@ -76,11 +76,12 @@ def draw_overlay(axes: Axes, thumbnail: Thumbnail, level: float) -> None:
         axes.contour(fine, levels=[level], colors=[MAP_LINE], linewidths=1.2)
 
 
-def describe_overlays(level: float) -> str:
-    """Say what the signs of overlays mean."""
+def describe_overlays(*levels: float) -> str:
+    """Say what the signs of overlays mean, at the `map_level` of each map source."""
+    above = " and ".join(f"{level:.2g}" for level in levels)
     return (
-        f"colour: anomaly map over the image; solid line: map above {level:.2g}, as in 0.1 % of the pixels of good "
-        "images; dashed white line: true defect"
+        f"Colour: the anomaly map. Solid line: where it exceeds {above}, as 0.1 % of the pixels of good test images do. "
+        "Dashed line: the true defect."
     )
 
 
@@ -92,7 +93,7 @@ def _enlarged(anomaly_map: np.ndarray, image: np.ndarray) -> np.ndarray:
 def samples(images: Mapping[str, np.ndarray], masks: Mapping[str, Masks]) -> Figure:
     """Draw samples per class, one row each, defect masks outlined: images per class uint8 (n, H, W, 3)."""
     figure = _rows_of_images(images, masks)
-    return finish(figure, "outlined: the defect, where there is a mask")
+    return finish(figure, "Outlined: the defect, where there is a mask.")
 
 
 def image_and_map(
@@ -117,7 +118,7 @@ def image_and_map(
             draw_overlay(axes, Thumbnail(images[k], stack[k], masks[k]), level)
             if k % columns == 0 and len(anomaly_maps) > 1:
                 axes.set_ylabel(name)
-    return finish(figure, "; ".join(describe_overlays(level) for level in levels[:1]))
+    return finish(figure, describe_overlays(*levels))
 
 
 def simulation_panel(panel: Mapping[str, np.ndarray]) -> Figure:
@@ -179,7 +180,7 @@ def gallery(chosen: pd.DataFrame, thumbnails: Mapping[str, Thumbnail], level: fl
         for axes, result in zip(cells, part.to_dict("records"), strict=False):
             draw_overlay(axes, thumbnails[str(result["id"])], level)
             axes.set_title(f"{escape_mathtext(result['label'], 14)}, {result['score']:.2f}")
-    return finish(figure, f"above each image: its class and score; {describe_overlays(level)}")
+    return finish(figure, f"Above each image: its class and score. {describe_overlays(level)}")
 
 
 def _cells(count: int, columns: int) -> tuple[Figure, np.ndarray]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from lib.evaluation.label_efficiency import LabelEfficiency
 
-BANDS = "bands: 95 % CI"
+BANDS = "Bands: 95 % CI."
 MEASURES = RANKINGS[:2]  # which are drawn fold by fold, and whose differences
 SEVERAL = 5  # folds from which a box says more than their dots
 
@@ -97,7 +97,7 @@ def fold_dots(measures: pd.DataFrame) -> Figure:
         )
         axes.set(xlabel=TITLES[metric], ylabel="")
     grid[0].set_yticks(range(len(found)), [FEATURE_SETS[name].title for name in found])
-    return finish(figure, "dots: folds; diamonds: their mean")
+    return finish(figure, "Dots: folds. Diamonds: their mean.")
 
 
 def forest(compared: pd.DataFrame) -> Figure:
@@ -135,4 +135,7 @@ def forest(compared: pd.DataFrame) -> Figure:
     signs = [grid[0].plot([], [], "-o", color=colours[name])[0] for name in datasets]
     names = [escape_mathtext(display_name(name), 30) for name in datasets]
     figure.legend(signs, names, ncols=4, loc="outside upper center", frameon=False)
-    return finish(figure, "differences with 95 % CI; filled: the interval excludes zero")
+    return finish(
+        figure,
+        "Differences with 95 % CI. Filled: the interval excludes zero. Methods that decide alike have none.",
+    )

@@ -67,12 +67,13 @@ def recall_curve(
     axes.set(xlim=(0, SHOWN), ylim=(0, 1.02), xticks=np.linspace(0, SHOWN, 5), ylabel="defect recall")
     axes.set_xlabel("false rejects (share of good products)")
     percent_ticks(axes.xaxis, axes.yaxis)
-    key = "line: mean of the folds; band: their range; dotted: 5 % false rejects"
+    key = "Lines: means of the folds. Bands: their range. Dotted: 5 % false rejects."
     required = sorted(set(chosen["required"]))
     if required:
-        key += f"; markers: thresholds from training images for {', '.join(f'{100 * one:g}' for one in required)} %"
+        named = ", ".join(f"{100 * one:g}" for one in required)
+        key += f" Markers: thresholds from training images for {named} % recall"
         outside = int((chosen.loc[chosen["features"].isin(found), "false_rejects"] > SHOWN).sum())
-        key += f"; {outside} of them reject more than {percent(SHOWN, 0)}" if outside else ""
+        key += f"; {outside} of them lie beyond {percent(SHOWN, 0)}." if outside else "."
     return finish(figure, key, found)
 
 
@@ -92,7 +93,7 @@ def precision_recall(predictions: pd.DataFrame, good: str, prevalence: float) ->
     axes.set(xlim=(0, 1.01), ylim=(0, None), xlabel="defect recall", ylabel="defective among the rejected")
     percent_ticks(axes.xaxis, axes.yaxis)
     return finish(
-        figure, f"{percent(prevalence)} of products are defective; dotted: rejecting at random", found
+        figure, f"{percent(prevalence)} of products are defective. Dotted: rejecting at random.", found
     )
 
 
@@ -121,7 +122,8 @@ def score_histograms(predictions: pd.DataFrame, good: str, points: pd.DataFrame,
     handles = grid[0][0].get_legend_handles_labels()
     figure.legend(*handles, ncols=3, loc="outside upper center", frameon=False)
     return finish(
-        figure, f"dotted, in the folds' range: threshold from training images for {percent(target, 0)} recall"
+        figure,
+        f"Dotted, in the folds' range: threshold from training images for {percent(target, 0)} recall.",
     )
 
 
@@ -147,7 +149,8 @@ def threshold_sweep(predictions: pd.DataFrame, good: str, points: pd.DataFrame, 
     percent_ticks(axes.yaxis)
     figure.legend(ncols=4, loc="outside upper center", frameon=False)
     return finish(
-        figure, f"dotted, in the folds' range: threshold from training images for {percent(target, 0)} recall"
+        figure,
+        f"Dotted, in the folds' range: threshold from training images for {percent(target, 0)} recall.",
     )
 
 
@@ -167,8 +170,8 @@ def cost_curve(predictions: pd.DataFrame, good: str, price_ratio: float, prevale
     _score_axis(axes, "threshold")
     return finish(
         figure,
-        f"in false rejects: a missed defect costs {price_ratio:g}; {percent(prevalence)} of products are defective; "
-        "markers: the cheapest threshold; dotted: rejecting nothing",
+        f"In false rejects: a missed defect costs {price_ratio:g}. {percent(prevalence)} of products are defective. "
+        "Markers: the cheapest threshold. Dotted: rejecting nothing.",
         found,
     )
 

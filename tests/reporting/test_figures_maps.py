@@ -111,7 +111,7 @@ def test_each_image_is_under_its_title_with_both_contours():
     assert [len(drawn[title].collections) for title in ("b, 0.80", "a, 0.30", "good, 0.95")] == [2, 0, 2]
     headings = [axes.get_ylabel() for axes in figure.axes if axes.get_ylabel()]
     assert headings == ["Caught\n3 of 6", "Missed\n3 of 6", "False reject\n2 of 3"]
-    assert "above 0.25" in figure.get_label()
+    assert "exceeds 0.25," in figure.get_label()
 
 
 def test_kinds_that_there_are_not_have_no_row_and_odd_names_are_shown():

@@ -51,8 +51,8 @@ def test_thresholds_of_required_recalls_are_marked_and_those_outside_counted(fra
     marked = {point for line in lines for point in zip(*line.get_data(), strict=True)}
     assert marked == set(zip(chosen["false_rejects"], chosen["recall"], strict=True)) and len(marked) == 6
     outside = int((chosen["false_rejects"] > 0.2).sum())
-    assert outside and f"for 90, 95 %; {outside} of them reject more than 20 %" in figure.get_label()
-    assert "markers" not in drawn.recall_curve(frame, "good", points.head(0)).get_label()
+    assert outside and f"for 90, 95 % recall; {outside} of them lie beyond 20 %." in figure.get_label()
+    assert "Markers" not in drawn.recall_curve(frame, "good", points.head(0)).get_label()
     assert figure.get_figwidth() == style.HALF
 
 
