@@ -24,7 +24,8 @@ from lib.pipeline.dataset import index
 from lib.pipeline.run import Run
 from lib.reporting.display import provenance
 from lib.reporting.figures_maps import describe_overlays, draw_overlay, map_level, read_thumbnails
-from lib.reporting.style import draw_bars, draw_image, escape_mathtext, finish, legend_above, panels, present
+from lib.reporting.figures_thresholds import name_defects
+from lib.reporting.style import LINES, draw_image, escape_mathtext, finish, legend_above, panels, present
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,9 +69,8 @@ def scored_images(predictions: pd.DataFrame, good: str, binary: str = "collapsed
     scores = deciding[keys].assign(score=defect_scores(deciding, good), own=deciding["predicted"] != good)
     rows = binary_predictions(mine).merge(scores, on=keys, validate="one_to_one")
     probabilities = rows.filter(regex="^p:").dropna(axis=1, how="all")
-    of_defects = probabilities.drop(columns=f"p:{good}").fillna(0)
-    named = of_defects.idxmax(axis=1).astype(str).str.removeprefix("p:")
-    return rows[["fold", "id", "label", "features", "score", "own"]].assign(named=named, **probabilities)
+    about = rows[["fold", "id", "label", "features", "score", "own"]]
+    return about.assign(named=name_defects(rows, good), **probabilities)
 
 
 def results(table: pd.DataFrame, good: str, threshold: float) -> np.ndarray:
@@ -192,8 +192,14 @@ class Explorer:
         left.set_title(escape_mathtext(f"{name} ({label})", 40))
         middle.set_title(f"its map, of fold {fold}, which tests it")
         probabilities = rows.reindex(columns=[f"p:{one}" for one in self.classes]).astype(float)
-        draw_bars(right, probabilities.set_axis(self.classes, axis=1).T, "barh", xlim=(0, 1))
-        right.set_xlabel("probability")
+        probabilities.columns = [escape_mathtext(one, 20) for one in self.classes]
+        look: dict[str, Any] = {
+            "color": [LINES[str(one)] for one in probabilities.index],
+            "width": 0.8,
+            "legend": False,
+        }
+        probabilities.T.plot.barh(ax=right, xlim=(0, 1), xlabel="probability", ylabel="", **look)
+        right.grid(False, axis="y")
         right.invert_yaxis()
         said = [
             f"{FEATURE_SETS[str(features)].title}, score {score:.3g}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ from lib.reporting import style
 from lib.reporting.figures_thresholds import name_defects
 from lib.reporting.style import (
     OUTLINE,
+    PALETTE,
     escape_mathtext,
     finish,
     legend_above,
@@ -184,14 +185,21 @@ def reliability(predictions: pd.DataFrame, good: str) -> Figure:
 def selected_sources(diagnostics: pd.DataFrame, by: str = "split") -> Figure:
     """Draw how many selected features of image + map come from either, over `by` (split or keep)."""
     rows = diagnostics[(diagnostics["task"] == "multiclass") & (diagnostics["features"] == "image_map")]
-    counts = rows.groupby(by)[["k_image", "k_map"]].mean().set_axis(["image", "map"], axis=1)
+    counts = rows.groupby(by)[["k_image", "k_map"]].mean().set_axis(["Image", "Anomaly map"], axis=1)
     names = [percent(place, 0) if by == "keep" else str(parse_split(place).fold) for place in counts.index]
     figure, ((axes,),) = panels(1, 1, 2.6)
     if len(counts):
-        style.draw_bars(axes, counts.set_axis(names), stacked=True, rot=0)
+        look: dict[str, Any] = {
+            "color": [PALETTE["image"], PALETTE["map"]],
+            "stacked": True,
+            "rot": 0,
+            "width": 0.8,
+        }
+        counts.set_axis(names).plot.bar(ax=axes, **look)
+        legend_above(axes, 2)
     axes.set_xlabel("defective training images kept" if by == "keep" else "test fold")
     axes.set_ylabel("selected features" + (", mean" if by == "keep" else ""))
-    return finish(figure, legend=("image", "map"), bars=True)
+    return finish(figure)
 
 
 def describe_selected(diagnostics: pd.DataFrame) -> str:

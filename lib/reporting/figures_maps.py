@@ -80,7 +80,7 @@ def describe_overlays(*levels: float) -> str:
     """Say what the signs of overlays mean, at the `map_level` of each map source."""
     above = " and ".join(f"{level:.2g}" for level in levels)
     return (
-        f"Colour: the anomaly map. Solid line: where it exceeds {above}, as 0.1 % of the pixels of good test images do. "
+        f"Colour: the anomaly map. Solid line: where it exceeds {above}, as in 0.1 % of pixels of good test images. "
         "Dashed line: the true defect."
     )
 

@@ -180,8 +180,7 @@ def name_defects(predictions: pd.DataFrame, good: str) -> pd.Series | None:
     """Return the likeliest defect class of each row, whatever p(good); None where the model tells no classes apart."""
     chances = predictions.filter(regex="^p:").drop(columns=f"p:{good}").dropna(axis=1, how="all").fillna(0)
     chances.columns = chances.columns.str.removeprefix("p:")
-    apart = set(predictions["label"]) - {good} <= set(chances)
-    return chances.idxmax(axis=1) if apart else None
+    return chances.idxmax(axis=1) if set(predictions["label"]) & set(chances) else None
 
 
 def _of_training(points: pd.DataFrame) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,14 +16,13 @@ from lib.artifacts import atomic
 from lib.classification.feature_sets import FEATURE_SETS
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 PAGE, HALF = 9.6, 4.8  # inches: widths of figures, of a hundred pixels of a page each
 FONT = 10  # points, of everything that is written: fourteen pixels of a page
-# After Okabe and Ito: distinct for colour-blind readers, and in grey by lightness, dash, marker and hatch.
+# After Okabe and Ito: distinct for colour-blind readers, and in grey by lightness, dash and marker.
 PALETTE = {"image": "#0072B2", "map": "#E69F00", "image_map": "#00473A"}
 LINES = PALETTE | {"image_logistic": "#5BB8EC", "guided_logistic": "#CC79A7"}
 OTHER = "#D55E00"  # of the one feature set that a figure may show beside those
@@ -38,7 +37,6 @@ METHODS = (
     "image_logistic",
     "guided_logistic",
 )  # a network and a logistic regression, with map
-HATCHES = {"image": "", "map": "..", "image_map": "//"}
 DOTS: dict[str, Any] = {"ms": 6, "mec": "white", "mew": 0.5}  # how markers look
 MAP_COLOURS = "inferno"
 OUTLINE = "#D55E00"
@@ -60,12 +58,6 @@ def present(features: Iterable[str], among: Iterable[str] = PALETTE) -> list[str
     return [name for name in among if name in set(features)]
 
 
-def filled(name: str) -> dict[str, Any]:
-    """Return how a bar of the feature set looks."""
-    edge = "0.75" if name == "image_map" else "0.2"  # which the hatch has, too
-    return {"facecolor": PALETTE[name], "hatch": HATCHES[name], "edgecolor": edge, "linewidth": 0.5}
-
-
 def lined(name: str) -> dict[str, Any]:
     """Return how a line of the feature set looks; the solid one lies below the others, which it would hide."""
     dashes = DASHES.get(name, (3, 1, 1, 1, 1, 1))
@@ -77,9 +69,7 @@ def marked(name: str) -> dict[str, Any]:
     return DOTS | {"marker": MARKERS.get(name, "v"), "color": LINES.get(name, OTHER)}
 
 
-def panels(
-    count: int, columns: int, height: float, width: float = PAGE, **options: Any
-) -> tuple[Figure, Any]:
+def panels(count: int, columns: int, height: float, width: float = PAGE, **look: Any) -> tuple[Figure, Any]:
     """Return a figure and its axes (rows, columns) for `count` panels, `columns` beside each other.
 
     `height` of a row and `width` of the whole in inches. `finish` blanks panels where nothing is drawn.
@@ -87,20 +77,8 @@ def panels(
     import matplotlib.pyplot as plt
 
     rows = -(-count // columns)
-    return plt.subplots(
-        rows, columns, figsize=(width, height * rows), squeeze=False, **{"layout": "constrained"} | options
-    )
-
-
-def draw_bars(axes: Axes, values: pd.DataFrame, kind: Literal["bar", "barh"] = "bar", **options: Any) -> None:
-    """Draw a bar per feature set (column) at each place (row), which is named below or, for `barh`, beside it."""
-    import matplotlib.pyplot as plt
-
-    places = [escape_mathtext(str(name), 20) for name in values.index]
-    values.set_axis(places).plot(kind=kind, ax=axes, width=0.8, legend=False, xlabel="", ylabel="", **options)
-    for name, bars in zip(values, axes.containers, strict=True):
-        plt.setp(bars, **filled(str(name)))
-    axes.grid(False, axis="y" if kind == "barh" else "x")
+    look = {"layout": "constrained", "figsize": (width, height * rows)} | look
+    return plt.subplots(rows, columns, squeeze=False, **look)
 
 
 def escape_mathtext(text: str, length: int | None = None) -> str:
@@ -166,21 +144,18 @@ def legend_above(axes: Axes, columns: int, *handles_and_labels: Any, **options: 
     axes.legend(*handles_and_labels, ncols=columns, **place | options)
 
 
-def finish(figure: Figure, note: str = "", legend: Iterable[str] = (), *, bars: bool = False) -> Figure:
+def finish(figure: Figure, note: str = "", legend: Iterable[str] = ()) -> Figure:
     """Return the figure, laid out, with the legend of the feature sets above it.
 
     The note says what signs mean that no legend names; pages show it below the figure, whose label it is.
     """
     from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
 
     for axes in figure.axes:
         if not axes.has_data():
             axes.set_axis_off()
     if names := present(legend, FEATURE_SETS):
-        handles = [
-            Patch(**filled(name)) if bars else Line2D([], [], **marked(name) | lined(name)) for name in names
-        ]
+        handles = [Line2D([], [], **marked(name) | lined(name)) for name in names]
         columns = len(names) if figure.get_figwidth() > HALF else 1
         labels = [FEATURE_SETS[name].title for name in names]
         place: dict[str, Any] = {"loc": "outside upper center", "frameon": False, "handlelength": 3}

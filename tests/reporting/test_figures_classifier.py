@@ -123,7 +123,7 @@ def diagnostics(**changed):
 def test_selected_features_are_counted_by_source():
     (axes,) = figures_classifier.selected_sources(diagnostics()).axes
     heights = {bars.get_label(): [bar.get_height() for bar in bars] for bars in axes.containers}
-    assert heights == {"image": [2, 2], "map": [1, 1]}
+    assert heights == {"Image": [2, 2], "Anomaly map": [1, 1]}
     assert [bar.get_y() for bar in axes.containers[1]] == [2, 2]
     assert [text.get_text() for text in axes.get_xticklabels()] == ["0", "1"]
     sentence = figures_classifier.describe_selected(diagnostics())
