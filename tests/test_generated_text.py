@@ -183,7 +183,7 @@ def test_headlines():
 
 def test_a_headline_says_what_its_numbers_say():
     said = [h.dataset_headline(pictures(good=500, a=n, b=40), 3) for n in (2, 20, 40)]
-    assert [one.state for one in said] == ["bad", "warn", "warn"] and "class a (2)" in said[
+    assert [one.state for one in said] == ["bad", "warn", "warn"] and "class a has 2 images" in said[
         0
     ].sentence.lower()
     assert (

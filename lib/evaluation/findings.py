@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
@@ -21,8 +21,6 @@ from lib.evaluation.checks import method_of
 from lib.evaluation.headlines import (
     EXTRA,
     GUIDE,
-    Headline,
-    State,
     classification_headline,
     imbalance_headline,
 )
@@ -41,20 +39,10 @@ from lib.evaluation.results import StudyResults
 from lib.evaluation.significance import MARGIN, METHOD, Comparison, bootstrap_difference, compare
 from lib.evaluation.verdicts import describe_cost
 
+Found = tuple[str, ...]  # state, pill, answer, and the sentences of its evidence
 AUC = RANKINGS[0]  # good against defective
 AS_GUIDE = ("guided_logistic", "image_logistic")  # the same classifier with and without the map
-PILLS: dict[int, tuple[State, str]] = {
-    1: ("good", "Helps"),
-    -1: ("bad", "Harms"),
-    0: ("none", "No measurable difference"),
-}
-
-
-class Finding(NamedTuple):
-    """An answer, and the sentences that it rests on."""
-
-    headline: Headline
-    evidence: tuple[str, ...] = ()
+PILLS = {1: ("good", "Helps"), -1: ("bad", "Harms"), 0: ("none", "No measurable difference")}
 
 
 def findings(results: StudyResults) -> pd.DataFrame:
@@ -64,11 +52,11 @@ def findings(results: StudyResults) -> pd.DataFrame:
         mine = results.of(dataset)
         for question, answer in QUESTIONS.items():
             if found := answer(mine, dataset):
-                rows.append((dataset, question, *found.headline, " ".join(found.evidence)))
+                rows.append((dataset, question, *found[:3], " ".join(found[3:])))
     return pd.DataFrame(rows, columns=["dataset", "question", "state", "pill", "answer", "evidence"])
 
 
-def _extra(results: StudyResults, dataset: str) -> Finding:
+def _extra(results: StudyResults, dataset: str) -> Found:
     """Say what the map adds as the paper has it: beside the image, features of both selected together."""
     gap, evidence = results.comparison(RECALL_AT_5_FPR, METHOD, "image"), [*_measures(results)]
     if gap and gap.identical < 1:
@@ -77,59 +65,53 @@ def _extra(results: StudyResults, dataset: str) -> Finding:
             spread = f"has a standard deviation of {gap.value(gap.retraining)}"
             trained = f"From one of {gap.repeats} trainings to the next the difference {spread}."
         evidence += [gap.rule(), trained]
-    return Finding(_gain(gap, METHOD, "image", "as an extra picture"), tuple(evidence))
+    return *_gain(gap, METHOD, "image", "as an extra picture"), *evidence
 
 
-def _guide(results: StudyResults, dataset: str) -> Finding:
+def _guide(results: StudyResults, dataset: str) -> Found:
     """Say what the map adds where it chooses the places at which the image is read."""
     pairs = (AS_GUIDE, ("guided_all", "image_map_all"), *((name, METHOD) for name in GUIDED))
     gaps = {pair: gap for pair in pairs if (gap := results.comparison(RECALL_AT_5_FPR, *pair))}
-    return Finding(_gain(gaps.get(AS_GUIDE), *AS_GUIDE, "as a guide"), tuple(_differences(gaps)))
+    return *_gain(gaps.get(AS_GUIDE), *AS_GUIDE, "as a guide"), *_differences(gaps)
 
 
-def _scarce(results: StudyResults, dataset: str) -> Finding:
+def _scarce(results: StudyResults, dataset: str) -> Found:
     """Say what the map adds as an extra picture with the fewest defects that were studied."""
     mine, study = results.mine, results.study
     least, both = mine["keep"].min(), mine[mine["features"].isin((METHOD, "image"))]
     if least == 1:
-        return Finding(Headline("none", "Not run", "The number of labelled defects was not varied."))
+        return "none", "Not run", "The number of labelled defects was not varied."
     how: Any = {"seed": study.seed, "alpha": study.alpha, "binary": study.binary, "n": results.n}
     few = replace(results, compared=compare(at_keep(both, least), results.good, metrics=RANKINGS, **how))
     gap = few.comparison(RECALL_AT_5_FPR, METHOD, "image")
-    headline = _gain(gap, METHOD, "image", f"with {percent(least, 0)} of the defects")
-    return Finding(headline, tuple(_measures(few)))
+    return *_gain(gap, METHOD, "image", f"with {percent(least, 0)} of the defects"), *_measures(few)
 
 
-def _recommended(results: StudyResults, dataset: str) -> Finding:
+def _recommended(results: StudyResults, dataset: str) -> Found:
     table = results.recommended
     if not (chosen := recommended(table)):
-        return Finding(
-            Headline("none", "None", "No method is recommended: no training image was scored out of fold.")
-        )
+        return "none", "None", "No method is recommended: no training image was scored out of fold."
     row, folds = table[table["features"] == chosen].to_dict("records")[0], int(table["folds"].sum())
-    evidence = [
+    state, pill = ("good", "Folds agree") if row["folds"] > folds / 2 else ("warn", "Folds disagree")
+    seen = "Training images have maps by a model that saw them, which may favour methods with the map."
+    return (
+        *(state, pill),
+        f"{FEATURE_SETS[chosen].title}; it is also the choice of {row['folds']} of {count(folds, 'fold')} alone.",
         f"The rule: {RULE}.",
         f"Its recall at 5 % false rejects on training images is {percent(row['training'])}.",
         f"Recall on test images: {percent(row['recall'])}; where each fold chooses, {percent(row['nested'])}.",
-    ]
-    if results.study.map_method == "in_sample":
-        evidence.append(
-            "Training images have maps by a model that saw them, which may favour methods with the map."
-        )
-    answer = f"{FEATURE_SETS[chosen].title}; it is also the choice of {row['folds']} of {count(folds, 'fold')} alone."
-    if row["folds"] > folds / 2:
-        return Finding(Headline("good", "Folds agree", answer), tuple(evidence))
-    return Finding(Headline("warn", "Folds disagree", answer), tuple(evidence))
+        *[seen] * (results.study.map_method == "in_sample"),
+    )
 
 
-def _cost(results: StudyResults, dataset: str) -> Finding:
+def _cost(results: StudyResults, dataset: str) -> Found:
     answer = classification_headline(results.points, method_of(results), results.study)
     recalls = results.study.recalls if len(results.points) else []
     costs = (f"Required recall: {100 * one:g} %. {describe_cost(results, one)}" for one in recalls)
-    return Finding(answer, tuple(costs))
+    return *answer, *costs
 
 
-def _labels(results: StudyResults, dataset: str) -> Finding:
+def _labels(results: StudyResults, dataset: str) -> Found:
     needs = results.label_efficiency.needs
     needs = needs[(needs["dataset"] == dataset) & needs["features"].isin((*MAIN, *LINEAR_GUIDED))]
     full = needs[needs["reference"] == needs["reference"].max()].to_dict("records")
@@ -138,63 +120,55 @@ def _labels(results: StudyResults, dataset: str) -> Finding:
         for row in full[:1]
     ]
     listed = [f"Needed with {FEATURE_SETS[row['features']].phrase}: {describe_need(row)}." for row in full]
-    return Finding(imbalance_headline(needs), (*reached, *listed))
+    return *imbalance_headline(needs), *reached, *listed
 
 
-def _simpler(results: StudyResults, dataset: str) -> Finding:
-    gaps = {name: gap for name in BASELINES if (gap := results.comparison(AUC, name, METHOD))}
+def _simpler(results: StudyResults, dataset: str) -> Found:
+    gaps = {(name, METHOD): gap for name in BASELINES if (gap := results.comparison(AUC, name, METHOD))}
     if not gaps:
-        return Finding(Headline("none", "Not run", "No simpler method was run on the same images."))
-    good = {name: gap.difference for name, gap in gaps.items() if gap.as_good}
-    within = f"image + map within {MARGIN:g} AUC"
-    state: State = "warn" if good else "none"
-    pill, answer = (
-        "Not shown",
-        f"No simpler method is shown to match {within}, corrected for all comparisons.",
-    )
+        return "none", "Not run", "No simpler method was run on the same images."
+    good = {name: gap.difference for (name, _), gap in gaps.items() if gap.as_good}
+    within, corrected = f"image + map within {MARGIN:g} AUC", "corrected for all comparisons"
+    found = "none", "Not shown", f"No simpler method is shown to match {within}, {corrected}."
     if good:
         best = FEATURE_SETS[max(good, key=lambda name: good[name])].title
-        pill, answer = "Yes", f"{best} matches {within}, or is better, corrected for all comparisons."
-    evidence = _differences({(name, METHOD): gap for name, gap in gaps.items()})
-    return Finding(Headline(state, pill, answer), tuple(evidence))
+        found = "warn", "Yes", f"{best} matches {within}, or is better, {corrected}."
+    return *found, *_differences(gaps)
 
 
-def _objects(results: StudyResults, dataset: str) -> Finding:
+def _objects(results: StudyResults, dataset: str) -> Found:
     found = at_keep(results.found, 1.0)
-    schemes = set(found["scheme"])
+    schemes, shared = set(found["scheme"]), "images of one object in both training and test"
     if found["group"].isna().all():
         answer = "Which images show the same object is not known; if some do, all results are too good."
-        return Finding(Headline("none", "Unknown", answer), ("Name the objects with --groups FILE.",))
+        return "none", "Unknown", answer, "Name the objects with --groups FILE."
     if schemes == {"grouped"}:
-        return Finding(Headline("good", "No", "Images of one object are never in both training and test."))
+        return "good", "No", f"Grouped folds never have {shared}."
     if schemes == {"stratified"}:
-        answer = "Images of one object are in both training and test, so all results may be too good."
-        return Finding(Headline("bad", "Likely", answer), ("Use grouped folds: --set cv=auto.",))
+        answer = f"The folds have {shared}, so all results may be too good."
+        return "bad", "Likely", answer, "Use grouped folds: --set cv=auto."
     gaps = {}
     for name in MAIN:
         both = binary_predictions(found[found["features"] == name], results.study.binary)
         if set(both["scheme"]) == schemes:
             pair = both.assign(features=both["scheme"])
             gaps[name] = _interval(results, pair, AUC, "stratified", "grouped", dataset)
-    evidence = [
+    evidence = (
         f"AUC of stratified less that of grouped folds, with {FEATURE_SETS[name].phrase}: {gap.span()}."
         for name, gap in gaps.items()
-    ]
-    evidence.append("All other conclusions rest on grouped folds.")
+    )
+    none = "No leak from repeated objects is measurable, but only grouped folds exclude it."
+    headline = "good", "Not measurable", none
     if any(gap.side > 0 for gap in gaps.values()):
-        answer = (
-            "Stratified folds are too optimistic: they have images of one object in both training and test."
-        )
-        return Finding(Headline("warn", "In stratified folds", answer), tuple(evidence))
-    answer = "No leak from repeated objects is measurable, but only grouped folds exclude it."
-    return Finding(Headline("good", "Not measurable", answer), tuple(evidence))
+        headline = "warn", "In stratified folds", f"Stratified folds are too optimistic: they have {shared}."
+    return *headline, *evidence, "All other conclusions rest on grouped folds."
 
 
-def _sources(results: StudyResults, dataset: str) -> Finding | None:
+def _sources(results: StudyResults, dataset: str) -> Found:
     """Say which of the two map sources serves the classifiers better, and whether both do better than one."""
     study, other = results.study, results.sources
     if other.empty:
-        return None
+        return ()
     mine, theirs = map_method_title(study.map_method), map_method_title(study.alternative_map_source)
     rows = [at_keep(results.mine, 1.0).assign(source=mine), other.assign(source=theirs)]
     deciding, gaps = binary_predictions(pd.concat(rows), study.binary), {}
@@ -204,11 +178,11 @@ def _sources(results: StudyResults, dataset: str) -> Finding | None:
         if len(new) and len(old):
             pair = pd.concat([new, old]).assign(features=lambda t: t["source"])
             gaps[a] = _interval(results, pair, RECALL_AT_5_FPR, theirs, mine, dataset)
-    evidence = [
+    evidence = (
         f"{FEATURE_SETS[a].title}, {'both' if a in COMBINED_DETECTORS else theirs} against {mine}: {gap.span()} "
         f"({gap.verdict()})."
         for a, gap in gaps.items()
-    ]
+    )
     sides = [gap.side for a, gap in gaps.items() if a not in COMBINED_DETECTORS]
     better, worse = sides.count(1), sides.count(-1)
     state, pill = PILLS[0]
@@ -218,19 +192,19 @@ def _sources(results: StudyResults, dataset: str) -> Finding | None:
     elif better or worse:
         state, pill = ("warn", theirs) if better else ("good", mine)
         answer = f"Maps by {pill} give a higher recall in {better or worse} of {count(len(sides), 'method')}."
-    return Finding(Headline(state, pill, answer), tuple(evidence))
+    return state, pill, answer, *evidence
 
 
-def _gain(gap: Comparison | None, a: str, b: str, how: str) -> Headline:
+def _gain(gap: Comparison | None, a: str, b: str, how: str) -> Found:
     """Return what a gains over b in recall at 5 % false rejects; `how` the map is used."""
     if gap is None:
-        return Headline("none", "Not run", f"Not run {how}: the study lacks the methods to compare.")
+        return "none", "Not run", f"Not run {how}: the study lacks the methods to compare."
     if gap.identical == 1:
         both = f"{FEATURE_SETS[a].phrase} and {FEATURE_SETS[b].phrase}"
-        return Headline("none", "Not tested", f"Not tested {how}: {both} make the same predictions.")
+        return "none", "Not tested", f"Not tested {how}: {both} make the same predictions."
     changes = {1: "raises", -1: "lowers", 0: "does not measurably change"}[gap.side]
     sentence = f"{how[0].upper()}{how[1:]}, the map {changes} recall at 5 % false rejects ({gap.span()})."
-    return Headline(*PILLS[gap.side], sentence)
+    return *PILLS[gap.side], sentence
 
 
 def _measures(results: StudyResults) -> Iterator[str]:

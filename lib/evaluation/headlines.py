@@ -31,6 +31,11 @@ class Headline(NamedTuple):
     sentence: str
 
 
+def _first(*cases: tuple[Any, State, str, str]) -> Headline:
+    """Return the headline of the first case that holds."""
+    return next(Headline(*case[1:]) for case in cases if case[0])
+
+
 def dataset_headline(pictures: pd.DataFrame, folds: int) -> Headline:
     """Return whether there are enough images of an index (label, group; attribute good) for so many folds."""
     good, counts = str(pictures.attrs["good"]), pictures["label"].value_counts()
@@ -38,23 +43,14 @@ def dataset_headline(pictures: pd.DataFrame, folds: int) -> Headline:
     if defects.empty or not fine:
         return Headline("bad", "One class", "Both good and defective images are needed; one kind is missing.")
     rarest, n = str(defects.index[-1]), int(defects.iloc[-1])
-    if n < folds:
-        return Headline(
-            "bad", "Too few", f"Class {rarest} ({n}) has fewer images than there are folds ({folds})."
-        )
-    if n < FEW_OF_A_CLASS:
-        return Headline(
-            "warn", "Few defects", f"Recalls of class {rarest} are uncertain: {count(n, 'image')}."
-        )
-    if fine < FEW_GOOD:
-        return Headline(
-            "warn", "Few good images", f"False rejects are uncertain: {count(fine, 'good image')}."
-        )
-    if pictures["group"].isna().all():
-        sentence = "There are enough images of each class, but which of them show the same object is unknown."
-        return Headline("warn", "Objects unknown", sentence)
-    sentence = f"Every defect class has at least {count(n, 'image')}, the good class {fine}."
-    return Headline("good", "Enough images", sentence)
+    return _first(
+        (n < folds, "bad", "Too few", f"Class {rarest} has {count(n, 'image')}, and there are {folds} folds."),
+        (n < FEW_OF_A_CLASS, "warn", "Few defects", f"Recalls of class {rarest} are uncertain: {count(n, 'image')}."),
+        (fine < FEW_GOOD, "warn", "Few good images", f"False rejects are uncertain: {count(fine, 'good image')}."),
+        (pictures["group"].isna().all(), "warn", "Objects unknown",
+         "There are enough images of each class, but which of them show the same object is unknown."),
+        (True, "good", "Enough images", f"Every defect class has at least {count(n, 'image')}, the good class {fine}."),
+    )  # fmt: skip
 
 
 def source_headline(
@@ -65,28 +61,19 @@ def source_headline(
     Without scores the source needed no training. The interval is a bootstrap of the images.
     """
     if defective is None or scores is None:
-        return Headline(
-            "none", "No training", f"{source} needs no training: it stores features of good images."
-        )
+        return Headline("none", "No training", f"{source} is not trained: it stores features of good images.")
     truth = np.where(defective, "bad", "good")
     answers = Answers(truth, truth, {"good": 1 - np.asarray(scores, float)})
     draws = np.random.default_rng(0).multinomial(len(truth), np.full(len(truth), 1 / len(truth)), 2000).T
     (area,), sampled = (measured(RANKINGS[0], answers, "good", weights=one) for one in (None, draws))
-    if np.isnan(area):
-        return Headline("none", "Not measured", "The first test fold lacks good or defective images.")
-    low, high = quantile_ends(sampled, ("linear", "linear"))
+    low, high = quantile_ends(sampled)
     found = f"image AUROC {area:.2f} (95 % CI {low:.2f} to {high:.2f})"
-    if low > CHANCE:
-        return Headline(
-            "good", "Better than chance", f"{source} finds defects in unseen images: {found}, first fold."
-        )
-    if high < CHANCE:
-        return Headline(
-            "bad", "Worse than chance", f"{source} is worse than chance in the first fold: {found}."
-        )
-    return Headline(
-        "warn", "No better than chance", f"{source} is not measurably better than chance: {found}."
-    )
+    return _first(
+        (np.isnan(area), "none", "Not measured", "The first test fold lacks good or defective images."),
+        (low > CHANCE, "good", "Better than chance", f"{source} finds defects in unseen images: {found}, first fold."),
+        (high < CHANCE, "bad", "Worse than chance", f"{source} is worse than chance in the first fold: {found}."),
+        (True, "warn", "No better than chance", f"{source} is not measurably better than chance: {found}."),
+    )  # fmt: skip
 
 
 def maps_headline(quality: pd.DataFrame) -> Headline:
@@ -96,15 +83,12 @@ def maps_headline(quality: pd.DataFrame) -> Headline:
     areas = quality["image_auroc"].xs(quality.index[0][0]).drop(OVERALL).sort_values()
     low, high = areas.iloc[0], areas.iloc[-1]
     said = f"best (image AUROC {high:.2f}) and class {areas.index[0]} worst ({low:.2f})"
-    if len(areas) == 1:
-        said = f"with an image AUROC of {high:.2f}"
+    said = said if len(areas) > 1 else f"with an image AUROC of {high:.2f}"
     sentence = f"The maps find class {areas.index[-1]} {said}."
-    if low <= CHANCE:
-        return Headline("bad", "Maps miss a class", sentence)
-    return (
-        Headline("good", "Maps work", sentence)
-        if low >= USEFUL
-        else Headline("warn", "Maps are weak", sentence)
+    return _first(
+        (low <= CHANCE, "bad", "Maps miss a class", sentence),
+        (low < USEFUL, "warn", "Maps are weak", sentence),
+        (True, "good", "Maps work", sentence),
     )
 
 
@@ -115,14 +99,12 @@ def features_headline(spread: Mapping[str, np.ndarray], untrained: bool = False)
     still = {name: float(np.mean(values < 1e-6)) for name, values in spread.items() if len(values)}
     if not still:
         return Headline("none", "No features", "This study has no features.")
-    if not any(still.values()):
-        return Headline(
-            "good", "Features vary", f"Every feature of {' and '.join(still)} varies between images."
-        )
     listed = " and ".join(f"{percent(share)} of the {name} features" for name, share in still.items())
-    if max(still.values()) > CONSTANT:
-        return Headline("warn", "Many never vary", f"{listed} never vary.")
-    return Headline("good", "Features vary", f"Only {listed} never vary.")
+    return _first(
+        (not any(still.values()), "good", "Features vary", f"Every feature of {' and '.join(still)} varies."),
+        (max(still.values()) > CONSTANT, "warn", "Many never vary", f"{listed} never vary."),
+        (True, "good", "Features vary", f"Only {listed} never vary."),
+    )
 
 
 def classification_headline(points: pd.DataFrame, chosen: str, study: Study) -> Headline:
@@ -139,30 +121,22 @@ def classification_headline(points: pd.DataFrame, chosen: str, study: Study) -> 
         return Headline(
             "none", "Cannot tell", "No training images were scored, so no threshold could be set."
         )
-    point, bound = of[TRAINING], of[CONFORMAL]
-    if point["n_good"] < study.least_good:
-        sentence = f"Good images: {point['n_good']:.0f}; needed: {study.least_good}."
-        return Headline("none", "Cannot tell: too few images", sentence)
-    if np.isnan(bound["caught"]):
-        needed = "no number is enough" if np.isinf(bound["n_needed"]) else f"needed: {bound['n_needed']:.0f}"
-        sentence = f"Defects in a training fold: {bound['n_calibration']:.0f}; {needed}."
-        return Headline("none", "Cannot tell: too few defects", sentence)
-    if point["recall_high"] < target:
-        sentence = (
-            f"The threshold for {100 * target:g} % recall found {share(point, 'recall')} of the defects."
-        )
-        return Headline("bad", "Not usable: misses defects", sentence)
-    sentence = (
-        f"For {100 * target:g} % recall, {share(point, 'false_rejects')} of the good products are rejected."
-    )
+    point, bound, for_recall = of[TRAINING], of[CONFORMAL], f"for {100 * target:g} % recall"
+    needed = f"needed: {bound['n_needed']:.0f}".replace("needed: inf", "no number is enough")
     low, high = point["false_rejects_low"], point["false_rejects_high"]
-    if high <= study.usable_rejects:
-        return Headline("good", "Usable: verify on a sample", sentence)
-    if high <= study.presort_rejects:
-        return Headline("good", "Usable for pre-sorting", sentence)
-    if low > study.presort_rejects:
-        return Headline("bad", "Not usable", sentence)
-    return Headline("none", "Cannot tell: between the limits", sentence)
+    why = f"{for_recall.capitalize()}, {share(point, 'false_rejects')} of the good products are rejected."
+    return _first(
+        (point["n_good"] < study.least_good, "none", "Cannot tell: too few images",
+         f"Good images: {point['n_good']:.0f}; needed: {study.least_good}."),
+        (np.isnan(bound["caught"]), "none", "Cannot tell: too few defects",
+         f"Defects in a training fold: {bound['n_calibration']:.0f}; {needed}."),
+        (point["recall_high"] < target, "bad", "Not usable: misses defects",
+         f"The threshold {for_recall} found {share(point, 'recall')} of the defects."),
+        (high <= study.usable_rejects, "good", "Usable: verify on a sample", why),
+        (high <= study.presort_rejects, "good", "Usable for pre-sorting", why),
+        (low > study.presort_rejects, "bad", "Not usable", why),
+        (True, "none", "Cannot tell: between the limits", why),
+    )  # fmt: skip
 
 
 def share(point: Mapping[Any, Any], name: str) -> str:
@@ -179,15 +153,13 @@ def imbalance_headline(needs: pd.DataFrame) -> Headline:
         return Headline("none", "Not varied", "The number of labelled defects was not varied.")
     best = there.sort_values("labels", kind="stable").to_dict("records")[0]
     title, whole = FEATURE_SETS[best["features"]].title, f"{best['reference']:.0f}"
-    if np.isinf(best["labels"]):
-        return Headline(
-            "warn", "Image is best", f"No other method reaches the image's recall with {whole} defects."
-        )
     fewer = " or fewer" * bool(best["labels"] <= best["least"])
     sentence = f"{title} needs {best['labels']:.0f}{fewer} labelled defects to match the image with {whole}."
-    if best["high"] < best["reference"]:
-        return Headline("good", "Fewer labels", sentence)
-    return Headline("warn", "Not certain", sentence)
+    return _first(
+        (np.isinf(best["labels"]), "warn", "Image is best", f"No method matches the image with {whole} defects."),
+        (best["high"] < best["reference"], "good", "Fewer labels", sentence),
+        (True, "warn", "Not certain", sentence),
+    )  # fmt: skip
 
 
 def statistics_headline(said: pd.DataFrame) -> Headline:
@@ -196,22 +168,25 @@ def statistics_headline(said: pd.DataFrame) -> Headline:
         return Headline("none", "Nothing run", "No data set was studied.")
     helped, n = said[said["state"] == "good"], said["dataset"].nunique()
     extra, guide = (set(helped.loc[helped["question"] == question, "dataset"]) for question in (EXTRA, GUIDE))
-    if not extra | guide:
-        return Headline(
-            "warn", "No measurable gain", f"The map measurably helps on none of {count(n, 'data set')}."
-        )
-    sentence = f"The map helps on {count(len(extra), 'data set')} as an extra picture and on {len(guide)} as a guide."
-    return Headline("good", f"Helps on {len(extra | guide)} of {n}", sentence.replace(" 0 ", " no "))
+    helps = f"Data sets where the map helps: {len(extra)} as an extra picture, {len(guide)} as a guide."
+    return _first(
+        (extra | guide, "good", f"Helps on {len(extra | guide)} of {n}", helps),
+        (True, "warn", "No measurable gain", f"The map measurably helps on none of {count(n, 'data set')}."),
+    )
 
 
 def inspection_headline(counts: Mapping[str, int]) -> Headline:
     """Return how many new images a person must review, from the number of images that pass, reject and review have."""
     n, reviewed = sum(counts.get(name, 0) for name in ("pass", "reject", "review")), counts.get("review", 0)
-    if not n:
-        return Headline("none", "No images", "No image could be judged.")
-    if not reviewed:
-        return Headline(
-            "good", "No review", f"The model decided on its own: {count(n, 'image')}, none for review."
-        )
     sentence = f"{reviewed} of {count(n, 'new image')} must be reviewed by a person."
-    return Headline("good" if reviewed <= REVIEWS * n else "warn", f"{reviewed} to review", sentence)
+    return _first(
+        (not n, "none", "No images", "No image could be judged."),
+        (
+            not reviewed,
+            "good",
+            "No review",
+            f"The model decided on all: {count(n, 'image')}, none for review.",
+        ),
+        (reviewed <= REVIEWS * n, "good", f"{reviewed} to review", sentence),
+        (True, "warn", f"{reviewed} to review", sentence),
+    )
