@@ -103,7 +103,7 @@ def score_histograms(predictions: pd.DataFrame, good: str, points: pd.DataFrame,
     Line: the mean of the folds' thresholds from training images; band: their range (of `points`).
     """
     found = present(predictions["features"], FEATURE_SETS)
-    figure, grid = panels(len(found), 2, 2.5, sharex=True)
+    figure, grid = panels(len(found), 2, 2.5, sharex=True, sharey="row")
     for axes, name in zip(grid.flat, found, strict=False):
         part = predictions[predictions["features"] == name]
         odds, bad = _log_odds(defect_scores(part, good)), (part["label"] != good).to_numpy()
