@@ -53,14 +53,14 @@ def notebook_html(
     texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
     title = re.search(r"^# (.+)$", texts[0], re.MULTILINE) if texts else None
     over_all = name == NOTEBOOKS[-1]
-    up = 2 if over_all else 3 if name in NOTEBOOKS else 5
-    study = path.absolute().parents[min(up, len(path.absolute().parents)) - 1].name
-    about = where if over_all else f"{display_name(where)} · study {study}"
+    above = [one.name for one in path.absolute().parents][0 if over_all else 1 if name in NOTEBOOKS else 3 :]
+    dataset, study = "" if over_all else display_name(where if name in NOTEBOOKS else above[0]), above[1]
     links = _links(name)
     here = next(number for number, link in enumerate(links) if link["here"])
     page = {
-        "title": f"{title[1] if title else name} · {about}",
-        "dataset": "" if over_all else display_name(where),
+        "title": " · ".join(filter(None, [title[1] if title else name, dataset, f"study {study}"])),
+        "dataset": dataset,
+        "images": "" if name in NOTEBOOKS else where,
         "study": study,
         "number": f"{NOTEBOOKS.index(name) + 1} of {len(NOTEBOOKS)}" if name in NOTEBOOKS else "",
         "beside": _beside(name, where, {one: display_name(one) for one in datasets}),
@@ -130,7 +130,7 @@ def _beside(name: str, where: str, titles: Mapping[str, str]) -> list[dict[str, 
     others = {
         title: f"../../{quote(one)}/notebooks/{name}.html" for one, title in titles.items() if one != where
     }
-    return [{"name": "the same page of", "links": others}] if others and name in NOTEBOOKS else []
+    return [{"name": "also", "links": others}] if others and name in NOTEBOOKS else []
 
 
 def render(template: str, **values: Any) -> str:

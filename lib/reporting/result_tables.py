@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from lib.classification.feature_sets import COMBINED_DETECTORS, FEATURE_SETS
-from lib.config import Study, map_method_title
+from lib.classification.feature_sets import FEATURE_SETS
+from lib.config import map_method_title
 from lib.evaluation.label_efficiency import LabelEfficiency, describe_need
 from lib.evaluation.metrics import (
     ALL,
-    OVERALL,
-    POOLED,
     RANKINGS,
     RECALL_AT_5_FPR,
     TITLES,
@@ -33,7 +31,6 @@ from lib.reporting.table import Table, Value
 if TYPE_CHECKING:
     from lib.pipeline.run import Run
 
-_METRICS = (*RANKINGS, "defect_recall", "false_reject_rate")
 _NEEDED = "Labelled defects"
 _QUALITY = {  # columns of `map_quality`: heading and form
     "image_auroc": ("Image AUROC", ".3f"),
@@ -85,39 +82,6 @@ def methods_table(
         "tested: both make the same predictions.",
     )
     return Table("Methods", "Every feature set, all defects, all test folds", rows, notes, headers=2)
-
-
-def map_source_table(main: pd.DataFrame, other: pd.DataFrame, study: Study, good: Good) -> Table | None:
-    """Return recalls, false rejects and AUC with the maps of each source, and of both; None where only one was made.
-
-    `main` are the study's predictions, `other` those with the other source's maps.
-    """
-    if other.empty:
-        return None
-    places = set(other["dataset"] + "/" + other["scheme"])
-    whole = main[(main["keep"] == 1.0) & (main["dataset"] + "/" + main["scheme"]).isin(places)]
-    of_image, of_both = whole["features"] == "image", other["features"].isin(COMBINED_DETECTORS)
-    parts = {
-        "–": whole[of_image],
-        map_method_title(study.map_method): whole[~of_image],
-        map_method_title(study.alternative_map_source): other[~of_both],
-        "both": other[of_both],
-    }
-    rows: dict[Any, dict[Any, Any]] = {}  # by what keeps the parts of a feature set together
-    for maps, part in parts.items():
-        for data in read_measures(part, good, study.binary, _METRICS):
-            for place, (name, features) in enumerate(FEATURE_SETS.items()):
-                if pd.notna(data.value(name, "defect_recall")):
-                    row: dict[Any, Any] = data.place() | {"Features": features.title, "Maps": maps}
-                    row |= {
-                        TITLES[one]: data.cell(name, one, form=_form(one), interval=None) for one in _METRICS
-                    }
-                    rows[data.dataset, data.scheme, place, len(rows)] = row
-    notes = [
-        "The same folds and classifiers with each source's maps; PatchCore models are always cross-fitted."
-    ]
-    title = "Map sources compared, all defects, over all test folds"
-    return Table("Map source", title, [rows[key] for key in sorted(rows)], notes, headers=4)
 
 
 def map_quality_table(runs: Sequence[Run]) -> Table:
@@ -203,29 +167,10 @@ def needs_table(economy: LabelEfficiency) -> Table | None:
     return Table("Labels", title, rows, notes, headers=3, numbers=economy.needs) if rows else None
 
 
-def folds_table(measures: pd.DataFrame) -> pd.DataFrame:
-    """Return `summary`'s figures over all classes: over all folds, the folds' spread, and rankings of pooled scores.
-
-    One row per dataset, scheme, keep, metric and features; columns overall, sd, least, most, folds, pooled.
-    """
-    keys = ["dataset", "scheme", "keep", "metric", "features"]
-    part = measures[measures["class"] == ALL].set_index(keys)
-    single = part[~part["fold"].isin([OVERALL, POOLED])].groupby(keys, sort=False)["value"]
-    spread = single.agg(sd="std", least="min", most="max", folds="count")
-    beside = {
-        name: part[part["fold"] == fold]["value"] for name, fold in (("overall", OVERALL), ("pooled", POOLED))
-    }
-    return spread.assign(**beside).reset_index()[[*keys, "overall", *spread.columns, "pooled"]]
-
-
 def _p_value(row: Mapping[Any, Any], name: str) -> Value | str:
     """Return a p of a row of `compare` as a cell, bold where it is below the study's level."""
     bold = row.get("significant" if name == "p" else "significant_holm", False)
     return "not tested" if row.get("identical") == 1 else Value(row.get(name), format_p, bold=bold)
-
-
-def _form(metric: str) -> str:
-    return ".3f" if "auc" in metric else ".1%"
 
 
 def _title(features: str) -> str:

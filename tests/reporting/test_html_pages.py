@@ -37,14 +37,22 @@ def test_a_page_says_what_it_is_of_and_links_the_other_data_sets(tmp_path):
     home = tmp_path / "quick" / "shaft-synthetic" / "notebooks"
     home.mkdir(parents=True)
     told = new_output("display_data", {"text/plain": "x"}, metadata={"provenance": "3 folds <i>"})
-    nbformat.write(new_notebook(cells=[new_code_cell("1", outputs=[told])]), home / "n.ipynb")
+    setup = new_code_cell("2", metadata={"tags": ["setup"]})
+    nbformat.write(new_notebook(cells=[setup, new_code_cell("1", outputs=[told])]), home / "n.ipynb")
     sets = ["shaft-synthetic", "a b"]
     page = notebook_html(home / "n.ipynb", "02_anomaly_maps", sets[0], datasets=sets)
     assert "<strong>Shaft (demo data)</strong> · study quick · 3 of 7" in page
-    assert re.findall(r"<p>the same page of: (.*)</p>", page) == [
+    assert re.findall(r"<p>also: (.*)</p>", page) == [
         '<a href="../../a%20b/notebooks/02_anomaly_maps.html">a b</a>'
     ]
-    assert page.count("3 folds &lt;i&gt;") == 1 and page.index("<footer>") < page.index("3 folds &lt;i&gt;")
+    assert page.count("3 folds &lt;i&gt;") == 1 and page.index("How this page was made") < page.index(
+        "3 folds &lt;i&gt;"
+    )
+    new = home.parent / "inspection" / "line 1" / "notebooks"
+    new.mkdir(parents=True)
+    (new / "n.ipynb").write_bytes((home / "n.ipynb").read_bytes())
+    inspected = notebook_html(new / "n.ipynb", "07_inspection", "line 1")
+    assert "<strong>Shaft (demo data)</strong> · images line 1 · study quick" in inspected
     over_all = notebook_html(home / "n.ipynb", "06_statistics", "quick", datasets=sets)
     assert len(re.findall(r'href="../(?:shaft-synthetic|a%20b)/notebooks/0[0-5]_', over_all)) == 12
 
@@ -81,8 +89,8 @@ def test_frames_are_rounded_and_have_scopes_and_no_empty_header():
     frame = pd.DataFrame({"a": [1.23456, None], EVIL: [1, 2], "b": ["x y", None]}, index=["r", "s"])
     page = table(frame).data
     assert '<tr><td></td><th scope="col">a</th><th scope="col">&lt;img' in page and EVIL not in page
-    assert '<tr><th scope="row">r</th><td>1.235</td><td>1</td><td>x y</td></tr>' in page
-    assert '<tr><th scope="row">s</th><td>–</td><td>2</td><td>–</td></tr>' in page
+    assert '<tr><th scope="row" class="name">r</th><td>1.235</td><td>1</td><td>x y</td></tr>' in page
+    assert '<tr><th scope="row" class="name">s</th><td>–</td><td>2</td><td>–</td></tr>' in page
     assert 'class="wide-text"' in page
     pairs = pd.DataFrame([[1, 2]], columns=pd.MultiIndex.from_product([["s"], ["x", "y"]])).rename_axis(
         "label"

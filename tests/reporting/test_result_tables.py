@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib.evaluation.metrics import ALL, OVERALL, POOLED, binary_predictions, summary
+from lib.evaluation.metrics import ALL, summary
 from lib.evaluation.operating_points import TRAINING
 from lib.evaluation.recommendation import recommend
 from lib.evaluation.significance import compare
@@ -16,9 +16,7 @@ from lib.pipeline.run import open_run
 from lib.reporting.display import show_findings
 from lib.reporting.result_tables import (
     costs_table,
-    folds_table,
     map_quality_table,
-    map_source_table,
     methods_table,
 )
 from tests.evaluation.made_up import study
@@ -44,7 +42,9 @@ def test_the_table_of_methods():
     assert beside["Image"] == -gap["difference"]
     assert pd.isna(beside["Image + map"])  # it is not compared with itself
     assert by_name.loc["Map statistics", (area, "p (Wilcoxon)")] == "not tested"  # the same predictions
-    values = summary(frame, GOOD).query("metric == 'recall_at_5' and fold == @OVERALL").set_index("features")
+    values = (
+        summary(frame, GOOD).query("metric == 'recall_at_5' and fold == 'all folds'").set_index("features")
+    )
     assert by_name.loc["Image", (recall, "Test")] == values.loc["image", "value"]
     assert sum("recommended" in name for name in by_name.index) == 1
     assert pd.isna(by_name.loc["Map statistics", (recall, "Training")])  # not scored there
@@ -69,52 +69,9 @@ def test_the_cheapest_that_reached_the_recall_is_bold():
     assert costs_table(pd.DataFrame()) is None
 
 
-def test_the_folds_stand_behind_a_figure_and_pooled_scores_beside_it():
-    measures = summary(study({"image": 1.0}, n=90), GOOD)
-    table = folds_table(measures).set_index("metric")
-    for metric in ("defect_recall", "binary_auc"):
-        values = measures[(measures["metric"] == metric) & (measures["class"] == ALL)].set_index("fold")[
-            "value"
-        ]
-        single, row = values.drop([OVERALL, POOLED], errors="ignore"), table.loc[metric]
-        assert (row["overall"], row["sd"]) == pytest.approx((values[OVERALL], single.std()))
-        assert (row["least"], row["most"], row["folds"]) == (single.min(), single.max(), 5)
-    assert (
-        row["overall"] == pytest.approx(single.mean()) and row["pooled"] == values[POOLED] != row["overall"]
-    )
-    assert pd.isna(table.loc["defect_recall", "pooled"])  # counts need no common scale
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     return open_run("deco_cap", "smoke", "", str(tmp_path_factory.mktemp("study")), SETTINGS)
-
-
-def test_rows_are_the_sources_own(run):
-    main = study({"image": 1.0, "map": 1.0, "image_map": 1.5})
-    other = study({"map": 3.0, "image_map": 3.5, "image_two_maps": 4.0, "guided_two_maps": 3.0})
-    table = map_source_table(main, other, run.study, {"toy": "good"})
-    keys = table.numbers[[("Features", ""), ("Maps", "")]].apply(tuple, axis=1).tolist()
-    assert keys == [
-        ("Image", "–"),
-        ("Anomaly map", "DRAEM"),
-        ("Anomaly map", "PatchCore"),
-        ("Image + map", "DRAEM"),
-        ("Image + map", "PatchCore"),
-        ("Image + both maps", "both"),
-        ("Image + guided by both maps, logistic", "both"),
-    ]
-    recalls = table.numbers[("Defect recall", "")].tolist()
-    for place, frame, name in (
-        (1, main, "map"),
-        (2, other, "map"),
-        (5, other, "image_two_maps"),
-        (6, other, "guided_two_maps"),
-    ):
-        rows = binary_predictions(frame[frame["features"] == name])
-        defects = rows[rows["label"] != "good"]
-        assert recalls[place] == pytest.approx((defects["predicted"] != "good").mean())
-    assert map_source_table(main, pd.DataFrame(), run.study, {"toy": "good"}) is None
 
 
 def test_the_quality_of_maps_is_that_of_each_sources_test_maps(run):
