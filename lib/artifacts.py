@@ -1,4 +1,4 @@
-"""The one place that knows where artefacts live, what proves them, and how they are written.
+"""Artefacts: where they are, what proves them, how they are written.
 
 An artefact counts when it has a manifest (`NAME.manifest.json`, written last) with the fingerprint
 of what it was made from (inputs, settings, seed, code) and the SHA-256 of its bytes, under a seal over the manifest
@@ -52,7 +52,7 @@ def device_name(device: str) -> str:
 
         # workers may have a GPU where this process has none
         return torch.cuda.get_device_name(device) if torch.cuda.is_available() else device
-    with suppress(OSError, StopIteration):  # Linux knows best
+    with suppress(OSError, StopIteration):  # where Linux says it
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         return next(line.split(": ")[1] for line in lines if line.startswith("model name"))
     return platform.processor() or platform.machine()

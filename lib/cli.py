@@ -105,7 +105,7 @@ def plan(options: argparse.Namespace) -> Plan:
     except UsageError as error:
         issues += str(error).split("\n")
     else:
-        if options.preset == "standard":  # what it is on this machine belongs to the study
+        if options.preset == "standard":  # what depends on this machine belongs to the study
             overrides |= study.values(tuple(CPU_STANDARD))
         if study.device == "cuda" and not options.scheduler and not cuda_available():
             remedy = "leave it at auto, or give a --scheduler"
@@ -152,7 +152,7 @@ def _check_cluster(options: argparse.Namespace, issues: list[str]) -> None:
 
 
 def _check_writable(study_dir: Path, issues: list[str]) -> None:
-    """Make the study's folder and write in it; where anything is wrong, leave no folder behind that was not there."""
+    """Make the study's folder and write in it; where anything is wrong, remove what was made."""
     made = [folder for folder in (study_dir, *study_dir.parents) if not _there(folder)]
     try:
         write_text(study_dir / ".writable", "")
@@ -160,7 +160,7 @@ def _check_writable(study_dir: Path, issues: list[str]) -> None:
     except OSError as error:
         issues.append(f"{study_dir}: cannot be written ({error.strerror}); choose another --output")
     for folder in made if issues else ():
-        with contextlib.suppress(OSError):  # it was never made, or somebody else uses it by now
+        with contextlib.suppress(OSError):  # never made, or in use by now
             folder.rmdir()
 
 

@@ -43,7 +43,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     ),
     # Two CPU cores, no network: the three drawn products in minutes.
     "quick": dict(draem_batch=4, draem_lr=1e-3),
-    # One GPU, or a patient CPU (which gets `CPU_STANDARD`).
+    # One GPU, or a CPU (with `CPU_STANDARD`).
     "standard": dict(
         image_size=256, reconstructive_width=128, discriminative_width=64, draem_steps=5000, folds=5,
         synthetic_scale=0.5, synthetic_side=256, feature_size=224, coreset_size=2000, leak_check="all", draem_lr=1e-4,
@@ -62,7 +62,7 @@ CPU_STANDARD: dict[str, Any] = dict(
     synthetic_scale=0.25, leak_check="image", draem_lr=3e-4, draem_simulation="extended",
 )  # fmt: skip
 
-# Names of earlier releases, by what they are called now: whoever types one is told the new one.
+# Names of earlier releases and today's, for the message to who uses an old one.
 RENAMED = {
     "standin_scale": "synthetic_scale", "standin_side": "synthetic_side", "memory_patches": "coreset_size",
     "map_source_check": "compare_map_source", "draem_precision=tf32": "draem_precision=auto",
@@ -111,17 +111,17 @@ def choices(name: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Study:
-    """Settings of a study; each field is one reading of the paper or one cost."""
+    """Settings of a study; each field is one interpretation of the paper or one cost."""
 
     preset: str = setting("quick", "the preset that the other settings started from")
-    seed: int = setting(744, "random numbers derive from it, the data set, the fold and the purpose", ge=0)
+    seed: int = setting(744, "seed of all random numbers, with data set, fold and purpose", ge=0)
     device: Literal["auto", "cpu", "cuda"] = setting("auto", "where torch runs")
     threads: int = setting(1, "threads of a fold's task; another number changes the last bits", ge=1)
     # images
     good: str = setting("", "name of the good class; empty: good, ok, normal or free")
     groups: str = setting("", "CSV (id, group): images of one object, never split between train and test")
     group_regex: str = setting("", "regular expression on an image's path whose first group names the object")
-    skip_bad: bool = setting(False, "leave unusable files out, and list them, instead of refusing all")
+    skip_bad: bool = setting(False, "leave out and list unusable files instead of stopping")
     resize: Literal["squash", "pad", "crop"] = setting("squash", "how an image becomes square")
     synthetic_scale: float = setting(0.15, "drawn products: share of the paper's image counts", gt=0, le=1)
     synthetic_side: int = setting(128, "drawn products: side of the images, in pixels", ge=32, le=4096)
@@ -142,12 +142,12 @@ class Study:
         3e-4, "learning rate (x0.2 at 80 %, 90 % of the steps); DRAEM's own is 1e-4", gt=0
     )
     draem_precision: Literal["auto", "float32", "bf16"] = setting(
-        "auto", "convolutions while training on CUDA: TF32 (auto), float32 or bf16; a CPU takes float32"
+        "auto", "convolutions while training on CUDA: TF32 (auto), float32 or bf16; a CPU uses float32"
     )
     textures: str = setting("", "folder of anomaly textures in DTD's layout; empty: a known one, else drawn")
     draem_start: Literal["pretrained", "scratch"] = setting(
         "pretrained",
-        "where training starts: carried weights, where there are some of these widths, or random ones",
+        "start of training: the included weights, where there are some of these widths, or random ones",
     )
     draem_weights: str = setting(
         "", "file of pretrained weights to start from, as `make draem-weights` writes it"
@@ -161,7 +161,7 @@ class Study:
         "draem",
         "what makes the maps: " + "; ".join(f"{name}, {source.help}" for name, source in MAP_SOURCES.items()),
     )
-    compare_map_source: bool = setting(False, "the other source's maps too: primary folds, all defects")
+    compare_map_source: bool = setting(False, "also use the other source's maps (primary folds, all defects)")
     coreset_size: int = setting(1000, "patches that a PatchCore keeps of all good ones", ge=1)
     map_encoding: Literal["raw", "jet"] = setting("raw", "raw: map as grey image; jet: min-max and colours")
     map_fit: Literal["in_sample", "cross_fitted"] = setting(
@@ -177,11 +177,11 @@ class Study:
         "the backbone's weights: auto (installed or cached), imagenet (may download), a file, or random-init",
     )
     feature_size: int = setting(160, "side of the images that the backbone sees, in pixels", ge=32)
-    guided: bool = setting(True, "also pool the image's own features where the map points")
+    guided: bool = setting(True, "also evaluate map-guided features")
     guided_patches: tuple[int, ...] = setting((3, 12, 48), "most anomalous patches averaged, by number", ge=1)
     # classifier
     selection: Literal["sqrt_n", "per_source", "none"] = setting(
-        "sqrt_n", "columns kept by mutual information: floor(sqrt(N)) jointly, per source, or all"
+        "sqrt_n", "features kept by mutual information: floor(sqrt(N)) jointly, per source, or all"
     )
     mlp: tuple[int, ...] = setting((512, 100), "hidden layers of the classifier", ge=1)
     scale: Literal["standard", "none"] = setting("standard", "inputs standardised on the training fold")
@@ -194,7 +194,7 @@ class Study:
     inner_folds: int = setting(3, "folds within a training fold, for thresholds on out-of-fold scores", ge=2)
     alpha: float = setting(0.005, "level of significance", gt=0, le=1)
     required: tuple[float, ...] = setting(
-        (0.9, 0.95, 0.99, 0.995), "defect recalls whose price in false rejects is shown", gt=0, le=1
+        (0.9, 0.95, 0.99, 0.995), "defect recalls whose false rejects are shown", gt=0, le=1
     )
     prevalence: float = setting(0.01, "defective share of the products on the line", gt=0, le=1)
     price_ratio: float = setting(20.0, "cost of a missed defect, in false rejects", gt=0)

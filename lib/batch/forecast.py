@@ -1,4 +1,4 @@
-"""What a study will take on this machine, by notebook: seconds, memory of one task, disk."""
+"""What a study needs on this machine, by notebook: seconds, memory of one task, disk."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ BASELINE_FITS, CHEAP_FITS, GUIDED_FITS = 7.0, 0.2, 2.0
 
 
 def stored_speed(run: Run) -> float | None:
-    """Return how many times the seconds of `lib.pipeline.run` networks took here; None where no one knows."""
+    """Return how many times the seconds of `lib.pipeline.run` networks took here; None where not known."""
     try:
         return float(json.loads(_speed_file(run).read_text(encoding="utf-8"))["networks"])
     except (OSError, ValueError, TypeError, KeyError):
@@ -59,7 +59,7 @@ def store_speed(run: Run) -> None:
     seconds = sum(summary["seconds"] for summary in trained)
     if seconds >= LONG_ENOUGH:
         images = run.study.draem_batch * sum(summary["steps"] for summary in trained)
-        with suppress(OSError):  # without a home it stays a guess
+        with suppress(OSError):  # without a cache folder the guess stays
             speed = {"networks": seconds / (images * training_image(run.study))}
             write_text(_speed_file(run), json.dumps(speed) + "\n")
 
@@ -96,7 +96,7 @@ def forecast(run: Run, size: Size, speed: float, tasks: int = 1) -> pd.DataFrame
 
     `speed`: how many times the seconds of `lib.pipeline.run` networks take; on a CPU, classifiers as well.
     Columns: seconds; memory, bytes of one task at the least, mapped files and GPU aside; disk, bytes of artefacts; 0
-    where it is not worth a word.
+    where it is negligible.
     """
     study, cpu = run.study, run.device == "cpu"
     n_good = round(size.good * (1 - 1 / study.folds))  # in a training part

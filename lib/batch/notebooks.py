@@ -36,12 +36,12 @@ WRITES: dict[str, tuple[str, ...]] = {  # what `--force` makes a notebook's step
     "05_imbalance_study": ("predictions/imbalance",),
     "06_statistics": (),
 }
-# where there is a grammar of addresses nbformat's import parses it, for three seconds; no notebook has one to check
+# nbformat's import would parse this grammar for three seconds; no notebook needs it
 sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
 
 class NotebookError(RuntimeError):
-    """A notebook failed; the message says which cell, why, and where the evidence lies."""
+    """A notebook failed; the message says which cell, why, and where the failed notebook is."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class NotebookJob:
         return code | {"parameters": parameters, "external": self.external}
 
     def done(self) -> bool:
-        """Tell whether the executed notebook and everything that it rests on stand unaltered."""
+        """Tell whether the executed notebook and everything that it depends on are unaltered."""
         store, name = Store(self.folder), f"notebooks/{self.notebook}.ipynb"
         record = store.manifest(name) if store.proven(name, self.inputs()) else None
         return record is not None and all(

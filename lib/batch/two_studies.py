@@ -1,6 +1,6 @@
-"""The command `--compare`: two finished studies, A and B, side by side. Both are only read, wherever their images are.
+"""The command `--compare`: two finished studies, A and B, side by side. Both are only read.
 
-Written among A's tables as `compared-with-NAME`: all of it as Markdown, the figures as CSV. Nothing else is changed.
+Written among A's tables as `compared-with-NAME`: all of it as Markdown, the numbers as CSV. Nothing else is changed.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ def compare_studies(folders: Sequence[Path], studies: Sequence[Mapping[str, Fini
 
 
 def _differing(a: Finished, b: Finished) -> Iterator[tuple[str, ...]]:
-    """Yield what figures may depend on beside images and labels, and differs: its name, how it is in a, and in b."""
+    """Yield what differs and may change results, beside images and labels: name, value in a, value in b."""
     facts, places = [], []
     for one in (a, b):
         rows, about = one.predictions, one.about

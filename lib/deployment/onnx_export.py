@@ -100,7 +100,7 @@ def metadata(run: Run, model: ProductionModel, threshold: Threshold) -> dict[str
     study, net, reference = run.study, backbone(run), model.reference
     settings = study.values([item.name for item in fields(Study)])
     for name in FILES:
-        settings[name] = Path(str(settings[name])).name  # where a file lay is nobody's business
+        settings[name] = Path(str(settings[name])).name  # without paths of this machine
     return {
         "format": FORMAT,
         "dataset": run.dataset,
@@ -189,7 +189,7 @@ def export_onnx(pipeline: OnnxPipeline) -> onnx.ModelProto:
     """Return a pipeline as an ONNX model without a trace of this machine; the batch is free, the sides are fixed."""
     examples = tuple(torch.zeros(2, side, side, 3, dtype=torch.uint8) for side in pipeline.inputs)
     free = torch.export.Dim("n", min=1)
-    # what the exporter says of its own making is of no use: what it gives is checked when written
+    # the exporter's own messages are dropped: its result is checked when written
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")

@@ -63,8 +63,6 @@ class Comparison:
     n: int = 0
     smallest_p: float = 1.0
     p: float = float("nan")
-    p_holm: float = float("nan")
-    p_corrected: float = float("nan")
     low_of_all: float = float("nan")
     repeats: int = 1
     retraining: float = float("nan")

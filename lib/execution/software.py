@@ -8,7 +8,7 @@ from typing import Any
 
 from lib.artifacts import Store
 
-ASIDE = ("notebooks/", "inspection/", "production_model/", "unseen")  # no figure of a study is from these
+ASIDE = ("notebooks/", "inspection/", "production_model/", "unseen")  # no result depends on these
 UNKNOWN = "software"  # of artefacts made before it was recorded
 
 

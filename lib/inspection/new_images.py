@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from lib.inspection.threshold import Threshold
 
 AT_ONCE = 128  # images per task
-UNSEEN = 6  # images of each class, drawn where nobody has any
+UNSEEN = 6  # images of each class, drawn as demo data
 
 
 @dataclass(frozen=True)
