@@ -83,11 +83,11 @@ def _copy_folder(source: Path, target: Path, names: Sequence[str], photographs: 
         path, copy = source / "notebooks" / f"{name}.ipynb", target / "notebooks" / f"{name}.ipynb"
         if not path.exists():
             continue
-        if photographs:
-            nbformat.write(portable(nbformat.read(path, as_version=4)), copy)
-        at = copy if photographs else path
-        page = notebook_html(at, name, source.name, datasets=names, embed=False, pictures=photographs)
+        nbformat.write(portable(nbformat.read(path, as_version=4)), copy)
+        page = notebook_html(copy, name, source.name, datasets=names, embed=False, pictures=photographs)
         write_text(copy.with_suffix(".html"), page)
+        if not photographs:
+            copy.unlink()
 
 
 def shows_products(figure: Path) -> bool:

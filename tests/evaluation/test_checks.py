@@ -12,7 +12,7 @@ from tests.evaluation.made_up import study
 NONE = pd.DataFrame()
 FACTS = Facts({"a": 0.9, "b": 0.8}, 0.52, (3, 2, 4), as_paper=True)
 SKILL = {"image": 2.0, "map": 3.0, "image_map": 3.0}
-(ENOUGH_GOOD, ENOUGH, RAREST, FINDS, CARRY, ALIKE, OBJECTS, LABELS, RETRAINED, PROBABILITIES, SELECTED, FOLDS, POOLED,
+(ENOUGH_GOOD, ENOUGH, RAREST, FINDS, CARRY, ALIKE, OBJECTS, LABELS, RETRAINED, PROBABILITIES, FOLDS, SELECTED, POOLED,
  PAPER) = (one.name for one in CHECKS)  # fmt: skip
 
 
