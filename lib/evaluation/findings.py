@@ -65,14 +65,14 @@ def _extra(results: StudyResults, dataset: str) -> Found:
             spread = f"has a standard deviation of {gap.value(gap.retraining)}"
             trained = f"From one of {gap.repeats} trainings to the next the difference {spread}."
         evidence += [gap.rule(), trained]
-    return *_gain(gap, METHOD, "image", "as an extra picture"), *evidence
+    return *_gain(gap, METHOD, "image"), *evidence
 
 
 def _guide(results: StudyResults, dataset: str) -> Found:
     """Say what the map adds where it chooses the places at which the image is read."""
     pairs = (AS_GUIDE, ("guided_all", "image_map_all"), *((name, METHOD) for name in GUIDED))
     gaps = {pair: gap for pair in pairs if (gap := results.comparison(RECALL_AT_5_FPR, *pair))}
-    return *_gain(gaps.get(AS_GUIDE), *AS_GUIDE, "as a guide"), *_differences(gaps)
+    return *_gain(gaps.get(AS_GUIDE), *AS_GUIDE), *_differences(gaps)
 
 
 def _scarce(results: StudyResults, dataset: str) -> Found:
@@ -84,7 +84,7 @@ def _scarce(results: StudyResults, dataset: str) -> Found:
     how: Any = {"seed": study.seed, "alpha": study.alpha, "binary": study.binary, "n": results.n}
     few = replace(results, compared=compare(at_keep(both, least), results.good, metrics=RANKINGS, **how))
     gap = few.comparison(RECALL_AT_5_FPR, METHOD, "image")
-    return *_gain(gap, METHOD, "image", f"with {percent(least, 0)} of the defects"), *_measures(few)
+    return *_gain(gap, METHOD, "image", f"With {percent(least, 0)} of the defects, r"), *_measures(few)
 
 
 def _recommended(results: StudyResults, dataset: str) -> Found:
@@ -96,7 +96,7 @@ def _recommended(results: StudyResults, dataset: str) -> Found:
     seen = "Training images have maps by a model that saw them, which may favour methods with the map."
     return (
         *(state, pill),
-        f"{FEATURE_SETS[chosen].title}; it is also the choice of {row['folds']} of {count(folds, 'fold')} alone.",
+        f"{FEATURE_SETS[chosen].title}, also the choice of {row['folds']} of {count(folds, 'fold')}.",
         f"The rule: {RULE}.",
         f"Its recall at 5 % false rejects on training images is {percent(row['training'])}.",
         f"Recall on test images: {percent(row['recall'])}; where each fold chooses, {percent(row['nested'])}.",
@@ -195,16 +195,18 @@ def _sources(results: StudyResults, dataset: str) -> Found:
     return state, pill, answer, *evidence
 
 
-def _gain(gap: Comparison | None, a: str, b: str, how: str) -> Found:
-    """Return what a gains over b in recall at 5 % false rejects; `how` the map is used."""
+def _gain(gap: Comparison | None, a: str, b: str, where: str = "") -> Found:
+    """Return what a gains over b in recall at 5 % false rejects; `where`, if not with all defects."""
     if gap is None:
-        return "none", "Not run", f"Not run {how}: the study lacks the methods to compare."
+        return "none", "Not run", "The study lacks the methods to compare."
     if gap.identical == 1:
-        both = f"{FEATURE_SETS[a].phrase} and {FEATURE_SETS[b].phrase}"
-        return "none", "Not tested", f"Not tested {how}: {both} make the same predictions."
-    changes = {1: "raises", -1: "lowers", 0: "does not measurably change"}[gap.side]
-    sentence = f"{how[0].upper()}{how[1:]}, the map {changes} recall at 5 % false rejects ({gap.span()})."
-    return *PILLS[gap.side], sentence
+        return (
+            "none",
+            "Not tested",
+            f"{FEATURE_SETS[a].title} and {FEATURE_SETS[b].phrase} make the same predictions.",
+        )
+    changes = {1: "rises", -1: "falls", 0: "does not measurably change"}[gap.side]
+    return *PILLS[gap.side], f"{where or 'R'}ecall at 5 % false rejects {changes} ({gap.span()})."
 
 
 def _measures(results: StudyResults) -> Iterator[str]:
