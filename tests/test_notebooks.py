@@ -14,6 +14,8 @@ from lib.execution.software import ASIDE
 from lib.reporting.html_pages import NOTEBOOKS
 from tests.whole import run_all
 
+OF_INDEX = ("curve", "class-recalls", "confusion", "learning-curve")  # figures that the index page shows
+
 
 def test_everything_that_is_promised_is_there(standin):
     study, _, done = standin
@@ -27,11 +29,22 @@ def test_everything_that_is_promised_is_there(standin):
                  "features/image.npy", "predictions/classification.parquet",
                  "predictions/imbalance.parquet"):  # fmt: skip
         assert Store(folder).issue(name) == ""
-    for name in ("table1", "table2", "table3", "operating-points", "aql"):
+    for name in ("table1", "table2", "table3", "costs", "methods", "label-economy"):
         assert {p.suffix for p in (study / "tables").glob(f"{name}.*")} == {".csv", ".html"}
+    for name in (
+        "conclusions",
+        "verdicts",
+        "checks",
+        "comparisons",
+        "operating-points",
+        "learning-curves",
+        "folds",
+    ):
+        assert {p.suffix for p in (study / "tables").glob(f"{name}.*")} == {".csv"}
     for name, kinds in (("samples", {".png"}), ("image-and-map", {".png"}), ("simulation", {".png"}),
                         ("losses", {".png", ".svg"}),
-                        ("degradation", {".png", ".svg"})):  # fmt: skip
+                        ("degradation", {".png", ".svg"}),
+                        *((name, {".png", ".svg"}) for name in OF_INDEX)):  # fmt: skip
         assert {p.suffix for p in (folder / "figures").glob(f"{name}.*")} == kinds
 
 

@@ -76,14 +76,17 @@ def fold(summary: str, *shown: Any) -> HTML:
     """Return tables, and sentences as text, that the reader unfolds, without what is None; nothing for nothing."""
     from IPython.display import HTML
 
-    group = f'<div class="table" tabindex="0" role="group" aria-label="{html.escape(summary)}">'
     parts = [
-        f"<p>{html.escape(one)}</p>" if isinstance(one, str) else f"{group}{one._repr_html_()}</div>"
+        f"<p>{html.escape(one)}</p>" if isinstance(one, str) else _scrolled(one._repr_html_(), summary)
         for one in shown
         if one is not None
     ]
     head = f'<details class="more"><summary>{html.escape(summary)}</summary>'
     return HTML(f"{head}{''.join(parts)}</details>" if parts else "")
+
+
+def _scrolled(table: str, label: str) -> str:
+    return f'<div class="table" tabindex="0" role="group" aria-label="{html.escape(label)}">{table}</div>'
 
 
 def save_and_display(
@@ -140,8 +143,7 @@ def describe_settings(study: Study) -> HTML:
     changed = settings[(settings["changed from"] != "") & (settings.index != "preset")]
     overrides = ", ".join(f"{name} = {value}" for name, value in changed["value"].items())
     sentence = f"Preset {study.preset}, {f'with {overrides}' if overrides else 'as it is'}."
-    every = table(settings).data
-    return HTML(f"<p>{html.escape(sentence)}</p>{every}")
+    return HTML(f"<p>{html.escape(sentence)}</p>{_scrolled(table(settings).data, 'every setting')}")
 
 
 def settings_table(study: Study) -> pd.DataFrame:

@@ -93,7 +93,8 @@ def test_code_is_folded_and_one_click_away(studies, offline):
 
 def test_the_notebooks_lead_from_one_to_the_next_and_back_to_the_index(studies, offline):
     offline.goto((studies["stand-in"] / "index.html").as_uri())
-    offline.get_by_role("link", name="00 dataset").click()
+    offline.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true })")
+    offline.locator("a[href$='00_dataset.html']").first.click()
     seen = [offline.title()]
     for _ in range(6):
         offline.locator("nav.around a").last.click()
@@ -105,10 +106,11 @@ def test_the_notebooks_lead_from_one_to_the_next_and_back_to_the_index(studies, 
 
 def test_a_page_says_with_which_parameters_it_ran(studies, offline):
     offline.goto((studies["own"] / "notebooks" / "06_statistics.html").as_uri())
-    offline.get_by_text("With which parameters").click()
-    shown = offline.locator("details.more table").first.inner_text()
-    assert "leak_check" in shown
-    assert "DATASETS" in shown
+    made = offline.locator("details.setup")
+    assert not made.locator("pre").is_visible()
+    offline.get_by_text("How this page was made").click()
+    shown = made.locator("pre").inner_text()
+    assert "leak_check" in shown and "DATASETS" in shown and made.locator(".provenance").is_visible()
 
 
 def test_names_from_the_data_are_shown_as_text(studies, offline):
