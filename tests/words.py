@@ -17,7 +17,7 @@ _PLURALS = (
 GRAMMAR = {
     "a plural of one": rf"(?<![\d.,])1 (?:\w+ )?(?:{'|'.join(_PLURALS.split())})\b",
     "equal ends": rf"(?<!CI )(?<!\()(?<!; )(?<![\d.,])(?P<end>{_NUMBER})(?: %)? to (?P=end)(?![\d.,]*\d)",
-    "two stops or colons": r"\.\.(?!\.)(?<!\.\.\.)|::|;\.|:\.|,\.|\. \.|: \w[^.]*\bCI\b[^.]*: [^.]*: ",
+    "two stops or colons": r"\.\.(?!\.)(?<!\.\.\.)|::|;\.|:\.|,\.|\. \.",
     "lower case after a full stop": r"(?<!e\.g)(?<!i\.e)(?<!vs)(?<!Eq)(?<!et al)[.!?] [a-z](?!\w*([_(=/]|\.\w))",
     "a hyphen as minus": r"(?<![\w.)-])-\d",
     "not a number": r"\b(nan|NaN|inf|None|NaT)\b",

@@ -51,7 +51,7 @@ def keep_verdicts(table: pd.DataFrame, home: Path) -> Path:
 def count_decisions(table: pd.DataFrame, masks: int = 0) -> str:
     """Say how many images got which decision, and how many files were left out as masks."""
     n, why = table["verdict"].value_counts(), table["reason"].value_counts()
-    reasons = ", ".join(f"{name}: {why[name]}" for name in (OOD, UNCERTAIN) if why.get(name))
+    reasons = ", ".join(f"{name} {why[name]}" for name in (OOD, UNCERTAIN) if why.get(name))
     listed = (f"{name.capitalize()}: {n[name]}." for name in (PASS, REJECT, REVIEW, REFUSED) if n.get(name))
     text = (
         f"{count(len(table), 'file')}. {' '.join(listed)}{f' Reasons for review: {reasons}.' * bool(reasons)}"
