@@ -57,7 +57,7 @@ def _provenance(run: Run, through: int) -> Iterator[str]:
 
 
 def show_provenance(*runs: Run, through: int = 3) -> None:
-    """Display `provenance`, once in a notebook: its page has it in the footer, figures saved afterwards hold it."""
+    """Display `provenance`, once in a notebook: its page says how it was made, figures saved afterwards hold it."""
     from IPython.display import display
 
     _SHOWN["provenance"] = told = provenance(*runs, through=through)
@@ -133,17 +133,6 @@ def save_frame(frame: pd.DataFrame, folder: Path, stem: str) -> None:
         write_text(folder / f"{stem}.csv", frame.to_csv(index=named, lineterminator="\n"))
     else:
         (folder / f"{stem}.csv").unlink(missing_ok=True)
-
-
-def describe_settings(study: Study) -> HTML:
-    """Return what differs from the study's preset, and every setting."""
-    from IPython.display import HTML
-
-    settings = settings_table(study)
-    changed = settings[(settings["changed from"] != "") & (settings.index != "preset")]
-    overrides = ", ".join(f"{name} = {value}" for name, value in changed["value"].items())
-    sentence = f"Preset {study.preset}, {f'with {overrides}' if overrides else 'as it is'}."
-    return HTML(f"<p>{html.escape(sentence)}</p>{_scrolled(table(settings).data, 'every setting')}")
 
 
 def settings_table(study: Study) -> pd.DataFrame:

@@ -23,7 +23,7 @@ class Measures:
     """The measures of one data set, scheme and keep over all test folds.
 
     known: values, counts: images behind them, by (features, metric, class, fold); leaks: images of one object stand in
-    training and test folds; missing: the classes that some fold's AUC had to leave out.
+    training and test folds.
     """
 
     dataset: str
@@ -32,7 +32,6 @@ class Measures:
     known: pd.Series
     counts: pd.Series
     leaks: bool
-    missing: tuple[str, ...]
 
     def place(self) -> dict[str, str]:
         """Return the first columns of a row: the data set, and its folds with the mark of those that leak."""
@@ -66,10 +65,6 @@ def read_measures(found: pd.DataFrame, good: Good, binary: str, metrics: Sequenc
     by_keep: Any = m.summary(found, good, binary, metrics).sort_values("keep", kind="stable")
     for (dataset, scheme, keep), rows in by_keep.groupby(["dataset", "scheme", "keep"], sort=False):
         leaks = scheme == "stratified" and dataset in grouped
-        of_class = (rows["class"] != ALL) | (rows["metric"] == "false_reject_rate")  # the good class
-        lacking = rows[(rows["n"] == 0) & of_class] if "weighted_auc" in metrics else rows[:0]
-        names = lacking["class"].replace(ALL, m.good_class(good, dataset))
-        gaps = dict.fromkeys(names + " (fold " + lacking["fold"] + ")")
         known, counts = by_measure(rows), by_measure(rows, "n")
-        read.append(Measures(dataset, scheme, keep, known, counts, leaks, tuple(gaps)))
+        read.append(Measures(dataset, scheme, keep, known, counts, leaks))
     return read

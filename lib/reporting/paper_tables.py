@@ -97,7 +97,7 @@ def _best(data: Measures, metric: str, label: str, alpha: float) -> str | None:
 
 
 def _notes(read: Sequence[Measures], alpha: float) -> list[str]:
-    """Return the notes of Tables 2 and 3: the rule for bold and what is out of its reach, leaks and gaps."""
+    """Return the notes of Tables 2 and 3: the rule for bold what it cannot reach, and leaks."""
     notes = [
         "Read a recall with its false-reject rate: a lower threshold buys one with the other. Recalls and rates count "
         "the images of all folds; an AUC is the mean of the folds', as scores of two networks share no scale.",
@@ -106,10 +106,8 @@ def _notes(read: Sequence[Measures], alpha: float) -> list[str]:
         "against the second best; false-reject rates are never bold.",
     ]
     for data in read:
-        name, folds = (
-            display_name(data.dataset),
-            len(set(data.known.index.unique("fold")) - {OVERALL, POOLED}),
-        )
+        name = display_name(data.dataset)
+        folds = len(set(data.known.index.unique("fold")) - {OVERALL, POOLED})
         smallest = smallest_attainable_p(folds)
         reach = f"{folds} {data.scheme} folds, smallest possible p {format_p(smallest)}"
         if smallest >= alpha:
@@ -117,9 +115,6 @@ def _notes(read: Sequence[Measures], alpha: float) -> list[str]:
         notes.append(f"{name}: {reach}.")
         if data.leaks:
             notes.append(f"{name}: stratified folds leak, images of one object stand in training and test.")
-        if data.missing:
-            gaps = "; ".join(data.missing)
-            notes.append(f"{name}: classes without a test image have no weight in that fold's AUC: {gaps}.")
     return list(dict.fromkeys(notes))
 
 

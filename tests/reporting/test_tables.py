@@ -129,11 +129,6 @@ def test_table3_by_keep_and_features():
     assert {at for at, _ in table.bold} == {*both[:2]}, "recall and AUC, never false rejects"
 
 
-def test_table3_names_classes_without_weight():
-    frame = rows(["good", "a", "b", "good", "a"], ["good", "a", "b", "good", "a"], folds=[0, 0, 0, 1, 1])
-    assert any("b (fold 1)" in note for note in table3(frame, "good").notes)
-
-
 def test_beside_the_paper_stand_its_own_data_sets_only():
     labels = ["good", "marks", "flowlines"]
     frame = rows(labels, ["good", "marks", "good"], classes=labels)
@@ -230,10 +225,3 @@ def test_a_class_may_be_called_as_an_index_is():
         "3",
         "4",
     ]
-
-
-def test_a_test_fold_without_good_images_is_named():
-    found = by_fold({"image": (0, 1), "map": (1, 1), "image_map": (0, 0)})
-    found = found[(found["fold"] == 0) | (found["label"] != "good")]
-    notes = table3(found, "good").notes
-    assert "toy: classes without a test image have no weight in that fold's AUC: good (fold 1)." in notes
