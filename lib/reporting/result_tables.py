@@ -25,7 +25,7 @@ from lib.evaluation.recommendation import RULE
 from lib.evaluation.significance import METHOD, format_p
 from lib.pipeline.maps import map_quality
 from lib.reporting.measures import EXACT, read_measures
-from lib.reporting.style import present
+from lib.reporting.style import METHODS, present
 from lib.reporting.table import Table, Value
 
 if TYPE_CHECKING:
@@ -110,6 +110,7 @@ def costs_table(points: pd.DataFrame, methods: Iterable[str] = FEATURE_SETS) -> 
     part = points[(points["class"] == ALL) & (points["method"] == TRAINING)] if len(points) else points
     rows = []
     for (dataset, scheme), here in part.groupby(["dataset", "scheme"], sort=False) if len(part) else ():
+        here = here[here["features"].isin([*methods])]
         least = here[here["recall_high"] >= here["required"]].groupby("required")["false_rejects"].min()
         for features in [name for name in methods if name in set(here["features"])]:
             row: dict[Any, Any] = {
@@ -155,7 +156,7 @@ def needs_table(economy: LabelEfficiency) -> Table | None:
         place = {"Dataset": dataset, "Folds": scheme}
         has = f"{one['reference']:.0f} for {percent(one['target'], 0)}"
         rows.append(place | {"Features": FEATURE_SETS["image"].title, _NEEDED: has})
-        for name in present(by_features, FEATURE_SETS):
+        for name in present(by_features, METHODS):
             row = {"Features": FEATURE_SETS[name].title, _NEEDED: describe_need(by_features[name])}
             rows.append(place | row)
     notes = (
