@@ -159,8 +159,8 @@ def test_what_data_sets_and_workers_take_together_is_compared_with_the_machine(t
 
     assert said(2e9) == said(4e9, side_by_side=2) == said(4e9 + PROCESS, workers=2) == []
     assert "2.0 GB of memory needed" in said(1.9e9)[0]
-    assert "--jobs (now 2)" in said(3.9e9, side_by_side=2)[0]
-    assert "--workers (now 2)" in said(4e9, workers=2)[0]
+    assert "--jobs (2)" in said(3.9e9, side_by_side=2)[0]
+    assert "--workers (2)" in said(4e9, workers=2)[0]
     costs[0] = costs[0].assign(disk=1e18)
     assert "MB of disk needed" in said(2e9)[0]
 

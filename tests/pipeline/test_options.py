@@ -84,9 +84,14 @@ CHANGES = [
     ("repeats", 2, OF_DRAEM),
     ("baselines", False, ("predictions/",)),
     ("inner_folds", 3, ("predictions/calibration",)),
-    ("alpha", 0.05, ()),  # read by the tables only, as the next two
+    ("alpha", 0.05, ()),  # read by tables and pages only, as those that follow
     ("prevalence", 0.5, ()),
     ("required", (0.5,), ()),
+    ("price_ratio", 3.0, ()),
+    ("target_recall", 0.8, ()),
+    ("usable_rejects", 0.2, ()),
+    ("presort_rejects", 0.4, ()),
+    ("least_good", 5, ()),
 ]
 OTHERS = [
     ("patchcore", "coreset_size", 20, ("patchcore/", *OF_MAPS)),
