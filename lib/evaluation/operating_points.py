@@ -14,6 +14,7 @@ from lib.classification.operating_threshold import (
     defects_needed,
     empirical_threshold,
 )
+from lib.datasets.groups import groups_of_rows
 from lib.evaluation.metrics import (
     ALL,
     Good,
@@ -44,9 +45,10 @@ def operating_numbers(
     `method` says how the threshold on 1 - p(good) was chosen: on the fold's calibration defects (of the class, or of
     all) to reach the recall there, or by the split-conformal bound on the same. There is one per fold
     (`threshold_low`, `threshold_high`: its range), verified on that fold's test images. `caught` of `n_defects` and
-    `rejected` of `n_good` are pooled over the folds (and the mean of the repeats, rounded), shares in [0, 1] with
-    Clopper-Pearson 95 % intervals; `escapes` per million products are at `prevalence`. `n_calibration` are the fewest
-    calibration defects of a fold, `n_needed` what the bound needs; without a bound in some fold there are no values.
+    `rejected` of `n_good` are pooled over the folds (and the mean of the repeats, rounded), shares in [0, 1] with 95 %
+    intervals: Clopper-Pearson's for as many images as say as much as these do (`design_effect`). `escapes` per million
+    products are at `prevalence`. `n_calibration` are the fewest calibration defects of a fold (objects, where they are
+    known), `n_needed` what the bound needs; without a bound in some fold there are no values.
     """
     known = binary_predictions(calibration, binary) if len(calibration) else calibration
     places: Any = binary_predictions(at_keep(predictions, 1.0), binary).groupby(_KEYS, sort=False)
@@ -61,7 +63,10 @@ def operating_numbers(
     numbers = pd.concat(found, ignore_index=True)
     for share, k, n in (("recall", "caught", "n_defects"), ("false_rejects", "rejected", "n_good")):
         numbers[share] = numbers[k] / numbers[n]
-        numbers[f"{share}_low"], numbers[f"{share}_high"] = clopper_pearson(numbers[k], numbers[n])
+        effect = numbers.pop(f"{k}_effect")
+        numbers[f"{share}_low"], numbers[f"{share}_high"] = clopper_pearson(
+            numbers[k] / effect, numbers[n] / effect
+        )
     escapes = (("escapes", "recall"), ("escapes_low", "recall_high"), ("escapes_high", "recall_low"))
     for name, recall in escapes:
         numbers[name] = 1e6 * prevalence * (1 - numbers[recall])
@@ -76,7 +81,7 @@ def rejected(tested: pd.DataFrame, calibration: pd.DataFrame, good: str, recall:
     (`calibration`, scored out of fold), and by its own decision where none were scored. Both hold the rows that decide
     good or defective (`binary_predictions`).
     """
-    keys = ["features", "repeat", "fold"]
+    keys = ["scheme", "features", "repeat", "fold"]
     outcome = tested["predicted"] != good
     if len(calibration):
         bad = calibration[calibration["label"] != good]
@@ -85,6 +90,25 @@ def rejected(tested: pd.DataFrame, calibration: pd.DataFrame, good: str, recall:
         limit = limits.reindex(pd.MultiIndex.from_frame(tested[keys])).set_axis(tested.index)
         outcome = outcome.where(limit.isna(), limit <= defect_scores(tested, good))
     return outcome
+
+
+def design_effect(hit: np.ndarray, cluster: np.ndarray, repeat: np.ndarray) -> float:
+    """Return how many times fewer independent images would say as much about a share; at least 1 (Kish).
+
+    hit (n,) bool, the object (or image) that each row shows and its training. The share's variance is that of whole
+    objects (linearised), and of the mean over the trainings where there are several.
+    """
+    trainings, share = max(1, len(np.unique(repeat))), hit.mean() if len(hit) else 0.0
+    _, place, sizes = np.unique(cluster, return_inverse=True, return_counts=True)
+    images, objects = len(hit) / trainings, len(sizes)
+    if objects < 2 or share in (0, 1):
+        return float(max(1.0, images / max(objects, 1)))
+    surplus = np.bincount(place, hit) - share * sizes
+    few = objects / (objects - 1) * (images - 1) / images  # of as many objects as images: none
+    variance = few * (surplus**2).sum() / len(hit) ** 2
+    if trainings > 1:
+        variance += np.var([hit[repeat == one].mean() for one in np.unique(repeat)], ddof=1) / trainings
+    return float(max(1.0, variance * images / (share * (1 - share))))
 
 
 def _counted(
@@ -96,27 +120,38 @@ def _counted(
     """Yield the counts of each class and required recall; in each fold and repeat by a threshold chosen on `known`."""
     folds = ["repeat", "fold"]
     scores, fine, repeats = defect_scores(tested, good), tested["label"] == good, tested["repeat"].nunique()
-    known, by_fold = known.assign(score=defect_scores(known, good)), tested.groupby(folds)
+    cluster, repeat = groups_of_rows(tested), tested["repeat"].to_numpy()
+    known = known.assign(score=defect_scores(known, good), unit=groups_of_rows(known))
+    by_fold = tested.groupby(folds)
     for label in (ALL, *defect_classes(tested, good)):
         bad, of_class = (
             (t["label"] != good) if label == ALL else (t["label"] == label) for t in (tested, known)
         )
-        chosen_on = {key: part.to_numpy() for key, part in known[of_class].groupby(folds)["score"]}
-        sources = [chosen_on.get(key, np.array([])) for key, _ in by_fold]
+        chosen_on = {
+            key: (part["score"].to_numpy(), part["unit"].nunique())
+            for key, part in known[of_class].groupby(folds)
+        }
+        sources, units = zip(*[chosen_on.get(key, (np.array([]), 0)) for key, _ in by_fold], strict=True)
         for recall in required:
             for method, choose in METHODS.items():
                 thresholds = np.array([choose(source, recall) for source in sources])
-                rejected = scores >= thresholds[by_fold.ngroup()]
+                if method == CONFORMAL and min(units) < defects_needed(recall):
+                    thresholds[:] = np.nan  # images enough, but of too few objects
+                out = scores >= thresholds[by_fold.ngroup()]
                 refused = np.nan if np.isnan(thresholds).any() else 0
                 yield {
                     **{"class": label, "required": recall, "method": method},
-                    "caught": np.round((rejected[bad].sum() + refused) / repeats),
+                    "caught": np.round((out[bad].sum() + refused) / repeats),
                     "n_defects": np.round(bad.sum() / repeats),
-                    "rejected": np.round((rejected[fine].sum() + refused) / repeats),
+                    "rejected": np.round((out[fine].sum() + refused) / repeats),
                     "n_good": np.round(fine.sum() / repeats),
+                    **{
+                        f"{name}_effect": design_effect(out[of], cluster[of], repeat[of])
+                        for name, of in (("caught", bad.to_numpy()), ("rejected", fine.to_numpy()))
+                    },
                     "threshold_low": thresholds.min(),
                     "threshold_high": thresholds.max(),
-                    "n_calibration": min(map(len, sources)),
+                    "n_calibration": min(units),
                     "n_needed": defects_needed(recall),
                 }
 

@@ -50,3 +50,9 @@ def test_an_image_is_rejected_at_its_folds_threshold_from_training_scores():
     assert rejected(tested, known, "good", 1.0).tolist() == [True, True, True, False, False, True]
     assert not rejected(tested, known[:0], "good", 1.0).any(), "its own decision, where none were scored"
     assert not rejected(tested, known[known["fold"] == 0], "good", 1.0)[3:].any()
+    leaking = known.assign(
+        scheme="stratified", **{"p:good": 0.0}
+    )  # of the other folds, which test other images
+    both = pd.concat([known.assign(scheme="grouped"), leaking])
+    mine = rejected(tested.assign(scheme="grouped"), both, "good", 1.0)
+    assert mine.tolist() == rejected(tested, known, "good", 1.0).tolist()

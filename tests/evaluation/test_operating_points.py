@@ -7,7 +7,13 @@ import pandas as pd
 import pytest
 
 from lib.evaluation.metrics import ALL
-from lib.evaluation.operating_points import CONFORMAL, TRAINING, describe_unlearned, operating_numbers
+from lib.evaluation.operating_points import (
+    CONFORMAL,
+    TRAINING,
+    describe_unlearned,
+    design_effect,
+    operating_numbers,
+)
 from tests.evaluation.made_up import scored, study
 
 
@@ -102,3 +108,43 @@ def test_a_class_held_out_at_once_is_named_by_its_folds():
     known.loc[(known["label"] == "a") & (known["fold"] == 3), "inner"] = 1
     (said,) = describe_unlearned(known)
     assert said.startswith("In stratified fold 3, class a was scored without any image of it")
+
+
+def test_an_interval_counts_objects_and_trainings_not_pictures_of_them():
+    hit, once = np.arange(60) % 3 == 0, np.zeros(60, int)
+    assert design_effect(hit, np.arange(60), once) == pytest.approx(1)
+    four = (
+        np.repeat(hit, 4),
+        np.repeat(np.arange(60), 4),
+        np.repeat(once, 4),
+    )  # four pictures of each say no more
+    assert design_effect(*four) == pytest.approx(4, rel=0.05)
+    assert design_effect(np.ones(240, bool), *four[1:]) == 4, (
+        "nothing seen to vary: as many as there are objects"
+    )
+    assert design_effect(np.ones(8, bool), np.zeros(8, int), np.zeros(8, int)) == 8
+    alike = np.tile(hit, 3), np.tile(np.arange(60), 3), np.repeat(np.arange(3), 60)  # three equal trainings
+    assert design_effect(*alike) == pytest.approx(1)
+    lost = alike[0] & (alike[2] != 2)  # the third finds nothing
+    assert design_effect(lost, *alike[1:]) > 3
+    assert design_effect(np.zeros(0, bool), np.zeros(0, int), np.zeros(0, int)) == 1
+
+
+def test_where_objects_are_known_intervals_are_wider_and_a_bound_needs_as_many_objects():
+    found, known = study({"image": 1.0}, n=240), study({"image": 1.0}, n=240, calibrated=True)
+    number, scores = found["id"].astype(int), ["p:good", "p:a", "p:b"]
+    four = "g" + (number // 12 * 3 + number % 3).astype(str)  # pictures of each object, which score alike
+    found[scores] = found.groupby(four)[scores].transform("first")
+    group = dict(zip(found["id"], four, strict=True))
+    alone, together = (
+        operating_numbers(*frames, "good", required=(0.9, 0.98))
+        for frames in ((found, known), [one.assign(group=one["id"].map(group)) for one in (found, known)])
+    )
+    a, b = line(alone, TRAINING, required=0.9), line(together, TRAINING, required=0.9)
+    assert a["false_rejects"] == b["false_rejects"] and b["n_good"] == 80
+    assert (
+        b["false_rejects_high"] > a["false_rejects_high"] and b["false_rejects_low"] < a["false_rejects_low"]
+    )
+    assert a["n_calibration"] == 128 and b["n_calibration"] == 40
+    assert line(alone, CONFORMAL, required=0.98)["caught"] > 0
+    assert np.isnan(line(together, CONFORMAL, required=0.98)["caught"]), "49 objects are needed"
