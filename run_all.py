@@ -22,6 +22,7 @@ from lib.artifacts import (
     fingerprint,
     is_full,
     listing_digest,
+    read_only,
     software,
     write_text,
 )
@@ -204,7 +205,8 @@ def report(options: argparse.Namespace) -> int:
     from lib.reporting.single_file import write_single_file
 
     runs, study_dir, path = report_request(options, parser().parse_args([]))
-    write_single_file(runs, study_dir, command_of(study_dir), path, pictures=not options.no_pictures)
+    with read_only():
+        write_single_file(runs, study_dir, command_of(study_dir), path, pictures=not options.no_pictures)
     say(f"open {path}, {path.stat().st_size / 1e6:.0f} MB")
     return 0
 

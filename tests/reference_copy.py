@@ -21,6 +21,7 @@ from lib.artifacts import Store, write_text
 from lib.pipeline.run import PROJECT, open_run
 from lib.reporting.html_pages import NOTEBOOKS, notebook_html
 from lib.reporting.index_page import versions, write_index
+from lib.reporting.single_file import without_paths as named_without_way
 from lib.reporting.style import LINES, OUTLINE
 from lib.synthetic.products import PRODUCTS
 
@@ -57,13 +58,8 @@ def copy_study(study_dir: Path, target: Path, *, data: str = "", photographs: bo
     made = {"command": command, "versions": versions()["version"].to_dict(), "notebooks": sources}
     write_text(target / "made.json", json.dumps(made, indent=1) + "\n")
     index = write_index(runs, target, command, embed=False, pictures=photographs)
-    texts = [str(value) for value in record["settings"].values()] + [run.data_dir for run in runs]
-    paths = {path for path in (*texts, str(study_dir)) if Path(path).is_absolute()}
     for file in (path for path in target.rglob("*") if path.suffix in (".html", ".ipynb", ".csv", ".md")):
-        text = file.read_text(encoding="utf-8")
-        for path in sorted(paths, key=len, reverse=True):
-            text = text.replace(path, f"DIR/{Path(path).name}")
-        write_text(file, text)
+        write_text(file, named_without_way(file.read_text(encoding="utf-8"), runs))
     return index
 
 

@@ -19,7 +19,7 @@ from lib.features.backbone_weights import WeightsError
 from lib.inspection.new_images import read_folder
 from lib.pipeline.classification import predictions
 from lib.pipeline.run import Run, open_run
-from lib.reporting.html_pages import NOTEBOOKS
+from lib.reporting.html_pages import INDEX_TABLES, NOTEBOOKS
 
 NOTEBOOK = "07_inspection"
 SHOWS = "04_classification"  # the notebook whose record says how a data set was run
@@ -81,10 +81,17 @@ def report_request(options: argparse.Namespace, default: argparse.Namespace) -> 
     store, last = Store(study_dir), f"notebooks/{NOTEBOOKS[-1]}.ipynb"
     if study_dir.is_dir() and (issue := store.issue(last)):
         issues.append(f"{store.path(last)}: {issue}; first run {command_of(study_dir)}")
-    record = store.manifest(last) if not issues else None
-    folders = [Path(folder).name for folder in record["summary"]["artefacts"]] if record else []
-    wanted: list[list[str] | None] = [[name] for name in folders]
-    return [finished_study(study_dir, name, issues)[0] for name in wanted or [None]], study_dir, path
+    missing = [name for name in INDEX_TABLES if not (study_dir / f"tables/{name}.csv").is_file()]
+    if not issues and missing:
+        issues.append(f"{study_dir}: of an earlier version; first run {command_of(study_dir)}")
+    if issues and study_dir.is_dir():
+        raise UsageError("\n".join(map(_shown, issues)))
+    record = store.manifest(last) if study_dir.is_dir() else None
+    folders = [Path(folder).name for folder in record["summary"]["artefacts"]] if record else [""]
+    runs = [finished_study(study_dir, [name] if name else None, issues)[0] for name in folders]
+    for run in runs:
+        require_current(run)
+    return runs, study_dir, path
 
 
 def _check_options(options: argparse.Namespace, default: argparse.Namespace) -> tuple[list[str], Path, float]:

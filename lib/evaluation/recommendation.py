@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from lib.classification.feature_sets import FEATURE_SETS
@@ -35,11 +34,11 @@ def recommend(
         by_fold = by_fold.dropna(axis=1, how="all").dropna(how="all")
         training = by_fold.mean().reindex(outside.columns)
         chosen: dict[Any, Any] = dict(by_fold.idxmax(axis=1).items())
-        nested = np.mean([outside[one][fold] for fold, one in chosen.items()]) if chosen else np.nan
+        picked = pd.Series([outside[one].get(fold) for fold, one in chosen.items()], dtype=float)
         for features in [one for one in FEATURE_SETS if one in outside]:
             best = bool(len(chosen)) and features == training.idxmax()
             figures = training[features], outside[features].mean(), list(chosen.values()).count(features)
-            rows.append((dataset, features, *figures, best, nested))
+            rows.append((dataset, features, *figures, best, picked.mean()))
     columns = ["dataset", "features", "training", "recall", "folds", "recommended", "nested"]
     return pd.DataFrame(rows, columns=columns)
 

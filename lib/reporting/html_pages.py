@@ -22,6 +22,7 @@ NEXT = {  # the series, and why to read each after the one before
     "06_statistics": "whether the differences are real, over all data sets",
 }
 NOTEBOOKS = tuple(NEXT)
+INDEX_TABLES = ("verdicts", "checks", "conclusions")  # by 06, which the index page is made of
 TEMPLATES = Path(__file__).parent / "templates"
 _SETUP = {"setup", "parameters", "injected-parameters"}
 

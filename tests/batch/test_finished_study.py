@@ -270,6 +270,8 @@ def test_a_report_is_one_file_that_needs_no_other_and_may_show_no_product(standi
         assert set(re.findall(r' src="(.{11})', text)) == {"data:image/"}
         for number in ("00 dataset", "04 classification", "06 statistics"):
             assert number in text
+        assert str(study.parent) not in text, "no folder of this machine is named"
+        assert text.count("<h1") == 1
     assert "data:image/jpeg" in texts[whole] and "data:image/jpeg" not in texts[bare]
     for name in ("samples", "image-and-map", "simulation", "gallery"):
         png = study / "deco_cap-synthetic" / "figures" / f"{name}.png"
