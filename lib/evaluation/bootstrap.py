@@ -18,7 +18,6 @@ from lib.evaluation.metrics import (
     Answers,
     Good,
     counted,
-    defect_classes,
     good_class,
     mean_of_known,
     measured,
@@ -153,30 +152,32 @@ def bands(
     *,
     seed: int,
     binary: str = "collapsed",
-    by_class: bool = False,
     n: int = 400,
 ) -> pd.DataFrame:
-    """Return image, map and both over all test folds, with 95 % intervals from n bootstrap samples.
+    """Return image, map and both over all test folds and classes, with 95 % intervals from n bootstrap samples.
 
-    One row per dataset, scheme, keep, features, metric and class: value, low, high. Over all classes, or `by_class` for
-    each defect class (class_recall, defect_recall only).
+    One row per dataset, scheme, keep, features and metric: value, low, high.
     """
     rows = []
     main = predictions[predictions["features"].isin(MAIN)]
     for (dataset, scheme, keep), cell in main.groupby(["dataset", "scheme", "keep"], sort=False):
         name, present = good_class(good, str(dataset)), [one for one in MAIN if one in set(cell["features"])]
-        pairs = {
-            task_of(one, binary): Paired(rows_of_metric(cell, one, binary), present, name) for one in metrics
-        }
+        paired = paired_by_task(cell, metrics, binary, present, name)
         for metric in metrics:
-            for label in defect_classes(cell, name) if by_class else [ALL]:
-                for features, sampled in (
-                    pairs[task_of(metric, binary)].samples(metric, seed, n, label).items()
-                ):
-                    ends = quantile_ends(sampled.with_training(seed)[1:].clip(0, 1))
-                    rows.append((dataset, scheme, keep, features, metric, label, sampled.values[0], *ends))
-    columns = ["dataset", "scheme", "keep", "features", "metric", "class", "value", "low", "high"]
+            for features, sampled in paired[task_of(metric, binary)].samples(metric, seed, n).items():
+                ends = quantile_ends(sampled.with_training(seed)[1:].clip(0, 1))
+                rows.append((dataset, scheme, keep, features, metric, sampled.values[0], *ends))
+    columns = ["dataset", "scheme", "keep", "features", "metric", "value", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def paired_by_task(
+    rows: pd.DataFrame, metrics: Sequence[str], binary: str, features: Sequence[str], good: str
+) -> dict[str, Paired]:
+    """Return the feature sets' predictions of one data set, scheme and keep by the task that each metric counts."""
+    return {
+        task_of(one, binary): Paired(rows_of_metric(rows, one, binary), features, good) for one in metrics
+    }
 
 
 def quantile_ends(

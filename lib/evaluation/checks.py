@@ -22,8 +22,9 @@ from lib.evaluation.metrics import (
     count,
     defect_scores,
     percent,
+    where,
 )
-from lib.evaluation.operating_points import CONFORMAL, TRAINING
+from lib.evaluation.operating_points import CONFORMAL, describe_defects, point_of, points_of
 from lib.evaluation.published_results import is_synthetic
 from lib.evaluation.recommendation import recommended
 from lib.evaluation.results import StudyResults
@@ -63,8 +64,7 @@ class Check(NamedTuple):
 def checks(results: StudyResults, facts: Mapping[str, Facts]) -> pd.DataFrame:
     """Return every check of every data set: check, dataset, state, pill, result, why, action, options."""
     rows = []
-    for dataset in dict.fromkeys(results.mine["dataset"]):
-        mine = results.of(dataset)
+    for dataset, mine in results.each():
         for one in CHECKS:
             state, result = one.of(mine, dataset, facts[dataset])
             rows.append((one.name, dataset, state, PILLS[state], result, one.why, one.action, one.options))
@@ -113,10 +113,9 @@ def _finds(results: StudyResults, dataset: str, facts: Facts) -> tuple[str, str]
     there = [name for name in ("score", "map") if name in set(found["features"])]
     if not there:
         return "none", "Not run: this study has no anomaly maps."
-    mine = found[found["features"] == there[0]]
-    sampled = Paired(mine, there[:1], results.good[dataset]).samples(RANKINGS[0], results.study.seed, 400)
-    area = sampled[there[0]]
-    low, high = area.interval(results.study.seed)
+    seed, paired = results.study.seed, Paired(found, there[:1], results.good[dataset])
+    area = paired.samples(RANKINGS[0], seed, 400)[there[0]]
+    low, high = area.interval(seed)
     state = "good" if low > 0.5 else "bad" if high < 0.5 else "warn"
     below = [label for label, value in facts.auroc.items() if value < 0.5]
     missed = f" Below chance for: {', '.join(below)}." if below else ""
@@ -143,18 +142,13 @@ def _probabilities(results: StudyResults, dataset: str, _: Facts) -> tuple[str, 
     rows = binary_predictions(results.primary, results.study.binary)
     rows, good = rows[rows["features"] == method_of(results)], results.good[dataset]
     bad = (rows["label"] != good).to_numpy()
-    score, constant = (
-        float(np.mean((defect_scores(rows, good) - bad) ** 2)),
-        float(bad.mean() * (1 - bad.mean())),
-    )
-    return (
-        "good" if score < constant else "bad",
-        f"Brier score {score:.3f}; a constant guess has {constant:.3f}.",
-    )
+    score, constant = np.mean((defect_scores(rows, good) - bad) ** 2), bad.mean() * (1 - bad.mean())
+    state = "good" if score < constant else "bad"
+    return state, f"Brier score {score:.3f}; a constant guess has {constant:.3f}."
 
 
 def _carry_over(results: StudyResults, dataset: str, _: Facts) -> tuple[str, str]:
-    points = _points(results, TRAINING)
+    points = points_of(results.points, features=method_of(results))
     if points.empty:
         return "none", "Not run: no training image was scored out of fold."
     missed = int((points["recall_high"] < points["required"]).sum())
@@ -162,19 +156,15 @@ def _carry_over(results: StudyResults, dataset: str, _: Facts) -> tuple[str, str
 
 
 def _enough(results: StudyResults, dataset: str, _: Facts) -> tuple[str, str]:
-    bound = _points(results, CONFORMAL)
-    bound = bound[bound["required"] == results.study.target_recall]
-    if bound.empty:
+    bound = point_of(results.points, method_of(results), results.study.target_recall, CONFORMAL)
+    if not bound:
         return "none", "Not run: no training image was scored out of fold."
-    there, needed = bound[["n_calibration", "n_needed"]].iloc[0]
-    wanted = "no number is enough" if math.isinf(needed) else f"needed: {needed:.0f}"
-    state = "bad" if there < needed else "good"
-    return state, f"Defects in a training fold: {there:.0f}; {wanted}."
+    return "bad" if bound["n_calibration"] < bound["n_needed"] else "good", describe_defects(bound)
 
 
 def _pooled(results: StudyResults, dataset: str, _: Facts) -> tuple[str, str]:
     asked = {"metric": RECALL_AT_5_FPR, "class": ALL, "features": method_of(results)}
-    of = results.measures[(results.measures[list(asked)] == pd.Series(asked)).all(axis=1)]
+    of = where(results.measures, asked)
     values = of.set_index("fold")["value"].drop(OVERALL, errors="ignore")
     pooled, folds = values.get(POOLED, float("nan")), values.drop(POOLED, errors="ignore").dropna()
     if folds.empty or math.isnan(pooled):
@@ -186,14 +176,13 @@ def _pooled(results: StudyResults, dataset: str, _: Facts) -> tuple[str, str]:
 
 def _retrained(results: StudyResults, dataset: str, _: Facts) -> tuple[str, str]:
     n = results.primary["repeat"].nunique()
-    if n > 1:
-        return "good", f"Everything was trained {n} times."
-    return "warn", "Everything was trained once."
+    return (
+        ("good", f"Everything was trained {n} times.") if n > 1 else ("warn", "Everything was trained once.")
+    )
 
 
 def _labels(results: StudyResults, dataset: str, _: Facts) -> tuple[str, str]:
-    rows = binary_predictions(results.primary, results.study.binary)
-    good = results.good[dataset]
+    rows, good = binary_predictions(results.primary, results.study.binary), results.good[dataset]
     wrong = ((rows["predicted"] == good) != (rows["label"] == good)).groupby(rows["id"]).all()
     n = int(wrong.sum())
     state = "good" if n <= SUSPECT * len(wrong) else "warn"
@@ -206,14 +195,6 @@ def _as_paper(results: StudyResults, dataset: str, facts: Facts) -> tuple[str, s
     if facts.as_paper:
         return "good", "Backbone and preset are the paper's."
     return "warn", f"Preset {results.study.preset}, backbone {results.study.backbone}."
-
-
-def _points(results: StudyResults, method: str) -> pd.DataFrame:
-    """Return the operating points of the data set's method, over all classes."""
-    if results.points.empty:
-        return pd.DataFrame(columns=["required", "recall_high", "n_calibration", "n_needed"])
-    asked = {"class": ALL, "method": method, "features": method_of(results)}
-    return results.points[(results.points[list(asked)] == pd.Series(asked)).all(axis=1)]
 
 
 CHECKS = (  # the most useful advice first

@@ -18,12 +18,7 @@ from lib.classification.feature_sets import (
 )
 from lib.config import map_method_title
 from lib.evaluation.checks import method_of
-from lib.evaluation.headlines import (
-    EXTRA,
-    GUIDE,
-    classification_headline,
-    imbalance_headline,
-)
+from lib.evaluation.headlines import EXTRA, GUIDE, classification_headline, imbalance_headline
 from lib.evaluation.label_efficiency import describe_need
 from lib.evaluation.metrics import (
     RANKINGS,
@@ -33,26 +28,26 @@ from lib.evaluation.metrics import (
     binary_predictions,
     count,
     percent,
+    where,
 )
 from lib.evaluation.recommendation import RULE, recommended
 from lib.evaluation.results import StudyResults
-from lib.evaluation.significance import MARGIN, METHOD, Comparison, bootstrap_difference, compare
+from lib.evaluation.significance import AS_GUIDE, MARGIN, METHOD, Comparison, bootstrap_difference, compare
 from lib.evaluation.verdicts import describe_cost
 
 Found = tuple[str, ...]  # state, pill, answer, and the sentences of its evidence
 AUC = RANKINGS[0]  # good against defective
-AS_GUIDE = ("guided_logistic", "image_logistic")  # the same classifier with and without the map
 PILLS = {1: ("good", "Helps"), -1: ("bad", "Harms"), 0: ("none", "No measurable difference")}
 
 
 def findings(results: StudyResults) -> pd.DataFrame:
     """Return the conclusions: columns dataset, question, state, pill, answer (one sentence), evidence (sentences)."""
-    rows = []
-    for dataset in dict.fromkeys(results.mine["dataset"]):
-        mine = results.of(dataset)
-        for question, answer in QUESTIONS.items():
-            if found := answer(mine, dataset):
-                rows.append((dataset, question, *found[:3], " ".join(found[3:])))
+    rows = [
+        (dataset, question, *found[:3], " ".join(found[3:]))
+        for dataset, mine in results.each()
+        for question, answer in QUESTIONS.items()
+        if (found := answer(mine, dataset))
+    ]
     return pd.DataFrame(rows, columns=["dataset", "question", "state", "pill", "answer", "evidence"])
 
 
@@ -106,19 +101,18 @@ def _recommended(results: StudyResults, dataset: str) -> Found:
 
 def _cost(results: StudyResults, dataset: str) -> Found:
     answer = classification_headline(results.points, method_of(results), results.study)
-    recalls = results.study.recalls if len(results.points) else []
-    costs = (f"Required recall: {100 * one:g} %. {describe_cost(results, one)}" for one in recalls)
-    return *answer, *costs
+    recalls = results.study.recalls if len(results.points) else ()
+    return *answer, *(f"Required recall: {100 * one:g} %. {describe_cost(results, one)}" for one in recalls)
 
 
 def _labels(results: StudyResults, dataset: str) -> Found:
     needs = results.label_efficiency.needs
     needs = needs[(needs["dataset"] == dataset) & needs["features"].isin((*MAIN, *LINEAR_GUIDED))]
     full = needs[needs["reference"] == needs["reference"].max()].to_dict("records")
-    reached = [
-        f"With {row['reference']:.0f} labelled defects the image reaches {percent(row['target'])} recall, by its curve."
-        for row in full[:1]
-    ]
+    of_image = ((f"{row['reference']:.0f}", percent(row["target"])) for row in full[:1])
+    reached = (
+        f"With {n} labelled defects the image reaches {share} recall, by its curve." for n, share in of_image
+    )
     listed = [f"Needed with {FEATURE_SETS[row['features']].phrase}: {describe_need(row)}." for row in full]
     return *imbalance_headline(needs), *reached, *listed
 
@@ -147,12 +141,12 @@ def _objects(results: StudyResults, dataset: str) -> Found:
     if schemes == {"stratified"}:
         answer = f"The folds have {shared}, so all results may be too good."
         return "bad", "Likely", answer, "Use grouped folds: --set cv=auto."
-    gaps = {}
+    gaps, how = {}, (results.good[dataset], results.study.seed, results.n)
     for name in MAIN:
         both = binary_predictions(found[found["features"] == name], results.study.binary)
         if set(both["scheme"]) == schemes:
             pair = both.assign(features=both["scheme"])
-            gaps[name] = _interval(results, pair, AUC, "stratified", "grouped", dataset)
+            gaps[name] = bootstrap_difference(pair, AUC, "stratified", "grouped", *how)
     evidence = (
         f"AUC of stratified less that of grouped folds, with {FEATURE_SETS[name].phrase}: {gap.span()}."
         for name, gap in gaps.items()
@@ -172,12 +166,12 @@ def _sources(results: StudyResults, dataset: str) -> Found:
     mine, theirs = map_method_title(study.map_method), map_method_title(study.alternative_map_source)
     rows = [at_keep(results.mine, 1.0).assign(source=mine), other.assign(source=theirs)]
     deciding, gaps = binary_predictions(pd.concat(rows), study.binary), {}
+    how = results.good[dataset], study.seed, results.n
     for a, b in [*((name, name) for name in ("map", "image_map", *GUIDED)), *COMBINED_DETECTORS.items()]:
-        new = deciding[(deciding["features"] == a) & (deciding["source"] == theirs)]
-        old = deciding[(deciding["features"] == b) & (deciding["source"] == mine)]
+        new, old = (where(deciding, {"features": x, "source": y}) for x, y in ((a, theirs), (b, mine)))
         if len(new) and len(old):
             pair = pd.concat([new, old]).assign(features=lambda t: t["source"])
-            gaps[a] = _interval(results, pair, RECALL_AT_5_FPR, theirs, mine, dataset)
+            gaps[a] = bootstrap_difference(pair, RECALL_AT_5_FPR, theirs, mine, *how)
     evidence = (
         f"{FEATURE_SETS[a].title}, {'both' if a in COMBINED_DETECTORS else theirs} against {mine}: {gap.span()} "
         f"({gap.verdict()})."
@@ -200,11 +194,8 @@ def _gain(gap: Comparison | None, a: str, b: str, where: str = "") -> Found:
     if gap is None:
         return "none", "Not run", "The study lacks the methods to compare."
     if gap.identical == 1:
-        return (
-            "none",
-            "Not tested",
-            f"{FEATURE_SETS[a].title} and {FEATURE_SETS[b].phrase} make the same predictions.",
-        )
+        alike = f"{FEATURE_SETS[a].title} and {FEATURE_SETS[b].phrase} make the same predictions."
+        return "none", "Not tested", alike
     changes = {1: "rises", -1: "falls", 0: "does not measurably change"}[gap.side]
     return *PILLS[gap.side], f"{where or 'R'}ecall at 5 % false rejects {changes} ({gap.span()})."
 
@@ -227,14 +218,6 @@ def _differences(gaps: Mapping[tuple[str, str], Comparison]) -> Iterator[str]:
         yield f"{FEATURE_SETS[a].title} against {FEATURE_SETS[b].phrase}: {shown}."
     if gaps:
         yield "Intervals are not corrected for the number of comparisons."
-
-
-def _interval(
-    results: StudyResults, rows: pd.DataFrame, metric: str, a: str, b: str, dataset: str
-) -> Comparison:
-    """Return a against b, by the interval alone: `features` of `rows` may name any two ways to predict the images."""
-    good = results.good[dataset]
-    return bootstrap_difference(rows, metric, a, b, good, results.study.seed, results.n)
 
 
 QUESTIONS = {

@@ -13,8 +13,8 @@ from lib.classification.feature_sets import FEATURE_SETS
 from lib.config import Study
 from lib.evaluation.bootstrap import quantile_ends
 from lib.evaluation.checks import FEW_GOOD, FEW_OF_A_CLASS
-from lib.evaluation.metrics import ALL, RANKINGS, Answers, count, measured, percent
-from lib.evaluation.operating_points import CONFORMAL, TRAINING
+from lib.evaluation.metrics import RANKINGS, Answers, count, measured, percent
+from lib.evaluation.operating_points import CONFORMAL, TRAINING, describe_defects, point_of
 
 State = Literal["good", "warn", "bad", "none"]
 EXTRA, GUIDE = "What does the map add as an extra picture?", "What does the map add as a guide?"
@@ -85,11 +85,9 @@ def maps_headline(quality: pd.DataFrame) -> Headline:
     said = f"best (image AUROC {high:.2f}) and class {areas.index[0]} worst ({low:.2f})"
     said = said if len(areas) > 1 else f"with an image AUROC of {high:.2f}"
     sentence = f"The maps find class {areas.index[-1]} {said}."
-    return _first(
-        (low <= CHANCE, "bad", "Maps miss a class", sentence),
-        (low < USEFUL, "warn", "Maps are weak", sentence),
-        (True, "good", "Maps work", sentence),
-    )
+    if low <= CHANCE:
+        return Headline("bad", "Maps miss a class", sentence)
+    return Headline(*(("warn", "Maps are weak") if low < USEFUL else ("good", "Maps work")), sentence)
 
 
 def features_headline(spread: Mapping[str, np.ndarray], untrained: bool = False) -> Headline:
@@ -112,24 +110,18 @@ def classification_headline(points: pd.DataFrame, chosen: str, study: Study) -> 
 
     `points` are `operating_numbers` of one data set.
     """
-    target, of = study.target_recall, {}
-    if len(points):
-        asked = {"features": chosen, "required": target, "class": ALL}
-        rows = points[(points[list(asked)] == pd.Series(asked)).all(axis=1)]
-        of = {row["method"]: row for row in rows.to_dict("records")}
-    if TRAINING not in of or np.isnan(of[TRAINING]["caught"]):
-        return Headline(
-            "none", "Cannot tell", "No training images were scored, so no threshold could be set."
-        )
-    point, bound, for_recall = of[TRAINING], of[CONFORMAL], f"for {100 * target:g} % recall"
-    needed = f"needed: {bound['n_needed']:.0f}".replace("needed: inf", "no number is enough")
+    target = study.target_recall
+    point, bound = (point_of(points, chosen, target, one) for one in (TRAINING, CONFORMAL))
+    if not point:
+        why = "No training images were scored, so no threshold could be set."
+        return Headline("none", "Cannot tell", why)
+    for_recall = f"for {100 * target:g} % recall"
     low, high = point["false_rejects_low"], point["false_rejects_high"]
     why = f"{for_recall.capitalize()}, {share(point, 'false_rejects')} of the good products are rejected."
     return _first(
         (point["n_good"] < study.least_good, "none", "Cannot tell: too few images",
          f"Good images: {point['n_good']:.0f}; needed: {study.least_good}."),
-        (np.isnan(bound["caught"]), "none", "Cannot tell: too few defects",
-         f"Defects in a training fold: {bound['n_calibration']:.0f}; {needed}."),
+        (np.isnan(bound["caught"]), "none", "Cannot tell: too few defects", describe_defects(bound)),
         (point["recall_high"] < target, "bad", "Not usable: misses defects",
          f"The threshold {for_recall} found {share(point, 'recall')} of the defects."),
         (high <= study.usable_rejects, "good", "Usable: verify on a sample", why),
@@ -181,12 +173,6 @@ def inspection_headline(counts: Mapping[str, int]) -> Headline:
     sentence = f"{reviewed} of {count(n, 'new image')} must be reviewed by a person."
     return _first(
         (not n, "none", "No images", "No image could be judged."),
-        (
-            not reviewed,
-            "good",
-            "No review",
-            f"The model decided on all: {count(n, 'image')}, none for review.",
-        ),
-        (reviewed <= REVIEWS * n, "good", f"{reviewed} to review", sentence),
-        (True, "warn", f"{reviewed} to review", sentence),
-    )
+        (not reviewed, "good", "No review", f"The model decided on all: {count(n, 'image')}, none for review."),
+        (True, "good" if reviewed <= REVIEWS * n else "warn", f"{reviewed} to review", sentence),
+    )  # fmt: skip

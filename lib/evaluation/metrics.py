@@ -232,6 +232,11 @@ def summary(
     return table.groupby(columns, sort=False, as_index=False).agg({"value": "mean", "n": "first"})
 
 
+def where(table: pd.DataFrame, asked: Mapping[str, Any]) -> pd.DataFrame:
+    """Return the rows of a table that have these values by column."""
+    return table[(table[list(asked)] == pd.Series(asked)).all(axis=1)]
+
+
 def at_keep(predictions: pd.DataFrame, keep: float) -> pd.DataFrame:
     """Return the predictions at one share of kept defects; raises `ValueError` where there are none."""
     part = predictions[predictions["keep"] == keep]

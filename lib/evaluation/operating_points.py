@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,18 +23,23 @@ from lib.evaluation.metrics import (
     defect_classes,
     defect_scores,
     good_class,
+    where,
 )
 
 TRAINING, CONFORMAL = "training scores", "conformal"
 METHODS = {TRAINING: empirical_threshold, CONFORMAL: conformal_threshold}
 _KEYS = ["dataset", "scheme", "features"]
+_SHARES = [f"{name}{end}" for name in ("recall", "false_rejects", "escapes") for end in ("", "_low", "_high")]
+_COLUMNS = [
+    *(*_KEYS, "class", "required", "method", "caught", "n_defects", "rejected", "n_good"),
+    *("threshold_low", "threshold_high", "n_calibration", "n_needed", *_SHARES),
+]
 
 
 def operating_numbers(
     predictions: pd.DataFrame,
     calibration: pd.DataFrame,
     good: Good,
-    *,
     required: Sequence[float] = (0.90, 0.95, 0.99, 0.995),
     prevalence: float = 0.01,
     binary: str = "collapsed",
@@ -59,32 +64,48 @@ def operating_numbers(
             counts = _counted(tested, here, good_class(good, key[0]), required)
             found.append(pd.DataFrame(counts).assign(**dict(zip(_KEYS, key, strict=True))))
     if not found:
-        return pd.DataFrame()
+        return pd.DataFrame(columns=_COLUMNS)
     numbers = pd.concat(found, ignore_index=True)
     for share, k, n in (("recall", "caught", "n_defects"), ("false_rejects", "rejected", "n_good")):
         numbers[share] = numbers[k] / numbers[n]
-        effect = numbers.pop(f"{k}_effect")
-        numbers[f"{share}_low"], numbers[f"{share}_high"] = clopper_pearson(
-            numbers[k] / effect, numbers[n] / effect
-        )
-    escapes = (("escapes", "recall"), ("escapes_low", "recall_high"), ("escapes_high", "recall_low"))
-    for name, recall in escapes:
-        numbers[name] = 1e6 * prevalence * (1 - numbers[recall])
-    leading = [*_KEYS, "class", "required", "method"]
-    return numbers[[*leading, *(name for name in numbers.columns if name not in leading)]]
+        known, among = (numbers[one] / numbers[f"{k}_effect"] for one in (k, n))
+        numbers[f"{share}_low"], numbers[f"{share}_high"] = clopper_pearson(known, among)
+    for end, of in (("", ""), ("_low", "_high"), ("_high", "_low")):
+        numbers[f"escapes{end}"] = 1e6 * prevalence * (1 - numbers[f"recall{of}"])
+    return numbers[_COLUMNS]
 
 
-def rejected(tested: pd.DataFrame, calibration: pd.DataFrame, good: str, recall: float) -> pd.Series:
+def points_of(points: pd.DataFrame, method: str = TRAINING, **asked: Any) -> pd.DataFrame:
+    """Return the operating points over all classes by a method, with these values of columns; may have no rows."""
+    found = where(points, asked | {"class": ALL, "method": method})
+    return found.dropna(subset="caught") if method == TRAINING else found
+
+
+def point_of(points: pd.DataFrame, features: str, required: float, method: str = TRAINING) -> dict[Any, Any]:
+    """Return one of `points_of`; empty where no threshold could be set."""
+    return next(iter(points_of(points, method, features=features, required=required).to_dict("records")), {})
+
+
+def describe_defects(bound: Mapping[Any, Any]) -> str:
+    """Return how many defects a bound of `METHODS` had, and how many it needs."""
+    needed = bound["n_needed"]
+    wanted = "no number is enough" if np.isinf(needed) else f"needed: {needed:.0f}"
+    return f"Defects in a training fold: {bound['n_calibration']:.0f}; {wanted}."
+
+
+def rejected(
+    tested: pd.DataFrame, calibration: pd.DataFrame, good: str, recall: float, binary: str = "collapsed"
+) -> pd.Series:
     """Return which images of one data set and scheme are rejected, bool by the index of `tested`.
 
     Each feature set rejects at the threshold that finds `recall` of the defects among the fold's training images
-    (`calibration`, scored out of fold), and by its own decision where none were scored. Both hold the rows that decide
-    good or defective (`binary_predictions`).
+    (`calibration`, scored out of fold), and by its own decision where none were scored. `tested` holds the rows that
+    decide good or defective (`binary_predictions`).
     """
     keys = ["scheme", "features", "repeat", "fold"]
     outcome = tested["predicted"] != good
     if len(calibration):
-        bad = calibration[calibration["label"] != good]
+        bad = binary_predictions(calibration[calibration["label"] != good], binary)
         scored = bad.assign(score=defect_scores(bad, good)).groupby(keys)["score"]
         limits = scored.agg(lambda scores: empirical_threshold(scores.to_numpy(), recall))
         limit = limits.reindex(pd.MultiIndex.from_frame(tested[keys])).set_axis(tested.index)
@@ -112,10 +133,7 @@ def design_effect(hit: np.ndarray, cluster: np.ndarray, repeat: np.ndarray) -> f
 
 
 def _counted(
-    tested: pd.DataFrame,
-    known: pd.DataFrame,
-    good: str,
-    required: Sequence[float],
+    tested: pd.DataFrame, known: pd.DataFrame, good: str, required: Sequence[float]
 ) -> Iterator[dict[str, object]]:
     """Yield the counts of each class and required recall; in each fold and repeat by a threshold chosen on `known`."""
     folds = ["repeat", "fold"]
@@ -127,10 +145,8 @@ def _counted(
         bad, of_class = (
             (t["label"] != good) if label == ALL else (t["label"] == label) for t in (tested, known)
         )
-        chosen_on = {
-            key: (part["score"].to_numpy(), part["unit"].nunique())
-            for key, part in known[of_class].groupby(folds)
-        }
+        parts = known[of_class].groupby(folds)
+        chosen_on = {key: (part["score"].to_numpy(), part["unit"].nunique()) for key, part in parts}
         sources, units = zip(*[chosen_on.get(key, (np.array([]), 0)) for key, _ in by_fold], strict=True)
         for recall in required:
             for method, choose in METHODS.items():

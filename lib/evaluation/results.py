@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -48,6 +48,10 @@ class StudyResults:
         mine: dict[str, Any] = {name: t[t["dataset"] == dataset] for name, t in tables.items() if len(t)}
         return replace(self, **mine)
 
+    def each(self) -> Iterator[tuple[str, StudyResults]]:
+        """Yield every data set's name and its results alone."""
+        yield from ((dataset, self.of(dataset)) for dataset in dict.fromkeys(self.mine["dataset"]))
+
     def comparison(self, metric: str, a: str, b: str) -> Comparison | None:
         """Return a against b (of one data set) on what the comparisons rest on; None where it was not made."""
         return Comparison.find(self.compared, metric, a, b, self.study.alpha)
@@ -64,8 +68,7 @@ def compute_results(
     """Return the results of predictions of all schemes and keeps, intervals from n bootstrap samples.
 
     `calibration`: out-of-fold predictions of training images; `other_source`: predictions with the maps of the other
-    detector. Both may have no rows. Raises `ValueError` for
-    predictions that cannot be counted or paired.
+    detector. Both may have no rows. Raises `ValueError` for predictions that cannot be counted or paired.
     """
     seed, binary = study.seed, study.binary
     # the first scheme: grouped where groups are known
@@ -83,9 +86,7 @@ def compute_results(
         primary=primary,
         measures=measures,
         compared=compare(primary, good, **tests),
-        points=operating_numbers(
-            mine, calibration, good, required=study.recalls, prevalence=study.prevalence, binary=binary
-        ),
+        points=operating_numbers(mine, calibration, good, study.recalls, study.prevalence, binary),
         recommended=recommend(primary, calibration, good, binary),
         label_efficiency=label_efficiency(mine, good, seed=seed, binary=binary, n=n),
         n=n,

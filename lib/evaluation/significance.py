@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from lib.classification.feature_sets import BASELINES, GUIDED
-from lib.evaluation.bootstrap import Paired, Sampled
+from lib.evaluation.bootstrap import Paired, Sampled, paired_by_task
 from lib.evaluation.metrics import (
     ALL,
     MISSING,
@@ -27,14 +27,19 @@ from lib.evaluation.metrics import (
     rows_of_metric,
     summary,
     task_of,
+    where,
 )
 
 METHOD = "image_map"  # the paper's proposal
+AS_GUIDE = (
+    "guided_logistic",
+    "image_logistic",
+)  # the same logistic regression with the map as a guide, and without
 PAIRS = ((METHOD, "image"), (METHOD, "map"), ("map", "image"))  # compared in every measure and class
 OTHERS = (  # compared in rankings
     *((name, METHOD) for name in (*BASELINES, *GUIDED)),
     ("guided_all", "image_map_all"),  # the same network, nothing selected
-    ("guided_logistic", "image_logistic"),  # the same logistic regression: what the map adds as a guide
+    AS_GUIDE,
 )
 MARGIN = 0.02  # what is worse by less is as good: two hundredths of an AUC, two points of recall
 _COLUMNS = [
@@ -72,8 +77,7 @@ class Comparison:
     @classmethod
     def find(cls, table: pd.DataFrame, metric: str, a: str, b: str, alpha: float) -> Comparison | None:
         """Return a against b from `compare` of one data set; None where it was not made."""
-        asked = {"metric": metric, "class": ALL, "a": a, "b": b}
-        for row in table[(table[list(asked)] == pd.Series(asked)).all(axis=1)].to_dict("records"):
+        for row in where(table, {"metric": metric, "class": ALL, "a": a, "b": b}).to_dict("records"):
             return cls(**{field.name: (row | {"alpha": alpha})[field.name] for field in fields(cls)})
         return None
 
@@ -157,14 +161,8 @@ def wilcoxon(differences: ArrayLike) -> dict[str, Any]:
         tied = len(np.unique(ranks)) < len(ranks)
         p = float(stats.wilcoxon(nonzero, method=signs if tied else "exact").pvalue)
     effect = float(np.sign(nonzero) @ ranks / ranks.sum()) if len(nonzero) else 0.0
-    smallest = smallest_attainable_p(len(nonzero))
-    return {
-        "n": len(differences),
-        "n_nonzero": len(nonzero),
-        "smallest_p": smallest,
-        "p": p,
-        "effect": effect,
-    }
+    counts = {"n": len(differences), "n_nonzero": len(nonzero)}
+    return counts | {"smallest_p": smallest_attainable_p(len(nonzero)), "p": p, "effect": effect}
 
 
 def smallest_attainable_p(n: int) -> float:
@@ -174,9 +172,7 @@ def smallest_attainable_p(n: int) -> float:
 
 def holm(ps: pd.Series) -> pd.Series:
     """Return Holm's adjusted p-values; NaN (no test) stays NaN and does not count."""
-    tested = (
-        ps.dropna().sort_values()
-    )  # statsmodels' way to it collects garbage at each call: a third of a second
+    tested = ps.dropna().sort_values()  # statsmodels' way to it takes a third of a second at each call
     return (tested * np.arange(len(tested), 0, -1)).cummax().clip(upper=1).reindex(ps.index)
 
 
@@ -212,7 +208,6 @@ def compare(
     binary: str = "collapsed",
     n: int = 2000,
     measures: pd.DataFrame | None = None,
-    pairs: Sequence[tuple[str, str]] = (*PAIRS, *OTHERS),
     metrics: Sequence[str] = (*RANKINGS, *SHARES[:2]),
 ) -> pd.DataFrame:
     """Compare pairs (a, b) of feature sets, per data set, scheme, keep, metric and class.
@@ -232,14 +227,11 @@ def compare(
     of_place: Any = measures.groupby(place, sort=False)
     for key, cell in of_place:
         name, present, known = good_class(good, key[0]), set(cell["features"]), by_measure(cell)
-        if not (here := [pair for pair in pairs if present.issuperset(pair)]):
+        if not (here := [pair for pair in (*PAIRS, *OTHERS) if present.issuperset(pair)]):
             continue
         sizes = _fold_sizes(rows_of_metric(predicted[key], "weighted_auc", binary), name, key[2])
         used, defects = sorted({one for pair in here for one in pair}), defect_classes(predicted[key], name)
-        paired = {
-            task_of(one, binary): Paired(rows_of_metric(predicted[key], one, binary), used, name)
-            for one in metrics
-        }
+        paired = paired_by_task(predicted[key], metrics, binary, used, name)
         for metric in metrics:
             of_task = paired[task_of(metric, binary)]
             mine = [pair for pair in here if pair in PAIRS or metric not in SHARES]
@@ -274,11 +266,8 @@ def by_measure(cell: pd.DataFrame, column: str = "value") -> pd.Series:
 
 def fold_differences(known: pd.Series, a: str, b: str, metric: str, label: str) -> pd.Series:
     """Return a - b (of `by_measure`) in the folds where both feature sets have a value."""
-    return (
-        (known.loc[(a, metric, label)] - known.loc[(b, metric, label)])
-        .drop([OVERALL, POOLED], errors="ignore")
-        .dropna()
-    )
+    gaps = known.loc[(a, metric, label)] - known.loc[(b, metric, label)]
+    return gaps.drop([OVERALL, POOLED], errors="ignore").dropna()
 
 
 def _fold_sizes(rows: pd.DataFrame, good: str, keep: float) -> tuple[float, float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import pandas as pd
 
@@ -11,15 +10,11 @@ from lib.classification.feature_sets import FEATURE_SETS
 from lib.evaluation.by_class import changed, class_recalls
 from lib.evaluation.checks import OPEN, method_of
 from lib.evaluation.headlines import classification_headline, share
-from lib.evaluation.metrics import ALL, RECALL_AT_5_FPR, binary_predictions, count, percent
-from lib.evaluation.operating_points import CONFORMAL, TRAINING, rejected
+from lib.evaluation.metrics import RECALL_AT_5_FPR, binary_predictions, count, percent
+from lib.evaluation.operating_points import CONFORMAL, TRAINING, point_of, rejected
 from lib.evaluation.results import StudyResults
-from lib.evaluation.significance import METHOD
+from lib.evaluation.significance import AS_GUIDE, METHOD
 
-GUIDE = (
-    "guided_logistic",
-    "image_logistic",
-)  # the same classifier with the map as a guide, and without the map
 PICTURE = (METHOD, "image")  # the map as an extra picture, as in the paper
 HIGH = 0.99  # a recall that lines ask for
 RULE = (
@@ -37,29 +32,22 @@ def verdicts(results: StudyResults, checked: pd.DataFrame) -> pd.DataFrame:
     command: what to do; rule of the verdict. `checked` is `checks` of the same results.
     """
     rows = []
-    for dataset in dict.fromkeys(results.mine["dataset"]):
-        mine = results.of(dataset)
+    for dataset, mine in results.each():
         target, recalls = mine.study.target_recall, mine.study.recalls
         headline = classification_headline(mine.points, method_of(mine), mine.study)
         higher = [one for one in recalls if one >= HIGH] or recalls[-1:]
         first = checked[(checked["dataset"] == dataset) & checked["state"].isin(OPEN)][:1]
         rows.append(
             {
-                "dataset": dataset,
-                "images": _images(mine, dataset),
+                **{"dataset": dataset, "images": _images(mine, dataset)},
                 **dict(zip(("state", "pill", "why"), headline, strict=True)),
-                "features": method_of(mine),
-                "method": FEATURE_SETS[method_of(mine)].title,
-                "guide": _helps(mine, GUIDE),
-                "picture": _helps(mine, PICTURE),
+                **{"features": method_of(mine), "method": FEATURE_SETS[method_of(mine)].title},
+                **{"guide": _helps(mine, AS_GUIDE), "picture": _helps(mine, PICTURE)},
                 "changes": describe_changes(mine, dataset),
-                "target": f"{100 * target:g} %",
-                "cost": describe_cost(mine, target),
-                "higher": f"{100 * higher[0]:g} %",
-                "more": describe_cost(mine, higher[0]),
+                **{"target": f"{100 * target:g} %", "cost": describe_cost(mine, target)},
+                **{"higher": f"{100 * higher[0]:g} %", "more": describe_cost(mine, higher[0])},
                 "weakest": _weakest(mine, dataset),
-                "next": " ".join(first["action"]),
-                "command": " ".join(first["options"]),
+                **{"next": " ".join(first["action"]), "command": " ".join(first["options"])},
                 "rule": rule(mine),
             }
         )
@@ -79,7 +67,7 @@ def rule(results: StudyResults) -> str:
 def describe_cost(results: StudyResults, required: float) -> str:
     """Return what share of the good products the data set's method rejects for a recall, and the image alone."""
     method = method_of(results)
-    point, bound = (_point(results, method, required, one) for one in (TRAINING, CONFORMAL))
+    point, bound = (point_of(results.points, method, required, one) for one in (TRAINING, CONFORMAL))
     if not point:
         return "Not known: no threshold could be set."
     if point["recall_high"] < required:
@@ -89,7 +77,7 @@ def describe_cost(results: StudyResults, required: float) -> str:
         needs = "no number is enough" if math.isinf(needed) else f"{needed:.0f} needed"
         return f"Cannot be guaranteed: {bound['n_calibration']:.0f} defects, {needs}."
     text = f"{share(point, 'false_rejects')} of good products rejected."
-    alone = _point(results, "image", required, TRAINING)
+    alone = point_of(results.points, "image", required)
     if method != "image" and alone and not alone["recall_high"] < required:
         text += f" Image alone: {percent(alone['false_rejects'], 0)}."
     return text
@@ -98,14 +86,11 @@ def describe_cost(results: StudyResults, required: float) -> str:
 def describe_changes(results: StudyResults, dataset: str) -> str:
     """Return how many images the map as a guide corrects / breaks, at the thresholds for the target recall."""
     good, binary = results.good[dataset], results.study.binary
-    rows, known = (
-        binary_predictions(part, binary) if len(part) else part
-        for part in (results.primary, results.calibration)
-    )
-    if not set(GUIDE) <= set(rows["features"]):
+    rows = binary_predictions(results.primary, binary)
+    if not set(AS_GUIDE) <= set(rows["features"]):
         return "not run"
-    reject = rejected(rows, known, good, results.study.target_recall)
-    gained, lost, saved, broken = changed(rows, reject, good, *GUIDE).round().astype(int)
+    reject = rejected(rows, results.calibration, good, results.study.target_recall, binary)
+    gained, lost, saved, broken = changed(rows, reject, good, *AS_GUIDE).round().astype(int)
     return f"{gained + saved} / {lost + broken}"
 
 
@@ -123,8 +108,9 @@ def _helps(results: StudyResults, pair: tuple[str, str]) -> str:
 def _images(results: StudyResults, dataset: str) -> str:
     labels = results.primary.drop_duplicates("id")["label"]
     good = int((labels == results.good[dataset]).sum())
-    kinds = labels.nunique() - (good > 0)
-    return f"{good:,} good, {len(labels) - good:,} defective ({kinds} class{'es' * (kinds != 1)})"
+    return (
+        f"{good:,} good, {len(labels) - good:,} defective ({count(labels.nunique() - (good > 0), 'class')})"
+    )
 
 
 def _weakest(results: StudyResults, dataset: str) -> str:
@@ -136,14 +122,3 @@ def _weakest(results: StudyResults, dataset: str) -> str:
     first = found.iloc[0]
     ends = f"{100 * first['low']:.0f} to {percent(first['high'], 0)}"
     return f"{first['class']}: {percent(first['value'], 0)} found at 5 % false rejects ({ends})."
-
-
-def _point(results: StudyResults, features: str, required: float, method: str) -> dict[Any, Any]:
-    """Return an operating point over all classes; empty where no threshold could be set."""
-    if results.points.empty:
-        return {}
-    asked = {"class": ALL, "features": features, "required": required, "method": method}
-    rows = results.points[(results.points[list(asked)] == pd.Series(asked)).all(axis=1)]
-    if method == TRAINING:
-        rows = rows.dropna(subset="caught")
-    return next(iter(rows.to_dict("records")), {})

@@ -18,8 +18,8 @@ from PIL import Image
 from lib.artifacts import write_text
 from lib.classification.feature_sets import FEATURE_SETS
 from lib.evaluation.checks import OPEN, PILLS
-from lib.evaluation.metrics import ALL, at_keep, binary_predictions, percent
-from lib.evaluation.operating_points import TRAINING, rejected
+from lib.evaluation.metrics import at_keep, binary_predictions, percent, where
+from lib.evaluation.operating_points import points_of, rejected
 from lib.evaluation.published_results import display_name
 from lib.execution.software import mixture
 from lib.pipeline.classification import calibration, predictions
@@ -44,12 +44,7 @@ TABLES = {
 }
 PACKAGES = ("torch", "torchvision", "timm", "scikit-learn", "scipy", "statsmodels", "pandas", "numpy", "pillow",
             "seaborn", "joblib", "distributed", "papermill")  # fmt: skip
-COSTED = (
-    "image",
-    "map",
-    "image_map",
-    "image_logistic",
-)  # methods compared with the recommended one
+COSTED = ("image", "map", "image_map", "image_logistic")  # methods compared with the recommended one
 WORST = ("bad", "warn", "none", "good")
 STATE_OF = {"caught": "good", "missed": "bad", "rejected": "warn"}
 EACH, SIDE = 3, 150  # pictures of a kind in the gallery, and their side in pixels
@@ -137,15 +132,12 @@ def index_html(
 
 def costs(points: pd.DataFrame, dataset: str, method: str) -> list[dict[str, Any]]:
     """Return for each method shown what its thresholds for the lowest two recalls reject, for a table with bars."""
-    mine = points[(points["dataset"] == dataset) & (points["class"] == ALL) & (points["method"] == TRAINING)]
     rows = []
     for name in dict.fromkeys((*COSTED, method)):
-        of = mine[mine["features"] == name].dropna(subset="false_rejects").sort_values("required")
-        if len(of):
-            cells = [_cost(one) for one in of.head(2).to_dict("records")]
-            rows.append(
-                {"key": name, "name": FEATURE_SETS[name].title, "cells": cells, "recommended": name == method}
-            )
+        lowest = points_of(points, dataset=dataset, features=name).sort_values("required").head(2)
+        cells = [_cost(one) for one in lowest.to_dict("records")]
+        row = {"key": name, "name": FEATURE_SETS[name].title, "cells": cells, "recommended": name == method}
+        rows += [row] * bool(cells)
     return rows
 
 
@@ -166,13 +158,10 @@ def _cost(point: Mapping[Any, Any]) -> dict[str, Any]:
 def gallery(run: Run, features: str) -> Iterator[dict[str, Any]]:
     """Yield caught defects, missed defects and false rejects of a feature set, images and overlays embedded."""
     found, good = predictions(run, "classification")[0], str(index(run).attrs["good"])
-    scheme, known = found["scheme"].iloc[0], calibration(run)
-    tested, known = (
-        part[(part["features"] == features) & (part["scheme"] == scheme)]
-        for part in (binary_predictions(at_keep(found, 1.0), run.study.binary), known)
-    )
-    known = binary_predictions(known, run.study.binary) if len(known) else known
-    chosen = examples(tested, rejected(tested, known, good, run.study.target_recall), good, EACH)
+    scheme, binary = found["scheme"].iloc[0], run.study.binary
+    tested = binary_predictions(where(at_keep(found, 1.0), {"features": features, "scheme": scheme}), binary)
+    out = rejected(tested, calibration(run), good, run.study.target_recall, binary)
+    chosen = examples(tested, out, good, EACH)
     thumbnails, level = read_thumbnails(run, scheme, chosen["id"], SIDE), map_level(run)
     for kind, state in STATE_OF.items():
         images = [

@@ -119,9 +119,6 @@ def test_bands_are_the_bootstraps_quantiles():
     )
     single = bands(frame.assign(group=None), "good", ("defect_recall",), seed=3, n=200)
     assert not np.allclose(single["low"], found.xs("defect_recall", level="metric")["low"])
-    classes = bands(frame, "good", ("defect_recall",), seed=3, by_class=True, n=50)
-    assert set(classes["class"]) == {"a", "b"}
-    assert (classes["low"] <= classes["value"]).all() and (classes["value"] <= classes["high"]).all()
     alone = bands(frame[frame["features"] == "image"], "good", metrics, seed=0, n=9)
     assert set(alone["features"]) == {"image"}
 
