@@ -68,8 +68,8 @@ def operating_numbers(
     numbers = pd.concat(found, ignore_index=True)
     for share, k, n in (("recall", "caught", "n_defects"), ("false_rejects", "rejected", "n_good")):
         numbers[share] = numbers[k] / numbers[n]
-        known, among = (numbers[one] / numbers[f"{k}_effect"] for one in (k, n))
-        numbers[f"{share}_low"], numbers[f"{share}_high"] = clopper_pearson(known, among)
+        hits, among = (numbers[one] / numbers[f"{k}_effect"] for one in (k, n))
+        numbers[f"{share}_low"], numbers[f"{share}_high"] = clopper_pearson(hits, among)
     for end, of in (("", ""), ("_low", "_high"), ("_high", "_low")):
         numbers[f"escapes{end}"] = 1e6 * prevalence * (1 - numbers[f"recall{of}"])
     return numbers[_COLUMNS]
