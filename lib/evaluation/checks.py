@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from lib.config import Study
 from lib.evaluation.bootstrap import Paired
 from lib.evaluation.metrics import (
     ALL,
@@ -40,11 +41,13 @@ SUSPECT = 0.02  # share of images that all methods decide against their label
 class Facts:
     """What the checks need beside predictions, of one data set.
 
-    auroc: image AUROC of the map by defect class (may be empty); unseen: AUROC of good test images against good
-    training images by their map's score (NaN without maps); from_map: features selected from the map, by fit of image +
-    map; as_paper: backbone and preset are the paper's.
+    scores: the maps' image scores of test images, as predictions of a feature set `map` (no rows without maps); auroc:
+    image AUROC of the map by defect class (may be empty); unseen: AUROC of good test images against good training
+    images by that score (NaN without maps); from_map: features selected from the map, by fit of image + map; as_paper:
+    backbone and preset are the paper's.
     """
 
+    scores: pd.DataFrame
     auroc: Mapping[str, float]
     unseen: float
     from_map: tuple[int, ...]
@@ -59,6 +62,7 @@ class Check(NamedTuple):
     why: str
     action: str
     options: str = ""
+    applies: Callable[[Study], bool] = lambda study: True  # whether there is anything to gain by the action
 
 
 def checks(results: StudyResults, facts: Mapping[str, Facts]) -> pd.DataFrame:
@@ -67,7 +71,12 @@ def checks(results: StudyResults, facts: Mapping[str, Facts]) -> pd.DataFrame:
     for dataset, mine in results.each():
         for one in CHECKS:
             state, result = one.of(mine, dataset, facts[dataset])
-            rows.append((one.name, dataset, state, PILLS[state], result, one.why, one.action, one.options))
+            does = state in OPEN and one.applies(mine.study)
+            asked = [
+                text.format(folds=folds_needed(mine.study)) if does else ""
+                for text in (one.action, one.options)
+            ]
+            rows.append((one.name, dataset, state, PILLS[state], result, one.why, *asked))
     columns = ["check", "dataset", "state", "pill", "result", "why", "action", "options"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -104,17 +113,19 @@ def _folds(results: StudyResults, dataset: str, _: Facts) -> tuple[str, str]:
     n, alpha = results.primary["fold"].nunique(), results.study.alpha
     if smallest_attainable_p(n) < alpha:
         return "good", f"With {n} folds a p-value below {alpha:g} is possible."
-    needed = math.floor(1 - math.log2(alpha)) + 1
-    return "bad", f"Folds: {n}. A p-value below {alpha:g} needs {needed}."
+    return "bad", f"Folds: {n}. A p-value below {alpha:g} needs {math.floor(1 - math.log2(alpha)) + 1}."
+
+
+def folds_needed(study: Study) -> int:
+    """Return with how many folds a signed-rank test can reach the study's level; the paper's ten at least."""
+    return max(10, math.floor(1 - math.log2(study.alpha)) + 1)
 
 
 def _finds(results: StudyResults, dataset: str, facts: Facts) -> tuple[str, str]:
-    found = binary_predictions(results.primary, results.study.binary)
-    there = [name for name in ("score", "map") if name in set(found["features"])]
-    if not there:
+    if facts.scores.empty:
         return "none", "Not run: this study has no anomaly maps."
-    seed, paired = results.study.seed, Paired(found, there[:1], results.good[dataset])
-    area = paired.samples(RANKINGS[0], seed, 400)[there[0]]
+    paired, seed = Paired(facts.scores, ["map"], results.good[dataset]), results.study.seed
+    area = paired.samples(RANKINGS[0], seed, 400)["map"]
     low, high = area.interval(seed)
     state = "good" if low > 0.5 else "bad" if high < 0.5 else "warn"
     below = [label for label, value in facts.auroc.items() if value < 0.5]
@@ -206,15 +217,16 @@ CHECKS = (  # the most useful advice first
         "A class with few images has a wide interval.", "Collect more images of the rarest class."),
     Check("Maps find defects", _finds,
         "A map no better than chance cannot help.", "Try PatchCore maps.",
-        "--set map_source=patchcore --study patchcore"),
+        "--set map_source=patchcore --study patchcore", lambda study: study.map_source != "patchcore"),
     Check("Thresholds keep their recall", _carry_over,
         "A threshold that misses its recall lets defects pass.", "Check thresholds on a new sample before use."),
     Check("Maps treat training and test alike", _alike,
         "Otherwise a classifier learns that a clean map means good, and rejects good products.",
-        "Try cross-fitted maps.", "--set map_fit=cross_fitted --study cross-fitted"),
+        "Try cross-fitted maps.", "--set map_fit=cross_fitted --study cross-fitted",
+        lambda study: study.map_method == "in_sample" and not study.draem_checkpoint),
     Check("Objects kept apart", _objects,
         "If images of one object are in training and test, results are too good.",
-        "Say which images show the same object.", "--groups FILE"),
+        "Say which images show the same object.", "--groups FILE", lambda study: study.cv != "stratified"),
     Check("Labels plausible", _labels,
         "Images that all methods get wrong may have a wrong label.",
         "Look at the missed defects and false rejects in notebook 04."),
@@ -224,13 +236,13 @@ CHECKS = (  # the most useful advice first
     Check("Probabilities beat a constant guess", _probabilities,
         "Otherwise scores are a ranking only.", "Do not read scores as probabilities."),
     Check("Enough folds for the test", _folds,
-        "With too few folds no difference can be significant.", "Use ten folds, as the paper does.",
-        "--set folds=10 --study ten-folds"),
+        "With too few folds no difference can be significant.", "Use {folds} folds.",
+        "--set folds={folds} --study {folds}-folds"),
     Check("Map features selected", _selected,
         "Without them image + map says nothing about the map.", "Judge the map by the map-guided features instead."),
     Check("Pooled recall within the folds", _pooled,
         "Otherwise the folds' scores have different scales.", "Use the mean of the folds, as all tables do."),
     Check("Data, backbone and preset as in the paper", _as_paper,
         "Otherwise the numbers do not check the paper's.", "Use the paper's preset on its products.",
-        "--preset paper"),
+        "--preset paper --study paper"),
 )  # fmt: skip

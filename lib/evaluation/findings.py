@@ -13,12 +13,11 @@ from lib.classification.feature_sets import (
     COMBINED_DETECTORS,
     FEATURE_SETS,
     GUIDED,
-    LINEAR_GUIDED,
     MAIN,
 )
 from lib.config import map_method_title
 from lib.evaluation.checks import method_of
-from lib.evaluation.headlines import EXTRA, GUIDE, classification_headline, imbalance_headline
+from lib.evaluation.headlines import EXTRA, GUIDE, METHODS, classification_headline, imbalance_headline
 from lib.evaluation.label_efficiency import describe_need
 from lib.evaluation.metrics import (
     RANKINGS,
@@ -57,7 +56,7 @@ def _extra(results: StudyResults, dataset: str) -> Found:
     if gap and gap.identical < 1:
         trained = "Everything was trained once; intervals allow for retraining by the spread of the folds."
         if gap.repeats > 1:
-            spread = f"has a standard deviation of {gap.value(gap.retraining)}"
+            spread = f"has a standard deviation of {100 * gap.retraining:.1f} points"
             trained = f"From one of {gap.repeats} trainings to the next the difference {spread}."
         evidence += [gap.rule(), trained]
     return *_gain(gap, METHOD, "image"), *evidence
@@ -94,7 +93,8 @@ def _recommended(results: StudyResults, dataset: str) -> Found:
         f"{FEATURE_SETS[chosen].title}, also the choice of {row['folds']} of {count(folds, 'fold')}.",
         f"The rule: {RULE}.",
         f"Its recall at 5 % false rejects on training images is {percent(row['training'])}.",
-        f"Recall on test images: {percent(row['recall'])}; where each fold chooses, {percent(row['nested'])}.",
+        f"On test images it is {percent(row['recall'])}.",
+        *[f"Where each fold chooses for itself, it is {percent(row['nested'])}."] * pd.notna(row["nested"]),
         *[seen] * (results.study.map_method == "in_sample"),
     )
 
@@ -107,11 +107,12 @@ def _cost(results: StudyResults, dataset: str) -> Found:
 
 def _labels(results: StudyResults, dataset: str) -> Found:
     needs = results.label_efficiency.needs
-    needs = needs[(needs["dataset"] == dataset) & needs["features"].isin((*MAIN, *LINEAR_GUIDED))]
+    needs = needs[(needs["dataset"] == dataset) & needs["features"].isin(METHODS)]
     full = needs[needs["reference"] == needs["reference"].max()].to_dict("records")
     of_image = ((f"{row['reference']:.0f}", percent(row["target"])) for row in full[:1])
     reached = (
-        f"With {n} labelled defects the image reaches {share} recall, by its curve." for n, share in of_image
+        f"With {n} labelled defects the image reaches {share} recall at 5 % false rejects."
+        for n, share in of_image
     )
     listed = [f"Needed with {FEATURE_SETS[row['features']].phrase}: {describe_need(row)}." for row in full]
     return *imbalance_headline(needs), *reached, *listed

@@ -18,6 +18,12 @@ from lib.evaluation.operating_points import CONFORMAL, TRAINING, describe_defect
 
 State = Literal["good", "warn", "bad", "none"]
 EXTRA, GUIDE = "What does the map add as an extra picture?", "What does the map add as a guide?"
+METHODS = (
+    "image",
+    "image_map",
+    "image_logistic",
+    "guided_logistic",
+)  # a network and a logistic regression, with map
 CHANCE, USEFUL = 0.5, 0.7  # image AUROC of maps
 CONSTANT = 0.1  # share of features that never vary, above which they say little
 REVIEWS = 0.1  # share of new images left to a person, above which most of the work stays
@@ -123,7 +129,7 @@ def classification_headline(points: pd.DataFrame, chosen: str, study: Study) -> 
          f"Good images: {point['n_good']:.0f}; needed: {study.least_good}."),
         (np.isnan(bound["caught"]), "none", "Cannot tell: too few defects", describe_defects(bound)),
         (point["recall_high"] < target, "bad", "Not usable: misses defects",
-         f"The threshold {for_recall} found {share(point, 'recall')} of the defects."),
+         f"Threshold {for_recall}: recall {share(point, 'recall')}, false rejects {share(point, 'false_rejects')}."),
         (high <= study.usable_rejects, "good", "Usable: verify on a sample", why),
         (high <= study.presort_rejects, "good", "Usable for pre-sorting", why),
         (low > study.presort_rejects, "bad", "Not usable", why),
@@ -141,12 +147,17 @@ def share(point: Mapping[Any, Any], name: str) -> str:
 def imbalance_headline(needs: pd.DataFrame) -> Headline:
     """Return which feature set needs the fewest labelled defects for the image's recall (`LabelEfficiency.needs`)."""
     there = needs[needs["reference"] == needs["reference"].max()].dropna(subset="labels")
+    there = there[there["features"].isin(METHODS)]
     if there.empty:
         return Headline("none", "Not varied", "The number of labelled defects was not varied.")
-    best = there.sort_values("labels", kind="stable").to_dict("records")[0]
-    title, whole = FEATURE_SETS[best["features"]].title, f"{best['reference']:.0f}"
+    fewest = there[there["labels"] == there["labels"].min()]  # several, where the fewest studied are enough
+    best = fewest.sort_values("high", kind="stable").to_dict("records")[0]
+    whole = f"{best['reference']:.0f}"
     fewer = " or fewer" * bool(best["labels"] <= best["least"])
-    sentence = f"{title} needs {best['labels']:.0f}{fewer} labelled defects to match the image with {whole}."
+    names = " and ".join(FEATURE_SETS[name].title for name in fewest["features"])
+    need = f"need{'s' * (len(fewest) == 1)} {best['labels']:.0f}{fewer}"
+    need = f"need{'s' * (len(fewest) == 1)} {best['labels']:.0f}{fewer}"
+    sentence = f"{names} {need} labelled defects to match the image with {whole}."
     return _first(
         (np.isinf(best["labels"]), "warn", "Image is best", f"No method matches the image with {whole} defects."),
         (best["high"] < best["reference"], "good", "Fewer labels", sentence),

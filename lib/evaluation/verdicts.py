@@ -8,7 +8,7 @@ import pandas as pd
 
 from lib.classification.feature_sets import FEATURE_SETS
 from lib.evaluation.by_class import changed, class_recalls
-from lib.evaluation.checks import OPEN, method_of
+from lib.evaluation.checks import method_of
 from lib.evaluation.headlines import classification_headline, share
 from lib.evaluation.metrics import RECALL_AT_5_FPR, binary_predictions, count, percent
 from lib.evaluation.operating_points import CONFORMAL, TRAINING, point_of, rejected
@@ -35,8 +35,8 @@ def verdicts(results: StudyResults, checked: pd.DataFrame) -> pd.DataFrame:
     for dataset, mine in results.each():
         target, recalls = mine.study.target_recall, mine.study.recalls
         headline = classification_headline(mine.points, method_of(mine), mine.study)
-        higher = [one for one in recalls if one >= HIGH] or recalls[-1:]
-        first = checked[(checked["dataset"] == dataset) & checked["state"].isin(OPEN)][:1]
+        higher = [one for one in recalls if one > target and one >= HIGH] or [target]
+        first = checked[(checked["dataset"] == dataset) & (checked["action"] != "")][:1]
         rows.append(
             {
                 **{"dataset": dataset, "images": _images(mine, dataset)},
@@ -71,7 +71,7 @@ def describe_cost(results: StudyResults, required: float) -> str:
     if not point:
         return "Not known: no threshold could be set."
     if point["recall_high"] < required:
-        return f"Missed: the threshold found {share(point, 'recall')}."
+        return f"Missed: found {share(point, 'recall')}, with {share(point, 'false_rejects')} false rejects."
     if pd.isna(bound["caught"]):
         needed = bound["n_needed"]
         needs = "no number is enough" if math.isinf(needed) else f"{needed:.0f} needed"
@@ -100,7 +100,7 @@ def _helps(results: StudyResults, pair: tuple[str, str]) -> str:
     if gap is None:
         return "not run."
     if gap.identical == 1:
-        return "not tested, no map feature selected."
+        return "not tested, both predict the same."
     word = {1: "yes", -1: "no, it harms", 0: "no measurable difference"}[gap.side]
     return f"{word} ({gap.span().replace(', 95 % CI', ';')})."
 

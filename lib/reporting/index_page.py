@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import platform
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -17,7 +18,8 @@ from PIL import Image
 
 from lib.artifacts import write_text
 from lib.classification.feature_sets import FEATURE_SETS
-from lib.evaluation.checks import OPEN, PILLS
+from lib.config import Study
+from lib.evaluation.checks import PILLS
 from lib.evaluation.metrics import at_keep, binary_predictions, percent, where
 from lib.evaluation.operating_points import points_of, rejected
 from lib.evaluation.published_results import display_name
@@ -27,7 +29,7 @@ from lib.pipeline.dataset import index
 from lib.pipeline.run import Run
 from lib.reporting.display import provenance, settings_table, table
 from lib.reporting.figures_maps import KINDS, draw_overlay, examples, map_level, read_thumbnails
-from lib.reporting.html_pages import NOTEBOOKS, TEMPLATES, render
+from lib.reporting.html_pages import INDEX_TABLES, NOTEBOOKS, TEMPLATES, render
 
 FIGURES = ("curve", "class-recalls", "confusion", "learning-curve")  # of each data set, half a page wide
 TABLES = {
@@ -73,21 +75,16 @@ def index_html(
     pages: Sequence[Mapping[str, str]] = (),
 ) -> str:
     """Return the index page; with `pages` (title, html), which are folded into it, it links no other file."""
-    read = {
-        name: pd.read_csv(home / "tables" / f"{name}.csv", keep_default_na=False, na_values=["nan", ""])
-        for name in ("verdicts", "checks", "conclusions", "operating-points")
-        if (home / "tables" / f"{name}.csv").exists()
-    }
-    study, tables, linked = runs[0].study, read | {"": pd.DataFrame()}, not pages
-    cards = {row["dataset"]: row for row in read["verdicts"].fillna("").to_dict("records")}
-    points = tables.get("operating-points", tables[""])
+    read = {name: _read(home, name) for name in (*INDEX_TABLES, "operating-points")}
+    study, linked, points = runs[0].study, not pages, read["operating-points"]
+    cards = {row["dataset"]: row for row in read["verdicts"].to_dict("records")}
     drawn = [run for run in runs if run.synthetic]
     datasets = [
         {
             "name": display_name(run.name) if len(drawn) < len(runs) else _short(run.name),
             "card": cards[run.name],
             "figures": {name: _figure(home, run, name, embed, linked) for name in FIGURES},
-            "costs": costs(points, run.name, cards[run.name]["features"]) if len(points) else [],
+            "costs": costs(points, run.name, cards[run.name]["features"], study) if len(points) else [],
             "gallery": list(gallery(run, cards[run.name]["features"])) if pictures else [],
             "findings": _of(read["conclusions"], run.name),
             "notebooks": _notebooks(home, run.name) if linked else [],
@@ -97,6 +94,7 @@ def index_html(
         for run in runs
     ]
     listed = checklist(read["checks"])
+    finished = datetime.fromtimestamp((home / "tables" / f"{INDEX_TABLES[0]}.csv").stat().st_mtime, UTC)
     counts = {pill: sum(one["pill"] == pill for one in listed) for pill in PILLS.values()}
     statistics = f"notebooks/{NOTEBOOKS[-1]}.html"
     return render(
@@ -109,8 +107,8 @@ def index_html(
         demo=bool(drawn),
         images=f"{sum(len(index(run)) for run in runs):,}",
         folds=study.folds,
-        finished=datetime.now(UTC).strftime("%-d %b %Y"),
-        finished_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        finished=f"{finished.day} {finished:%b %Y}",
+        finished_at=f"{finished:%Y-%m-%d %H:%M} UTC",
         warnings=list(filter(None, [mixture(run.store for run in runs)])),
         rule=" ".join(read["verdicts"]["rule"].head(1)),
         datasets=datasets,
@@ -130,11 +128,21 @@ def index_html(
     )
 
 
-def costs(points: pd.DataFrame, dataset: str, method: str) -> list[dict[str, Any]]:
-    """Return for each method shown what its thresholds for the lowest two recalls reject, for a table with bars."""
-    rows = []
+def _read(home: Path, name: str) -> pd.DataFrame:
+    """Return a table of notebook 06, names of data sets and classes as texts; no rows where it was not written."""
+    path, texts = home / "tables" / f"{name}.csv", {"dtype": str, "keep_default_na": False}
+    if not path.exists():
+        return pd.DataFrame()
+    named: Any = {"dtype": {"dataset": str, "class": str}, "keep_default_na": False, "na_values": [""]}
+    return pd.read_csv(path, **(texts if name in INDEX_TABLES else named))
+
+
+def costs(points: pd.DataFrame, dataset: str, method: str, study: Study) -> list[dict[str, Any]]:
+    """Return for each method shown what its thresholds for the target recall and the next reject, as bars need it."""
+    rows, shown = [], [one for one in study.recalls if one >= study.target_recall][:2]
     for name in dict.fromkeys((*COSTED, method)):
-        lowest = points_of(points, dataset=dataset, features=name).sort_values("required").head(2)
+        lowest = points_of(points, dataset=dataset, features=name)
+        lowest = lowest[lowest["required"].isin(shown)].sort_values("required")
         cells = [_cost(one) for one in lowest.to_dict("records")]
         row = {"key": name, "name": FEATURE_SETS[name].title, "cells": cells, "recommended": name == method}
         rows += [row] * bool(cells)
@@ -180,7 +188,7 @@ def gallery(run: Run, features: str) -> Iterator[dict[str, Any]]:
 def checklist(checked: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the checks, each once: its worst state, the data sets that have it, and a line for every data set."""
     rows, names = [], list(dict.fromkeys(checked["dataset"]))
-    for name, part in checked.fillna("").groupby("check", sort=False):
+    for name, part in checked.groupby("check", sort=False):
         worst = min(part["state"], key=WORST.index)
         there = [_short(one) for one in part.loc[part["state"] == worst, "dataset"]]
         row = part[part["state"] == worst].iloc[0].to_dict() | {"name": name, "state": worst}
@@ -192,13 +200,30 @@ def checklist(checked: pd.DataFrame) -> list[dict[str, Any]]:
 
 def next_commands(checked: pd.DataFrame, command: str, drawn: bool) -> Iterator[dict[str, str]]:
     """Yield the commands that the checks ask for, the most useful first; of demo data first that for own images."""
-    asked = checked[checked["state"].isin(OPEN) & checked["options"].fillna("").ne("")]
+    asked = checked[checked["options"] != ""]
     if drawn:
         own = "python run_all.py --data FOLDER --groups FILE"
         yield {"why": "Run it on your own images, and say which show the same object.", "command": own}
-        asked = asked[~asked["options"].isin(["--groups FILE", "--preset paper"])]
+        asked = asked[~asked["options"].isin(["--groups FILE", "--preset paper --study paper"])]
     for row in asked.drop_duplicates("check").to_dict("records"):
-        yield {"why": row["action"], "command": f"{command} {row['options']}"}
+        yield {"why": row["action"], "command": with_options(command, row["options"])}
+
+
+def with_options(command: str, options: str) -> str:
+    """Return the command with options in place of those of the same name, or of the same field of `--set`."""
+
+    def pairs(text: str) -> list[list[str]]:
+        parts: list[list[str]] = []
+        for word in shlex.split(text):
+            parts.append([word]) if word.startswith("--") or not parts else parts[-1].append(word)
+        return parts
+
+    def name(part: list[str]) -> str:
+        return part[1].partition("=")[0] if part[0] == "--set" and len(part) > 1 else part[0]
+
+    new = pairs(options)
+    kept = [part for part in pairs(command) if name(part) not in map(name, new)]
+    return " ".join(shlex.join(part) for part in (*kept, *new))
 
 
 def versions() -> pd.DataFrame:
@@ -225,7 +250,7 @@ def _short(dataset: str) -> str:
 
 
 def _of(table: pd.DataFrame, dataset: str) -> list[dict[Any, Any]]:
-    return table[table["dataset"] == dataset].fillna("").to_dict("records")
+    return table[table["dataset"] == dataset].to_dict("records")
 
 
 def _data_url(content: bytes, kind: str) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 
 from lib.artifacts import atomic
 from lib.classification.feature_sets import FEATURE_SETS
+from lib.evaluation.headlines import METHODS as METHODS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,12 +32,6 @@ DASHES: dict[str, tuple[Any, ...]] = {
     "guided_logistic": (6, 1, 1, 1),
 }  # fmt: skip
 MARKERS = {"image": "s", "map": "o", "image_map": "D", "image_logistic": "P", "guided_logistic": "^"}
-METHODS = (
-    "image",
-    "image_map",
-    "image_logistic",
-    "guided_logistic",
-)  # a network and a logistic regression, with map
 DOTS: dict[str, Any] = {"ms": 6, "mec": "white", "mew": 0.5}  # how markers look
 MAP_COLOURS = "inferno"
 OUTLINE = "#D55E00"

@@ -10,14 +10,22 @@ from lib.evaluation.results import compute_results
 from tests.evaluation.made_up import study
 
 NONE = pd.DataFrame()
-FACTS = Facts({"a": 0.9, "b": 0.8}, 0.52, (3, 2, 4), as_paper=True)
+
+
+def of_maps(found):
+    """Return the maps' own scores as the facts have them: as sure as the feature set `map` of predictions."""
+    return found[found["features"] == "map"]
+
+
 SKILL = {"image": 2.0, "map": 3.0, "image_map": 3.0}
 (ENOUGH_GOOD, ENOUGH, RAREST, FINDS, CARRY, ALIKE, OBJECTS, LABELS, RETRAINED, PROBABILITIES, FOLDS, SELECTED, POOLED,
  PAPER) = (one.name for one in CHECKS)  # fmt: skip
 
 
-def checked(found, facts=FACTS, calibration=NONE, name="toy", **settings):
-    """Return the checks of one data set by their name."""
+def checked(found, calibration=NONE, name="toy", facts=None, **settings):
+    """Return the checks of one data set by their name; `facts` change what the facts are."""
+    known = {"scores": of_maps(found), "auroc": {"a": 0.9, "b": 0.8}, "unseen": 0.52, "from_map": (3, 2, 4)}
+    facts = Facts(**{**known, "as_paper": True, **(facts or {})})
     results = compute_results(found, {name: "good"}, Study.of("quick", settings), calibration, NONE, n=50)
     table = checks(results, {name: facts})
     assert list(table["check"]) == [one.name for one in CHECKS] and len(table) == 14
@@ -60,7 +68,11 @@ def test_each_check_sees_what_it_looks_for(sound):
 
 def test_the_maps_checks_see_what_they_look_for(sound):
     found, known = sound
-    worthless = checked(found, Facts({"a": 0.4, "b": 0.6}, 0.75, (0, 0), as_paper=False), known)
+    worthless = checked(
+        found,
+        known,
+        facts={"auroc": {"a": 0.4, "b": 0.6}, "unseen": 0.75, "from_map": (0, 0), "as_paper": False},
+    )
     assert (
         worthless.loc[SELECTED, "state"] == "bad"
         and "is the image alone" in worthless.loc[SELECTED, "result"]
@@ -68,9 +80,9 @@ def test_the_maps_checks_see_what_they_look_for(sound):
     assert worthless.loc[ALIKE, "state"] == "bad"
     assert worthless.loc[FINDS, "result"].endswith("Below chance for: a.")
     assert worthless.loc[PAPER, "result"] == "Preset quick, backbone efficientnet_lite0."
-    some = checked(found, Facts({}, 0.35, (0, 2), as_paper=True), known)
+    some = checked(found, known, facts={"auroc": {}, "unseen": 0.35, "from_map": (0, 2)})
     assert some.loc[[SELECTED, ALIKE], "state"].tolist() == ["warn", "warn"]
-    without = checked(study({"image": 2.0}), Facts({}, float("nan"), (), as_paper=True))
+    without = checked(study({"image": 2.0}), facts={"auroc": {}, "unseen": float("nan"), "from_map": ()})
     assert without.loc[[FINDS, ALIKE, SELECTED], "state"].tolist() == ["none"] * 3
     blind = checked(study({"image": 2.0, "map": 0.0, "image_map": 2.0}, n=300))
     assert blind.loc[FINDS, "state"] == "warn"
@@ -78,6 +90,9 @@ def test_the_maps_checks_see_what_they_look_for(sound):
     mine = turned["features"] == "map"
     turned.loc[mine, "p:good"] = 1 - turned.loc[mine, "p:good"]
     assert checked(turned).loc[FINDS, "state"] == "bad"
+    assert turned.loc[mine, "p:good"].notna().all(), (
+        "a classifier on such a score would turn it: it finds defects"
+    )
     drawn = checked(found.assign(dataset="shaft-synthetic"), name="shaft-synthetic")
     assert drawn.loc[PAPER, "result"].startswith("Demo data")
 
@@ -123,3 +138,19 @@ def test_the_method_is_the_recommended_one_then_image_and_map_then_what_is_there
     assert method_of(compute_results(found, {"toy": "good"}, settings, NONE, NONE, n=20)) == "image_map"
     alone = compute_results(study({"map": 1.0}), {"toy": "good"}, settings, NONE, NONE, n=20)
     assert method_of(alone) == "map"
+
+
+def test_advice_is_what_the_study_has_not_done_yet():
+    few = study(SKILL, n=45, folds=3)
+    asked = checked(few)[["action", "options"]]
+    assert asked.loc[FOLDS].tolist() == ["Use 10 folds.", "--set folds=10 --study 10-folds"]
+    assert checked(few, alpha=1e-4).loc[FOLDS, "action"] == "Use 15 folds."
+    assert asked.loc[PAPER].tolist() == ["", ""], "what passes asks for nothing"
+    weak = {"unseen": 0.8}
+    blind = study({"image": 2.0, "map": 0.0, "image_map": 2.0}, n=60)
+    by_draem = checked(blind, facts=weak)["options"]
+    assert "patchcore" in by_draem[FINDS] and "cross_fitted" in by_draem[ALIKE]
+    by_patchcore = checked(blind, facts=weak, map_source="patchcore")
+    assert not by_patchcore.loc[[FINDS, ALIKE], "state"].eq("good").any()
+    assert by_patchcore.loc[[FINDS, ALIKE], "options"].tolist() == ["", ""]
+    assert checked(few, cv="stratified").loc[OBJECTS, "options"] == ""

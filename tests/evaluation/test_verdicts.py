@@ -11,7 +11,7 @@ from lib.evaluation.verdicts import rule, verdicts
 from tests.evaluation.made_up import rows, study
 
 NONE = pd.DataFrame()
-FACTS = Facts({}, 0.5, (1,), as_paper=False)
+FACTS = Facts(NONE, {}, 0.5, (1,), as_paper=False)
 
 
 def card(found, calibration=NONE, **settings):
@@ -58,7 +58,7 @@ def test_the_verdict_is_that_of_the_interval(rejects, state, pill):
 def test_a_recall_that_was_certainly_missed_is_not_usable():
     one = card(*separated(3, missed=40))
     assert (one["state"], one["pill"]) == ("bad", "Not usable: misses defects")
-    assert one["cost"].startswith("Missed: the threshold found 65.3 %")
+    assert one["cost"].startswith("Missed: found 65.3 %") and one["cost"].endswith("false rejects.")
 
 
 def test_too_few_images_or_defects_decide_nothing():
@@ -78,6 +78,8 @@ def test_thresholds_of_the_verdict_are_settings():
 
 
 def test_a_high_recall_needs_enough_defects():
+    one = card(*separated(10), required="0.9")
+    assert one["higher"] == one["target"] == "90 %", "there is no higher one to show"
     assert (
         card(*separated(10))["more"] == "3.3 % (1.6 to 6.0 %) of good products rejected."
     )  # 100 in training
@@ -88,7 +90,7 @@ def test_whether_the_map_helps_is_said_of_guide_and_picture():
     skill = {"image": 1.0, "map": 1.0, "image_map": 1.0, "image_logistic": 0.5, "guided_logistic": 3.0}
     one = card(study(skill, n=300))
     assert one["guide"].startswith("yes (+") and " points; +" in one["guide"]
-    assert one["picture"] == "not tested, no map feature selected."
+    assert one["picture"] == "not tested, both predict the same."
     turned = card(study(skill | {"image_logistic": 3.0, "guided_logistic": 0.5}, n=300))
     assert turned["guide"].startswith("no, it harms (−")
     near = card(study(skill | {"guided_logistic": 0.55}, n=60))

@@ -2,9 +2,10 @@
 
 import pandas as pd
 
+from lib.config import Study
 from lib.evaluation.metrics import ALL
 from lib.evaluation.operating_points import CONFORMAL, TRAINING
-from lib.reporting.index_page import checklist, costs, next_commands
+from lib.reporting.index_page import checklist, costs, next_commands, with_options
 
 
 def checked(*rows):
@@ -17,10 +18,10 @@ def checked(*rows):
 CHECKED = checked(
     ("one", "a", "good", "passed", "Fine.", ""),
     ("two", "a", "warn", "warning", "Once.", "--set repeats=3"),
-    ("three", "a", "none", "unknown", "Not run.", "--set folds=10"),
+    ("three", "a", "none", "unknown", "Not run.", ""),
     ("one", "shaft-synthetic", "bad", "failed", "Few.", "--groups FILE"),
     ("two", "shaft-synthetic", "warn", "warning", "Once.", "--set repeats=3"),
-    ("three", "shaft-synthetic", "good", "passed", "Enough.", "--set folds=10"),
+    ("three", "shaft-synthetic", "good", "passed", "Enough.", ""),
 )
 
 
@@ -46,21 +47,38 @@ def test_commands_are_those_of_the_checks_that_ask_for_something():
     assert not list(next_commands(CHECKED[:1], "python run_all.py", drawn=False))
 
 
+def test_a_command_takes_new_options_in_place_of_the_same_ones():
+    asked = "--set folds=10 --study ten"
+    assert with_options(
+        "python run_all.py --data 'a b' --set folds=5 --set repeats=3 --study tiles", asked
+    ) == ("python run_all.py --data 'a b' --set repeats=3 --set folds=10 --study ten")
+    assert with_options("python run_all.py", "--groups FILE") == "python run_all.py --groups FILE"
+    assert with_options("python run_all.py --skip-bad", asked).startswith(
+        "python run_all.py --skip-bad --set"
+    )
+
+
 def point(features, required, rejects, recall_high=1.0, method=TRAINING, **other):
     rates = {"false_rejects": rejects, "false_rejects_low": rejects / 2, "false_rejects_high": 2 * rejects}
-    counts = {"rejected": 100 * rejects, "n_good": 100, "recall": 0.9, "recall_high": recall_high}
+    counts = {
+        "caught": 90 * rejects,
+        "rejected": 100 * rejects,
+        "n_good": 100,
+        "recall": 0.9,
+        "recall_high": recall_high,
+    }
     place = {"dataset": "a", "class": ALL, "method": method, "features": features, "required": required}
     return place | rates | counts | other
 
 
-def test_costs_are_of_the_lowest_two_recalls_and_say_what_missed_its_recall():
+def test_costs_are_of_the_target_recall_and_the_next_and_say_what_missed_its_recall():
     points = pd.DataFrame([
         point("image", 0.95, 0.4), point("image", 0.9, 0.2), point("image", 0.99, 0.5),
         point("guided_logistic", 0.9, 0.03), point("guided_logistic", 0.95, 0.1, recall_high=0.94),
         point("image_map", 0.9, 0.1, method=CONFORMAL), point("image_map", 0.9, 0.1, dataset="b"),
         point("image_map", 0.9, 0.1, **{"class": "dent"}), point("map", 0.9, float("nan")),
     ])  # fmt: skip
-    first, last = costs(points, "a", "guided_logistic")
+    first, last = costs(points, "a", "guided_logistic", Study())
     assert (first["name"], last["name"]) == ("Image", "Image + map-guided, logistic")
     assert [first["recommended"], last["recommended"]] == [False, True]
     assert [cell["required"] for cell in first["cells"]] == ["90 %", "95 %"]
@@ -68,4 +86,6 @@ def test_costs_are_of_the_lowest_two_recalls_and_say_what_missed_its_recall():
     assert first["cells"][0]["counted"] == "20 of 100 good images; recall 90.0 %"
     assert [first["cells"][0][key] for key in ("share", "low", "width")] == ["20.0", "10.0", "30.0"]
     assert [cell["text"] for cell in last["cells"]] == ["3 %", "missed"]
-    assert costs(points, "c", "image") == []
+    assert costs(points, "c", "image", Study()) == []
+    high = costs(points, "a", "image", Study(target_recall=0.95))
+    assert [cell["required"] for cell in high[0]["cells"]] == ["95 %", "99 %"]
