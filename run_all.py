@@ -100,7 +100,7 @@ def execute(work: Plan) -> int:
     from lib.batch.notebooks import NotebookError, environment, run_datasets
     from lib.batch.provenance import write_provenance
     from lib.execution.console import console
-    from lib.reporting.index_page import write_index
+    from lib.reporting.index_page import index_html
 
     options, began = work.options, time.perf_counter()
     side_by_side = jobs_here(work)
@@ -141,7 +141,8 @@ def execute(work: Plan) -> int:
     if not mixed and (mixed := mixture(stores)):
         say(mixed)
     if NOTEBOOKS[-1] in work.notebooks:
-        page = write_index(work.runs, work.study_dir, command())
+        page = work.study_dir / "index.html"
+        write_text(page, index_html(work.runs, work.study_dir, command()))
         say(f"{format_duration(time.perf_counter() - began)} in all; open {page}")
     return 0
 

@@ -20,7 +20,7 @@ from PIL.PngImagePlugin import PngInfo
 from lib.artifacts import Store, write_text
 from lib.pipeline.run import PROJECT, open_run
 from lib.reporting.html_pages import NOTEBOOKS, notebook_html
-from lib.reporting.index_page import versions, write_index
+from lib.reporting.index_page import index_html, versions
 from lib.reporting.single_file import without_paths as named_without_way
 from lib.reporting.style import LINES, OUTLINE
 from lib.synthetic.products import PRODUCTS
@@ -57,7 +57,8 @@ def copy_study(study_dir: Path, target: Path, *, data: str = "", photographs: bo
     sources = {name: manifest["inputs"]["source"] for name, manifest in manifests.items() if manifest}
     made = {"command": command, "versions": versions()["version"].to_dict(), "notebooks": sources}
     write_text(target / "made.json", json.dumps(made, indent=1) + "\n")
-    index = write_index(runs, target, command, embed=False, pictures=photographs)
+    index = target / "index.html"
+    write_text(index, index_html(runs, target, command, embed=False, pictures=photographs))
     for file in (path for path in target.rglob("*") if path.suffix in (".html", ".ipynb", ".csv", ".md")):
         write_text(file, named_without_way(file.read_text(encoding="utf-8"), runs))
     return index

@@ -12,18 +12,7 @@ import pandas as pd
 
 from lib.classification.feature_sets import MAIN
 from lib.datasets.groups import groups_of_rows
-from lib.evaluation.metrics import (
-    ALL,
-    SHARES,
-    Answers,
-    Good,
-    counted,
-    good_class,
-    mean_of_known,
-    measured,
-    rows_of_metric,
-    task_of,
-)
+from lib.evaluation import metrics as m
 
 _AT_ONCE = 2**18  # weights of images, which the processor's cache holds
 
@@ -92,13 +81,13 @@ class Paired:
 
     def __init__(self, frame: pd.DataFrame, features: Sequence[str], good: str) -> None:
         rows = frame[frame["features"].isin(features)].sort_values(["repeat", "id"], ignore_index=True)
-        every, named = Answers.of(rows), rows["features"].to_numpy(dtype=str)
+        every, named = m.Answers.of(rows), rows["features"].to_numpy(dtype=str)
         repeats, ids = rows["repeat"].to_numpy(), rows["id"].to_numpy(dtype=str)
         folds, first = rows["fold"].to_numpy(), named == features[0]
         self.good, self.cluster = good, groups_of_rows(rows[first])
-        self.answers: dict[str, Answers] = {}
+        self.answers: dict[str, m.Answers] = {}
         # of each fold, and in it of each repeat: the predictions, and the clusters of their images
-        self.parts: dict[str, list[list[tuple[Answers, np.ndarray]]]] = {}
+        self.parts: dict[str, list[list[tuple[m.Answers, np.ndarray]]]] = {}
         for name in features:
             mine = named == name
             if not all(np.array_equal(of[mine], of[first]) for of in (repeats, ids)):
@@ -111,7 +100,7 @@ class Paired:
             self.parts[name] = [[(answers.at(at), self.cluster[at]) for at in of_fold] for of_fold in parts]
 
     def samples(
-        self, metric: str, seed: int, n: int, label: str = ALL, features: Collection[str] | None = None
+        self, metric: str, seed: int, n: int, label: str = m.ALL, features: Collection[str] | None = None
     ) -> dict[str, Sampled]:
         """Return the metric of each feature set (or of some) with n bootstrap samples of test images.
 
@@ -120,21 +109,25 @@ class Paired:
         """
         draws = _draws(int(self.cluster.max()) + 1, n, seed)
 
-        def of(answers: Answers, cluster: np.ndarray) -> np.ndarray:
+        def of(answers: m.Answers, cluster: np.ndarray) -> np.ndarray:
             some = np.array_split(draws, -(-draws.shape[1] * len(cluster) // _AT_ONCE), axis=1)
-            return np.concatenate([measured(metric, answers, self.good, label, one[cluster]) for one in some])
+            return np.concatenate(
+                [m.measured(metric, answers, self.good, label, one[cluster]) for one in some]
+            )
 
         found = {}
         for name in self.answers if features is None else features:
             parts = self.parts[name]
             trained = np.array(
-                [[measured(metric, one, self.good, label)[0] for one, _ in part] for part in parts]
+                [[m.measured(metric, one, self.good, label)[0] for one, _ in part] for part in parts]
             )
-            if metric in SHARES:  # counted over all folds
+            if metric in m.SHARES:  # counted over all folds
                 values = of(self.answers[name], self.cluster)
-                sizes = np.array([counted(metric, part[0][0], self.good, label)[1].sum() for part in parts])
+                sizes = np.array([m.counted(metric, part[0][0], self.good, label)[1].sum() for part in parts])
             else:
-                values = mean_of_known(np.array([[of(*one) for one in part] for part in parts]).mean(axis=1))
+                values = m.mean_of_known(
+                    np.array([[of(*one) for one in part] for part in parts]).mean(axis=1)
+                )
                 sizes = 1 - np.isnan(trained[:, 0])
             found[name] = Sampled(values, trained, sizes / max(sizes.sum(), 1))
         return found
@@ -147,7 +140,7 @@ class Paired:
 
 def bands(
     predictions: pd.DataFrame,
-    good: Good,
+    good: m.Good,
     metrics: Sequence[str],
     *,
     seed: int,
@@ -161,10 +154,13 @@ def bands(
     rows = []
     main = predictions[predictions["features"].isin(MAIN)]
     for (dataset, scheme, keep), cell in main.groupby(["dataset", "scheme", "keep"], sort=False):
-        name, present = good_class(good, str(dataset)), [one for one in MAIN if one in set(cell["features"])]
+        name, present = (
+            m.good_class(good, str(dataset)),
+            [one for one in MAIN if one in set(cell["features"])],
+        )
         paired = paired_by_task(cell, metrics, binary, present, name)
         for metric in metrics:
-            for features, sampled in paired[task_of(metric, binary)].samples(metric, seed, n).items():
+            for features, sampled in paired[m.task_of(metric, binary)].samples(metric, seed, n).items():
                 ends = quantile_ends(sampled.with_training(seed)[1:].clip(0, 1))
                 rows.append((dataset, scheme, keep, features, metric, sampled.values[0], *ends))
     columns = ["dataset", "scheme", "keep", "features", "metric", "value", "low", "high"]
@@ -176,7 +172,7 @@ def paired_by_task(
 ) -> dict[str, Paired]:
     """Return the feature sets' predictions of one data set, scheme and keep by the task that each metric counts."""
     return {
-        task_of(one, binary): Paired(rows_of_metric(rows, one, binary), features, good) for one in metrics
+        m.task_of(one, binary): Paired(m.rows_of_metric(rows, one, binary), features, good) for one in metrics
     }
 
 

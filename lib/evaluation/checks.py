@@ -11,20 +11,8 @@ import numpy as np
 import pandas as pd
 
 from lib.config import Study
+from lib.evaluation import metrics as m
 from lib.evaluation.bootstrap import Paired
-from lib.evaluation.metrics import (
-    ALL,
-    FPR_LIMIT,
-    OVERALL,
-    POOLED,
-    RANKINGS,
-    RECALL_AT_5_FPR,
-    binary_predictions,
-    count,
-    defect_scores,
-    percent,
-    where,
-)
 from lib.evaluation.operating_points import CONFORMAL, describe_defects, point_of, points_of
 from lib.evaluation.published_results import is_synthetic
 from lib.evaluation.recommendation import recommended
@@ -105,8 +93,8 @@ def _good(results: StudyResults, dataset: str, _: Facts) -> tuple[str, str]:
     images = results.primary.drop_duplicates("id")
     n = int((images["label"] == results.good[dataset]).sum())
     state = "good" if n >= FEW_GOOD else "warn" if n >= results.study.least_good else "bad"
-    limit = FPR_LIMIT * n / images["fold"].nunique()
-    return state, f"Good images: {n}. A rate of {percent(FPR_LIMIT, 0)} is {limit:.1f} per test fold."
+    limit = m.FPR_LIMIT * n / images["fold"].nunique()
+    return state, f"Good images: {n}. A rate of {m.percent(m.FPR_LIMIT, 0)} is {limit:.1f} per test fold."
 
 
 def _folds(results: StudyResults, dataset: str, _: Facts) -> tuple[str, str]:
@@ -125,7 +113,7 @@ def _finds(results: StudyResults, dataset: str, facts: Facts) -> tuple[str, str]
     if facts.scores.empty:
         return "none", "Not run: this study has no anomaly maps."
     paired, seed = Paired(facts.scores, ["map"], results.good[dataset]), results.study.seed
-    area = paired.samples(RANKINGS[0], seed, 400)["map"]
+    area = paired.samples(m.RANKINGS[0], seed, 400)["map"]
     low, high = area.interval(seed)
     state = "good" if low > 0.5 else "bad" if high < 0.5 else "warn"
     below = [label for label, value in facts.auroc.items() if value < 0.5]
@@ -146,14 +134,14 @@ def _selected(results: StudyResults, dataset: str, facts: Facts) -> tuple[str, s
         return "none", "Not run: image and map were not combined."
     if not used:
         return "bad", "No map feature was selected in any fold: image + map is the image alone."
-    return "good" if used == n else "warn", f"Map features were selected in {used} of {count(n, 'fit')}."
+    return "good" if used == n else "warn", f"Map features were selected in {used} of {m.count(n, 'fit')}."
 
 
 def _probabilities(results: StudyResults, dataset: str, _: Facts) -> tuple[str, str]:
-    rows = binary_predictions(results.primary, results.study.binary)
+    rows = m.binary_predictions(results.primary, results.study.binary)
     rows, good = rows[rows["features"] == method_of(results)], results.good[dataset]
     bad = (rows["label"] != good).to_numpy()
-    score, constant = np.mean((defect_scores(rows, good) - bad) ** 2), bad.mean() * (1 - bad.mean())
+    score, constant = np.mean((m.defect_scores(rows, good) - bad) ** 2), bad.mean() * (1 - bad.mean())
     state = "good" if score < constant else "bad"
     return state, f"Brier score {score:.3f}; a constant guess has {constant:.3f}."
 
@@ -174,15 +162,15 @@ def _enough(results: StudyResults, dataset: str, _: Facts) -> tuple[str, str]:
 
 
 def _pooled(results: StudyResults, dataset: str, _: Facts) -> tuple[str, str]:
-    asked = {"metric": RECALL_AT_5_FPR, "class": ALL, "features": method_of(results)}
-    of = where(results.measures, asked)
-    values = of.set_index("fold")["value"].drop(OVERALL, errors="ignore")
-    pooled, folds = values.get(POOLED, float("nan")), values.drop(POOLED, errors="ignore").dropna()
+    asked = {"metric": m.RECALL_AT_5_FPR, "class": m.ALL, "features": method_of(results)}
+    of = m.where(results.measures, asked)
+    values = of.set_index("fold")["value"].drop(m.OVERALL, errors="ignore")
+    pooled, folds = values.get(m.POOLED, float("nan")), values.drop(m.POOLED, errors="ignore").dropna()
     if folds.empty or math.isnan(pooled):
         return "none", "Not run: no fold has both good and defective images."
     if folds.min() <= pooled <= folds.max():
-        return "good", f"Recall of pooled scores: {percent(pooled)}, inside the range of the folds."
-    return "warn", f"Recall of pooled scores: {percent(pooled)}, outside the range of the folds."
+        return "good", f"Recall of pooled scores: {m.percent(pooled)}, inside the range of the folds."
+    return "warn", f"Recall of pooled scores: {m.percent(pooled)}, outside the range of the folds."
 
 
 def _retrained(results: StudyResults, dataset: str, _: Facts) -> tuple[str, str]:
@@ -193,7 +181,7 @@ def _retrained(results: StudyResults, dataset: str, _: Facts) -> tuple[str, str]
 
 
 def _labels(results: StudyResults, dataset: str, _: Facts) -> tuple[str, str]:
-    rows, good = binary_predictions(results.primary, results.study.binary), results.good[dataset]
+    rows, good = m.binary_predictions(results.primary, results.study.binary), results.good[dataset]
     wrong = ((rows["predicted"] == good) != (rows["label"] == good)).groupby(rows["id"]).all()
     n = int(wrong.sum())
     state = "good" if n <= SUSPECT * len(wrong) else "warn"

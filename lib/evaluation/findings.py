@@ -16,26 +16,17 @@ from lib.classification.feature_sets import (
     MAIN,
 )
 from lib.config import map_method_title
+from lib.evaluation import metrics as m
 from lib.evaluation.checks import method_of
 from lib.evaluation.headlines import EXTRA, GUIDE, METHODS, classification_headline, imbalance_headline
 from lib.evaluation.label_efficiency import describe_need
-from lib.evaluation.metrics import (
-    RANKINGS,
-    RECALL_AT_5_FPR,
-    TITLES,
-    at_keep,
-    binary_predictions,
-    count,
-    percent,
-    where,
-)
 from lib.evaluation.recommendation import RULE, recommended
 from lib.evaluation.results import StudyResults
 from lib.evaluation.significance import AS_GUIDE, MARGIN, METHOD, Comparison, bootstrap_difference, compare
 from lib.evaluation.verdicts import describe_cost
 
 Found = tuple[str, ...]  # state, pill, answer, and the sentences of its evidence
-AUC = RANKINGS[0]  # good against defective
+AUC = m.RANKINGS[0]  # good against defective
 PILLS = {1: ("good", "Helps"), -1: ("bad", "Harms"), 0: ("none", "No measurable difference")}
 
 
@@ -52,7 +43,7 @@ def findings(results: StudyResults) -> pd.DataFrame:
 
 def _extra(results: StudyResults, dataset: str) -> Found:
     """Say what the map adds as the paper has it: beside the image, features of both selected together."""
-    gap, evidence = results.comparison(RECALL_AT_5_FPR, METHOD, "image"), [*_measures(results)]
+    gap, evidence = results.comparison(m.RECALL_AT_5_FPR, METHOD, "image"), [*_measures(results)]
     if gap and gap.identical < 1:
         trained = "Everything was trained once; intervals allow for retraining by the spread of the folds."
         if gap.repeats > 1:
@@ -65,7 +56,7 @@ def _extra(results: StudyResults, dataset: str) -> Found:
 def _guide(results: StudyResults, dataset: str) -> Found:
     """Say what the map adds where it chooses the places at which the image is read."""
     pairs = (AS_GUIDE, ("guided_all", "image_map_all"), *((name, METHOD) for name in GUIDED))
-    gaps = {pair: gap for pair in pairs if (gap := results.comparison(RECALL_AT_5_FPR, *pair))}
+    gaps = {pair: gap for pair in pairs if (gap := results.comparison(m.RECALL_AT_5_FPR, *pair))}
     return *_gain(gaps.get(AS_GUIDE), *AS_GUIDE), *_differences(gaps)
 
 
@@ -76,9 +67,9 @@ def _scarce(results: StudyResults, dataset: str) -> Found:
     if least == 1:
         return "none", "Not run", "The number of labelled defects was not varied."
     how: Any = {"seed": study.seed, "alpha": study.alpha, "binary": study.binary, "n": results.n}
-    few = replace(results, compared=compare(at_keep(both, least), results.good, metrics=RANKINGS, **how))
-    gap = few.comparison(RECALL_AT_5_FPR, METHOD, "image")
-    return *_gain(gap, METHOD, "image", f"With {percent(least, 0)} of the defects, r"), *_measures(few)
+    few = replace(results, compared=compare(m.at_keep(both, least), results.good, metrics=m.RANKINGS, **how))
+    gap = few.comparison(m.RECALL_AT_5_FPR, METHOD, "image")
+    return *_gain(gap, METHOD, "image", f"With {m.percent(least, 0)} of the defects, r"), *_measures(few)
 
 
 def _recommended(results: StudyResults, dataset: str) -> Found:
@@ -90,11 +81,11 @@ def _recommended(results: StudyResults, dataset: str) -> Found:
     seen = "Training images have maps by a model that saw them, which may favour methods with the map."
     return (
         *(state, pill),
-        f"{FEATURE_SETS[chosen].title}, also the choice of {row['folds']} of {count(folds, 'fold')}.",
+        f"{FEATURE_SETS[chosen].title}, also the choice of {row['folds']} of {m.count(folds, 'fold')}.",
         f"The rule: {RULE}.",
-        f"Its recall at 5 % false rejects on training images is {percent(row['training'])}.",
-        f"On test images it is {percent(row['recall'])}.",
-        *[f"Where each fold chooses for itself, it is {percent(row['nested'])}."] * pd.notna(row["nested"]),
+        f"Its recall at 5 % false rejects on training images is {m.percent(row['training'])}.",
+        f"On test images it is {m.percent(row['recall'])}.",
+        *[f"Where each fold chooses for itself, it is {m.percent(row['nested'])}."] * pd.notna(row["nested"]),
         *[seen] * (results.study.map_method == "in_sample"),
     )
 
@@ -109,7 +100,7 @@ def _labels(results: StudyResults, dataset: str) -> Found:
     needs = results.label_efficiency.needs
     needs = needs[(needs["dataset"] == dataset) & needs["features"].isin(METHODS)]
     full = needs[needs["reference"] == needs["reference"].max()].to_dict("records")
-    of_image = ((f"{row['reference']:.0f}", percent(row["target"])) for row in full[:1])
+    of_image = ((f"{row['reference']:.0f}", m.percent(row["target"])) for row in full[:1])
     reached = (
         f"With {n} labelled defects the image reaches {share} recall at 5 % false rejects."
         for n, share in of_image
@@ -132,7 +123,7 @@ def _simpler(results: StudyResults, dataset: str) -> Found:
 
 
 def _objects(results: StudyResults, dataset: str) -> Found:
-    found = at_keep(results.found, 1.0)
+    found = m.at_keep(results.found, 1.0)
     schemes, shared = set(found["scheme"]), "images of one object in both training and test"
     if found["group"].isna().all():
         answer = "Which images show the same object is not known; if some do, all results are too good."
@@ -144,7 +135,7 @@ def _objects(results: StudyResults, dataset: str) -> Found:
         return "bad", "Likely", answer, "Use grouped folds: --set cv=auto."
     gaps, how = {}, (results.good[dataset], results.study.seed, results.n)
     for name in MAIN:
-        both = binary_predictions(found[found["features"] == name], results.study.binary)
+        both = m.binary_predictions(found[found["features"] == name], results.study.binary)
         if set(both["scheme"]) == schemes:
             pair = both.assign(features=both["scheme"])
             gaps[name] = bootstrap_difference(pair, AUC, "stratified", "grouped", *how)
@@ -165,14 +156,14 @@ def _sources(results: StudyResults, dataset: str) -> Found:
     if other.empty:
         return ()
     mine, theirs = map_method_title(study.map_method), map_method_title(study.alternative_map_source)
-    rows = [at_keep(results.mine, 1.0).assign(source=mine), other.assign(source=theirs)]
-    deciding, gaps = binary_predictions(pd.concat(rows), study.binary), {}
+    rows = [m.at_keep(results.mine, 1.0).assign(source=mine), other.assign(source=theirs)]
+    deciding, gaps = m.binary_predictions(pd.concat(rows), study.binary), {}
     how = results.good[dataset], study.seed, results.n
     for a, b in [*((name, name) for name in ("map", "image_map", *GUIDED)), *COMBINED_DETECTORS.items()]:
-        new, old = (where(deciding, {"features": x, "source": y}) for x, y in ((a, theirs), (b, mine)))
+        new, old = (m.where(deciding, {"features": x, "source": y}) for x, y in ((a, theirs), (b, mine)))
         if len(new) and len(old):
             pair = pd.concat([new, old]).assign(features=lambda t: t["source"])
-            gaps[a] = bootstrap_difference(pair, RECALL_AT_5_FPR, theirs, mine, *how)
+            gaps[a] = bootstrap_difference(pair, m.RECALL_AT_5_FPR, theirs, mine, *how)
     evidence = (
         f"{FEATURE_SETS[a].title}, {'both' if a in COMBINED_DETECTORS else theirs} against {mine}: {gap.span()} "
         f"({gap.verdict()})."
@@ -186,7 +177,9 @@ def _sources(results: StudyResults, dataset: str) -> Found:
         pill, answer = "Mixed", f"Methods that are better with {theirs}: {better}; with {mine}: {worse}."
     elif better or worse:
         state, pill = ("warn", theirs) if better else ("good", mine)
-        answer = f"Maps by {pill} give a higher recall in {better or worse} of {count(len(sides), 'method')}."
+        answer = (
+            f"Maps by {pill} give a higher recall in {better or worse} of {m.count(len(sides), 'method')}."
+        )
     return state, pill, answer, *evidence
 
 
@@ -203,17 +196,17 @@ def _gain(gap: Comparison | None, a: str, b: str, where: str = "") -> Found:
 
 def _measures(results: StudyResults) -> Iterator[str]:
     """Yield what image + map and the image reach in every ranking, and what their difference shows."""
-    for metric in RANKINGS:
+    for metric in m.RANKINGS:
         if gap := results.comparison(metric, METHOD, "image"):
             value, other = gap.value(gap.value_a), gap.value(gap.value_b)
-            yield f"{TITLES[metric]}: {value} with image + map, {other} with the image."
+            yield f"{m.TITLES[metric]}: {value} with image + map, {other} with the image."
             if gap.identical < 1:
                 yield f"Difference: {gap.span()} ({gap.verdict()})."
 
 
 def _differences(gaps: Mapping[tuple[str, str], Comparison]) -> Iterator[str]:
     """Yield what the differences of pairs of feature sets in one measure show."""
-    yield from (f"Measure: {TITLES[gap.metric]}." for gap in list(gaps.values())[:1])
+    yield from (f"Measure: {m.TITLES[gap.metric]}." for gap in list(gaps.values())[:1])
     for (a, b), gap in gaps.items():
         shown = f"{gap.span()} ({gap.verdict()})" if gap.identical < 1 else gap.verdict().replace(":", ",")
         yield f"{FEATURE_SETS[a].title} against {FEATURE_SETS[b].phrase}: {shown}."

@@ -18,12 +18,8 @@ from lib.evaluation.operating_points import CONFORMAL, TRAINING, describe_defect
 
 State = Literal["good", "warn", "bad", "none"]
 EXTRA, GUIDE = "What does the map add as an extra picture?", "What does the map add as a guide?"
-METHODS = (
-    "image",
-    "image_map",
-    "image_logistic",
-    "guided_logistic",
-)  # a network and a logistic regression, with map
+# a network and a logistic regression, without and with the map
+METHODS = ("image", "image_map", "image_logistic", "guided_logistic")
 CHANCE, USEFUL = 0.5, 0.7  # image AUROC of maps
 CONSTANT = 0.1  # share of features that never vary, above which they say little
 REVIEWS = 0.1  # share of new images left to a person, above which most of the work stays
@@ -155,7 +151,6 @@ def imbalance_headline(needs: pd.DataFrame) -> Headline:
     whole = f"{best['reference']:.0f}"
     fewer = " or fewer" * bool(best["labels"] <= best["least"])
     names = " and ".join(FEATURE_SETS[name].title for name in fewest["features"])
-    need = f"need{'s' * (len(fewest) == 1)} {best['labels']:.0f}{fewer}"
     need = f"need{'s' * (len(fewest) == 1)} {best['labels']:.0f}{fewer}"
     sentence = f"{names} {need} labelled defects to match the image with {whole}."
     return _first(

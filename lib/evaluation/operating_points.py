@@ -15,16 +15,7 @@ from lib.classification.operating_threshold import (
     empirical_threshold,
 )
 from lib.datasets.groups import groups_of_rows
-from lib.evaluation.metrics import (
-    ALL,
-    Good,
-    at_keep,
-    binary_predictions,
-    defect_classes,
-    defect_scores,
-    good_class,
-    where,
-)
+from lib.evaluation import metrics as m
 
 TRAINING, CONFORMAL = "training scores", "conformal"
 METHODS = {TRAINING: empirical_threshold, CONFORMAL: conformal_threshold}
@@ -39,7 +30,7 @@ _COLUMNS = [
 def operating_numbers(
     predictions: pd.DataFrame,
     calibration: pd.DataFrame,
-    good: Good,
+    good: m.Good,
     required: Sequence[float] = (0.90, 0.95, 0.99, 0.995),
     prevalence: float = 0.01,
     binary: str = "collapsed",
@@ -55,13 +46,13 @@ def operating_numbers(
     products are at `prevalence`. `n_calibration` are the fewest calibration defects of a fold (objects, where they are
     known), `n_needed` what the bound needs; without a bound in some fold there are no values.
     """
-    known = binary_predictions(calibration, binary) if len(calibration) else calibration
-    places: Any = binary_predictions(at_keep(predictions, 1.0), binary).groupby(_KEYS, sort=False)
+    known = m.binary_predictions(calibration, binary) if len(calibration) else calibration
+    places: Any = m.binary_predictions(m.at_keep(predictions, 1.0), binary).groupby(_KEYS, sort=False)
     found = []
     for key, tested in places:
         here = known[(known[_KEYS] == list(key)).all(axis=1)] if len(known) else known
         if len(here):
-            counts = _counted(tested, here, good_class(good, key[0]), required)
+            counts = _counted(tested, here, m.good_class(good, key[0]), required)
             found.append(pd.DataFrame(counts).assign(**dict(zip(_KEYS, key, strict=True))))
     if not found:
         return pd.DataFrame(columns=_COLUMNS)
@@ -77,7 +68,7 @@ def operating_numbers(
 
 def points_of(points: pd.DataFrame, method: str = TRAINING, **asked: Any) -> pd.DataFrame:
     """Return the operating points over all classes by a method, with these values of columns; may have no rows."""
-    found = where(points, asked | {"class": ALL, "method": method})
+    found = m.where(points, asked | {"class": m.ALL, "method": method})
     return found.dropna(subset="caught") if method == TRAINING else found
 
 
@@ -105,11 +96,11 @@ def rejected(
     keys = ["scheme", "features", "repeat", "fold"]
     outcome = tested["predicted"] != good
     if len(calibration):
-        bad = binary_predictions(calibration[calibration["label"] != good], binary)
-        scored = bad.assign(score=defect_scores(bad, good)).groupby(keys)["score"]
+        bad = m.binary_predictions(calibration[calibration["label"] != good], binary)
+        scored = bad.assign(score=m.defect_scores(bad, good)).groupby(keys)["score"]
         limits = scored.agg(lambda scores: empirical_threshold(scores.to_numpy(), recall))
         limit = limits.reindex(pd.MultiIndex.from_frame(tested[keys])).set_axis(tested.index)
-        outcome = outcome.where(limit.isna(), limit <= defect_scores(tested, good))
+        outcome = outcome.where(limit.isna(), limit <= m.defect_scores(tested, good))
     return outcome
 
 
@@ -137,13 +128,13 @@ def _counted(
 ) -> Iterator[dict[str, object]]:
     """Yield the counts of each class and required recall; in each fold and repeat by a threshold chosen on `known`."""
     folds = ["repeat", "fold"]
-    scores, fine, repeats = defect_scores(tested, good), tested["label"] == good, tested["repeat"].nunique()
+    scores, fine, repeats = m.defect_scores(tested, good), tested["label"] == good, tested["repeat"].nunique()
     cluster, repeat = groups_of_rows(tested), tested["repeat"].to_numpy()
-    known = known.assign(score=defect_scores(known, good), unit=groups_of_rows(known))
+    known = known.assign(score=m.defect_scores(known, good), unit=groups_of_rows(known))
     by_fold = tested.groupby(folds)
-    for label in (ALL, *defect_classes(tested, good)):
+    for label in (m.ALL, *m.defect_classes(tested, good)):
         bad, of_class = (
-            (t["label"] != good) if label == ALL else (t["label"] == label) for t in (tested, known)
+            (t["label"] != good) if label == m.ALL else (t["label"] == label) for t in (tested, known)
         )
         parts = known[of_class].groupby(folds)
         chosen_on = {key: (part["score"].to_numpy(), part["unit"].nunique()) for key, part in parts}

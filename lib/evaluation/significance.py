@@ -11,31 +11,16 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from lib.classification.feature_sets import BASELINES, GUIDED
+from lib.evaluation import metrics as m
 from lib.evaluation.bootstrap import Paired, Sampled, paired_by_task
-from lib.evaluation.metrics import (
-    ALL,
-    MISSING,
-    OVERALL,
-    POOLED,
-    RANKINGS,
-    SHARES,
-    Good,
-    count,
-    defect_classes,
-    good_class,
-    percent,
-    rows_of_metric,
-    summary,
-    task_of,
-    where,
-)
 
 METHOD = "image_map"  # the paper's proposal
+AS_PICTURE = (METHOD, "image")
 AS_GUIDE = (
     "guided_logistic",
     "image_logistic",
 )  # the same logistic regression with the map as a guide, and without
-PAIRS = ((METHOD, "image"), (METHOD, "map"), ("map", "image"))  # compared in every measure and class
+PAIRS = (AS_PICTURE, (METHOD, "map"), ("map", "image"))  # compared in every measure and class
 OTHERS = (  # compared in rankings
     *((name, METHOD) for name in (*BASELINES, *GUIDED)),
     ("guided_all", "image_map_all"),  # the same network, nothing selected
@@ -72,12 +57,12 @@ class Comparison:
     repeats: int = 1
     retraining: float = float("nan")
     identical: float = 0.0
-    metric: str = RANKINGS[0]
+    metric: str = m.RANKINGS[0]
 
     @classmethod
     def find(cls, table: pd.DataFrame, metric: str, a: str, b: str, alpha: float) -> Comparison | None:
         """Return a against b from `compare` of one data set; None where it was not made."""
-        for row in where(table, {"metric": metric, "class": ALL, "a": a, "b": b}).to_dict("records"):
+        for row in m.where(table, {"metric": metric, "class": m.ALL, "a": a, "b": b}).to_dict("records"):
             return cls(**{field.name: (row | {"alpha": alpha})[field.name] for field in fields(cls)})
         return None
 
@@ -93,7 +78,7 @@ class Comparison:
 
     def value(self, value: float) -> str:
         """Return a value of the metric as readers see it: an AUC, or a share in percent."""
-        return f"{value:.3f}" if "auc" in self.metric else percent(value)
+        return f"{value:.3f}" if "auc" in self.metric else m.percent(value)
 
     def span(self) -> str:
         """Return the difference with its interval in words; of shares in percentage points."""
@@ -117,7 +102,7 @@ class Comparison:
     def rule(self) -> str:
         """Return whether the paper's test over the folds confirms the difference."""
         if self.smallest_p >= self.alpha:
-            return f"The stated rule, p < {self.alpha:g}, cannot be met with {count(self.n, 'fold')}."
+            return f"The stated rule, p < {self.alpha:g}, cannot be met with {m.count(self.n, 'fold')}."
         met = "is met" if self.p < self.alpha else "is not met"
         return f"The stated rule, p < {self.alpha:g}, {met}: p = {format_p(self.p)}."
 
@@ -201,14 +186,14 @@ def _rounded(differences: ArrayLike) -> np.ndarray:
 
 def compare(
     predictions: pd.DataFrame,
-    good: Good,
+    good: m.Good,
     *,
     seed: int,
     alpha: float = 0.005,
     binary: str = "collapsed",
     n: int = 2000,
     measures: pd.DataFrame | None = None,
-    metrics: Sequence[str] = (*RANKINGS, *SHARES[:2]),
+    metrics: Sequence[str] = (*m.RANKINGS, *m.SHARES[:2]),
 ) -> pd.DataFrame:
     """Compare pairs (a, b) of feature sets, per data set, scheme, keep, metric and class.
 
@@ -220,29 +205,29 @@ def compare(
     sets gives no rows. Raises `ValueError` as `summary` and `Paired` do.
     """
     if measures is None:
-        measures = summary(predictions, good, binary, metrics)
+        measures = m.summary(predictions, good, binary, metrics)
     place = ["dataset", "scheme", "keep"]
     predicted: Any = dict(iter(predictions.groupby(place, observed=True)))
     rows: list[dict[str, Any]] = []
     of_place: Any = measures.groupby(place, sort=False)
     for key, cell in of_place:
-        name, present, known = good_class(good, key[0]), set(cell["features"]), by_measure(cell)
+        name, present, known = m.good_class(good, key[0]), set(cell["features"]), by_measure(cell)
         if not (here := [pair for pair in (*PAIRS, *OTHERS) if present.issuperset(pair)]):
             continue
-        sizes = _fold_sizes(rows_of_metric(predicted[key], "weighted_auc", binary), name, key[2])
-        used, defects = sorted({one for pair in here for one in pair}), defect_classes(predicted[key], name)
+        sizes = _fold_sizes(m.rows_of_metric(predicted[key], "weighted_auc", binary), name, key[2])
+        used, defects = sorted({one for pair in here for one in pair}), m.defect_classes(predicted[key], name)
         paired = paired_by_task(predicted[key], metrics, binary, used, name)
         for metric in metrics:
-            of_task = paired[task_of(metric, binary)]
-            mine = [pair for pair in here if pair in PAIRS or metric not in SHARES]
-            for label in {"class_recall": defects, "defect_recall": [*defects, ALL]}.get(metric, [ALL]):
+            of_task = paired[m.task_of(metric, binary)]
+            mine = [pair for pair in here if pair in PAIRS or metric not in m.SHARES]
+            for label in {"class_recall": defects, "defect_recall": [*defects, m.ALL]}.get(metric, [m.ALL]):
                 sampled = of_task.samples(metric, seed, n, label, {one for pair in mine for one in pair})
                 for a, b in mine:
                     folds = fold_differences(known, a, b, metric, label)
                     row = dict(zip(_COLUMNS, (*key, metric, label, a, b), strict=False)) | wilcoxon(folds)
                     for side, one in (("a", a), ("b", b)):
-                        row[f"value_{side}"] = known[one, metric, label, OVERALL]
-                        row[f"false_rejects_{side}"] = known[one, "false_reject_rate", ALL, OVERALL]
+                        row[f"value_{side}"] = known[one, metric, label, m.OVERALL]
+                        row[f"false_rejects_{side}"] = known[one, "false_reject_rate", m.ALL, m.OVERALL]
                     row |= _difference(sampled, a, b, seed)
                     tried = sum(other == b for _, other in mine)
                     row["low_of_all"] = (sampled[a] - sampled[b]).interval(seed, 1 - 0.05 / tried)[0]
@@ -251,7 +236,7 @@ def compare(
                         row |= {"p": float("nan"), "p_corrected": float("nan")}
                     rows.append(row)
     table = pd.DataFrame(rows, columns=_COLUMNS)
-    ranked = table["p"].where(table["metric"].isin(RANKINGS))
+    ranked = table["p"].where(table["metric"].isin(m.RANKINGS))
     table["p_holm"] = ranked.groupby([table["dataset"], table["scheme"]], sort=False).transform(holm)
     table["significant"] = table["p"] < alpha
     table["significant_holm"] = table["p_holm"] < alpha
@@ -267,7 +252,7 @@ def by_measure(cell: pd.DataFrame, column: str = "value") -> pd.Series:
 def fold_differences(known: pd.Series, a: str, b: str, metric: str, label: str) -> pd.Series:
     """Return a - b (of `by_measure`) in the folds where both feature sets have a value."""
     gaps = known.loc[(a, metric, label)] - known.loc[(b, metric, label)]
-    return gaps.drop([OVERALL, POOLED], errors="ignore").dropna()
+    return gaps.drop([m.OVERALL, m.POOLED], errors="ignore").dropna()
 
 
 def _fold_sizes(rows: pd.DataFrame, good: str, keep: float) -> tuple[float, float]:
@@ -279,4 +264,4 @@ def _fold_sizes(rows: pd.DataFrame, good: str, keep: float) -> tuple[float, floa
 
 def format_p(p: float) -> str:
     """Return a p-value as readers see it."""
-    return MISSING if pd.isna(p) else f"{p:.3g}" if p >= 1e-4 else "< 0.0001"
+    return m.MISSING if pd.isna(p) else f"{p:.3g}" if p >= 1e-4 else "< 0.0001"

@@ -13,9 +13,8 @@ from lib.evaluation.headlines import classification_headline, share
 from lib.evaluation.metrics import RECALL_AT_5_FPR, binary_predictions, count, percent
 from lib.evaluation.operating_points import CONFORMAL, TRAINING, point_of, rejected
 from lib.evaluation.results import StudyResults
-from lib.evaluation.significance import AS_GUIDE, METHOD
+from lib.evaluation.significance import AS_GUIDE, AS_PICTURE
 
-PICTURE = (METHOD, "image")  # the map as an extra picture, as in the paper
 HIGH = 0.99  # a recall that lines ask for
 RULE = (
     "False rejects are those of the recommended method, at the threshold set on training images for {target} recall. "
@@ -42,7 +41,7 @@ def verdicts(results: StudyResults, checked: pd.DataFrame) -> pd.DataFrame:
                 **{"dataset": dataset, "images": _images(mine, dataset)},
                 **dict(zip(("state", "pill", "why"), headline, strict=True)),
                 **{"features": method_of(mine), "method": FEATURE_SETS[method_of(mine)].title},
-                **{"guide": _helps(mine, AS_GUIDE), "picture": _helps(mine, PICTURE)},
+                **{"guide": _helps(mine, AS_GUIDE), "picture": _helps(mine, AS_PICTURE)},
                 "changes": describe_changes(mine, dataset),
                 **{"target": f"{100 * target:g} %", "cost": describe_cost(mine, target)},
                 **{"higher": f"{100 * higher[0]:g} %", "more": describe_cost(mine, higher[0])},

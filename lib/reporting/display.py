@@ -66,23 +66,25 @@ def show_provenance(*runs: Run, through: int = 3) -> None:
 
 def show_headline(headline: tuple[str, str, str]) -> HTML:
     """Return a page's result: state (good, warn, bad, none) and words of its pill, and a sentence."""
-    from IPython.display import HTML
-
     state, pill, sentence = map(html.escape, headline)
-    return HTML(f'<p class="headline"><span class="pill {state}">{pill}</span> {sentence}</p>')
+    return _html(f'<p class="headline"><span class="pill {state}">{pill}</span> {sentence}</p>')
 
 
 def fold(summary: str, *shown: Any) -> HTML:
     """Return tables, and sentences as text, that the reader unfolds, without what is None; nothing for nothing."""
-    from IPython.display import HTML
-
     parts = [
         f"<p>{html.escape(one)}</p>" if isinstance(one, str) else _scrolled(one._repr_html_(), summary)
         for one in shown
         if one is not None
     ]
     head = f'<details class="more"><summary>{html.escape(summary)}</summary>'
-    return HTML(f"{head}{''.join(parts)}</details>" if parts else "")
+    return _html(f"{head}{''.join(parts)}</details>" if parts else "")
+
+
+def _html(text: str) -> HTML:
+    from IPython.display import HTML
+
+    return HTML(text)
 
 
 def _scrolled(table: str, label: str) -> str:
@@ -100,8 +102,7 @@ def save_and_display(
     from IPython.display import display
 
     if figure is None:
-        for suffix in (".png", ".svg"):
-            (folder / (name + suffix)).unlink(missing_ok=True)
+        _remove(folder, f"{name}.png", f"{name}.svg")
         return
     save_figure(figure, folder, name, alt, **_SHOWN)
     plt.close(figure)
@@ -118,21 +119,24 @@ def save_and_display(
 def save_table(table: Table | None, folder: Path, stem: str) -> Table | None:
     """Write a table as CSV (raw numbers) and HTML into `folder` and return it to display; None: remove old files."""
     if table is None:
-        for suffix in (".csv", ".html"):
-            (folder / (stem + suffix)).unlink(missing_ok=True)
+        _remove(folder, f"{stem}.csv", f"{stem}.html")
         return None
     table.to_csv(folder / f"{stem}.csv")
     write_text(folder / f"{stem}.html", table.to_html())
     return table
 
 
+def _remove(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
+
+
 def save_frame(frame: pd.DataFrame, folder: Path, stem: str) -> None:
     """Write a frame as CSV into `folder`; one without rows removes the old file."""
     if len(frame):
-        named = any(frame.index.names)
-        write_text(folder / f"{stem}.csv", frame.to_csv(index=named, lineterminator="\n"))
+        write_text(folder / f"{stem}.csv", frame.to_csv(index=any(frame.index.names), lineterminator="\n"))
     else:
-        (folder / f"{stem}.csv").unlink(missing_ok=True)
+        _remove(folder, f"{stem}.csv")
 
 
 def settings_table(study: Study) -> pd.DataFrame:
@@ -147,15 +151,13 @@ def settings_table(study: Study) -> pd.DataFrame:
 
 def table(frame: pd.DataFrame, digits: int = 3) -> HTML:
     """Return a table to display, everything in it escaped, numbers rounded to `digits`."""
-    from IPython.display import HTML
-
     names = [name or "" for name in frame.index.names]
     flat = frame.reset_index(names=names, allow_duplicates=True)  # a class may be called as an index is
-    texts = flat.map(
-        lambda cell: MISSING if pd.isna(cell) else f"{cell:.{digits}f}" if is_float(cell) else str(cell)
+    texts = flat.map(lambda cell: f"{cell:.{digits}f}" if is_float(cell) else str(cell)).where(
+        flat.notna(), MISSING
     )
     wordy = frame.map(lambda cell: isinstance(cell, str) and " " in cell).any(axis=None)
-    return HTML(html_table(texts, frame.index.nlevels, look="wide-text" if wordy else "plain"))
+    return _html(html_table(texts, frame.index.nlevels, look="wide-text" if wordy else "plain"))
 
 
 def show_markdown(*sentences: str) -> Markdown:
@@ -167,9 +169,7 @@ def show_markdown(*sentences: str) -> Markdown:
 
 def show_findings(said: pd.DataFrame) -> HTML:
     """Return `findings` as a table of questions and data sets, a pill and a sentence each; evidence is folded."""
-    from IPython.display import HTML
-
     named = said.assign(dataset=said["dataset"].map(display_name))
     cells = {key: rows.to_dict("records")[0] for key, rows in named.groupby(["question", "dataset"])}
     axes = [list(dict.fromkeys(named[column])) for column in ("question", "dataset")]
-    return HTML(render("conclusions.html.j2", questions=axes[0], datasets=axes[1], cells=cells))
+    return _html(render("conclusions.html.j2", questions=axes[0], datasets=axes[1], cells=cells))

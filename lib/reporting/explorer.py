@@ -5,9 +5,7 @@ What is displayed comes from stored predictions and maps. Text from the data goe
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -25,6 +23,7 @@ from lib.pipeline.run import Run
 from lib.reporting.display import provenance
 from lib.reporting.figures_maps import describe_overlays, draw_overlay, map_level, read_thumbnails
 from lib.reporting.figures_thresholds import name_defects
+from lib.reporting.html_pages import embedded
 from lib.reporting.style import LINES, draw_image, escape_mathtext, finish, legend_above, panels, present
 
 if TYPE_CHECKING:
@@ -193,17 +192,14 @@ class Explorer:
         middle.set_title(f"its map, of fold {fold}, which tests it")
         probabilities = rows.reindex(columns=[f"p:{one}" for one in self.classes]).astype(float)
         probabilities.columns = [escape_mathtext(one, 20) for one in self.classes]
-        look: dict[str, Any] = {
-            "color": [LINES[str(one)] for one in probabilities.index],
-            "width": 0.8,
-            "legend": False,
-        }
-        probabilities.T.plot.barh(ax=right, xlim=(0, 1), xlabel="probability", ylabel="", **look)
+        look: dict[str, Any] = {"color": [LINES[str(one)] for one in probabilities.index], "width": 0.8}
+        probabilities.T.plot.barh(
+            ax=right, xlim=(0, 1), xlabel="probability", ylabel="", legend=False, **look
+        )
         right.grid(False, axis="y")
         right.invert_yaxis()
         said = [
-            f"{FEATURE_SETS[str(features)].title}, score {score:.3g}"
-            for features, score in rows["score"].items()
+            f"{FEATURE_SETS[str(name)].title}, score {score:.3g}" for name, score in rows["score"].items()
         ]
         legend_above(right, 1, right.containers, said)
         plt.close(figure)  # else the notebook displays it a second time
@@ -231,8 +227,5 @@ def _dropdown(name: str, values: Sequence[Any]) -> widgets.Dropdown:
 
 
 def _img(save: Callable[..., Any], alt: str, **options: Any) -> str:
-    """Return the HTML of an image that `save` writes, as Pillow's and matplotlib's do, in itself."""
-    buffer = io.BytesIO()
-    save(buffer, format="png", **options)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{data}">'
+    """Return the HTML of an image that `save` writes, in itself."""
+    return f'<img alt="{html.escape(alt)}" src="{embedded(save, **options)}">'

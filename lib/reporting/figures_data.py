@@ -52,7 +52,7 @@ def embedding(panels: Mapping[str, Plane], labels: pd.Series, classes: Sequence[
     signs, _ = grid[0][-1].get_legend_handles_labels()
     grid[0][-1].get_legend().remove()
     names = [escape_mathtext(name, 24) for name in names]
-    figure.legend(signs, names, ncols=min(len(names), 6), frameon=False, loc="outside lower center")
+    style.legend_outside(figure, min(len(names), 6), signs, names, loc="outside lower center")
     return finish(figure, "Test images, in the directions in which the training images vary most.")
 
 
@@ -63,9 +63,8 @@ def loss_curves(history: pd.DataFrame) -> Figure:
 
     losses = {"l2": "L2", "ssim": "1 - SSIM", "focal": "focal"}
     half = history["split"].str.contains(INNER)
-    table = history.assign(
-        images=np.where(half, "half of the good training images", "all good training images")
-    )
+    trained_on = np.where(half, "half of the good training images", "all good training images")
+    table = history.assign(images=trained_on)
     smooth = table.groupby("split")[list(losses)].rolling(SMOOTH, min_periods=1).mean()
     table[list(losses)] = smooth.droplevel(0)
     figure, (grid,) = style.panels(3, 3, 3)
@@ -79,9 +78,7 @@ def loss_curves(history: pd.DataFrame) -> Figure:
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter("")
     if legend := grid[0].get_legend():
-        figure.legend(
-            *grid[0].get_legend_handles_labels(), ncols=2, frameon=False, loc="outside upper center"
-        )
+        style.legend_outside(figure, 2, *grid[0].get_legend_handles_labels())
         legend.remove()
     return finish(figure, f"Means of {SMOOTH} records. Line: the trainings' median. Band: all of them.")
 

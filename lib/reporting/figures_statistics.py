@@ -10,17 +10,6 @@ from lib.classification.feature_sets import FEATURE_SETS
 from lib.evaluation.metrics import ALL, OVERALL, POOLED, RANKINGS, RECALL_AT_5_FPR, TITLES
 from lib.evaluation.published_results import display_name
 from lib.reporting import style
-from lib.reporting.style import (
-    LINES,
-    METHODS,
-    escape_mathtext,
-    finish,
-    lined,
-    marked,
-    panels,
-    percent_ticks,
-    present,
-)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,39 +28,38 @@ def degradation(
 
     Bands from columns low and high, where given. `measure` names the vertical axis, of shares.
     """
-    values = values[values["features"].isin(LINES)].sort_values(x)
+    values = values[values["features"].isin(style.LINES)].sort_values(x)
     places, banded = list(dict.fromkeys(values.sort_index()[by])), "low" in values
     columns = min(len(places), 2 if width > style.HALF else 1)
-    figure, grid = panels(len(places), columns, 4 if columns == 1 else 3, width, sharey=True)
+    figure, grid = style.panels(len(places), columns, 4 if columns == 1 else 3, width, sharey=True)
     for axes, place in zip(grid.flat, places, strict=False):
         for name, part in values[values[by] == place].groupby("features", sort=False):
             if banded:
-                axes.fill_between(
-                    part[x], part["low"], part["high"], color=LINES[str(name)], alpha=0.12, lw=0
-                )
-            look = marked(str(name)) | lined(str(name))
+                band = {"color": style.LINES[str(name)], "alpha": 0.12, "lw": 0}
+                axes.fill_between(part[x], part["low"], part["high"], **band)
+            look = style.marked(str(name)) | style.lined(str(name))
             axes.plot(part[x], part["value"], label=FEATURE_SETS[str(name)].title, **look)
         if len(places) > 1:
-            axes.set_title(escape_mathtext(place, 40))
-        names = {"keep": "defects kept in training", "labels": "labelled defects in a training fold"}
-        axes.set_xlabel(names[x])
-        if x == "keep":
-            axes.set(xticks=sorted(values["keep"].unique()))
-            percent_ticks(axes.xaxis)
-        else:
-            axes.set_xlim(0, None)
+            axes.set_title(style.escape_mathtext(place, 40))
         axes.set_ylim(0, 1.02)
+        if x == "keep":
+            axes.set(xlabel="defects kept in training", xticks=sorted(values["keep"].unique()))
+            style.percent_ticks(axes.xaxis)
+        else:
+            axes.set(xlabel="labelled defects in a training fold", xlim=(0, None))
         if measure:
-            percent_ticks(axes.yaxis)
+            style.percent_ticks(axes.yaxis)
     for row in grid:
         row[0].set_ylabel(measure)
-    return finish(figure, BANDS if banded else "", values["features"])
+    return style.finish(figure, BANDS if banded else "", values["features"])
 
 
 def learning_curves(economy: LabelEfficiency, width: float = style.PAGE) -> Figure:
     """Draw recall at 5 % false rejects over the number of labelled defects, one panel per data set, 95 % bands."""
     values = economy.curves.rename(columns={"recall": "value"})
-    values = values[values["features"].isin(METHODS)].assign(dataset=values["dataset"].map(display_name))
+    values = values[values["features"].isin(style.METHODS)].assign(
+        dataset=values["dataset"].map(display_name)
+    )
     return degradation(values, "dataset", "labels", TITLES[RECALL_AT_5_FPR].replace(" at", "\nat"), width)
 
 
@@ -83,21 +71,20 @@ def fold_dots(measures: pd.DataFrame) -> Figure:
     import seaborn as sns
 
     part = measures[(measures["class"] == ALL) & measures["metric"].isin(MEASURES)]
-    found = present(part["features"], FEATURE_SETS)
-    figure, (grid,) = panels(2, 2, 0.27 * len(found) + 0.8, sharey=True)
+    found = style.present(part["features"], FEATURE_SETS)
+    figure, (grid,) = style.panels(2, 2, 0.27 * len(found) + 0.8, sharey=True)
     for axes, metric in zip(grid, MEASURES, strict=True):
         here = part[part["metric"] == metric]
         folds = here[~here["fold"].isin([OVERALL, POOLED])]
         look = {"x": "value", "y": "features", "order": found, "ax": axes, "legend": False}
         if folds["fold"].nunique() >= SEVERAL:
             sns.boxplot(folds, color="0.9", fliersize=0, linewidth=0.8, **look)
+        mean = here[here["fold"] == OVERALL]
         sns.stripplot(folds, color="0.45", size=5, jitter=False, **look)
-        sns.stripplot(
-            here[here["fold"] == OVERALL], color=style.OUTLINE, marker="D", size=7, jitter=False, **look
-        )
+        sns.stripplot(mean, color=style.OUTLINE, marker="D", size=7, jitter=False, **look)
         axes.set(xlabel=TITLES[metric], ylabel="")
     grid[0].set_yticks(range(len(found)), [FEATURE_SETS[name].title for name in found])
-    return finish(figure, "Dots: folds. Diamonds: their mean.")
+    return style.finish(figure, "Dots: folds. Diamonds: their mean.")
 
 
 def forest(compared: pd.DataFrame) -> Figure:
@@ -118,7 +105,7 @@ def forest(compared: pd.DataFrame) -> Figure:
             places[a, b] = len(labels)
             labels[len(labels)] = FEATURE_SETS[a].title
     colours = dict(zip(datasets, sns.color_palette("dark", len(datasets)), strict=True))
-    figure, (grid,) = panels(2, 2, (0.15 + 0.08 * len(datasets)) * len(labels) + 1.0, sharey=True)
+    figure, (grid,) = style.panels(2, 2, (0.15 + 0.08 * len(datasets)) * len(labels) + 1.0, sharey=True)
     for axes, metric in zip(grid, MEASURES, strict=True):
         for one in part[part["metric"] == metric].to_dict("records"):
             shift = 0.2 * (datasets.index(one["dataset"]) - (len(datasets) - 1) / 2)
@@ -133,9 +120,9 @@ def forest(compared: pd.DataFrame) -> Figure:
     for text, label in zip(grid[0].get_yticklabels(), labels.values(), strict=True):
         text.set_fontweight("bold" if label.endswith(":") else "normal")
     signs = [grid[0].plot([], [], "-o", color=colours[name])[0] for name in datasets]
-    names = [escape_mathtext(display_name(name), 30) for name in datasets]
-    figure.legend(signs, names, ncols=4, loc="outside upper center", frameon=False)
-    return finish(
-        figure,
-        "Differences with 95 % CI. Filled: the interval excludes zero. Methods that decide alike have none.",
+    names = [style.escape_mathtext(display_name(name), 30) for name in datasets]
+    style.legend_outside(figure, 4, signs, names)
+    note = (
+        "Differences with 95 % CI. Filled: the interval excludes zero. Methods that decide alike have none."
     )
+    return style.finish(figure, note)

@@ -11,10 +11,9 @@ import numpy as np
 import pandas as pd
 
 from lib.classification.feature_sets import FEATURE_SETS
-from lib.evaluation.metrics import ALL, FPR_LIMIT, defect_scores, percent
-from lib.evaluation.operating_points import TRAINING
+from lib.evaluation.metrics import FPR_LIMIT, defect_scores, percent
+from lib.evaluation.operating_points import points_of
 from lib.reporting import style
-from lib.reporting.style import OUTLINE, finish, lined, marked, panels, percent_ticks, present
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,8 +22,7 @@ if TYPE_CHECKING:
 SHOWN = 0.2  # false rejects up to which curves are drawn: beyond, no line would go
 REJECTS = np.linspace(0, 1, 1001)
 ODDS = np.linspace(-7, 7, 281)  # log-odds of thresholds
-COLUMNS = ["features", "method", "class", "required", "caught", "recall", "false_rejects", "threshold_low",
-           "threshold_high"]  # fmt: skip
+DOTTED = "Dotted, in the folds' range: threshold from training images for {} recall."
 SCORES = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)  # that are named on the axis
 
 
@@ -54,27 +52,26 @@ def recall_curve(
     Markers: what thresholds chosen on training images for a required recall reached on the test folds (`points` of
     `operating_numbers`).
     """
-    figure, ((axes,),) = panels(1, 1, 4, width)
-    chosen, found = _of_training(points), present(predictions["features"], FEATURE_SETS)
+    figure, ((axes,),) = style.panels(1, 1, 4, width)
+    chosen, found = points_of(points), style.present(predictions["features"], FEATURE_SETS)
     for name in found:
         curve = mean_curve(predictions[predictions["features"] == name], good)
-        band = {"color": lined(name)["color"], "alpha": 0.13, "lw": 0}
+        band = {"color": style.lined(name)["color"], "alpha": 0.13, "lw": 0}
         axes.fill_between(curve.index, curve["low"], curve["high"], **band)
-        axes.plot(curve.index, curve["mean"], lw=2, **lined(name))
+        axes.plot(curve.index, curve["mean"], lw=2, **style.lined(name))
         mine = chosen[chosen["features"] == name]
-        axes.plot(mine["false_rejects"], mine["recall"], ls="", zorder=4, **marked(name) | {"ms": 8})
+        axes.plot(mine["false_rejects"], mine["recall"], ls="", zorder=4, **style.marked(name) | {"ms": 8})
     axes.axvline(FPR_LIMIT, color="0.45", lw=0.8, ls=":")
     axes.set(xlim=(0, SHOWN), ylim=(0, 1.02), xticks=np.linspace(0, SHOWN, 5), ylabel="defect recall")
     axes.set_xlabel("false rejects (share of good products)")
-    percent_ticks(axes.xaxis, axes.yaxis)
+    style.percent_ticks(axes.xaxis, axes.yaxis)
     key = "Lines: means of the folds. Bands: their range. Dotted: 5 % false rejects."
-    required = sorted(set(chosen["required"]))
-    if required:
+    if required := sorted(set(chosen["required"])):
         named = ", ".join(f"{100 * one:g}" for one in required)
         key += f" Markers: thresholds from training images for {named} % recall"
         outside = int((chosen.loc[chosen["features"].isin(found), "false_rejects"] > SHOWN).sum())
         key += f"; {outside} of them lie beyond {percent(SHOWN, 0)}." if outside else "."
-    return finish(figure, key, found)
+    return style.finish(figure, key, found)
 
 
 def precision_recall(predictions: pd.DataFrame, good: str, prevalence: float) -> Figure:
@@ -82,19 +79,18 @@ def precision_recall(predictions: pd.DataFrame, good: str, prevalence: float) ->
 
     From the same curves as `recall_curve`, from one good test image rejected: fewer were not measured.
     """
-    figure, ((axes,),) = panels(1, 1, 4)
-    found = present(predictions["features"], FEATURE_SETS)
+    figure, ((axes,),) = style.panels(1, 1, 4)
+    found = style.present(predictions["features"], FEATURE_SETS)
     for name in found:
         part = predictions[predictions["features"] == name]
         curve = mean_curve(part, good)["mean"].loc[1 / max((part["label"] == good).sum(), 1) :]
         caught, wrong = prevalence * curve, (1 - prevalence) * curve.index
-        axes.plot(curve, caught / (caught + wrong), lw=2, **lined(name))
+        axes.plot(curve, caught / (caught + wrong), lw=2, **style.lined(name))
     axes.axhline(prevalence, color="0.45", lw=0.8, ls=":")
     axes.set(xlim=(0, 1.01), ylim=(0, None), xlabel="defect recall", ylabel="defective among the rejected")
-    percent_ticks(axes.xaxis, axes.yaxis)
-    return finish(
-        figure, f"{percent(prevalence)} of products are defective. Dotted: rejecting at random.", found
-    )
+    style.percent_ticks(axes.xaxis, axes.yaxis)
+    note = f"{percent(prevalence)} of products are defective. Dotted: rejecting at random."
+    return style.finish(figure, note, found)
 
 
 def score_histograms(predictions: pd.DataFrame, good: str, points: pd.DataFrame, target: float) -> Figure:
@@ -102,29 +98,23 @@ def score_histograms(predictions: pd.DataFrame, good: str, points: pd.DataFrame,
 
     Line: the mean of the folds' thresholds from training images; band: their range (of `points`).
     """
-    found = present(predictions["features"], FEATURE_SETS)
-    figure, grid = panels(len(found), 2, 2.5, sharex=True, sharey="row")
+    found = style.present(predictions["features"], FEATURE_SETS)
+    figure, grid = style.panels(len(found), 2, 2.5, sharex=True, sharey="row")
     for axes, name in zip(grid.flat, found, strict=False):
         part = predictions[predictions["features"] == name]
         odds, bad = _log_odds(defect_scores(part, good)), (part["label"] != good).to_numpy()
-        for rows, label, look in (
-            (~bad, "good", {"color": "0.7"}),
-            (bad, "defective", {"histtype": "step", "color": OUTLINE, "lw": 2}),
-        ):
+        line = {"histtype": "step", "color": style.OUTLINE, "lw": 2}
+        for rows, label, look in ((~bad, "good", {"color": "0.7"}), (bad, "defective", line)):
             axes.hist(odds[rows], ODDS[::7], weights=np.full(rows.sum(), 1 / rows.sum()), label=label, **look)
         _thresholds(axes, points, name, target)
         axes.set_title(FEATURE_SETS[name].title)
         _score_axis(axes, "score")
         axes.label_outer()
-        percent_ticks(axes.yaxis)
+        style.percent_ticks(axes.yaxis)
     for row in grid:
         row[0].set_ylabel("share of images")
-    handles = grid[0][0].get_legend_handles_labels()
-    figure.legend(*handles, ncols=3, loc="outside upper center", frameon=False)
-    return finish(
-        figure,
-        f"Dotted, in the folds' range: threshold from training images for {percent(target, 0)} recall.",
-    )
+    style.legend_outside(figure, 3, *grid[0][0].get_legend_handles_labels())
+    return style.finish(figure, DOTTED.format(percent(target, 0)))
 
 
 def threshold_sweep(predictions: pd.DataFrame, good: str, points: pd.DataFrame, target: float) -> Figure:
@@ -132,48 +122,40 @@ def threshold_sweep(predictions: pd.DataFrame, good: str, points: pd.DataFrame, 
 
     `predictions` of one feature set. A class is named where the model tells defect classes apart.
     """
-    bad = predictions["label"] != good
-    named = name_defects(predictions, good)
-    lines = [("defects caught", bad, "0.1", "-"), ("good products rejected", ~bad, OUTLINE, "--")]
-    if named is not None:
-        right = bad & (named == predictions["label"])
-        lines.insert(1, ("defects caught and named correctly", right, "0.5", "-."))
-    figure, ((axes,),) = panels(1, 1, 4)
-    for label, rows, colour, dashes in lines:
-        whole = (~bad if label.startswith("good") else bad).sum()
-        shares = _at_or_above(predictions[rows], good) / whole
-        axes.plot(ODDS, shares, label=label, color=colour, ls=dashes, lw=2)
+    bad, named = predictions["label"] != good, name_defects(predictions, good)
+    right = bad & (named == predictions["label"])
+    lines = [
+        ("defects caught", bad, bad, {"color": "0.1"}),
+        ("defects caught and named correctly", right, bad, {"color": "0.5", "ls": "-."}),
+        ("good products rejected", ~bad, ~bad, {"color": style.OUTLINE, "ls": "--"}),
+    ]
+    figure, ((axes,),) = style.panels(1, 1, 4)
+    for label, rows, whole, look in lines if named is not None else lines[::2]:
+        axes.plot(ODDS, _at_or_above(predictions[rows], good) / whole.sum(), label=label, lw=2, **look)
     _thresholds(axes, points, str(predictions["features"].iloc[0]), target)
     axes.set(ylim=(0, 1.02), ylabel="share of images")
     _score_axis(axes, "threshold")
-    percent_ticks(axes.yaxis)
-    figure.legend(ncols=4, loc="outside upper center", frameon=False)
-    return finish(
-        figure,
-        f"Dotted, in the folds' range: threshold from training images for {percent(target, 0)} recall.",
-    )
+    style.percent_ticks(axes.yaxis)
+    style.legend_outside(figure, 4)
+    return style.finish(figure, DOTTED.format(percent(target, 0)))
 
 
 def cost_curve(predictions: pd.DataFrame, good: str, price_ratio: float, prevalence: float) -> Figure:
     """Draw the cost of 1,000 products over the threshold, in false rejects, of which a missed defect costs so many."""
-    figure, ((axes,),) = panels(1, 1, 4)
-    found = present(predictions["features"], FEATURE_SETS)
+    figure, ((axes,),) = style.panels(1, 1, 4)
+    found = style.present(predictions["features"], FEATURE_SETS)
     for name in found:
         part = predictions[predictions["features"] == name]
         bad = part["label"] != good
         recall, rejects = (_at_or_above(part[rows], good) / rows.sum() for rows in (bad, ~bad))
         cost = 1000 * (prevalence * (1 - recall) * price_ratio + (1 - prevalence) * rejects)
-        axes.plot(ODDS, cost, lw=2, **lined(name))
-        axes.plot(ODDS[cost.argmin()], cost.min(), ls="", **marked(name) | {"ms": 8})
+        axes.plot(ODDS, cost, lw=2, **style.lined(name))
+        axes.plot(ODDS[cost.argmin()], cost.min(), ls="", **style.marked(name) | {"ms": 8})
     axes.axhline(1000 * prevalence * price_ratio, color="0.45", lw=0.8, ls=":")
     axes.set(ylim=(0, 3000 * prevalence * price_ratio), ylabel="cost of 1,000 products")
     _score_axis(axes, "threshold")
-    return finish(
-        figure,
-        f"In false rejects: a missed defect costs {price_ratio:g}. {percent(prevalence)} of products are defective. "
-        "Markers: the cheapest threshold. Dotted: rejecting nothing.",
-        found,
-    )
+    note = f"In false rejects: a missed defect costs {price_ratio:g}. {percent(prevalence)} of products are defective."
+    return style.finish(figure, f"{note} Markers: the cheapest threshold. Dotted: rejecting nothing.", found)
 
 
 def name_defects(predictions: pd.DataFrame, good: str) -> pd.Series | None:
@@ -181,12 +163,6 @@ def name_defects(predictions: pd.DataFrame, good: str) -> pd.Series | None:
     chances = predictions.filter(regex="^p:").drop(columns=f"p:{good}").dropna(axis=1, how="all").fillna(0)
     chances.columns = chances.columns.str.removeprefix("p:")
     return chances.idxmax(axis=1) if set(predictions["label"]) & set(chances) else None
-
-
-def _of_training(points: pd.DataFrame) -> pd.DataFrame:
-    """Return the points of all defects whose thresholds were chosen on training images."""
-    table = points.reindex(columns=COLUMNS)  # which a study without scores of training images has not
-    return table[(table["method"] == TRAINING) & (table["class"] == ALL) & table["caught"].notna()]
 
 
 def _log_odds(scores: np.ndarray) -> np.ndarray:
@@ -203,8 +179,7 @@ def _at_or_above(rows: pd.DataFrame, good: str) -> np.ndarray:
 
 def _thresholds(axes: Axes, points: pd.DataFrame, name: str, target: float) -> None:
     """Draw the thresholds of a feature set from training images for a recall, where it has some: mean and range."""
-    chosen = _of_training(points)
-    mine = chosen[(chosen["features"] == name) & (chosen["required"] == target)]
+    mine = points_of(points, features=name, required=target)
     for low, high in _log_odds(mine[["threshold_low", "threshold_high"]].to_numpy(float)):
         axes.axvspan(low, high, color="0.3", alpha=0.15, lw=0)
         axes.axvline((low + high) / 2, color="0.1", lw=1.2, ls=":")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,8 +80,7 @@ def notebook_html(
         "exclude_anchor_links": True,
     }
     exporter = HTMLExporter(**look, preprocessors=[CoalesceStreamsPreprocessor])
-    rendered, _ = exporter.from_notebook_node(notebook, resources={"page": page})
-    return str(rendered)
+    return str(exporter.from_notebook_node(notebook, resources={"page": page})[0])
 
 
 def _arrange(notebook: NotebookNode, folder: Path) -> str:
@@ -121,17 +122,27 @@ def _beside(name: str, where: str, titles: Mapping[str, str]) -> list[dict[str, 
     """Return links to this page of the other data sets, or from the page over all of them to all pages of each."""
     if name == NOTEBOOKS[-1]:
         pages = {page[:2]: page for page in NOTEBOOKS[:-1]}
-        return [
-            {
-                "name": title,
-                "links": {short: f"../{quote(one)}/notebooks/{page}.html" for short, page in pages.items()},
-            }
-            for one, title in titles.items()
-        ]
-    others = {
-        title: f"../../{quote(one)}/notebooks/{name}.html" for one, title in titles.items() if one != where
-    }
+        places = {title: f"../{quote(one)}/notebooks" for one, title in titles.items()}
+        links = {
+            title: {short: f"{at}/{page}.html" for short, page in pages.items()}
+            for title, at in places.items()
+        }
+        return [{"name": title, "links": to} for title, to in links.items()]
+    rest = {title: f"../../{quote(one)}/notebooks/{name}.html" for one, title in titles.items()}
+    others = {title: to for title, to in rest.items() if title != titles.get(where)}
     return [{"name": "also", "links": others}] if others and name in NOTEBOOKS else []
+
+
+def data_url(content: bytes, kind: str = "png") -> str:
+    """Return the address of an image that holds it."""
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def embedded(save: Callable[..., Any], kind: str = "png", **options: Any) -> str:
+    """Return the `data_url` of the image that `save` writes to a file, as Pillow's and matplotlib's do."""
+    buffer = io.BytesIO()
+    save(buffer, format=kind, **options)
+    return data_url(buffer.getvalue(), kind)
 
 
 def render(template: str, **values: Any) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import platform
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +14,6 @@ from urllib.parse import quote
 import pandas as pd
 from PIL import Image
 
-from lib.artifacts import write_text
 from lib.classification.feature_sets import FEATURE_SETS
 from lib.config import Study
 from lib.evaluation.checks import PILLS
@@ -29,40 +26,15 @@ from lib.pipeline.dataset import index
 from lib.pipeline.run import Run
 from lib.reporting.display import provenance, settings_table, table
 from lib.reporting.figures_maps import KINDS, draw_overlay, examples, map_level, read_thumbnails
-from lib.reporting.html_pages import INDEX_TABLES, NOTEBOOKS, TEMPLATES, render
+from lib.reporting.html_pages import INDEX_TABLES, NOTEBOOKS, data_url, embedded, render
 
 FIGURES = ("curve", "class-recalls", "confusion", "learning-curve")  # of each data set, half a page wide
-TABLES = {
-    "table1": "Table 1: images per class",
-    "table2": "Table 2: recalls and false rejects",
-    "table3": "Table 3: fewer and fewer defects",
-    "table2-beside-paper": "Table 2 beside the paper's",
-    "table3-beside-paper": "Table 3 beside the paper's",
-    "methods": "Every method",
-    "map-quality": "What the maps find",
-    "map-source": "Map sources compared",
-    "label-economy": "Labelled defects needed",
-    "aql": "Missed defects (AQL, Eq. 1)",
-}
 PACKAGES = ("torch", "torchvision", "timm", "scikit-learn", "scipy", "statsmodels", "pandas", "numpy", "pillow",
             "seaborn", "joblib", "distributed", "papermill")  # fmt: skip
 COSTED = ("image", "map", "image_map", "image_logistic")  # methods compared with the recommended one
 WORST = ("bad", "warn", "none", "good")
 STATE_OF = {"caught": "good", "missed": "bad", "rejected": "warn"}
 EACH, SIDE = 3, 150  # pictures of a kind in the gallery, and their side in pixels
-
-
-def write_index(
-    runs: Sequence[Run], home: Path, command: str, *, embed: bool = True, pictures: bool = True
-) -> Path:
-    """Write the study's index page and return its path.
-
-    `home`, the study's folder or a copy, holds what the notebooks wrote. With `embed` the page holds its figures;
-    without `pictures` none of the data's own images.
-    """
-    page = index_html(runs, home, command, embed=embed, pictures=pictures)
-    write_text(home / "index.html", page)
-    return home / "index.html"
 
 
 def index_html(
@@ -74,7 +46,12 @@ def index_html(
     pictures: bool = True,
     pages: Sequence[Mapping[str, str]] = (),
 ) -> str:
-    """Return the index page; with `pages` (title, html), which are folded into it, it links no other file."""
+    """Return the study's index page.
+
+    `home`, the study's folder or a copy, holds what the notebooks wrote. With `embed` the page holds its figures;
+    without `pictures` none of the data's own images. With `pages` (title, html), which are folded into it, it links no
+    other file.
+    """
     read = {name: _read(home, name) for name in (*INDEX_TABLES, "operating-points")}
     study, linked, points = runs[0].study, not pages, read["operating-points"]
     cards = {row["dataset"]: row for row in read["verdicts"].to_dict("records")}
@@ -83,12 +60,11 @@ def index_html(
         {
             "name": display_name(run.name) if len(drawn) < len(runs) else _short(run.name),
             "card": cards[run.name],
-            "figures": {name: _figure(home, run, name, embed, linked) for name in FIGURES},
+            "figures": {one["name"]: one for one in _figures(home, run.name, embed)},
             "costs": costs(points, run.name, cards[run.name]["features"], study) if len(points) else [],
             "gallery": list(gallery(run, cards[run.name]["features"])) if pictures else [],
             "findings": _of(read["conclusions"], run.name),
             "notebooks": _notebooks(home, run.name) if linked else [],
-            "all_figures": _all_figures(home, run.name) if linked else [],
             "provenance": provenance(run),
         }
         for run in runs
@@ -96,32 +72,25 @@ def index_html(
     listed = checklist(read["checks"])
     finished = datetime.fromtimestamp((home / "tables" / f"{INDEX_TABLES[0]}.csv").stat().st_mtime, UTC)
     counts = {pill: sum(one["pill"] == pill for one in listed) for pill in PILLS.values()}
+    counted = (f"{n} {pill}{'s' * (n > 1 and pill == 'warning')}" for pill, n in counts.items() if n)
     statistics = f"notebooks/{NOTEBOOKS[-1]}.html"
     return render(
         "index.html.j2",
-        title=f"Does an anomaly map help find defects? Study {Path(runs[0].study_dir).name}",
-        css="".join((TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.css", "index.css")),
         study=Path(runs[0].study_dir).name,
         embed=embed,
-        linked=linked,
         demo=bool(drawn),
         images=f"{sum(len(index(run)) for run in runs):,}",
         folds=study.folds,
-        finished=f"{finished.day} {finished:%b %Y}",
-        finished_at=f"{finished:%Y-%m-%d %H:%M} UTC",
-        warnings=list(filter(None, [mixture(run.store for run in runs)])),
-        rule=" ".join(read["verdicts"]["rule"].head(1)),
+        finished=finished,
+        warning=mixture(run.store for run in runs),
         datasets=datasets,
-        galleries=any(part["gallery"] for part in datasets),
         checks=listed,
-        counted=", ".join(
-            f"{n} {pill}{'s' * (n > 1 and pill == 'warning')}" for pill, n in counts.items() if n
-        ),
+        counted=", ".join(counted),
         commands=list(next_commands(read["checks"], command, bool(drawn)))[:3],
-        tables=_tables(home),
+        tables={path.stem: path.read_text(encoding="utf-8") for path in (home / "tables").glob("*.html")},
         statistics=statistics if linked and (home / statistics).exists() else "",
         pages=pages,
-        settings=table(settings_table(study)).data,
+        settings=table(settings_table(runs[0].study)).data,
         times=table(times(runs), digits=1).data,
         versions=table(versions()).data,
         command=command,
@@ -177,7 +146,7 @@ def gallery(run: Run, features: str) -> Iterator[dict[str, Any]]:
                 "label": str(one["label"]),
                 "caption": str(one["label"]) if kind != "rejected" else "",
                 "score": f"{one['score']:.2f}",
-                "image": _jpeg(thumbnails[str(one["id"])].image),
+                "image": embedded(Image.fromarray(thumbnails[str(one["id"])].image).save, "jpeg", quality=85),
                 "overlay": _drawn(thumbnails[str(one["id"])], level),
             }
             for one in chosen[chosen["kind"] == kind].to_dict("records")
@@ -253,26 +222,14 @@ def _of(table: pd.DataFrame, dataset: str) -> list[dict[Any, Any]]:
     return table[table["dataset"] == dataset].to_dict("records")
 
 
-def _data_url(content: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64," + base64.b64encode(content).decode()
-
-
-def _jpeg(image: Any) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=85)
-    return _data_url(buffer.getvalue(), "jpeg")
-
-
 def _drawn(thumbnail: Any, level: float) -> str:
     """Return the image under its map with both contours, embedded."""
     import matplotlib.pyplot as plt
 
     figure = plt.figure(figsize=(1, 1), dpi=SIDE)
     draw_overlay(figure.add_axes((0, 0, 1, 1)), thumbnail, level)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="jpeg", dpi=SIDE, pil_kwargs={"quality": 85})
     plt.close(figure)
-    return _data_url(buffer.getvalue(), "jpeg")
+    return embedded(figure.savefig, "jpeg", dpi=SIDE, pil_kwargs={"quality": 85})
 
 
 def _notebooks(home: Path, dataset: str) -> list[dict[str, str]]:
@@ -285,34 +242,13 @@ def _notebooks(home: Path, dataset: str) -> list[dict[str, str]]:
     return [{"text": text, "href": quote(page)} for text, page in found.items()]
 
 
-def _tables(home: Path) -> list[dict[str, Any]]:
-    """Return the tables that exist: some need what not every study has."""
-    return [
-        {"title": title, "name": name, "html": (home / "tables" / f"{name}.html").read_text(encoding="utf-8")}
-        for name, title in TABLES.items()
-        if (home / "tables" / f"{name}.html").exists()
-    ]
-
-
-def _figure(home: Path, run: Run, name: str, embed: bool, linked: bool) -> dict[str, Any]:
-    """Return a figure of a data set, or nothing where it was not made; its alternative text is in the PNG itself."""
-    path = home / run.name / "figures" / f"{name}.png"
-    if not path.exists():
-        return {}
-    with Image.open(path) as image:
-        alt = str(image.info.get("Description", name))
-    href = quote(path.relative_to(home).as_posix())
-    source = _data_url(path.read_bytes(), "png") if embed else href
-    return {"alt": alt, "source": source, "href": href if linked else ""}
-
-
-def _all_figures(home: Path, dataset: str) -> list[dict[str, Any]]:
-    """Return what each figure of a data set shows, and its files."""
-    entries = []
+def _figures(home: Path, dataset: str, embed: bool) -> Iterator[dict[str, Any]]:
+    """Yield each figure of a data set: name, what it shows (which the PNG says), its files, and its source."""
     for path in sorted((home / dataset / "figures").glob("*.png")):
         with Image.open(path) as image:
             alt = str(image.info.get("Description", path.stem))
         stem = path.with_suffix("").relative_to(home).as_posix()
         kinds = [kind for kind in ("png", "svg") if path.with_suffix(f".{kind}").exists()]
-        entries.append({"alt": alt, "files": {kind: quote(f"{stem}.{kind}") for kind in kinds}})
-    return entries
+        files = {kind: quote(f"{stem}.{kind}") for kind in kinds}
+        source = data_url(path.read_bytes()) if embed and path.stem in FIGURES else files["png"]
+        yield {"name": path.stem, "alt": alt, "files": files, "source": source}

@@ -42,13 +42,12 @@ class Measures:
         return float(self.known.get((features, metric, label, OVERALL), float("nan")))
 
     def cell(self, features: str, metric: str, label: str = ALL, **looks: Any) -> Value:
-        """Return one measure as a cell, `looks` changing its form; a share of images has an exact interval."""
+        """Return one measure as a cell that looks as `Value` has it; a share of images has an exact interval."""
         value, interval = self.value(features, metric, label), None
         if metric in SHARES and pd.notna(value):
             n = int(self.counts[(features, metric, label, OVERALL)])
             interval = clopper_pearson(round(value * n), n)
-        form = ".4f" if "auc" in metric else ".2%"
-        return Value(value, **{"form": form, "interval": interval, **looks})
+        return Value(value, interval=interval, **looks)
 
     def classes(self) -> list[str]:
         """Return the defect classes, sorted."""

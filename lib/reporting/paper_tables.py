@@ -69,18 +69,18 @@ def table3(predictions: pd.DataFrame, good: Good, *, binary: str, alpha: float) 
     keeps = sorted({data.keep for data in read})
     for place in dict.fromkeys((data.dataset, data.scheme) for data in read):
         at = {data.keep: data for data in read if (data.dataset, data.scheme) == place}
+        first = next(iter(at.values()))
         for metric in metrics:
             best = {keep: _best(data, metric, ALL, alpha) for keep, data in at.items() if metric != _REJECTS}
             looks = {"form": ".3f"} if "auc" in metric else {"form": ".1%", "interval_form": ".0%"}
             for name in MAIN:
-                row = next(iter(at.values())).place() | {"Measure": TITLES[metric], "Features": _title(name)}
-                cells = {
-                    _share(keep): at[keep].cell(name, metric, bold=best.get(keep) == name, **looks)
-                    if keep in at
-                    else Value(None)
-                    for keep in keeps
-                }
-                rows.append(row | cells)
+                row: dict[str, Any] = first.place() | {"Measure": TITLES[metric], "Features": _title(name)}
+                for keep in keeps:
+                    bold = best.get(keep) == name
+                    row[_share(keep)] = (
+                        at[keep].cell(name, metric, bold=bold, **looks) if keep in at else Value(None)
+                    )
+                rows.append(row)
     title = "Results by share of the training defects kept, over all test folds"
     return Table("Table 3", title, rows, _notes(read, alpha), headers=4)
 

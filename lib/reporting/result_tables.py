@@ -10,16 +10,8 @@ import pandas as pd
 
 from lib.classification.feature_sets import FEATURE_SETS
 from lib.config import map_method_title
+from lib.evaluation import metrics as m
 from lib.evaluation.label_efficiency import LabelEfficiency, describe_need
-from lib.evaluation.metrics import (
-    ALL,
-    RANKINGS,
-    RECALL_AT_5_FPR,
-    TITLES,
-    Good,
-    at_keep,
-    percent,
-)
 from lib.evaluation.operating_points import TRAINING
 from lib.evaluation.recommendation import RULE
 from lib.evaluation.significance import METHOD, format_p
@@ -43,35 +35,32 @@ _QUALITY = {  # columns of `map_quality`: heading and form
 
 
 def methods_table(
-    found: pd.DataFrame, good: Good, compared: pd.DataFrame, recommended: pd.DataFrame, binary: str
+    found: pd.DataFrame, good: m.Good, compared: pd.DataFrame, recommended: pd.DataFrame, binary: str
 ) -> Table:
     """Return every feature set with all defects: its rankings, its difference from image + map, and the choice of one.
 
     `found` are predictions, `compared` is `compare` of those at keep 1, `recommended` is `recommend` of them.
     """
-    rows, whole, main = [], at_keep(found, 1.0), RANKINGS[0]
+    rows, whole, main = [], m.at_keep(found, 1.0), m.RANKINGS[0]
     tested = compared[compared["metric"] == main].set_index(["dataset", "a", "b"]).to_dict("index")
     chosen: dict[Any, dict[Any, Any]] = recommended.set_index(["dataset", "features"]).to_dict("index")
-    for data in read_measures(whole, good, binary, (main, RECALL_AT_5_FPR)):
+    for data in read_measures(whole, good, binary, (main, m.RECALL_AT_5_FPR)):
         for features in [name for name in FEATURE_SETS if pd.notna(data.value(name, main))]:
             choice = chosen.get((data.dataset, features), {})
             mark = " (recommended)" * bool(choice.get("recommended"))
             row: dict[Any, Any] = {"Dataset": data.dataset, "Features": FEATURE_SETS[features].title + mark}
-            row[TITLES[RECALL_AT_5_FPR], "Test"] = data.cell(
-                features, RECALL_AT_5_FPR, form=".1%", interval=None
-            )
-            row[TITLES[RECALL_AT_5_FPR], "Training"] = Value(choice.get("training"), ".1%")
-            row[TITLES[main], "Test"] = data.cell(features, main, form=".3f", interval=None)
+            row[m.TITLES[m.RECALL_AT_5_FPR], "Test"] = data.cell(features, m.RECALL_AT_5_FPR, form=".1%")
+            row[m.TITLES[m.RECALL_AT_5_FPR], "Training"] = Value(choice.get("training"), ".1%")
+            row[m.TITLES[main], "Test"] = data.cell(features, main, form=".3f")
             test = tested.get((data.dataset, features, METHOD), {})
             if features == "image" and (turned := tested.get((data.dataset, METHOD, features))):
                 negative = {"difference": "difference", "low": "high", "high": "low"}
                 test = turned | {name: -turned[other] for name, other in negative.items()}
             ends = test.get("low"), test.get("high")
-            row[TITLES[main], f"Less {_title(METHOD)}"] = Value(
-                test.get("difference"), "+z.3f", ends, "+z.3f"
-            )
-            row[TITLES[main], "p (Wilcoxon)"] = _p_value(test, "p")
-            row[TITLES[main], "p (Holm)"] = _p_value(test, "p_holm")
+            less = f"Less {FEATURE_SETS[METHOD].title}"
+            row[m.TITLES[main], less] = Value(test.get("difference"), "+z.3f", ends, "+z.3f")
+            row[m.TITLES[main], "p (Wilcoxon)"] = _p_value(test, "p")
+            row[m.TITLES[main], "p (Holm)"] = _p_value(test, "p_holm")
             rows.append(row)
     shown = [FEATURE_SETS[one] for one in FEATURE_SETS if one in set(whole["features"])]
     notes = (
@@ -107,27 +96,20 @@ def costs_table(points: pd.DataFrame, methods: Iterable[str] = FEATURE_SETS) -> 
 
     `points` as `operating_numbers` gives them. Bold: the least of those that reached the recall on the test folds.
     """
-    part = points[(points["class"] == ALL) & (points["method"] == TRAINING)] if len(points) else points
+    part = points[(points["class"] == m.ALL) & (points["method"] == TRAINING)] if len(points) else points
     rows = []
     for (dataset, scheme), here in part.groupby(["dataset", "scheme"], sort=False) if len(part) else ():
         here = here[here["features"].isin([*methods])]
         least = here[here["recall_high"] >= here["required"]].groupby("required")["false_rejects"].min()
         for features in [name for name in methods if name in set(here["features"])]:
-            row: dict[Any, Any] = {
-                "Dataset": dataset,
-                "Folds": scheme,
-                "Features": FEATURE_SETS[features].title,
-            }
+            row: dict[Any, Any] = {"Dataset": dataset, "Folds": scheme}
+            row["Features"] = FEATURE_SETS[features].title
             for one in here[here["features"] == features].to_dict("records"):
-                form, ends = (
-                    f".{int(one['n_good'] >= 100)}%",
-                    (one["false_rejects_low"], one["false_rejects_high"]),
-                )
-                cell = Value(
-                    one["false_rejects"], form, ends, form, one["false_rejects"] == least.get(one["required"])
-                )
+                share, form = one["false_rejects"], f".{int(one['n_good'] >= 100)}%"
+                ends = one["false_rejects_low"], one["false_rejects_high"]
+                cell = Value(share, form, ends, form, bold=share == least.get(one["required"]))
                 if one["recall_high"] < one["required"]:
-                    cell = Value(one["false_rejects"], partial(_missed, percent(one["recall"])))
+                    cell = Value(share, partial(_missed, m.percent(one["recall"])))
                 row["Good images rejected to find", f"{100 * one['required']:g} %"] = cell
             rows.append(row)
     notes = (
@@ -135,11 +117,8 @@ def costs_table(points: pd.DataFrame, methods: Iterable[str] = FEATURE_SETS) -> 
         "its test images. Missed: less was found there, the 95 % interval included.",
         f"{EXACT}. Bold: the least of those that reached the recall.",
     )
-    return (
-        Table("Costs", "What a required defect recall costs", rows, notes, headers=3, numbers=part)
-        if rows
-        else None
-    )
+    title = "What a required defect recall costs"
+    return Table("Costs", title, rows, notes, headers=3, numbers=part) if rows else None
 
 
 def _missed(found: str, _: float) -> str:
@@ -154,11 +133,11 @@ def needs_table(economy: LabelEfficiency) -> Table | None:
         by_features: dict[Any, Any] = lines.set_index("features").to_dict("index")
         one = lines.iloc[0]
         place = {"Dataset": dataset, "Folds": scheme}
-        has = f"{one['reference']:.0f} for {percent(one['target'], 0)}"
+        has = f"{one['reference']:.0f} for {m.percent(one['target'], 0)}"
         rows.append(place | {"Features": FEATURE_SETS["image"].title, _NEEDED: has})
         for name in present(by_features, METHODS):
-            row = {"Features": FEATURE_SETS[name].title, _NEEDED: describe_need(by_features[name])}
-            rows.append(place | row)
+            need = describe_need(by_features[name])
+            rows.append(place | {"Features": FEATURE_SETS[name].title, _NEEDED: need})
     notes = (
         "Read between the levels studied along straight lines. Not reached: not with all the defects there are. At "
         "most: the fewest labels studied already suffice.",
@@ -172,7 +151,3 @@ def _p_value(row: Mapping[Any, Any], name: str) -> Value | str:
     """Return a p of a row of `compare` as a cell, bold where it is below the study's level."""
     bold = row.get("significant" if name == "p" else "significant_holm", False)
     return "not tested" if row.get("identical") == 1 else Value(row.get(name), format_p, bold=bold)
-
-
-def _title(features: str) -> str:
-    return FEATURE_SETS[features].title

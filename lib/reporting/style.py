@@ -125,18 +125,24 @@ def draw_image(
     axes.set(xlim=(-0.5, mask.shape[1] - 0.5), ylim=(mask.shape[0] - 0.5, -0.5))
 
 
-def percent_ticks(*axis: Axis, decimals: int | None = 0) -> None:
-    """Write the ticks of each axis, whose values are shares in [0, 1], as percentages (decimals None: as needed)."""
+def percent_ticks(*axis: Axis) -> None:
+    """Write the ticks of each axis, whose values are shares in [0, 1], as percentages."""
     from matplotlib.ticker import PercentFormatter
 
     for one in axis:
-        one.set_major_formatter(PercentFormatter(1.0, decimals, " %"))
+        one.set_major_formatter(PercentFormatter(1.0, 0, " %"))
 
 
 def legend_above(axes: Axes, columns: int, *handles_and_labels: Any, **options: Any) -> None:
     """Write the legend of the axes above them, without a frame."""
     place: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "frameon": False}
     axes.legend(*handles_and_labels, ncols=columns, **place | options)
+
+
+def legend_outside(figure: Figure, columns: int, *handles_and_labels: Any, **options: Any) -> None:
+    """Write a legend above all axes (or where `loc` says), without a frame."""
+    place: dict[str, Any] = {"loc": "outside upper center", "frameon": False}
+    figure.legend(*handles_and_labels, ncols=columns, **place | options)
 
 
 def finish(figure: Figure, note: str = "", legend: Iterable[str] = ()) -> Figure:
@@ -153,8 +159,7 @@ def finish(figure: Figure, note: str = "", legend: Iterable[str] = ()) -> Figure
         handles = [Line2D([], [], **marked(name) | lined(name)) for name in names]
         columns = len(names) if figure.get_figwidth() > HALF else 1
         labels = [FEATURE_SETS[name].title for name in names]
-        place: dict[str, Any] = {"loc": "outside upper center", "frameon": False, "handlelength": 3}
-        figure.legend(handles, labels, ncols=columns, **place)
+        legend_outside(figure, columns, handles, labels, handlelength=3)
     figure.set_label(note)
     if engine := figure.get_layout_engine():
         engine.execute(figure)

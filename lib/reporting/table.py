@@ -10,6 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from lib.artifacts import write_text
@@ -74,15 +75,13 @@ class Table:
                         ends = [one.interval[place] if one.interval else float("nan") for one in values]
                         numbers[over + ", 95 % interval", f"{under} {which}"] = ends
         self.numbers = numbers
-        same = {
-            (name, "") for name in ("Dataset", "Folds") if name in frame and frame[name, ""].nunique() == 1
-        }
+        places = [(one, "") for one in ("Dataset", "Folds") if one in frame]
+        same = {one for one in places if frame[one].nunique() == 1}
         kept = len(set(columns[:headers]) - same) > 0  # else what names the row stays
         shown = [place for place, key in enumerate(columns) if not kept or key not in same]
         self.frame, self.headers = frame.iloc[:, shown], sum(place < headers for place in shown)
-        self.bold = {
-            (at, n) for at, row in enumerate(cells) for n, place in enumerate(shown) if row[place].bold
-        }
+        bold = [[row[place].bold for place in shown] for row in cells]
+        self.bold = {(row, place) for row, place in np.argwhere(bold).tolist()}
         self.notes = tuple(notes)
 
     def to_csv(self, path: Path) -> None:
@@ -118,11 +117,8 @@ def html_table(
     """Return texts (columns as in `Table`) in HTML; `about`: name, title, notes, and look (CSS classes)."""
     columns = [column if isinstance(column, tuple) else (str(column), "") for column in frame.columns]
     over = [(text, [name for _, name in same]) for text, same in groupby(columns, key=lambda one: one[0])]
-    head = [
-        one
-        for text, names in over
-        for one in ([(text, names)] if any(names) else [(text, [""])] * len(names))
-    ]
+    apart = ([(text, names)] if any(names) else [(text, [""])] * len(names) for text, names in over)
+    head = [one for some in apart for one in some]
     texts = frame.to_numpy()
     rows = [
         [(*[*_INTERVAL.split(cell), ""][:2], (at, place) in bold) for place, cell in enumerate(row)]

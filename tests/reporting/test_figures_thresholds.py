@@ -87,7 +87,7 @@ def test_histograms_show_shares_and_the_thresholds(frame, points):
         (line,) = axes.get_lines()
         ends = one[["threshold_low", "threshold_high"]].to_numpy(float)
         assert line.get_xdata()[0] == pytest.approx(np.log(ends / (1 - ends)).mean())
-    assert not drawn.score_histograms(frame, "good", pd.DataFrame(), 0.95).axes[0].get_lines()
+    assert not drawn.score_histograms(frame, "good", points[:0], 0.95).axes[0].get_lines()
 
 
 def test_the_sweep_is_counted_at_each_threshold(frame, points):
