@@ -61,6 +61,8 @@ def wrong():
     return perfect().assign(**{"p:good": lambda t: 1.0 - t["p:good"], "p:a": lambda t: 1.0 - t["p:a"]})
 
 
+SCORES = study({"map": 1.0})  # the maps' own
+
 STUDIES = {  # name: predictions, calibration, other source, settings
     "full": (study(ALL, n=90, keep=(0.25, 1.0)), study(ALL, n=90, calibrated=True), None, {}),
     "identical methods": (study(SAME, n=90, keep=(0.25, 1.0)), study(SAME, n=90, calibrated=True), None, {}),
@@ -90,11 +92,11 @@ STUDIES = {  # name: predictions, calibration, other source, settings
     "retrained": (trained(3), None, None, {"repeats": 3}),
 }
 FACTS = (
-    Facts({"a": 0.7, "b": 0.6}, 0.5, (1, 2, 3), True),
-    Facts({"a": 0.4, "b": 0.3}, 0.9, (0, 0, 0), False),
-    Facts({}, float("nan"), (), False),
-    Facts({"a": 0.4}, 0.1, (0,), False),
-    Facts({"a": 1.0}, 0.5, (1,), False),
+    Facts(SCORES, {"a": 0.7, "b": 0.6}, 0.5, (1, 2, 3), True),
+    Facts(SCORES, {"a": 0.4, "b": 0.3}, 0.9, (0, 0, 0), False),
+    Facts(SCORES, {}, float("nan"), (), False),
+    Facts(SCORES, {"a": 0.4}, 0.1, (0,), False),
+    Facts(SCORES, {"a": 1.0}, 0.5, (1,), False),
 )
 
 

@@ -126,9 +126,9 @@ def classification_headline(points: pd.DataFrame, chosen: str, study: Study) -> 
         (np.isnan(bound["caught"]), "none", "Cannot tell: too few defects", describe_defects(bound)),
         (point["recall_high"] < target, "bad", "Not usable: misses defects",
          f"Threshold {for_recall}: recall {share(point, 'recall')}, false rejects {share(point, 'false_rejects')}."),
-        (high <= study.usable_rejects, "good", "Usable: verify on a sample", why),
-        (high <= study.presort_rejects, "good", "Usable for pre-sorting", why),
-        (low > study.presort_rejects, "bad", "Not usable", why),
+        (high <= study.usable_rejects, "good", f"Usable: below {100 * study.usable_rejects:g} % rejected", why),
+        (high <= study.presort_rejects, "good", f"Pre-sorting: below {100 * study.presort_rejects:g} % rejected", why),
+        (low > study.presort_rejects, "bad", f"Not usable: above {100 * study.presort_rejects:g} % rejected", why),
         (True, "none", "Cannot tell: between the limits", why),
     )  # fmt: skip
 

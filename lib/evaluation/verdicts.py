@@ -10,7 +10,7 @@ from lib.classification.feature_sets import FEATURE_SETS
 from lib.evaluation.by_class import changed, class_recalls
 from lib.evaluation.checks import method_of
 from lib.evaluation.headlines import classification_headline, share
-from lib.evaluation.metrics import RECALL_AT_5_FPR, binary_predictions, count, percent
+from lib.evaluation.metrics import RECALL_AT_5_FPR, binary_predictions, count, percent, where
 from lib.evaluation.operating_points import CONFORMAL, TRAINING, point_of, rejected
 from lib.evaluation.results import StudyResults
 from lib.evaluation.significance import AS_GUIDE, AS_PICTURE
@@ -28,14 +28,15 @@ def verdicts(results: StudyResults, checked: pd.DataFrame) -> pd.DataFrame:
 
     dataset, images, state, pill, why; features, method: the recommended one; guide, picture: does the map help;
     changes: by the guide, image by image; cost of the target recall, more: that of a `higher` one; weakest class; next,
-    command: what to do; rule of the verdict. `checked` is `checks` of the same results.
+    command: what to do; failed: how many checks; rule of the verdict. `checked` is `checks` of the same results.
     """
     rows = []
     for dataset, mine in results.each():
         target, recalls = mine.study.target_recall, mine.study.recalls
         headline = classification_headline(mine.points, method_of(mine), mine.study)
         higher = [one for one in recalls if one > target and one >= HIGH] or [target]
-        first = checked[(checked["dataset"] == dataset) & (checked["action"] != "")][:1]
+        mine_checks = where(checked, {"dataset": dataset})
+        first = mine_checks[mine_checks["action"] != ""][:1]
         rows.append(
             {
                 **{"dataset": dataset, "images": _images(mine, dataset)},
@@ -47,6 +48,7 @@ def verdicts(results: StudyResults, checked: pd.DataFrame) -> pd.DataFrame:
                 **{"higher": f"{100 * higher[0]:g} %", "more": describe_cost(mine, higher[0])},
                 "weakest": _weakest(mine, dataset),
                 **{"next": " ".join(first["action"]), "command": " ".join(first["options"])},
+                "failed": f"{len(where(mine_checks, {'state': 'bad'}))} of {len(mine_checks)}",
                 "rule": rule(mine),
             }
         )
@@ -74,11 +76,17 @@ def describe_cost(results: StudyResults, required: float) -> str:
     if pd.isna(bound["caught"]):
         needed = bound["n_needed"]
         needs = "no number is enough" if math.isinf(needed) else f"{needed:.0f} needed"
-        return f"Cannot be guaranteed: {bound['n_calibration']:.0f} defects, {needs}."
+        return f"Cannot be guaranteed: {bound['n_calibration']:.0f} defects in training, {needs}."
     text = f"{share(point, 'false_rejects')} of good products rejected."
-    alone = point_of(results.points, "image", required)
-    if method != "image" and alone and not alone["recall_high"] < required:
-        text += f" Image alone: {percent(alone['false_rejects'], 0)}."
+    there = set(results.points["features"])  # the same classifier without a map, where there is one
+    without = (
+        "image_logistic"
+        if FEATURE_SETS[method].model == "logistic" and "image_logistic" in there
+        else "image"
+    )
+    alone = point_of(results.points, without, required)
+    if method != without and alone and not alone["recall_high"] < required:
+        text += f" Without the map: {percent(alone['false_rejects'], 0)}."
     return text
 
 

@@ -118,9 +118,9 @@ def test_a_simple_method_that_does_as_well_is_named():
 @pytest.mark.parametrize(
     ("skill", "settings", "pill"),
     [
-        (6.0, {}, "Usable: verify on a sample"),
-        (2.0, {"usable_rejects": 0.1, "presort_rejects": 0.9}, "Usable for pre-sorting"),
-        (0.5, {}, "Not usable"),
+        (6.0, {}, "Usable: below 10 % rejected"),
+        (2.0, {"usable_rejects": 0.1, "presort_rejects": 0.9}, "Pre-sorting: below 90 % rejected"),
+        (0.5, {}, "Not usable: above 30 % rejected"),
         (6.0, {"least_good": 101}, "Cannot tell: too few images"),
         (6.0, {"target_recall": 0.999}, "Cannot tell: too few defects"),
     ],
@@ -145,7 +145,7 @@ def test_labels():
     assert one["pill"] == "Fewer labels" and one["answer"].endswith(
         "labelled defects to match the image with 320."
     )
-    assert "Needed with anomaly map: not reached." in one["evidence"]
+    assert "Needed with image + map: " in one["evidence"]
     one = said(study({"image": 2.5, "image_map": 0.2}, n=600, keep=(0.25, 1.0))).loc[LABELS]
     assert one["pill"] == "Image is best"
 

@@ -42,10 +42,10 @@ def separated(rejects, n_good=300, n_bad=150, missed=0):
 @pytest.mark.parametrize(
     ("rejects", "state", "pill"),
     [
-        (10, "good", "Usable: verify on a sample"),
-        (45, "good", "Usable for pre-sorting"),  # 15 %, at most 20
+        (10, "good", "Usable: below 10 % rejected"),
+        (45, "good", "Pre-sorting: below 30 % rejected"),  # 15 %, at most 20
         (90, "none", "Cannot tell: between the limits"),  # 30 %, 25 to 36
-        (150, "bad", "Not usable"),
+        (150, "bad", "Not usable: above 30 % rejected"),
     ],
 )
 def test_the_verdict_is_that_of_the_interval(rejects, state, pill):
@@ -69,12 +69,20 @@ def test_too_few_images_or_defects_decide_nothing():
 
 
 def test_thresholds_of_the_verdict_are_settings():
-    assert card(*separated(45), usable_rejects=0.25)["pill"] == "Usable: verify on a sample"
-    assert card(*separated(150), presort_rejects=0.6)["pill"] == "Usable for pre-sorting"
+    assert card(*separated(45), usable_rejects=0.25)["pill"] == "Usable: below 25 % rejected"
+    assert card(*separated(150), presort_rejects=0.6)["pill"] == "Pre-sorting: below 60 % rejected"
     one = card(*separated(10), target_recall=0.95)
     assert one["target"] == "95 %" and "for 95 % recall" in one["rule"]
     results = compute_results(*([separated(1)[0], {"toy": "good"}]), Study.of("quick"), NONE, NONE, n=20)
     assert "certainly below 10 %" in rule(results) and "under 50 good images" in rule(results)
+
+
+def test_a_cost_is_held_against_the_same_classifier_without_the_map():
+    skill = {"image": 0.5, "image_logistic": 1.5, "guided_logistic": 3.0}
+    one = card(study(skill, n=300), study(skill, n=300, calibrated=True))
+    assert one["features"] == "guided_logistic" and "Without the map: " in one["cost"]
+    logistic = card(study(skill | {"image": 3.0}, n=300), study(skill, n=300, calibrated=True))
+    assert logistic["cost"] == one["cost"]
 
 
 def test_a_high_recall_needs_enough_defects():
@@ -83,7 +91,9 @@ def test_a_high_recall_needs_enough_defects():
     assert (
         card(*separated(10))["more"] == "3.3 % (1.6 to 6.0 %) of good products rejected."
     )  # 100 in training
-    assert card(*separated(10, n_bad=90))["more"] == "Cannot be guaranteed: 60 defects, 99 needed."
+    assert (
+        card(*separated(10, n_bad=90))["more"] == "Cannot be guaranteed: 60 defects in training, 99 needed."
+    )
 
 
 def test_whether_the_map_helps_is_said_of_guide_and_picture():
