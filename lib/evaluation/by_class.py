@@ -44,3 +44,15 @@ def changed(predictions: pd.DataFrame, rejected: pd.Series, good: str, a: str, b
     bad = sides.index.get_level_values("label") != good
     counts = ((more & bad).sum(), (less & bad).sum(), (less & ~bad).sum(), (more & ~bad).sum())
     return pd.Series(counts, CHANGES) / predictions["repeat"].nunique()
+
+
+def decided(predictions: pd.DataFrame, rejected: pd.Series, good: str) -> pd.DataFrame:
+    """Return predictions with the class that a threshold leaves: good, or the likeliest defect class where rejected.
+
+    `rejected`: bool by the index of the rows. Those of another index (a two-class model's) stay as they are.
+    """
+    of_defects = predictions.filter(like="p:").drop(columns=f"p:{good}")
+    likeliest = of_defects.fillna(-1).idxmax(axis=1).str.removeprefix("p:")
+    out = rejected.reindex(predictions.index)
+    named = likeliest.where(out.eq(True), good).where(out.notna(), predictions["predicted"])
+    return predictions.assign(predicted=named)

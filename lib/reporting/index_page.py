@@ -159,9 +159,9 @@ def checklist(checked: pd.DataFrame) -> list[dict[str, Any]]:
     rows, names = [], list(dict.fromkeys(checked["dataset"]))
     for name, part in checked.groupby("check", sort=False):
         worst = min(part["state"], key=WORST.index)
-        there = [_short(one) for one in part.loc[part["state"] == worst, "dataset"]]
+        there = [_short(one) for one in part.loc[part["state"] != "good", "dataset"]]
         row = part[part["state"] == worst].iloc[0].to_dict() | {"name": name, "state": worst}
-        row["where"] = ", ".join(there) if worst != "good" and len(there) < len(names) else ""
+        row["where"] = ", ".join(there) if 0 < len(there) < len(names) else ""
         row["lines"] = [f"{_short(d)}: {r}" for d, r in zip(part["dataset"], part["result"], strict=True)]
         rows.append(row)
     return rows

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from lib.evaluation.by_class import CHANGES, changed, class_recalls
+from lib.evaluation.by_class import CHANGES, changed, class_recalls, decided
 from lib.evaluation.operating_points import rejected
 from tests.evaluation.made_up import rows
 
@@ -56,3 +56,13 @@ def test_an_image_is_rejected_at_its_folds_threshold_from_training_scores():
     both = pd.concat([known.assign(scheme="grouped"), leaking])
     mine = rejected(tested.assign(scheme="grouped"), both, "good", 1.0)
     assert mine.tolist() == rejected(tested, known, "good", 1.0).tolist()
+
+
+def test_a_threshold_leaves_good_or_the_likeliest_defect_class():
+    frame = pd.DataFrame({"predicted": ["good", "good", "a", "a"], "p:good": [0.5, 0.4, 0.1, 0.0],
+                          "p:a": [0.2, 0.3, 0.5, 0.6], "p:b": [0.3, 0.3, 0.4, np.nan]})  # fmt: skip
+    out = pd.Series([True, False, False, True])
+    assert decided(frame, out, "good")["predicted"].tolist() == ["b", "good", "good", "a"]
+    assert decided(frame, out[:2], "good")["predicted"].tolist() == ["b", "good", "a", "a"], (
+        "of another model"
+    )
