@@ -52,7 +52,7 @@ def decided(predictions: pd.DataFrame, rejected: pd.Series, good: str) -> pd.Dat
     `rejected`: bool by the index of the rows. Those of another index (a two-class model's) stay as they are.
     """
     of_defects = predictions.filter(like="p:").drop(columns=f"p:{good}")
-    likeliest = of_defects.fillna(-1).idxmax(axis=1).str.removeprefix("p:")
+    likeliest = of_defects.fillna(-1).idxmax(axis=1).astype(str).str.removeprefix("p:")
     out = rejected.reindex(predictions.index)
     named = likeliest.where(out.eq(True), good).where(out.notna(), predictions["predicted"])
     return predictions.assign(predicted=named)
