@@ -107,7 +107,7 @@ def _helps(results: StudyResults, pair: tuple[str, str]) -> str:
     if gap is None:
         return "not run."
     if gap.identical == 1:
-        return "not tested, both predict the same."
+        return "not tested: same predictions."
     word = {1: "yes", -1: "no, it harms", 0: "no measurable difference"}[gap.side]
     return f"{word} ({gap.span().replace(', 95 % CI', ';')})."
 

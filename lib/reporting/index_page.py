@@ -172,7 +172,7 @@ def next_commands(checked: pd.DataFrame, command: str, drawn: bool) -> Iterator[
     asked = checked[checked["options"] != ""]
     if drawn:
         own = "python run_all.py --data FOLDER --groups FILE"
-        yield {"why": "Run it on your own images, and say which show the same object.", "command": own}
+        yield {"why": "Run your own images; say which show the same object.", "command": own}
         asked = asked[~asked["options"].isin(["--groups FILE", "--preset paper --study paper"])]
     for row in asked.drop_duplicates("check").to_dict("records"):
         yield {"why": row["action"], "command": with_options(command, row["options"])}

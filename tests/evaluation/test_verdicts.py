@@ -100,7 +100,7 @@ def test_whether_the_map_helps_is_said_of_guide_and_picture():
     skill = {"image": 1.0, "map": 1.0, "image_map": 1.0, "image_logistic": 0.5, "guided_logistic": 3.0}
     one = card(study(skill, n=300))
     assert one["guide"].startswith("yes (+") and " points; +" in one["guide"]
-    assert one["picture"] == "not tested, both predict the same."
+    assert one["picture"] == "not tested: same predictions."
     turned = card(study(skill | {"image_logistic": 3.0, "guided_logistic": 0.5}, n=300))
     assert turned["guide"].startswith("no, it harms (−")
     near = card(study(skill | {"guided_logistic": 0.55}, n=60))
