@@ -66,9 +66,8 @@ class Sampled:
         low, high = quantile_ends(self.with_training(seed, level)[1:], level=level)
         known = self.trained[~np.isnan(self.trained[:, 0]), 0]
         if self.trained.shape[1] == 1 and len(known) > 1:
-            reach = (
-                t.ppf((1 + level) / 2, len(known) - 1) * known.std(ddof=1) * np.sqrt((self.weights**2).sum())
-            )
+            spread = t.ppf((1 + level) / 2, len(known) - 1) * known.std(ddof=1)
+            reach = spread * np.sqrt((self.weights**2).sum())
             low, high = min(low, self.values[0] - reach), max(high, self.values[0] + reach)
         return float(np.clip(low, -1, 1)), float(np.clip(high, -1, 1))  # between values in [0, 1]
 
@@ -111,23 +110,21 @@ class Paired:
 
         def of(answers: m.Answers, cluster: np.ndarray) -> np.ndarray:
             some = np.array_split(draws, -(-draws.shape[1] * len(cluster) // _AT_ONCE), axis=1)
-            return np.concatenate(
-                [m.measured(metric, answers, self.good, label, one[cluster]) for one in some]
-            )
+            return np.concatenate([m.measured(metric, answers, self.good, label, n[cluster]) for n in some])
 
         found = {}
         for name in self.answers if features is None else features:
             parts = self.parts[name]
+            answered = [[answers for answers, _ in part] for part in parts]
             trained = np.array(
-                [[m.measured(metric, one, self.good, label)[0] for one, _ in part] for part in parts]
+                [[m.measured(metric, x, self.good, label)[0] for x in part] for part in answered]
             )
             if metric in m.SHARES:  # counted over all folds
                 values = of(self.answers[name], self.cluster)
                 sizes = np.array([m.counted(metric, part[0][0], self.good, label)[1].sum() for part in parts])
             else:
-                values = m.mean_of_known(
-                    np.array([[of(*one) for one in part] for part in parts]).mean(axis=1)
-                )
+                of_folds = np.array([[of(*one) for one in part] for part in parts])
+                values = m.mean_of_known(of_folds.mean(axis=1))
                 sizes = 1 - np.isnan(trained[:, 0])
             found[name] = Sampled(values, trained, sizes / max(sizes.sum(), 1))
         return found
@@ -154,10 +151,8 @@ def bands(
     rows = []
     main = predictions[predictions["features"].isin(MAIN)]
     for (dataset, scheme, keep), cell in main.groupby(["dataset", "scheme", "keep"], sort=False):
-        name, present = (
-            m.good_class(good, str(dataset)),
-            [one for one in MAIN if one in set(cell["features"])],
-        )
+        name = m.good_class(good, str(dataset))
+        present = [one for one in MAIN if one in set(cell["features"])]
         paired = paired_by_task(cell, metrics, binary, present, name)
         for metric in metrics:
             for features, sampled in paired[m.task_of(metric, binary)].samples(metric, seed, n).items():
@@ -171,9 +166,8 @@ def paired_by_task(
     rows: pd.DataFrame, metrics: Sequence[str], binary: str, features: Sequence[str], good: str
 ) -> dict[str, Paired]:
     """Return the feature sets' predictions of one data set, scheme and keep by the task that each metric counts."""
-    return {
-        m.task_of(one, binary): Paired(m.rows_of_metric(rows, one, binary), features, good) for one in metrics
-    }
+    deciding = {m.task_of(metric, binary): m.rows_of_metric(rows, metric, binary) for metric in metrics}
+    return {task: Paired(part, features, good) for task, part in deciding.items()}
 
 
 def quantile_ends(

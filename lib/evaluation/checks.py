@@ -175,9 +175,8 @@ def _pooled(results: StudyResults, dataset: str, _: Facts) -> tuple[str, str]:
 
 def _retrained(results: StudyResults, dataset: str, _: Facts) -> tuple[str, str]:
     n = results.primary["repeat"].nunique()
-    return (
-        ("good", f"Everything was trained {n} times.") if n > 1 else ("warn", "Everything was trained once.")
-    )
+    state, times = ("good", f"{n} times") if n > 1 else ("warn", "once")
+    return state, f"Everything was trained {times}."
 
 
 def _labels(results: StudyResults, dataset: str, _: Facts) -> tuple[str, str]:

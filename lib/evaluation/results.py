@@ -11,7 +11,7 @@ import pandas as pd
 from lib.classification.feature_sets import MAIN
 from lib.config import Study
 from lib.evaluation.label_efficiency import LabelEfficiency, label_efficiency
-from lib.evaluation.metrics import ALL, OVERALL, Good, at_keep, summary
+from lib.evaluation.metrics import ALL, OVERALL, Good, at_keep, summary, where
 from lib.evaluation.operating_points import operating_numbers
 from lib.evaluation.recommendation import recommend
 from lib.evaluation.significance import Comparison, compare
@@ -93,12 +93,6 @@ def compute_results(
     )
 
 
-def overall(measures: pd.DataFrame) -> pd.DataFrame:
-    """Return the figures over all folds and classes of a `summary` of one place: rows feature sets, columns metrics."""
-    values = measures[(measures["fold"] == OVERALL) & (measures["class"] == ALL)]
-    return values.pivot_table("value", "features", "metric").reindex(MAIN).dropna(how="all")
-
-
 def leak(found: pd.DataFrame, good: Good, binary: str = "collapsed") -> pd.DataFrame:
     """Return measures on grouped folds beside those on stratified folds, of the data sets that have both."""
     measured = ["weighted_auc", "binary_auc", "defect_recall", "false_reject_rate"]
@@ -106,7 +100,9 @@ def leak(found: pd.DataFrame, good: Good, binary: str = "collapsed") -> pd.DataF
     both = found[found["keep"] == 1.0].groupby("dataset").filter(lambda part: part["scheme"].nunique() > 1)
     rows = []
     for (dataset, scheme), part in both.groupby(["dataset", "scheme"]):
-        table = overall(summary(part, good, binary)).reset_index()
+        values = where(summary(part, good, binary), {"fold": OVERALL, "class": ALL})
+        table = values.pivot_table("value", "features", "metric").reindex(MAIN)
         folds = f"{scheme} (leaking)" if scheme == "stratified" else str(scheme)
+        table = table.dropna(how="all").reset_index()
         rows.append(table.assign(dataset=str(dataset), folds=folds).reindex(columns=columns))
     return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=columns)

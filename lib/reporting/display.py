@@ -153,9 +153,8 @@ def table(frame: pd.DataFrame, digits: int = 3) -> HTML:
     """Return a table to display, everything in it escaped, numbers rounded to `digits`."""
     names = [name or "" for name in frame.index.names]
     flat = frame.reset_index(names=names, allow_duplicates=True)  # a class may be called as an index is
-    texts = flat.map(lambda cell: f"{cell:.{digits}f}" if is_float(cell) else str(cell)).where(
-        flat.notna(), MISSING
-    )
+    texts = flat.map(lambda cell: f"{cell:.{digits}f}" if is_float(cell) else str(cell))
+    texts = texts.where(flat.notna(), MISSING)
     wordy = frame.map(lambda cell: isinstance(cell, str) and " " in cell).any(axis=None)
     return _html(html_table(texts, frame.index.nlevels, look="wide-text" if wordy else "plain"))
 

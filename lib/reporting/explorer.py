@@ -192,15 +192,11 @@ class Explorer:
         middle.set_title(f"its map, of fold {fold}, which tests it")
         probabilities = rows.reindex(columns=[f"p:{one}" for one in self.classes]).astype(float)
         probabilities.columns = [escape_mathtext(one, 20) for one in self.classes]
-        look: dict[str, Any] = {"color": [LINES[str(one)] for one in probabilities.index], "width": 0.8}
-        probabilities.T.plot.barh(
-            ax=right, xlim=(0, 1), xlabel="probability", ylabel="", legend=False, **look
-        )
+        look: Any = {"color": [LINES[str(one)] for one in probabilities.index], "width": 0.8, "legend": False}
+        probabilities.T.plot.barh(ax=right, xlim=(0, 1), xlabel="probability", ylabel="", **look)
         right.grid(False, axis="y")
         right.invert_yaxis()
-        said = [
-            f"{FEATURE_SETS[str(name)].title}, score {score:.3g}" for name, score in rows["score"].items()
-        ]
+        said = [f"{FEATURE_SETS[str(one)].title}, score {score:.3g}" for one, score in rows["score"].items()]
         legend_above(right, 1, right.containers, said)
         plt.close(figure)  # else the notebook displays it a second time
         return finish(figure, describe_overlays(self.level))

@@ -37,12 +37,11 @@ def confusion(
     import seaborn as sns
 
     predictions = predictions[predictions["repeat"] == predictions["repeat"].min()]
-    found = style.present(predictions["features"], methods)
+    found = style.by_method(predictions, methods)
     columns = min(len(found), 2) if len(classes) <= MANY else 1
     names = [style.escape_mathtext(label, 14) for label in classes]
     figure, grid = style.panels(len(found), columns, 0.9 * width / columns, width)
-    for axes, name in zip(grid.flat, found, strict=False):
-        part = predictions[predictions["features"] == name]
+    for axes, (name, part) in zip(grid.flat, found, strict=False):
         table = pd.crosstab(part["label"], part["predicted"])
         counts = table.reindex(list(classes), columns=list(classes), fill_value=0).to_numpy()
         shares = counts / counts.sum(axis=1, keepdims=True).clip(1)
@@ -59,21 +58,20 @@ def confusion(
 
 def class_recalls(values: pd.DataFrame, width: float = style.PAGE) -> Figure:
     """Draw the defect recall of each class at 5 % false rejects with its interval (of `by_class.class_recalls`)."""
-    found, classes = style.present(values["features"], FEATURE_SETS), list(dict.fromkeys(values["class"]))
+    found, classes = style.by_method(values), list(dict.fromkeys(values["class"]))
     images = values.groupby("class")["images"].first()
     figure, ((axes,),) = style.panels(1, 1, 0.22 * len(found) * len(classes) + 1.4, width)
-    for number, name in enumerate(found):
-        mine = values[values["features"] == name].set_index("class").reindex(classes)
+    for number, (name, part) in enumerate(found):
+        mine = part.set_index("class").reindex(classes)
         at = np.arange(len(classes)) + 0.2 * (number - (len(found) - 1) / 2)
         spread = (mine["value"] - mine["low"]).clip(0), (mine["high"] - mine["value"]).clip(0)
         axes.errorbar(mine["value"], at, xerr=spread, ls="", elinewidth=1.5, **style.marked(name))
-    axes.set_yticks(
-        range(len(classes)), [f"{style.escape_mathtext(one, 18)} ({images[one]})" for one in classes]
-    )
+    names = [f"{style.escape_mathtext(one, 18)} ({images[one]})" for one in classes]
+    axes.set_yticks(range(len(classes)), names)
     axes.set(xlim=(-0.02, 1.02), ylim=(len(classes) - 0.5, -0.5), xlabel="defect recall at 5 % false rejects")
     axes.grid(False, axis="y")
     style.percent_ticks(axes.xaxis)
-    return style.finish(figure, "Lines: 95 % CI. In brackets: images of the class.", found)
+    return style.finish(figure, "Lines: 95 % CI. In brackets: images of the class.", values["features"])
 
 
 def error_pareto(predictions: pd.DataFrame, rejected: pd.Series, good: str) -> Figure:
@@ -141,18 +139,16 @@ def reliability(predictions: pd.DataFrame, good: str) -> Figure:
     from sklearn.metrics import brier_score_loss
 
     rows = predictions[predictions["repeat"] == predictions["repeat"].min()]
-    found, share = style.present(rows["features"], FEATURE_SETS), (rows["label"] != good).mean()
+    found, share = style.by_method(rows), (rows["label"] != good).mean()
     figure, grid = style.panels(len(found), 2, 3, sharex=True, sharey=True)
     unit = {"xlim": (-0.02, 1.02), "ylim": (-0.02, 1.02)}
-    for name, axes in zip(found, grid.flat, strict=False):
-        part = rows[rows["features"] == name]
+    for (name, part), axes in zip(found, grid.flat, strict=False):
         scores, defective = np.clip(defect_scores(part, good), 0, 1), (part["label"] != good).to_numpy()
         bins = reliability_bins(scores, defective)
         spread = bins["share"] - bins["low"], bins["high"] - bins["share"]
         axes.plot([0, 1], [0, 1], color="0.6", lw=0.8, zorder=1)
-        axes.errorbar(
-            bins["score"], bins["share"], spread, elinewidth=1.5, capsize=2, lw=0.8, **style.marked(name)
-        )
+        look = style.marked(name) | {"elinewidth": 1.5, "capsize": 2, "lw": 0.8}
+        axes.errorbar(bins["score"], bins["share"], spread, **look)
         axes.set_title(f"{FEATURE_SETS[name].title}: Brier score {brier_score_loss(defective, scores):.3f}")
         axes.set(xlabel="probability of a defect", ylabel="share defective", **unit)
         axes.label_outer()

@@ -53,9 +53,8 @@ def count_decisions(table: pd.DataFrame, masks: int = 0) -> str:
     n, why = table["verdict"].value_counts(), table["reason"].value_counts()
     reasons = ", ".join(f"{name} {why[name]}" for name in (OOD, UNCERTAIN) if why.get(name))
     listed = (f"{name.capitalize()}: {n[name]}." for name in (PASS, REJECT, REVIEW, REFUSED) if n.get(name))
-    text = (
-        f"{count(len(table), 'file')}. {' '.join(listed)}{f' Reasons for review: {reasons}.' * bool(reasons)}"
-    )
+    text = f"{count(len(table), 'file')}. {' '.join(listed)}"
+    text += f" Reasons for review: {reasons}." * bool(reasons)
     if masks:
         text += f" Left out as masks, in folders called {GROUND_TRUTH}: {masks}."
     known = int((table["seen_in_training"].fillna("") != "").sum())

@@ -92,8 +92,7 @@ def _enlarged(anomaly_map: np.ndarray, image: np.ndarray) -> np.ndarray:
 
 def samples(images: Mapping[str, np.ndarray], masks: Mapping[str, Masks]) -> Figure:
     """Draw samples per class, one row each, defect masks outlined: images per class uint8 (n, H, W, 3)."""
-    figure = _rows_of_images(images, masks)
-    return finish(figure, "Outlined: the defect, where there is a mask.")
+    return finish(_rows_of_images(images, masks), "Outlined: the defect, where there is a mask.")
 
 
 def image_and_map(
@@ -125,26 +124,21 @@ def simulation_panel(panel: Mapping[str, np.ndarray]) -> Figure:
     """Draw DRAEM's input and output, one column per image: image, simulated, mask, reconstruction, map."""
     rows = ("image", "simulated", "mask", "reconstruction", "map")
     figure = _rows_of_images({name: np.clip(panel[name], 0, 1) for name in rows}, {})
-    _map_scale(figure, "mask, map (0 to 1)")
+    shown = figure.axes[0].get_images()[0]
+    figure.colorbar(shown, ax=figure.axes, label="mask, map (0 to 1)", aspect=30, fraction=0.02)
     return finish(figure)
 
 
 def _rows_of_images(rows: Mapping[str, np.ndarray], masks: Mapping[str, Masks]) -> Figure:
     """Draw rows of images, each named at its left, their defects outlined where masks are given for the row."""
     columns = max(len(stack) for stack in rows.values())
-    figure, grid = panels(
-        columns * len(rows), columns, 0.93 * style.PAGE / max(columns, 4), layout="compressed"
-    )
+    height = 0.93 * style.PAGE / max(columns, 4)
+    figure, grid = panels(columns * len(rows), columns, height, layout="compressed")
     for cells, (name, stack) in zip(grid, rows.items(), strict=True):
         for axes, image, mask in zip(cells, stack, masks.get(name, [None] * len(stack)), strict=False):
             draw_image(axes, image, mask, OUTLINE)
         cells[0].set_ylabel(escape_mathtext(name, 18))
     return figure
-
-
-def _map_scale(figure: Figure, label: str) -> None:
-    """Draw the colours of the maps beside the whole grid."""
-    figure.colorbar(figure.axes[0].get_images()[0], ax=figure.axes, label=label, aspect=30, fraction=0.02)
 
 
 def examples(predictions: pd.DataFrame, rejected: pd.Series, good: str, each: int = 4) -> pd.DataFrame:

@@ -57,9 +57,8 @@ def degradation(
 def learning_curves(economy: LabelEfficiency, width: float = style.PAGE) -> Figure:
     """Draw recall at 5 % false rejects over the number of labelled defects, one panel per data set, 95 % bands."""
     values = economy.curves.rename(columns={"recall": "value"})
-    values = values[values["features"].isin(style.METHODS)].assign(
-        dataset=values["dataset"].map(display_name)
-    )
+    values = values[values["features"].isin(style.METHODS)]
+    values = values.assign(dataset=values["dataset"].map(display_name))
     return degradation(values, "dataset", "labels", TITLES[RECALL_AT_5_FPR].replace(" at", "\nat"), width)
 
 

@@ -53,9 +53,10 @@ def recall_curve(
     `operating_numbers`).
     """
     figure, ((axes,),) = style.panels(1, 1, 4, width)
-    chosen, found = points_of(points), style.present(predictions["features"], FEATURE_SETS)
-    for name in found:
-        curve = mean_curve(predictions[predictions["features"] == name], good)
+    chosen, methods = points_of(points), style.by_method(predictions)
+    chosen = chosen[chosen["features"].isin([name for name, _ in methods])]
+    for name, part in methods:
+        curve = mean_curve(part, good)
         band = {"color": style.lined(name)["color"], "alpha": 0.13, "lw": 0}
         axes.fill_between(curve.index, curve["low"], curve["high"], **band)
         axes.plot(curve.index, curve["mean"], lw=2, **style.lined(name))
@@ -69,9 +70,9 @@ def recall_curve(
     if required := sorted(set(chosen["required"])):
         named = ", ".join(f"{100 * one:g}" for one in required)
         key += f" Markers: thresholds from training images for {named} % recall"
-        outside = int((chosen.loc[chosen["features"].isin(found), "false_rejects"] > SHOWN).sum())
+        outside = int((chosen["false_rejects"] > SHOWN).sum())
         key += f"; {outside} of them lie beyond {percent(SHOWN, 0)}." if outside else "."
-    return style.finish(figure, key, found)
+    return style.finish(figure, key, predictions["features"])
 
 
 def precision_recall(predictions: pd.DataFrame, good: str, prevalence: float) -> Figure:
@@ -80,9 +81,7 @@ def precision_recall(predictions: pd.DataFrame, good: str, prevalence: float) ->
     From the same curves as `recall_curve`, from one good test image rejected: fewer were not measured.
     """
     figure, ((axes,),) = style.panels(1, 1, 4)
-    found = style.present(predictions["features"], FEATURE_SETS)
-    for name in found:
-        part = predictions[predictions["features"] == name]
+    for name, part in style.by_method(predictions):
         curve = mean_curve(part, good)["mean"].loc[1 / max((part["label"] == good).sum(), 1) :]
         caught, wrong = prevalence * curve, (1 - prevalence) * curve.index
         axes.plot(curve, caught / (caught + wrong), lw=2, **style.lined(name))
@@ -90,7 +89,7 @@ def precision_recall(predictions: pd.DataFrame, good: str, prevalence: float) ->
     axes.set(xlim=(0, 1.01), ylim=(0, None), xlabel="defect recall", ylabel="defective among the rejected")
     style.percent_ticks(axes.xaxis, axes.yaxis)
     note = f"{percent(prevalence)} of products are defective. Dotted: rejecting at random."
-    return style.finish(figure, note, found)
+    return style.finish(figure, note, predictions["features"])
 
 
 def score_histograms(predictions: pd.DataFrame, good: str, points: pd.DataFrame, target: float) -> Figure:
@@ -98,10 +97,9 @@ def score_histograms(predictions: pd.DataFrame, good: str, points: pd.DataFrame,
 
     Line: the mean of the folds' thresholds from training images; band: their range (of `points`).
     """
-    found = style.present(predictions["features"], FEATURE_SETS)
-    figure, grid = style.panels(len(found), 2, 2.5, sharex=True, sharey="row")
-    for axes, name in zip(grid.flat, found, strict=False):
-        part = predictions[predictions["features"] == name]
+    methods = style.by_method(predictions)
+    figure, grid = style.panels(len(methods), 2, 2.5, sharex=True, sharey="row")
+    for axes, (name, part) in zip(grid.flat, methods, strict=False):
         odds, bad = _log_odds(defect_scores(part, good)), (part["label"] != good).to_numpy()
         line = {"histtype": "step", "color": style.OUTLINE, "lw": 2}
         for rows, label, look in ((~bad, "good", {"color": "0.7"}), (bad, "defective", line)):
@@ -143,9 +141,7 @@ def threshold_sweep(predictions: pd.DataFrame, good: str, points: pd.DataFrame, 
 def cost_curve(predictions: pd.DataFrame, good: str, price_ratio: float, prevalence: float) -> Figure:
     """Draw the cost of 1,000 products over the threshold, in false rejects, of which a missed defect costs so many."""
     figure, ((axes,),) = style.panels(1, 1, 4)
-    found = style.present(predictions["features"], FEATURE_SETS)
-    for name in found:
-        part = predictions[predictions["features"] == name]
+    for name, part in style.by_method(predictions):
         bad = part["label"] != good
         recall, rejects = (_at_or_above(part[rows], good) / rows.sum() for rows in (bad, ~bad))
         cost = 1000 * (prevalence * (1 - recall) * price_ratio + (1 - prevalence) * rejects)
@@ -155,7 +151,8 @@ def cost_curve(predictions: pd.DataFrame, good: str, price_ratio: float, prevale
     axes.set(ylim=(0, 3000 * prevalence * price_ratio), ylabel="cost of 1,000 products")
     _score_axis(axes, "threshold")
     note = f"In false rejects: a missed defect costs {price_ratio:g}. {percent(prevalence)} of products are defective."
-    return style.finish(figure, f"{note} Markers: the cheapest threshold. Dotted: rejecting nothing.", found)
+    note += " Markers: the cheapest threshold. Dotted: rejecting nothing."
+    return style.finish(figure, note, predictions["features"])
 
 
 def name_defects(predictions: pd.DataFrame, good: str) -> pd.Series | None:

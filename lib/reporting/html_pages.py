@@ -122,12 +122,11 @@ def _beside(name: str, where: str, titles: Mapping[str, str]) -> list[dict[str, 
     """Return links to this page of the other data sets, or from the page over all of them to all pages of each."""
     if name == NOTEBOOKS[-1]:
         pages = {page[:2]: page for page in NOTEBOOKS[:-1]}
-        places = {title: f"../{quote(one)}/notebooks" for one, title in titles.items()}
-        links = {
-            title: {short: f"{at}/{page}.html" for short, page in pages.items()}
-            for title, at in places.items()
-        }
-        return [{"name": title, "links": to} for title, to in links.items()]
+        below = {short: f"notebooks/{page}.html" for short, page in pages.items()}
+        return [
+            {"name": title, "links": {short: f"../{quote(one)}/{page}" for short, page in below.items()}}
+            for one, title in titles.items()
+        ]
     rest = {title: f"../../{quote(one)}/notebooks/{name}.html" for one, title in titles.items()}
     others = {title: to for title, to in rest.items() if title != titles.get(where)}
     return [{"name": "also", "links": others}] if others and name in NOTEBOOKS else []

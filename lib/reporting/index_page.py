@@ -63,7 +63,7 @@ def index_html(
             "figures": {one["name"]: one for one in _figures(home, run.name, embed)},
             "costs": costs(points, run.name, cards[run.name]["features"], study) if len(points) else [],
             "gallery": list(gallery(run, cards[run.name]["features"])) if pictures else [],
-            "findings": _of(read["conclusions"], run.name),
+            "findings": where(read["conclusions"], {"dataset": run.name}).to_dict("records"),
             "notebooks": _notebooks(home, run.name) if linked else [],
             "provenance": provenance(run),
         }
@@ -121,14 +121,12 @@ def costs(points: pd.DataFrame, dataset: str, method: str, study: Study) -> list
 def _cost(point: Mapping[Any, Any]) -> dict[str, Any]:
     share, low, high = (100 * point[f"false_rejects{end}"] for end in ("", "_low", "_high"))
     missed = point["recall_high"] < point["required"]
-    counted = (
-        f"{point['rejected']:.0f} of {point['n_good']:.0f} good images; recall {percent(point['recall'])}"
-    )
+    counted = f"{point['rejected']:.0f} of {point['n_good']:.0f} good images"
     return {
         "required": f"{100 * point['required']:g} %",
         "text": "missed" if missed else f"{share:.0f} %",
         **{"share": f"{share:.1f}", "low": f"{low:.1f}", "width": f"{high - low:.1f}"},
-        **{"missed": missed, "counted": counted},
+        **{"missed": missed, "counted": f"{counted}; recall {percent(point['recall'])}"},
     }
 
 
@@ -207,19 +205,14 @@ def times(runs: Sequence[Run]) -> pd.DataFrame:
     columns = {}
     for run in runs:
         manifests = {name: run.store.manifest(f"notebooks/{name}.ipynb") for name in NOTEBOOKS[:-1]}
-        columns[display_name(run.name)] = {
-            n: one["summary"]["seconds"] for n, one in manifests.items() if one
-        }
+        took = {name: one["summary"]["seconds"] for name, one in manifests.items() if one}
+        columns[display_name(run.name)] = took
     return pd.DataFrame(columns).reindex(list(NOTEBOOKS[:-1])).rename_axis("seconds of")
 
 
 def _short(dataset: str) -> str:
     """Return a data set's name without the note that it is demo data, which the page says once."""
     return display_name(dataset).removesuffix(" (demo data)")
-
-
-def _of(table: pd.DataFrame, dataset: str) -> list[dict[Any, Any]]:
-    return table[table["dataset"] == dataset].to_dict("records")
 
 
 def _drawn(thumbnail: Any, level: float) -> str:

@@ -76,10 +76,8 @@ def table3(predictions: pd.DataFrame, good: Good, *, binary: str, alpha: float) 
             for name in MAIN:
                 row: dict[str, Any] = first.place() | {"Measure": TITLES[metric], "Features": _title(name)}
                 for keep in keeps:
-                    bold = best.get(keep) == name
-                    row[_share(keep)] = (
-                        at[keep].cell(name, metric, bold=bold, **looks) if keep in at else Value(None)
-                    )
+                    bold, data = best.get(keep) == name, at.get(keep)
+                    row[_share(keep)] = data.cell(name, metric, bold=bold, **looks) if data else Value(None)
                 rows.append(row)
     title = "Results by share of the training defects kept, over all test folds"
     return Table("Table 3", title, rows, _notes(read, alpha), headers=4)

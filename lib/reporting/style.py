@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
+    from pandas import DataFrame
 
 PAGE, HALF = 9.6, 4.8  # inches: widths of figures, of a hundred pixels of a page each
 FONT = 10  # points, of everything that is written: fourteen pixels of a page
@@ -51,6 +52,11 @@ def set_style() -> None:
 def present(features: Iterable[str], among: Iterable[str] = PALETTE) -> list[str]:
     """Return which feature sets `among` those are in `features`, in their order."""
     return [name for name in among if name in set(features)]
+
+
+def by_method(rows: DataFrame, among: Iterable[str] = FEATURE_SETS) -> list[tuple[str, DataFrame]]:
+    """Return the rows of each feature set `among` those, in their order."""
+    return [(name, rows[rows["features"] == name]) for name in present(rows["features"], among)]
 
 
 def lined(name: str) -> dict[str, Any]:
