@@ -59,11 +59,8 @@ def checks(results: StudyResults, facts: Mapping[str, Facts]) -> pd.DataFrame:
     for dataset, mine in results.each():
         for one in CHECKS:
             state, result = one.of(mine, dataset, facts[dataset])
-            does = state in OPEN and one.applies(mine.study)
-            asked = [
-                text.format(folds=folds_needed(mine.study)) if does else ""
-                for text in (one.action, one.options)
-            ]
+            does, needed = state in OPEN and one.applies(mine.study), folds_needed(mine.study)
+            asked = [text.format(folds=needed) if does else "" for text in (one.action, one.options)]
             rows.append((one.name, dataset, state, PILLS[state], result, one.why, *asked))
     columns = ["check", "dataset", "state", "pill", "result", "why", "action", "options"]
     return pd.DataFrame(rows, columns=columns)

@@ -8,13 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from lib.classification.feature_sets import (
-    BASELINES,
-    COMBINED_DETECTORS,
-    FEATURE_SETS,
-    GUIDED,
-    MAIN,
-)
+from lib.classification.feature_sets import BASELINES, COMBINED_DETECTORS, FEATURE_SETS, GUIDED, MAIN
 from lib.config import map_method_title
 from lib.evaluation import metrics as m
 from lib.evaluation.checks import method_of

@@ -167,10 +167,10 @@ def statistics_headline(said: pd.DataFrame) -> Headline:
     helped, n = said[said["state"] == "good"], said["dataset"].nunique()
     extra, guide = (set(helped.loc[helped["question"] == question, "dataset"]) for question in (EXTRA, GUIDE))
     helps = f"Data sets where the map helps: {len(extra)} as an extra picture, {len(guide)} as a guide."
-    return _first(
-        (extra | guide, "good", f"Helps on {len(extra | guide)} of {n}", helps),
-        (True, "warn", "No measurable gain", f"The map measurably helps on none of {count(n, 'data set')}."),
-    )
+    if extra | guide:
+        return Headline("good", f"Helps on {len(extra | guide)} of {n}", helps)
+    none = f"The map measurably helps on none of {count(n, 'data set')}."
+    return Headline("warn", "No measurable gain", none)
 
 
 def inspection_headline(counts: Mapping[str, int]) -> Headline:

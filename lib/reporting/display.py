@@ -72,12 +72,14 @@ def show_headline(headline: tuple[str, str, str]) -> HTML:
 
 def fold(summary: str, *shown: Any) -> HTML:
     """Return tables, and sentences as text, that the reader unfolds, without what is None; nothing for nothing."""
+    label = html.escape(summary)
+    scrolled = f'<div class="table" tabindex="0" role="group" aria-label="{label}">'
     parts = [
-        f"<p>{html.escape(one)}</p>" if isinstance(one, str) else _scrolled(one._repr_html_(), summary)
+        f"<p>{html.escape(one)}</p>" if isinstance(one, str) else f"{scrolled}{one._repr_html_()}</div>"
         for one in shown
         if one is not None
     ]
-    head = f'<details class="more"><summary>{html.escape(summary)}</summary>'
+    head = f'<details class="more"><summary>{label}</summary>'
     return _html(f"{head}{''.join(parts)}</details>" if parts else "")
 
 
@@ -85,10 +87,6 @@ def _html(text: str) -> HTML:
     from IPython.display import HTML
 
     return HTML(text)
-
-
-def _scrolled(table: str, label: str) -> str:
-    return f'<div class="table" tabindex="0" role="group" aria-label="{html.escape(label)}">{table}</div>'
 
 
 def save_and_display(

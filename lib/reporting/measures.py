@@ -49,11 +49,6 @@ class Measures:
             interval = clopper_pearson(round(value * n), n)
         return Value(value, interval=interval, **looks)
 
-    def classes(self) -> list[str]:
-        """Return the defect classes, sorted."""
-        recalls = self.known.index[self.known.index.get_level_values("metric") == "defect_recall"]
-        return sorted(set(recalls.unique("class")) - {ALL})
-
 
 def read_measures(found: pd.DataFrame, good: Good, binary: str, metrics: Sequence[str]) -> list[Measures]:
     """Return the measures of predictions by data set, scheme and, from few defects to all, keep.

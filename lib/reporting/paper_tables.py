@@ -48,8 +48,9 @@ def table2(predictions: pd.DataFrame, good: Good, *, binary: str, alpha: float) 
     """
     read, rows = read_measures(at_keep(predictions, 1.0), good, binary, _RECALLS), []
     for data in read:
-        fine, names = good_class(good, data.dataset), {label: label for label in data.classes()}
-        wanted = [(metric, label, name) for metric in _RECALLS for label, name in names.items()]
+        fine = good_class(good, data.dataset)
+        classes = sorted(set(data.known.index.unique("class")) - {ALL})
+        wanted = [(metric, label, label) for metric in _RECALLS for label in classes]
         for metric, label, name in [*wanted, ("defect_recall", ALL, "all defects"), (_REJECTS, ALL, fine)]:
             best = _best(data, metric, label, alpha) if metric != _REJECTS else None
             row = data.place() | {"Measure": TITLES[metric], "Class": name}
