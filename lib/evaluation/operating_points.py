@@ -104,12 +104,15 @@ def rejected(
     return outcome
 
 
-def design_effect(hit: np.ndarray, cluster: np.ndarray, repeat: np.ndarray) -> float:
+def design_effect(hit: np.ndarray, cluster: np.ndarray, fold: np.ndarray, repeat: np.ndarray) -> float:
     """Return how many times fewer independent images would say as much about a share; at least 1 (Kish).
 
-    hit (n,) bool, the object (or image) that each row shows and its training. The share's variance is that of whole
-    objects (linearised), and of the mean over the trainings where there are several.
+    hit (n,) bool; the object (or image) that each row shows, its fold and training. The share's variance is that of
+    whole objects (linearised) and, as in `Sampled`, of trainings: seen where there are several, else at least what the
+    spread of the folds demands, each with a training and threshold of its own.
     """
+    from scipy.stats import norm, t
+
     trainings, share = max(1, len(np.unique(repeat))), hit.mean() if len(hit) else 0.0
     _, place, sizes = np.unique(cluster, return_inverse=True, return_counts=True)
     images, objects = len(hit) / trainings, len(sizes)
@@ -118,8 +121,19 @@ def design_effect(hit: np.ndarray, cluster: np.ndarray, repeat: np.ndarray) -> f
     surplus = np.bincount(place, hit) - share * sizes
     few = objects / (objects - 1) * (images - 1) / images  # of as many objects as images: none
     variance = few * (surplus**2).sum() / len(hit) ** 2
-    if trainings > 1:
-        variance += np.var([hit[repeat == one].mean() for one in np.unique(repeat)], ddof=1) / trainings
+    by_fold = pd.DataFrame({"fold": fold, "repeat": repeat, "hit": hit}).pivot_table(
+        "hit", "fold", "repeat", "mean"
+    )
+    weights, several = np.bincount(np.unique(fold, return_inverse=True)[1]) / len(hit), trainings > 1
+    freedom = len(by_fold) * (trainings - 1) if several else len(by_fold) - 1
+    if freedom:
+        spread = (
+            by_fold.var(axis=1, ddof=1).fillna(0) / trainings
+            if several
+            else by_fold[by_fold.columns[0]].var(ddof=1)
+        )
+        of_training = float((weights**2 * spread).sum()) * (t.ppf(0.975, freedom) / norm.ppf(0.975)) ** 2
+        variance = variance + of_training if several else max(variance, of_training)
     return float(max(1.0, variance * images / (share * (1 - share))))
 
 
@@ -130,6 +144,7 @@ def _counted(
     folds = ["repeat", "fold"]
     scores, fine, repeats = m.defect_scores(tested, good), tested["label"] == good, tested["repeat"].nunique()
     cluster, repeat = groups_of_rows(tested), tested["repeat"].to_numpy()
+    fold = tested["fold"].to_numpy()
     known = known.assign(score=m.defect_scores(known, good), unit=groups_of_rows(known))
     by_fold = tested.groupby(folds)
     for label in (m.ALL, *m.defect_classes(tested, good)):
@@ -153,7 +168,7 @@ def _counted(
                     "rejected": np.round((out[fine].sum() + refused) / repeats),
                     "n_good": np.round(fine.sum() / repeats),
                     **{
-                        f"{name}_effect": design_effect(out[of], cluster[of], repeat[of])
+                        f"{name}_effect": design_effect(*(one[of] for one in (out, cluster, fold, repeat)))
                         for name, of in (("caught", bad.to_numpy()), ("rejected", fine.to_numpy()))
                     },
                     "threshold_low": thresholds.min(),

@@ -14,8 +14,9 @@ from lib.evaluation.metrics import ALL, OVERALL, SHARES, Good
 from lib.evaluation.significance import by_measure
 from lib.reporting.table import Value
 
-EXACT = "In brackets: Clopper-Pearson 95 % intervals, which take images as independent"
-EXACT_INTERVALS = f"{EXACT} (too narrow where objects repeat)."
+EXACT_INTERVALS = (
+    "In brackets: exact 95 % CI (Clopper-Pearson) for independent images, too narrow where objects repeat."
+)
 
 
 @dataclass(frozen=True)

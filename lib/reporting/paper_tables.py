@@ -99,7 +99,8 @@ def _notes(read: Sequence[Measures], alpha: float) -> list[str]:
     """Return the notes of Tables 2 and 3: the rule for bold what it cannot reach, and leaks."""
     notes = [
         "Read a recall with its false-reject rate: a lower threshold buys one with the other. Recalls and rates count "
-        "the images of all folds; an AUC is the mean of the folds', as scores of two networks share no scale.",
+        "the images of all folds; an AUC is the mean of the folds', as scores of two networks share no scale. A class "
+        "without a test image in a fold has no weight in that fold's AUC.",
         EXACT_INTERVALS,
         f"Bold: the best, where Wilcoxon's signed-rank test over the folds (two-sided, exact) gives p < {alpha:g} "
         "against the second best; false-reject rates are never bold.",

@@ -16,7 +16,7 @@ from lib.evaluation.operating_points import TRAINING
 from lib.evaluation.recommendation import RULE
 from lib.evaluation.significance import METHOD, format_p
 from lib.pipeline.maps import map_quality
-from lib.reporting.measures import EXACT, read_measures
+from lib.reporting.measures import read_measures
 from lib.reporting.style import METHODS, present
 from lib.reporting.table import Table, Value
 
@@ -115,7 +115,8 @@ def costs_table(points: pd.DataFrame, methods: Iterable[str] = FEATURE_SETS) -> 
     notes = (
         "A fold's threshold is chosen on its training images, scored by models that did not see them, and checked on "
         "its test images. Missed: less was found there, the 95 % interval included.",
-        f"{EXACT}. Bold: the least of those that reached the recall.",
+        "In brackets: 95 % CI, exact for independent images, wider where objects or trainings vary. Bold: the least "
+        "of those that reached the recall.",
     )
     title = "What a required defect recall costs"
     return Table("Costs", title, rows, notes, headers=3, numbers=part) if rows else None

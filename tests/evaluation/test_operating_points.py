@@ -111,23 +111,28 @@ def test_a_class_held_out_at_once_is_named_by_its_folds():
 
 
 def test_an_interval_counts_objects_and_trainings_not_pictures_of_them():
-    hit, once = np.arange(60) % 3 == 0, np.zeros(60, int)
-    assert design_effect(hit, np.arange(60), once) == pytest.approx(1)
-    four = (
-        np.repeat(hit, 4),
-        np.repeat(np.arange(60), 4),
-        np.repeat(once, 4),
-    )  # four pictures of each say no more
+    hit, one = np.arange(60) % 3 == 0, np.zeros(60, int)
+    assert design_effect(hit, np.arange(60), one, one) == pytest.approx(1)
+    four = [
+        np.repeat(values, 4) for values in (hit, np.arange(60), one, one)
+    ]  # four pictures of each say no more
     assert design_effect(*four) == pytest.approx(4, rel=0.05)
-    assert design_effect(np.ones(240, bool), *four[1:]) == 4, (
-        "nothing seen to vary: as many as there are objects"
-    )
-    assert design_effect(np.ones(8, bool), np.zeros(8, int), np.zeros(8, int)) == 8
-    alike = np.tile(hit, 3), np.tile(np.arange(60), 3), np.repeat(np.arange(3), 60)  # three equal trainings
-    assert design_effect(*alike) == pytest.approx(1)
-    lost = alike[0] & (alike[2] != 2)  # the third finds nothing
-    assert design_effect(lost, *alike[1:]) > 3
-    assert design_effect(np.zeros(0, bool), np.zeros(0, int), np.zeros(0, int)) == 1
+    assert design_effect(np.ones(240, bool), *four[1:]) == 4, "nothing varies: as many as there are objects"
+    nothing = np.zeros(8, int)
+    assert design_effect(np.ones(8, bool), nothing, nothing, nothing) == 8
+    alike = np.tile(hit, 3), np.tile(np.arange(60), 3), np.tile(one, 3), np.repeat(np.arange(3), 60)
+    assert design_effect(*alike) == pytest.approx(1), "three equal trainings"
+    assert design_effect(alike[0] & (alike[3] != 2), *alike[1:]) > 3, "the third finds nothing"
+    empty = np.zeros(0, int)
+    assert design_effect(np.zeros(0, bool), empty, empty, empty) == 1
+
+
+def test_with_one_training_an_interval_is_as_wide_as_the_spread_of_the_folds():
+    fold, one = np.repeat([0, 1, 2], 20), np.zeros(60, int)
+    even = np.tile(np.arange(20) < 10, 3)
+    assert design_effect(even, np.arange(60), fold, one) == pytest.approx(1)
+    uneven = np.concatenate([np.arange(20) < k for k in (2, 10, 18)])
+    assert design_effect(uneven, np.arange(60), fold, one) > 5
 
 
 def test_where_objects_are_known_intervals_are_wider_and_a_bound_needs_as_many_objects():

@@ -44,7 +44,7 @@ def separated(rejects, n_good=300, n_bad=150, missed=0):
     [
         (10, "good", "Usable: below 10 % rejected"),
         (45, "good", "Pre-sorting: below 30 % rejected"),  # 15 %, at most 20
-        (90, "none", "Cannot tell: between the limits"),  # 30 %, 25 to 36
+        (90, "none", "Cannot tell: 25 to 36 % rejected"),  # 30 %, 25 to 36
         (150, "bad", "Not usable: above 30 % rejected"),
     ],
 )
