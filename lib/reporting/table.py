@@ -91,16 +91,8 @@ class Table:
 
     def markdown(self) -> str:
         """Return title, table (bold as **x**) and notes; texts are escaped, so shown as they are."""
-        body = self.frame.map(as_markdown).to_numpy()
-        for row, place in self.bold:
-            body[row, place] = f"**{body[row, place]}**"
-        names = [as_markdown(_flat(column)) for column in self.frame.columns]
-        rule = ["---" if place < self.headers else "---:" for place in range(len(names))]
-        lines = ["| " + " | ".join(cells) + " |" for cells in (names, rule, *body)]
-        head = f"**{as_markdown(self.name)}.** {as_markdown(self.title)}"
-        notes = [f"- {as_markdown(note)}" for note in self.notes]
-        parts = [head, "\n".join(lines), "\n".join(notes)]
-        return "\n\n".join(filter(None, parts)) + "\n"
+        names = [_flat(column) for column in self.frame.columns]
+        return render("table.md.j2", table=self, names=names, text=as_markdown)
 
     def to_html(self) -> str:
         """Return an HTML table with header scopes, its notes folded; everything that comes from data is escaped."""
