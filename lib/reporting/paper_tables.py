@@ -118,28 +118,19 @@ def _notes(read: Sequence[Measures], alpha: float) -> list[str]:
     return list(dict.fromkeys(notes))
 
 
-def table2_beside_paper(table: Table) -> Table | None:
-    """Return Table 2's recalls beside the paper's; None where the paper has no such data set."""
-    paper = paper_table(2).rename(columns={"class": "row"})
-    return _beside_paper(table, paper.assign(column=paper["features"].map(_title)), "Class", ".2%")
-
-
-def table3_beside_paper(table: Table) -> Table | None:
-    """Return Table 3's values beside the paper's; None where the paper has no such data set."""
-    paper = paper_table(3)
-    paper = paper.assign(row=paper["features"].map(_title), column=paper["keep"].map(_share))
-    return _beside_paper(table, paper, "Features", ".4f")
-
-
-def _beside_paper(table: Table, paper: pd.DataFrame, last: str, form: str) -> Table | None:
-    """Return ours, the paper's and the difference per cell of the paper: dataset, metric, row, column, value."""
+def beside_paper(table: Table) -> Table | None:
+    """Return the values of Table 2 or 3 beside the paper's; None where the paper has no such data set."""
+    by_class = table.name == "Table 2"
+    last, form = ("Class", ".2%") if by_class else ("Features", ".4f")
     ours = table.numbers.xs("", axis=1, level=1).set_index(["Dataset", "Measure", last]).to_dict("index")
     rows = []
-    for cell in paper.to_dict("records"):
-        key = cell["dataset"], TITLES[cell["metric"]], cell["row"]
-        if cell["column"] in ours.get(key, ()):
-            value, theirs = ours[key][cell["column"]], cell["value"]
-            row = {"Dataset": key[0], "Measure": key[1], last: key[2], "Cell": cell["column"]}
+    for cell in paper_table(2 if by_class else 3).to_dict("records"):
+        name = _title(cell["features"])
+        of, column = (cell["class"], name) if by_class else (name, _share(cell["keep"]))
+        key = cell["dataset"], TITLES[cell["metric"]], of
+        if column in ours.get(key, ()):
+            value, theirs = ours[key][column], cell["value"]
+            row = {"Dataset": key[0], "Measure": key[1], last: of, "Cell": column}
             row |= {"Ours": Value(value, form), "Paper": Value(theirs, form)}
             rows.append(row | {"Difference": Value(value - theirs, f"+z{form}")})
     note = f"Read recalls with our false rejects, in {table.name}; the paper gives none."

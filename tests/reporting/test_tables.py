@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from lib.reporting import display, paper_tables
-from lib.reporting.paper_tables import table1, table2_beside_paper, table3_beside_paper
+from lib.reporting.paper_tables import beside_paper, table1
 from lib.reporting.table import MISSING, Table, Value
 from tests.evaluation.made_up import by_fold, rows
 
@@ -132,17 +132,17 @@ def test_table3_by_keep_and_features():
 def test_beside_the_paper_stand_its_own_data_sets_only():
     labels = ["good", "marks", "flowlines"]
     frame = rows(labels, ["good", "marks", "good"], classes=labels)
-    table = table2_beside_paper(table2(frame.assign(dataset="deco_cap"), "good"))
+    table = beside_paper(table2(frame.assign(dataset="deco_cap"), "good"))
     assert table is not None
     found = texts(table, "Measure", "Class", "Cell")[CLASS_RECALL, "flowlines", "Image"]
     assert [found[name] for name in ("Ours", "Paper", "Difference")] == ["0.00 %", "98.99 %", "−98.99 %"]
     both = frame.assign(dataset="deco_cap", features="image_map")
-    third = table3_beside_paper(table3(both, "good"))
+    third = beside_paper(table3(both, "good"))
     assert third is not None
     gaps = third.numbers.droplevel(1, axis=1).set_index(["Measure", "Features", "Cell"])["Difference"]
     assert gaps[RECALL, "Image + map", "100 %"] == pytest.approx(0.5 - 1)
     for other in ("mine", "deco_cap-synthetic"):
-        assert table2_beside_paper(table2(frame.assign(dataset=other), "good")) is None
+        assert beside_paper(table2(frame.assign(dataset=other), "good")) is None
 
 
 def test_odd_class_names_are_text_in_html_and_markdown():
