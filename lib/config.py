@@ -138,9 +138,7 @@ class Study:
     draem_epochs: int = setting(0, "passes over a fold's good training images; 0: draem_steps counts", ge=0)
     draem_steps: int = setting(250, "training steps per fold; 0: draem_epochs counts", ge=0)
     draem_batch: int = setting(8, "images per DRAEM training step", ge=1)
-    draem_lr: float = setting(
-        3e-4, "learning rate (x0.2 at 80 %, 90 % of the steps); DRAEM's own is 1e-4", gt=0
-    )
+    draem_lr: float = setting(3e-4, "learning rate, x0.2 at 80 and 90 % of the steps; DRAEM's: 1e-4", gt=0)
     draem_precision: Literal["auto", "float32", "bf16"] = setting(
         "auto", "convolutions while training on CUDA: TF32 (auto), float32 or bf16; a CPU uses float32"
     )
@@ -149,9 +147,7 @@ class Study:
         "pretrained",
         "start of training: the included weights, where there are some of these widths, or random ones",
     )
-    draem_weights: str = setting(
-        "", "file of pretrained weights to start from, as `make draem-weights` writes it"
-    )
+    draem_weights: str = setting("", "file of pretrained weights to start from (`make draem-weights`)")
     draem_simulation: Literal["paper", "extended"] = setting(
         "extended", "simulated defects: textures (paper), or also drawn flaws and parts of the product itself"
     )
@@ -168,13 +164,9 @@ class Study:
         "in_sample",
         "DRAEM's maps: from the fold's one DRAEM, or a training image's from one that did not see it",
     )
-    backbone: str = setting(
-        "efficientnet_lite0",
-        "network whose features are used: efficientnet_lite0, resnet18 (the paper's), or timm's",
-    )
+    backbone: str = setting("efficientnet_lite0", "network for features; resnet18 (the paper's), or timm's")
     weights: str = setting(
-        "auto",
-        "the backbone's weights: auto (installed or cached), imagenet (may download), a file, or random-init",
+        "auto", "the backbone's: auto (installed or cached), imagenet (may download), a file, or random-init"
     )
     feature_size: int = setting(160, "side of the images that the backbone sees, in pixels", ge=32)
     guided: bool = setting(True, "also evaluate map-guided features")
@@ -193,9 +185,7 @@ class Study:
     baselines: bool = setting(True, "also evaluate simpler feature sets and models")
     inner_folds: int = setting(3, "folds within a training fold, for thresholds on out-of-fold scores", ge=2)
     alpha: float = setting(0.005, "level of significance", gt=0, le=1)
-    required: tuple[float, ...] = setting(
-        (0.9, 0.95, 0.99, 0.995), "defect recalls whose false rejects are shown", gt=0, le=1
-    )
+    required: tuple[float, ...] = setting((0.9, 0.95, 0.99, 0.995), "defect recalls to show", gt=0, le=1)
     prevalence: float = setting(0.01, "defective share of the products on the line", gt=0, le=1)
     price_ratio: float = setting(20.0, "cost of a missed defect, in false rejects", gt=0)
     # the verdict on a data set: usable, pre-sorting only, not usable, or cannot tell
