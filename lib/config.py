@@ -161,8 +161,7 @@ class Study:
     coreset_size: int = setting(1000, "patches that a PatchCore keeps of all good ones", ge=1)
     map_encoding: Literal["raw", "jet"] = setting("raw", "raw: map as grey image; jet: min-max and colours")
     map_fit: Literal["in_sample", "cross_fitted"] = setting(
-        "in_sample",
-        "DRAEM's maps: from the fold's one DRAEM, or a training image's from one that did not see it",
+        "in_sample", "DRAEM's maps: by the fold's one DRAEM, or of training images by one that saw others"
     )
     backbone: str = setting("efficientnet_lite0", "network for features; resnet18 (the paper's), or timm's")
     weights: str = setting(
