@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 HOME = PROJECT / "outputs" / "reference"
+WIDTH = 960  # pixels of a figure on a page
 PATHS = ("--data", "--weights", "--textures", "--draem-checkpoint", "--groups", "--output")
 
 
@@ -93,7 +94,7 @@ def shows_products(figure: Path) -> bool:
 
 
 def fewer_colours(png: bytes) -> bytes:
-    """Return a PNG with 256 colours and the same texts; itself where that would be no smaller.
+    """Return a PNG as wide as a page shows it, with 256 colours and the same texts; itself where that would be no smaller.
 
     The colours of feature sets stay as they are.
     """
@@ -102,7 +103,11 @@ def fewer_colours(png: bytes) -> bytes:
         for key, value in image.info.items():
             if isinstance(value, str):
                 texts.add_itxt(str(key), value)
-        full = np.asarray(image.convert("RGB"))
+        width = min(image.width, WIDTH)
+        shown = image.convert("RGB").resize(
+            (width, round(image.height * width / image.width)), Image.Resampling.LANCZOS
+        )
+        full = np.asarray(shown)
     ours = [ImageColor.getrgb(colour) for colour in sorted({*LINES.values(), OUTLINE})]
     few = 256 - len(ours)
     median = Image.fromarray(full).quantize(few, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
