@@ -94,7 +94,7 @@ def shows_products(figure: Path) -> bool:
 
 
 def fewer_colours(png: bytes) -> bytes:
-    """Return a PNG as wide as a page shows it, with 256 colours and the same texts; itself where that would be no smaller.
+    """Return a PNG as wide as on a page, with 256 colours and the same texts; itself where that would be no smaller.
 
     The colours of feature sets stay as they are.
     """
