@@ -202,7 +202,7 @@ CHECKS = (  # the most useful advice first
     Check("Maps against chance", _finds,
         "A map no better than chance cannot help.", "Try PatchCore maps.",
         "--set map_source=patchcore --study patchcore", lambda study: study.map_source != "patchcore"),
-    Check("Thresholds on test images", _carry_over,
+    Check("Recall of the thresholds", _carry_over,
         "A threshold that misses its recall lets defects pass.", "Check thresholds on a new sample before use."),
     Check("Maps of training and test images", _alike,
         "Otherwise a classifier learns that a clean map means good, and rejects good products.",

@@ -129,7 +129,7 @@ def classification_headline(points: pd.DataFrame, chosen: str, study: Study) -> 
         (high <= study.usable_rejects, "good", f"Usable: below {100 * study.usable_rejects:g} % rejected", why),
         (high <= study.presort_rejects, "good", f"Pre-sorting: below {100 * study.presort_rejects:g} % rejected", why),
         (low > study.presort_rejects, "bad", f"Not usable: above {100 * study.presort_rejects:g} % rejected", why),
-        (True, "none", f"Cannot tell: {100 * low:.0f} to {percent(high, 0)} rejected", why),
+        (True, "none", f"Cannot tell: {100 * low:.0f} to {percent(high, 0)} rejected, limit {100 * study.presort_rejects:g} %", why),
     )  # fmt: skip
 
 

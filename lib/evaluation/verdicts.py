@@ -77,7 +77,7 @@ def describe_cost(results: StudyResults, required: float) -> str:
         needed = bound["n_needed"]
         needs = "no number is enough" if math.isinf(needed) else f"{needed:.0f} needed"
         return f"Cannot be guaranteed: {bound['n_calibration']:.0f} defects in training, {needs}."
-    text = f"{share(point, 'false_rejects')} of good products rejected."
+    text = f"Rejects {share(point, 'false_rejects')} of good products, catches {percent(point['recall'], 0)}."
     there = set(results.points["features"])  # the same classifier without a map, where there is one
     without = (
         "image_logistic"

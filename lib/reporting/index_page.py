@@ -154,12 +154,14 @@ def gallery(run: Run, features: str) -> Iterator[dict[str, Any]]:
 
 def checklist(checked: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the checks, each once: its worst state, the data sets that have it, and a line for every data set."""
-    rows, names = [], list(dict.fromkeys(checked["dataset"]))
+    rows = []
     for name, part in checked.groupby("check", sort=False):
         worst = min(part["state"], key=WORST.index)
-        there = [_short(one) for one in part.loc[part["state"] != "good", "dataset"]]
         row = part[part["state"] == worst].iloc[0].to_dict() | {"name": name, "state": worst}
-        row["where"] = ", ".join(there) if 0 < len(there) < len(names) else ""
+        there = {pill: ", ".join(map(_short, of["dataset"])) for pill, of in part.groupby("pill", sort=False)}
+        first = there.pop(row["pill"])
+        others = [f"{pill}: {where}" for pill, where in there.items() if pill != PILLS["good"]]
+        row["where"] = "; ".join([first, *others]) if worst != "good" and part["pill"].nunique() > 1 else ""
         row["lines"] = [f"{_short(d)}: {r}" for d, r in zip(part["dataset"], part["result"], strict=True)]
         rows.append(row)
     return rows

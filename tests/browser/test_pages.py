@@ -126,14 +126,17 @@ def test_names_from_the_data_are_shown_as_text(studies, offline):
     assert not dialogs
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_grave(studies, browser, scheme):
+@pytest.mark.parametrize("look", ["light", "dark", "print"])
+def test_axe_finds_nothing_grave(studies, browser, look):
     from axe_playwright_python.sync_playwright import Axe
 
-    context = browser.new_context(bypass_csp=True, offline=True, color_scheme=scheme)
+    context = browser.new_context(
+        bypass_csp=True, offline=True, color_scheme="dark" if look == "dark" else "light"
+    )
     page, issues = context.new_page(), []
     for path in pages_of(studies["own"]):
         page.goto(path.as_uri())
+        page.emulate_media(media="print" if look == "print" else "screen")
         page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true })")
         found = Axe().run(page).response["violations"]
         issues += [

@@ -44,7 +44,7 @@ def separated(rejects, n_good=300, n_bad=150, missed=0):
     [
         (10, "good", "Usable: below 10 % rejected"),
         (45, "good", "Pre-sorting: below 30 % rejected"),  # 15 %, at most 20
-        (90, "none", "Cannot tell: 25 to 36 % rejected"),  # 30 %, 25 to 36
+        (90, "none", "Cannot tell: 25 to 36 % rejected, limit 30 %"),  # 30 %, 25 to 36
         (150, "bad", "Not usable: above 30 % rejected"),
     ],
 )
@@ -52,7 +52,7 @@ def test_the_verdict_is_that_of_the_interval(rejects, state, pill):
     one = card(*separated(rejects))
     assert (one["state"], one["pill"]) == (state, pill)
     assert one["why"].startswith("For 90 % recall, ") and "of the good products are rejected" in one["why"]
-    assert one["cost"].startswith(f"{rejects / 3:.1f} % (")
+    assert one["cost"].startswith(f"Rejects {rejects / 3:.1f} % (")
 
 
 def test_a_recall_that_was_certainly_missed_is_not_usable():
@@ -89,7 +89,7 @@ def test_a_high_recall_needs_enough_defects():
     one = card(*separated(10), required="0.9")
     assert one["higher"] == one["target"] == "90 %", "there is no higher one to show"
     assert (
-        card(*separated(10))["more"] == "3.3 % (1.6 to 6.0 %) of good products rejected."
+        card(*separated(10))["more"] == "Rejects 3.3 % (1.6 to 6.0 %) of good products, catches 99 %."
     )  # 100 in training
     assert (
         card(*separated(10, n_bad=90))["more"] == "Cannot be guaranteed: 60 defects in training, 99 needed."
