@@ -118,7 +118,10 @@ def classification_headline(points: pd.DataFrame, chosen: str, study: Study) -> 
         why = "No training images were scored, so no threshold could be set."
         return Headline("none", "Cannot tell", why)
     for_recall = f"for {100 * target:g} % recall"
-    low, high = point["false_rejects_low"], point["false_rejects_high"]
+    low, high, limit = (
+        *(point[f"false_rejects_{end}"] for end in ("low", "high")),
+        f"{100 * study.presort_rejects:g} %",
+    )
     why = f"{for_recall.capitalize()}, {share(point, 'false_rejects')} of the good products are rejected."
     return _first(
         (point["n_good"] < study.least_good, "none", "Cannot tell: too few images",
@@ -127,9 +130,9 @@ def classification_headline(points: pd.DataFrame, chosen: str, study: Study) -> 
         (point["recall_high"] < target, "bad", "Not usable: misses defects",
          f"Threshold {for_recall}: recall {share(point, 'recall')}, false rejects {share(point, 'false_rejects')}."),
         (high <= study.usable_rejects, "good", f"Usable: below {100 * study.usable_rejects:g} % rejected", why),
-        (high <= study.presort_rejects, "good", f"Pre-sorting: below {100 * study.presort_rejects:g} % rejected", why),
-        (low > study.presort_rejects, "bad", f"Not usable: above {100 * study.presort_rejects:g} % rejected", why),
-        (True, "none", f"Cannot tell: {100 * low:.0f} to {percent(high, 0)} rejected, limit {100 * study.presort_rejects:g} %", why),
+        (high <= study.presort_rejects, "good", f"Pre-sorting: below {limit} rejected", why),
+        (low > study.presort_rejects, "bad", f"Not usable: above {limit} rejected", why),
+        (True, "none", f"Cannot tell: {100 * low:.0f} to {percent(high, 0)}, limit {limit}", why),
     )  # fmt: skip
 
 

@@ -86,7 +86,7 @@ def describe_cost(results: StudyResults, required: float) -> str:
     )
     alone = point_of(results.points, without, required)
     if method != without and alone and not alone["recall_high"] < required:
-        text += f" Without the map: {percent(alone['false_rejects'], 0)}."
+        text += f" Without map: {percent(alone['false_rejects'], 0)}."
     return text
 
 

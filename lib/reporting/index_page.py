@@ -160,7 +160,7 @@ def checklist(checked: pd.DataFrame) -> list[dict[str, Any]]:
         row = part[part["state"] == worst].iloc[0].to_dict() | {"name": name, "state": worst}
         there = {pill: ", ".join(map(_short, of["dataset"])) for pill, of in part.groupby("pill", sort=False)}
         first = there.pop(row["pill"])
-        others = [f"{pill}: {where}" for pill, where in there.items() if pill != PILLS["good"]]
+        others = [f"{pill!s}: {where}" for pill, where in there.items() if pill != PILLS["good"]]
         row["where"] = "; ".join([first, *others]) if worst != "good" and part["pill"].nunique() > 1 else ""
         row["lines"] = [f"{_short(d)}: {r}" for d, r in zip(part["dataset"], part["result"], strict=True)]
         rows.append(row)

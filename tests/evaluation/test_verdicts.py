@@ -44,7 +44,7 @@ def separated(rejects, n_good=300, n_bad=150, missed=0):
     [
         (10, "good", "Usable: below 10 % rejected"),
         (45, "good", "Pre-sorting: below 30 % rejected"),  # 15 %, at most 20
-        (90, "none", "Cannot tell: 25 to 36 % rejected, limit 30 %"),  # 30 %, 25 to 36
+        (90, "none", "Cannot tell: 25 to 36 %, limit 30 %"),  # 30 %, 25 to 36
         (150, "bad", "Not usable: above 30 % rejected"),
     ],
 )
@@ -80,7 +80,7 @@ def test_thresholds_of_the_verdict_are_settings():
 def test_a_cost_is_held_against_the_same_classifier_without_the_map():
     skill = {"image": 0.5, "image_logistic": 1.5, "guided_logistic": 3.0}
     one = card(study(skill, n=300), study(skill, n=300, calibrated=True))
-    assert one["features"] == "guided_logistic" and "Without the map: " in one["cost"]
+    assert one["features"] == "guided_logistic" and "Without map: " in one["cost"]
     logistic = card(study(skill | {"image": 3.0}, n=300), study(skill, n=300, calibrated=True))
     assert logistic["cost"] == one["cost"]
 
