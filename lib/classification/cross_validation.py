@@ -6,7 +6,7 @@ import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from lib.classification.classifiers import HIDDEN, LOGISTIC_REGRESSION, Fitted, Scale, fit
 from lib.classification.feature_sets import COLUMN_BLOCKS, FEATURE_SETS, MAIN
+from lib.classification.stacking import fit_stacked
+from lib.datasets.splits import inner_parts
 from lib.features.mutual_information import Selection, estimate_mutual_information, select
 
 Binary = Literal["collapsed", "separate"]
@@ -53,6 +55,8 @@ def evaluate_fold(
     scale: Scale = "standard",
     binary: Binary = "collapsed",
     feature_sets: Sequence[str] = MAIN,
+    groups: ArrayLike | None = None,
+    inner_folds: int = 3,
     seed: int,
 ) -> FoldResult:
     """Fit each feature set on the training rows and predict the test rows.
@@ -60,8 +64,8 @@ def evaluate_fold(
     blocks: columns (N, d) by the names of `COLUMN_BLOCKS`; labels (N,) names out of `classes`, of which the first is
     the good one; train (N,) bool, the rest is tested. A feature set whose blocks are not all given is left out.
     `keep` in (0, 1] is the share of defective training images used (see `subsample_defects`). Columns are scored once,
-    on the training rows used. The binary task is the multiclass prediction `collapsed` (argmax is not good), or a
-    classifier trained `separate`-ly on two classes.
+    on the training rows used. Stacked sets are fitted by `inner_folds`, which split no group (N,). The binary task is
+    the multiclass prediction `collapsed` (argmax is not good), or a classifier trained `separate`-ly on two classes.
     """
     labels, train = np.asarray(labels, dtype=str), np.asarray(train)
     blocks = {name: blocks[name] for name in COLUMN_BLOCKS if name in blocks}
@@ -87,10 +91,17 @@ def evaluate_fold(
             chosen = np.flatnonzero(np.isin(origin, one.selected_columns))
             if chosen.size:
                 chosen = chosen[select(scores[chosen], origin[chosen], len(fit_rows), selection)]
-            used = np.union1d(chosen, np.flatnonzero(np.isin(origin, one.all_columns)))
-            hidden = LOGISTIC_REGRESSION if one.model == "logistic" else mlp
-            given = columns[np.ix_(fit_rows, used)]
-            model = fit(given, target[fit_rows], names, hidden=hidden, seed=seed, scale=scale)
+            used = np.union1d(chosen, np.flatnonzero(np.isin(origin, one.all_columns + one.scores)))
+            given, truth = columns[np.ix_(fit_rows, used)], target[fit_rows]
+            if one.model == "stacked":
+                part = _inner_folds(
+                    truth, None if groups is None else np.asarray(groups)[fit_rows], inner_folds, seed
+                )
+                beside = np.isin(origin[used], one.scores)
+                model = fit_stacked(given, truth, names, beside=beside, part=part)
+            else:
+                hidden = LOGISTIC_REGRESSION if one.model == "logistic" else mlp
+                model = fit(given, truth, names, hidden=hidden, seed=seed, scale=scale)
             probabilities = model.probabilities(columns[np.ix_(test_rows, used)])
             cell: dict[str, object] = {"features": one.key, "task": task, "keep": keep}
             report = {"n_train": len(fit_rows), "k": len(used)}
@@ -131,6 +142,15 @@ def subsample_defects(
         generator = np.random.default_rng([seed, zlib.crc32(name.encode())])
         kept[generator.permutation(rows)[share:]] = False
     return kept
+
+
+def _inner_folds(
+    labels: NDArray[np.str_], groups: NDArray[Any] | None, n_folds: int, seed: int
+) -> NDArray[np.intp]:
+    part = np.zeros(len(labels), dtype=np.intp)
+    for number, rows in enumerate(inner_parts(labels, groups, n_folds, seed=seed)):
+        part[rows] = number
+    return part
 
 
 def _collapsed(table: pd.DataFrame, good: str) -> pd.DataFrame:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 # Where columns come from, in the order in which they are counted; `other…`: by the map of the study's other map source.
-COLUMN_BLOCKS = ("image", "map", "stats", "score", "other", "guided", "other_stats", "other_guided")
+COLUMN_BLOCKS = ("image", "map", "stats", "score", "patch", "other", "guided", "other_stats", "other_guided")
 
 
 @dataclass(frozen=True)
@@ -14,12 +14,14 @@ class FeatureSet:
     """The columns of a feature set, the classifier fitted on them, and its name."""
 
     key: str  # in settings and CSV files
-    group: Literal["main", "baseline", "guided", "two_sources"]
+    group: Literal["main", "baseline", "guided", "combined", "two_sources"]
     title: str  # in tables, figures and sentences
     description: str = ""  # in notes below a table
     selected_columns: tuple[str, ...] = ()  # blocks whose columns go through the study's selection
     all_columns: tuple[str, ...] = ()  # blocks of which every column is used
-    model: Literal["network", "logistic"] = "network"  # the study's network, or a logistic regression
+    scores: tuple[str, ...] = ()  # blocks of few columns, for `stacked`: they stand beside the others' logits
+    # the study's network, a logistic regression, or one on the logits of another and the `scores`
+    model: Literal["network", "logistic", "stacked"] = "network"
     one_source: str = ""  # of two map sources' set: the set that uses one of them in the same way
 
     @property
@@ -30,7 +32,7 @@ class FeatureSet:
     @property
     def blocks(self) -> tuple[str, ...]:
         """Every block of columns that the set needs."""
-        return self.selected_columns + self.all_columns
+        return self.selected_columns + self.all_columns + self.scores
 
 
 _LIST = (
@@ -67,14 +69,23 @@ _LIST = (
     FeatureSet("guided_logistic", "guided", "Image + map-guided, logistic",
         "map-guided features, all features of the image and the map's statistics, logistic regression",
         all_columns=("image", "stats", "guided"), model="logistic"),
+    FeatureSet("patch", "combined", "Patch classifier, logistic",
+        "a linear discriminant on patches, taught by masks, or without masks by the highest places of maps; logistic "
+        "regression on its score for each class",
+        all_columns=("patch",), model="logistic"),
+    FeatureSet("combined", "combined", "Combined, stacked",
+        "logistic regression on the logits of image + map-guided, logistic, out of fold, beside the anomaly score and "
+        "the patch classifier's scores",
+        all_columns=("image", "stats", "guided"), scores=("score", "patch"), model="stacked"),
     FeatureSet("guided_two_maps", "two_sources", "Image + guided by both maps, logistic",
         all_columns=("image", "stats", "guided", "other_stats", "other_guided"),
         model="logistic", one_source="guided_logistic"),
 )  # fmt: skip
 FEATURE_SETS = {one.key: one for one in _LIST}
-MAIN, BASELINES, GUIDED = (
-    tuple(one.key for one in _LIST if one.group == group) for group in ("main", "baseline", "guided")
+MAIN, BASELINES, GUIDED, COMBINED = (
+    tuple(one.key for one in _LIST if one.group == group)
+    for group in ("main", "baseline", "guided", "combined")
 )
 COMBINED_DETECTORS = {one.key: one.one_source for one in _LIST if one.group == "two_sources"}
 # fitted in a second, so also at every level
-LINEAR_GUIDED = tuple(key for key in GUIDED if FEATURE_SETS[key].model == "logistic")
+LINEAR_GUIDED = tuple(key for key in GUIDED + COMBINED if FEATURE_SETS[key].model != "network")

@@ -34,6 +34,7 @@ from lib.inspection.threshold import Threshold
 from lib.pipeline.dataset import FINAL, index
 from lib.pipeline.detectors import load_model, model_file, models
 from lib.pipeline.embeddings import backbone
+from lib.pipeline.patch_scores import final_patch_classifier
 from lib.pipeline.run import Run
 
 OPSET = 20  # of 2023: runtimes of the last years read it
@@ -92,6 +93,7 @@ def build_pipeline(run: Run, model: ProductionModel) -> OnnxPipeline:
         parts[MULTICLASS],
         parts.get(BINARY),
         good_patch_mean(run) if "guided" in model.blocks else None,
+        final_patch_classifier(run).exported if "patch" in model.blocks else None,
     ).cpu()
 
 

@@ -41,7 +41,7 @@ class OnnxPipeline(nn.Module):
     """From images to everything in `OUTPUTS`, by a study's settings.
 
     `source` makes the maps. `blocks` are the classifiers' columns in order; `binary` decides, where it is not the
-    multiclass one. `good_mean` (h, w, C) is what guided pooling compares with.
+    multiclass one. `good_mean` (h, w, C) is what guided pooling compares with; `patch_scores` scores patches (n, p, C).
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class OnnxPipeline(nn.Module):
         multiclass: Layer,
         binary: Layer | None = None,
         good_mean: Tensor | None = None,
+        patch_scores: Layer | None = None,
     ) -> None:
         super().__init__()
         self.study, self.blocks = study, tuple(blocks)
@@ -64,6 +65,7 @@ class OnnxPipeline(nn.Module):
         self.to_places = Resize(study.image_size, grid(study.feature_size), antialias=True)
         self.good_mean = None if good_mean is None else good_mean.flatten(0, 1)
         self.distance, self.multiclass, self.binary = distance, multiclass, binary
+        self.patch_scores = patch_scores
         self.eval()
 
     @property
@@ -87,6 +89,7 @@ class OnnxPipeline(nn.Module):
             "stats": lambda: statistics(maps),
             "score": lambda: map_score[:, None],
             "guided": lambda: self.pooled(patches, maps),
+            "patch": lambda: self.scored(patches),
         }
         columns = torch.cat([compute[name]() for name in self.blocks], dim=1)
         probabilities = self.multiclass(columns)
@@ -97,6 +100,11 @@ class OnnxPipeline(nn.Module):
         """Return maps (n, side, side) in [0, 1] as the images (n, 3, new, new) in [0, 1] that the backbone gets."""
         images = maps[:, None] if self.study.map_encoding == "raw" else jet(maps, self.colours)
         return self.to_features(images).expand(-1, 3, -1, -1)
+
+    def scored(self, patches: Tensor) -> Tensor:
+        """Return the patch classifier's scores (n, defect classes) of patches (n, C, h, w)."""
+        assert self.patch_scores is not None
+        return self.patch_scores(patches.flatten(2).transpose(1, 2))
 
     def pooled(self, patches: Tensor, maps: Tensor) -> Tensor:
         """Return patches (n, C, h, w) averaged where maps (n, side, side) are highest, (n, averages * C)."""

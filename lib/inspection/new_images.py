@@ -27,11 +27,13 @@ from lib.datasets.image_io import examine, load_stack, map_files
 from lib.datasets.layouts import GROUND_TRUTH, walk
 from lib.execution.source_code import code_digest
 from lib.inspection.decisions import OOD, PASS, REFUSED, UNCERTAIN, brightness_contrast, verdict_columns
+from lib.pipeline.classification import patch_scores
 from lib.pipeline.dataset import FINAL, images, index
 from lib.pipeline.detectors import load_model, models
 from lib.pipeline.embeddings import backbone, image_feature_table, image_features_of, patches
 from lib.pipeline.features import map_columns
 from lib.pipeline.maps import score_maps, scores
+from lib.pipeline.patch_scores import final_patch_classifier
 from lib.pipeline.run import Run, each_part, feature_cost, map_cost
 from lib.synthetic.products import image_counts, render
 
@@ -138,6 +140,7 @@ def _labelled(run: Run, blocks: Sequence[str], split: str) -> ImageFeatures:
     compute: dict[str, Callable[[], np.ndarray]] = {
         "image": lambda: image_feature_table(run),
         "score": lambda: scores(run, split)[:, None],
+        "patch": lambda: patch_scores(run, "classification", split)[0],
         **{name: partial(map_columns, run, name, split) for name in ("map", "stats", "guided")},
     }
     return _features(blocks, compute, images(run, run.study.feature_size))
@@ -186,6 +189,7 @@ def _new(run: Run, folder: Path, blocks: Sequence[str], names: Sequence[str], _p
         "map": lambda: map_features(backbone(run), maps, study.map_encoding, device=run.device),
         "stats": lambda: map_statistics(maps),
         "score": lambda: score_maps(maps)[:, None],
+        "patch": lambda: final_patch_classifier(run).scores(local),
         "guided": guided,
     }
     return _features(blocks, compute, stack)

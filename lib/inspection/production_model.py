@@ -76,7 +76,7 @@ def fitted_production_model(run: Run, features: str = "") -> ProductionModel:
     tested = deciding(run, found)
     features, why = choose_features(run, tested, features)
     known = features_of_labelled(run, FEATURE_SETS[features].blocks)
-    settings = ("selection", "mlp", "scale", "binary")
+    settings = ("selection", "mlp", "scale", "binary", "inner_folds")
     inputs = {
         "code": code_digest("lib.inspection.production_model"),
         "columns": hashlib.sha256(known.columns(tuple(known.blocks)).tobytes()).hexdigest(),
@@ -96,6 +96,7 @@ def fitted_production_model(run: Run, features: str = "") -> ProductionModel:
             np.ones(len(table), bool),  # none is left to test
             classes=classes,
             feature_sets=[features],
+            groups=table["group"].to_numpy(dtype=str) if table.attrs["grouped"] else None,
             seed=inputs["seed"],
             **{name: getattr(run.study, name) for name in settings},
         )

@@ -14,11 +14,12 @@ from lib.classification.feature_sets import COLUMN_BLOCKS, COMBINED_DETECTORS, F
 from lib.datasets.splits import FoldError, inner_parts
 from lib.execution.progress import step_bar
 from lib.execution.source_code import code_digest
-from lib.pipeline.dataset import in_test_fold, index, parse_split, repeated, splits
+from lib.pipeline.dataset import FINAL, in_test_fold, index, parse_split, repeated, splits
 from lib.pipeline.detectors import map_splits
 from lib.pipeline.embeddings import IMAGE
 from lib.pipeline.features import BLOCKS, feature_all, map_columns_file
 from lib.pipeline.maps import score_file
+from lib.pipeline.patch_scores import Fit, make_patch_scores, patch_scores_file
 from lib.pipeline.run import Run, classifier_cost, each_part
 
 CODE = ("lib.classification.cross_validation", "lib.datasets.splits", "lib.pipeline.classification")
@@ -37,11 +38,12 @@ def feature_sets(run: Run, split: str, stage: str) -> tuple[str, ...]:
     if parse_split(split).of_fold not in splits(run, with_maps=True):
         return ("image",)
     asked = ["main", *["baseline"] * run.study.baselines, *["guided"] * run.study.guided]
+    asked += ["combined"] * (run.study.guided and stage != SOURCE_CHECK)
     every = stage in ("classification", SOURCE_CHECK)
     sets = [
         name
         for name, one in FEATURE_SETS.items()
-        if one.group in asked and (every or one.group == "main" or one.model == "logistic")
+        if one.group in asked and (every or one.group == "main" or one.model != "network")
     ]
     if stage == SOURCE_CHECK:
         sets = [name for name in sets if FEATURE_SETS[name].blocks != ("image",)]
@@ -59,11 +61,8 @@ def _seed(run: Run, stage: str, split: str) -> int:
     return run.seed(CALIBRATION if stage == CALIBRATION else "classify", mine.of_fold, mine.repeat)
 
 
-Fit = tuple[np.ndarray, np.ndarray, float, int, dict[str, int]]
-
-
 def _fits(run: Run, stage: str, split: str) -> Iterator[Fit]:
-    """Yield the fits of a stage in one split: rows, which of them train (others are predicted), keep, seed, its name.
+    """Yield the fits of a stage in one split.
 
     Calibration fits on inner folds of the training images, dealt by the split's own scheme: grouped within grouped
     folds. The other stages fit on all training images, at each share of defects kept.
@@ -72,13 +71,24 @@ def _fits(run: Run, stage: str, split: str) -> Iterator[Fit]:
     trained = np.flatnonzero(train)
     labels = table["label"].to_numpy(dtype=str)[trained]
     seed, name = _seed(run, stage, split), {"repeat": mine.repeat}
+    by_group = mine.scheme == "grouped" or (split == FINAL and table.attrs["grouped"])
+    groups = table["group"].to_numpy(dtype=str) if by_group else None
     if stage != CALIBRATION:
-        yield from ((np.arange(len(train)), train, keep, seed, name) for keep in levels(run, stage))
+        yield from (
+            Fit(np.arange(len(train)), train, keep, seed, groups, name) for keep in levels(run, stage)
+        )
         return
-    groups = table["group"].to_numpy(dtype=str)[trained] if mine.scheme == "grouped" else None
-    for inner, part in enumerate(inner_parts(labels, groups, run.study.inner_folds, seed=seed)):
+    own = None if groups is None else groups[trained]
+    for inner, part in enumerate(inner_parts(labels, own, run.study.inner_folds, seed=seed)):
         known = ~np.isin(np.arange(len(trained)), part)
-        yield trained, known, 1.0, seed, name | {"inner": inner}
+        yield Fit(trained, known, 1.0, seed, groups, name | {"inner": inner})
+
+
+def patch_scores(run: Run, stage: str, split: str) -> np.ndarray:
+    """Return the patch classifiers' scores in each fit of a stage, (fits, N, defect classes); NaN of other rows."""
+    make_patch_scores(run, stage, split, list(_fits(run, stage, split)))
+    found: np.ndarray = np.load(run.store.path(patch_scores_file(stage, split)))
+    return found
 
 
 def predict_fold(run: Run, stage: str, split: str) -> dict[str, Any]:
@@ -89,20 +99,27 @@ def predict_fold(run: Run, stage: str, split: str) -> dict[str, Any]:
     folds without it). A class that an inner training part lacks gets probability 0 there, and a part that lacks all
     classes but one fits nothing, so that its images stay without prediction.
     """
+    fits = list(_fits(run, stage, split))
+    if "patch" in source_files(run, stage, split):
+        make_patch_scores(run, stage, split, fits)
 
     def write(path: Path) -> dict[str, Any]:
         from lib.classification.cross_validation import evaluate_fold
 
-        table, fits, report = index(run), list(_fits(run, stage, split)), step_bar(f"{split}, fits")
+        table, report = index(run), step_bar(f"{split}, fits")
         labels = table["label"].to_numpy(dtype=str)
         blocks = {name: _columns(run, file) for name, file in source_files(run, stage, split).items()}
         how = {name: getattr(run.study, name) for name in ("selection", "mlp", "scale", "binary")}
         how |= {"classes": tuple(table.attrs["classes"]), "feature_sets": feature_sets(run, split, stage)}
-        found, diagnostics = [], []
-        for done, (rows, train, keep, seed, name) in enumerate(fits, start=1):
+        how |= {"inner_folds": run.study.inner_folds}
+        patch, found, diagnostics = blocks.pop("patch", None), [], []
+        for done, (rows, train, keep, seed, groups, name) in enumerate(fits, start=1):
             if len(set(labels[rows][train])) > 1:
                 given = {block: columns[rows] for block, columns in blocks.items()}
-                result = evaluate_fold(given, labels[rows], train, keep=keep, seed=seed, **how)
+                if patch is not None:  # taught anew for every fit
+                    given["patch"] = patch[done - 1, rows]
+                own = None if groups is None else groups[rows]
+                result = evaluate_fold(given, labels[rows], train, keep=keep, seed=seed, groups=own, **how)
                 mine = result.predictions
                 found.append(mine.assign(row=rows[mine["row"]], **name))
                 of_fold = parse_split(split).of_fold
@@ -206,7 +223,7 @@ def _name(stage: str, split: str) -> str:
 
 def _made_from(run: Run, stage: str, split: str) -> dict[str, Any]:
     """Return what a split's predictions depend on; its features must have been made."""
-    inputs = {
+    return {
         "code": code_digest(*CODE),
         "tested": fingerprint({"rows": np.flatnonzero(in_test_fold(run, split)).tolist()}),
         "index": run.store.digest("index.parquet"),
@@ -214,9 +231,8 @@ def _made_from(run: Run, stage: str, split: str) -> dict[str, Any]:
         "feature_sets": feature_sets(run, split, stage),
         "keep": levels(run, stage),
         "seed": _seed(run, stage, split),
-        **run.study.values(("selection", "mlp", "scale", "binary")),
+        **run.study.values(("selection", "mlp", "scale", "binary", "inner_folds")),
     }
-    return inputs | (run.study.values(("inner_folds",)) if stage == CALIBRATION else {})
 
 
 def source_files(run: Run, stage: str, split: str) -> dict[str, str]:
@@ -225,14 +241,15 @@ def source_files(run: Run, stage: str, split: str) -> dict[str, str]:
     method = run.study.alternative_map_source if stage == SOURCE_CHECK else own
     files = {"image": IMAGE, "score": score_file(split, method), "other": map_columns_file("map", split, own)}
     files |= {block: map_columns_file(block, split, method) for block in BLOCKS}
+    files["patch"] = patch_scores_file(stage, split)
     files |= {f"other_{block}": map_columns_file(block, split, own) for block in BLOCKS}
     needed = {block for name in feature_sets(run, split, stage) for block in FEATURE_SETS[name].blocks}
     return {block: files[block] for block in COLUMN_BLOCKS if block in needed | {"image"}}
 
 
 def _columns(run: Run, file: str) -> np.ndarray:
-    found = np.load(run.store.path(file))
-    return found.reshape(len(found), -1)
+    found: np.ndarray = np.load(run.store.path(file))
+    return found[:, None] if found.ndim == 1 else found
 
 
 def _stored(run: Run, split: str, rows: list[pd.DataFrame]) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 from lib.classification.feature_sets import (
     BASELINES,
     COLUMN_BLOCKS,
+    COMBINED,
     COMBINED_DETECTORS,
     FEATURE_SETS,
     GUIDED,
@@ -11,13 +12,12 @@ from lib.classification.feature_sets import (
 
 def test_every_feature_set_is_named_and_stands_in_one_group():
     assert MAIN == ("image", "map", "image_map")
-    assert sorted(FEATURE_SETS) == sorted((*MAIN, *BASELINES, *GUIDED, *COMBINED_DETECTORS))
-    assert LINEAR_GUIDED == ("guided_logistic",)
+    assert sorted(FEATURE_SETS) == sorted((*MAIN, *BASELINES, *GUIDED, *COMBINED, *COMBINED_DETECTORS))
+    assert LINEAR_GUIDED == ("guided_logistic", "patch", "combined")
     for key, one in FEATURE_SETS.items():
         assert one.key == key and one.title and one.phrase
-        assert [*one.blocks] == [name for name in COLUMN_BLOCKS if name in one.blocks], (
-            "as columns are counted"
-        )
+        counted = [name for name in COLUMN_BLOCKS if name in one.blocks]
+        assert sorted(one.blocks, key=COLUMN_BLOCKS.index) == counted and len(counted) == len(one.blocks)
         assert (one.group in ("main", "two_sources")) == (not one.description)
     assert len({one.title for one in FEATURE_SETS.values()}) == len(FEATURE_SETS)
 

@@ -11,7 +11,7 @@ import lib.pipeline.classification as module
 import lib.pipeline.run as steps
 from lib.anomaly_maps.map_statistics import map_statistics
 from lib.classification import cross_validation
-from lib.classification.feature_sets import BASELINES, GUIDED, LINEAR_GUIDED, MAIN
+from lib.classification.feature_sets import BASELINES, COMBINED, GUIDED, LINEAR_GUIDED, MAIN
 from lib.pipeline.classification import calibration, predict_fold, predictions
 from lib.pipeline.dataset import in_test_fold, index, splits
 from lib.pipeline.features import map_columns
@@ -24,7 +24,10 @@ LINEAR_BASELINES = ("score", "image_logistic", "image_map_logistic")  # what cos
 
 def test_every_baseline_where_all_defects_are_kept_the_cheap_ones_below(run):
     table, fits = predictions(run, "imbalance")
-    for keep, expected in ((1.0, MAIN + BASELINES + GUIDED), (0.5, MAIN + LINEAR_BASELINES + LINEAR_GUIDED)):
+    for keep, expected in (
+        (1.0, MAIN + BASELINES + GUIDED + COMBINED),
+        (0.5, MAIN + LINEAR_BASELINES + LINEAR_GUIDED),
+    ):
         assert set(table.loc[table["keep"] == keep, "features"]) == set(expected)
         assert set(fits.loc[fits["keep"] == keep, "features"]) == set(expected)
     assert table.groupby(["features", "keep", "task"]).size().eq(len(index(run))).all()
@@ -35,7 +38,7 @@ def test_baselines_off_leaves_the_rest_as_it_was(run, tmp_path):
     shutil.copytree(run.study_dir, tmp_path / "study")
     bare = predictions(make_run(tmp_path / "study", baselines=False), "imbalance")[0]
     full = predictions(run, "imbalance")[0]
-    mine = full[full["features"].isin(MAIN + GUIDED)].reset_index(drop=True)
+    mine = full[full["features"].isin(MAIN + GUIDED + COMBINED)].reset_index(drop=True)
     pd.testing.assert_frame_equal(bare, mine)
 
 
@@ -66,7 +69,11 @@ def test_a_repeat_trains_anew_on_the_same_folds_and_keeps_what_is_there(run, twi
     beside = {name: name.replace("-repeat-1", "") for name in made}
     assert {name.split("-")[0] for name in made} == {
         *("draem/stratified", "maps/stratified", "features/map", "features/guided"),
-        *(f"predictions/{stage}/stratified" for stage in ("classification", "imbalance", "calibration")),
+        *(
+            f"{what}/{stage}/stratified"
+            for what in ("features/patch", "predictions")
+            for stage in ("classification", "imbalance", "calibration")
+        ),
     }
     assert sorted(beside.values()) == sorted(name for name in run.store.names() if "stratified" in name)
     assert [name for name in made if twice.store.digest(name) == twice.store.digest(beside[name])] == []
@@ -121,7 +128,8 @@ def recalibrated(run, monkeypatch, spoil, split):
 
     def spoilt(run, file):
         values = true(run, file).copy()
-        values[spoil] = 1e3 * values[spoil] - 7
+        places = (slice(None), spoil) if "patch" in file else spoil
+        values[places] = 1e3 * values[places] - 7
         read.add(file)
         return values
 
@@ -201,9 +209,7 @@ def test_side_by_side_and_made_anew_the_same_bytes(run, tmp_path, monkeypatch):
 def test_repeats_get_other_inner_folds(run):
     fits = [fit for split in (SPLIT, AGAIN) for fit in module._fits(run, module.CALIBRATION, split)]
     learnt = {tuple(name.values()): known for _, known, *_, name in fits}
-    assert {seed for *_, seed, _ in fits} == {
-        run.seed(module.CALIBRATION, SPLIT, repeat) for repeat in (0, 1)
-    }
+    assert {one.seed for one in fits} == {run.seed(module.CALIBRATION, SPLIT, repeat) for repeat in (0, 1)}
     assert set(learnt) == {(repeat, inner) for repeat in range(2) for inner in range(3)}
     assert not all(np.array_equal(learnt[0, inner], learnt[1, inner]) for inner in range(3))
 

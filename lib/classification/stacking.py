@@ -1,0 +1,83 @@
+"""Stacking: a logistic regression on another's logits and a few scores beside them, as one logistic regression.
+
+In one regression on everything, a few strong scores drown among hundreds of columns. Stacked (Wolpert 1992), the many
+columns become a logit per class first, predicted out of fold, and the scores stand beside these as equals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lib.classification.classifiers import LOGISTIC_REGRESSION, Fitted, fit
+
+
+def fit_stacked(
+    X: ArrayLike,
+    y: ArrayLike,
+    classes: Sequence[str],
+    *,
+    beside: NDArray[np.bool_],
+    part: NDArray[np.integer],
+) -> Fitted:
+    """Return a logistic regression on X (n, d), fitted in two stages to y (n,), names out of `classes`.
+
+    beside (d,): the columns that are scores; the first stage sees the others. part (n,): the inner fold of each row,
+    whose logits come from a first stage fitted on the other folds. Where these hold one class, or where there is one
+    fold, nothing can be stacked, and one regression sees all columns. Both stages are linear, so the result is one
+    layer: the second stage's weights of the logits, times the first stage's weights.
+    """
+    values, labels = np.asarray(X, dtype=np.float32), np.asarray(y)
+    many, scores = values[:, ~beside], values[:, beside]
+    rests = [part != number for number in np.unique(part)]
+    if any(len(np.unique(labels[rest])) < 2 for rest in rests):
+        return fit(values, labels, classes, hidden=LOGISTIC_REGRESSION)
+    first = fit(many, labels, classes, hidden=LOGISTIC_REGRESSION)
+    outside = np.empty((len(values), len(first.biases[0])))
+    for rest in rests:
+        other = fit(many[rest], labels[rest], classes, hidden=LOGISTIC_REGRESSION)
+        outside[~rest] = _logits(other, many[~rest], first.fitted_classes)
+    second = fit(np.concatenate([outside, scores], axis=1), labels, classes, hidden=LOGISTIC_REGRESSION)
+    n = outside.shape[1]
+    assert (
+        first.mean is not None and second.mean is not None
+    )  # a regression is always on standardised columns
+    assert first.scale is not None and second.scale is not None
+    mean, scale, weights = (
+        np.empty(values.shape[1]),
+        np.empty(values.shape[1]),
+        np.empty((values.shape[1], n)),
+    )
+    mean[~beside], mean[beside] = first.mean, second.mean[n:]
+    scale[~beside], scale[beside] = first.scale, second.scale[n:]
+    of_logits = second.weights[0][:n] / second.scale[:n, None]
+    weights[~beside], weights[beside] = first.weights[0] @ of_logits, second.weights[0][n:]
+    return Fitted(
+        classes=second.classes,
+        fitted_classes=second.fitted_classes,
+        mean=mean,
+        scale=scale,
+        weights=(weights,),
+        biases=(second.biases[0] + (first.biases[0] - second.mean[:n]) @ of_logits,),
+        iterations=second.iterations,
+        loss=second.loss,
+        converged=first.converged and second.converged,
+    )
+
+
+def _logits(model: Fitted, X: NDArray[np.floating], wanted: Sequence[int]) -> NDArray[np.float64]:
+    """Return a regression's logits of X (n, d) for the `wanted` places in `classes`; of two, the second's alone.
+
+    A class that the model did not see gets the lowest logit of the row.
+    """
+    assert model.mean is not None and model.scale is not None
+    found = (X - model.mean) / model.scale @ model.weights[0] + model.biases[0]
+    if len(wanted) == 2:
+        return np.asarray(found)
+    if len(model.fitted_classes) == 2:
+        found = np.concatenate([-found, found], axis=1) / 2
+    every = np.repeat(found.min(axis=1, keepdims=True), len(model.classes), axis=1)
+    every[:, list(model.fitted_classes)] = found
+    return np.asarray(every[:, list(wanted)])

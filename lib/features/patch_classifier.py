@@ -1,0 +1,130 @@
+"""The patch classifier: tells patches of each defect class from good ones by a linear discriminant, taught by masks.
+
+Its image score for a class is the mean of the highest places' scores. An image without a mask, or with an empty one,
+teaches by the places where its anomaly map is highest, then where the classifier is (multiple instances). On magnetic
+tiles a network of two layers on the same patches was no better (docs/guided.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import save_file
+from torch import Tensor
+
+DRAWN = 32  # patches of each image that it is fitted on, so that every image counts alike
+COVERED = 0.3  # of the patch that the mask covers most: what a patch needs to be one of the defect
+POINTED = 12  # places of an image without a mask that stand for the defect
+ROUNDS = 3  # in which these are chosen anew, by the classifier itself
+HIGHEST = 12  # places whose mean is the image's score
+SHRINKAGE = 0.01  # of the patches' correlations towards zero
+UNKNOWN = 0.0  # the score for a class that no image taught
+
+
+@dataclass(frozen=True)
+class PatchClassifier:
+    """Weights (C, classes) and biases (classes,): log odds of a patch (C,) for each defect class against good."""
+
+    weights: NDArray[np.float32]
+    biases: NDArray[np.float32]
+
+    def scores(self, patches: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Return the scores (n, classes) of images by their patches (n, h, w, C), an image at a time."""
+        found = np.empty((len(patches), len(self.biases)), np.float32)
+        for row, image in enumerate(patches):
+            odds = np.asarray(image, np.float32).reshape(-1, image.shape[-1]) @ self.weights
+            found[row] = np.sort(odds, axis=0)[-HIGHEST:].mean(axis=0) + self.biases
+        return found
+
+    def exported(self, patches: Tensor) -> Tensor:
+        """Return the scores (n, classes) of patches (n, p, C) in an exported file."""
+        odds = patches @ torch.from_numpy(self.weights)
+        highest = odds.topk(min(HIGHEST, odds.shape[1]), dim=1).values
+        return highest.mean(dim=1) + torch.from_numpy(self.biases)
+
+    def save(self, path: Path) -> None:
+        """Write it as safetensors."""
+        save_file({"weights": self.weights, "biases": self.biases}, path)
+
+    @classmethod
+    def load(cls, path: Path) -> PatchClassifier:
+        """Return what `save` wrote."""
+        with safe_open(path, "numpy") as file:
+            return cls(file.get_tensor("weights"), file.get_tensor("biases"))
+
+
+def fit_patch_classifier(
+    patches: NDArray[np.floating],
+    labels: NDArray[np.str_],
+    covered: NDArray[np.floating],
+    maps: NDArray[np.floating],
+    rows: NDArray[np.intp],
+    classes: Sequence[str],
+    seed: int,
+) -> PatchClassifier:
+    """Return the classifier fitted on some `rows` of patches (N, h, w, C), which may be memory-mapped.
+
+    labels (N,): names out of `classes`, the first of which is the good one. covered, maps (N, h * w): the share of each
+    patch that the mask covers, 0 where there is none, and the anomaly map there. `DRAWN` patches are drawn of each
+    image; good ones count as much as all defects together. Places without a mask are chosen anew by the classifier,
+    `ROUNDS` times. Scores are `UNKNOWN` for a class without rows, and for all where no good image or no defect is.
+    """
+    flat = patches.reshape(len(patches), -1, patches.shape[-1])
+    defects = [row for row in rows if labels[row] != classes[0]]
+    places = {row: _covered(covered[row]) if covered[row].any() else _highest(maps[row]) for row in defects}
+    model = _fit(flat, labels, places, rows, classes, seed)
+    unmasked = [row for row in defects if not covered[row].any()]
+    for _ in range(ROUNDS if unmasked else 0):
+        for row in unmasked:
+            own = model.weights[:, classes.index(labels[row]) - 1]
+            places[row] = _highest(flat[row].astype(np.float32) @ own)
+        model = _fit(flat, labels, places, rows, classes, seed)
+    return model
+
+
+def _covered(covered: NDArray[np.floating]) -> NDArray[np.intp]:
+    return np.flatnonzero(covered >= COVERED * covered.max())
+
+
+def _highest(values: NDArray[np.floating]) -> NDArray[np.intp]:
+    return np.argsort(-values, kind="stable")[:POINTED]
+
+
+def _fit(
+    flat: NDArray[np.floating],
+    labels: NDArray[np.str_],
+    places: dict[np.intp, NDArray[np.intp]],
+    rows: NDArray[np.intp],
+    classes: Sequence[str],
+    seed: int,
+) -> PatchClassifier:
+    """Return the discriminant of patches drawn at all places of good images, and at these `places` of the others."""
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+    generator, everywhere = np.random.default_rng(seed), np.arange(flat.shape[1])
+    weights = np.zeros((flat.shape[2], len(classes) - 1), np.float32)
+    biases = np.full(len(classes) - 1, UNKNOWN, np.float32)
+    there = [name for name in classes if name in set(labels[rows])]
+    if len(there) < 2 or there[0] != classes[0]:
+        return PatchClassifier(weights, biases)
+    drawn = [
+        flat[row, np.sort(generator.choice(places.get(row, everywhere), DRAWN))].astype(np.float32)
+        for row in rows
+    ]
+    taught = np.repeat([there.index(name) for name in labels[rows]], DRAWN)
+    n = len(there) - 1
+    model = LinearDiscriminantAnalysis(
+        solver="lsqr", shrinkage=SHRINKAGE, priors=[0.5, *np.full(n, 0.5 / n)]
+    ).fit(np.concatenate(drawn), taught)
+    lines, heights = model.coef_, model.intercept_
+    if n > 1:  # of two classes there is one line, the defect's against good
+        lines, heights = lines[1:] - lines[0], heights[1:] - heights[0]
+    own = [classes.index(name) - 1 for name in there[1:]]
+    weights[:, own], biases[own] = lines.T, heights
+    return PatchClassifier(weights, biases)

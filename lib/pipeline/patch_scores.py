@@ -1,0 +1,134 @@
+"""Notebook 04 and 05: scores of patch classifiers, taught anew for every fit of the classifiers, out of fold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional as F
+
+from lib.artifacts import file_sha256, fingerprint
+from lib.classification.cross_validation import subsample_defects
+from lib.datasets.image_io import load_masks
+from lib.datasets.splits import inner_parts
+from lib.execution.source_code import code_digest
+from lib.features.backbone_weights import grid
+from lib.features.patch_classifier import PatchClassifier, fit_patch_classifier
+from lib.pipeline.dataset import FINAL, index
+from lib.pipeline.embeddings import patches, patches_digest
+from lib.pipeline.maps import map_file, maps
+from lib.pipeline.run import Run
+
+CODE = ("lib.features.patch_classifier", "lib.classification.cross_validation", "lib.pipeline.patch_scores")
+
+
+class Fit(NamedTuple):
+    """A fit of the classifiers: rows of the index, which of them train, the share of defects kept, its seed, its name.
+
+    The other rows are predicted. groups (N,), of all images: none is split between inner folds; None where unknown.
+    """
+
+    rows: NDArray[np.intp]
+    train: NDArray[np.bool_]
+    keep: float
+    seed: int
+    groups: NDArray[np.str_] | None
+    name: dict[str, int]
+
+
+def patch_scores_file(stage: str, split: str) -> str:
+    """Return the artefact with the scores of a stage's fits in a split."""
+    return f"features/patch/{stage}/{split}.npy"
+
+
+def final_patch_classifier(run: Run) -> PatchClassifier:
+    """Return the classifier that scores new images: of all labelled ones."""
+    return PatchClassifier.load(_model_file(run))
+
+
+def _model_file(run: Run) -> Path:
+    return run.store.path(patch_scores_file("classification", FINAL)).with_suffix(".safetensors")
+
+
+def make_patch_scores(run: Run, stage: str, split: str, fits: Sequence[Fit]) -> None:
+    """Write the scores for each defect class, float32 (fits, N, classes), of each fit's rows; NaN of other rows.
+
+    A training image's are by a classifier that did not see it, nor an image of its group: of inner folds of the images
+    that train. The others' are by the classifier of all these. Defects that the fit does not keep teach nothing.
+    """
+    table, how = index(run), run.study.map_method
+    masks = [file_sha256(Path(table.attrs["root"]) / mask) for mask in table["mask"].dropna()]
+    made_from = {
+        "code": code_digest(*CODE),
+        "patches": patches_digest(run),
+        "maps": run.store.digest(map_file(split, how)),
+        "masks": fingerprint({"sha256": masks}),
+        "index": run.store.digest("index.parquet"),
+        "fits": [fingerprint({"rows": one.rows[one.train].tolist(), "seed": one.seed, "keep": one.keep,
+                              "of": len(one.rows), "grouped": one.groups is not None}) for one in fits],
+        **run.study.values(("inner_folds", "resize", "feature_size")),
+    }  # fmt: skip
+
+    def write(path: Path) -> dict[str, Any]:
+        known, classes = patches(run), list(table.attrs["classes"])
+        labels, covered_and_maps = table["label"].to_numpy(dtype=str), _at_patches(run, split)
+        found = np.full((len(fits), len(table), len(classes) - 1), np.nan, np.float32)
+        whole: PatchClassifier | None = None
+        for number, one in enumerate(fits):
+            if len(set(labels[one.rows[one.train]])) < 2:
+                continue  # no classifier is fitted either
+            for model, scored in _models(
+                one, known, labels, covered_and_maps, classes, run.study.inner_folds
+            ):
+                found[number, scored] = model.scores(known[scored])
+                whole = whole or model
+        np.save(path, found)
+        if split != FINAL or whole is None:
+            return {}
+        whole.save(_model_file(run))
+        return {"files": [_model_file(run)]}
+
+    run.store.make(patch_scores_file(stage, split), made_from, write)
+
+
+def _models(
+    one: Fit,
+    known: NDArray,
+    labels: NDArray[np.str_],
+    evidence: tuple[NDArray, NDArray],
+    classes: list[str],
+    n: int,
+) -> Iterator[tuple[PatchClassifier, NDArray[np.intp]]]:
+    """Yield the classifier of all images that train with the others' rows, then each inner fold's with its own."""
+    kept = subsample_defects(labels[one.rows], one.train, good=classes[0], keep=one.keep, seed=one.seed)
+    teach = one.rows[kept]
+
+    def taught_by(rows: NDArray[np.intp]) -> PatchClassifier:
+        return fit_patch_classifier(known, labels, *evidence, rows, classes, one.seed)
+
+    yield taught_by(teach), one.rows[~kept]
+    groups = None if one.groups is None else one.groups[teach]
+    for part in inner_parts(labels[teach], groups, n, seed=one.seed):
+        yield taught_by(np.delete(teach, part)), teach[part]
+
+
+def _at_patches(run: Run, split: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the share of each patch that the image's mask covers, and the mean of its map there, (N, h * w) both."""
+    table, side = index(run), run.study.feature_size
+    covered = np.zeros((len(table), grid(side), grid(side)), np.float32)
+    for row, mask in enumerate(load_masks(Path(table.attrs["root"]), table, side, run.study.resize)):
+        if mask is not None:
+            covered[row] = _at_places(mask[None], grid(side))[0]
+    pointed = [_at_places(maps(run, split)[i : i + 256], grid(side)) for i in range(0, len(table), 256)]
+    return covered.reshape(len(table), -1), np.concatenate(pointed).reshape(len(table), -1)
+
+
+def _at_places(stack: NDArray, places: int) -> NDArray[np.float32]:
+    """Return masks or maps (n, H, W) as means over places (n, places, places)."""
+    values = torch.from_numpy(stack.astype(np.float32))[:, None]
+    found: NDArray[np.float32] = F.interpolate(values, (places, places), mode="area")[:, 0].numpy()
+    return found
