@@ -16,7 +16,15 @@ from lib.evaluation.headlines import EXTRA, GUIDE, METHODS, classification_headl
 from lib.evaluation.label_efficiency import describe_need
 from lib.evaluation.recommendation import RULE, recommended
 from lib.evaluation.results import StudyResults
-from lib.evaluation.significance import AS_GUIDE, MARGIN, METHOD, Comparison, bootstrap_difference, compare
+from lib.evaluation.significance import (
+    AS_GUIDE,
+    MARGIN,
+    METHOD,
+    STACKED,
+    Comparison,
+    bootstrap_difference,
+    compare,
+)
 from lib.evaluation.verdicts import describe_cost
 
 Found = tuple[str, ...]  # state, pill, answer, and the sentences of its evidence
@@ -81,6 +89,7 @@ def _recommended(results: StudyResults, dataset: str) -> Found:
         f"On test images it is {m.percent(row['recall'])}.",
         *[f"Where each fold chooses for itself, it is {m.percent(row['nested'])}."] * pd.notna(row["nested"]),
         *[seen] * (results.study.map_method == "in_sample"),
+        *_differences({STACKED: gap} if (gap := results.comparison(m.RECALL_AT_5_FPR, *STACKED)) else {}),
     )
 
 

@@ -18,8 +18,8 @@ from lib.evaluation.operating_points import CONFORMAL, TRAINING, describe_defect
 
 State = Literal["good", "warn", "bad", "none"]
 EXTRA, GUIDE = "What does the map add as an extra picture?", "What does the map add as a guide?"
-# a network and a logistic regression, without and with the map
-METHODS = ("image", "image_map", "image_logistic", "guided_logistic")
+# a network and a logistic regression, without and with the map; and all evidence together
+METHODS = ("image", "image_map", "image_logistic", "guided_logistic", "combined")
 CHANCE, USEFUL = 0.5, 0.7  # image AUROC of maps
 CONSTANT = 0.1  # share of features that never vary, above which they say little
 REVIEWS = 0.1  # share of new images left to a person, above which most of the work stays

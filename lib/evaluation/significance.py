@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from lib.classification.feature_sets import BASELINES, GUIDED
+from lib.classification.feature_sets import BASELINES, COMBINED, GUIDED
 from lib.evaluation import metrics as m
 from lib.evaluation.bootstrap import Paired, Sampled, paired_by_task
 
@@ -20,11 +20,16 @@ AS_GUIDE = (
     "guided_logistic",
     "image_logistic",
 )  # the same logistic regression with the map as a guide, and without
+STACKED = (
+    "combined",
+    "guided_logistic",
+)  # what the patch classifier and the score add to map-guided features
 PAIRS = (AS_PICTURE, (METHOD, "map"), ("map", "image"))  # compared in every measure and class
 OTHERS = (  # compared in rankings
-    *((name, METHOD) for name in (*BASELINES, *GUIDED)),
+    *((name, METHOD) for name in (*BASELINES, *GUIDED, *COMBINED)),
     ("guided_all", "image_map_all"),  # the same network, nothing selected
     AS_GUIDE,
+    STACKED,
 )
 MARGIN = 0.02  # what is worse by less is as good: two hundredths of an AUC, two points of recall
 _COLUMNS = [

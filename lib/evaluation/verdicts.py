@@ -78,15 +78,12 @@ def describe_cost(results: StudyResults, required: float) -> str:
         needs = "no number is enough" if math.isinf(needed) else f"{needed:.0f} needed"
         return f"Cannot be guaranteed: {bound['n_calibration']:.0f} defects in training, {needs}."
     text = f"Rejects {share(point, 'false_rejects')} of good products, catches {percent(point['recall'], 0)}."
-    there = set(results.points["features"])  # the same classifier without a map, where there is one
-    without = (
-        "image_logistic"
-        if FEATURE_SETS[method].model == "logistic" and "image_logistic" in there
-        else "image"
-    )
+    there = set(results.points["features"])  # the same classifier on the image alone, where there is one
+    linear = FEATURE_SETS[method].model != "network" and "image_logistic" in there
+    without = "image_logistic" if linear else "image"
     alone = point_of(results.points, without, required)
     if method != without and alone and not alone["recall_high"] < required:
-        text += f" Without map: {percent(alone['false_rejects'], 0)}."
+        text += f" Image alone: {percent(alone['false_rejects'], 0)}."
     return text
 
 

@@ -20,7 +20,7 @@ from lib.features.backbone_weights import grid
 from lib.features.patch_classifier import PatchClassifier, fit_patch_classifier
 from lib.pipeline.dataset import FINAL, index
 from lib.pipeline.embeddings import patches, patches_digest
-from lib.pipeline.maps import map_file, maps
+from lib.pipeline.maps import make_maps, map_file, maps
 from lib.pipeline.run import Run
 
 CODE = ("lib.features.patch_classifier", "lib.classification.cross_validation", "lib.pipeline.patch_scores")
@@ -61,6 +61,7 @@ def make_patch_scores(run: Run, stage: str, split: str, fits: Sequence[Fit]) -> 
     that train. The others' are by the classifier of all these. Defects that the fit does not keep teach nothing.
     """
     table, how = index(run), run.study.map_method
+    make_maps(run, how, split)
     masks = [file_sha256(Path(table.attrs["root"]) / mask) for mask in table["mask"].dropna()]
     made_from = {
         "code": code_digest(*CODE),

@@ -26,13 +26,20 @@ PAGE, HALF = 9.6, 4.8  # inches: widths of figures, of a hundred pixels of a pag
 FONT = 10  # points, of everything that is written: fourteen pixels of a page
 # After Okabe and Ito: distinct for colour-blind readers, and in grey by lightness, dash and marker.
 PALETTE = {"image": "#0072B2", "map": "#E69F00", "image_map": "#00473A"}
-LINES = PALETTE | {"image_logistic": "#5BB8EC", "guided_logistic": "#CC79A7"}
+LINES = PALETTE | {"image_logistic": "#5BB8EC", "guided_logistic": "#CC79A7", "combined": "#9A3300"}
 OTHER = "#D55E00"  # of the one feature set that a figure may show beside those
 DASHES: dict[str, tuple[Any, ...]] = {
     "image": (4, 1.5), "map": (1, 1), "image_map": (None, None), "image_logistic": (2, 1),
-    "guided_logistic": (6, 1, 1, 1),
+    "guided_logistic": (6, 1, 1, 1), "combined": (3, 1, 1, 1, 1, 1),
 }  # fmt: skip
-MARKERS = {"image": "s", "map": "o", "image_map": "D", "image_logistic": "P", "guided_logistic": "^"}
+MARKERS = {
+    "image": "s",
+    "map": "o",
+    "image_map": "D",
+    "image_logistic": "P",
+    "guided_logistic": "^",
+    "combined": "X",
+}
 DOTS: dict[str, Any] = {"ms": 6, "mec": "white", "mew": 0.5}  # how markers look
 MAP_COLOURS = "inferno"
 OUTLINE = "#D55E00"

@@ -80,7 +80,7 @@ def test_thresholds_of_the_verdict_are_settings():
 def test_a_cost_is_held_against_the_same_classifier_without_the_map():
     skill = {"image": 0.5, "image_logistic": 1.5, "guided_logistic": 3.0}
     one = card(study(skill, n=300), study(skill, n=300, calibrated=True))
-    assert one["features"] == "guided_logistic" and "Without map: " in one["cost"]
+    assert one["features"] == "guided_logistic" and "Image alone: " in one["cost"]
     logistic = card(study(skill | {"image": 3.0}, n=300), study(skill, n=300, calibrated=True))
     assert logistic["cost"] == one["cost"]
 

@@ -34,7 +34,7 @@ def test_feature_sets_are_told_apart_in_grey_and_by_the_colour_blind():
     for names, lightness in (
         (style.PALETTE, 15),
         (style.METHODS, 9),
-        ([*style.PALETTE, "guided_logistic"], 9),
+        ([*style.PALETTE, "guided_logistic", "combined"], 9),
     ):
         for a, b in itertools.combinations(names, 2):
             one, other = linear(style.LINES[a]), linear(style.LINES[b])
