@@ -31,8 +31,8 @@ class FeatureSet:
 
     @property
     def blocks(self) -> tuple[str, ...]:
-        """Every block of columns that the set needs."""
-        return self.selected_columns + self.all_columns + self.scores
+        """Every block of columns that the set needs, in the order in which columns are counted."""
+        return tuple(sorted(self.selected_columns + self.all_columns + self.scores, key=COLUMN_BLOCKS.index))
 
 
 _LIST = (

@@ -16,8 +16,9 @@ def test_every_feature_set_is_named_and_stands_in_one_group():
     assert LINEAR_GUIDED == ("guided_logistic", "patch", "combined")
     for key, one in FEATURE_SETS.items():
         assert one.key == key and one.title and one.phrase
-        counted = [name for name in COLUMN_BLOCKS if name in one.blocks]
-        assert sorted(one.blocks, key=COLUMN_BLOCKS.index) == counted and len(counted) == len(one.blocks)
+        assert [*one.blocks] == [name for name in COLUMN_BLOCKS if name in one.blocks], (
+            "as columns are counted"
+        )
         assert (one.group in ("main", "two_sources")) == (not one.description)
     assert len({one.title for one in FEATURE_SETS.values()}) == len(FEATURE_SETS)
 

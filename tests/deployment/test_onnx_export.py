@@ -237,6 +237,7 @@ def test_what_cannot_be_exported_is_refused_before_anything_starts(tmp_path, mon
     ("settings", "features"),
     [
         (MEMORY, "guided_all"),
+        (MEMORY, "combined"),
         (MEMORY | {"feature_size": 96}, "guided"),
         (DRAEM | {"map_fit": "cross_fitted", "binary": "separate", "map_encoding": "jet"}, "image_map_stats"),
         (DRAEM | {"image_size": 64, "feature_size": 96}, "image_map_stats"),
