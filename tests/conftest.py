@@ -14,6 +14,7 @@ STUDIES = (
     "tests/browser/test_pages.py",
     "tests/reporting/test_reference_copy.py",
     "tests/batch/test_finished_study.py",
+    "tests/benchmarks/test_combined_parts.py",
 )
 # Started first, the longest before the others, so that no worker is left alone with a long one at the end.
 LONGEST = (*STUDIES, "tests/pipeline/test_options.py", "tests/inspection/test_production_model.py")
