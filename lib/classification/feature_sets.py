@@ -19,8 +19,8 @@ class FeatureSet:
     description: str = ""  # in notes below a table
     selected_columns: tuple[str, ...] = ()  # blocks whose columns go through the study's selection
     all_columns: tuple[str, ...] = ()  # blocks of which every column is used
-    scores: tuple[str, ...] = ()  # blocks of few columns, for `stacked`: they stand beside the others' logits
-    # the study's network, a logistic regression, or one on the logits of another and the `scores`
+    scores: tuple[str, ...] = ()  # blocks of few columns, which `stacked` adds to the logits of the rest
+    # the study's network, a logistic regression, or one on the logits of another and on `scores`
     model: Literal["network", "logistic", "stacked"] = "network"
     one_source: str = ""  # of two map sources' set: the set that uses one of them in the same way
 

@@ -1,7 +1,7 @@
-"""Stacking: a logistic regression on another's logits and a few scores beside them, as one logistic regression.
+"""Stacking: a logistic regression on the logits of another and on a few scores, as one logistic regression.
 
-In one regression on everything, a few strong scores drown among hundreds of columns. Stacked (Wolpert 1992), the many
-columns become a logit per class first, predicted out of fold, and the scores stand beside these as equals.
+A single regression gives a few strong scores little weight among hundreds of columns. Stacked (Wolpert 1992), the
+columns first become a logit per class, predicted out of fold, so that scores and logits are of like number.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def fit_stacked(
 
     beside (d,): the columns that are scores; the first stage sees the others. part (n,): the inner fold of each row,
     whose logits come from a first stage fitted on the other folds. Where these hold one class, or where there is one
-    fold, nothing can be stacked, and one regression sees all columns. Both stages are linear, so the result is one
+    fold, nothing can be stacked, and a single regression is fitted to X. Both stages are linear, so the result is one
     layer: the second stage's weights of the logits, times the first stage's weights.
     """
     values, labels = np.asarray(X, dtype=np.float32), np.asarray(y)
