@@ -87,5 +87,3 @@ MAIN, BASELINES, GUIDED, COMBINED = (
     for group in ("main", "baseline", "guided", "combined")
 )
 COMBINED_DETECTORS = {one.key: one.one_source for one in _LIST if one.group == "two_sources"}
-# fitted in a second, so also at every level
-LINEAR_GUIDED = tuple(key for key in GUIDED + COMBINED if FEATURE_SETS[key].model != "network")

@@ -25,20 +25,20 @@ def fit_stacked(
     """Return a logistic regression on X (n, d), fitted in two stages to y (n,), names out of `classes`.
 
     beside (d,): the columns that are scores; the first stage sees the others. part (n,): the inner fold of each row,
-    whose logits come from a first stage fitted on the other folds. Where these hold one class, or where there is one
-    fold, nothing can be stacked, and a single regression is fitted to X. Both stages are linear, so the result is one
+    whose logits come from a first stage fitted on the other folds. Where these lack a class, it would have no logit, so
+    a single regression is fitted to X; so too where there is one fold. Both stages are linear, so the result is one
     layer: the second stage's weights of the logits, times the first stage's weights.
     """
     values, labels = np.asarray(X, dtype=np.float32), np.asarray(y)
     many, scores = values[:, ~beside], values[:, beside]
     rests = [part != number for number in np.unique(part)]
-    if any(len(np.unique(labels[rest])) < 2 for rest in rests):
+    if any(len(np.unique(labels[rest])) < len(np.unique(labels)) for rest in rests):
         return fit(values, labels, classes, hidden=LOGISTIC_REGRESSION)
     first = fit(many, labels, classes, hidden=LOGISTIC_REGRESSION)
     outside = np.empty((len(values), len(first.biases[0])))
     for rest in rests:
         other = fit(many[rest], labels[rest], classes, hidden=LOGISTIC_REGRESSION)
-        outside[~rest] = _logits(other, many[~rest], first.fitted_classes)
+        outside[~rest] = _logits(other, many[~rest])
     second = fit(np.concatenate([outside, scores], axis=1), labels, classes, hidden=LOGISTIC_REGRESSION)
     n = outside.shape[1]
     assert (
@@ -67,17 +67,7 @@ def fit_stacked(
     )
 
 
-def _logits(model: Fitted, X: NDArray[np.floating], wanted: Sequence[int]) -> NDArray[np.float64]:
-    """Return a regression's logits of X (n, d) for the `wanted` places in `classes`; of two, the second's alone.
-
-    A class that the model did not see gets the lowest logit of the row.
-    """
+def _logits(model: Fitted, X: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return a regression's logits of X (n, d): one for each class, of two classes one."""
     assert model.mean is not None and model.scale is not None
-    found = (X - model.mean) / model.scale @ model.weights[0] + model.biases[0]
-    if len(wanted) == 2:
-        return np.asarray(found)
-    if len(model.fitted_classes) == 2:
-        found = np.concatenate([-found, found], axis=1) / 2
-    every = np.repeat(found.min(axis=1, keepdims=True), len(model.classes), axis=1)
-    every[:, list(model.fitted_classes)] = found
-    return np.asarray(every[:, list(wanted)])
+    return np.asarray((X - model.mean) / model.scale @ model.weights[0] + model.biases[0])

@@ -80,6 +80,7 @@ def _recommended(results: StudyResults, dataset: str) -> Found:
         return "none", "None", "No method is recommended: no training image was scored out of fold."
     row, folds = table[table["features"] == chosen].to_dict("records")[0], int(table["folds"].sum())
     state, pill = ("good", "Folds agree") if row["folds"] > folds / 2 else ("warn", "Folds disagree")
+    gap = results.comparison(m.RECALL_AT_5_FPR, *STACKED)
     seen = "Training images have maps by a model that saw them, which may favour methods with the map."
     return (
         *(state, pill),
@@ -89,7 +90,7 @@ def _recommended(results: StudyResults, dataset: str) -> Found:
         f"On test images it is {m.percent(row['recall'])}.",
         *[f"Where each fold chooses for itself, it is {m.percent(row['nested'])}."] * pd.notna(row["nested"]),
         *[seen] * (results.study.map_method == "in_sample"),
-        *_differences({STACKED: gap} if (gap := results.comparison(m.RECALL_AT_5_FPR, *STACKED)) else {}),
+        *_differences({STACKED: gap} if gap and chosen == STACKED[0] else {}),
     )
 
 

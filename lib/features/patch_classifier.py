@@ -2,7 +2,7 @@
 
 Its image score for a class is the mean of the highest places' scores. An image without a mask, or with an empty one,
 teaches by the places where its anomaly map is highest, then where the classifier is (multiple instances). On magnetic
-tiles a network of two layers on the same patches was no better (docs/guided.md).
+tiles a network of two layers on the same patches was no better (docs/combined.md).
 """
 
 from __future__ import annotations
@@ -10,20 +10,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save_file
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 DRAWN = 32  # patches of each image that it is fitted on, so that every image counts alike
+MOST = 200_000  # patches of all images together
 COVERED = 0.3  # of the patch that the mask covers most: what a patch needs to be one of the defect
 POINTED = 12  # places of an image without a mask that stand for the defect
 ROUNDS = 3  # in which these are chosen anew, by the classifier itself
 HIGHEST = 12  # places whose mean is the image's score
-SHRINKAGE = 0.01  # of the patches' correlations towards zero
+SHRINKAGE = 0.01  # of each class's covariance, towards one variance for all channels
 UNKNOWN = 0.0  # the score for a class that no image taught
 
 
@@ -44,6 +47,8 @@ class PatchClassifier:
 
     def exported(self, patches: Tensor) -> Tensor:
         """Return the scores (n, classes) of patches (n, p, C) in an exported file."""
+        import torch
+
         odds = patches @ torch.from_numpy(self.weights)
         highest = odds.topk(min(HIGHEST, odds.shape[1]), dim=1).values
         return highest.mean(dim=1) + torch.from_numpy(self.biases)
@@ -72,8 +77,9 @@ def fit_patch_classifier(
 
     labels (N,): names out of `classes`, the first of which is the good one. covered, maps (N, h * w): the share of each
     patch that the mask covers, 0 where there is none, and the anomaly map there. `DRAWN` patches are drawn of each
-    image; good ones count as much as all defects together. Places without a mask are chosen anew by the classifier,
-    `ROUNDS` times. Scores are `UNKNOWN` for a class without rows, and for all where no good image or no defect is.
+    image, fewer where they would be more than `MOST`; good ones count as much as all defects together. Places without
+    a mask are chosen anew by the classifier, `ROUNDS` times. Scores are `UNKNOWN` for a class without rows, and for all
+    where no good image or no defect is.
     """
     flat = patches.reshape(len(patches), -1, patches.shape[-1])
     defects = [row for row in rows if labels[row] != classes[0]]
@@ -113,15 +119,15 @@ def _fit(
     there = [name for name in classes if name in set(labels[rows])]
     if len(there) < 2 or there[0] != classes[0]:
         return PatchClassifier(weights, biases)
-    drawn = [
-        flat[row, np.sort(generator.choice(places.get(row, everywhere), DRAWN))].astype(np.float32)
-        for row in rows
-    ]
-    taught = np.repeat([there.index(name) for name in labels[rows]], DRAWN)
+    each = max(1, min(DRAWN, MOST // len(rows)))
+    drawn = np.empty((len(rows), each, flat.shape[2]), np.float32)
+    for number, row in enumerate(rows):
+        drawn[number] = flat[row, np.sort(generator.choice(places.get(row, everywhere), each))]
+    taught = np.repeat([there.index(name) for name in labels[rows]], each)
     n = len(there) - 1
     model = LinearDiscriminantAnalysis(
         solver="lsqr", shrinkage=SHRINKAGE, priors=[0.5, *np.full(n, 0.5 / n)]
-    ).fit(np.concatenate(drawn), taught)
+    ).fit(drawn.reshape(-1, flat.shape[2]), taught)
     lines, heights = model.coef_, model.intercept_
     if n > 1:  # of two classes there is one line, the defect's against good
         lines, heights = lines[1:] - lines[0], heights[1:] - heights[0]

@@ -17,13 +17,17 @@ from lib.datasets.image_io import load_masks
 from lib.datasets.splits import inner_parts
 from lib.execution.source_code import code_digest
 from lib.features.backbone_weights import grid
-from lib.features.patch_classifier import PatchClassifier, fit_patch_classifier
+from lib.features.patch_classifier import UNKNOWN, PatchClassifier, fit_patch_classifier
 from lib.pipeline.dataset import FINAL, index
 from lib.pipeline.embeddings import patches, patches_digest
 from lib.pipeline.maps import make_maps, map_file, maps
-from lib.pipeline.run import Run
+from lib.pipeline.run import Run, once
 
-CODE = ("lib.features.patch_classifier", "lib.classification.cross_validation", "lib.pipeline.patch_scores")
+CODE = (
+    *("lib.features.patch_classifier", "lib.features.backbone_weights", "lib.datasets.image_io"),
+    *("lib.classification.cross_validation", "lib.pipeline.patch_scores"),
+)
+AT_ONCE = 256  # images whose patches are held
 
 
 class Fit(NamedTuple):
@@ -47,6 +51,7 @@ def patch_scores_file(stage: str, split: str) -> str:
 
 def final_patch_classifier(run: Run) -> PatchClassifier:
     """Return the classifier that scores new images: of all labelled ones."""
+    run.store.digest(patch_scores_file("classification", FINAL))  # or FileNotFoundError
     return PatchClassifier.load(_model_file(run))
 
 
@@ -59,6 +64,7 @@ def make_patch_scores(run: Run, stage: str, split: str, fits: Sequence[Fit]) -> 
 
     A training image's are by a classifier that did not see it, nor an image of its group: of inner folds of the images
     that train. The others' are by the classifier of all these. Defects that the fit does not keep teach nothing.
+    Training images have `UNKNOWN` for a class that some inner fold could not teach, so that nothing is learnt from it.
     """
     table, how = index(run), run.study.map_method
     make_maps(run, how, split)
@@ -76,17 +82,20 @@ def make_patch_scores(run: Run, stage: str, split: str, fits: Sequence[Fit]) -> 
 
     def write(path: Path) -> dict[str, Any]:
         known, classes = patches(run), list(table.attrs["classes"])
-        labels, covered_and_maps = table["label"].to_numpy(dtype=str), _at_patches(run, split)
+        labels, at_patches = table["label"].to_numpy(dtype=str), _at_patches(run, split)
         found = np.full((len(fits), len(table), len(classes) - 1), np.nan, np.float32)
         whole: PatchClassifier | None = None
         for number, one in enumerate(fits):
             if len(set(labels[one.rows[one.train]])) < 2:
                 continue  # no classifier is fitted either
-            for model, scored in _models(
-                one, known, labels, covered_and_maps, classes, run.study.inner_folds
-            ):
-                found[number, scored] = model.scores(known[scored])
-                whole = whole or model
+            untaught = np.zeros(len(classes) - 1, bool)
+            for model, scored in _models(one, known, labels, at_patches, classes, run.study.inner_folds):
+                for start in range(0, len(scored), AT_ONCE):
+                    rows = scored[start : start + AT_ONCE]
+                    found[number, rows] = model.scores(known[rows])
+                whole, untaught = whole or model, untaught | ~model.weights.any(axis=0)
+            # a class that an inner fold lacks would be told by the lack of its score
+            found[number][np.ix_(one.rows[one.train], untaught)] = UNKNOWN
         np.save(path, found)
         if split != FINAL or whole is None:
             return {}
@@ -119,13 +128,19 @@ def _models(
 
 def _at_patches(run: Run, split: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the share of each patch that the image's mask covers, and the mean of its map there, (N, h * w) both."""
+    stack, places = maps(run, split), grid(run.study.feature_size)
+    pointed = [_at_places(stack[i : i + AT_ONCE], places) for i in range(0, len(stack), AT_ONCE)]
+    return _covered(run), np.concatenate(pointed).reshape(len(stack), -1)
+
+
+@once
+def _covered(run: Run) -> NDArray[np.float32]:
     table, side = index(run), run.study.feature_size
-    covered = np.zeros((len(table), grid(side), grid(side)), np.float32)
+    covered = np.zeros((len(table), grid(side) ** 2), np.float32)
     for row, mask in enumerate(load_masks(Path(table.attrs["root"]), table, side, run.study.resize)):
         if mask is not None:
-            covered[row] = _at_places(mask[None], grid(side))[0]
-    pointed = [_at_places(maps(run, split)[i : i + 256], grid(side)) for i in range(0, len(table), 256)]
-    return covered.reshape(len(table), -1), np.concatenate(pointed).reshape(len(table), -1)
+            covered[row] = _at_places(mask[None], grid(side)).ravel()
+    return covered
 
 
 def _at_places(stack: NDArray, places: int) -> NDArray[np.float32]:

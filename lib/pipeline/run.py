@@ -20,6 +20,7 @@ from lib.artifacts import StaleError, Store, read_only
 from lib.config import MapMethod, Study, cuda_available, map_source_of
 from lib.execution.parallel import max_parallel, run_tasks
 from lib.features.backbone_weights import size_of
+from lib.features.patch_classifier import DRAWN, MOST
 from lib.synthetic.products import PRODUCTS
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -159,4 +160,6 @@ def classifier_cost(run: Run, images: int) -> dict[str, float]:
     columns = 2 * size_of(run.study.backbone).n_features
     layers = sum(above * below for above, below in pairwise((columns, *run.study.mlp)))
     seconds = FIT * (images * (1 - 1 / run.study.folds) + LEAST) / 400
-    return {"seconds": seconds, "memory": PROCESS + 4 * images * columns * 2 + 4 * 4 * layers}
+    patches = 4 * min(DRAWN * images, MOST) * size_of(run.study.backbone).n_channels * run.study.guided
+    memory = max(4 * images * columns * 2 + 4 * 4 * layers, 5 * patches)
+    return {"seconds": seconds, "memory": PROCESS + memory}

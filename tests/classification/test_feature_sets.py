@@ -5,7 +5,6 @@ from lib.classification.feature_sets import (
     COMBINED_DETECTORS,
     FEATURE_SETS,
     GUIDED,
-    LINEAR_GUIDED,
     MAIN,
 )
 
@@ -13,7 +12,6 @@ from lib.classification.feature_sets import (
 def test_every_feature_set_is_named_and_stands_in_one_group():
     assert MAIN == ("image", "map", "image_map")
     assert sorted(FEATURE_SETS) == sorted((*MAIN, *BASELINES, *GUIDED, *COMBINED, *COMBINED_DETECTORS))
-    assert LINEAR_GUIDED == ("guided_logistic", "patch", "combined")
     for key, one in FEATURE_SETS.items():
         assert one.key == key and one.title and one.phrase
         assert [*one.blocks] == [name for name in COLUMN_BLOCKS if name in one.blocks], (

@@ -11,7 +11,7 @@ import lib.pipeline.classification as module
 import lib.pipeline.run as steps
 from lib.anomaly_maps.map_statistics import map_statistics
 from lib.classification import cross_validation
-from lib.classification.feature_sets import BASELINES, COMBINED, GUIDED, LINEAR_GUIDED, MAIN
+from lib.classification.feature_sets import BASELINES, COMBINED, GUIDED, MAIN
 from lib.pipeline.classification import calibration, predict_fold, predictions
 from lib.pipeline.dataset import in_test_fold, index, splits
 from lib.pipeline.features import map_columns
@@ -20,6 +20,7 @@ from tests.pipeline.conftest import make_run
 
 SPLIT, AGAIN = "stratified-0", "stratified-0-repeat-1"
 LINEAR_BASELINES = ("score", "image_logistic", "image_map_logistic")  # what costs little is fitted everywhere
+LINEAR_GUIDED = ("guided_logistic", *COMBINED)
 
 
 def test_every_baseline_where_all_defects_are_kept_the_cheap_ones_below(run):

@@ -1,6 +1,7 @@
 """Scores of patch classifiers: out of fold, of the images that a fit keeps, and nothing of the test fold in them."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import lib.pipeline.patch_scores as module
@@ -78,6 +79,19 @@ def test_a_leak_is_caught(run, monkeypatch):
 
 
 def test_defects_that_are_not_kept_teach_nothing(run, monkeypatch):
+    before, labels = made_anew(run, "imbalance", monkeypatch), index(run)["label"].to_numpy(dtype=str)
+    for number, one in enumerate(_fits(run, "imbalance", SPLIT)):
+        kept = module.subsample_defects(labels, one.train, good="good", keep=one.keep, seed=one.seed)
+        left = np.flatnonzero(one.train & ~kept)
+        assert left.size
+        patches, (covered, maps) = module.patches(run).copy(), module._at_patches(run, SPLIT)
+        patches[left], covered[left], maps[left] = 7, 1 - covered[left], 1 - maps[left]
+        after = made_anew(run, "imbalance", monkeypatch, patches=patches, _at_patches=(covered, maps))
+        others = np.setdiff1d(np.arange(len(labels)), left)
+        np.testing.assert_array_equal(after[number, others], before[number, others])
+
+
+def test_fewer_kept_defects_give_other_scores(run):
     scores = {
         one.keep: patch_scores(run, "imbalance", SPLIT)[i]
         for i, one in enumerate(_fits(run, "imbalance", SPLIT))
@@ -88,5 +102,60 @@ def test_defects_that_are_not_kept_teach_nothing(run, monkeypatch):
 
 def test_new_images_are_scored_by_the_classifier_of_all(run):
     scores = patch_scores(run, "classification", FINAL)[0]
-    found = module.final_patch_classifier(run).scores(module.patches(run))
-    assert scores.shape == found.shape and (scores != found).any(), "labelled images are scored out of fold"
+    (one,), table = _fits(run, "classification", FINAL), index(run)
+    how = (table["label"].to_numpy(dtype=str), *module._at_patches(run, FINAL), np.arange(len(table)))
+    every = module.fit_patch_classifier(module.patches(run), *how, list(table.attrs["classes"]), one.seed)
+    found = module.final_patch_classifier(run)
+    np.testing.assert_array_equal(found.weights, every.weights)
+    assert (scores != found.scores(module.patches(run))).any(), "labelled images are scored out of fold"
+
+
+@pytest.fixture(scope="module")
+def grouped(tmp_path_factory):
+    """A run of pairs of images that show one object."""
+    first = make_run(tmp_path_factory.mktemp("pairs"), synthetic_scale=0.12)
+    names, labels = index(first)["id"], index(first)["label"]
+    pairs = labels + (labels.groupby(labels).cumcount() // 2).astype(str)
+    groups = tmp_path_factory.mktemp("groups") / "groups.csv"
+    pd.DataFrame({"id": names, "group": pairs}).to_csv(groups, index=False)
+    return make_run(tmp_path_factory.mktemp("grouped"), groups=str(groups), synthetic_scale=0.12)
+
+
+@pytest.mark.parametrize(
+    ("stage", "split"),
+    [("classification", "grouped-0"), (CALIBRATION, "grouped-0"), ("classification", FINAL)],
+)
+def test_no_image_is_scored_by_what_another_of_its_object_taught(grouped, stage, split, monkeypatch):
+    run, table = grouped, index(grouped)
+    before, fits = patch_scores(run, stage, split), list(_fits(run, stage, split))
+    covered, maps = module._at_patches(run, split)
+    number = next(i for i, one in enumerate(fits) if before[i, one.rows[one.train]].any())
+    train = fits[number].rows[fits[number].train]
+    own = next(
+        row
+        for row in train
+        if covered[row].any() and (table["group"].iloc[train] == table["group"].iloc[row]).sum() == 2
+    )
+    covered[own] = covered[own, ::-1]
+    run.store.forget(module.patch_scores_file(stage, split))
+    monkeypatch.setattr(module, "_at_patches", lambda *_: (covered, maps))
+    after = patch_scores(run, stage, split)
+    run.store.forget(module.patch_scores_file(stage, split))
+    pair = train[(table["group"].iloc[train] == table["group"].iloc[own]).to_numpy()]
+    np.testing.assert_array_equal(after[number, pair], before[number, pair])
+    assert (after[number, train] != before[number, train]).any()
+
+
+def test_a_class_that_an_inner_fold_cannot_teach_has_no_score_in_training(run, monkeypatch):
+    labels = index(run)["label"].to_numpy(dtype=str)
+
+    def lopsided(labels, groups, n, *, seed):
+        return [np.flatnonzero(labels == "marks"), np.flatnonzero(labels != "marks")]
+
+    monkeypatch.setattr(module, "inner_parts", lopsided)
+    scores = made_anew(run, "classification", monkeypatch)[0]
+    tested, place = in_test_fold(run, SPLIT), index(run).attrs["classes"].index("marks") - 1
+    assert (scores[~tested, place] == module.UNKNOWN).all() and (
+        scores[tested, place] != module.UNKNOWN
+    ).all()
+    assert set(labels[tested]) == set(labels)
