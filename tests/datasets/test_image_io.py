@@ -15,13 +15,11 @@ from lib.datasets.image_io import (
     CONVERSION_RULE,
     RESIZE_RULES,
     examine,
-    load_masks,
     load_stack,
-    read_mask,
     read_rgb,
-    resize_mask,
     resize_rgb,
 )
+from lib.datasets.masks import load_masks, read_mask, resize_mask
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (12, 20, 3), dtype=np.uint8)
@@ -126,6 +124,41 @@ def refusal(path: Path) -> str:
     return issue.issue
 
 
+def test_other_formats_are_read_and_of_several_pictures_the_first(tmp_path):
+    first, second = (Image.fromarray(array) for array in (RGB, RGB[::-1]))
+    webp = save(tmp_path / "a.webp", first, lossless=True, save_all=True, append_images=[second])
+    np.testing.assert_array_equal(read_rgb(webp), RGB)
+    grey = [Image.fromarray(array) for array in (GREY, GREY[::-1])]
+    gif = save(tmp_path / "a.gif", grey[0], save_all=True, append_images=grey[1:])
+    np.testing.assert_array_equal(read_rgb(gif)[..., 0], GREY)
+    assert examine(webp).first_of == examine(gif).first_of == 2
+    assert examine(save(tmp_path / "b.webp", first, lossless=True)).first_of == 1
+    assert examine(save(tmp_path / "b.jfif", first)).first_of == 1
+
+
+def test_what_is_refused_comes_with_the_command_that_converts_it(tmp_path):
+    def remedy(name, image, **options):
+        with pytest.raises(DatasetError) as caught:
+            examine(save(tmp_path / name, image, **options))
+        return caught.value.issues[0].remedy
+
+    assert "magick c.jpg -colorspace sRGB c.png" in remedy("c.jpg", Image.new("CMYK", (10, 10)))
+    assert "magick 'two words.tif' -depth 16" in remedy("two words.tif", Image.new("F", (10, 10)))
+    page = Image.fromarray(RGB)
+    assert "magick 'p.tif[0]' p.png" in remedy("p.tif", page, save_all=True, append_images=[page])
+
+
+def test_masks_in_alpha_of_any_colour(tmp_path):
+    drawn = np.zeros((10, 10), bool)
+    drawn[2:5, 3:6] = True
+    for colour in (0, 255):
+        rgba = np.full((10, 10, 4), colour, np.uint8)
+        rgba[..., 3] = np.where(drawn, 255, 0)
+        np.testing.assert_array_equal(read_mask(save(tmp_path / "a.png", Image.fromarray(rgba))), drawn)
+    opaque = np.dstack([np.where(drawn, 255, 0)] * 3 + [np.full((10, 10), 255)]).astype(np.uint8)
+    np.testing.assert_array_equal(read_mask(save(tmp_path / "a.png", Image.fromarray(opaque))), drawn)
+
+
 def test_other_colour_modes_and_several_pages_are_refused_by_name(tmp_path):
     for mode, suffix in (("CMYK", "jpg"), ("F", "tif"), ("I", "tif"), ("LAB", "tif")):
         assert f"mode {mode}" in refusal(save(tmp_path / f"a.{suffix}", Image.new(mode, (10, 10))))
@@ -160,10 +193,10 @@ def test_damage_to_a_png_is_noticed_though_its_pixels_can_be_read(tmp_path):
 def test_empty_foreign_absent_and_forbidden_files(tmp_path, monkeypatch):
     (tmp_path / "empty.png").write_bytes(b"")
     (tmp_path / "text.jpg").write_text("not an image")
-    Image.fromarray(RGB).save(tmp_path / "gif.png", "GIF")
+    Image.fromarray(RGB).save(tmp_path / "tga.png", "TGA")
     assert "0 bytes" in refusal(tmp_path / "empty.png")
     assert "not a JPEG" in refusal(tmp_path / "text.jpg")
-    assert "not a JPEG" in refusal(tmp_path / "gif.png")
+    assert "not a JPEG" in refusal(tmp_path / "tga.png")
     assert "cannot be read" in refusal(tmp_path / "absent.png")
 
     def forbidden(self):
@@ -269,7 +302,9 @@ def folder(tmp_path):
     mask = np.zeros((12, 20), np.uint8)
     mask[:6, :10] = 255
     Image.fromarray(mask).save(tmp_path / "m.png")
-    index = pd.DataFrame({"path": ["b.png", "a.png"], "mask": [pd.NA, "m.png"]}, dtype="string")
+    index = pd.DataFrame({"path": ["b.png", "a.png"], "mask": [pd.NA, "m.png"]}, dtype="string").assign(
+        height=12, width=20
+    )
     return tmp_path, index
 
 
