@@ -125,7 +125,7 @@ BAD_FILES: dict[str, tuple[Callable[[Path], object], str, str]] = {
         "keep it in the class it belongs to"),
     "dent/1.png": (lambda p: None, "same image as crack/other.png, under another label", "keep it in the class"),
     "ground_truth/crack/1.png": (
-        lambda p: draw(p, 255, size=(9, 9)), "mask of 9 x 9 pixels for crack/1.png of 12 x 10", "at the image's size"),
+        lambda p: draw(p, 255, size=(9, 9)), "mask of 9 x 9 pixels for an image of 12 x 10", "at the image's size"),
     "ground_truth/crack/99_mask.png": (lambda p: draw(p, 255), "mask that fits no image", "name it after its image"),
     "ground_truth/good/1.png": (lambda p: draw(p, 255), "of the good class", "move the image to its defect's class"),
     "ground_truth/dent/2.png": (lambda p: draw(p).write_text("text"), "not a JPEG", "convert"),

@@ -14,7 +14,7 @@ from lib.datasets.errors import DatasetError, Issue, as_table, first_few
 from lib.datasets.groups import groups_from_file, groups_from_regex, tile_groups
 from lib.datasets.image_io import Examined, examine, map_files
 from lib.datasets.layouts import GOOD_NAMES, Entry, Listing, read_layout
-from lib.datasets.masks import files_of, joined, read_parts
+from lib.datasets.masks import files_of, read_union
 
 COLUMNS = dict.fromkeys(("id", "path", "label", "group", "mask", "sha256"), "string")
 COLUMNS |= dict.fromkeys(("width", "height"), "int64")
@@ -125,10 +125,8 @@ def _two_tone(listing: Listing, kept: Sequence[Entry], examined: dict[str, Exami
     if listing.layout == "list" or pure == {label for label, _ in labels}:
         return []
     remedy = "call the folder ground_truth if these are masks; if not, write labels.csv with path,label of all images"
-    return [
-        Issue(label, "class of nothing but black and white pictures: masks?", remedy)
-        for label in sorted(pure)
-    ]
+    issue = "class of nothing but black and white pictures: masks?"
+    return [Issue(label, issue, remedy) for label in sorted(pure)]
 
 
 def _good_class(listing: Listing, wanted: str, labels: set[str]) -> tuple[str, list[Issue]]:
@@ -174,41 +172,34 @@ def _check_masks(
     root: Path, entries: Sequence[Entry], examined: dict[str, Examined], good: str, invert: bool
 ) -> tuple[dict[str, Issue], list[str]]:
     """Decode all masks; return the issues by image, and what is worth a note."""
-    owners = {root / entry.id: entry for entry in entries if entry.mask is not None and entry.id in examined}
+    owners = {root / entry.id: entry for entry in entries if entry.mask is not None}
 
-    def look(path: Path) -> tuple[list[tuple[int, ...]], float | None]:
-        """Return the size of each part, and which share of the image is marked, None where sizes do not fit."""
-        entry = owners[path]
-        parts = read_parts(root, str(entry.mask), invert=invert)
-        mask = joined(parts, examined[entry.id].height, examined[entry.id].width)
-        return [part.shape for part in parts], None if mask is None else float(mask.mean())
+    def look(path: Path) -> tuple[float, bool]:
+        """Return which share of the image is marked, and whether the mask had another size."""
+        image = examined.get(owners[path].id)
+        size = (image.height, image.width) if image else None
+        mask, resized = read_union(root, str(owners[path].mask), size, invert=invert)
+        return float(mask.mean()), resized
 
     read, issues = map_files(root, [entry.id for entry in owners.values()], look)
-    empty, resized, shares = [], [], []
-    for image, (sizes, share) in read.items():
-        entry, (_, wide, high, *_) = owners[root / image], examined[image]
-        mask = files_of(str(entry.mask))[0]
-        if share is None:
-            height, width = next(size for size in sizes if size != (high, wide))
-            issue = f"mask of {width} x {height} pixels for {image} of {wide} x {high}"
-            issues[image] = Issue(mask, issue, "draw it at the image's size or remove it")
-        elif share and entry.label == good:
-            issue = f"mask that marks a defect on {image}, of the good class"
+    shares: dict[str, float] = {}
+    for entry in (owners[root / image] for image in read):
+        share = read[entry.id][0]
+        if entry.label != good:
+            shares[files_of(str(entry.mask))[0]] = share
+        elif share:
+            issue = f"mask that marks a defect on {entry.id}, of the good class"
             remedy = "move the image to its defect's class or remove the mask"
-            issues[image] = Issue(mask, issue, f"{remedy}; {INVERT}" if share > 0.5 else remedy)
-        else:
-            resized += [image] * any(size != (high, wide) for size in sizes)
-            if entry.label != good:
-                empty += [mask] * (not share)
-                shares.append(share)
+            remedy += f"; {INVERT}" if share > 0.5 else ""
+            issues[entry.id] = Issue(files_of(str(entry.mask))[0], issue, remedy)
+    empty = sorted(mask for mask, share in shares.items() if not share)
+    resized = [image for image, (_, other) in read.items() if other]
     defective = [entry for entry in entries if entry.label != good]
     bare = sorted(entry.id for entry in defective if not entry.mask)
-    notes = [f"empty masks of defective images: {first_few(sorted(empty))}"] if empty else []
+    notes = [f"empty masks of defective images: {first_few(empty)}"] if empty else []
     if resized:
-        notes.append(
-            f"masks of another size than their images, resized: {len(resized)} ({first_few(resized)})"
-        )
-    if shares and (middle := median(shares)) > 0.5:
+        notes.append(f"masks resized to their images: {len(resized)} ({first_few(resized)})")
+    if shares and (middle := median(shares.values())) > 0.5:
         notes.append(f"masks cover {middle:.0%} of their images (median of {len(shares)}); {INVERT}")
     if bare and len(bare) < len(defective):
         notes.append(f"defective images without a mask: {len(bare)} ({first_few(bare)})")

@@ -41,8 +41,8 @@ RESIZE_RULES: dict[str, str] = {
 }
 
 MASK_RULE = (
-    "A mask pixel is defective where it is brighter than 127 of 255 in any channel; in a mask that holds "
-    "only 0 and 1, where it is 1."
+    "A mask pixel is defective where it is brighter than 127 of 255 in any channel, or opaque where alpha varies; in a "
+    "mask of numbers from 0 to 31, where it is not 0. Masks of another size are resized, several of an image joined."
 )
 READERS = 8  # threads: decoding and hashing release the interpreter lock
 
@@ -91,9 +91,8 @@ def decode(data: bytes, path: Path) -> Image.Image:
             image = Image.open(io.BytesIO(data), formats=FORMATS)
         return ImageOps.exif_transpose(image)  # decodes every pixel
     except Image.UnidentifiedImageError:
-        raise refused(
-            path, "not a JPEG, PNG, BMP, TIFF, WebP or GIF image", "restore, convert or remove it"
-        ) from None
+        kinds = "JPEG, PNG, BMP, TIFF, WebP or GIF"
+        raise refused(path, f"not a {kinds} image", "restore, convert or remove it") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise refused(path, "decompression bomb", f"scale it below {LARGEST_AREA:,} pixels") from None
     except DECODER_ERRORS as error:
@@ -112,22 +111,19 @@ def _check_header(image: Image.Image, path: Path) -> None:
         raise refused(path, size, f"the long side may be {LARGEST_ASPECT} times the short one")
     deep = image.mode in _DEEP_MODES and not image.has_transparency_data
     if not deep and image.mode not in _PLAIN_MODES:
-        how = "-colorspace sRGB" if image.mode == "CMYK" else "-depth 16"
+        how = "-colorspace sRGB " if image.mode == "CMYK" else "-depth 16 "
         white = "; its white must be 1.0" if image.mode == "F" else ""
         remedy = f"convert it to 8-bit grey or RGB: {_convert(path, how)}{white}"
         raise refused(path, f"colour mode {image.mode}", remedy)
     pages = getattr(image, "n_frames", 1)
     if pages > 1 and image.format not in FIRST_COUNTS:
-        raise refused(
-            path, f"{pages} pages in one file", f"save one image per file: {_convert(path, page='[0]')}"
-        )
+        remedy = f"save one image per file: {_convert(path.with_name(f'{path.name}[0]'))}"
+        raise refused(path, f"{pages} pages in one file", remedy)
 
 
-def _convert(path: Path, how: str = "", page: str = "") -> str:
-    """Return ImageMagick's command that makes a PNG of a file."""
-    return " ".join(
-        filter(None, ["magick", shlex.quote(path.name + page), how, shlex.quote(f"{path.stem}.png")])
-    )
+def _convert(path: Path, how: str = "") -> str:
+    """Return ImageMagick's command that makes a PNG of a file, or of a page of it."""
+    return f"magick {shlex.quote(path.name)} {how}{shlex.quote(f'{path.stem}.png')}"
 
 
 def to_rgb(image: Image.Image) -> np.ndarray:

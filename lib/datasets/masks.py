@@ -31,39 +31,46 @@ def files_of(mask: str) -> list[str]:
 
 def read_mask(path: Path) -> np.ndarray:
     """Read a mask file as bool (H, W) by `MASK_RULE`; raise DatasetError if it cannot be used."""
-    image = decode(read_bytes(path), path)
+    image = decode(data := read_bytes(path), path)
     alpha = np.asarray(image.convert("RGBA").getchannel("A")) if image.has_transparency_data else np.zeros(1)
     grey = alpha if alpha.min() < alpha.max() else to_rgb(image).max(axis=2)
-    if 1 < (brightest := int(grey.max())) <= 127:
+    brightest, numbers = int(grey.max()), np.bincount(grey.ravel())
+    numbered = 0 < brightest < 32 and numbers[0] > 0 and not data.startswith(b"\xff\xd8")  # a JPEG's noise
+    if 1 < brightest <= 127 and not numbered:
         issue = f"mask whose brightest value is {brightest} of 255"
-        raise refused(path, issue, "write defects as 255 (or all masks as 0 and 1)")
-    return grey > (0 if brightest == 1 else 127)
+        raise refused(path, issue, "write defects as 255 (or as numbers from 1 to 31, the rest as 0)")
+    if np.mean((grey < 32) | (grey > 223)) < 0.5:
+        issue = "mask of grey tones, as pictures have"
+        raise refused(path, issue, "call its folder otherwise if it is a picture, or write defects as 255")
+    return grey > (0 if brightest == 1 or numbered else 127)
 
 
-def read_parts(root: Path, mask: str, *, invert: bool = False) -> list[np.ndarray]:
-    """Return the files of a mask as bool (H, W) each, drawings of annotations as one; `invert` those of files.
+def read_union(
+    root: Path, mask: str, size: tuple[int, int] | None, *, invert: bool = False
+) -> tuple[np.ndarray, bool]:
+    """Return an image's mask as bool (H, W) of its `size` (H, W), or of its own, and whether a part was resized to it.
 
-    Raises DatasetError for what cannot be used.
+    A part of other proportions is refused; `invert` files, not drawings of annotations. Raises DatasetError for what
+    cannot be used.
     """
     files = files_of(mask)
     if files[0].lower().endswith(".json"):
         try:
-            return [read_annotations(root / files[0])[mask.partition(SEPARATOR)[2]].mask()]
-        except (OSError, ValueError, KeyError) as error:
+            parts = [read_annotations(root / files[0])[mask.partition(SEPARATOR)[2]].mask()]
+        except (OSError, ValueError, LookupError) as error:
             raise refused(
                 root / files[0], f"annotations cannot be read ({error})", "export them again"
             ) from None
-    return [read_mask(root / file) ^ invert for file in files]
-
-
-def joined(parts: Sequence[np.ndarray], height: int, width: int) -> np.ndarray | None:
-    """Return the union of masks as bool (height, width), each resized (nearest); None if proportions differ."""
+    else:
+        parts = [read_mask(root / file) ^ invert for file in files]
+    height, width = size or parts[0].shape
     union = np.zeros((height, width), dtype=bool)
     for part in parts:
         if abs(part.shape[0] * width - part.shape[1] * height) > max(*part.shape, height, width):
-            return None
+            issue = f"mask of {part.shape[1]} x {part.shape[0]} pixels for an image of {width} x {height}"
+            raise refused(root / files[0], issue, "draw it at the image's size or remove it")
         union |= np.asarray(Image.fromarray(part).resize((width, height), Image.Resampling.NEAREST))
-    return union
+    return union, any(part.shape != (height, width) for part in parts)
 
 
 def resize_mask(mask: np.ndarray, side: int, how: str = "squash") -> np.ndarray:
@@ -95,10 +102,8 @@ def resize_mask(mask: np.ndarray, side: int, how: str = "squash") -> np.ndarray:
 def load_masks(root: Path, index: pd.DataFrame, side: int, how: str) -> Iterator[np.ndarray | None]:
     """Yield, in the order of `index`, each image's mask as bool (side, side), or None where it has none."""
     for mask, height, width in zip(index["mask"], index["height"], index["width"], strict=True):
-        if not isinstance(mask, str):
+        if isinstance(mask, str):
+            union, _ = read_union(root, mask, (height, width), invert=index.attrs.get("invert_masks", False))
+            yield resize_mask(union, side, how)
+        else:
             yield None
-            continue
-        parts = read_parts(root, mask, invert=index.attrs.get("invert_masks", False))
-        if (drawn := joined(parts, height, width)) is None:
-            raise refused(root / mask, "its size has changed", "run again")
-        yield resize_mask(drawn, side, how)

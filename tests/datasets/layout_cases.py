@@ -117,6 +117,10 @@ CASES: dict[str, tuple[Callable[[Path], object], dict[str, str], Expected, tuple
             f"{at.name}/a/3.png,good,,y,test\n")), {},
         {"a/1.png": ("good", []), "a/2.png": ("dent", ["a/m.png"]), "a/3.png": ("good", [])},
         ("labels by labels.csv, its splits pooled", "left out: 1 (a/spare.png)")),
+    "CSV of names": (
+        lambda at: write(draw(at, "all/1.png all/2.png masks/2.png!"), "list.csv",
+                         "filename,class,mask\n1.png,ok,\n2.png,bent,masks/2.png\n"), {},
+        {"all/1.png": ("ok", []), "all/2.png": ("bent", ["masks/2.png"])}, ("labels by list.csv",)),
     "Parquet": (
         lambda at: pd.DataFrame({"Image": ["1.png", "2.png"], "Class": ["ok", "dent"], "mask": [None, "m.png"]})
         .to_parquet(draw(at, "1.png 2.png m.png!") / "list.parquet"), {},
@@ -141,7 +145,7 @@ CASES: dict[str, tuple[Callable[[Path], object], dict[str, str], Expected, tuple
                                "3.png": [("dent", [])]})), {},
         {"images/1.png": ("good", []), "images/2.png": ("crack", ["result.json"]), "images/3.png": ("dent", []),
          "images/4.png": ("good", [])},
-        ("do not name are taken as good: 1", "several classes, of which that of most area counts: 1", "boxes")),
+        ("do not name, taken as good: 1", "several classes, of which that of most area counts: 1", "boxes")),
     "COCO with run lengths": (
         lambda at: write(draw(at, "1.png 2.png 3.png"), "coco.json", coco({
             "1.png": [("dent", {"size": [16, 20], "counts": RUNS})], "3.png": [],

@@ -158,14 +158,12 @@ def test_masks_of_another_size_are_resized_where_proportions_agree(root):
         draw(root / f"crack/s{number}.png", size=(36, 30))
         square(root / f"ground_truth/crack/s{number}.png", size)
     index = build_index(root)
-    assert "another size than their images, resized: 2 (crack/s1.png, crack/s2.png)" in index.attrs["note"]
+    assert "masks resized to their images: 2 (crack/s1.png, crack/s2.png)" in index.attrs["note"]
     for name, mask in zip(index["id"], load_masks(root, index, 9, "crop"), strict=True):
         if "/s" in name:
             assert mask[:2, :2].all() and not mask[4:].any() and not mask[:, 4:].any()
     square(root / "ground_truth/crack/s1.png", (20, 24))
-    assert (
-        "mask of 20 x 24 pixels for crack/s1.png of 36 x 30" in issues_of(root)["ground_truth/crack/s1.png"]
-    )
+    assert "mask of 20 x 24 pixels for an image of 36 x 30" in issues_of(root)["ground_truth/crack/s1.png"]
 
 
 def test_masks_joined_mark_what_any_of_them_marks(root):

@@ -234,8 +234,18 @@ def test_masks_are_cut_at_half_of_white_or_hold_zero_and_one_in_grey_colour_or_b
     red[drawn] = (255, 0, 0)
     for image in (drawn, drawn.astype(np.uint8), red):
         np.testing.assert_array_equal(read_mask(save(tmp_path / "a.png", Image.fromarray(image))), drawn)
-    with pytest.raises(DatasetError, match="brightest value is 5"):  # class numbers are not read as empty
-        read_mask(save(tmp_path / "a.png", Image.fromarray(np.full((10, 10), 5, np.uint8))))
+    numbers = Image.fromarray(drawn * np.uint8(5))  # VisA's masks hold numbers of defects
+    np.testing.assert_array_equal(read_mask(save(tmp_path / "a.png", numbers)), drawn)
+    assert read_mask(save(tmp_path / "a.png", Image.new("L", (10, 10), 1))).all()
+    for name, value in (("a.png", 5), ("b.png", 100)):  # dark pictures, and noise of a JPEG, are no masks
+        with pytest.raises(DatasetError, match=f"brightest value is {value}"):
+            read_mask(save(tmp_path / name, Image.new("L", (10, 10), value)))
+    with pytest.raises(DatasetError, match="grey tones"):
+        read_mask(save(tmp_path / "a.png", Image.fromarray(GREY)))
+    half = Image.fromarray(np.repeat(np.uint8([0, 20]), 50).reshape(10, 10))
+    assert read_mask(save(tmp_path / "a.png", half)).mean() == 0.5
+    with pytest.raises(DatasetError, match="brightest value is"):
+        read_mask(save(tmp_path / "a.jpg", half))
 
 
 def test_squash_averages_pad_repeats_the_edge_and_crop_takes_the_middle():

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from lib.datasets.errors import Issue, first_few
 from lib.datasets.layouts.listing import Entry, Layout, Listing
+from lib.datasets.layouts.mask_names import part_masks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,52 +22,53 @@ COLUMNS = ["path", "label", "mask", "group"]
 VISA = "split_csv/1cls.csv"
 
 
-def find(listing: Listing) -> str:
-    """Return the list at the top of the folder that has a path and a label, or VisA's, or nothing."""
-    lists = [name for name in listing.beside if "/" not in name and name.endswith((".csv", ".parquet"))]
-    for name in [VISA, *lists] if VISA in listing.beside else lists:
-        try:
-            columns = set(_table(listing.root / name).columns)
-        except (OSError, ValueError):  # any other table, unless its name says what it is
-            columns = set(COLUMNS) if name.startswith("labels.") else set()
-        if {"path", "label"} <= columns:
-            return name
-    return ""
-
-
-def _table(path: Path) -> pd.DataFrame:
+def find(listing: Listing) -> tuple[str, pd.DataFrame | str]:
+    """Return the name and table of VisA's list or of one at the top with path and label; of a damaged one, why."""
     import pandas as pd
 
-    if path.suffix == ".csv":
-        table = pd.read_csv(path, dtype=str, na_filter=False, encoding="utf-8-sig")
-    else:
-        table = pd.read_parquet(path).astype("string").fillna("")
-    return table.rename(columns=lambda name: OTHERS.get(name.strip().lower(), name.strip().lower()))
+    lists = [name for name in listing.beside if "/" not in name and name.endswith((".csv", ".parquet"))]
+    for name in [VISA] if VISA in listing.beside else lists:
+        path = listing.root / name
+        try:
+            if path.suffix == ".csv":
+                table = pd.read_csv(path, dtype=str, na_filter=False, encoding="utf-8-sig")
+            else:
+                table = pd.read_parquet(path).astype("string").fillna("")
+        except (OSError, ValueError) as error:  # pandas' and Arrow's own are ValueErrors
+            if name.startswith("labels."):
+                return name, f"cannot be read ({error})"
+            continue
+        table.columns = [OTHERS.get(column, column) for column in table.columns.str.strip().str.lower()]
+        if {"path", "label"} <= set(table):
+            return name, table
+    return "", ""
 
 
 def read(listing: Listing, dataset: str, _good: str) -> None:
-    """Fill in the entries: an image per row, by its path below the data folder (or below the folder above it)."""
-    name = find(listing)
-    try:
-        table = _table(listing.root / name)
-    except (OSError, ValueError) as error:  # pandas' and Arrow's own are ValueErrors
-        remedy = "write a UTF-8 CSV with columns path,label"
-        listing.structural.append(Issue(name, f"cannot be read ({error})", remedy))
+    """Fill in the entries: an image per row, by its path below the data folder or the folder above it, or its name."""
+    name, table = find(listing)
+    if isinstance(table, str):
+        listing.structural.append(Issue(name, table, "write a UTF-8 CSV with columns path,label"))
         return
-    if "object" in table and dataset not in (objects := sorted(set(table["object"]))) and len(objects) > 1:
-        remedy = f"name one: --dataset {objects[0]}"
-        listing.structural.append(Issue(name, f"lists the products {', '.join(objects)}", remedy))
-        return
-    if "object" in table and dataset in objects:
-        table = table[table["object"] == dataset]
+    if "object" in table:
+        objects = sorted(set(table["object"]))
+        if dataset not in objects and len(objects) > 1:
+            issue, remedy = f"lists the products {', '.join(objects)}", f"name one: --dataset {objects[0]}"
+            listing.structural.append(Issue(name, issue, remedy))
+            return
+        table = table[table["object"] == (dataset if dataset in objects else objects[0])]
     listing.notes.append(f"labels by {name}" + ", its splits pooled" * ("split" in table))
-    known, found = set(listing.images), dict[str, Entry]()
+    known, found, of_name = set(listing.images), dict[str, Entry](), dict[str, list[str]]()
+    for image in part_masks(listing.images)[0]:
+        of_name.setdefault(image.rpartition("/")[2], []).append(image)
 
     def place(text: str) -> str:
-        """Return the path below the data folder, where there is an image, else the text."""
+        """Return the path below the data folder, where there is such an image or one of that name, else the text."""
         path = PurePosixPath(text.replace("\\", "/"))
         above = [each for each in (listing.root, listing.root.name) if path.is_relative_to(each)]
-        return next((str(each) for each in (path, *map(path.relative_to, above)) if str(each) in known), text)
+        places = [each for each in map(str, (path, *map(path.relative_to, above))) if each in known]
+        named = of_name.get(path.name, [])
+        return (places or (named if len(named) == 1 else [text]))[0]
 
     for row in table.reindex(columns=COLUMNS, fill_value="").itertuples(index=False):
         text, label, drawn, group = map(str.strip, row)
@@ -90,5 +92,5 @@ def read(listing: Listing, dataset: str, _good: str) -> None:
 
 LABEL_LIST = Layout(
     "a list labels.csv or .parquet: path,label, perhaps mask,group,split (VisA: split_csv/1cls.csv)",
-    lambda listing, _dataset: bool(find(listing)), read,
+    lambda listing, _dataset: bool(find(listing)[0]), read,
 )  # fmt: skip
