@@ -114,10 +114,10 @@ BAD_FILES: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "good/wide.png": (lambda p: png_header(p, 30_000, 2_000), "30000 x 2000 pixels", "each side must have 8"),
     "good/dot.png": (lambda p: draw(p, size=(4, 4)), "4 x 4 pixels", "each side must have 8"),
     "good/long.png": (lambda p: draw(p, size=(400, 10)), "400 x 10 pixels", "20 times the short one"),
-    "good/cmyk.jpg": (lambda p: Image.new("CMYK", (12, 10)).save(p), "mode CMYK", "magick cmyk.jpg -colorspace sRGB"),
-    "good/float.tif": (lambda p: Image.new("F", (12, 10)).save(p), "mode F", "magick float.tif -depth 16 float.png"),
+    "good/cmyk.jpg": (lambda p: Image.new("CMYK", (12, 10)).save(p), "mode CMYK", "open('cmyk.jpg').convert('RGB')"),
+    "good/float.tif": (lambda p: Image.new("F", (12, 10)).save(p), "mode F", "Image.open('float.tif').point("),
     "good/moving.png": (pages, "2 pages in one file", "save one image per file"),
-    "good/pages.tif": (pages, "2 pages in one file", "magick 'pages.tif[0]' pages.png"),
+    "good/pages.tif": (pages, "2 pages in one file", "Image.open('pages.tif').save('pages-1.png')"),
     "good/again.png": (lambda p: shutil.copy(p.parent / "0.png", p), "same image as good/0.png", "keep one of them"),
     "good/format.bmp": (lambda p: Image.open(p.parent / "0.png").save(p), "same image as good/0.png", "keep one"),
     "crack/other.png": (

@@ -16,6 +16,15 @@ from PIL import Image
 
 from lib.datasets.image_io import LARGEST_AREA
 
+FAULTS = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+    Image.DecompressionBombError,
+)
 Shape = tuple[
     str, Any, float
 ]  # class; run lengths, or polygons [x1, y1, x2, y2, ...]; area where neither is given
@@ -52,12 +61,12 @@ def _read(path: Path, _changed: int) -> dict[str, Drawing]:
                 shape = names[each["category_id"]], each.get("segmentation"), width * height
                 of_image[each["image_id"]].append(shape)
             images = content["images"]
-            return {i["file_name"]: _drawing(i["height"], i["width"], of_image[i["id"]]) for i in images}
+            return {str(i["file_name"]): _drawing(i["height"], i["width"], of_image[i["id"]]) for i in images}
         if keys >= {"shapes", "imagePath"}:
             height, width = content["imageHeight"], content["imageWidth"]
             shapes = [_labelme(shape, height, width) for shape in content["shapes"]]
             return {path.stem + Path(content["imagePath"]).suffix: _drawing(height, width, shapes)}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except FAULTS as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
     return {}
 
@@ -98,8 +107,11 @@ def _drawing(height: int, width: int, shapes: Iterable[Shape]) -> Drawing:
                 raise ValueError(f"run lengths of {shape['size']} in an image of {[height, width]}")
             found = [runs.frPyObjects(shape, height, width) if isinstance(shape["counts"], list) else shape]
         else:
-            polygons = [polygon for polygon in shape or [] if len(polygon) >= 6]
+            points = [np.reshape(polygon, (-1, 2)) for polygon in shape or [] if len(polygon) >= 6]
+            if not all(np.isfinite(each).all() for each in points):
+                raise ValueError("coordinates that are no numbers")
+            polygons = [np.clip(each, 0, (width, height)).ravel().tolist() for each in points]
             found = runs.frPyObjects(polygons, height, width) if polygons else []
         outlines += found
-        areas[label] += float(np.sum(runs.area(found))) if found else area
+        areas[str(label)] += float(np.sum(runs.area(found))) if found else area
     return Drawing(dict(areas), outlines)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import shlex
 import struct
 import zlib
 from collections.abc import Callable, Sequence
@@ -25,6 +24,10 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".tif", ".tiff",
 FOREIGN_SUFFIXES = frozenset({".heic", ".heif", ".avif", ".jp2", ".tga", ".pgm", ".ppm"})
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF")
 FIRST_COUNTS = ("MPO", "GIF", "WEBP")  # of several pictures in one file
+CONVERSIONS = {  # of colour modes: how Pillow does it, and where that is right
+    "F": (".point(lambda value: 255 * value).convert('L')", ", if its values are 0 to 1"),
+    "I": (".convert('I;16')", ", if its values are 0 to 65535"),
+}
 SMALLEST_SIDE, LARGEST_SIDE, LARGEST_ASPECT = 8, 20_000, 20  # pixels, pixels, long side / short side
 LARGEST_AREA = 89_478_485  # pixels: Pillow's own limit against decompression bombs, 256 MiB of RGB
 
@@ -111,19 +114,18 @@ def _check_header(image: Image.Image, path: Path) -> None:
         raise refused(path, size, f"the long side may be {LARGEST_ASPECT} times the short one")
     deep = image.mode in _DEEP_MODES and not image.has_transparency_data
     if not deep and image.mode not in _PLAIN_MODES:
-        how = "-colorspace sRGB " if image.mode == "CMYK" else "-depth 16 "
-        white = "; its white must be 1.0" if image.mode == "F" else ""
-        remedy = f"convert it to 8-bit grey or RGB: {_convert(path, how)}{white}"
+        how, where = CONVERSIONS.get(image.mode, (".convert('RGB')", ""))
+        remedy = f"convert it to 8-bit grey or RGB{where}: {_command(path, how)}"
         raise refused(path, f"colour mode {image.mode}", remedy)
     pages = getattr(image, "n_frames", 1)
     if pages > 1 and image.format not in FIRST_COUNTS:
-        remedy = f"save one image per file: {_convert(path.with_name(f'{path.name}[0]'))}"
-        raise refused(path, f"{pages} pages in one file", remedy)
+        raise refused(path, f"{pages} pages in one file", f"save one image per file: {_command(path)}")
 
 
-def _convert(path: Path, how: str = "") -> str:
-    """Return ImageMagick's command that makes a PNG of a file, or of a page of it."""
-    return f"magick {shlex.quote(path.name)} {how}{shlex.quote(f'{path.stem}.png')}"
+def _command(path: Path, how: str = "") -> str:
+    """Return a command that makes a PNG of a file's first page."""
+    png = path.with_name(f"{path.stem}-1.png").name
+    return f'python -c "from PIL import Image; Image.open({path.name!r}){how}.save({png!r})"'
 
 
 def to_rgb(image: Image.Image) -> np.ndarray:

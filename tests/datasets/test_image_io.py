@@ -137,15 +137,23 @@ def test_other_formats_are_read_and_of_several_pictures_the_first(tmp_path):
 
 
 def test_what_is_refused_comes_with_the_command_that_converts_it(tmp_path):
-    def remedy(name, image, **options):
-        with pytest.raises(DatasetError) as caught:
-            examine(save(tmp_path / name, image, **options))
-        return caught.value.issues[0].remedy
+    def converted(name, image, **options):
+        path = save(tmp_path / name, image, **options)
+        with pytest.raises(DatasetError, match="python -c ") as caught:
+            examine(path)
+        code = caught.value.issues[0].remedy.partition("python -c ")[2].strip('"')
+        subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
+        return read_rgb(tmp_path / f"{path.stem}-1.png")
 
-    assert "magick c.jpg -colorspace sRGB c.png" in remedy("c.jpg", Image.new("CMYK", (10, 10)))
-    assert "magick 'two words.tif' -depth 16" in remedy("two words.tif", Image.new("F", (10, 10)))
-    page = Image.fromarray(RGB)
-    assert "magick 'p.tif[0]' p.png" in remedy("p.tif", page, save_all=True, append_images=[page])
+    assert (
+        converted("it is.jpg", Image.new("CMYK", (10, 10), (0, 255, 255, 0)))[0, 0] // 10 == (25, 0, 0)
+    ).all()
+    ramp = np.linspace(0, 1, 100, dtype=np.float32).reshape(10, 10)
+    np.testing.assert_allclose(converted("f.tif", Image.fromarray(ramp))[..., 0], 255 * ramp, atol=1)
+    whole = Image.fromarray((65535 * ramp).astype(np.int32))
+    np.testing.assert_allclose(converted("i.tif", whole)[..., 0], 255 * ramp, atol=1)
+    pages = {"save_all": True, "append_images": [Image.fromarray(RGB[::-1])]}
+    np.testing.assert_array_equal(converted("p.tif", Image.fromarray(RGB), **pages), RGB)
 
 
 def test_masks_in_alpha_of_any_colour(tmp_path):
