@@ -16,18 +16,10 @@ from PIL import Image
 
 from lib.datasets.image_io import LARGEST_AREA
 
-FAULTS = (
-    OSError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    RecursionError,
-    Image.DecompressionBombError,
-)
-Shape = tuple[
-    str, Any, float
-]  # class; run lengths, or polygons [x1, y1, x2, y2, ...]; area where neither is given
+FAULTS = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError,
+          Image.DecompressionBombError)  # fmt: skip
+# Class; run lengths, or polygons [x1, y1, x2, y2, ...]; area where neither is given.
+Shape = tuple[str, Any, float]
 
 
 class Drawing(NamedTuple):
@@ -64,7 +56,7 @@ def _read(path: Path, _changed: int) -> dict[str, Drawing]:
             return {str(i["file_name"]): _drawing(i["height"], i["width"], of_image[i["id"]]) for i in images}
         if keys >= {"shapes", "imagePath"}:
             height, width = content["imageHeight"], content["imageWidth"]
-            shapes = [_labelme(shape, height, width) for shape in content["shapes"]]
+            shapes = (_labelme(shape, height, width) for shape in content["shapes"])
             return {path.stem + Path(content["imagePath"]).suffix: _drawing(height, width, shapes)}
     except FAULTS as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
@@ -84,15 +76,9 @@ def _labelme(shape: dict[str, Any], height: int, width: int) -> Shape:
     if kind == "rectangle":
         points = np.stack([points[[0, 1, 1, 0], 0], points[[0, 0, 1, 1], 1]], axis=1)
     elif kind == "circle":
-        turn = np.linspace(0, 2 * np.pi, 64, endpoint=False)
-        points = points[0] + np.hypot(*(points[1] - points[0])) * np.stack(
-            [np.cos(turn), np.sin(turn)], axis=1
-        )
-    return (
-        shape["label"],
-        [points.ravel().tolist()] if kind in ("polygon", "rectangle", "circle") else [],
-        0.0,
-    )
+        turn, radius = np.linspace(0, 2 * np.pi, 64, endpoint=False), np.hypot(*(points[1] - points[0]))
+        points = points[0] + radius * np.stack([np.cos(turn), np.sin(turn)], axis=1)
+    return shape["label"], [points.ravel()] if kind in ("polygon", "rectangle", "circle") else [], 0.0
 
 
 def _drawing(height: int, width: int, shapes: Iterable[Shape]) -> Drawing:

@@ -58,9 +58,8 @@ def read_union(
         try:
             parts = [read_annotations(root / files[0])[mask.partition(SEPARATOR)[2]].mask()]
         except (OSError, ValueError, LookupError) as error:
-            raise refused(
-                root / files[0], f"annotations cannot be read ({error})", "export them again"
-            ) from None
+            issue = f"annotations cannot be read ({error})"
+            raise refused(root / files[0], issue, "export them again") from None
     else:
         parts = [read_mask(root / file) ^ invert for file in files]
     height, width = size or parts[0].shape

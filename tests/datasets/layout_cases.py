@@ -68,7 +68,7 @@ CASES: dict[str, tuple[Callable[[Path], object], dict[str, str], Expected, tuple
         lambda at: draw(at, "OK/1.png OK/7.png NG/7.png NG/8.png MASK/7.png! MASK/8.png!"), {},
         {"OK/1.png": ("OK", []), "OK/7.png": ("OK", []), "NG/7.png": ("NG", ["MASK/7.png"]),
          "NG/8.png": ("NG", ["MASK/8.png"])},
-        ("read as masks, not as a class: MASK",)),
+        ("masks, no images, are in: MASK",)),
     "masks by the number in the name": (
         lambda at: draw(at, "normal_dir/image7.png normal_dir/image8.png abnormal_dir/image7.png "
                             "abnormal_dir/image12.png mask_dir/mask7.png! mask_dir/mask012.png!"),
@@ -121,6 +121,14 @@ CASES: dict[str, tuple[Callable[[Path], object], dict[str, str], Expected, tuple
         lambda at: write(draw(at, "all/1.png all/2.png masks/2.png!"), "list.csv",
                          "filename,class,mask\n1.png,ok,\n2.png,bent,masks/2.png\n"), {},
         {"all/1.png": ("ok", []), "all/2.png": ("bent", ["masks/2.png"])}, ("labels by list.csv",)),
+    "Parquet of other columns": (
+        lambda at: pd.DataFrame({"path": ["1.png", "2.png"], "Image": [1, 2], "label": ["ok", "dent"], "x": [[1], [2]]})
+        .to_parquet(draw(at, "1.png 2.png") / "list.parquet"), {},
+        {"1.png": ("ok", []), "2.png": ("dent", [])}, ()),
+    "a mask beside its image": (
+        lambda at: draw(at, "good/1.png dent/1.png dent/1_GT.png! dent/2_mask.png"), {},
+        {"good/1.png": ("good", []), "dent/1.png": ("dent", ["dent/1_GT.png"]), "dent/2_mask.png": ("dent", [])},
+        ("masks, no images, are in: dent",)),
     "Parquet": (
         lambda at: pd.DataFrame({"Image": ["1.png", "2.png"], "Class": ["ok", "dent"], "mask": [None, "m.png"]})
         .to_parquet(draw(at, "1.png 2.png m.png!") / "list.parquet"), {},

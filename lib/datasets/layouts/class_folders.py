@@ -18,17 +18,15 @@ def tops(listing: Listing) -> set[str]:
 def yolo(listing: Listing) -> bool:
     """Tell whether images of no class have a .txt each, of its name, as YOLO's boxes are."""
     texts = {Path(name).stem for name in listing.beside if name.endswith(".txt")}
-    return len(set(map(class_of, listing.images))) == 1 and not texts.isdisjoint(
-        Path(i).stem for i in listing.images
-    )
+    one = len(set(map(class_of, listing.images))) == 1
+    return one and any(Path(image).stem in texts for image in listing.images)
 
 
 def split_folders(listing: Listing, _dataset: str) -> bool:
     """Tell whether classes lie in splits: all folders at the top are splits, or train and test are among them."""
     names = {image.split("/")[0] for image in part_masks(listing.images)[0] if image.count("/") > 1}
-    return not yolo(listing) and (
-        {"train", "test"} <= names or bool(names and all(map(SPLIT.match, tops(listing))))
-    )
+    only = bool(names) and all(map(SPLIT.match, tops(listing)))
+    return not yolo(listing) and (only or {"train", "test"} <= names)
 
 
 def class_folders(listing: Listing, _dataset: str) -> bool:
@@ -46,11 +44,8 @@ def read(listing: Listing, _dataset: str, good: str, *, splits: bool) -> None:
             labels[image] = label
         else:
             listing.issues.append(Issue(image, f"image outside {place}", "move it to its class or remove it"))
-    found, holding = (
-        sorted({name.split("/")[0] for name in labels}),
-        {n.split("/")[0] for n in listing.images},
-    )
-    empty = sorted({name.split("/")[0] for name in listing.folders} - holding)
+    found, holding = (sorted({name.split("/")[0] for name in names}) for names in (labels, listing.images))
+    empty = sorted({name.split("/")[0] for name in listing.folders}.difference(holding))
     elsewhere = sorted({mask.rpartition("/")[0] for mask in masks if not mask.startswith(GROUND_TRUTH)})
     if absent := [name for name in ("test", "train") if splits and name not in found]:
         listing.notes.append(f"only {'/, '.join(found)}/ here, {'/, '.join(absent)}/ missing; pooled")
@@ -59,7 +54,7 @@ def read(listing: Listing, _dataset: str, good: str, *, splits: bool) -> None:
     if empty and not splits:
         listing.notes.append(f"folders without images are no classes: {', '.join(empty)}")
     if elsewhere:
-        listing.notes.append(f"read as masks, not as a class: {', '.join(elsewhere)}")
+        listing.notes.append(f"masks, no images, are in: {', '.join(elsewhere)}")
     assign(listing, labels, masks, good)
 
 

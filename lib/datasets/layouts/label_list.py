@@ -12,12 +12,8 @@ from lib.datasets.layouts.mask_names import part_masks
 if TYPE_CHECKING:
     import pandas as pd
 
-OTHERS = {
-    "image": "path",
-    "file": "path",
-    "filename": "path",
-    "class": "label",
-}  # what others call the columns
+# What others call the columns.
+OTHERS = {"image": "path", "file": "path", "filename": "path", "class": "label"}
 COLUMNS = ["path", "label", "mask", "group"]
 VISA = "split_csv/1cls.csv"
 
@@ -34,11 +30,18 @@ def find(listing: Listing) -> tuple[str, pd.DataFrame | str]:
                 table = pd.read_csv(path, dtype=str, na_filter=False, encoding="utf-8-sig")
             else:
                 table = pd.read_parquet(path).astype("string").fillna("")
-        except (OSError, ValueError) as error:  # pandas' and Arrow's own are ValueErrors
+        except (
+            OSError,
+            ValueError,
+            TypeError,
+            NotImplementedError,
+        ) as error:  # pandas' and Arrow's are among them
             if name.startswith("labels."):
                 return name, f"cannot be read ({error})"
             continue
-        table.columns = [OTHERS.get(column, column) for column in table.columns.str.strip().str.lower()]
+        columns = [str(column).strip().lower() for column in table.columns]
+        table.columns = pd.Index([OTHERS.get(column, column) for column in columns])
+        table = table.loc[:, ~table.columns.duplicated()]
         if {"path", "label"} <= set(table):
             return name, table
     return "", ""
@@ -85,9 +88,7 @@ def read(listing: Listing, dataset: str, _good: str) -> None:
             listing.groups |= {image: group} if group else {}
     listing.entries = sorted(found.values())
     if unlisted := sorted(known - set(found) - {entry.mask for entry in listing.entries if entry.mask}):
-        listing.notes.append(
-            f"images that it does not list, left out: {len(unlisted)} ({first_few(unlisted)})"
-        )
+        listing.notes.append(f"images it does not list, left out: {len(unlisted)} ({first_few(unlisted)})")
 
 
 LABEL_LIST = Layout(

@@ -11,23 +11,20 @@ from lib.datasets.layouts.listing import Entry, Listing, is_good
 from lib.datasets.masks import join
 
 GROUND_TRUTH = "ground_truth"
-MASK_FOLDER = re.compile(
-    r"(ground[_-]?truths?|gts?|(seg(mentation)?[_-])?masks?([_-](dir|images?))?)\Z", re.I
-)
+MASK_FOLDER = re.compile(r"(ground[_-]?truths?|gts?|(seg\w*[_-])?masks?([_-](dir|images?))?)\Z", re.I)
 MASK_END = re.compile(r"_(GT|mask)\Z", re.I)
 SPLIT = re.compile(r"(train|training|val|valid|validation|test|testing)\Z", re.I)
 
 
 def part_masks(names: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return which files are images and which masks: those in a folder for masks, or named <stem>_GT beside <stem>."""
+    parts: tuple[list[str], list[str]] = [], []
     stems = {name.rpartition(".")[0] for name in names}
-    masks = set()
     for name in names:
         stem = name.rpartition(".")[0]
-        beside = MASK_END.sub("", stem)
-        if any(map(MASK_FOLDER.match, name.split("/")[:-1])) or (beside != stem and beside in stems):
-            masks.add(name)
-    return [name for name in names if name not in masks], [name for name in names if name in masks]
+        beside = MASK_END.search(stem) and MASK_END.sub("", stem) in stems
+        parts[bool(beside or any(map(MASK_FOLDER.match, name.split("/")[:-1])))].append(name)
+    return parts
 
 
 def class_of(image: str) -> str:
@@ -56,14 +53,10 @@ def assign(listing: Listing, labels: Mapping[str, str], masks: Iterable[str], go
         tried = [name, *(name[: sign.start()] for sign in reversed([*re.finditer(r"[-_. ]", name)]))]
         found = next((paths[above + each] for each in tried if above + each in paths), [])
         if not found and (not above or SPLIT.match(above[:-1])):
-            found = next(
-                (names[each] for each in tried if each in names), numbers.get(_number(name) or "no", [])
-            )
-        for worse in (
-            lambda image: not image.startswith("test/"),
-            lambda image: is_good(labels[image], good),
-        ):
-            found = [image for image in found if len(found) == 1 or not worse(image)] or found
+            same_number = numbers.get(_number(name) or "no", [])
+            found = next((names[each] for each in tried if each in names), same_number)
+        found = [image for image in found if image.startswith("test/")] or found
+        found = [image for image in found if len(found) > 1 and not is_good(labels[image], good)] or found
         if len(found) == 1:
             masks_of[found[0]].append(mask)
             continue
