@@ -50,11 +50,16 @@ def image_facts(run: Run) -> pd.DataFrame:
 
 
 def near_duplicates(run: Run) -> pd.DataFrame:
-    """Return the images that have near-duplicates: id, label, fold of the scheme to believe first, alike; by groups."""
+    """Return the images that have near-duplicates: id, label, fold of the scheme to believe first, alike.
+
+    Those of groups across folds or classes come first.
+    """
     facts, dealt = image_facts(run), folds(run)
     facts = facts.merge(dealt[dealt["scheme"] == dealt["scheme"].iloc[0]], on="id")
     rows = facts[facts.groupby("alike")["id"].transform("size") > 1]
-    return rows[["id", "label", "fold", "alike"]].sort_values(["alike", "id"], ignore_index=True)
+    within = rows.groupby("alike")[["label", "fold"]].transform("nunique").max(axis=1) == 1
+    rows = rows.assign(within=within).sort_values(["within", "alike", "id"], ignore_index=True)
+    return rows[["id", "label", "fold", "alike"]]
 
 
 @once
