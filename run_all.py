@@ -28,6 +28,7 @@ from lib.artifacts import (
 )
 from lib.cli import EXTERNAL, Plan, parser, plan
 from lib.config import PRESETS, Study, UsageError, choices
+from lib.datasets.errors import printable
 from lib.execution.kernels import Kernels
 from lib.execution.lock import LockedError, study_lock
 from lib.execution.parallel import EngineError, RunInterrupted, local_cluster, stop_on_signals
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 def check_data(work: Plan) -> None:
     """Read all input, and see that disk and memory suffice; raises `UsageError` with all faults."""
     from lib.batch.preflight import check_inputs, check_resources
+    from lib.pipeline.dataset import index
 
     options = work.options
     issues = check_inputs(work.runs, options.scheduler or "", fits=work.notebooks[-1] >= "04")
@@ -55,6 +57,9 @@ def check_data(work: Plan) -> None:
         issues = check_resources(work.runs, costs_of(work), jobs_here(work), options.workers)
     if issues:
         raise UsageError("\n\n".join(issues))
+    for run in work.runs:
+        if not run.synthetic and (note := index(run).attrs["note"]):
+            say(printable(f"{run.name}: {note}"))
 
 
 def jobs_of(work: Plan, run: Run | None, scheduler: str) -> tuple[NotebookJob, ...]:
@@ -366,4 +371,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        status = main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read this has gone, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 128 + 13  # as a shell tells of SIGPIPE
+    sys.exit(status)

@@ -75,10 +75,25 @@ def _sha256_of(path: Path, *identity: int) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def walk_linked(
+    folder: Path, onerror: Callable[[OSError], object] | None = None
+) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Yield what os.walk does, in linked folders too; a link that leads in a circle stands among the files."""
+    for at, inner, files in os.walk(folder, onerror=onerror, followlinks=True):
+        above = [path for path in (Path(at), *Path(at).parents) if path.is_relative_to(folder)]
+        for name in [name for name in inner if Path(at, name).is_symlink()]:
+            if any(path.resolve().is_relative_to(Path(at, name).resolve()) for path in above):
+                inner.remove(name)
+                files.append(name)
+        yield at, inner, files
+
+
 def listing_digest(folder: Path) -> str:
     """Return a digest of the names, sizes and modification times below `folder`: cheap, notices any change."""
     digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(
+        Path(at, name) for at, inner, files in walk_linked(folder) for name in (*inner, *files)
+    ):
         try:
             stat = path.stat()
         except OSError:  # a link in a circle, or one that leads nowhere

@@ -206,8 +206,7 @@ def _misplaced(
 
 def _names(options: argparse.Namespace, issues: list[str]) -> list[str]:
     if options.dataset:
-        own = options.data and len(options.dataset) == 1
-        unknown = [] if own else sorted(set(options.dataset) - set(NAMED))
+        unknown = [] if options.data else sorted(set(options.dataset) - set(NAMED))
         known = f"named sets: {', '.join(NAMED)}"
         issues += [f"unknown data set {name!r}{nearest(name, NAMED)}; {known}" for name in unknown]
         if len(set(options.dataset)) < len(options.dataset):

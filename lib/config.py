@@ -15,9 +15,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-MapMethod = (
-    str  # how maps are made: DRAEM's in_sample or cross_fitted, or a map source that always cross-fits
-)
+# How maps are made: DRAEM's in_sample or cross_fitted, or a map source that always cross-fits.
+MapMethod = str
 
 
 @dataclass(frozen=True)
@@ -122,6 +121,7 @@ class Study:
     groups: str = setting("", "CSV (id, group): images of one object, never split between train and test")
     group_regex: str = setting("", "regular expression on an image's path whose first group names the object")
     skip_bad: bool = setting(False, "leave out and list unusable files instead of stopping")
+    invert_masks: bool = setting(False, "black marks defects in mask files, not white")
     resize: Literal["squash", "pad", "crop"] = setting("squash", "how an image becomes square")
     synthetic_scale: float = setting(0.15, "drawn products: share of the paper's image counts", gt=0, le=1)
     synthetic_side: int = setting(128, "drawn products: side of the images, in pixels", ge=32, le=4096)

@@ -7,7 +7,10 @@ import errno
 import io
 import os
 import shutil
+import socket
 import struct
+import urllib.error
+import urllib.request
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -104,17 +107,17 @@ BAD_FILES: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "crack/cut.jpg": (
         lambda p: p.write_bytes(draw(p, size=(90, 90)).read_bytes()[:1500]), "truncated image", "restore or remove it"),
     "crack/flipped.png": (flip_a_byte, "damaged image", "restore or remove it"),
-    "dent/text.tif": (lambda p: p.write_text("text"), "not a JPEG, PNG, BMP or TIFF image", "convert"),
-    "dent/gif.png": (lambda p: draw(p.with_suffix(".gif")).rename(p), "not a JPEG, PNG, BMP or TIFF", "convert"),
-    "dent/x.gif": (draw, "not a JPEG, PNG, BMP or TIFF", "convert"),
+    "dent/text.tif": (lambda p: p.write_text("text"), "not a JPEG, PNG, BMP, TIFF, WebP or GIF image", "convert"),
+    "dent/tga.png": (lambda p: draw(p.with_suffix(".tga")).rename(p), "not a JPEG, PNG, BMP, TIFF", "convert"),
+    "dent/x.jp2": (lambda p: draw(p.with_suffix(".tga")).rename(p), "not a JPEG, PNG, BMP, TIFF, WebP", "convert"),
     "good/bomb.png": (lambda p: png_header(p, 20_000, 20_000), "decompression bomb", "scale it below"),
     "good/wide.png": (lambda p: png_header(p, 30_000, 2_000), "30000 x 2000 pixels", "each side must have 8"),
     "good/dot.png": (lambda p: draw(p, size=(4, 4)), "4 x 4 pixels", "each side must have 8"),
     "good/long.png": (lambda p: draw(p, size=(400, 10)), "400 x 10 pixels", "20 times the short one"),
-    "good/cmyk.jpg": (lambda p: Image.new("CMYK", (12, 10)).save(p), "mode CMYK", "convert it to 8-bit grey or RGB"),
-    "good/float.tif": (lambda p: Image.new("F", (12, 10)).save(p), "mode F", "convert it to 8-bit grey or RGB"),
+    "good/cmyk.jpg": (lambda p: Image.new("CMYK", (12, 10)).save(p), "mode CMYK", "open('cmyk.jpg').convert('RGB')"),
+    "good/float.tif": (lambda p: Image.new("F", (12, 10)).save(p), "mode F", "Image.open('float.tif').point("),
     "good/moving.png": (pages, "2 pages in one file", "save one image per file"),
-    "good/pages.tif": (pages, "2 pages in one file", "save one image per file"),
+    "good/pages.tif": (pages, "2 pages in one file", "Image.open('pages.tif').save('pages-1.png')"),
     "good/again.png": (lambda p: shutil.copy(p.parent / "0.png", p), "same image as good/0.png", "keep one of them"),
     "good/format.bmp": (lambda p: Image.open(p.parent / "0.png").save(p), "same image as good/0.png", "keep one"),
     "crack/other.png": (
@@ -122,13 +125,11 @@ BAD_FILES: dict[str, tuple[Callable[[Path], object], str, str]] = {
         "keep it in the class it belongs to"),
     "dent/1.png": (lambda p: None, "same image as crack/other.png, under another label", "keep it in the class"),
     "ground_truth/crack/1.png": (
-        lambda p: draw(p, 255, size=(9, 9)), "mask of 9 x 9 pixels for crack/1.png of 12 x 10", "at the image's size"),
+        lambda p: draw(p, 255, size=(9, 9)), "mask of 9 x 9 pixels for an image of 12 x 10", "at the image's size"),
     "ground_truth/crack/99_mask.png": (lambda p: draw(p, 255), "mask that fits no image", "name it after its image"),
     "ground_truth/good/1.png": (lambda p: draw(p, 255), "of the good class", "move the image to its defect's class"),
     "ground_truth/dent/2.png": (lambda p: draw(p).write_text("text"), "not a JPEG", "convert"),
     "ground_truth/dent/3.png": (lambda p: draw(p, 3), "brightest value is 3 of 255", "write defects as 255"),
-    "ground_truth/dent/0_mask.png": (
-        lambda p: draw(draw(p, 255).parent / "0.png", 255), "second mask of dent/0.png", "keep one mask per image"),
     "lost.png": (draw, "image outside a class folder", "move it to its class"),
     "good/broken.png": (lambda p: p.symlink_to("nowhere.png"), "broken symbolic link", "restore its target"),
     "good/loop.png": (lambda p: p.symlink_to("loop.png"), "broken symbolic link", "restore its target"),
@@ -242,10 +243,15 @@ def _(at, patch):
     patch.setattr(os, "scandir", scandir)
 
 
-@bad("symbolic link to a folder outside", "extra", "leaves the data folder", "put the real")
+@bad("symbolic link to a folder above", "crack/extra", "leads in a circle", "remove it")
 def _(at, patch):
-    draw(at / "elsewhere/1.png")
-    (at / "parts/extra").symlink_to(at / "elsewhere")
+    (at / "parts/crack/extra").symlink_to(at / "parts")
+
+
+@bad("masks as a class", "marks", "nothing but black and white pictures", "call the folder ground_truth")
+def _(at, patch):
+    draw(at / "parts/marks/0.png", 255)
+    draw(at / "parts/marks/1.png", 0)
 
 
 @bad("empty folder", "no known layout", "a folder per class", "empty")
@@ -498,6 +504,20 @@ def _(at, patch):
 def _(at, patch):
     patch.setenv("TORCH_HOME", str(at))
     return "--backbone resnet18 --weights auto"
+
+
+@bad(
+    "weights that cannot be downloaded",
+    "resnet18-f37072fd.pth: download failed (Name or service not known); download "
+    f"{backbone_weights.KNOWN['resnet18'].file} where there is a network, or give them with --weights FILE\n",
+)
+def _(at, patch):
+    def nowhere(*_, **__):
+        raise urllib.error.URLError(socket.gaierror(-2, "Name or service not known"))
+
+    patch.setattr(urllib.request, "urlopen", nowhere)
+    patch.setenv("TORCH_HOME", str(at))
+    return "--backbone resnet18 --weights imagenet"
 
 
 @bad("a backbone that nobody knows", "backbone='resnet81': unknown", "did you mean 'resnet18'?")

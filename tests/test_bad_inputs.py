@@ -1,6 +1,10 @@
 """Bad input is refused before anything starts, with its name and a way out; odd input that is sound is taken."""
 
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,7 +12,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+import run_all
 from lib.artifacts import Store
+from lib.datasets.errors import printable
 from tests.bad_inputs import (
     BAD_FILES,
     CASES,
@@ -67,7 +73,6 @@ def test_bad_files_are_refused_together_by_name_or_left_out_and_listed(tmp_path,
     assert listed.keys() == BAD_FILES.keys()
     assert all(issue in listed[file] for file, (_, issue, _) in BAD_FILES.items())
     assert len(table) == 16 and not {*table["id"], *table["mask"].dropna()} & set(BAD_FILES)
-    assert table["mask"].dropna().tolist() == ["ground_truth/dent/0.png"]
 
 
 def taken(folder, *options, data=None):
@@ -75,8 +80,10 @@ def taken(folder, *options, data=None):
     data = data or folder / "parts"
     with pytest.MonkeyPatch.context() as patch:
         status, said = carry_out(command_line(folder, ["--data", data, *options]), patch)
-    assert (status, said) == (0, "")
-    return pd.read_parquet(folder / "out" / "smoke" / data.name / "index.parquet")
+    table = pd.read_parquet(folder / "out" / "smoke" / data.name / "index.parquet")
+    note = table.attrs["note"]
+    assert (status, said) == (0, f"{printable(data.name)}: {printable(note)}\n" if note else "")
+    return table
 
 
 ODD = (
@@ -192,3 +199,31 @@ def test_all_sources_are_reported_at_once(tmp_path):
     assert status == 2
     for part in ("w.pth: damaged", "a/x.png", "good/x.png"):
         assert part in said
+
+
+def test_what_is_notable_of_the_images_is_printed_before_anything_starts(tmp_path):
+    data = draw_parts(tmp_path / "parts")
+    (data / "scratch").mkdir()
+    for options in ((), ("--dry-run",)):
+        with pytest.MonkeyPatch.context() as patch:
+            status, said = carry_out([*command_line(tmp_path, None), *options], patch)
+        assert status == 0 and said.startswith("parts: folders without images are no classes: scratch\n")
+
+
+def test_several_products_of_one_folder_are_data_sets(tmp_path):
+    for product in ("bottle", "cable"):
+        draw_parts(tmp_path / "parts" / product / "test")
+    with pytest.MonkeyPatch.context() as patch:
+        assert carry_out(command_line(tmp_path, "--dataset bottle cable"), patch)[0] == 0
+    for product in ("bottle", "cable"):
+        index = pd.read_parquet(tmp_path / "out/smoke" / product / "index.parquet")
+        assert len(index) == 18 and index["id"].str.startswith("test/").all()
+
+
+def test_a_closed_pipe_is_a_quiet_end():
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, Path(run_all.__file__), "--list"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert done.stderr == b"" and done.returncode == 141

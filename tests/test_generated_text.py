@@ -16,8 +16,9 @@ import pytest
 
 from lib.classification.feature_sets import FEATURE_SETS
 from lib.config import MAP_SOURCES, Study
+from lib.datasets.shortcuts import Told
 from lib.evaluation import headlines as h
-from lib.evaluation.checks import Facts, checks
+from lib.evaluation.checks import DataFacts, Facts, checks
 from lib.evaluation.findings import findings
 from lib.evaluation.results import compute_results
 from lib.evaluation.verdicts import rule, verdicts
@@ -91,12 +92,20 @@ STUDIES = {  # name: predictions, calibration, other source, settings
     "both": (pd.concat([grouped(ALL, scheme="grouped"), grouped(ALL)], ignore_index=True), None, None, {}),
     "retrained": (trained(3), None, None, {"repeats": 3}),
 }
+TOLD = (Told("file size", 1.0, 1.0, 1.0), Told("JPEG quality", 0.9, 0.8, 1.0))
 FACTS = (
     Facts(SCORES, {"a": 0.7, "b": 0.6}, 0.5, (1, 2, 3), True),
     Facts(SCORES, {"a": 0.4, "b": 0.3}, 0.9, (0, 0, 0), False),
     Facts(SCORES, {}, float("nan"), (), False),
     Facts(SCORES, {"a": 0.4}, 0.1, (0,), False),
-    Facts(SCORES, {"a": 1.0}, 0.5, (1,), False),
+    Facts(
+        SCORES,
+        {"a": 1.0},
+        0.5,
+        (1,),
+        False,
+        DataFacts(450, 1, 1, 1, TOLD, {"64 x 48 L": 1, "64 x 64 RGB": 7}),
+    ),
 )
 
 

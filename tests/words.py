@@ -5,7 +5,7 @@ import re
 MOST_WORDS, MOST_NUMBERS = 25, 2
 NAMES = (  # numbers within are part of a name
     r"at 5 % false rejects", r"95 % (CI|intervals?|bootstrap)", r"p < [\d.]+", r"notebooks? 0\d( to 0\d)?",
-    r"Eq\. \d", r"Tables? \d", r"Figures? \d", r"`[^`]*`", r"--[\w-]+( [\w.]+=\S+| [A-Z]+)?",
+    r"Eq\. \d", r"\d+ x \d+ [\w;]+", r"Tables? \d", r"Figures? \d", r"`[^`]*`", r"--[\w-]+( [\w.]+=\S+| [A-Z]+)?",
     r"\w*[A-Za-z]\w*[-.]?\d[\w.]*", r"ISO \d+", r"1 - p\(good\)", r"\b\d{4}\)",
 )  # fmt: skip
 _NUMBER = r"[+−]?\d[\d,.]*\d|[+−]?\d"

@@ -26,7 +26,7 @@ from lib.pipeline.run import PROJECT
 from lib.reporting.html_pages import NOTEBOOKS, notebook_html
 
 WRITES: dict[str, tuple[str, ...]] = {  # what `--force` makes a notebook's step do again
-    "00_dataset": ("synthetic.txt", "index.parquet", "folds.parquet", "images/"),
+    "00_dataset": ("synthetic.txt", "index.parquet", "folds.parquet", "images/", "image-facts.parquet"),
     "01_draem_training": ("draem/", "patchcore/"),
     "02_anomaly_maps": ("maps/",),
     "03_features": ("features/",),

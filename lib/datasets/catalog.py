@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import median
 
 import pandas as pd
 
 from lib.config import nearest
 from lib.datasets.errors import DatasetError, Issue, as_table, first_few
 from lib.datasets.groups import groups_from_file, groups_from_regex, tile_groups
-from lib.datasets.image_io import Examined, examine, map_files, read_mask
-from lib.datasets.layouts import Entry, Listing, read_layout
+from lib.datasets.image_io import Examined, examine, map_files
+from lib.datasets.layouts import GOOD_NAMES, Entry, Listing, read_layout
+from lib.datasets.masks import files_of, read_union
 
-GOOD_NAMES = ("good", "ok", "normal", "free")
 COLUMNS = dict.fromkeys(("id", "path", "label", "group", "mask", "sha256"), "string")
 COLUMNS |= dict.fromkeys(("width", "height"), "int64")
+INVERT = "if black marks defects, --set invert_masks=true"
 DUPLICATE_RULE = (
     "No image counts twice: files that show the same pixels are refused, so that none stands in a training and in a "
     "test part; under two labels they contradict each other. Leaving bad files out keeps the first of equal ones, and "
@@ -32,18 +34,20 @@ def build_index(
     groups: Path | None = None,
     group_regex: str = "",
     skip_bad: bool = False,
+    invert_masks: bool = False,
 ) -> pd.DataFrame:
     """Return the index of the images below `root`, every one fully decoded, in one of the layouts of `LAYOUTS`.
 
     One row per image, sorted by id, with `COLUMNS`: id and path (POSIX, below `root`), label, group and mask (<NA>
     where unknown), SHA-256 of the file, upright width and height in pixels. In its `attrs`: good (the good class),
-    classes (the good one first), layout, grouped, skipped (files left out: file, issue, remedy), note.
+    classes (the good one first), layout, grouped, skipped (files left out: file, issue, remedy), note, invert_masks.
 
     `good` names the good class (default: of `GOOD_NAMES`). Groups come from the file `groups`, else from `group_regex`,
-    else from a groups.csv in `root`, else from the data set's own rule. `skip_bad` leaves out files that are bad by
-    themselves, of duplicates all but the first. Raises DatasetError with every issue there is.
+    else from a groups.csv in `root`, else from the layout's list, else from the data set's own rule. `skip_bad` leaves
+    out files that are bad by themselves, of duplicates all but the first. `invert_masks`: black marks defects in mask
+    files. Raises DatasetError with every issue there is.
     """
-    listing = read_layout(root, dataset)
+    listing = read_layout(root, dataset, good)
     examined, bad = map_files(root, [entry.id for entry in listing.entries], examine)
     bad |= _duplicates(listing.entries, examined)
     kept = [entry for entry in listing.entries if not (skip_bad and entry.id in bad)]
@@ -51,8 +55,12 @@ def build_index(
     labels = {entry.label for entry in listing.entries}
     good, good_issues = _good_class(listing, good, {entry.label for entry in kept}) if kept else ("", [])
     group_of, group_issues = _groups(listing, [entry.id for entry in kept], groups, group_regex)
-    bad_masks, notes = _check_masks(root, kept, examined, good)
-    structural = [*listing.structural, *_alike(labels), *good_issues, *group_issues]
+    bad_masks, notes = _check_masks(root, kept, examined, good, invert_masks)
+    several = [entry.id for entry in kept if entry.id in examined and examined[entry.id].first_of > 1]
+    if several:
+        notes.append(f"the first of several pictures is taken: {first_few(several)}")
+    two_tone = _two_tone(listing, kept, examined)
+    structural = [*listing.structural, *_alike(labels), *two_tone, *good_issues, *group_issues]
     skippable = sorted([*listing.issues, *bad.values(), *bad_masks.values()])
     if listing.entries and not kept:
         structural.append(Issue(str(root), "no usable image is left", "see the other issues"))
@@ -65,7 +73,7 @@ def build_index(
     index = index.assign(
         path=index["id"],
         group=index["id"].map(group_of),
-        mask=index["mask"].mask(index["mask"].isin(bad_masks)),
+        mask=index["mask"].mask(index["id"].isin(bad_masks)),
     )
     index = index[list(COLUMNS)].astype(COLUMNS).sort_values("id", ignore_index=True)
     classes = [good, *sorted(set(index["label"]) - {good})]
@@ -79,6 +87,7 @@ def build_index(
         "layout": listing.layout,
         "note": "; ".join(notes),
         "skipped": as_table(skippable).astype(str).to_dict("records"),
+        "invert_masks": invert_masks,
     }
     return index
 
@@ -94,7 +103,7 @@ def _duplicates(entries: Iterable[Entry], examined: dict[str, Examined]) -> dict
         for entry in equal:
             rivals = [other.id for other in equal if other.label != entry.label]
             if rivals:
-                remedy = "keep it in the class it belongs to"
+                remedy = "keep it in the class it belongs to; if it shows both defects, the worse one's, or one of both"
                 issues[entry.id] = Issue(entry.id, f"same image as {rivals[0]}, under another label", remedy)
             elif entry is not equal[0]:
                 issues[entry.id] = Issue(entry.id, f"same image as {equal[0].id}", "keep one of them")
@@ -109,10 +118,21 @@ def _alike(labels: set[str]) -> list[Issue]:
     return [Issue(name, f"class named almost like {', '.join(more)}", remedy) for name, *more in same if more]
 
 
+def _two_tone(listing: Listing, kept: Sequence[Entry], examined: dict[str, Examined]) -> list[Issue]:
+    """Return the classes of nothing but black and white pictures beside others, unless a list names their images."""
+    labels = [(entry.label, examined[entry.id].two_tone) for entry in kept if entry.id in examined]
+    pure = {label for label, _ in labels} - {label for label, two_tone in labels if not two_tone}
+    if listing.layout == "list" or pure == {label for label, _ in labels}:
+        return []
+    remedy = "call the folder ground_truth if these are masks; if not, write labels.csv with path,label of all images"
+    issue = "class of nothing but black and white pictures: masks?"
+    return [Issue(label, issue, remedy) for label in sorted(pure)]
+
+
 def _good_class(listing: Listing, wanted: str, labels: set[str]) -> tuple[str, list[Issue]]:
     root, found, issues = listing.root, ", ".join(sorted(labels)), []
     if len(labels) == 1:
-        remedy = "add a folder for each other class"
+        remedy = "; ".join(["add a folder for each other class", *listing.notes[:1]])
         below = {f"{found}/{name}".casefold() for name in GOOD_NAMES}
         if below & {name.casefold() for name in listing.folders}:
             remedy = f"the classes lie one folder below: --data {root / found}"
@@ -142,30 +162,45 @@ def _groups(
     beside = listing.root / "groups.csv"
     if file is not None or beside.exists():
         return groups_from_file(file or beside, kept, found)
-    return (tile_groups(found) if listing.layout == "magnetic_tile" else {}), []
+    issue, remedy = "has no group in the list, as others have", "name its group, or leave out the column"
+    bare = [image for image in kept if image not in listing.groups] if listing.groups else []
+    own = tile_groups(found) if listing.layout == "magnetic_tile" else listing.groups
+    return own, [Issue(image, issue, remedy) for image in bare]
 
 
 def _check_masks(
-    root: Path, entries: Sequence[Entry], examined: dict[str, Examined], good: str
+    root: Path, entries: Sequence[Entry], examined: dict[str, Examined], good: str, invert: bool
 ) -> tuple[dict[str, Issue], list[str]]:
-    """Decode all masks; return the issues by mask, and what is worth a note."""
-    owners = {entry.mask: entry for entry in entries if entry.mask is not None}
-    read, issues = map_files(root, list(owners), lambda path: ((mask := read_mask(path)).shape, mask.any()))
-    empty = []
-    for mask, ((height, width), marked) in read.items():
-        entry = owners[mask]
-        image = examined.get(entry.id)
-        if image is not None and (image.height, image.width) != (height, width):
-            issue = f"mask of {width} x {height} pixels for {entry.id} of {image.width} x {image.height}"
-            issues[mask] = Issue(mask, issue, "draw it at the image's size or remove it")
-        elif marked and entry.label == good:
+    """Decode all masks; return the issues by image, and what is worth a note."""
+    owners = {root / entry.id: entry for entry in entries if entry.mask is not None}
+
+    def look(path: Path) -> tuple[float, bool]:
+        """Return which share of the image is marked, and whether the mask had another size."""
+        image = examined.get(owners[path].id)
+        size = (image.height, image.width) if image else None
+        mask, resized = read_union(root, str(owners[path].mask), size, invert=invert)
+        return float(mask.mean()), resized
+
+    read, issues = map_files(root, [entry.id for entry in owners.values()], look)
+    shares: dict[str, float] = {}
+    for entry in (owners[root / image] for image in read):
+        share = read[entry.id][0]
+        if entry.label != good:
+            shares[files_of(str(entry.mask))[0]] = share
+        elif share:
             issue = f"mask that marks a defect on {entry.id}, of the good class"
-            issues[mask] = Issue(mask, issue, "move the image to its defect's class or remove the mask")
-        elif not marked and entry.label != good:
-            empty.append(mask)
+            remedy = "move the image to its defect's class or remove the mask"
+            remedy += f"; {INVERT}" if share > 0.5 else ""
+            issues[entry.id] = Issue(files_of(str(entry.mask))[0], issue, remedy)
+    empty = sorted(mask for mask, share in shares.items() if not share)
+    resized = [image for image, (_, other) in read.items() if other]
     defective = [entry for entry in entries if entry.label != good]
     bare = sorted(entry.id for entry in defective if not entry.mask)
-    notes = [f"empty masks of defective images: {first_few(sorted(empty))}"] if empty else []
+    notes = [f"empty masks of defective images: {first_few(empty)}"] if empty else []
+    if resized:
+        notes.append(f"masks resized to their images: {len(resized)} ({first_few(resized)})")
+    if shares and (middle := median(shares.values())) > 0.5:
+        notes.append(f"masks cover {middle:.0%} of their images (median of {len(shares)}); {INVERT}")
     if bare and len(bare) < len(defective):
         notes.append(f"defective images without a mask: {len(bare)} ({first_few(bare)})")
     return issues, notes

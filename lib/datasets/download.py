@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import tempfile
+import urllib.error
 import urllib.request
 import zipfile
 import zlib
@@ -34,7 +35,9 @@ def download_file(url: str, destination: Path, sha256: str | None = None) -> Pat
             if sha256 is not None and (found := file_sha256(partial)) != sha256:
                 raise DownloadError(f"{url}: SHA-256 begins {found[:8]}, expected {sha256[:8]}")
     except (OSError, http.client.HTTPException) as error:
-        raise DownloadError(f"{url}: download failed ({str(error) or type(error).__name__})") from error
+        reason = error.reason if type(error) is urllib.error.URLError else error
+        why = getattr(reason, "strerror", "") or str(reason) or type(error).__name__
+        raise DownloadError(f"{url}: download failed ({why})") from error
     return destination
 
 

@@ -6,7 +6,7 @@ import hashlib
 import io
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -20,17 +20,22 @@ if TYPE_CHECKING:
     import pandas as pd
 
 T = TypeVar("T")
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
-FOREIGN_SUFFIXES = frozenset({".gif", ".webp", ".heic", ".heif", ".avif", ".jp2", ".tga", ".pgm", ".ppm"})
-FORMATS = ("JPEG", "PNG", "BMP", "TIFF")
+SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif"})
+FOREIGN_SUFFIXES = frozenset({".heic", ".heif", ".avif", ".jp2", ".tga", ".pgm", ".ppm"})
+FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF")
+FIRST_COUNTS = ("MPO", "GIF", "WEBP")  # of several pictures in one file
+CONVERSIONS = {  # of colour modes: how Pillow does it, and where that is right
+    "F": (".point(lambda value: 255 * value).convert('L')", ", if its values are 0 to 1"),
+    "I": (".convert('I;16')", ", if its values are 0 to 65535"),
+}
 SMALLEST_SIDE, LARGEST_SIDE, LARGEST_ASPECT = 8, 20_000, 20  # pixels, pixels, long side / short side
 LARGEST_AREA = 89_478_485  # pixels: Pillow's own limit against decompression bombs, 256 MiB of RGB
 
 CONVERSION_RULE = (
     "Every image becomes 8-bit RGB: the EXIF orientation is applied; 1-bit becomes 0 and 255; grey is "
     "repeated in three channels; a palette is expanded; alpha is composited on black; 16-bit grey is divided "
-    "by 257 and rounded, 16-bit colour keeps its high byte; of a JPEG with further images (MPO) the first "
-    "counts. CMYK, Lab, HSV, floating point, 32-bit integers, and files of several pages are refused by name."
+    "by 257 and rounded, 16-bit colour keeps its high byte; of several images in a JPEG (MPO), GIF or WebP "
+    "the first counts. CMYK, Lab, HSV, floating point, 32-bit integers, and files of several pages are refused by name."
 )
 RESIZE_RULES: dict[str, str] = {
     "squash": "The image is stretched to a square (bilinear, antialiased); its proportions are lost.",
@@ -39,8 +44,8 @@ RESIZE_RULES: dict[str, str] = {
 }
 
 MASK_RULE = (
-    "A mask pixel is defective where it is brighter than 127 of 255 in any channel; in a mask that holds "
-    "only 0 and 1, where it is 1."
+    "A mask pixel is defective where it is brighter than 127 of 255 in any channel, or opaque where alpha varies; in a "
+    "mask of numbers from 0 to 31, where it is not 0. Masks of another size are resized, several of an image joined."
 )
 READERS = 8  # threads: decoding and hashing release the interpreter lock
 
@@ -58,8 +63,8 @@ def read_rgb(path: Path) -> np.ndarray:
 
 def resize_rgb(rgb: np.ndarray, side: int, how: str = "squash") -> np.ndarray:
     """Resize uint8 (H, W, 3) to (side, side, 3) by `RESIZE_RULES[how]`."""
-    size = _scaled_size(rgb, side, how)
-    return _fit(np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BILINEAR)), side, "edge")
+    size = scaled_size(rgb, side, how)
+    return fit(np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BILINEAR)), side, "edge")
 
 
 def refused(path: Path, issue: str, remedy: str) -> DatasetError:
@@ -89,7 +94,8 @@ def decode(data: bytes, path: Path) -> Image.Image:
             image = Image.open(io.BytesIO(data), formats=FORMATS)
         return ImageOps.exif_transpose(image)  # decodes every pixel
     except Image.UnidentifiedImageError:
-        raise refused(path, "not a JPEG, PNG, BMP or TIFF image", "restore, convert or remove it") from None
+        kinds = "JPEG, PNG, BMP, TIFF, WebP or GIF"
+        raise refused(path, f"not a {kinds} image", "restore, convert or remove it") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise refused(path, "decompression bomb", f"scale it below {LARGEST_AREA:,} pixels") from None
     except DECODER_ERRORS as error:
@@ -108,10 +114,18 @@ def _check_header(image: Image.Image, path: Path) -> None:
         raise refused(path, size, f"the long side may be {LARGEST_ASPECT} times the short one")
     deep = image.mode in _DEEP_MODES and not image.has_transparency_data
     if not deep and image.mode not in _PLAIN_MODES:
-        raise refused(path, f"colour mode {image.mode}", "convert it to 8-bit grey or RGB")
+        how, where = CONVERSIONS.get(image.mode, (".convert('RGB')", ""))
+        remedy = f"convert it to 8-bit grey or RGB{where}: {_command(path, how)}"
+        raise refused(path, f"colour mode {image.mode}", remedy)
     pages = getattr(image, "n_frames", 1)
-    if pages > 1 and image.format != "MPO":
-        raise refused(path, f"{pages} pages in one file", "save one image per file")
+    if pages > 1 and image.format not in FIRST_COUNTS:
+        raise refused(path, f"{pages} pages in one file", f"save one image per file: {_command(path)}")
+
+
+def _command(path: Path, how: str = "") -> str:
+    """Return a command that makes a PNG of a file's first page."""
+    png = path.with_name(f"{path.stem}-1.png").name
+    return f'python -c "from PIL import Image; Image.open({path.name!r}){how}.save({png!r})"'
 
 
 def to_rgb(image: Image.Image) -> np.ndarray:
@@ -125,7 +139,7 @@ def to_rgb(image: Image.Image) -> np.ndarray:
     return np.array(image.convert("RGB"))
 
 
-def _scaled_size(array: np.ndarray, side: int, how: str) -> tuple[int, int]:
+def scaled_size(array: np.ndarray, side: int, how: str) -> tuple[int, int]:
     """Return width and height after scaling, before padding or cropping."""
     if how == "squash":
         return side, side
@@ -134,7 +148,7 @@ def _scaled_size(array: np.ndarray, side: int, how: str) -> tuple[int, int]:
     return max(1, round(width * side / reference)), max(1, round(height * side / reference))
 
 
-def _fit(array: np.ndarray, side: int, padding: str) -> np.ndarray:
+def fit(array: np.ndarray, side: int, padding: str) -> np.ndarray:
     """Cut or pad the first two axes, centred, to `side`; `padding` is NumPy's mode for what is added."""
     missing = [max(0, side - length) for length in array.shape[:2]]
     widths = [(n // 2, n - n // 2) for n in missing] + [(0, 0)] * (array.ndim - 2)
@@ -150,15 +164,8 @@ class Examined(NamedTuple):
     width: int  # upright, in pixels
     height: int
     pixels: str  # a digest, equal for files of the same image, whatever their formats, names and metadata
-
-
-def read_mask(path: Path) -> np.ndarray:
-    """Read a mask file as bool (H, W) by `MASK_RULE`; raise DatasetError if it cannot be used."""
-    grey = read_rgb(path).max(axis=2)
-    if 1 < (brightest := int(grey.max())) <= 127:
-        issue = f"mask whose brightest value is {brightest} of 255"
-        raise refused(path, issue, "write defects as 255 (or all masks as 0 and 1)")
-    return grey > (0 if brightest == 1 else 127)
+    first_of: int  # how many pictures the file holds
+    two_tone: bool  # nothing but black and white, as masks are
 
 
 def examine(path: Path) -> Examined:
@@ -167,45 +174,25 @@ def examine(path: Path) -> Examined:
     image = decode(data, path)
     rgb = to_rgb(image)
     pixels = hashlib.sha256(str(rgb.shape).encode() + rgb.tobytes())
-    return Examined(hashlib.sha256(data).hexdigest(), *image.size, pixels.hexdigest())
-
-
-def resize_mask(mask: np.ndarray, side: int, how: str = "squash") -> np.ndarray:
-    """Resize bool (H, W) to (side, side) as `resize_rgb` does its image; padding is never defective.
-
-    A resized pixel is defective where at least half of its area is; a connected defect too small for that keeps its
-    best covered pixel, so that scaling loses none.
-    """
-    from scipy import ndimage
-
-    if not mask.any():
-        return np.zeros((side, side), dtype=bool)
-    size, scale = _scaled_size(mask, side, how), Image.fromarray(mask.astype(np.float32)).resize
-    area = np.asarray(scale(size, Image.Resampling.BOX))  # defective share of each new pixel
-    scaled = area >= 0.5
-    defects, count = ndimage.label(mask, structure=np.ones((3, 3)))
-    rows, columns = (  # the new pixel into which the centre of each old one falls
-        ((np.arange(old) + 0.5) * new / old).astype(int)
-        for old, new in zip(mask.shape, area.shape, strict=True)
-    )
-    here = np.ix_(rows, columns)
-    lost = np.setdiff1d(np.arange(1, count + 1), defects[scaled[here]])
-    if lost.size:
-        for row, column in ndimage.maximum_position(area[here], defects, lost):
-            scaled[rows[row], columns[column]] = True
-    return _fit(scaled, side, "constant")
+    first_of = getattr(Image.open(io.BytesIO(data), formats=FORMATS), "n_frames", 1)
+    two_tone = bool(np.mean((rgb <= 16) | (rgb >= 239)) > 0.98)
+    return Examined(hashlib.sha256(data).hexdigest(), *image.size, pixels.hexdigest(), first_of, two_tone)
 
 
 def map_files(
     root: Path, names: Sequence[str], read: Callable[[Path], T]
 ) -> tuple[dict[str, T], dict[str, Issue]]:
-    """Apply `read` to all files in parallel; return the results and the issues, both by name."""
+    """Apply `read` to all files in parallel; return the results and the issues, both by name.
+
+    An issue names the file at fault, which may be another one below `root`.
+    """
 
     def attempt(name: str) -> T | Issue:
         try:
             return read(root / name)
         except DatasetError as error:
-            return error.issues[0]._replace(file=name)
+            file = Path(error.issues[0].file)
+            return error.issues[0]._replace(file=file.relative_to(root).as_posix())
 
     with ThreadPoolExecutor(READERS) as pool:
         outcomes = dict(zip(names, pool.map(attempt, names), strict=True))
@@ -224,9 +211,3 @@ def load_stack(root: Path, index: pd.DataFrame, side: int, how: str, out: np.nda
     if issues:
         raise DatasetError(issues.values(), f"{root}: images that could be read before cannot be read now")
     return out
-
-
-def load_masks(root: Path, index: pd.DataFrame, side: int, how: str) -> Iterator[np.ndarray | None]:
-    """Yield, in the order of `index`, each image's mask as bool (side, side), or None where it has none."""
-    for mask in index["mask"]:
-        yield resize_mask(read_mask(root / mask), side, how) if isinstance(mask, str) else None

@@ -1,16 +1,17 @@
-"""Can a study be trusted? Fourteen checks of each data set, computed, each with why it matters and what to do."""
+"""Can a study be trusted? Fifteen checks of each data set, computed, each with why it matters and what to do."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from lib.config import Study
+from lib.datasets.shortcuts import SYMPTOMS, Told
 from lib.evaluation import metrics as m
 from lib.evaluation.bootstrap import Paired
 from lib.evaluation.operating_points import CONFORMAL, describe_defects, point_of, points_of
@@ -23,6 +24,47 @@ PILLS = {"good": "passed", "warn": "warning", "bad": "failed", "none": "unknown"
 OPEN = ("bad", "warn")  # states that ask for something to be done
 FEW_OF_A_CLASS, FEW_GOOD = 30, 100  # images
 SUSPECT = 0.02  # share of images that all methods decide against their label
+PROPOSED = "groups-proposed.csv"  # beside the index: known groups joined with near-duplicates, for --groups
+FEW_ALIKE = 0.01  # share of images that may have a near-duplicate where none should be
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What the images themselves say against a study: numbers of images, and facts of their files.
+
+    alike: images that have a near-duplicate; across_classes, across_folds: images among them that have one in another
+    class, in another test fold; told: facts that tell good from defective; variants: images of each variant of size
+    and colour mode that only defects show.
+    """
+
+    images: int = 0
+    alike: int = 0
+    across_classes: int = 0
+    across_folds: int = 0
+    told: tuple[Told, ...] = ()
+    variants: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def many_alike(self) -> bool:
+        """Whether near-duplicates are so many across classes or folds that they change figures."""
+        return max(self.across_classes, self.across_folds) > FEW_ALIKE * self.images
+
+    def describe_alike(self) -> str:
+        """Say how many images have near-duplicates, and where."""
+        if not self.alike:
+            return "No near-duplicates were found."
+        across = f"{self.across_folds} in another fold, {self.across_classes} in another class"
+        return f"Images with near-duplicates: {self.alike}. Of these, {across}. Proposed groups: {PROPOSED}."
+
+    def describe_shortcuts(self) -> str:
+        """Say which facts of files tell good from defective, and which variants only defects show."""
+        said = []
+        for fact, *ends in self.told:
+            auc = "AUC {:.2f} (95 % CI {:.2f} to {:.2f})".format(*ends)
+            said.append(f"{fact[0].upper()}{fact[1:]} alone tells good from defective: {auc}.")
+            said += ["It may be the defect itself."] * (fact in SYMPTOMS)
+        said += [f"Only defects are {name}: {m.count(n, 'image')}." for name, n in self.variants.items()]
+        return " ".join(said) or "No fact of the files tells good from defective."
 
 
 @dataclass(frozen=True)
@@ -32,7 +74,7 @@ class Facts:
     scores: the maps' image scores of test images, as predictions of a feature set `map` (no rows without maps); auroc:
     image AUROC of the map by defect class (may be empty); unseen: AUROC of good test images against good training
     images by that score (NaN without maps); from_map: features selected from the map, by fit of image + map; as_paper:
-    backbone and preset are the paper's.
+    backbone and preset are the paper's; data: what the images say.
     """
 
     scores: pd.DataFrame
@@ -40,6 +82,7 @@ class Facts:
     unseen: float
     from_map: tuple[int, ...]
     as_paper: bool
+    data: DataFacts = DataFacts()
 
 
 class Check(NamedTuple):
@@ -72,12 +115,18 @@ def method_of(results: StudyResults) -> str:
     return recommended(results.recommended) or (METHOD if METHOD in there else next(iter(there)))
 
 
-def _objects(results: StudyResults, dataset: str, _: Facts) -> tuple[str, str]:
+def _objects(results: StudyResults, dataset: str, facts: Facts) -> tuple[str, str]:
+    found = facts.data.describe_alike()
     if results.mine["group"].isna().all():
-        return "warn", "Not known: no groups were given."
+        return "bad" if facts.data.many_alike else "warn", f"Not known: no groups were given. {found}"
     if set(results.mine["scheme"]) == {"grouped"}:
-        return "good", "Folds keep the images of one object together."
-    return "bad", "Images of one object stand in training and test."
+        state = "warn" if facts.data.many_alike else "good"
+        return state, f"Folds keep the images of one object together. {found}"
+    return "bad", f"Images of one object stand in training and test. {found}"
+
+
+def _shortcuts(results: StudyResults, dataset: str, facts: Facts) -> tuple[str, str]:
+    return ("warn" if facts.data.told or facts.data.variants else "good"), facts.data.describe_shortcuts()
 
 
 def _rarest(results: StudyResults, dataset: str, _: Facts) -> tuple[str, str]:
@@ -197,27 +246,30 @@ CHECKS = (  # the most useful advice first
         "With few good images, one image decides about false rejects.", "Collect more good images."),
     Check("Defects for the target recall", _enough,
         "With fewer defects the recall cannot be guaranteed.", "Label more defects."),
-    Check(f"Rarest class ({FEW_OF_A_CLASS} images wanted)", _rarest,
+    Check(f"Rarest class ({FEW_OF_A_CLASS} wanted)", _rarest,
         "A class with few images has a wide interval.", "Collect more images of the rarest class."),
     Check("Maps against chance", _finds,
         "A map no better than chance cannot help.", "Try PatchCore maps.",
         "--set map_source=patchcore --study patchcore", lambda study: study.map_source != "patchcore"),
-    Check("Recall of the thresholds", _carry_over,
+    Check("Recall of thresholds", _carry_over,
         "A threshold that misses its recall lets defects pass.", "Check thresholds on a new sample before use."),
-    Check("Maps of training and test images", _alike,
+    Check("Maps of training and test", _alike,
         "Otherwise a classifier learns that a clean map means good, and rejects good products.",
         "Try cross-fitted maps.", "--set map_fit=cross_fitted --study cross-fitted",
         lambda study: study.map_method == "in_sample" and not study.draem_checkpoint),
     Check("Images of one object", _objects,
         "If images of one object are in training and test, results are too good.",
         "Say which images show the same object.", "--groups FILE", lambda study: study.cv != "stratified"),
+    Check("Shortcuts", _shortcuts,
+        "A classifier can learn how files were made instead of the defects.",
+        "Take good and defective images in the same way, and save them in the same way."),
     Check("Labels", _labels,
         "Images that all methods get wrong may have a wrong label.",
         "Look at the missed defects and false rejects in notebook 04."),
     Check("Retraining noise", _retrained,
         "Another training can give other numbers.", "Train everything three times.",
         "--set repeats=3 --study three-trainings"),
-    Check("Probabilities against a constant guess", _probabilities,
+    Check("Probabilities against guessing", _probabilities,
         "Otherwise scores are a ranking only.", "Do not read scores as probabilities."),
     Check("Folds for the test", _folds,
         "With too few folds no difference can be significant.", "Use {folds} folds.",

@@ -125,7 +125,8 @@ def _published(backbone: str, *, download: bool) -> str:
         try:
             return str(download_file(known.file, path, known.sha256))
         except (OSError, DownloadError) as error:
-            issue, remedy = f"{issue}; {error}", f"download {known.file} where there is a network"
+            issue = str(error).removeprefix(f"{known.file}: ")
+            remedy = f"download {known.file} where there is a network"
     raise WeightsError(f"backbone={backbone}: weights {path}: {issue}; {remedy}, {OR_FILE}")
 
 

@@ -24,7 +24,8 @@ from lib.anomaly_maps.map_statistics import map_statistics
 from lib.classification.feature_sets import COLUMN_BLOCKS
 from lib.datasets.errors import DatasetError, Issue, as_table
 from lib.datasets.image_io import examine, load_stack, map_files
-from lib.datasets.layouts import GROUND_TRUTH, walk
+from lib.datasets.layouts import walk
+from lib.datasets.layouts.mask_names import part_masks
 from lib.execution.source_code import code_digest
 from lib.inspection.decisions import OOD, PASS, REFUSED, UNCERTAIN, brightness_contrast, verdict_columns
 from lib.pipeline.classification import patch_scores
@@ -65,11 +66,11 @@ class Folder:
 def read_folder(root: Path) -> Folder:
     """Return all images below `root`, each decoded completely by the rules of `lib.datasets.image_io`.
 
-    Masks, in folders called ground_truth, are left out; a bad file is listed and the rest goes on. Raises DatasetError
-    with every issue where no image can be used.
+    Masks, in folders such as ground_truth or MASK, or named 1_GT beside 1, are left out; a bad file is listed and the
+    rest goes on. Raises DatasetError with every issue where no image can be used.
     """
     listing = walk(root)
-    unmasked = [name for name in listing.images if GROUND_TRUTH not in name.split("/")[:-1]]
+    unmasked, masks = part_masks(listing.images)
     found, bad = map_files(root, unmasked, examine)
     issues = sorted([*listing.structural, *listing.issues, *bad.values()])
     if not found:
@@ -77,7 +78,7 @@ def read_folder(root: Path) -> Folder:
         raise DatasetError([nothing, *issues])
     names = tuple(sorted(found))
     sizes = np.array([(found[name].width, found[name].height) for name in names], dtype=np.int64)
-    return Folder(root, names, sizes, as_table(issues), len(listing.images) - len(unmasked))
+    return Folder(root, names, sizes, as_table(issues), len(masks))
 
 
 def unseen_images(run: Run) -> Path:

@@ -14,7 +14,8 @@ from lib.artifacts import file_sha256, fingerprint, listing_digest, new_array, w
 from lib.datasets.catalog import build_index
 from lib.datasets.download import fetch_magnetic_tile
 from lib.datasets.errors import SHOWN, DatasetError, as_table
-from lib.datasets.image_io import load_masks, load_stack
+from lib.datasets.image_io import load_stack
+from lib.datasets.masks import load_masks
 from lib.datasets.splits import make_folds, schemes_for
 from lib.execution.progress import step_bar
 from lib.execution.source_code import code_digest
@@ -23,6 +24,7 @@ from lib.synthetic.products import write_product
 
 FINAL = "final-0"  # a split without test images, no part of `splits`: what new images are judged by is fitted in it
 REPEAT = "-repeat-"
+READ_BY = ("good", "group_regex", "skip_bad", "invert_masks")  # settings of the index
 
 
 def data_root(run: Run) -> Path:
@@ -67,15 +69,14 @@ def index(run: Run) -> pd.DataFrame:
         "dataset": run.dataset,
         "listing": listing_digest(root),
         "groups_file": file_sha256(groups) if groups else "",
-        **run.study.values(("good", "group_regex", "skip_bad")),
+        **run.study.values(READ_BY),
     }
 
     def write(path: Path) -> dict[str, Any]:
         listed = run.store.path("faults.csv")
         listed.unlink(missing_ok=True)
         try:
-            how = run.study.values(("good", "group_regex", "skip_bad"))
-            table = build_index(root, dataset=run.dataset, groups=groups, **how)
+            table = build_index(root, dataset=run.dataset, groups=groups, **run.study.values(READ_BY))
         except DatasetError as error:
             if len(error.issues) <= SHOWN:
                 raise

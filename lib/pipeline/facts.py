@@ -5,6 +5,7 @@ from __future__ import annotations
 from lib.anomaly_maps.localization_metrics import OVERALL, train_test_auroc
 from lib.evaluation.checks import Facts
 from lib.pipeline.classification import predictions
+from lib.pipeline.data_checks import data_facts
 from lib.pipeline.dataset import index, parse_split, primary_splits, repeated
 from lib.pipeline.maps import map_all, map_quality
 from lib.pipeline.run import Run
@@ -25,4 +26,4 @@ def facts_of(run: Run) -> Facts:
     fits = fits[fits["split"].str.startswith(parse_split(primary_splits(run)[0]).scheme)]
     as_paper = run.study.preset == "paper" and run.study.backbone == "resnet18"
     auroc = {str(label): float(value) for label, value in quality.items()}
-    return Facts(tested, auroc, float(unseen), tuple(fits["k_map"].astype(int)), as_paper)
+    return Facts(tested, auroc, float(unseen), tuple(fits["k_map"].astype(int)), as_paper, data_facts(run))

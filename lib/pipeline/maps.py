@@ -11,7 +11,7 @@ import pandas as pd
 from lib.anomaly_maps import cross_fitting
 from lib.artifacts import file_sha256, fingerprint, new_array
 from lib.config import MAP_SOURCES, MapMethod, map_source_of
-from lib.datasets.image_io import load_masks
+from lib.datasets.masks import files_of, load_masks
 from lib.execution.progress import step_bar
 from lib.execution.source_code import code_digest
 from lib.pipeline.dataset import in_test_fold, index, primary_splits, repeated
@@ -125,24 +125,25 @@ def map_quality(run: Run) -> pd.DataFrame:
     the mean.
     """
     image_scores, table = map_all(run), index(run)
+    root = Path(table.attrs["root"])
     names, n_folds = repeated(run, primary_splits(run)), run.study.folds
     repeats = [names[start : start + n_folds] for start in range(0, len(names), n_folds)]
     made = [(split, method) for method in run.study.map_methods for split in names]
     made_from = {
         "code": code_digest(
-            "lib.anomaly_maps.localization_metrics", "lib.datasets.image_io", "lib.pipeline.maps"
+            "lib.anomaly_maps.localization_metrics", "lib.datasets.masks", "lib.pipeline.maps"
         ),
         "maps": {map_file(*one): run.store.digest(map_file(*one)) for one in made},
         "scores": {score_file(*one): run.store.digest(score_file(*one)) for one in made},
         "index": run.store.digest("index.parquet"),
-        "masks": [file_sha256(Path(table.attrs["root"]) / mask) for mask in table["mask"].dropna()],
+        "masks": [file_sha256(root / file) for mask in table["mask"].dropna() for file in files_of(mask)],
         **run.study.values(("resize",)),
     }
 
     def write(path: Path) -> None:
         from lib.anomaly_maps.localization_metrics import image_auroc, pixel_quality
 
-        good, masked, root = str(table.attrs["good"]), table["mask"].notna().any(), Path(table.attrs["root"])
+        good, masked = str(table.attrs["good"]), table["mask"].notna().any()
         truth = list(load_masks(root, table, run.study.image_size, run.study.resize)) if masked else []
 
         def measured(method: MapMethod, names: list[str]) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from lib.artifacts import file_sha256, fingerprint
 from lib.classification.cross_validation import subsample_defects
-from lib.datasets.image_io import load_masks
+from lib.datasets.masks import load_masks
 from lib.datasets.splits import inner_parts
 from lib.execution.source_code import code_digest
 from lib.features.backbone_weights import grid
@@ -24,7 +24,7 @@ from lib.pipeline.maps import make_maps, map_file, maps
 from lib.pipeline.run import Run, once
 
 CODE = (
-    *("lib.features.patch_classifier", "lib.features.backbone_weights", "lib.datasets.image_io"),
+    *("lib.features.patch_classifier", "lib.features.backbone_weights", "lib.datasets.masks"),
     *("lib.classification.cross_validation", "lib.pipeline.patch_scores"),
 )
 AT_ONCE = 256  # images whose patches are held

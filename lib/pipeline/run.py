@@ -100,9 +100,10 @@ def open_run(
 
 
 def dataset_folder(dataset: str, data_dir: Path) -> Path:
-    """Return `data_dir/dataset` for a named set that has its own folder there, else `data_dir`."""
+    """Return `data_dir/dataset` for a named set or a product in splits that has its folder there, else `data_dir`."""
     inner = data_dir / dataset
-    return inner if dataset in NAMED and inner.is_dir() else data_dir
+    own = dataset in NAMED or any((inner / split).is_dir() for split in ("train", "test"))
+    return inner if own and inner.is_dir() else data_dir
 
 
 def each_part(

@@ -19,7 +19,6 @@ from lib.artifacts import Store
 from lib.classification.feature_sets import FEATURE_SETS
 from lib.classification.operating_threshold import clopper_pearson
 from lib.datasets.errors import printable
-from lib.datasets.layouts import GROUND_TRUTH
 from lib.evaluation.metrics import count, percent
 from lib.inspection.decisions import OOD, PASS, REFUSED, REJECT, REVIEW, UNCERTAIN, decide
 from lib.inspection.new_images import Folder, image_loader, maps_of_new
@@ -56,7 +55,7 @@ def count_decisions(table: pd.DataFrame, masks: int = 0) -> str:
     text = f"{count(len(table), 'file')}. {' '.join(listed)}"
     text += f" Reasons for review: {reasons}." * bool(reasons)
     if masks:
-        text += f" Left out as masks, in folders called {GROUND_TRUTH}: {masks}."
+        text += f" Left out as masks: {masks}."
     known = int((table["seen_in_training"].fillna("") != "").sum())
     return text + (f" Labelled images of the study, which are no evidence: {known}." if known else "")
 

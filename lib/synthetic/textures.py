@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lib.datasets.errors import DatasetError, Issue
 from lib.datasets.image_io import map_files, read_rgb
-from lib.datasets.layouts import walk
+from lib.datasets.layouts.listing import walk
 from lib.synthetic.noise import Draws, cells, fractal, grid, look_up, smoothstep, streaks, turned_grid, unit
 
 # The strokes that a printed sign is made of, as end points in a cell three wide and four high.

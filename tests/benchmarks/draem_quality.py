@@ -19,7 +19,7 @@ import torch
 
 from lib.anomaly_maps.localization_metrics import image_auroc, pixel_quality
 from lib.artifacts import write_text
-from lib.datasets.image_io import load_masks
+from lib.datasets.masks import load_masks
 from lib.draem.detector import texture_bank, training_settings
 from lib.draem.inference import Draem
 from lib.draem.training import TrainingSettings, train

@@ -9,6 +9,7 @@ from PIL import Image
 
 from lib.datasets.catalog import COLUMNS, build_index
 from lib.datasets.errors import DatasetError
+from lib.datasets.masks import load_masks
 
 TILES = Path(__file__).parents[2] / ".." / "shared" / "data" / "magnetic_tile"
 
@@ -46,8 +47,10 @@ def test_the_index(root, tmp_path):
         "classes": ["ok", "crack", "dent"],
         "grouped": False,
         "layout": "class_folders",
-        "note": "defective images without a mask: 3 (crack/2.png, dent/1.jpg, dent/2.png)",
+        "note": "masks cover 100% of their images (median of 1); if black marks defects, --set invert_masks=true; "
+        "defective images without a mask: 3 (crack/2.png, dent/1.jpg, dent/2.png)",
         "skipped": [],
+        "invert_masks": False,
     }
     assert list(index.columns) == list(COLUMNS) and index.index.tolist() == list(range(6))
     assert index["id"].tolist() == [
@@ -140,6 +143,67 @@ def test_an_empty_mask_is_a_note_only(root):
     index = build_index(root)
     assert index.attrs["note"].startswith("empty masks of defective images: ground_truth/dent/2.png; ")
     assert index["mask"].notna().sum() == 3
+
+
+def square(path: Path, size: tuple[int, int], *, inverted: bool = False) -> None:
+    """Write a mask of a square that covers the upper left ninth."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    drawn = np.zeros(size[::-1], bool)
+    drawn[: size[1] // 3, : size[0] // 3] = True
+    Image.fromarray(drawn ^ inverted).save(path)
+
+
+def test_masks_of_another_size_are_resized_where_proportions_agree(root):
+    for number, size in enumerate([(36, 30), (24, 20), (72, 60)]):
+        draw(root / f"crack/s{number}.png", size=(36, 30))
+        square(root / f"ground_truth/crack/s{number}.png", size)
+    index = build_index(root)
+    assert "masks resized to their images: 2 (crack/s1.png, crack/s2.png)" in index.attrs["note"]
+    for name, mask in zip(index["id"], load_masks(root, index, 9, "crop"), strict=True):
+        if "/s" in name:
+            assert mask[:2, :2].all() and not mask[4:].any() and not mask[:, 4:].any()
+    square(root / "ground_truth/crack/s1.png", (20, 24))
+    assert "mask of 20 x 24 pixels for an image of 36 x 30" in issues_of(root)["ground_truth/crack/s1.png"]
+
+
+def test_masks_joined_mark_what_any_of_them_marks(root):
+    square(root / "ground_truth/dent/2_mask.png", (12, 10))
+    corner = np.zeros((10, 12), bool)
+    corner[8:, 8:] = True
+    Image.fromarray(corner).save(root / "ground_truth/dent/2_object1.png")
+    index = build_index(root)
+    mask = list(load_masks(root, index, 12, "pad"))[3]
+    assert mask[1:3, :3].all() and mask[9:11, 8:].all() and mask.mean() < 0.2
+    (root / "ground_truth/dent/2_object1.png").write_bytes(b"")
+    assert issues_of(root) == {"ground_truth/dent/2_object1.png": "empty file (0 bytes)"}
+
+
+def test_inverted_masks_are_noted_and_read_by_the_setting(root):
+    for name in ("crack/1_mask.png", "dent/1.png"):
+        square(root / "ground_truth" / name, (12, 10), inverted=True)
+    assert "masks cover 90% of their images (median of 2)" in build_index(root).attrs["note"]
+    index = build_index(root, invert_masks=True)
+    assert "masks cover" not in index.attrs["note"]
+    masks = [mask.mean() for mask in load_masks(root, index, 30, "squash") if mask is not None]
+    assert len(masks) == 2 and max(masks) < 0.2
+    draw(root / "ground_truth/ok/a.png", 255)
+    assert len(build_index(root, invert_masks=True)) == 6  # white marks nothing
+    with pytest.raises(DatasetError, match=r"good class .*invert_masks=true"):
+        build_index(root)
+
+
+def test_a_class_of_black_and_white_pictures_is_asked_about(root):
+    for number in range(2):
+        square(root / f"marks/{number}.png", (12 + number, 10))
+    assert issues_of(root, skip_bad=True) == {
+        "marks": "class of nothing but black and white pictures: masks?"
+    }
+    draw(root / "marks/grey.png")
+    assert "marks" in build_index(root).attrs["classes"]  # not only such
+    for path in [path for path in root.rglob("*.*") if "ground_truth" not in path.parts]:
+        Image.fromarray(np.asarray(Image.open(path)) > 127).save(path.with_suffix(".png"))
+    (root / "dent/1.jpg").unlink()
+    assert len(build_index(root)["label"].unique()) == 4  # all classes are
 
 
 def test_groups_from_each_source(root, tmp_path):

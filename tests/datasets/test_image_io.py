@@ -15,13 +15,11 @@ from lib.datasets.image_io import (
     CONVERSION_RULE,
     RESIZE_RULES,
     examine,
-    load_masks,
     load_stack,
-    read_mask,
     read_rgb,
-    resize_mask,
     resize_rgb,
 )
+from lib.datasets.masks import load_masks, read_mask, resize_mask
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (12, 20, 3), dtype=np.uint8)
@@ -126,6 +124,49 @@ def refusal(path: Path) -> str:
     return issue.issue
 
 
+def test_other_formats_are_read_and_of_several_pictures_the_first(tmp_path):
+    first, second = (Image.fromarray(array) for array in (RGB, RGB[::-1]))
+    webp = save(tmp_path / "a.webp", first, lossless=True, save_all=True, append_images=[second])
+    np.testing.assert_array_equal(read_rgb(webp), RGB)
+    grey = [Image.fromarray(array) for array in (GREY, GREY[::-1])]
+    gif = save(tmp_path / "a.gif", grey[0], save_all=True, append_images=grey[1:])
+    np.testing.assert_array_equal(read_rgb(gif)[..., 0], GREY)
+    assert examine(webp).first_of == examine(gif).first_of == 2
+    assert examine(save(tmp_path / "b.webp", first, lossless=True)).first_of == 1
+    assert examine(save(tmp_path / "b.jfif", first)).first_of == 1
+
+
+def test_what_is_refused_comes_with_the_command_that_converts_it(tmp_path):
+    def converted(name, image, **options):
+        path = save(tmp_path / name, image, **options)
+        with pytest.raises(DatasetError, match="python -c ") as caught:
+            examine(path)
+        code = caught.value.issues[0].remedy.partition("python -c ")[2].strip('"')
+        subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
+        return read_rgb(tmp_path / f"{path.stem}-1.png")
+
+    assert (
+        converted("it is.jpg", Image.new("CMYK", (10, 10), (0, 255, 255, 0)))[0, 0] // 10 == (25, 0, 0)
+    ).all()
+    ramp = np.linspace(0, 1, 100, dtype=np.float32).reshape(10, 10)
+    np.testing.assert_allclose(converted("f.tif", Image.fromarray(ramp))[..., 0], 255 * ramp, atol=1)
+    whole = Image.fromarray((65535 * ramp).astype(np.int32))
+    np.testing.assert_allclose(converted("i.tif", whole)[..., 0], 255 * ramp, atol=1)
+    pages = {"save_all": True, "append_images": [Image.fromarray(RGB[::-1])]}
+    np.testing.assert_array_equal(converted("p.tif", Image.fromarray(RGB), **pages), RGB)
+
+
+def test_masks_in_alpha_of_any_colour(tmp_path):
+    drawn = np.zeros((10, 10), bool)
+    drawn[2:5, 3:6] = True
+    for colour in (0, 255):
+        rgba = np.full((10, 10, 4), colour, np.uint8)
+        rgba[..., 3] = np.where(drawn, 255, 0)
+        np.testing.assert_array_equal(read_mask(save(tmp_path / "a.png", Image.fromarray(rgba))), drawn)
+    opaque = np.dstack([np.where(drawn, 255, 0)] * 3 + [np.full((10, 10), 255)]).astype(np.uint8)
+    np.testing.assert_array_equal(read_mask(save(tmp_path / "a.png", Image.fromarray(opaque))), drawn)
+
+
 def test_other_colour_modes_and_several_pages_are_refused_by_name(tmp_path):
     for mode, suffix in (("CMYK", "jpg"), ("F", "tif"), ("I", "tif"), ("LAB", "tif")):
         assert f"mode {mode}" in refusal(save(tmp_path / f"a.{suffix}", Image.new(mode, (10, 10))))
@@ -160,10 +201,10 @@ def test_damage_to_a_png_is_noticed_though_its_pixels_can_be_read(tmp_path):
 def test_empty_foreign_absent_and_forbidden_files(tmp_path, monkeypatch):
     (tmp_path / "empty.png").write_bytes(b"")
     (tmp_path / "text.jpg").write_text("not an image")
-    Image.fromarray(RGB).save(tmp_path / "gif.png", "GIF")
+    Image.fromarray(RGB).save(tmp_path / "tga.png", "TGA")
     assert "0 bytes" in refusal(tmp_path / "empty.png")
     assert "not a JPEG" in refusal(tmp_path / "text.jpg")
-    assert "not a JPEG" in refusal(tmp_path / "gif.png")
+    assert "not a JPEG" in refusal(tmp_path / "tga.png")
     assert "cannot be read" in refusal(tmp_path / "absent.png")
 
     def forbidden(self):
@@ -201,8 +242,18 @@ def test_masks_are_cut_at_half_of_white_or_hold_zero_and_one_in_grey_colour_or_b
     red[drawn] = (255, 0, 0)
     for image in (drawn, drawn.astype(np.uint8), red):
         np.testing.assert_array_equal(read_mask(save(tmp_path / "a.png", Image.fromarray(image))), drawn)
-    with pytest.raises(DatasetError, match="brightest value is 5"):  # class numbers are not read as empty
-        read_mask(save(tmp_path / "a.png", Image.fromarray(np.full((10, 10), 5, np.uint8))))
+    numbers = Image.fromarray(drawn * np.uint8(5))  # VisA's masks hold numbers of defects
+    np.testing.assert_array_equal(read_mask(save(tmp_path / "a.png", numbers)), drawn)
+    assert read_mask(save(tmp_path / "a.png", Image.new("L", (10, 10), 1))).all()
+    for name, value in (("a.png", 5), ("b.png", 100)):  # dark pictures, and noise of a JPEG, are no masks
+        with pytest.raises(DatasetError, match=f"brightest value is {value}"):
+            read_mask(save(tmp_path / name, Image.new("L", (10, 10), value)))
+    with pytest.raises(DatasetError, match="grey tones"):
+        read_mask(save(tmp_path / "a.png", Image.fromarray(GREY)))
+    half = Image.fromarray(np.repeat(np.uint8([0, 20]), 50).reshape(10, 10))
+    assert read_mask(save(tmp_path / "a.png", half)).mean() == 0.5
+    with pytest.raises(DatasetError, match="brightest value is"):
+        read_mask(save(tmp_path / "a.jpg", half))
 
 
 def test_squash_averages_pad_repeats_the_edge_and_crop_takes_the_middle():
@@ -269,7 +320,9 @@ def folder(tmp_path):
     mask = np.zeros((12, 20), np.uint8)
     mask[:6, :10] = 255
     Image.fromarray(mask).save(tmp_path / "m.png")
-    index = pd.DataFrame({"path": ["b.png", "a.png"], "mask": [pd.NA, "m.png"]}, dtype="string")
+    index = pd.DataFrame({"path": ["b.png", "a.png"], "mask": [pd.NA, "m.png"]}, dtype="string").assign(
+        height=12, width=20
+    )
     return tmp_path, index
 
 

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from lib.artifacts import listing_digest
 from lib.datasets.layouts import Entry, read_layout
 
 
@@ -41,11 +42,12 @@ def test_mask_issues(tmp_path):
         )
     )
     assert {(f.file, f.issue) for f in listing.issues} == {
-        ("ground_truth/crack/1_mask.png", "second mask of crack/1.png, besides ground_truth/crack/1.png"),
         ("ground_truth/crack/2.png", "mask that fits several images (crack/2.jpg, crack/2.png)"),
         ("ground_truth/dent/1.png", "mask that fits no image"),
-        ("ground_truth/1.png", "mask that fits no image"),
     }
+    masks = {entry.id: entry.mask for entry in listing.entries}
+    expected = "ground_truth/1.png//ground_truth/crack/1.png//ground_truth/crack/1_mask.png"
+    assert masks["crack/1.png"] == expected and masks["good/1.png"] is None  # a good image needs none
 
 
 def test_mvtec_pools_train_and_test_and_masks_belong_to_test(tmp_path):
@@ -111,7 +113,7 @@ def test_other_files_and_hidden_ones_are_passed_over_and_an_empty_folder_is_note
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
 def test_links_pipes_odd_places_and_foreign_formats_are_issues(tmp_path):
     outside = touch(tmp_path / "outside", "secret.png more/1.png") / "secret.png"
-    root = touch(tmp_path / "data", "good/1.png crack/1.png lost.png crack/2.WEBP")  # which `examine` refuses
+    root = touch(tmp_path / "data", "good/1.png crack/1.png lost.png crack/2.heic")  # which `examine` refuses
     os.mkfifo(root / "good" / "pipe.png")
     (root / "good" / "leaves.png").symlink_to(outside)
     (root / "good" / "stays.png").symlink_to(root / "good" / "1.png")
@@ -119,9 +121,13 @@ def test_links_pipes_odd_places_and_foreign_formats_are_issues(tmp_path):
     (root / "good" / "loop.png").symlink_to(root / "good" / "loop.png")
     (root / "dent").symlink_to(outside.parent / "more")
     (root / "good" / "inner").symlink_to(root / "crack")
+    (root / "good" / "round").symlink_to(root)
     (root / "scratch").symlink_to(tmp_path / "gone")
     listing = read_layout(root)
-    assert [e.id for e in listing.entries] == ["crack/1.png", "crack/2.WEBP", "good/1.png", "good/stays.png"]
+    assert {e.id for e in listing.entries} == {
+        *("crack/1.png", "crack/2.heic", "dent/1.png", "good/1.png", "good/stays.png"),
+        *("good/inner/1.png", "good/inner/2.heic"),
+    }
     assert {f.file: f.issue for f in listing.issues} == {
         "good/broken.png": "broken symbolic link",
         "good/pipe.png": "not a regular file",
@@ -131,9 +137,21 @@ def test_links_pipes_odd_places_and_foreign_formats_are_issues(tmp_path):
         "scratch": "broken symbolic link",
     }
     assert {f.file: f.issue for f in listing.structural} == {
-        "dent": "symbolic link that leaves the data folder",
-        "good/inner": "symbolic link to a folder",
+        "good/round": "symbolic link that leads in a circle",
     }
+
+
+def test_links_to_each_other_end_and_what_changes_in_a_linked_folder_changes_the_digest(tmp_path):
+    root = touch(tmp_path / "data", "good/1.png crack/2.png")
+    (root / "good/there").symlink_to(root / "crack")
+    (root / "crack/back").symlink_to(root / "good")
+    assert [e.id for e in read_layout(root).entries] == [
+        *("crack/2.png", "crack/back/1.png", "good/1.png", "good/there/2.png"),
+    ]
+    (root / "dent").symlink_to(touch(tmp_path / "far", "3.png"))
+    before = listing_digest(root)
+    touch(tmp_path / "far", "4.png")
+    assert listing_digest(root) != before
 
 
 def test_a_data_folder_that_is_a_link_itself_is_fine(tmp_path):

@@ -1,11 +1,12 @@
-"""Each of the fourteen checks passes where it should, and fails where what it looks for is wrong."""
+"""Each of the fifteen checks passes where it should, and fails where what it looks for is wrong."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from lib.config import Study
-from lib.evaluation.checks import CHECKS, Facts, checks, method_of
+from lib.datasets.shortcuts import Told
+from lib.evaluation.checks import CHECKS, DataFacts, Facts, checks, method_of
 from lib.evaluation.results import compute_results
 from tests.evaluation.made_up import study
 
@@ -18,8 +19,8 @@ def of_maps(found):
 
 
 SKILL = {"image": 2.0, "map": 3.0, "image_map": 3.0}
-(ENOUGH_GOOD, ENOUGH, RAREST, FINDS, CARRY, ALIKE, OBJECTS, LABELS, RETRAINED, PROBABILITIES, FOLDS, SELECTED, POOLED,
- PAPER) = (one.name for one in CHECKS)  # fmt: skip
+(ENOUGH_GOOD, ENOUGH, RAREST, FINDS, CARRY, ALIKE, OBJECTS, SHORTCUTS, LABELS, RETRAINED, PROBABILITIES, FOLDS,
+ SELECTED, POOLED, PAPER) = (one.name for one in CHECKS)  # fmt: skip
 
 
 def checked(found, calibration=NONE, name="toy", facts=None, **settings):
@@ -28,7 +29,7 @@ def checked(found, calibration=NONE, name="toy", facts=None, **settings):
     facts = Facts(**{**known, "as_paper": True, **(facts or {})})
     results = compute_results(found, {name: "good"}, Study.of("quick", settings), calibration, NONE, n=50)
     table = checks(results, {name: facts})
-    assert list(table["check"]) == [one.name for one in CHECKS] and len(table) == 14
+    assert list(table["check"]) == [one.name for one in CHECKS] and len(table) == 15
     return table.set_index("check")
 
 
@@ -54,7 +55,8 @@ def test_each_check_sees_what_it_looks_for(sound):
     found, known = sound
     few = study(SKILL, n=45, folds=3)
     table = checked(few)
-    assert table.loc[OBJECTS, ["pill", "result"]].tolist() == ["warning", "Not known: no groups were given."]
+    expected = "Not known: no groups were given. No near-duplicates were found."
+    assert table.loc[OBJECTS, ["pill", "result"]].tolist() == ["warning", expected]
     assert table.loc[RAREST, "state"] == "warn" and "n = 15" in table.loc[RAREST, "result"]
     assert (
         table.loc[ENOUGH_GOOD, "state"] == "bad" and "0.2 per test fold" in table.loc[ENOUGH_GOOD, "result"]
@@ -95,6 +97,29 @@ def test_the_maps_checks_see_what_they_look_for(sound):
     )
     drawn = checked(found.assign(dataset="shaft-synthetic"), name="shaft-synthetic")
     assert drawn.loc[PAPER, "result"].startswith("Demo data")
+
+
+def test_near_duplicates_and_shortcuts_are_held_against_the_data(sound):
+    def of(data, found=sound[0]):
+        return checked(found, sound[1], facts={"data": data})
+
+    few = of(DataFacts(450, alike=40, across_folds=4)).loc[OBJECTS]
+    assert few["state"] == "good" and few["result"].endswith(
+        "near-duplicates: 40. Of these, 4 in another fold, 0 in another class. Proposed groups: groups-proposed.csv."
+    )
+    for many in (DataFacts(450, 40, across_folds=6), DataFacts(450, 40, across_classes=6)):
+        assert of(many).loc[OBJECTS, "state"] == "warn"
+        assert of(many).loc[OBJECTS, "options"] == "--groups FILE"
+        assert of(many, study(SKILL)).loc[OBJECTS, "state"] == "bad"
+    told = (Told("JPEG quality", 0.98, 0.95, 1.0), Told("mean tone", 0.8, 0.72, 0.88))
+    found = of(DataFacts(450, told=told, variants={"64 x 48 L": 1})).loc[SHORTCUTS]
+    assert found["state"] == "warn" and found["action"].startswith("Take good and defective")
+    assert found["result"] == (
+        "JPEG quality alone tells good from defective: AUC 0.98 (95 % CI 0.95 to 1.00). "
+        "Mean tone alone tells good from defective: AUC 0.80 (95 % CI 0.72 to 0.88). It may be the defect itself. "
+        "Only defects are 64 x 48 L: 1 image."
+    )
+    assert of(DataFacts(450, variants={"64 x 48 L": 9})).loc[SHORTCUTS, "state"] == "warn"
 
 
 def test_probabilities_thresholds_labels_and_folds_are_held_against_the_predictions(sound):

@@ -131,14 +131,22 @@ def inspected(run, tmp_path_factory):
     """Judge a folder of good and bad files; returns folder, model and verdicts by file."""
     root, known = tmp_path_factory.mktemp("new") / "ü $x", data_root(run)
     (root / "deep" / "er").mkdir(parents=True)
-    (root / "ground_truth").mkdir()
+    for masks in ("ground_truth", "MASK"):
+        (root / masks).mkdir()
     rng = np.random.default_rng(5)
 
     def plate(name, level=128, spread=12, size=(40, 56)):
         picture = rng.normal(level, spread, (*size, 3)).clip(0, 255).astype(np.uint8)
         Image.fromarray(picture).save(root / name)
 
-    for name in ("plain.png", "deep/er/new\nline.png", 'it\'s, "odd" <b>.png', "ground_truth/m.png"):
+    for name in (
+        "plain.png",
+        "deep/er/new\nline.png",
+        'it\'s, "odd" <b>.png',
+        "ground_truth/m.png",
+        "MASK/a.png",
+        "plain_GT.png",
+    ):
         plate(name)
     plate("dark.png", level=30)
     plate("flat.png", spread=0)
@@ -170,7 +178,7 @@ def test_every_file_is_judged_or_refused_by_name(inspected):
         "plain.png", "deep/er/new\nline.png", "it's, \"odd\" <b>.png", "dark.png", "flat.png", "large.png", "long.png",
         "again.png", "as.bmp",
     }  # fmt: skip
-    assert "ground_truth/m.png" not in found.index and folder.masks == 1
+    assert "ground_truth/m.png" not in found.index and folder.masks == 3
 
 
 def test_each_kind_of_picture_out_of_distribution_is_flagged(inspected):

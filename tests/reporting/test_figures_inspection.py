@@ -97,7 +97,7 @@ def test_flagged_files_have_their_reasons_in_words():
 
 def test_masks_that_were_left_out_are_counted():
     table = pd.DataFrame({"verdict": ["pass"], "reason": [""], "seen_in_training": [""]})
-    assert "Left out as masks, in folders called ground_truth: 2." in count_decisions(table, 2)
+    assert "Left out as masks: 2." in count_decisions(table, 2)
     assert "ground_truth" not in count_decisions(table)
 
 

@@ -1,0 +1,75 @@
+"""Notebook 00: what images say against a study: near-duplicates, and facts of files that tell classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lib.artifacts import write_text
+from lib.datasets.groups import groups_of_rows
+from lib.datasets.near_duplicates import alike_groups, joined, small_pictures
+from lib.datasets.shortcuts import file_facts, telling_facts, without_good
+from lib.evaluation.checks import PROPOSED, DataFacts
+from lib.execution.source_code import code_digest
+from lib.pipeline.dataset import folds, images, index
+from lib.pipeline.run import Run, once
+
+
+@once
+def image_facts(run: Run) -> pd.DataFrame:
+    """Return one row per image: id, label, `file_facts`; alike, its first near-duplicate; group, the proposed one.
+
+    A proposed group joins known groups with near-duplicates; `PROPOSED`, beside the index, has them as a CSV.
+    """
+    table = index(run)
+    name, side = "image-facts.parquet", run.study.image_size
+    code = code_digest("lib.datasets.near_duplicates", "lib.datasets.shortcuts", "lib.pipeline.data_checks")
+    inputs = {
+        "index": run.store.digest("index.parquet"),
+        "code": code,
+        "side": side,
+        "resize": run.study.resize,
+    }
+
+    def write(path: Path) -> dict[str, Any]:
+        pictures = small_pictures(images(run, side))
+        alike, ids = alike_groups(pictures), table["id"].to_numpy(dtype=str)
+        groups = pd.Series(np.arange(len(ids))).groupby(groups_of_rows(table)).transform("first").to_numpy()
+        proposed = pd.DataFrame({"id": ids, "group": ids[joined(groups, np.arange(len(ids)), alike)]})
+        write_text(run.store.path(PROPOSED), proposed.to_csv(index=False))
+        facts = file_facts(Path(table.attrs["root"]), table, pictures)
+        facts = pd.concat([proposed, table["label"], facts], axis=1).assign(alike=ids[alike])
+        facts.to_parquet(path, index=False)
+        return {"files": [run.store.path(PROPOSED)]}
+
+    run.store.make(name, inputs, write)
+    return pd.read_parquet(run.store.path(name))
+
+
+def near_duplicates(run: Run) -> pd.DataFrame:
+    """Return the images that have near-duplicates: id, label, fold of the scheme to believe first, alike.
+
+    Those of groups across folds or classes come first.
+    """
+    facts, dealt = image_facts(run), folds(run)
+    facts = facts.merge(dealt[dealt["scheme"] == dealt["scheme"].iloc[0]], on="id")
+    rows = facts[facts.groupby("alike")["id"].transform("size") > 1]
+    within = rows.groupby("alike")[["label", "fold"]].transform("nunique").max(axis=1) == 1
+    rows = rows.assign(within=within).sort_values(["within", "alike", "id"], ignore_index=True)
+    return rows[["id", "label", "fold", "alike"]]
+
+
+@once
+def data_facts(run: Run) -> DataFacts:
+    """Return what the checks of the data need; trees keep the images of one object together, and near-duplicates."""
+    facts, found = image_facts(run), near_duplicates(run)
+    spread = found.groupby("alike")[["label", "fold"]].transform("nunique") > 1
+    bad = (facts["label"] != index(run).attrs["good"]).to_numpy()
+    groups = pd.factorize(facts["group"])[0]
+    files = facts.drop(columns=["id", "label", "group", "alike"])
+    told = tuple(telling_facts(files, bad, groups))
+    counts = (len(facts), len(found), int(spread["label"].sum()), int(spread["fold"].sum()))
+    return DataFacts(*counts, told, without_good(files, bad, groups))
