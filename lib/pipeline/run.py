@@ -20,7 +20,6 @@ from lib.artifacts import StaleError, Store, read_only
 from lib.config import MapMethod, Study, cuda_available, map_source_of
 from lib.execution.parallel import max_parallel, run_tasks
 from lib.features.backbone_weights import size_of
-from lib.features.patch_classifier import DRAWN, MOST
 from lib.synthetic.products import PRODUCTS
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -158,6 +157,8 @@ def feature_cost(run: Run, images: int) -> dict[str, float]:
 
 def classifier_cost(run: Run, images: int) -> dict[str, float]:
     """Return seconds and bytes of one classifier's fit on the training part of so many images."""
+    from lib.features.patch_classifier import DRAWN, MOST  # needs NumPy
+
     columns = 2 * size_of(run.study.backbone).n_features
     layers = sum(above * below for above, below in pairwise((columns, *run.study.mlp)))
     seconds = FIT * (images * (1 - 1 / run.study.folds) + LEAST) / 400
