@@ -170,7 +170,8 @@ def finish(figure: Figure, note: str = "", legend: Iterable[str] = ()) -> Figure
             axes.set_axis_off()
     if names := present(legend, FEATURE_SETS):
         handles = [Line2D([], [], **marked(name) | lined(name)) for name in names]
-        columns = len(names) if figure.get_figwidth() > HALF else 1
+        rows = 1 + (len(names) > 4) if figure.get_figwidth() > HALF else len(names)
+        columns = -(-len(names) // rows)
         labels = [FEATURE_SETS[name].title for name in names]
         legend_outside(figure, columns, handles, labels, handlelength=3)
     figure.set_label(note)
