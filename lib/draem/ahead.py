@@ -53,9 +53,9 @@ class Ahead:
         """Leave the next batch in the place of the one that was learnt from."""
         if self.aside:
             self.aside.wait_stream(torch.cuda.current_stream())
+        self.learn(self.batch)  # first, so that the device has work while the many small kernels are launched
         with torch.cuda.stream(self.aside) if self.aside else nullcontext():
             following = self.simulate(*self.inputs)
-        self.learn(self.batch)
         if self.aside:
             torch.cuda.current_stream().wait_stream(self.aside)
         for held, values in zip(self.batch, following, strict=True):
