@@ -110,6 +110,10 @@ def plan(options: argparse.Namespace) -> Plan:
         if study.device == "cuda" and not options.scheduler and not cuda_available():
             remedy = "leave it at auto, or give a --scheduler"
             issues.append(f"device=cuda: PyTorch finds no CUDA device here; {remedy}")
+        from lib.pipeline.run import mps_available
+
+        if study.device == "mps" and not options.scheduler and not mps_available():
+            issues.append("device=mps: PyTorch finds no Apple GPU here; leave it at auto")
         from lib.features.backbone_weights import WEIGHT_NAMES, WeightsError, check_name, resolve_weights
 
         try:

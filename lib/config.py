@@ -15,8 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-# How maps are made: DRAEM's in_sample or cross_fitted, or a map source that always cross-fits.
-MapMethod = str
+MapMethod = str  # DRAEM's in_sample or cross_fitted, or a map source that always cross-fits
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,7 @@ class Study:
 
     preset: str = setting("quick", "the preset that the other settings started from")
     seed: int = setting(744, "seed of all random numbers, with data set, fold and purpose", ge=0)
-    device: Literal["auto", "cpu", "cuda"] = setting("auto", "where torch runs")
+    device: Literal["auto", "cpu", "cuda", "mps"] = setting("auto", "where torch runs; mps: an Apple GPU")
     threads: int = setting(1, "threads of a fold's task; another number changes the last bits", ge=1)
     # images
     good: str = setting("", "name of the good class; empty: good, ok, normal or free")
@@ -239,8 +238,8 @@ class Study:
             (not once, f"keep={self.keep}, required={self.required}: name each share once"),
             (1 in (self.alpha, self.prevalence),
              f"alpha={self.alpha}, prevalence={self.prevalence}: must be below 1"),
-            (self.device == "cpu" and self.draem_precision == "bf16",
-             f"draem_precision={self.draem_precision} is for CUDA only, device=cpu: leave it at auto"),
+            (self.device in ("cpu", "mps") and self.draem_precision == "bf16",
+             f"draem_precision=bf16 is for CUDA only, device={self.device}: leave it at auto"),
             (self.groups and self.group_regex, "groups and group_regex contradict each other: give one"),
             (self.cv == "stratified" and (self.groups or self.group_regex),
              "cv=stratified ignores groups: leave out groups/group_regex, or cv=auto"),

@@ -368,6 +368,12 @@ def _(at, patch):
     return "--set device=cuda"
 
 
+@bad("an Apple GPU where there is none", "device=mps", "no Apple GPU", "leave it at auto")
+def _(at, patch):
+    patch.setattr("sys.platform", "linux")
+    return "--set device=mps"
+
+
 @bad("output is a file", "cannot be written", "choose another --output")
 def _(at, patch):
     (at / "out").write_text("a file")

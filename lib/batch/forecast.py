@@ -22,7 +22,7 @@ from lib.pipeline.dataset import index, repeated, splits
 from lib.pipeline.run import FIT, INFORMATION, PROCESS, Run, classifier_cost, feature_cost, fit_cost, map_cost
 from lib.synthetic.products import image_counts
 
-GUESSES = {"cpu": 1.0, "cuda": 5e-4}  # speeds, as in docs/draem.md: a CPU's core, an H200
+GUESSES = {"cpu": 1.0, "mps": 0.05, "cuda": 5e-4}  # a CPU's core, a laptop's GPU (no measurement), an H200
 LONG_ENOUGH = 60.0  # seconds of training that tell a speed
 START = 8.0  # seconds of a kernel's start and imports, paid once per data set
 BESIDE = {  # seconds of a notebook besides, and of each image more: measures, figures, HTML

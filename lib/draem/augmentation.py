@@ -9,26 +9,34 @@ import torch
 from torch import Tensor
 
 LEVELS = 256
+CHOSEN = 3  # augmentations of a texture
 DRAWS = 3  # uniform numbers that one augmentation needs at most
 
 
 def sample_augmentations(images: int, generator: torch.Generator) -> Tensor:
     """Return (images, 3) places in `AUGMENTATIONS`, drawn for each image without replacement."""
-    return torch.rand(images, len(AUGMENTATIONS), generator=generator).argsort(dim=1)[:, :3]
+    return torch.rand(images, len(AUGMENTATIONS), generator=generator).argsort(dim=1)[:, :CHOSEN]
 
 
-def augment(textures: Tensor, chosen: Tensor, draws: Tensor) -> Tensor:
+def augment(textures: Tensor, chosen: Tensor, draws: Tensor, *, fixed: bool = False) -> Tensor:
     """Return uint8 textures (B,3,H,W), each changed by its row of `chosen` (B,K), from left to right.
 
-    `chosen` holds places in `AUGMENTATIONS` on the CPU, `draws` (B,K,3) uniform numbers in [0,1) that become their
-    parameters, on the textures' device. No data comes back to the CPU.
+    `chosen` holds places in `AUGMENTATIONS`, `draws` (B,K,3) uniform numbers in [0,1) that become their parameters.
+    `fixed`: each augmentation is made to all textures and then chosen from, and no data comes back to the CPU; else
+    each only to its own, and `chosen` must be on the CPU.
     """
     images = textures.clone()
-    for slot, column in enumerate(chosen.T.tolist()):
-        for kind in sorted(set(column)):
-            rows = [row for row, drawn in enumerate(column) if drawn == kind]
-            members = torch.tensor(rows, device=images.device)
-            images[members] = AUGMENTATIONS[kind](images.index_select(0, members), draws[members, slot])
+    for slot in range(chosen.shape[1]):
+        column, u = chosen[:, slot], draws[:, slot]
+        if fixed:
+            changes = [change(images, u) for change in AUGMENTATIONS]
+            for kind, changed in enumerate(changes):
+                images = torch.where((column == kind)[:, None, None, None], changed, images)
+            continue
+        kinds = column.tolist()
+        for kind in sorted(set(kinds)):
+            members = torch.tensor([row for row, drawn in enumerate(kinds) if drawn == kind])
+            images[members] = AUGMENTATIONS[kind](images.index_select(0, members), u[members])
     return images
 
 

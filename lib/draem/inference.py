@@ -17,11 +17,11 @@ from torch.fx.experimental.optimization import fuse
 
 from lib.draem.losses import image_score
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
-from lib.torch_utils import allow_tf32, flush_denormals, load_state_dict
+from lib.torch_utils import allow_tf32, fast_layout, flush_denormals, load_state_dict
 
 # CPU: flat from here on (one thread, widths 16/8, 64 px: 12.5 ms per image at batch 1, 7.4 at 16, 7.9 at 64).
 # GPU: a guess at what fills one, and less than a training step takes, which keeps what backward needs.
-PIXELS_PER_BATCH = {"cpu": 16 * 64 * 64, "cuda": 32 * 256 * 256}
+PIXELS_PER_BATCH = {"cpu": 16 * 64 * 64, "mps": 4 * 256 * 256, "cuda": 32 * 256 * 256}
 FORMAT = "draem-1"
 BGR_AXES = {  # axes of image channels
     "reconstructive.encoder.block1.0.weight": 1,
@@ -67,15 +67,16 @@ class Draem(nn.Module):
         is halved; RuntimeError where one image is too many.
         """
         count, height, width = images.shape[:3]
-        batch = batch or max(1, PIXELS_PER_BATCH[torch.device(self.device).type] // (height * width))
-        module = self.exported().to(self.device).to(memory_format=torch.channels_last)
+        device = torch.device(self.device)
+        batch = batch or max(1, PIXELS_PER_BATCH[device.type] // (height * width))
+        module = self.exported().to(device).to(memory_format=fast_layout(device))
         maps, scores = np.empty(images.shape[:3], np.float16), np.empty(count, np.float32)
         with torch.inference_mode(), flush_denormals(), allow_tf32(False):
             start = 0
             while start < count:
                 rows = slice(start, start + batch)
                 try:
-                    pixels = torch.from_numpy(np.array(images[rows])).to(self.device)
+                    pixels = torch.from_numpy(np.array(images[rows])).to(device)
                     # (n,H,W,3), its axes moved to (n,3,H,W), is channels_last already
                     found = module(pixels.permute(0, 3, 1, 2).float().div_(255))
                     maps[rows], scores[rows] = found.half().cpu().numpy(), image_score(found).cpu().numpy()

@@ -9,13 +9,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lib.draem.augmentation import DRAWS, augment, rotate, sample_augmentations
+from lib.draem.augmentation import CHOSEN, DRAWS, augment, rotate, sample_augmentations
 
 ROTATED, ANOMALOUS = 0.3, 0.5  # probabilities
 LARGEST_BETA = 0.8
 NOISE_THRESHOLD = 0.5
 CELLS = (1, 2, 4, 8, 16, 32)  # of Perlin noise, per axis
 NODES = CELLS[-1] + 1
+UNIFORM = 8  # numbers in [0,1) of an image: rotated? anomalous? angle, cells, mask's angle, texture, opacity
 
 
 class Simulated(NamedTuple):
@@ -34,32 +35,58 @@ def simulate(
     `images` (B,3,H,W) float in [0,1]; `textures` (M,3,H,W) uint8 on the same device. `generator` is a CPU generator:
     what is random is small and drawn there, so every device sees the same draws and nothing is waited for.
     """
-    count, _, height, width = images.shape
+    return marred(images, textures, sent(draw(len(images), generator), images.device), share)
 
-    def there(values: Tensor) -> Tensor:
-        return values.to(images.device, non_blocking=True)
 
-    u = torch.rand(count, 8, generator=generator)
+def draw(count: int, generator: torch.Generator) -> Tensor:
+    """Return all that is random in a batch: float32 (count,1109) on the CPU, a row per image, for `marred`."""
+    u = torch.rand(count, UNIFORM, generator=generator)
     chosen = sample_augmentations(count, generator)
-    draws = torch.rand(count, chosen.shape[1], DRAWS, generator=generator)
-    angles = torch.rand(count, NODES, NODES, generator=generator) * (2 * torch.pi)
+    draws = torch.rand(count, CHOSEN * DRAWS, generator=generator)
+    angles = torch.rand(count, NODES**2, generator=generator) * (2 * torch.pi)
+    return torch.cat((u, chosen, draws, angles), dim=1)
 
-    rotated = (u[:, 0] < ROTATED).nonzero().flatten()
-    anomalous = (u[:, 1] < share).nonzero().flatten()
-    clean = images
-    if len(rotated):
-        rows = there(rotated)
-        clean = images.index_copy(0, rows, rotate(images[rows], there(u[rotated, 2] * 180 - 90)))
-    augmented, mask = clean.clone(), images.new_zeros(count, 1, height, width)
-    if len(anomalous):
-        rows = there(anomalous)
-        anomaly = perlin_masks(there(angles[anomalous]), there(u[anomalous, 3:6]), (height, width))
-        source = textures[there((u[anomalous, 6] * len(textures)).long())]
-        texture = augment(source, chosen[anomalous], there(draws[anomalous]))
-        opacity = anomaly * there(1 - LARGEST_BETA * u[anomalous, 7])[:, None, None, None]
-        good = clean[rows]
-        blend = texture.to(images.dtype).div_(255).sub_(good).mul_(opacity).add_(good)  # exactly good outside
-        augmented[rows], mask[rows] = blend, anomaly
+
+def sent(values: Tensor, device: torch.device) -> Tensor:
+    """Return a CPU tensor on the device; a CUDA device need not wait for it, nor this process for the device."""
+    pinned = values.pin_memory() if device.type == "cuda" else values
+    return pinned.to(device, non_blocking=True)
+
+
+def marred(
+    images: Tensor, textures: Tensor, drawn: Tensor, share: float, *, fixed: bool | None = None
+) -> Simulated:
+    """Return what `simulate` does, from what `draw` returned, on the images' device.
+
+    `fixed`: everything is computed for every image and then chosen from, so that shapes depend on no draw, no data
+    comes back to the CPU, and a CUDA graph can hold it. Else only what is needed is computed, which a CPU does faster.
+    The pictures are the same. None: fixed on CUDA only.
+    """
+    fixed = images.device.type == "cuda" if fixed is None else fixed
+    u, chosen, draws, angles = drawn.split((UNIFORM, CHOSEN, CHOSEN * DRAWS, NODES**2), dim=1)
+    rotated, anomalous = u[:, 0] < ROTATED, u[:, 1] < share
+
+    def rows(which: Tensor) -> Tensor:
+        return everything if fixed else which.nonzero().flatten()
+
+    everything = torch.arange(len(images), device=images.device)
+    some = rows(rotated)
+    turned = rotate(images.index_select(0, some), u[some, 2] * 180 - 90)
+    clean = images.index_copy(0, some, turned)
+    if fixed:
+        clean = torch.where(rotated[:, None, None, None], clean, images)
+
+    some = rows(anomalous)
+    augmented, mask = clean.clone(), images.new_zeros(len(images), 1, *images.shape[2:])
+    nodes = angles[some].unflatten(1, (NODES, NODES))
+    anomaly = perlin_masks(nodes, u[some, 3:6], (images.shape[2], images.shape[3]))
+    anomaly *= anomalous[some, None, None, None]
+    source = textures.index_select(0, (u[some, 6] * len(textures)).long())
+    texture = augment(source, chosen[some].long(), draws[some].unflatten(1, (CHOSEN, DRAWS)), fixed=fixed)
+    opacity = anomaly * (1 - LARGEST_BETA * u[some, 7])[:, None, None, None]
+    good = clean.index_select(0, some)
+    blend = texture.to(images.dtype).div_(255).sub_(good).mul_(opacity).add_(good)  # exactly good outside
+    augmented[some], mask[some] = blend, anomaly
     return Simulated(clean, augmented, mask)
 
 
@@ -92,12 +119,12 @@ def perlin_noise(angles: Tensor, cells: Tensor, shape: tuple[int, int]) -> Tenso
 @lru_cache(maxsize=8)
 def _node_weights(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return for each of `CELLS` the nodes' weights along an axis, and weights times offsets: (6, 2, size, 33)."""
-    nodes = torch.arange(NODES, dtype=torch.float64, device=device)
+    nodes = torch.arange(NODES, dtype=torch.float64)  # which not every device has
     scales = []
     for cells in CELLS:
-        positions = torch.arange(size, dtype=torch.float64, device=device) * cells / size
+        positions = torch.arange(size, dtype=torch.float64) * cells / size
         offsets = positions[:, None] - nodes
         near = (1 - offsets.abs()).clamp(min=0)
         weights = near**3 * (near * (near * 6 - 15) + 10)  # fade(1 - t) = 1 - fade(t)
         scales.append(torch.stack((weights, weights * offsets)).to(dtype))
-    return torch.stack(scales)
+    return torch.stack(scales).to(device)

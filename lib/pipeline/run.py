@@ -6,6 +6,7 @@ and how many fit into the memory; forecasts multiply the seconds by what this ma
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
@@ -65,11 +66,20 @@ class Run:
         """Where torch runs on the machine that asks."""
         if self.study.device != "auto":
             return self.study.device
-        return "cuda" if cuda_available() else "cpu"
+        return "cuda" if cuda_available() else "mps" if mps_available() else "cpu"
 
     def seed(self, *purpose: object) -> int:
         """Return a seed from (study seed, data set, purpose)."""
         return self.study.seed_for(self.name, *purpose)
+
+
+def mps_available() -> bool:
+    """Tell whether torch finds an Apple GPU; torch, seconds to import, is asked on Apple's system only."""
+    if sys.platform != "darwin":
+        return False
+    import torch
+
+    return torch.backends.mps.is_available()
 
 
 def once(step: Callable[Concatenate[Run, P], T]) -> Callable[Concatenate[Run, P], T]:

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 from scipy import ndimage, stats
+from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeTensorMode
 
 from lib.draem import simulation as module
-from lib.draem.simulation import CELLS, NODES, perlin_noise, simulate
+from lib.draem.simulation import CELLS, NODES, draw, marred, perlin_noise, simulate
 
 SIDE = 32
 COUNT = 2000
@@ -71,7 +72,7 @@ def test_masks_are_as_large_and_as_often_empty_as_the_specification_makes_them(b
 
 
 def test_opacity_is_one_minus_a_uniform_beta(monkeypatch):
-    monkeypatch.setattr(module, "augment", lambda textures, changes, draws: textures)
+    monkeypatch.setattr(module, "augment", lambda textures, changes, draws, fixed: textures)
     white = torch.full((1, 3, SIDE, SIDE), 255, dtype=torch.uint8)
     _, augmented, mask = simulate(torch.zeros(COUNT, 3, SIDE, SIDE), white, torch.Generator().manual_seed(2))
     opacity = augmented.amax(dim=(1, 2, 3))[mask.amax(dim=(1, 2, 3)) == 1].numpy()
@@ -82,7 +83,9 @@ def test_opacity_is_one_minus_a_uniform_beta(monkeypatch):
 def test_every_change_and_every_texture_is_reached(batch, monkeypatch):
     images, textures, _ = batch
     seen = []
-    monkeypatch.setattr(module, "augment", lambda t, changes, draws: seen.append((t, changes, draws)) or t)
+    monkeypatch.setattr(
+        module, "augment", lambda t, changes, draws, fixed: seen.append((t, changes, draws)) or t
+    )
     simulate(images, textures, torch.Generator().manual_seed(1))
     chosen, changes, draws = seen[0]
     assert torch.bincount(changes.flatten(), minlength=10).min() > 0.2 * len(changes)
@@ -112,6 +115,47 @@ def test_inputs_are_left_alone_and_any_side_will_do():
     assert torch.equal(images, before)
     assert clean.shape == augmented.shape == images.shape and mask.shape == (64, 1, 96, 160)
     assert mask.any() and not torch.equal(clean, augmented)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("count", [1, 64])
+def test_fixed_shapes_make_the_same_pictures(share, count):
+    generator = torch.Generator().manual_seed(3)
+    images = torch.rand(count, 3, 32, 64, generator=generator)
+    textures = torch.randint(0, 256, (9, 3, 32, 64), dtype=torch.uint8, generator=generator)
+    drawn = draw(count, generator)
+    some, fixed = (marred(images, textures, drawn, share, fixed=fixed) for fixed in (False, True))
+    assert all(torch.equal(a, b) for a, b in zip(some, fixed, strict=True))
+    changed = (fixed.augmented != fixed.clean).flatten(1).any(1)
+    assert (
+        torch.equal(changed, (fixed.mask > 0).flatten(1).any(1)) and not changed[drawn[:, 1] >= share].any()
+    )
+
+
+def test_the_same_draws_make_the_pictures_of_earlier_releases():
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(64, 3, 64, 64, generator=generator)
+    textures = torch.randint(0, 256, (9, 3, 64, 64), dtype=torch.uint8, generator=generator)
+    generator = torch.Generator().manual_seed(1)
+    sums = [[part.double().sum().item() for part in simulate(images, textures, generator)] for _ in range(6)]
+    assert sums[-1] == pytest.approx([381986.892, 381872.916, 4347.0], abs=0.5)  # golden, of index lists only
+
+
+def test_fixed_shapes_need_no_data_back_from_the_device():
+    """On a pretended CUDA device, where whatever waits for data raises, and so do tensors of two devices."""
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            images, drawn = (
+                torch.rand(4, 3, 32, 96, device="cuda"),
+                torch.rand(4, draw(1, torch.Generator()).shape[1]),
+            )
+            textures = torch.zeros(5, 3, 32, 96, dtype=torch.uint8, device="cuda")
+            found = marred(images, textures, drawn.cuda(), 0.5)
+            assert {(part.device.type, len(part)) for part in found} == {("cuda", 4)}
+            with pytest.raises(DynamicOutputShapeException):
+                marred(images, textures, drawn.cuda(), 0.5, fixed=False)
+    finally:
+        module._node_weights.cache_clear()  # of pretended tensors
 
 
 @pytest.mark.gpu
