@@ -86,9 +86,15 @@ def _fits(run: Run, stage: str, split: str) -> Iterator[Fit]:
 
 def patch_scores(run: Run, stage: str, split: str) -> np.ndarray:
     """Return the patch classifiers' scores in each fit of a stage, (fits, N, defect classes); NaN of other rows."""
-    make_patch_scores(run, stage, split, list(_fits(run, stage, split)))
+    _make_patch_scores(run, stage, split)
     found: np.ndarray = np.load(run.store.path(patch_scores_file(stage, split)))
     return found
+
+
+def _make_patch_scores(run: Run, stage: str, split: str) -> None:
+    tested = fingerprint({"rows": np.flatnonzero(in_test_fold(run, split)).tolist()})
+    about = {"stage": stage, "tested": tested, "keep": levels(run, stage), "seed": _seed(run, stage, split)}
+    make_patch_scores(run, stage, split, about, lambda: list(_fits(run, stage, split)))
 
 
 def predict_fold(run: Run, stage: str, split: str) -> dict[str, Any]:
@@ -99,14 +105,13 @@ def predict_fold(run: Run, stage: str, split: str) -> dict[str, Any]:
     folds without it). A class that an inner training part lacks gets probability 0 there, and a part that lacks all
     classes but one fits nothing, so that its images stay without prediction.
     """
-    fits = list(_fits(run, stage, split))
     if "patch" in source_files(run, stage, split):
-        make_patch_scores(run, stage, split, fits)
+        _make_patch_scores(run, stage, split)
 
     def write(path: Path) -> dict[str, Any]:
         from lib.classification.cross_validation import evaluate_fold
 
-        table, report = index(run), step_bar(f"{split}, fits")
+        table, fits, report = index(run), list(_fits(run, stage, split)), step_bar(f"{split}, fits")
         labels = table["label"].to_numpy(dtype=str)
         blocks = {name: _columns(run, file) for name, file in source_files(run, stage, split).items()}
         how = {name: getattr(run.study, name) for name in ("selection", "mlp", "scale", "binary")}

@@ -26,7 +26,10 @@ def image_facts(run: Run) -> pd.DataFrame:
     """
     table = index(run)
     name, side = "image-facts.parquet", run.study.image_size
-    code = code_digest("lib.datasets.near_duplicates", "lib.datasets.shortcuts", "lib.pipeline.data_checks")
+    code = code_digest(
+        *("lib.datasets.near_duplicates", "lib.datasets.shortcuts", "lib.datasets.groups"),
+        *("lib.evaluation.checks", "lib.pipeline.data_checks"),
+    )
     inputs = {
         "index": run.store.digest("index.parquet"),
         "code": code,

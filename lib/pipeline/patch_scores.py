@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.nn import functional as F
 
 from lib.artifacts import file_sha256, fingerprint
 from lib.classification.cross_validation import subsample_defects
@@ -25,7 +23,7 @@ from lib.pipeline.run import Run, once
 
 CODE = (
     *("lib.features.patch_classifier", "lib.features.backbone_weights", "lib.datasets.masks"),
-    *("lib.classification.cross_validation", "lib.pipeline.patch_scores"),
+    *("lib.classification.cross_validation", "lib.pipeline.patch_scores", "lib.pipeline.classification"),
 )
 AT_ONCE = 256  # images whose patches are held
 
@@ -59,15 +57,19 @@ def _model_file(run: Run) -> Path:
     return run.store.path(patch_scores_file("classification", FINAL)).with_suffix(".safetensors")
 
 
-def make_patch_scores(run: Run, stage: str, split: str, fits: Sequence[Fit]) -> None:
+def make_patch_scores(
+    run: Run, stage: str, split: str, about: Mapping[str, Any], fits: Callable[[], Sequence[Fit]]
+) -> None:
     """Write the scores for each defect class, float32 (fits, N, classes), of each fit's rows; NaN of other rows.
 
     A training image's are by a classifier that did not see it, nor an image of its group: of inner folds of the images
     that train. The others' are by the classifier of all these. Defects that the fit does not keep teach nothing.
     Training images have `UNKNOWN` for a class that some inner fold could not teach, so that nothing is learnt from it.
+    `about`: what the fits depend on, in JSON values; they are asked for only where the scores are not proven.
     """
     table, how = index(run), run.study.map_method
-    make_maps(run, how, split)
+    if split == FINAL:
+        make_maps(run, how, split)
     masks = [file_sha256(Path(table.attrs["root"]) / mask) for mask in table["mask"].dropna()]
     made_from = {
         "code": code_digest(*CODE),
@@ -75,17 +77,17 @@ def make_patch_scores(run: Run, stage: str, split: str, fits: Sequence[Fit]) -> 
         "maps": run.store.digest(map_file(split, how)),
         "masks": fingerprint({"sha256": masks}),
         "index": run.store.digest("index.parquet"),
-        "fits": [fingerprint({"rows": one.rows[one.train].tolist(), "seed": one.seed, "keep": one.keep,
-                              "of": len(one.rows), "grouped": one.groups is not None}) for one in fits],
         **run.study.values(("inner_folds", "resize", "feature_size")),
-    }  # fmt: skip
+        **about,
+    }
 
     def write(path: Path) -> dict[str, Any]:
         known, classes = patches(run), list(table.attrs["classes"])
         labels, at_patches = table["label"].to_numpy(dtype=str), _at_patches(run, split)
-        found = np.full((len(fits), len(table), len(classes) - 1), np.nan, np.float32)
+        every = fits()
+        found = np.full((len(every), len(table), len(classes) - 1), np.nan, np.float32)
         whole: PatchClassifier | None = None
-        for number, one in enumerate(fits):
+        for number, one in enumerate(every):
             if len(set(labels[one.rows[one.train]])) < 2:
                 continue  # no classifier is fitted either
             untaught = np.zeros(len(classes) - 1, bool)
@@ -145,6 +147,9 @@ def _covered(run: Run) -> NDArray[np.float32]:
 
 def _at_places(stack: NDArray, places: int) -> NDArray[np.float32]:
     """Return masks or maps (n, H, W) as means over places (n, places, places)."""
+    import torch
+    from torch.nn import functional as F
+
     values = torch.from_numpy(stack.astype(np.float32))[:, None]
     found: NDArray[np.float32] = F.interpolate(values, (places, places), mode="area")[:, 0].numpy()
     return found

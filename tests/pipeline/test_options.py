@@ -36,7 +36,7 @@ BASES = {
 SOME = {"folder": "textures", "checkpoint": "official", "file": "pairs.csv", "weights": "weights.pth",
         "draem": "draem.safetensors"}  # fmt: skip
 
-OF_MAPS = ("maps/", "features/map", "features/guided", "predictions/")
+OF_MAPS = ("maps/", "features/map", "features/guided", "features/patch", "predictions/")
 OF_DRAEM = ("draem/", *OF_MAPS)
 OF_FOLDS = ("folds", *OF_DRAEM)
 OF_IMAGES = ("index", "folds", "images/", "features/", *OF_DRAEM)
@@ -49,6 +49,7 @@ CHANGES = [
     ("groups", "file", ("index", *OF_FOLDS)),
     ("group_regex", r"/(\d)", ("index", *OF_FOLDS)),
     ("skip_bad", True, ("index",)),  # nothing is bad here
+    ("invert_masks", True, ("folds", "features/patch", "predictions/", "index")),  # no masks here
     ("resize", "crop", ("images/", "draem/", "maps/", "features/", "predictions/")),
     ("folds", 3, OF_FOLDS),
     ("cv", "stratified", OF_FOLDS),
@@ -69,7 +70,7 @@ CHANGES = [
     ("draem_checkpoint", "checkpoint", OF_DRAEM),
     ("map_encoding", "jet", ("features/map", "predictions/")),
     ("map_fit", "cross_fitted", OF_DRAEM),
-    ("map_source", "patchcore", ("patchcore/", "maps/", "features/map", "features/guided", "predictions/")),
+    ("map_source", "patchcore", ("patchcore/", *OF_MAPS)),
     ("compare_map_source", True, ("patchcore/", "maps/", "features/", "predictions/compare_map_source")),
     ("backbone", "resnet18", ("features/", "predictions/")),
     ("weights", "weights", ("features/", "predictions/")),
@@ -80,10 +81,10 @@ CHANGES = [
     ("mlp", (7,), ("predictions/",)),
     ("scale", "none", ("predictions/",)),
     ("binary", "separate", ("predictions/",)),
-    ("keep", (0.25, 1.0), ("predictions/imbalance",)),
+    ("keep", (0.25, 1.0), ("features/patch/imbalance", "predictions/imbalance")),
     ("repeats", 2, OF_DRAEM),
     ("baselines", False, ("predictions/",)),
-    ("inner_folds", 3, ("predictions/calibration",)),
+    ("inner_folds", 3, ("features/patch", "predictions/")),
     ("alpha", 0.05, ()),  # read by tables and pages only, as those that follow
     ("prevalence", 0.5, ()),
     ("required", (0.5,), ()),

@@ -7,6 +7,7 @@ import pytest
 import lib.pipeline.patch_scores as module
 from lib.pipeline.classification import CALIBRATION, _fits, patch_scores
 from lib.pipeline.dataset import FINAL, in_test_fold, index
+from lib.pipeline.features import feature_all
 from tests.pipeline.conftest import make_run
 
 SPLIT = "stratified-0"
@@ -15,7 +16,9 @@ SPLIT = "stratified-0"
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A run of its own, as leaks are put into its steps."""
-    return make_run(tmp_path_factory.mktemp("study"))
+    run = make_run(tmp_path_factory.mktemp("study"))
+    feature_all(run)
+    return run
 
 
 def made_anew(run, stage, monkeypatch, **spoilt):
@@ -118,7 +121,9 @@ def grouped(tmp_path_factory):
     pairs = labels + (labels.groupby(labels).cumcount() // 2).astype(str)
     groups = tmp_path_factory.mktemp("groups") / "groups.csv"
     pd.DataFrame({"id": names, "group": pairs}).to_csv(groups, index=False)
-    return make_run(tmp_path_factory.mktemp("grouped"), groups=str(groups), synthetic_scale=0.12)
+    run = make_run(tmp_path_factory.mktemp("grouped"), groups=str(groups), synthetic_scale=0.12)
+    feature_all(run)
+    return run
 
 
 @pytest.mark.parametrize(

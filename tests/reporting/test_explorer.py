@@ -93,7 +93,14 @@ def explorer(tmp_path, monkeypatch, figures):
     labels = ["good"] * 14 + [HOSTILE] * 16
     names = [f"{place:02d} {label}" for place, label in enumerate(labels)]
     table = pd.DataFrame(
-        {"id": names, "path": [f"{i}.png" for i in range(30)], "label": labels, "mask": None}
+        {
+            "id": names,
+            "path": [f"{i}.png" for i in range(30)],
+            "label": labels,
+            "mask": None,
+            "height": 8,
+            "width": 8,
+        }
     )
     table.attrs = {"good": "good", "classes": ["good", HOSTILE], "root": str(tmp_path)}
     for place in range(30):
