@@ -14,7 +14,7 @@ LAYERS = (
     "config", "artifacts", "torch_utils", "execution", "datasets", "synthetic", "features", "anomaly_maps", "draem",
     "classification", "evaluation", "pipeline", "inspection", "deployment", "reporting", "batch", "cli", "pretraining",
 )  # fmt: skip
-MOST_LINES = 16_615  # of the library without its pretraining
+MOST_LINES = 16_625  # of the library without its pretraining
 # What each may not load when it is imported, as whole commands or most notebooks do without.
 HEAVY = ("torch", "torchvision", "sklearn", "scipy.stats", "statsmodels", "seaborn", "matplotlib", "distributed",
          "IPython", "papermill", "nbconvert")  # fmt: skip

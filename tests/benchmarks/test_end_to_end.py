@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 
 from lib.features.backbone_weights import RANDOM
@@ -17,6 +18,7 @@ def bright_or_dark(count):
     return torch.from_numpy(pictures), torch.arange(count) % 2
 
 
+@pytest.mark.slow
 def test_command(tmp_path, monkeypatch, capsys):
     given = "--dataset deco_cap --preset smoke --folds 2 --epochs 1 --side 32 --weights random-init --output"
     monkeypatch.setattr("sys.argv", ["end_to_end", *given.split(), str(tmp_path)])
