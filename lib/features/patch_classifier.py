@@ -1,8 +1,8 @@
 """The patch classifier: tells patches of each defect class from good ones by a linear discriminant, taught by masks.
 
 Its image score for a class is the mean of the highest places' scores. An image without a mask, or with an empty one,
-teaches by the places where its anomaly map is highest, then where the classifier is (multiple instances). On magnetic
-tiles a network of two layers on the same patches was no better (docs/combined.md).
+teaches by the places where its anomaly map is highest, then where the classifier is (multiple instances). On one fold
+of magnetic tiles a network of two layers on the same patches was no better (docs/combined.md).
 """
 
 from __future__ import annotations
