@@ -6,7 +6,7 @@ begin after `--seconds` are left out, and said to be. Tests run the same code on
 
 import argparse
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from unittest import mock
@@ -14,12 +14,14 @@ from unittest import mock
 import numpy as np
 import pandas as pd
 import torch
+from joblib import Parallel, delayed
 from PIL import Image
+from torch.nn.functional import conv2d
 
 from lib.config import Study
 from lib.draem import training
 from lib.draem.ahead import own_stream
-from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
+from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork, _Decoder
 from lib.draem.simulation import ANOMALOUS, draw, marred
 from lib.draem.training import TrainingSettings, train
 from lib.synthetic.products import PRODUCTS
@@ -34,7 +36,7 @@ NCHW, LAST = torch.contiguous_format, torch.channels_last
 
 @dataclass(frozen=True)
 class Size:
-    """What is measured: sides and widths, images a step, steps a figure is the mean of, side of the matrix product."""
+    """What is measured: sides, widths, images a step, steps a figure is the mean of, side of the matrix product."""
 
     device: str = "cuda"
     side: int = 256
@@ -43,7 +45,8 @@ class Size:
     batch: int = 8
     steps: int = 20
     product: int = 8192
-    compiled: bool = True
+    backend: str = "inductor"  # of torch.compile
+    processes: int = 2
 
     @property
     def step_tflop(self) -> float:
@@ -51,7 +54,7 @@ class Size:
         return TFLOP * self.batch * (self.side / 256) ** 2 * (self.wide / 128) ** 2
 
 
-TINY = Size("cpu", side=32, wide=2, narrow=2, batch=2, steps=2, product=64, compiled=False)
+TINY = Size("cpu", side=32, wide=2, narrow=2, batch=2, steps=2, product=64, backend="eager", processes=1)
 Row = tuple[str, Callable[[], float]]  # what, and its seconds; TFLOP/s of the matrix product
 
 
@@ -100,13 +103,23 @@ def networks(
     fused: bool = True,
     tf32: AbstractContextManager[None] | None = None,
     graph: bool = False,
+    blocks: bool = False,
+    split: bool = False,
 ) -> float:
-    """Seconds of a step on one simulated batch: both networks, losses, Adam."""
+    """Seconds of a step on one simulated batch: both networks, losses, Adam.
+
+    blocks: each block of convolutions, BatchNorm and ReLU is compiled. split: no concatenation, see `decoded_apart`.
+    """
     settings = TrainingSettings(size.wide, size.narrow, batch=size.batch, precision=precision)
     with ExitStack() as stack:
         stack.enter_context(tf32 or allow_tf32(precision == "auto"))
         stack.enter_context(mock.patch.object(training, "fast_layout", lambda _: layout))
+        if split:
+            stack.enter_context(mock.patch.object(_Decoder, "forward", decoded_apart))
         run = training._Run(*material(size), settings, torch.device(size.device))
+        for module in run.draem.modules() if blocks else ():
+            if isinstance(module, torch.nn.Sequential):
+                module.compile(backend=size.backend)
         if not fused:
             run.optimiser = torch.optim.Adam(run.draem.parameters(), lr=settings.lr)
         run.draem.train()
@@ -118,10 +131,31 @@ def networks(
         return seconds(size, as_graph(size, learn) if graph else learn, size.steps)
 
 
+def decoded_apart(decoder: _Decoder, x: torch.Tensor, skips: Sequence[torch.Tensor] = ()) -> torch.Tensor:
+    """Decode as `_Decoder` does, with the sum of two convolutions where that one concatenates what it convolves."""
+    for number, name in enumerate(decoder.names, start=1):
+        x = decoder.get_submodule(f"up{name}")(x)
+        first, *others = decoder.get_submodule(f"db{name}")
+        if skips:
+            mine, theirs = first.weight.split([x.shape[1], skips[-number].shape[1]], dim=1)
+            x = conv2d(x, mine, first.bias, padding=1) + conv2d(skips[-number], theirs, padding=1)
+        else:
+            x = first(x)
+        for layer in others:
+            x = layer(x)
+    return decoder.fin_out(x)
+
+
+def side_by_side(size: Size, **changes: object) -> float:
+    """Seconds of a step where several processes train on one card: of each, divided by their number."""
+    took = Parallel(size.processes)(delayed(whole)(size, **changes) for _ in range(size.processes))
+    return sum(took) / size.processes**2
+
+
 def one_network(size: Size, network: torch.nn.Module, channels: int, *, compiled: bool = False) -> float:
     """Seconds of a network's pass forwards and backwards, in bf16 on a card."""
     network = network.to(size.device).to(memory_format=LAST)
-    called = torch.compile(network) if compiled else network
+    called = torch.compile(network, backend=size.backend) if compiled else network
     shape = (size.batch, channels, size.side, size.side)
     inputs = torch.rand(shape, device=size.device).contiguous(memory_format=LAST)
 
@@ -208,17 +242,23 @@ def rows(size: Size) -> Iterator[Row]:
     yield "networks, TF32, channels_last, fused Adam", lambda: networks(size, "auto")
     yield "networks, bf16, channels_last, fused Adam", lambda: networks(size, precision)
     yield "networks, bf16, graph", lambda: networks(size, precision, graph=True)
+    yield "networks, bf16, no concatenation", lambda: networks(size, precision, split=True)
+    yield "networks, bf16, compiled blocks", lambda: networks(size, precision, blocks=True)
+    yield (
+        "networks, bf16, compiled blocks, no concatenation, graph",
+        lambda: networks(size, precision, blocks=True, split=True, graph=True),
+    )
+    yield "whole step, bf16, graph, 2 processes", lambda: side_by_side(size, graph=True, **best)
     yield (
         "networks, float32 without TF32, NCHW",
         lambda: networks(size, "float32", NCHW, tf32=allow_tf32(False)),
     )
     yield "reconstructive network, bf16", lambda: one_network(size, ReconstructiveNetwork(size.wide), 3)
     yield "discriminative network, bf16", lambda: one_network(size, DiscriminativeNetwork(size.narrow), 6)
-    if size.compiled:
-        yield (
-            "discriminative network, bf16, compiled",
-            lambda: one_network(size, DiscriminativeNetwork(size.narrow), 6, compiled=True),
-        )
+    yield (
+        "discriminative network, bf16, compiled",
+        lambda: one_network(size, DiscriminativeNetwork(size.narrow), 6, compiled=True),
+    )
 
 
 def profiled(size: Size, most: int = 15) -> pd.DataFrame:

@@ -1,9 +1,13 @@
 """The measurements of `make test-gpu`, on a CPU at a tiny size: they mean nothing there, but must not rot."""
 
-import pytest
+from unittest import mock
 
+import pytest
+import torch
+
+from lib.draem.networks import DiscriminativeNetwork, _Decoder
 from tests.benchmarks import draem_gpu
-from tests.benchmarks.draem_gpu import TINY, measure, paper_hours, rows
+from tests.benchmarks.draem_gpu import TINY, decoded_apart, measure, paper_hours, rows
 
 
 def test_every_row_is_measured(tmp_path, monkeypatch, capsys):
@@ -27,3 +31,16 @@ def test_rows_after_the_limit_are_left_out(tmp_path, monkeypatch, capsys):
 
 def test_hours_of_the_papers_size():
     assert sum(paper_hours(0.0755).values()) == pytest.approx(56, abs=1)  # docs/draem.md
+
+
+def test_two_convolutions_are_one_of_what_is_concatenated():
+    network, pairs = DiscriminativeNetwork(2).double(), torch.rand(2, 6, 64, 64, dtype=torch.double)
+    expected = network(pairs)
+    expected.square().sum().backward()
+    gradients = [value.grad.clone() for value in network.parameters()]
+    network.zero_grad()
+    with mock.patch.object(_Decoder, "forward", decoded_apart):
+        found = network(pairs)
+    found.square().sum().backward()
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close([value.grad for value in network.parameters()], gradients)
