@@ -153,7 +153,7 @@ def features_of_new(run: Run, folder: Path, names: Sequence[str], blocks: Sequen
         (run, folder, tuple(blocks), tuple(names[start : start + AT_ONCE]), f"from {start + 1}")
         for start in range(0, len(names), AT_ONCE)
     ]
-    features, maps = feature_cost(run, AT_ONCE), map_cost(run, AT_ONCE, run.study.map_method)
+    features, maps = feature_cost(run, AT_ONCE), map_cost(run, AT_ONCE)
     seconds = 2 * features["seconds"] + maps["seconds"]
     parts = each_part(
         run,
@@ -232,7 +232,7 @@ def maps_of_new(run: Run, inputs: np.ndarray) -> NDArray[np.float16]:
     The split's first model makes them: one model, as for any other image.
     """
     study = run.study
-    fitted = load_model(run, study.map_source, models(FINAL, study.map_method)[0])
+    fitted = load_model(run, models(run, FINAL)[0])
     out = np.empty((len(inputs), study.image_size, study.image_size), np.float16)
     return predict_maps([fitted], inputs, np.zeros(len(inputs), int), out)
 

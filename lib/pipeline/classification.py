@@ -10,12 +10,11 @@ import numpy as np
 import pandas as pd
 
 from lib.artifacts import fingerprint
-from lib.classification.feature_sets import COLUMN_BLOCKS, COMBINED_DETECTORS, FEATURE_SETS
+from lib.classification.feature_sets import COLUMN_BLOCKS, FEATURE_SETS
 from lib.datasets.splits import FoldError, inner_parts
 from lib.execution.progress import step_bar
 from lib.execution.source_code import code_digest
 from lib.pipeline.dataset import FINAL, in_test_fold, index, parse_split, repeated, splits
-from lib.pipeline.detectors import map_splits
 from lib.pipeline.embeddings import IMAGE
 from lib.pipeline.features import BLOCKS, feature_all, map_columns_file
 from lib.pipeline.maps import score_file
@@ -24,31 +23,20 @@ from lib.pipeline.run import Run, classifier_cost, each_part
 
 CODE = ("lib.classification.cross_validation", "lib.datasets.splits", "lib.pipeline.classification")
 CALIBRATION = "calibration"
-SOURCE_CHECK = (
-    "compare_map_source"  # classification again with the other source's maps, where the study asks for it
-)
 FEW_IMAGES = 200  # above this every part holds several images of some class
 
 
 def feature_sets(run: Run, split: str, stage: str) -> tuple[str, ...]:
-    """Return what a stage evaluates: all baselines where every defect is kept, elsewhere those that cost little.
-
-    The check of the other source leaves out what needs no map, and adds both sources together.
-    """
+    """Return what a stage evaluates: all baselines where every defect is kept, elsewhere those that cost little."""
     if parse_split(split).of_fold not in splits(run, with_maps=True):
         return ("image",)
-    asked = ["main", *["baseline"] * run.study.baselines, *["guided"] * run.study.guided]
-    asked += ["combined"] * (run.study.guided and stage != SOURCE_CHECK)
-    every = stage in ("classification", SOURCE_CHECK)
-    sets = [
+    asked = ["main", *["baseline"] * run.study.baselines, *["guided", "combined"] * run.study.guided]
+    every = stage == "classification"
+    return tuple(
         name
         for name, one in FEATURE_SETS.items()
         if one.group in asked and (every or one.group == "main" or one.model != "network")
-    ]
-    if stage == SOURCE_CHECK:
-        sets = [name for name in sets if FEATURE_SETS[name].blocks != ("image",)]
-        sets += [name for name, alone in COMBINED_DETECTORS.items() if alone in sets]
-    return tuple(sets)
+    )
 
 
 def levels(run: Run, stage: str) -> list[float]:
@@ -100,10 +88,9 @@ def _make_patch_scores(run: Run, stage: str, split: str) -> None:
 def predict_fold(run: Run, stage: str, split: str) -> dict[str, Any]:
     """Fit one split's classifiers and predict; returns the summary, whose `diagnostics` have a row for each of them.
 
-    `stage`: classification (all defects kept), imbalance (fewer), `SOURCE_CHECK` (all defects, maps of the other
-    source, the feature sets that use the map), or calibration (the training images, each by models fitted on inner
-    folds without it). A class that an inner training part lacks gets probability 0 there, and a part that lacks all
-    classes but one fits nothing, so that its images stay without prediction.
+    `stage`: classification (all defects kept), imbalance (fewer), or calibration (the training images, each by models
+    fitted on inner folds without it). A class that an inner training part lacks gets probability 0 there, and a part
+    that lacks all classes but one fits nothing, so that its images stay without prediction.
     """
     if "patch" in source_files(run, stage, split):
         _make_patch_scores(run, stage, split)
@@ -158,8 +145,7 @@ def check_training_parts(run: Run) -> None:
 def predictions(run: Run, stage: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return all predictions of a stage and the fits' diagnostics; imbalance includes classification's.
 
-    Every repeat has the same rows (calibration's but for those without prediction). A check, which the study must ask
-    for, is of primary folds only.
+    Every repeat has the same rows (calibration's but for those without prediction).
     """
     feature_all(run)
     return _predictions(run, stage)
@@ -167,8 +153,7 @@ def predictions(run: Run, stage: str) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def _predictions(run: Run, stage: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return `predictions` where all features are made."""
-    checked = stage == SOURCE_CHECK
-    names = map_splits(run, run.study.alternative_map_source) if checked else repeated(run, splits(run))
+    names = repeated(run, splits(run))
     fits = run.study.inner_folds if stage == CALIBRATION else len(levels(run, stage))
     cost = classifier_cost(run, len(index(run)))
     cost["seconds"] *= fits * len(feature_sets(run, names[0], stage))
@@ -202,23 +187,19 @@ def calibration(run: Run) -> pd.DataFrame:
 def load_predictions(runs: Sequence[Run]) -> dict[str, Any]:
     """Return what `lib.evaluation.results.compute_results` takes beside the study, over all its data sets.
 
-    `good` names the good class by data set. Of a check that the study does not ask for there are no rows.
+    `good` names the good class by data set.
     """
 
     for run in runs:
         feature_all(run)
 
     def of(stage: str) -> pd.DataFrame:
-        asked = [run for run in runs if stage != SOURCE_CHECK or run.study.compare_map_source]
-        return pd.concat(
-            [_predictions(run, stage)[0] for run in asked] or [pd.DataFrame()], ignore_index=True
-        )
+        return pd.concat([_predictions(run, stage)[0] for run in runs], ignore_index=True)
 
     return {
         "found": of("imbalance"),
         "good": {run.name: str(index(run).attrs["good"]) for run in runs},
         "calibration": of(CALIBRATION),
-        "other_source": of(SOURCE_CHECK),
     }
 
 
@@ -242,12 +223,8 @@ def _made_from(run: Run, stage: str, split: str) -> dict[str, Any]:
 
 def source_files(run: Run, stage: str, split: str) -> dict[str, str]:
     """Return the artefacts with the columns that a stage's feature sets need, by block of columns."""
-    own = run.study.map_method
-    method = run.study.alternative_map_source if stage == SOURCE_CHECK else own
-    files = {"image": IMAGE, "score": score_file(split, method), "other": map_columns_file("map", split, own)}
-    files |= {block: map_columns_file(block, split, method) for block in BLOCKS}
-    files["patch"] = patch_scores_file(stage, split)
-    files |= {f"other_{block}": map_columns_file(block, split, own) for block in BLOCKS}
+    files = {"image": IMAGE, "score": score_file(run, split), "patch": patch_scores_file(stage, split)}
+    files |= {block: map_columns_file(run, block, split) for block in BLOCKS}
     needed = {block for name in feature_sets(run, split, stage) for block in FEATURE_SETS[name].blocks}
     return {block: files[block] for block in COLUMN_BLOCKS if block in needed | {"image"}}
 

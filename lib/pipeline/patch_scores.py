@@ -67,14 +67,14 @@ def make_patch_scores(
     Training images have `UNKNOWN` for a class that some inner fold could not teach, so that nothing is learnt from it.
     `about`: what the fits depend on, in JSON values; they are asked for only where the scores are not proven.
     """
-    table, how = index(run), run.study.map_method
+    table = index(run)
     if split == FINAL:
-        make_maps(run, how, split)
+        make_maps(run, split)
     masks = [file_sha256(Path(table.attrs["root"]) / mask) for mask in table["mask"].dropna()]
     made_from = {
         "code": code_digest(*CODE),
         "patches": patches_digest(run),
-        "maps": run.store.digest(map_file(split, how)),
+        "maps": run.store.digest(map_file(run, split)),
         "masks": fingerprint({"sha256": masks}),
         "index": run.store.digest("index.parquet"),
         **run.study.values(("inner_folds", "resize", "feature_size")),

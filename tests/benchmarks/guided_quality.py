@@ -110,7 +110,7 @@ def rows_of(run: Run, ways: list[str]) -> list[dict[str, object]]:
         "side": run.study.feature_size,
         "resize": run.study.resize,
     }
-    about["map AUROC"] = float(map_quality(run).loc[(run.study.map_method, "overall"), "image_auroc"])
+    about["map AUROC"] = float(map_quality(run).loc["overall", "image_auroc"])
     tested: dict[str, dict[str, pd.DataFrame]] = {}
     inside: dict[str, dict[str, float]] = {}
     rows = []

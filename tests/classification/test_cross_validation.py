@@ -33,9 +33,8 @@ def case(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 def summed_up(maps: np.ndarray) -> dict[str, object]:
     """Numbers of the maps, and the scores, that the baselines want beside the features; all sets are asked for."""
     stats = np.column_stack([maps.max(axis=1), maps.mean(axis=1), maps[:, 5]])
-    score, other, guided = maps[:, 5:9].mean(axis=1)[:, None], maps[:, ::-1], maps[:, 3:9]
-    more = {"stats": stats, "score": score, "patch": maps[:, 9:11], "other": other, "guided": guided,
-            "other_stats": 2 * stats, "other_guided": guided[:, ::-1]}  # fmt: skip
+    score, guided = maps[:, 5:9].mean(axis=1)[:, None], maps[:, 3:9]
+    more = {"stats": stats, "score": score, "patch": maps[:, 9:11], "guided": guided}
     return {"more": more, "feature_sets": tuple(FEATURE_SETS)}
 
 
@@ -224,12 +223,9 @@ def test_baselines_use_the_columns_that_their_names_say() -> None:
     result = fold(images, maps, labels, train, **summed_up(maps))
     used = {name: set(columns) for name, columns in selected(result)["multiclass"].items()}
     both, stats = set(range(2 * D)), {2 * D, 2 * D + 1, 2 * D + 2}
-    guided = set(range(3 * D + 6, 3 * D + 12))
+    guided = set(range(2 * D + 6, 2 * D + 12))
     assert used["guided"] == guided
     assert used["guided_all"] == set(range(D)) | stats | guided
-    assert used["image_two_maps"] <= both | set(range(2 * D + 6, 3 * D + 6))
-    assert used["image_two_maps"] - both  # the other source's copies share the places of what told most
-    assert used["guided_two_maps"] == used["guided_all"] | set(range(3 * D + 12, 3 * D + 21))
     assert used["score"] == {2 * D + 3}
     assert used["patch"] == {2 * D + 4, 2 * D + 5}
     assert used["combined"] == used["guided_logistic"] | used["score"] | used["patch"]
@@ -273,8 +269,7 @@ def test_perfect_separation_is_learnt_and_finite() -> None:
     images, maps, labels, train = case()
     own = 100 * (labels[:, None] == np.array(CLASSES))  # a column per class, on for its images alone
     images[:, :12] = maps[:, 5:17] = np.tile(own, 4)
-    more = {"stats": own, "score": 100.0 * (labels == "big")[:, None], "patch": own, "other": maps, "guided": own,
-            "other_stats": own, "other_guided": own}  # fmt: skip
+    more = {"stats": own, "score": 100.0 * (labels == "big")[:, None], "patch": own, "guided": own}
     numbers = {"more": more, "feature_sets": tuple(FEATURE_SETS)}
     result = fold(images, maps, labels, train, **numbers)
     assert np.isfinite(result.diagnostics["loss"]).all()

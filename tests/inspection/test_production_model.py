@@ -59,8 +59,8 @@ def test_the_model_is_fitted_on_all_labelled_images_with_scores_by_models_that_d
 
 def test_a_new_image_gets_the_map_of_one_model(run):
     """The maximum of a mean of maps is lower than theirs: new images would look cleaner than those learnt from."""
-    study, (given, _) = run.study, inputs(run, run.study.map_source)
-    fitted = load_model(run, study.map_source, models(FINAL, study.map_method)[0])
+    given, _ = inputs(run)
+    fitted = load_model(run, models(run, FINAL)[0])
     np.testing.assert_array_equal(maps_of_new(run, np.asarray(given)), fitted.maps(np.asarray(given)))
 
 
