@@ -34,7 +34,6 @@ class Fitted:
     weights: tuple[NDArray[np.floating], ...]  # (inputs, outputs) each
     biases: tuple[NDArray[np.floating], ...]  # (outputs,) each
     iterations: int  # passes through the training rows, or steps of L-BFGS
-    loss: float  # mean cross-entropy of the training rows; a network's: of the last pass, with its L2 penalty
     converged: bool  # the fit stopped by its own rule before MAX_ITERATIONS
 
     def probabilities(self, X: ArrayLike) -> NDArray[np.float64]:
@@ -83,7 +82,6 @@ def fit(
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
-    from sklearn.metrics import log_loss
     from sklearn.neural_network import MLPClassifier
     from sklearn.preprocessing import StandardScaler
     from threadpoolctl import threadpool_limits
@@ -102,7 +100,6 @@ def fit(
     with threadpool_limits(1, user_api="blas"), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(train, labels)
-        loss = log_loss(labels, model.predict_proba(train), labels=model.classes_) if linear else model.loss_
     iterations = int(np.max(model.n_iter_))
     return Fitted(
         classes=tuple(classes),
@@ -112,6 +109,5 @@ def fit(
         weights=(model.coef_.T,) if linear else tuple(model.coefs_),
         biases=(model.intercept_,) if linear else tuple(model.intercepts_),
         iterations=iterations,
-        loss=float(loss),
         converged=iterations < MAX_ITERATIONS,
     )

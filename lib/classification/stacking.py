@@ -7,6 +7,7 @@ columns first become a logit per class, predicted out of fold, so that scores an
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -41,30 +42,17 @@ def fit_stacked(
         outside[~rest] = _logits(other, many[~rest])
     second = fit(np.concatenate([outside, scores], axis=1), labels, classes, hidden=LOGISTIC_REGRESSION)
     n = outside.shape[1]
-    assert (
-        first.mean is not None and second.mean is not None
-    )  # a regression is always on standardised columns
+    # a regression is always on standardised columns
+    assert first.mean is not None and second.mean is not None
     assert first.scale is not None and second.scale is not None
-    mean, scale, weights = (
-        np.empty(values.shape[1]),
-        np.empty(values.shape[1]),
-        np.empty((values.shape[1], n)),
-    )
+    (mean, scale), weights = np.empty((2, values.shape[1])), np.empty((values.shape[1], n))
     mean[~beside], mean[beside] = first.mean, second.mean[n:]
     scale[~beside], scale[beside] = first.scale, second.scale[n:]
     of_logits = second.weights[0][:n] / second.scale[:n, None]
     weights[~beside], weights[beside] = first.weights[0] @ of_logits, second.weights[0][n:]
-    return Fitted(
-        classes=second.classes,
-        fitted_classes=second.fitted_classes,
-        mean=mean,
-        scale=scale,
-        weights=(weights,),
-        biases=(second.biases[0] + (first.biases[0] - second.mean[:n]) @ of_logits,),
-        iterations=second.iterations,
-        loss=second.loss,
-        converged=first.converged and second.converged,
-    )
+    biases = (second.biases[0] + (first.biases[0] - second.mean[:n]) @ of_logits,)
+    converged = first.converged and second.converged
+    return replace(second, mean=mean, scale=scale, weights=(weights,), biases=biases, converged=converged)
 
 
 def _logits(model: Fitted, X: NDArray[np.floating]) -> NDArray[np.float64]:

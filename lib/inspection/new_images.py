@@ -28,13 +28,12 @@ from lib.datasets.layouts import walk
 from lib.datasets.layouts.mask_names import part_masks
 from lib.execution.source_code import code_digest
 from lib.inspection.decisions import OOD, PASS, REFUSED, UNCERTAIN, brightness_contrast, verdict_columns
-from lib.pipeline.classification import patch_scores
 from lib.pipeline.dataset import FINAL, images, index
 from lib.pipeline.detectors import load_model, models
 from lib.pipeline.embeddings import backbone, image_feature_table, image_features_of, patches
 from lib.pipeline.features import map_columns
 from lib.pipeline.maps import score_maps, scores
-from lib.pipeline.patch_scores import final_patch_classifier
+from lib.pipeline.patch_scores import final_patch_classifier, patch_scores
 from lib.pipeline.run import Run, each_part, feature_cost, map_cost
 from lib.synthetic.products import image_counts, render
 

@@ -107,8 +107,7 @@ def fitted_production_model(run: Run, features: str = "") -> ProductionModel:
         scores, defective = rows["score"].to_numpy(float), rows["defective"].to_numpy(bool)
         out_of_fold = OutOfFoldScores(scores, defective, groups, bool(table.attrs["grouped"]))
         save_production_model(path, ProductionModel(features, why, classes, models, reference, out_of_fold))
-        names = ("iterations", "loss", "converged")
-        return {task: {name: vars(fitted)[name] for name in names} for task, (_, fitted) in models.items()}
+        return {task: {"converged": fitted.converged} for task, (_, fitted) in models.items()}
 
     run.store.make(model_name(features), inputs, write)
     return load_production_model(run.store.path(model_name(features)))

@@ -15,7 +15,7 @@ from lib.pipeline.dataset import FINAL, in_test_fold, index, parse_split, splits
 from lib.pipeline.detectors import map_splits
 from lib.pipeline.embeddings import backbone, backbone_digest, image_feature_table, patches, patches_digest
 from lib.pipeline.maps import map_all, map_file, maps
-from lib.pipeline.run import Run, each_part, feature_cost
+from lib.pipeline.run import Run, each_part, feature_cost, once
 
 BLOCKS = {  # of columns made of a split's maps: what their files are called, and the module that computes them
     "map": ("map", "lib.features.embeddings"),
@@ -87,6 +87,7 @@ def map_columns(run: Run, block: str, split: str) -> np.ndarray:
     return np.load(run.store.path(map_columns_file(run, block, split)))
 
 
+@once
 def feature_all(run: Run) -> None:
     """Make all features that the study's feature sets need."""
     image_feature_table(run)

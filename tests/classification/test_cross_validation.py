@@ -152,11 +152,8 @@ def test_columns_are_the_best_of_the_thinned_training_rows() -> None:
     assert diagnostics.loc["map", "k_image"] == diagnostics.loc["image", "k_map"] == 0
     assert 0 < diagnostics.loc["image_map", "k_map"] < k
     chosen = np.array(selected(result)["multiclass"]["image_map"])
-    for source, of in (("image", chosen[chosen < D]), ("map", chosen[chosen >= D])):
-        told = diagnostics.loc["image_map", f"mi_{source}"]
-        np.testing.assert_allclose(told, np.sort(scores[of])[::-1], atol=1e-6)
-        assert len(told) == diagnostics.loc["image_map", f"k_{source}"]
-    assert diagnostics.loc["image", "mi_map"] == diagnostics.loc["map", "mi_image"] == []
+    for source, of in (("image", chosen < D), ("map", chosen >= D)):
+        assert of.sum() == diagnostics.loc["image_map", f"k_{source}"]
 
 
 def test_columns_are_scored_once_per_task(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,7 +180,6 @@ def test_selection_decides_how_many_columns(selection: str, k: int, k_both: int)
     images, maps, labels, train = case()
     diagnostics = fold(images, maps, labels, train, selection=selection).diagnostics
     assert diagnostics["k"].tolist() == [k, k, k_both]
-    assert (diagnostics["mi_image"].map(len) == (0 if selection == "none" else diagnostics["k_image"])).all()
 
 
 def test_network_and_scale_are_passed_on() -> None:
@@ -214,7 +210,7 @@ def test_nothing_of_the_test_rows_reaches_the_fit() -> None:
         np.testing.assert_allclose(
             now.loc[untouched, columns], then.loc[untouched, columns], rtol=0, atol=1e-6
         )
-    fit = ["n_train", "k_image", "k_map", "iterations", "loss"]
+    fit = ["n_train", "k_image", "k_map", "iterations"]
     pd.testing.assert_frame_equal(other.diagnostics[fit], result.diagnostics[fit])
 
 
@@ -235,9 +231,6 @@ def test_baselines_use_the_columns_that_their_names_say() -> None:
     diagnostics = result.diagnostics.set_index("features")
     assert diagnostics["k"].to_dict() == {name: len(columns) for name, columns in used.items()}
     assert diagnostics.loc["stats", ["k_image", "k_map"]].tolist() == [0, 0]
-    assert (
-        diagnostics.loc["image_map_all", "mi_image"] == [] != diagnostics.loc["image_map_stats", "mi_image"]
-    )
     network = fold(images, maps, labels, train, feature_sets=("image_map_all",), selection="none")
     np.testing.assert_array_equal(
         probabilities(network, "image_map_all"), probabilities(result, "image_map_all")
@@ -272,7 +265,6 @@ def test_perfect_separation_is_learnt_and_finite() -> None:
     more = {"stats": own, "score": 100.0 * (labels == "big")[:, None], "patch": own, "guided": own}
     numbers = {"more": more, "feature_sets": tuple(FEATURE_SETS)}
     result = fold(images, maps, labels, train, **numbers)
-    assert np.isfinite(result.diagnostics["loss"]).all()
     for name in FEATURE_SETS:
         rows = multiclass(result, name)
         assert np.isfinite(probabilities(result, name)).all()
