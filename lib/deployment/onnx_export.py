@@ -42,13 +42,8 @@ COMPARED = 200  # labelled images, at most, on which the file is compared with t
 TOLERANCE = 1e-4  # of a probability
 DISTANCE_TOLERANCE = 1e-3  # where two random images are about 1 apart
 ABOVE = 0.01  # share of them that may differ more: the last bit may choose another of two equally anomalous patches
-FILES = (
-    "weights",
-    "textures",
-    "draem_checkpoint",
-    "draem_weights",
-    "groups",
-)  # settings that may hold a path
+# settings that may hold a path
+FILES = ("weights", "textures", "draem_checkpoint", "draem_weights", "groups")
 
 
 class ExportError(RuntimeError):

@@ -170,20 +170,18 @@ def _fill(net: nn.Module, state: dict[str, Tensor], names: set[str], issue: str)
     except Exception as error:  # timm's converters fail in their own ways on what they do not know
         said = [line.strip() for line in str(error).splitlines()[1:]] or [str(error)]
         raise WeightsError(f"{issue}: {first_few(said)}; {OTHERS}") from error
-    # older files lack these counters, and eval mode ignores them
-    if missing := [key for key in found.missing_keys if not key.endswith("num_batches_tracked")]:
-        raise WeightsError(f"{issue}: missing {first_few(missing)}; {OTHERS}")
-    if unknown := sorted(set(found.unexpected_keys) - names):  # of a deeper network, say
-        raise WeightsError(f"{issue}: unexpected {first_few(unknown)}; {OTHERS}")
-    used = {
-        key: state[key]
-        for key, value in net.state_dict().items()
-        if key in state and value.is_floating_point()
+    used = [key for key, value in net.state_dict().items() if key in state and value.is_floating_point()]
+    faults = {
+        # older files lack these counters, and eval mode ignores them
+        "missing": [key for key in found.missing_keys if not key.endswith("num_batches_tracked")],
+        "unexpected": sorted(set(found.unexpected_keys) - names),  # of a deeper network, say
+        "not all finite floating-point numbers in": [
+            key for key in used if not (state[key].is_floating_point() and state[key].isfinite().all())
+        ],
     }
-    if bad := [
-        key for key, value in used.items() if not (value.is_floating_point() and value.isfinite().all())
-    ]:
-        raise WeightsError(f"{issue}: not all finite floating-point numbers in {first_few(bad)}; {OTHERS}")
+    for fault, keys in faults.items():
+        if keys:
+            raise WeightsError(f"{issue}: {fault} {first_few(keys)}; {OTHERS}")
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -83,19 +83,16 @@ def fit_patch_classifier(
     """
     flat = patches.reshape(len(patches), -1, patches.shape[-1])
     defects = [row for row in rows if labels[row] != classes[0]]
-    places = {row: _covered(covered[row]) if covered[row].any() else _highest(maps[row]) for row in defects}
-    model = _fit(flat, labels, places, rows, classes, seed)
     unmasked = [row for row in defects if not covered[row].any()]
+    places = {row: np.flatnonzero(covered[row] >= COVERED * covered[row].max()) for row in defects}
+    places |= {row: _highest(maps[row]) for row in unmasked}
+    model = _fit(flat, labels, places, rows, classes, seed)
     for _ in range(ROUNDS if unmasked else 0):
         for row in unmasked:
             own = model.weights[:, classes.index(labels[row]) - 1]
             places[row] = _highest(flat[row].astype(np.float32) @ own)
         model = _fit(flat, labels, places, rows, classes, seed)
     return model
-
-
-def _covered(covered: NDArray[np.floating]) -> NDArray[np.intp]:
-    return np.flatnonzero(covered >= COVERED * covered.max())
 
 
 def _highest(values: NDArray[np.floating]) -> NDArray[np.intp]:

@@ -130,8 +130,8 @@ def fit_models(run: Run) -> pd.DataFrame:
     """Fit all models of the study's map source; returns their summaries by name.
 
     DRAEM's columns: origin, start, steps, textures, history (rows of `training_history`).
-    PatchCore's: images (good ones it was filled from), offered and kept (patches), held out (good images that its scale
-    was set on), rare (the distance that one of 200 of their patches exceeds).
+    PatchCore's: images it was filled from, patches offered and kept, images held out for its scale, rare (the distance
+    that one of 200 of their patches exceeds).
     """
     names = all_models(run)
     inputs(run)
@@ -157,25 +157,29 @@ def training_history(run: Run) -> pd.DataFrame:
     return table
 
 
+def _draem_training(run: Run, name: str, **changes: Any) -> tuple[Any, tuple[Any, Any, Any]]:
+    """Return the trained DRAEM `name`, and what it was trained with: images, textures, settings with `changes`."""
+    from lib.draem.detector import texture_bank, training_settings
+    from lib.draem.training import TrainingSettings
+
+    trained, task = load_model(run, name), fit_task(run, name)
+    settings = TrainingSettings(**training_settings(task) | changes)
+    return trained, (task.inputs[task.good], texture_bank(run.study)[0], settings)
+
+
 def first_and_last_scores(run: Run, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the test images' scores by the DRAEM `name` after its very first step, and after its last."""
-    from lib.draem.detector import texture_bank, training_settings
-    from lib.draem.training import TrainingSettings, train
+    from lib.draem.training import train
 
-    trained: Any = load_model(run, name)
-    task = fit_task(run, name)
-    settings = TrainingSettings(**training_settings(task) | {"steps": 1})
-    before, _ = train(task.inputs[task.good], texture_bank(run.study)[0], settings, device=run.device)
-    tested = task.inputs[in_test_fold(run, name.partition(INNER)[0])]
+    trained, given = _draem_training(run, name, steps=1)
+    before, _ = train(*given, device=run.device)
+    tested = inputs(run)[0][in_test_fold(run, name.partition(INNER)[0])]
     return before.maps_and_scores(tested)[1], trained.maps_and_scores(tested)[1]
 
 
 def simulated_examples(run: Run, name: str, count: int) -> dict[str, np.ndarray]:
     """Return good training images, simulated defects on them, and the trained DRAEM's answer (see `panel`)."""
-    from lib.draem.detector import texture_bank, training_settings
-    from lib.draem.training import TrainingSettings, panel
+    from lib.draem.training import panel
 
-    trained: Any = load_model(run, name)
-    task = fit_task(run, name)
-    settings = TrainingSettings(**training_settings(task) | {"seed": run.seed("panel", name)})
-    return panel(trained, task.inputs[task.good], texture_bank(run.study)[0], settings, count)
+    trained, given = _draem_training(run, name, seed=run.seed("panel", name))
+    return panel(trained, *given, count)

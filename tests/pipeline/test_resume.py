@@ -73,7 +73,7 @@ def test_a_killed_training_ends_with_the_same_bits(killed, expected, harm, capsy
 def test_other_settings_start_anew_and_clear_away(killed):
     run, name, saved = killed
     other = replace(run, study=Study.of("smoke", SETTINGS | {"draem_lr": 0.02}))
-    fit_model(other, "draem", name)
+    fit_model(other, name)
     assert run.store.issue(f"draem/{name}.safetensors") == ""
     assert not saved.exists()
 
