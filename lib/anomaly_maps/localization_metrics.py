@@ -53,11 +53,10 @@ def pixel_quality(
     AUPRO is the area under the curve of the mean overlap with each connected defect over the share of good pixels
     marked, up to `PRO_LIMIT` and divided by it (Bergmann et al., CVPR 2020): small defects count as much as large ones.
 
-    One map (H,W), non-negative, one mask (H,W), non-zero on the defect, and one label per image, read once and
-    in step, so memory does not grow with N. Pixels are counted per float16 value: exact for float16 maps, other
-    maps are rounded to float16 first. A class is measured on its own images and all good ones. Good images
-    may have None for a mask; defective images with None or an empty mask have no known defect pixels and are
-    left out.
+    One map (H,W), non-negative, one mask (H,W), non-zero on the defect, and one label per image, read once and in step,
+    so memory does not grow with N. Pixels are counted per float16 value, to which other maps are rounded. A class is
+    measured on its own images and all good ones. Good images may have None for a mask; defective images with None or an
+    empty mask are left out.
 
     Index "overall" and the classes; columns `pixel_auroc`, `pixel_ap`, `aupro` (NaN where no image has a mask),
     `images` (defective ones measured), `left_out`. ValueError for good images with a mask that is not empty, or unless

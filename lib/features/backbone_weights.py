@@ -164,6 +164,5 @@ def check_name(backbone: str) -> None:
         known = False
     if not known:
         names = [*KNOWN, *timm.list_models(), *timm.list_pretrained(f"{backbone.split('.')[0]}.*")]
-        raise WeightsError(
-            f"backbone={backbone!r}: unknown{nearest(backbone, names)}; see `timm.list_models()`"
-        )
+        near = nearest(backbone, names)
+        raise WeightsError(f"backbone={backbone!r}: unknown{near}; see `timm.list_models()`")

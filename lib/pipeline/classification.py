@@ -17,14 +17,7 @@ from lib.pipeline.dataset import in_test_fold, index, parse_split, repeated, spl
 from lib.pipeline.embeddings import IMAGE
 from lib.pipeline.features import BLOCKS, feature_all, map_columns_file
 from lib.pipeline.maps import score_file
-from lib.pipeline.patch_scores import (
-    CALIBRATION,
-    about_fits,
-    fits_of,
-    levels,
-    patch_scores,
-    patch_scores_file,
-)
+from lib.pipeline.patch_scores import CALIBRATION, fit_facts, fits_of, levels, patch_scores, patch_scores_file
 from lib.pipeline.run import Run, classifier_cost, each_part
 
 CODE = ("lib.classification.cross_validation", "lib.datasets.splits", "lib.pipeline.classification")
@@ -59,7 +52,7 @@ def predict_fold(run: Run, stage: str, split: str) -> dict[str, Any]:
         "files": {block: run.store.digest(name) for block, name in files.items()},
         "feature_sets": sets,
         **run.study.values(("selection", "mlp", "scale", "binary")),
-        **about_fits(run, stage, split),
+        **fit_facts(run, stage, split),
     }
 
     def write(path: Path) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def fits_of(run: Run, stage: str, split: str) -> Iterator[Fit]:
         yield Fit(trained, known, 1.0, seed, groups, name | {"inner": inner})
 
 
-def about_fits(run: Run, stage: str, split: str) -> dict[str, Any]:
+def fit_facts(run: Run, stage: str, split: str) -> dict[str, Any]:
     """Return what the fits of a stage in one split depend on, besides columns and code, in JSON values."""
     return {
         "tested": fingerprint({"rows": np.flatnonzero(in_test_fold(run, split)).tolist()}),
@@ -118,7 +118,7 @@ def patch_scores(run: Run, stage: str, split: str) -> np.ndarray:
         "masks": fingerprint({"sha256": masks}),
         "stage": stage,
         **run.study.values(("resize", "feature_size")),
-        **about_fits(run, stage, split),
+        **fit_facts(run, stage, split),
     }
 
     def write(path: Path) -> dict[str, Any]:
