@@ -43,7 +43,7 @@ def defects_needed(recall: float) -> float:
 
 
 def clopper_pearson(k: Any, n: Any) -> tuple[Any, Any]:
-    """Return the exact two-sided 95 % interval of a share of k in n, numbers or columns; NaN where n is 0 or k unknown."""
+    """Return the exact 95 % interval of a share of k in n, numbers or columns; NaN where n is 0 or k unknown."""
     from statsmodels.stats.proportion import proportion_confint
 
     return proportion_confint(k, n, alpha=2 * TAIL, method="beta")

@@ -20,7 +20,10 @@ from lib.pipeline.maps import score_file
 from lib.pipeline.patch_scores import CALIBRATION, fit_facts, fits_of, levels, patch_scores, patch_scores_file
 from lib.pipeline.run import Run, classifier_cost, each_part
 
-CODE = ("lib.classification.cross_validation", "lib.datasets.splits", "lib.pipeline.classification")
+CODE = (
+    *("lib.classification.cross_validation", "lib.datasets.splits"),
+    *("lib.pipeline.classification", "lib.pipeline.patch_scores"),
+)
 FEW_IMAGES = 200  # above this every part holds several images of some class
 
 

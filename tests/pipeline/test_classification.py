@@ -169,7 +169,7 @@ def test_a_class_that_an_inner_part_lacks_gets_nothing_and_a_part_without_two_cl
     def lopsided(labels, groups, n_folds, *, seed):
         return [np.flatnonzero(labels == "marks"), np.arange(len(labels))]
 
-    monkeypatch.setattr(module, "inner_parts", lopsided)
+    monkeypatch.setattr("lib.pipeline.patch_scores.inner_parts", lopsided)
     run.store.forget("predictions/calibration")
     table = calibration(run)
     lone = table[table["task"] == "multiclass"]
