@@ -15,17 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 from lib.classification.classifiers import LOGISTIC_REGRESSION, Fitted, fit
 
 
-def fit_stacked(
-    X: ArrayLike,
-    y: ArrayLike,
-    classes: Sequence[str],
-    *,
-    beside: NDArray[np.bool_],
-    part: NDArray[np.integer],
-) -> Fitted:
+def fit_stacked(X: ArrayLike, y: ArrayLike, classes: Sequence[str], beside: NDArray, part: NDArray) -> Fitted:
     """Return a logistic regression on X (n, d), fitted in two stages to y (n,), names out of `classes`.
 
-    beside (d,): the columns that are scores; the first stage sees the others. part (n,): the inner fold of each row,
+    beside (d,) bool: the columns that are scores; the first stage sees the others. part (n,): the inner fold of each row,
     whose logits come from a first stage fitted on the other folds. Where these lack a class, it would have no logit, so
     a single regression is fitted to X; so too where there is one fold. Both stages are linear, so the result is one
     layer: the second stage's weights of the logits, times the first stage's weights.
@@ -42,9 +35,6 @@ def fit_stacked(
         outside[~rest] = _logits(other, many[~rest])
     second = fit(np.concatenate([outside, scores], axis=1), labels, classes, hidden=LOGISTIC_REGRESSION)
     n = outside.shape[1]
-    # a regression is always on standardised columns
-    assert first.mean is not None and second.mean is not None
-    assert first.scale is not None and second.scale is not None
     (mean, scale), weights = np.empty((2, values.shape[1])), np.empty((values.shape[1], n))
     mean[~beside], mean[beside] = first.mean, second.mean[n:]
     scale[~beside], scale[beside] = first.scale, second.scale[n:]
@@ -57,5 +47,4 @@ def fit_stacked(
 
 def _logits(model: Fitted, X: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return a regression's logits of X (n, d): one for each class, of two classes one."""
-    assert model.mean is not None and model.scale is not None
     return np.asarray((X - model.mean) / model.scale @ model.weights[0] + model.biases[0])

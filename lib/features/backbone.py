@@ -14,15 +14,7 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from lib.datasets.errors import first_few
-from lib.features.backbone_weights import (
-    KNOWN,
-    RANDOM,
-    WeightsError,
-    check_name,
-    grid,
-    resolve_weights,
-    weights_digest,
-)
+from lib.features.backbone_weights import KNOWN, RANDOM, WeightsError, grid, resolve_weights, weights_digest
 from lib.torch_utils import load_state_dict
 
 TAPPED = (4, 8, 16)  # strides of the stages that patches are made of (docs/backbones.md)
@@ -99,7 +91,6 @@ def load_backbone(name: str, weights: str = "auto", side: int = 224) -> Backbone
     """
     import timm
 
-    check_name(name)
     create: Any = timm.create_model
     known, source = KNOWN.get(name), resolve_weights(name, weights)
     model, sha256 = known.timm if known else name, weights_digest(name, source)

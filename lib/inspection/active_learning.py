@@ -34,11 +34,7 @@ def standardised(
 
 
 def weighted_k_center(
-    weights: NDArray[np.float64],
-    new: NDArray[np.float64],
-    labelled: NDArray[np.float64],
-    count: int,
-    seed: int = 0,
+    weights: NDArray, new: NDArray, labelled: NDArray, count: int, seed: int = 0
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Return rows by the largest weight times distance to what is labelled or chosen, one by one: greedy k-centre.
 

@@ -86,9 +86,9 @@ def choose_threshold(known: OutOfFoldScores, required: float, seed: int) -> Thre
         draws = f"{DRAWS:,} draws of groups"
         how = f"exact, or where wider from {draws}, with thresholds tested on those left out"
     promised, interval = rank > 0 and units >= defects_needed(required), _wider(interval, (value, value))
-    recall, false_rejects = (expected, *of_recall), (rejected / len(goods), *of_rejects)
+    shares = expected, *of_recall, rejected / len(goods), *of_rejects
     # in the order of its fields
-    return Threshold(required, promised, value, *interval, *recall, *false_rejects, n, len(goods), units, how)
+    return Threshold(required, promised, value, *interval, *shares, n, len(goods), units, how)
 
 
 def _bootstrap(known: OutOfFoldScores, required: float, seed: int) -> NDArray[np.float64]:

@@ -150,12 +150,7 @@ def patch_scores(run: Run, stage: str, split: str) -> np.ndarray:
 
 
 def _models(
-    one: Fit,
-    known: NDArray,
-    labels: NDArray[np.str_],
-    evidence: tuple[NDArray, NDArray],
-    classes: list[str],
-    n: int,
+    one: Fit, known: NDArray, labels: NDArray, evidence: tuple[NDArray, NDArray], classes: list[str], n: int
 ) -> Iterator[tuple[PatchClassifier, NDArray[np.intp]]]:
     """Yield the classifier of all images that train with the others' rows, then each inner fold's with its own."""
     kept = subsample_defects(labels[one.rows], one.train, good=classes[0], keep=one.keep, seed=one.seed)
