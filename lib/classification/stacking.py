@@ -18,8 +18,8 @@ from lib.classification.classifiers import LOGISTIC_REGRESSION, Fitted, fit
 def fit_stacked(X: ArrayLike, y: ArrayLike, classes: Sequence[str], beside: NDArray, part: NDArray) -> Fitted:
     """Return a logistic regression on X (n, d), fitted in two stages to y (n,), names out of `classes`.
 
-    beside (d,) bool: the columns that are scores; the first stage sees the others. part (n,): the inner fold of each row,
-    whose logits come from a first stage fitted on the other folds. Where these lack a class, it would have no logit, so
+    beside (d,) bool: columns that are scores; the first stage sees the others. part (n,): the inner fold of each row,
+    whose logits are of a first stage fitted on the other folds. Where these lack a class, it would have no logit, so
     a single regression is fitted to X; so too where there is one fold. Both stages are linear, so the result is one
     layer: the second stage's weights of the logits, times the first stage's weights.
     """
