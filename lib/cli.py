@@ -114,10 +114,9 @@ def plan(options: argparse.Namespace) -> Plan:
 
         if study.device == "mps" and not options.scheduler and not mps_available():
             issues.append("device=mps: PyTorch finds no Apple GPU here; leave it at auto")
-        from lib.features.backbone_weights import WEIGHT_NAMES, WeightsError, check_name, resolve_weights
+        from lib.features.backbone_weights import WEIGHT_NAMES, WeightsError, resolve_weights
 
         try:
-            check_name(study.backbone)
             weights = resolve_weights(study.backbone, study.weights)
             if study.weights not in WEIGHT_NAMES:
                 overrides["weights"] = str(absolute(Path(weights)))

@@ -15,8 +15,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-MapMethod = str  # DRAEM's in_sample or cross_fitted, or a map source that always cross-fits
-
 
 @dataclass(frozen=True)
 class MapSource:
@@ -63,27 +61,24 @@ CPU_STANDARD: dict[str, Any] = dict(
 # Names of earlier releases and today's, for the message to who uses an old one.
 RENAMED = {
     "standin_scale": "synthetic_scale", "standin_side": "synthetic_side", "memory_patches": "coreset_size",
-    "map_source_check": "compare_map_source", "draem_precision=tf32": "draem_precision=auto",
+    "draem_precision=tf32": "draem_precision=auto",
     "map_fit=as_written": "map_fit=in_sample", "map_source=patch_memory": "map_source=patchcore",
     "patch_size": "feature_size", "weights=embedded": "weights=auto", "offline": "weights=auto (never downloads)",
 }  # fmt: skip
-_TWO_STUDIES = "make a second study with the other map_fit, and compare the two with --compare"
+_TWO_STUDIES = "make a second study with the other {}, and compare the two with run_all.py --compare A B"
+_MAP_FIT, _MAP_SOURCE = _TWO_STUDIES.format("map_fit"), _TWO_STUDIES.format("map_source")
 _GUIDED = "map-guided features are always compared with the mean of good training images"
 GONE = {
-    "map_fit_check": _TWO_STUDIES, "compare_map_fit": _TWO_STUDIES,
+    "map_fit_check": _MAP_FIT, "compare_map_fit": _MAP_FIT,
+    "map_source_check": _MAP_SOURCE, "compare_map_source": _MAP_SOURCE,
     "guided_against": _GUIDED, "guided_baseline": _GUIDED,
 }  # fmt: skip
 
 
-def map_source_of(map_method: MapMethod) -> str:
-    """Return the map source that makes maps in this way."""
-    return "draem" if map_method in ("in_sample", "cross_fitted") else map_method
-
-
-def map_method_title(map_method: MapMethod) -> str:
-    """Return what maps made in this way are called in tables."""
-    cross = ", cross-fitted" if map_method == "cross_fitted" else ""
-    return MAP_SOURCES[map_source_of(map_method)].title + cross
+def map_method_title(map_method: str) -> str:
+    """Return what maps made in this way (see `Study.map_method`) are called in tables."""
+    titles = {"in_sample": "DRAEM", "cross_fitted": "DRAEM, cross-fitted"}
+    return titles.get(map_method) or MAP_SOURCES[map_method].title
 
 
 class UsageError(ValueError):
@@ -156,7 +151,6 @@ class Study:
         "draem",
         "what makes the maps: " + "; ".join(f"{name}, {source.help}" for name, source in MAP_SOURCES.items()),
     )
-    compare_map_source: bool = setting(False, "also use the other source's maps (primary folds, all defects)")
     coreset_size: int = setting(1000, "patches that a PatchCore keeps of all good ones", ge=1)
     map_encoding: Literal["raw", "jet"] = setting("raw", "raw: map as grey image; jet: min-max and colours")
     map_fit: Literal["in_sample", "cross_fitted"] = setting(
@@ -245,9 +239,9 @@ class Study:
              "cv=stratified ignores groups: leave out groups/group_regex, or cv=auto"),
             (self.draem_weights and (trained_once or self.draem_start == "scratch"),
              "draem_weights are for training from them: leave out draem_checkpoint and draem_start=scratch"),
-            (self.draem_weights and "draem" not in map(map_source_of, self.map_methods),
+            (self.draem_weights and self.map_source != "draem",
              f"map_source={self.map_source} trains no DRAEM: leave out draem_weights"),
-            (trained_once and "cross_fitted" in self.map_methods,
+            (trained_once and self.map_method == "cross_fitted",
              "draem_checkpoint is one DRAEM trained elsewhere, and cross-fitted maps need two trained here: "
              "map_fit=in_sample"),
         )  # fmt: skip
@@ -264,19 +258,9 @@ class Study:
         return sorted({*self.required, self.target_recall})
 
     @property
-    def map_method(self) -> MapMethod:
-        """How the maps are made that the results rest on."""
+    def map_method(self) -> str:
+        """How maps are made: DRAEM's in_sample or cross_fitted, or a map source that always cross-fits."""
         return self.map_fit if self.map_source == "draem" else self.map_source
-
-    @property
-    def alternative_map_source(self) -> MapMethod:
-        """How the map source that `compare_map_source` compares with makes maps: PatchCore beside DRAEM, else DRAEM."""
-        return "patchcore" if self.map_source == "draem" else self.map_fit
-
-    @property
-    def map_methods(self) -> tuple[MapMethod, ...]:
-        """All ways of making maps that the study asks for: what the results rest on, then what is compared."""
-        return (self.map_method, *[self.alternative_map_source] * self.compare_map_source)
 
     def steps_for(self, n_good: int, sharing: int = 1) -> int:
         """Return the steps of a DRAEM with `n_good` good training images, one of `sharing` that share `draem_steps`."""

@@ -46,14 +46,11 @@ def test_cross_fitted_halves_share_counted_steps_and_epochs_scale_by_themselves(
     assert paper.steps_for(40, sharing=2) == paper.steps_for(80) // 2
 
 
-def test_the_reading_of_the_results_comes_first_and_quick_makes_no_other():
-    assert Study.of("quick").map_methods == Study.of("paper").map_methods == ("in_sample",)
-    both = Study.of("quick", {"compare_map_source": "true"})
-    assert both.map_methods == ("in_sample", "patchcore")
-    memory = Study.of(
-        "quick", {"map_source": "patchcore", "compare_map_source": True, "map_fit": "cross_fitted"}
-    )
-    assert memory.map_methods == ("patchcore", "cross_fitted")
+def test_maps_are_made_as_in_the_paper_unless_asked_for():
+    assert Study.of("quick").map_method == Study.of("paper").map_method == "in_sample"
+    crossed = {"map_fit": "cross_fitted"}
+    assert Study.of("quick", crossed).map_method == "cross_fitted"
+    assert Study.of("quick", crossed | {"map_source": "patchcore"}).map_method == "patchcore"
 
 
 def test_all_faults_are_named_at_once():
@@ -167,7 +164,12 @@ def test_a_name_of_an_earlier_release_is_answered_with_todays(name, value, now):
 
 
 @pytest.mark.parametrize(
-    ("name", "way"), [("compare_map_fit", "--compare"), ("guided_baseline", "mean of good training images")]
+    ("name", "way"),
+    [
+        ("compare_map_fit", "the other map_fit.*--compare"),
+        ("compare_map_source", "the other map_source.*--compare"),
+        ("guided_baseline", "mean of good training images"),
+    ],
 )
 def test_a_setting_that_went_is_answered_with_what_there_is_instead(name, way):
     with pytest.raises(UsageError, match=f"{name}=x: there is no such setting any more; .*{way}"):

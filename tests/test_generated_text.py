@@ -64,33 +64,29 @@ def wrong():
 
 SCORES = study({"map": 1.0})  # the maps' own
 
-STUDIES = {  # name: predictions, calibration, other source, settings
-    "full": (study(ALL, n=90, keep=(0.25, 1.0)), study(ALL, n=90, calibrated=True), None, {}),
-    "identical methods": (study(SAME, n=90, keep=(0.25, 1.0)), study(SAME, n=90, calibrated=True), None, {}),
-    "no maps": (study({"image": 1.0}, n=90), None, None, {}),
-    "no calibration": (study(ALL, n=90), None, None, {}),
+STUDIES = {  # name: predictions, calibration, settings
+    "full": (study(ALL, n=90, keep=(0.25, 1.0)), study(ALL, n=90, calibrated=True), {}),
+    "identical methods": (study(SAME, n=90, keep=(0.25, 1.0)), study(SAME, n=90, calibrated=True), {}),
+    "no maps": (study({"image": 1.0}, n=90), None, {}),
+    "no calibration": (study(ALL, n=90), None, {}),
     "one of each": (
         study(ALL, n=6, folds=2),
         study(ALL, n=6, folds=2, calibrated=True),
-        None,
         {"least_good": 1},
     ),
-    "perfect": (perfect(), perfect(inner=0), None, {"least_good": 1, "target_recall": 0.9}),
-    "all wrong": (wrong(), wrong().assign(inner=0), None, {"least_good": 1, "target_recall": 0.9}),
+    "perfect": (perfect(), perfect(inner=0), {"least_good": 1, "target_recall": 0.9}),
+    "all wrong": (wrong(), wrong().assign(inner=0), {"least_good": 1, "target_recall": 0.9}),
     "recall of all": (
         study(ALL, n=90),
         study(ALL, n=90, calibrated=True),
-        None,
         {"target_recall": 1.0, "least_good": 1},
     ),
-    "missed": (study(ALL, n=300), perfect(inner=0), None, {"least_good": 1}),
-    "usable": (study({"image": 9.0}, n=300), study({"image": 9.0}, n=300, calibrated=True), None, {}),
-    "two sources": (study(ALL, n=90), None, study(ALL, n=90, seed=1), {"compare_map_source": True}),
-    "two alike": (study(ALL, n=90), None, study(ALL, n=90), {"compare_map_source": True}),
-    "grouped": (grouped(ALL, scheme="grouped"), None, None, {"map_source": "patchcore"}),
-    "leaking": (grouped(ALL), None, None, {"map_fit": "cross_fitted"}),
-    "both": (pd.concat([grouped(ALL, scheme="grouped"), grouped(ALL)], ignore_index=True), None, None, {}),
-    "retrained": (trained(3), None, None, {"repeats": 3}),
+    "missed": (study(ALL, n=300), perfect(inner=0), {"least_good": 1}),
+    "usable": (study({"image": 9.0}, n=300), study({"image": 9.0}, n=300, calibrated=True), {}),
+    "grouped": (grouped(ALL, scheme="grouped"), None, {"map_source": "patchcore"}),
+    "leaking": (grouped(ALL), None, {"map_fit": "cross_fitted"}),
+    "both": (pd.concat([grouped(ALL, scheme="grouped"), grouped(ALL)], ignore_index=True), None, {}),
+    "retrained": (trained(3), None, {"repeats": 3}),
 }
 TOLD = (Told("file size", 1.0, 1.0, 1.0), Told("JPEG quality", 0.9, 0.8, 1.0))
 FACTS = (
@@ -111,12 +107,12 @@ FACTS = (
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_conclusions_checks_and_verdicts(name):
-    found, known, other, settings = STUDIES[name]
+    found, known, settings = STUDIES[name]
     none, good = pd.DataFrame(), {"toy": "good", "other-synthetic": "good"}
     if name == "full":  # two data sets, one of them drawn and without calibration
         found = pd.concat([found, found.assign(dataset="other-synthetic")], ignore_index=True)
-    known, other = (none if table is None else table for table in (known, other))
-    results = compute_results(found, good, Study.of("quick", settings), known, other, n=20)
+    known = none if known is None else known
+    results = compute_results(found, good, Study.of("quick", settings), known, n=20)
     said = findings(results)
     no_fault(*said["question"], *said["answer"], *said["evidence"], h.statistics_headline(said).sentence)
     assert (
@@ -151,7 +147,7 @@ def headlines():
     areas = {"overall": 0.7, "a": 0.9, "b": 0.5, "c": 0.8}
     quality = pd.DataFrame({"image_auroc": areas})
     for some in (["overall", "a", "b"], ["overall", "a", "c"], ["overall", "a"], []):
-        yield h.maps_headline(pd.concat({"in_sample": quality.loc[some]}))
+        yield h.maps_headline(quality.loc[some])
     still, moving = np.zeros(10), np.ones(10)
     few = np.r_[moving, moving, 0.0]
     for spread in (
@@ -204,7 +200,7 @@ def test_a_headline_says_what_its_numbers_say():
         h.source_headline("DRAEM", defective, one * 1.0) for one in (defective, ~defective, defective * 0)
     )
     assert [one.state for one in (sure, turned, blind)] == ["good", "bad", "warn"]
-    quality = pd.concat({"patchcore": pd.DataFrame({"image_auroc": {"overall": 0.6, "a": 0.9, "b": 0.4}})})
+    quality = pd.DataFrame({"image_auroc": {"overall": 0.6, "a": 0.9, "b": 0.4}})
     said = h.maps_headline(quality)
     assert said.state == "bad" and "class a best (image AUROC 0.90) and class b worst (0.40)" in said.sentence
     said = h.features_headline({"image": np.ones(4), "map": np.array([0, 0, 0, 1.0])})

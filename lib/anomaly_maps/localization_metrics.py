@@ -28,23 +28,21 @@ def image_auroc(scores: np.ndarray, labels: Sequence[str] | np.ndarray, good: st
     return pd.Series(aurocs, name="image_auroc", dtype=float)
 
 
-def train_test_auroc(scores: pd.DataFrame, good: str) -> pd.DataFrame:
+def train_test_auroc(scores: pd.DataFrame, good: str) -> pd.Series:
     """Return how well image scores separate good test images from good training images: an AUROC in [0,1] per fold.
 
-    `scores` has the columns map_method, split, label, tested, score; rows of the result are splits, columns map
-    methods, both in the order given. 0.5: not at all; above: training images look cleaner, as where the detector was
-    fitted on them; below: test images do. NaN where a split lacks good images on either side.
+    `scores` has the columns split, label, tested, score; the result is by split, in the order given. 0.5: not at
+    all; above: training images look cleaner, as where the detector was fitted on them; below: test images do. NaN where
+    a split lacks good images on either side.
     """
     from sklearn.metrics import roc_auc_score
 
     goods = scores[scores["label"] == good]
     aurocs = {
         key: roc_auc_score(part["tested"], part["score"]) if part["tested"].nunique() == 2 else float("nan")
-        for key, part in goods.groupby(["map_method", "split"], sort=False)
+        for key, part in goods.groupby("split", sort=False)
     }
-    index = pd.MultiIndex.from_tuples(aurocs, names=["map_method", "split"])
-    table = pd.Series(aurocs.values(), index, dtype=float).unstack("map_method")
-    return table.reindex(index=goods["split"].unique(), columns=goods["map_method"].unique())
+    return pd.Series(aurocs, dtype=float).rename_axis("split")
 
 
 def pixel_quality(
@@ -55,11 +53,10 @@ def pixel_quality(
     AUPRO is the area under the curve of the mean overlap with each connected defect over the share of good pixels
     marked, up to `PRO_LIMIT` and divided by it (Bergmann et al., CVPR 2020): small defects count as much as large ones.
 
-    One map (H,W), non-negative, one mask (H,W), non-zero on the defect, and one label per image, read once and
-    in step, so memory does not grow with N. Pixels are counted per float16 value: exact for float16 maps, other
-    maps are rounded to float16 first. A class is measured on its own images and all good ones. Good images
-    may have None for a mask; defective images with None or an empty mask have no known defect pixels and are
-    left out.
+    One map (H,W), non-negative, one mask (H,W), non-zero on the defect, and one label per image, read once and in step,
+    so memory does not grow with N. Pixels are counted per float16 value, to which other maps are rounded. A class is
+    measured on its own images and all good ones. Good images may have None for a mask; defective images with None or an
+    empty mask are left out.
 
     Index "overall" and the classes; columns `pixel_auroc`, `pixel_ap`, `aupro` (NaN where no image has a mask),
     `images` (defective ones measured), `left_out`. ValueError for good images with a mask that is not empty, or unless

@@ -12,7 +12,6 @@ import pandas as pd
 from platformdirs import user_cache_path
 
 from lib.artifacts import HOST, write_text
-from lib.config import map_source_of
 from lib.datasets.splits import N_INNER
 from lib.draem.detector import network_bytes, training_image
 from lib.execution.progress import format_duration
@@ -100,16 +99,10 @@ def forecast(run: Run, size: Size, speed: float, tasks: int = 1) -> pd.DataFrame
     """
     study, cpu = run.study, run.device == "cpu"
     n_good = round(size.good * (1 - 1 / study.folds))  # in a training part
-    training = maps = 0.0
-    stacks = networks = 0  # maps of all images, and DRAEMs
-    for map_method in study.map_methods:
-        source, models = map_source_of(map_method), 1 if map_method == "in_sample" else N_INNER
-        # those for comparison are made for one scheme only
-        folds = size.map_splits if map_method == study.map_method else study.folds * study.repeats
-        maps += map_cost(run, folds * size.images, map_method)["seconds"]
-        training += folds * models * fit_cost(run, source, n_good // models, models)["seconds"]
-        stacks += folds
-        networks += folds * models * (source == "draem")
+    models = 1 if study.map_method == "in_sample" else N_INNER  # of a split
+    stacks, networks = size.map_splits, size.map_splits * models * (study.map_source == "draem")
+    maps = map_cost(run, stacks * size.images)["seconds"]
+    training = stacks * models * fit_cost(run, n_good // models, models)["seconds"]
 
     image_features = feature_cost(run, size.images)
     features = image_features["seconds"] * (1 + stacks)
@@ -123,13 +116,13 @@ def forecast(run: Run, size: Size, speed: float, tasks: int = 1) -> pd.DataFrame
     level = (3 + INFORMATION / FIT) * size.splits + GUIDED_FITS * study.guided * size.map_splits
     cheap = fit * (level + CHEAP_FITS * study.baselines * size.map_splits)
     whole = fit * (level + BASELINE_FITS * study.baselines * size.map_splits)
-    fits = whole * (1 + (stacks - size.map_splits) / size.splits) + cheap * (study.inner_folds - 1)
+    fits = whole + cheap * (study.inner_folds - 1)
     thinned = cheap * sum(share for share in study.keep if share < 1)
 
     at_once = max(1, min(tasks, size.splits))
     on_device, on_cpu = speed / at_once, (speed if cpu else 1.0) / at_once
     images = PROCESS + n_good * 3 * study.image_size**2
-    trainer = fit_cost(run, "draem", n_good, 1)["memory"] if cpu else images
+    trainer = fit_cost(run, n_good, 1)["memory"] if cpu else images
     rows = {
         "00_dataset": (size.images * 0.01, 0, image_disk),
         "01_draem_training": (training * on_device, trainer, network_bytes(study) * networks),

@@ -30,9 +30,7 @@ WRITES: dict[str, tuple[str, ...]] = {  # what `--force` makes a notebook's step
     "01_draem_training": ("draem/", "patchcore/"),
     "02_anomaly_maps": ("maps/",),
     "03_features": ("features/",),
-    "04_classification": tuple(
-        f"predictions/{name}" for name in ("classification", "calibration", "compare_map_")
-    ),
+    "04_classification": ("predictions/classification", "predictions/calibration"),
     "05_imbalance_study": ("predictions/imbalance",),
     "06_statistics": (),
 }

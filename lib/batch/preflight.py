@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lib.config import MAP_SOURCES, Study
+from lib.config import Study
 from lib.datasets.download import DownloadError
 from lib.datasets.errors import DatasetError, printable
 from lib.datasets.splits import FoldError, make_folds, schemes_for
@@ -99,9 +99,8 @@ def _check_images(run: Run, fits: bool) -> None:
     if index(run).attrs["good"] == DEFECTIVE:
         remedy = "rename its folder, or choose another (--good)"
         raise ValueError(f"the good class is called {DEFECTIVE!r}; {remedy}")
-    for source in MAP_SOURCES:
-        for name in all_models(run, source):
-            good_rows(run, name)
+    for name in all_models(run):
+        good_rows(run, name)
     if fits:
         check_training_parts(run)
         check_guides(run)

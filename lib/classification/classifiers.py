@@ -23,18 +23,17 @@ class Fitted:
     """A fitted classifier as plain arrays: scaler, dense layers with ReLU between them, softmax.
 
     `fitted_classes` are the places in `classes` of the classes that the training rows held, in the order of the
-    outputs; two classes share one output, through the logistic function. One layer is a logistic regression. Without a
-    scaler, `mean` and `scale` (d,) are None.
+    outputs; two classes share one output, through the logistic function. One layer is a logistic regression. Where
+    nothing is scaled, `mean` is 0 and `scale` 1 (d,).
     """
 
     classes: tuple[str, ...]
     fitted_classes: tuple[int, ...]
-    mean: NDArray[np.float64] | None
-    scale: NDArray[np.float64] | None
+    mean: NDArray[np.float64]
+    scale: NDArray[np.float64]
     weights: tuple[NDArray[np.floating], ...]  # (inputs, outputs) each
     biases: tuple[NDArray[np.floating], ...]  # (outputs,) each
     iterations: int  # passes through the training rows, or steps of L-BFGS
-    loss: float  # mean cross-entropy of the training rows; a network's: of the last pass, with its L2 penalty
     converged: bool  # the fit stopped by its own rule before MAX_ITERATIONS
 
     def probabilities(self, X: ArrayLike) -> NDArray[np.float64]:
@@ -46,9 +45,8 @@ class Fitted:
         from threadpoolctl import threadpool_limits
 
         values = np.array(X, dtype=np.float32)
-        if self.mean is not None and self.scale is not None:
-            values -= self.mean.astype(values.dtype)
-            values /= self.scale.astype(values.dtype)
+        values -= self.mean.astype(values.dtype)
+        values /= self.scale.astype(values.dtype)
         with threadpool_limits(1, user_api="blas"):
             for layer, (weights, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
                 if layer:
@@ -83,7 +81,6 @@ def fit(
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
-    from sklearn.metrics import log_loss
     from sklearn.neural_network import MLPClassifier
     from sklearn.preprocessing import StandardScaler
     from threadpoolctl import threadpool_limits
@@ -91,10 +88,10 @@ def fit(
     labels, train = np.asarray(y), np.asarray(X, dtype=np.float32)
     if len(present := np.unique(labels).tolist()) < 2:
         raise ValueError(f"training rows hold only {present}: a classifier needs at least two classes")
-    linear, scaler = hidden == LOGISTIC_REGRESSION, None
+    linear, mean, spread = hidden == LOGISTIC_REGRESSION, np.zeros(train.shape[1]), np.ones(train.shape[1])
     if scale == "standard" or linear:
         scaler = StandardScaler().fit(train)
-        train = scaler.transform(train)
+        train, mean, spread = scaler.transform(train), scaler.mean_, scaler.scale_
     model: Any = MLPClassifier(hidden_layer_sizes=hidden, max_iter=MAX_ITERATIONS, random_state=seed)
     if linear:
         model = LogisticRegression(C=1 / train.shape[1], max_iter=MAX_ITERATIONS)
@@ -102,16 +99,14 @@ def fit(
     with threadpool_limits(1, user_api="blas"), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(train, labels)
-        loss = log_loss(labels, model.predict_proba(train), labels=model.classes_) if linear else model.loss_
     iterations = int(np.max(model.n_iter_))
     return Fitted(
         classes=tuple(classes),
         fitted_classes=tuple(list(classes).index(name) for name in model.classes_),
-        mean=None if scaler is None else scaler.mean_,
-        scale=None if scaler is None else scaler.scale_,
+        mean=mean,
+        scale=spread,
         weights=(model.coef_.T,) if linear else tuple(model.coefs_),
         biases=(model.intercept_,) if linear else tuple(model.intercepts_),
         iterations=iterations,
-        loss=float(loss),
         converged=iterations < MAX_ITERATIONS,
     )

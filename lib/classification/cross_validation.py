@@ -6,7 +6,7 @@ import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -32,8 +32,7 @@ class FoldResult:
     (multiclass | binary), `keep`, `label`, `predicted`, and `p:<class>` per class; binary rows fill `p:<good>` and
     `p:defective` only, multiclass rows `p:<class>` only, the rest is NaN.
     diagnostics: one row per fitted classifier: `features`, `task`, `keep`, `n_train`, `k`, `k_image`, `k_map` (columns
-    used, in all and of two blocks), `mi_image`, `mi_map` (mutual information with the label of the columns selected
-    from them, in nats, highest first; empty where nothing was scored), `iterations`, `loss`, `converged`.
+    used, in all and of two blocks), `iterations`, `converged`.
     models: by task, then feature set: the columns used, ascending, counted in the blocks given in the order of
     `COLUMN_BLOCKS`, and the classifier fitted on them.
     """
@@ -94,9 +93,12 @@ def evaluate_fold(
             used = np.union1d(chosen, np.flatnonzero(np.isin(origin, one.all_columns + one.scores)))
             given, truth = columns[np.ix_(fit_rows, used)], target[fit_rows]
             if one.model == "stacked":
-                part = _inner_folds(
-                    truth, None if groups is None else np.asarray(groups)[fit_rows], inner_folds, seed
+                part, own = (
+                    np.zeros(len(truth), int),
+                    None if groups is None else np.asarray(groups)[fit_rows],
                 )
+                for number, rows in enumerate(inner_parts(truth, own, inner_folds, seed=seed)):
+                    part[rows] = number
                 beside = np.isin(origin[used], one.scores)
                 model = fit_stacked(given, truth, names, beside=beside, part=part)
             else:
@@ -106,12 +108,7 @@ def evaluate_fold(
             cell: dict[str, object] = {"features": one.key, "task": task, "keep": keep}
             report = {"n_train": len(fit_rows), "k": len(used)}
             report |= {f"k_{name}": int(np.sum(origin[used] == name)) for name in ("image", "map")}
-            scored = chosen if selection != "none" else chosen[:0]
-            for name in ("image", "map"):
-                falling = np.sort(scores[scored[origin[scored] == name]])[::-1]
-                report[f"mi_{name}"] = np.round(falling, 6).tolist()
-            report |= {name: getattr(model, name) for name in ("iterations", "loss", "converged")}
-            diagnostics.append(cell | report)
+            diagnostics.append(cell | report | {"iterations": model.iterations, "converged": model.converged})
             models.setdefault(task, {})[one.key] = used, model
             labelled = {"row": test_rows, **cell, "label": target[test_rows].astype(object)}
             likeliest = np.asarray(names, dtype=object)[probabilities.argmax(axis=1)]
@@ -129,9 +126,8 @@ def subsample_defects(
 ) -> NDArray[np.bool_]:
     """Return the rows to fit on, (N,) bool: all good training rows and `keep` of each defect class's, at least one.
 
-    labels (N,), train (N,) bool, 0 < keep <= 1. A class of n rows keeps n * keep of
-    them, rounded half up. Each class has its own generator, from the seed and its name, so that neither the other
-    classes nor the order of levels matters, and a lower level's rows are part of a higher one's.
+    labels (N,), train (N,) bool, 0 < keep <= 1. A class of n rows keeps n * keep of them, rounded half up. Each class
+    has its own generator, from the seed and its name, so that a lower level's rows are part of a higher one's.
     """
     labels, kept = np.asarray(labels, dtype=str), np.array(train, dtype=bool)
     for name in np.unique(labels[kept]):
@@ -142,15 +138,6 @@ def subsample_defects(
         generator = np.random.default_rng([seed, zlib.crc32(name.encode())])
         kept[generator.permutation(rows)[share:]] = False
     return kept
-
-
-def _inner_folds(
-    labels: NDArray[np.str_], groups: NDArray[Any] | None, n_folds: int, seed: int
-) -> NDArray[np.intp]:
-    part = np.zeros(len(labels), dtype=np.intp)
-    for number, rows in enumerate(inner_parts(labels, groups, n_folds, seed=seed)):
-        part[rows] = number
-    return part
 
 
 def _collapsed(table: pd.DataFrame, good: str) -> pd.DataFrame:

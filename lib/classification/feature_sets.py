@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-# Where columns come from, in the order in which they are counted; `other…`: by the map of the study's other map source.
-COLUMN_BLOCKS = ("image", "map", "stats", "score", "patch", "other", "guided", "other_stats", "other_guided")
+# Where columns come from, in the order in which they are counted.
+COLUMN_BLOCKS = ("image", "map", "stats", "score", "patch", "guided")
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,7 @@ class FeatureSet:
     """The columns of a feature set, the classifier fitted on them, and its name."""
 
     key: str  # in settings and CSV files
-    group: Literal["main", "baseline", "guided", "combined", "two_sources"]
+    group: Literal["main", "baseline", "guided", "combined"]
     title: str  # in tables, figures and sentences
     description: str = ""  # in notes below a table
     selected_columns: tuple[str, ...] = ()  # blocks whose columns go through the study's selection
@@ -22,7 +22,6 @@ class FeatureSet:
     scores: tuple[str, ...] = ()  # blocks of few columns, which `stacked` adds to the logits of the rest
     # the study's network, a logistic regression, or one on the logits of another and on `scores`
     model: Literal["network", "logistic", "stacked"] = "network"
-    one_source: str = ""  # of two map sources' set: the set that uses one of them in the same way
 
     @property
     def phrase(self) -> str:
@@ -57,8 +56,6 @@ _LIST = (
     FeatureSet("image_map_logistic", "baseline", "Image + map, logistic",
         "all features of image and map, logistic regression",
         all_columns=("image", "map"), model="logistic"),
-    FeatureSet("image_two_maps", "two_sources", "Image + both maps",  # do two map sources say more than one?
-        selected_columns=("image", "map", "other"), one_source="image_map"),
     FeatureSet("guided", "guided", "Map-guided",
         "the backbone's middle stages at the places where the map is highest (settings guided_…), all features, the "
         "study's network",
@@ -77,13 +74,9 @@ _LIST = (
         "logistic regression on the logits of image + map-guided, logistic, out of fold, beside the anomaly score and "
         "the patch classifier's scores",
         all_columns=("image", "stats", "guided"), scores=("score", "patch"), model="stacked"),
-    FeatureSet("guided_two_maps", "two_sources", "Image + guided by both maps, logistic",
-        all_columns=("image", "stats", "guided", "other_stats", "other_guided"),
-        model="logistic", one_source="guided_logistic"),
 )  # fmt: skip
 FEATURE_SETS = {one.key: one for one in _LIST}
 MAIN, BASELINES, GUIDED, COMBINED = (
     tuple(one.key for one in _LIST if one.group == group)
     for group in ("main", "baseline", "guided", "combined")
 )
-COMBINED_DETECTORS = {one.key: one.one_source for one in _LIST if one.group == "two_sources"}

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+TAIL = (1 - 0.95) / 2  # of an interval of 95 %, on either side
 _SLACK = 1e-9  # 1 - 0.9 is a little less than 0.1 in binary
 
 
@@ -41,15 +42,15 @@ def defects_needed(recall: float) -> float:
     return float("inf") if recall == 1 else float(math.ceil(1 / (1 - recall) - 1 - 1e-6))
 
 
-def clopper_pearson(k: Any, n: Any, level: float = 0.95) -> tuple[Any, Any]:
-    """Return the exact two-sided interval of a share of k in n, numbers or columns; NaN where n is 0 or k unknown."""
+def clopper_pearson(k: Any, n: Any) -> tuple[Any, Any]:
+    """Return the exact 95 % interval of a share of k in n, numbers or columns; NaN where n is 0 or k unknown."""
     from statsmodels.stats.proportion import proportion_confint
 
-    return proportion_confint(k, n, alpha=1 - level, method="beta")
+    return proportion_confint(k, n, alpha=2 * TAIL, method="beta")
 
 
-def recall_at_rank(rank: int, n: int, level: float = 0.95) -> tuple[float, float, float]:
-    """Return the recall to expect of new defects at the `rank`-th smallest of n defect scores, and its interval.
+def recall_at_rank(rank: int, n: int) -> tuple[float, float, float]:
+    """Return the recall to expect of new defects at the `rank`-th smallest of n defect scores, and its 95 % interval.
 
     For defects that are independent and alike, the share that reaches that score is Beta(n + 1 - rank, rank), whatever
     the scores' distribution (ties can only raise it); 1 <= rank <= n.
@@ -57,5 +58,4 @@ def recall_at_rank(rank: int, n: int, level: float = 0.95) -> tuple[float, float
     from scipy import stats
 
     law = stats.beta(n + 1 - rank, rank)
-    tail = (1 - level) / 2
-    return float(law.mean()), float(law.ppf(tail)), float(law.ppf(1 - tail))
+    return float(law.mean()), float(law.ppf(TAIL)), float(law.ppf(1 - TAIL))

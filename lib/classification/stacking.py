@@ -7,6 +7,7 @@ columns first become a logit per class, predicted out of fold, so that scores an
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,18 +15,11 @@ from numpy.typing import ArrayLike, NDArray
 from lib.classification.classifiers import LOGISTIC_REGRESSION, Fitted, fit
 
 
-def fit_stacked(
-    X: ArrayLike,
-    y: ArrayLike,
-    classes: Sequence[str],
-    *,
-    beside: NDArray[np.bool_],
-    part: NDArray[np.integer],
-) -> Fitted:
+def fit_stacked(X: ArrayLike, y: ArrayLike, classes: Sequence[str], beside: NDArray, part: NDArray) -> Fitted:
     """Return a logistic regression on X (n, d), fitted in two stages to y (n,), names out of `classes`.
 
-    beside (d,): the columns that are scores; the first stage sees the others. part (n,): the inner fold of each row,
-    whose logits come from a first stage fitted on the other folds. Where these lack a class, it would have no logit, so
+    beside (d,) bool: columns that are scores; the first stage sees the others. part (n,): the inner fold of each row,
+    whose logits are of a first stage fitted on the other folds. Where these lack a class, it would have no logit, so
     a single regression is fitted to X; so too where there is one fold. Both stages are linear, so the result is one
     layer: the second stage's weights of the logits, times the first stage's weights.
     """
@@ -41,33 +35,16 @@ def fit_stacked(
         outside[~rest] = _logits(other, many[~rest])
     second = fit(np.concatenate([outside, scores], axis=1), labels, classes, hidden=LOGISTIC_REGRESSION)
     n = outside.shape[1]
-    assert (
-        first.mean is not None and second.mean is not None
-    )  # a regression is always on standardised columns
-    assert first.scale is not None and second.scale is not None
-    mean, scale, weights = (
-        np.empty(values.shape[1]),
-        np.empty(values.shape[1]),
-        np.empty((values.shape[1], n)),
-    )
+    (mean, scale), weights = np.empty((2, values.shape[1])), np.empty((values.shape[1], n))
     mean[~beside], mean[beside] = first.mean, second.mean[n:]
     scale[~beside], scale[beside] = first.scale, second.scale[n:]
     of_logits = second.weights[0][:n] / second.scale[:n, None]
     weights[~beside], weights[beside] = first.weights[0] @ of_logits, second.weights[0][n:]
-    return Fitted(
-        classes=second.classes,
-        fitted_classes=second.fitted_classes,
-        mean=mean,
-        scale=scale,
-        weights=(weights,),
-        biases=(second.biases[0] + (first.biases[0] - second.mean[:n]) @ of_logits,),
-        iterations=second.iterations,
-        loss=second.loss,
-        converged=first.converged and second.converged,
-    )
+    biases = (second.biases[0] + (first.biases[0] - second.mean[:n]) @ of_logits,)
+    converged = first.converged and second.converged
+    return replace(second, mean=mean, scale=scale, weights=(weights,), biases=biases, converged=converged)
 
 
 def _logits(model: Fitted, X: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return a regression's logits of X (n, d): one for each class, of two classes one."""
-    assert model.mean is not None and model.scale is not None
     return np.asarray((X - model.mean) / model.scale @ model.weights[0] + model.biases[0])

@@ -108,7 +108,7 @@ def make_inner_folds(
         raise FoldError(
             "cross-fitted maps need good images in both halves of each training fold, and those of one (good "
             f"{unit}: {len(np.unique(units[mine == good]))}) cannot be shared out so: choose more folds, or "
-            "map_source=draem with map_fit=in_sample and compare_map_source=false"
+            "map_source=draem with map_fit=in_sample"
         )
     return inner
 

@@ -42,13 +42,8 @@ COMPARED = 200  # labelled images, at most, on which the file is compared with t
 TOLERANCE = 1e-4  # of a probability
 DISTANCE_TOLERANCE = 1e-3  # where two random images are about 1 apart
 ABOVE = 0.01  # share of them that may differ more: the last bit may choose another of two equally anomalous patches
-FILES = (
-    "weights",
-    "textures",
-    "draem_checkpoint",
-    "draem_weights",
-    "groups",
-)  # settings that may hold a path
+# settings that may hold a path
+FILES = ("weights", "textures", "draem_checkpoint", "draem_weights", "groups")
 
 
 class ExportError(RuntimeError):
@@ -79,10 +74,10 @@ def export_model(run: Run, model: ProductionModel, threshold: Threshold, path: P
 
 def build_pipeline(run: Run, model: ProductionModel) -> OnnxPipeline:
     """Return everything from images to probabilities as one torch module on the CPU; all models must be fitted."""
-    study, source = run.study, run.study.map_source
-    detector: Any = load_model(run, source, models(FINAL, study.map_method)[0])  # as in `maps_of_new`
+    study = run.study
+    detector: Any = load_model(run, models(run, FINAL)[0])  # as in `maps_of_new`
     if not hasattr(detector, "exported"):
-        raise ExportError(f"map_source={source}: there is no way yet to export it")
+        raise ExportError(f"map_source={study.map_source}: there is no way yet to export it")
     parts = {task: classifier(columns.tolist(), fitted) for task, (columns, fitted) in model.models.items()}
     return OnnxPipeline(
         study,
@@ -138,7 +133,7 @@ def licence(run: Run, net: Backbone) -> str:
     if net.title.endswith("(ImageNet)"):
         known += ", trained on ImageNet, whose terms ask for research use"
     if run.study.map_source == "draem":
-        file = model_file("draem", models(FINAL, run.study.map_method)[0])
+        file = model_file(run, models(run, FINAL)[0])
         summary = (run.store.manifest(file) or {}).get("summary", {})
         if summary.get("origin") == "trained":
             known += f"; DRAEM: trained from {summary['start']} on the product's own images with textures: "

@@ -129,16 +129,14 @@ def statistics(maps: Tensor) -> Tensor:
 
 def classifier(columns: Sequence[int], fitted: Fitted) -> Layer:
     """Return a fitted classifier on some of the columns as a function of all (n, d) to probabilities (n, classes)."""
-    scaler = None if fitted.mean is None else (_float(fitted.mean), _float(fitted.scale))
+    mean, scale = _float(fitted.mean), _float(fitted.scale)
     layers = [
         (_float(weights), _float(bias)) for weights, bias in zip(fitted.weights, fitted.biases, strict=True)
     ]
     used, places = torch.tensor(list(columns)), torch.eye(len(fitted.classes))[list(fitted.fitted_classes)]
 
     def probabilities(blocks: Tensor) -> Tensor:
-        values = blocks[:, used]
-        if scaler is not None:
-            values = (values - scaler[0]) / scaler[1]
+        values = (blocks[:, used] - mean) / scale
         for number, (weights, bias) in enumerate(layers):
             values = torch.addmm(bias, values.relu() if number else values, weights)
         if values.shape[1] == 1:  # two classes share one output

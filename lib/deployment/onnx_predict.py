@@ -130,16 +130,14 @@ def images_in(places: Sequence[Path]) -> list[Path]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out a command line; returns 0 where all images were judged, 1 where some were refused, 2 if none."""
-    parser = argparse.ArgumentParser(
-        prog="python -m lib.deployment.onnx_predict", description=(__doc__ or "").split("\n")[0]
-    )
-    parser.add_argument("model", type=Path, metavar="FILE.onnx", help="written by run_all.py --export")
-    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGES", help="folders or files")
-    parser.add_argument("--csv", type=Path, metavar="OUT", help="write the verdicts there too")
-    parser.add_argument(
-        "--threads", type=int, default=1, metavar="N", help="threads to compute with (default: 1)"
-    )
-    parser.add_argument("--batch", type=int, default=16, metavar="N", help="images at once (default: 16)")
+    about = (__doc__ or "").split("\n")[0]
+    parser = argparse.ArgumentParser(prog="python -m lib.deployment.onnx_predict", description=about)
+    add = parser.add_argument
+    add("model", type=Path, metavar="FILE.onnx", help="written by run_all.py --export")
+    add("images", type=Path, nargs="+", metavar="IMAGES", help="folders or files")
+    add("--csv", type=Path, metavar="OUT", help="write the verdicts there too")
+    add("--threads", type=int, default=1, metavar="N", help="threads to compute with (default: 1)")
+    add("--batch", type=int, default=16, metavar="N", help="images at once (default: 16)")
     options = parser.parse_args(arguments)
     if options.threads < 1 or options.batch < 1:
         parser.error(f"--threads {options.threads}, --batch {options.batch}: must be at least 1")

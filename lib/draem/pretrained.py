@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lib.artifacts import file_sha256
-from lib.config import Study, map_source_of
+from lib.config import Study
 
 FOLDER = Path(__file__).parent / "weights"  # its README.md is the model card
 CARRIED = {  # by the widths of the reconstructive and the discriminative network
@@ -20,7 +20,7 @@ def start_weights(study: Study) -> tuple[str, str]:
     There is none where the study trains no DRAEM, or from scratch, and where its widths have no carried weights.
     ValueError for carried weights that are not what was published.
     """
-    trained = "draem" in map(map_source_of, study.map_methods) and not study.draem_checkpoint
+    trained = study.map_source == "draem" and not study.draem_checkpoint
     if study.draem_start == "scratch" or not trained:
         return "", ""
     if study.draem_weights:

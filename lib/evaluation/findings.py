@@ -8,8 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from lib.classification.feature_sets import BASELINES, COMBINED_DETECTORS, FEATURE_SETS, GUIDED, MAIN
-from lib.config import map_method_title
+from lib.classification.feature_sets import BASELINES, FEATURE_SETS, GUIDED, MAIN
 from lib.evaluation import metrics as m
 from lib.evaluation.checks import method_of
 from lib.evaluation.headlines import EXTRA, GUIDE, METHODS, classification_headline, imbalance_headline
@@ -154,39 +153,6 @@ def _objects(results: StudyResults, dataset: str) -> Found:
     return *headline, *evidence, "All other conclusions rest on grouped folds."
 
 
-def _sources(results: StudyResults, dataset: str) -> Found:
-    """Say which of the two map sources serves the classifiers better, and whether both do better than one."""
-    study, other = results.study, results.sources
-    if other.empty:
-        return ()
-    mine, theirs = map_method_title(study.map_method), map_method_title(study.alternative_map_source)
-    rows = [m.at_keep(results.mine, 1.0).assign(source=mine), other.assign(source=theirs)]
-    deciding, gaps = m.binary_predictions(pd.concat(rows), study.binary), {}
-    how = results.good[dataset], study.seed, results.n
-    for a, b in [*((name, name) for name in ("map", "image_map", *GUIDED)), *COMBINED_DETECTORS.items()]:
-        new, old = (m.where(deciding, {"features": x, "source": y}) for x, y in ((a, theirs), (b, mine)))
-        if len(new) and len(old):
-            pair = pd.concat([new, old]).assign(features=lambda t: t["source"])
-            gaps[a] = bootstrap_difference(pair, m.RECALL_AT_5_FPR, theirs, mine, *how)
-    evidence = (
-        f"{FEATURE_SETS[a].title}, {'both' if a in COMBINED_DETECTORS else theirs} against {mine}: {gap.span()} "
-        f"({gap.verdict()})."
-        for a, gap in gaps.items()
-    )
-    sides = [gap.side for a, gap in gaps.items() if a not in COMBINED_DETECTORS]
-    better, worse = sides.count(1), sides.count(-1)
-    state, pill = PILLS[0]
-    answer = f"No method has a measurably different recall with maps by {theirs} than with maps by {mine}."
-    if better and worse:
-        pill, answer = "Mixed", f"Methods that are better with {theirs}: {better}; with {mine}: {worse}."
-    elif better or worse:
-        state, pill = ("warn", theirs) if better else ("good", mine)
-        answer = (
-            f"Maps by {pill} give a higher recall in {better or worse} of {m.count(len(sides), 'method')}."
-        )
-    return state, pill, answer, *evidence
-
-
 def _gain(gap: Comparison | None, a: str, b: str, where: str = "") -> Found:
     """Return what a gains over b in recall at 5 % false rejects; `where`, if not with all defects."""
     if gap is None:
@@ -227,5 +193,4 @@ QUESTIONS = {
     "Does the map help when defects are scarce?": _scarce,
     "Would a simpler method do as well?": _simpler,
     "Do repeated objects make results too good?": _objects,
-    "Which map source is better?": _sources,
 }

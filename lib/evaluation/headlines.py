@@ -79,10 +79,10 @@ def source_headline(
 
 
 def maps_headline(quality: pd.DataFrame) -> Headline:
-    """Return which defects the study's own maps find best and worst; `quality` as `map_quality` gives it."""
+    """Return which defects the maps find best and worst; `quality` as `map_quality` gives it."""
     if quality.empty:
         return Headline("none", "No maps", "This study has no anomaly maps.")
-    areas = quality["image_auroc"].xs(quality.index[0][0]).drop(OVERALL).sort_values()
+    areas = quality["image_auroc"].drop(OVERALL).sort_values()
     low, high = areas.iloc[0], areas.iloc[-1]
     said = f"best (image AUROC {high:.2f}) and class {areas.index[0]} worst ({low:.2f})"
     said = said if len(areas) > 1 else f"with an image AUROC of {high:.2f}"

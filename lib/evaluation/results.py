@@ -22,8 +22,7 @@ class StudyResults:
     """What conclusions are drawn from, over all data sets of a study.
 
     found: predictions of all schemes and keeps; mine: those of each data set's first scheme, which the study reports;
-    calibration: out-of-fold predictions of their training images (no rows where none were scored);
-    sources: predictions with the maps of the other detector (no rows where they are not compared); primary: those of
+    calibration: out-of-fold predictions of their training images (no rows where none were scored); primary: those of
     mine with all defects, with `summary` of them in measures and `compare` in compared; points: operating points;
     recommended: the choice of a method; label_efficiency: learning curves and needed labels; n: bootstrap samples.
     """
@@ -33,7 +32,6 @@ class StudyResults:
     found: pd.DataFrame
     mine: pd.DataFrame
     calibration: pd.DataFrame
-    sources: pd.DataFrame
     primary: pd.DataFrame
     measures: pd.DataFrame
     compared: pd.DataFrame
@@ -62,13 +60,12 @@ def compute_results(
     good: Mapping[str, str],
     study: Study,
     calibration: pd.DataFrame,
-    other_source: pd.DataFrame,
     n: int = 2000,
 ) -> StudyResults:
     """Return the results of predictions of all schemes and keeps, intervals from n bootstrap samples.
 
-    `calibration`: out-of-fold predictions of training images; `other_source`: predictions with the maps of the other
-    detector. Both may have no rows. Raises `ValueError` for predictions that cannot be counted or paired.
+    `calibration`: out-of-fold predictions of training images; it may have no rows. Raises `ValueError` for predictions
+    that cannot be counted or paired.
     """
     seed, binary = study.seed, study.binary
     # the first scheme: grouped where groups are known
@@ -82,7 +79,6 @@ def compute_results(
         found=found,
         mine=mine,
         calibration=calibration,
-        sources=other_source,
         primary=primary,
         measures=measures,
         compared=compare(primary, good, **tests),

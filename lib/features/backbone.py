@@ -14,15 +14,7 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from lib.datasets.errors import first_few
-from lib.features.backbone_weights import (
-    KNOWN,
-    RANDOM,
-    WeightsError,
-    check_name,
-    grid,
-    resolve_weights,
-    weights_digest,
-)
+from lib.features.backbone_weights import KNOWN, RANDOM, WeightsError, grid, resolve_weights, weights_digest
 from lib.torch_utils import load_state_dict
 
 TAPPED = (4, 8, 16)  # strides of the stages that patches are made of (docs/backbones.md)
@@ -99,7 +91,6 @@ def load_backbone(name: str, weights: str = "auto", side: int = 224) -> Backbone
     """
     import timm
 
-    check_name(name)
     create: Any = timm.create_model
     known, source = KNOWN.get(name), resolve_weights(name, weights)
     model, sha256 = known.timm if known else name, weights_digest(name, source)
@@ -170,20 +161,18 @@ def _fill(net: nn.Module, state: dict[str, Tensor], names: set[str], issue: str)
     except Exception as error:  # timm's converters fail in their own ways on what they do not know
         said = [line.strip() for line in str(error).splitlines()[1:]] or [str(error)]
         raise WeightsError(f"{issue}: {first_few(said)}; {OTHERS}") from error
-    # older files lack these counters, and eval mode ignores them
-    if missing := [key for key in found.missing_keys if not key.endswith("num_batches_tracked")]:
-        raise WeightsError(f"{issue}: missing {first_few(missing)}; {OTHERS}")
-    if unknown := sorted(set(found.unexpected_keys) - names):  # of a deeper network, say
-        raise WeightsError(f"{issue}: unexpected {first_few(unknown)}; {OTHERS}")
-    used = {
-        key: state[key]
-        for key, value in net.state_dict().items()
-        if key in state and value.is_floating_point()
+    used = [key for key, value in net.state_dict().items() if key in state and value.is_floating_point()]
+    faults = {
+        # older files lack these counters, and eval mode ignores them
+        "missing": [key for key in found.missing_keys if not key.endswith("num_batches_tracked")],
+        "unexpected": sorted(set(found.unexpected_keys) - names),  # of a deeper network, say
+        "not all finite floating-point numbers in": [
+            key for key in used if not (state[key].is_floating_point() and state[key].isfinite().all())
+        ],
     }
-    if bad := [
-        key for key, value in used.items() if not (value.is_floating_point() and value.isfinite().all())
-    ]:
-        raise WeightsError(f"{issue}: not all finite floating-point numbers in {first_few(bad)}; {OTHERS}")
+    for fault, keys in faults.items():
+        if keys:
+            raise WeightsError(f"{issue}: {fault} {first_few(keys)}; {OTHERS}")
 
 
 def _read(path: Path) -> dict[str, Tensor]:

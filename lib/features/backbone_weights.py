@@ -81,8 +81,10 @@ def resolve_weights(backbone: str, weights: str = "auto") -> str:
     """Return which weights are used: the path of a file that exists, or `random-init`.
 
     `auto`: ImageNet weights from the backbone's Python package, else from the cache of earlier downloads; `imagenet`:
-    the same, or by download; a file and `random-init` (for tests): themselves. Raises WeightsError, with what to do.
+    the same, or by download; a file and `random-init` (for tests): themselves. Raises WeightsError, with what to do,
+    also for a backbone that neither this project nor timm knows.
     """
+    _check_name(backbone)
     if weights == RANDOM:
         return weights
     if weights in ("auto", "imagenet"):
@@ -135,7 +137,6 @@ def _from_hub(backbone: str, *, download: bool) -> str:
     import timm
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
-    check_name(backbone)
     config = timm.get_pretrained_cfg(backbone)
     if not (repository := config and config.hf_hub_id):
         raise WeightsError(f"backbone={backbone}: timm knows no weights of it; give them with --weights FILE")
@@ -152,8 +153,7 @@ def _from_hub(backbone: str, *, download: bool) -> str:
     raise WeightsError(f"backbone={backbone}: weights {repository}/{HUB_FILE}: {issue}; {remedy}, {OR_FILE}")
 
 
-def check_name(backbone: str) -> None:
-    """Raise WeightsError with the nearest names for a backbone that neither this project nor timm knows."""
+def _check_name(backbone: str) -> None:
     if backbone in KNOWN:
         return
     import timm
@@ -164,6 +164,5 @@ def check_name(backbone: str) -> None:
         known = False
     if not known:
         names = [*KNOWN, *timm.list_models(), *timm.list_pretrained(f"{backbone.split('.')[0]}.*")]
-        raise WeightsError(
-            f"backbone={backbone!r}: unknown{nearest(backbone, names)}; see `timm.list_models()`"
-        )
+        near = nearest(backbone, names)
+        raise WeightsError(f"backbone={backbone!r}: unknown{near}; see `timm.list_models()`")

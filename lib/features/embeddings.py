@@ -22,7 +22,7 @@ BATCH = 32
 
 
 def image_features(
-    backbone: Backbone, images: NDArray[np.uint8], *, device: str = "cpu", progress: Progress | None = None
+    backbone: Backbone, images: NDArray[np.uint8], *, device: str = "cpu"
 ) -> tuple[NDArray[np.float32], NDArray[np.float16]]:
     """Return the pooled features (N, n_features) and the patches (N, h, w, n_channels) of RGB images, in one pass.
 
@@ -32,7 +32,7 @@ def image_features(
     pooled = np.empty((len(images), backbone.n_features), np.float32)
     patches = np.empty((len(images), places, places, backbone.n_channels), np.float16)
     read = lambda rows: as_tensor(images[rows])  # noqa: E731
-    for rows, (whole, local) in _in_batches(backbone, backbone, read, len(images), device, progress):
+    for rows, (whole, local) in _in_batches(backbone, backbone, read, len(images), device):
         pooled[rows] = whole.cpu().numpy()
         patches[rows] = local.permute(0, 2, 3, 1).half().cpu().numpy()
     return pooled, patches
@@ -72,7 +72,7 @@ def _in_batches(
     read: Callable[[slice], Tensor],
     count: int,
     device: str,
-    progress: Progress | None,
+    progress: Progress | None = None,
 ) -> Iterator[tuple[slice, Any]]:
     """Yield the rows of each batch, and what `model` makes of the images (n, 3, side, side) that `read` returns.
 

@@ -81,56 +81,37 @@ def fit_patch_classifier(
     a mask are chosen anew by the classifier, `ROUNDS` times. Scores are `UNKNOWN` for a class without rows, and for all
     where no good image or no defect is.
     """
-    flat = patches.reshape(len(patches), -1, patches.shape[-1])
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+    flat, n_channels = patches.reshape(len(patches), -1, patches.shape[-1]), patches.shape[-1]
     defects = [row for row in rows if labels[row] != classes[0]]
-    places = {row: _covered(covered[row]) if covered[row].any() else _highest(maps[row]) for row in defects}
-    model = _fit(flat, labels, places, rows, classes, seed)
     unmasked = [row for row in defects if not covered[row].any()]
-    for _ in range(ROUNDS if unmasked else 0):
+    places = {row: np.flatnonzero(covered[row] >= COVERED * covered[row].max()) for row in defects}
+    places |= {row: _highest(maps[row]) for row in unmasked}
+    everywhere, each = np.arange(flat.shape[1]), max(1, min(DRAWN, MOST // max(1, len(rows))))
+    there = [name for name in classes if name in set(labels[rows])]
+    own = [classes.index(name) - 1 for name in there[1:]]
+    weights = np.zeros((n_channels, len(classes) - 1), np.float32)
+    biases = np.full(len(classes) - 1, UNKNOWN, np.float32)
+    if len(there) < 2 or there[0] != classes[0]:
+        return PatchClassifier(weights, biases)
+    for _ in range(1 + (ROUNDS if unmasked else 0)):
+        generator = np.random.default_rng(seed)
+        drawn = np.empty((len(rows), each, n_channels), np.float32)
+        for number, row in enumerate(rows):  # all places of good images, and those chosen of the others
+            drawn[number] = flat[row, np.sort(generator.choice(places.get(row, everywhere), each))]
+        taught = np.repeat([there.index(name) for name in labels[rows]], each)
+        priors = [0.5, *np.full(len(own), 0.5 / len(own))]
+        model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=SHRINKAGE, priors=priors)
+        model.fit(drawn.reshape(-1, n_channels), taught)
+        lines, heights = model.coef_, model.intercept_
+        if len(own) > 1:  # of two classes there is one line, the defect's against good
+            lines, heights = lines[1:] - lines[0], heights[1:] - heights[0]
+        weights[:, own], biases[own] = lines.T, heights
         for row in unmasked:
-            own = model.weights[:, classes.index(labels[row]) - 1]
-            places[row] = _highest(flat[row].astype(np.float32) @ own)
-        model = _fit(flat, labels, places, rows, classes, seed)
-    return model
-
-
-def _covered(covered: NDArray[np.floating]) -> NDArray[np.intp]:
-    return np.flatnonzero(covered >= COVERED * covered.max())
+            places[row] = _highest(flat[row].astype(np.float32) @ weights[:, classes.index(labels[row]) - 1])
+    return PatchClassifier(weights, biases)
 
 
 def _highest(values: NDArray[np.floating]) -> NDArray[np.intp]:
     return np.argsort(-values, kind="stable")[:POINTED]
-
-
-def _fit(
-    flat: NDArray[np.floating],
-    labels: NDArray[np.str_],
-    places: dict[np.intp, NDArray[np.intp]],
-    rows: NDArray[np.intp],
-    classes: Sequence[str],
-    seed: int,
-) -> PatchClassifier:
-    """Return the discriminant of patches drawn at all places of good images, and at these `places` of the others."""
-    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-
-    generator, everywhere = np.random.default_rng(seed), np.arange(flat.shape[1])
-    weights = np.zeros((flat.shape[2], len(classes) - 1), np.float32)
-    biases = np.full(len(classes) - 1, UNKNOWN, np.float32)
-    there = [name for name in classes if name in set(labels[rows])]
-    if len(there) < 2 or there[0] != classes[0]:
-        return PatchClassifier(weights, biases)
-    each = max(1, min(DRAWN, MOST // len(rows)))
-    drawn = np.empty((len(rows), each, flat.shape[2]), np.float32)
-    for number, row in enumerate(rows):
-        drawn[number] = flat[row, np.sort(generator.choice(places.get(row, everywhere), each))]
-    taught = np.repeat([there.index(name) for name in labels[rows]], each)
-    n = len(there) - 1
-    model = LinearDiscriminantAnalysis(
-        solver="lsqr", shrinkage=SHRINKAGE, priors=[0.5, *np.full(n, 0.5 / n)]
-    ).fit(drawn.reshape(-1, flat.shape[2]), taught)
-    lines, heights = model.coef_, model.intercept_
-    if n > 1:  # of two classes there is one line, the defect's against good
-        lines, heights = lines[1:] - lines[0], heights[1:] - heights[0]
-    own = [classes.index(name) - 1 for name in there[1:]]
-    weights[:, own], biases[own] = lines.T, heights
-    return PatchClassifier(weights, biases)

@@ -23,10 +23,7 @@ def margin_uncertainty(probabilities: ArrayLike) -> NDArray[np.float64]:
 def standardised(
     embeddings: ArrayLike, labelled: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return (n, d) and (m, d) scaled by all their columns' spread, so that two random images are about 1 apart.
-
-    Columns without any spread are left out.
-    """
+    """Return (n, d) and (m, d) scaled by the spread of their columns, so that two random images are about 1 apart."""
     from sklearn.preprocessing import StandardScaler
 
     new = np.asarray(embeddings)
@@ -37,11 +34,7 @@ def standardised(
 
 
 def weighted_k_center(
-    weights: NDArray[np.float64],
-    new: NDArray[np.float64],
-    labelled: NDArray[np.float64],
-    count: int,
-    seed: int = 0,
+    weights: NDArray, new: NDArray, labelled: NDArray, count: int, seed: int = 0
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Return rows by the largest weight times distance to what is labelled or chosen, one by one: greedy k-centre.
 

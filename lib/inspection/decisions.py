@@ -63,12 +63,9 @@ class TrainingReference(Limits):
 
 
 def training_reference(
-    embeddings: NDArray[np.float32],
-    groups: ArrayLike,
-    sizes: NDArray[np.integer],
-    exposure: NDArray[np.float64],
+    embeddings: NDArray, groups: ArrayLike, sizes: NDArray, exposure: NDArray
 ) -> TrainingReference:
-    """Return limits and reference of labelled images: embeddings (n, d), groups (n,), others as in `ood_reasons`.
+    """Return limits and reference of labelled images: embeddings (n, d) float32, groups (n,), more as in `ood_reasons`.
 
     Raises ValueError where all are of one group, as nothing then says how far apart two groups lie.
     """

@@ -28,13 +28,12 @@ from lib.datasets.layouts import walk
 from lib.datasets.layouts.mask_names import part_masks
 from lib.execution.source_code import code_digest
 from lib.inspection.decisions import OOD, PASS, REFUSED, UNCERTAIN, brightness_contrast, verdict_columns
-from lib.pipeline.classification import patch_scores
 from lib.pipeline.dataset import FINAL, images, index
 from lib.pipeline.detectors import load_model, models
 from lib.pipeline.embeddings import backbone, image_feature_table, image_features_of, patches
 from lib.pipeline.features import map_columns
 from lib.pipeline.maps import score_maps, scores
-from lib.pipeline.patch_scores import final_patch_classifier
+from lib.pipeline.patch_scores import final_patch_classifier, patch_scores
 from lib.pipeline.run import Run, each_part, feature_cost, map_cost
 from lib.synthetic.products import image_counts, render
 
@@ -153,7 +152,7 @@ def features_of_new(run: Run, folder: Path, names: Sequence[str], blocks: Sequen
         (run, folder, tuple(blocks), tuple(names[start : start + AT_ONCE]), f"from {start + 1}")
         for start in range(0, len(names), AT_ONCE)
     ]
-    features, maps = feature_cost(run, AT_ONCE), map_cost(run, AT_ONCE, run.study.map_method)
+    features, maps = feature_cost(run, AT_ONCE), map_cost(run, AT_ONCE)
     seconds = 2 * features["seconds"] + maps["seconds"]
     parts = each_part(
         run,
@@ -232,7 +231,7 @@ def maps_of_new(run: Run, inputs: np.ndarray) -> NDArray[np.float16]:
     The split's first model makes them: one model, as for any other image.
     """
     study = run.study
-    fitted = load_model(run, study.map_source, models(FINAL, study.map_method)[0])
+    fitted = load_model(run, models(run, FINAL)[0])
     out = np.empty((len(inputs), study.image_size, study.image_size), np.float16)
     return predict_maps([fitted], inputs, np.zeros(len(inputs), int), out)
 

@@ -75,7 +75,7 @@ def fitted_production_model(run: Run, features: str = "") -> ProductionModel:
     found, _ = predictions(run, "classification")
     tested = deciding(run, found)
     features, why = choose_features(run, tested, features)
-    known = features_of_labelled(run, FEATURE_SETS[features].blocks)
+    known, name = features_of_labelled(run, FEATURE_SETS[features].blocks), model_name(features)
     settings = ("selection", "mlp", "scale", "binary", "inner_folds")
     inputs = {
         "code": code_digest("lib.inspection.production_model"),
@@ -107,11 +107,10 @@ def fitted_production_model(run: Run, features: str = "") -> ProductionModel:
         scores, defective = rows["score"].to_numpy(float), rows["defective"].to_numpy(bool)
         out_of_fold = OutOfFoldScores(scores, defective, groups, bool(table.attrs["grouped"]))
         save_production_model(path, ProductionModel(features, why, classes, models, reference, out_of_fold))
-        names = ("iterations", "loss", "converged")
-        return {task: {name: vars(fitted)[name] for name in names} for task, (_, fitted) in models.items()}
+        return {task: {"converged": fitted.converged} for task, (_, fitted) in models.items()}
 
-    run.store.make(model_name(features), inputs, write)
-    return load_production_model(run.store.path(model_name(features)))
+    run.store.make(name, inputs, write)
+    return load_production_model(run.store.path(name))
 
 
 def model_name(features: str) -> str:
@@ -122,9 +121,9 @@ def model_name(features: str) -> str:
 def threshold_of(run: Run, model: ProductionModel, required: float) -> Threshold:
     """Return the model's threshold for a defect recall in (0, 1], written beside it as JSON with its evidence."""
     name = f"production_model/{model.features}-at-{100 * required:g}.json"
-    seed, digest = run.seed("threshold", model.features), run.store.digest(model_name(model.features))
-    code = code_digest("lib.inspection.production_model")
-    inputs = {"code": code, "model": digest, "required": required, "seed": seed}
+    seed = run.seed("threshold", model.features)
+    inputs = {"code": code_digest("lib.inspection.production_model"), "required": required, "seed": seed}
+    inputs["model"] = run.store.digest(model_name(model.features))
 
     def write(path: Path) -> None:
         found = choose_threshold(model.out_of_fold, required, seed)
@@ -156,9 +155,7 @@ def choose_features(run: Run, tested: pd.DataFrame, wanted: str = "") -> tuple[s
         raise ProductionModelError(f"no feature set {wanted!r} in this study{there}")
     table = recommend(tested, calibration(run), str(index(run).attrs["good"]), run.study.binary)
     if not table["recommended"].any():
-        raise ProductionModelError(
-            "no feature set is recommended, as training lacks scores: give --features NAME"
-        )
+        raise ProductionModelError("training lacks scores, so nothing is recommended: give --features NAME")
     row = table[table["recommended"]].iloc[0]
     return row["features"], (
         f"recommended for {RULE}: {percent(row['training'])}. The expected recall is from the same images, so it is "

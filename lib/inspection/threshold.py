@@ -78,18 +78,17 @@ def choose_threshold(known: OutOfFoldScores, required: float, seed: int) -> Thre
     units = len(np.unique(known.groups[bad]))
     rejected = int((goods >= value).sum())
     interval, recalls, rejects = map(_percentile_interval, _bootstrap(known, required, seed).T)
-    expected, *ends = recall_at_rank(max(rank, 1), n)
-    of_recall, of_rejects = (ends[0], ends[1]), clopper_pearson(rejected, len(goods))
-    how = "exact, for independent images"
+    expected, low, high = recall_at_rank(max(rank, 1), n)
+    of_recall = low, high
+    of_rejects, how = clopper_pearson(rejected, len(goods)), "exact, for independent images"
     if known.grouped:
         of_recall, of_rejects = _wider(of_recall, recalls), _wider(of_rejects, rejects)
-        how = (
-            f"exact, or where wider from {DRAWS:,} draws of groups, with thresholds tested on those left out"
-        )
+        draws = f"{DRAWS:,} draws of groups"
+        how = f"exact, or where wider from {draws}, with thresholds tested on those left out"
     promised, interval = rank > 0 and units >= defects_needed(required), _wider(interval, (value, value))
-    recall, false_rejects = (expected, *of_recall), (rejected / len(goods), *of_rejects)
+    shares = expected, *of_recall, rejected / len(goods), *of_rejects
     # in the order of its fields
-    return Threshold(required, promised, value, *interval, *recall, *false_rejects, n, len(goods), units, how)
+    return Threshold(required, promised, value, *interval, *shares, n, len(goods), units, how)
 
 
 def _bootstrap(known: OutOfFoldScores, required: float, seed: int) -> NDArray[np.float64]:

@@ -2,121 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from lib.artifacts import fingerprint
-from lib.classification.feature_sets import COLUMN_BLOCKS, COMBINED_DETECTORS, FEATURE_SETS
-from lib.datasets.splits import FoldError, inner_parts
+from lib.classification.feature_sets import COLUMN_BLOCKS, FEATURE_SETS
+from lib.datasets.splits import FoldError
 from lib.execution.progress import step_bar
 from lib.execution.source_code import code_digest
-from lib.pipeline.dataset import FINAL, in_test_fold, index, parse_split, repeated, splits
-from lib.pipeline.detectors import map_splits
+from lib.pipeline.dataset import in_test_fold, index, parse_split, repeated, splits
 from lib.pipeline.embeddings import IMAGE
 from lib.pipeline.features import BLOCKS, feature_all, map_columns_file
 from lib.pipeline.maps import score_file
-from lib.pipeline.patch_scores import Fit, make_patch_scores, patch_scores_file
+from lib.pipeline.patch_scores import CALIBRATION, fit_facts, fits_of, levels, patch_scores, patch_scores_file
 from lib.pipeline.run import Run, classifier_cost, each_part
 
-CODE = ("lib.classification.cross_validation", "lib.datasets.splits", "lib.pipeline.classification")
-CALIBRATION = "calibration"
-SOURCE_CHECK = (
-    "compare_map_source"  # classification again with the other source's maps, where the study asks for it
+CODE = (
+    *("lib.classification.cross_validation", "lib.datasets.splits"),
+    *("lib.pipeline.classification", "lib.pipeline.patch_scores"),
 )
 FEW_IMAGES = 200  # above this every part holds several images of some class
 
 
 def feature_sets(run: Run, split: str, stage: str) -> tuple[str, ...]:
-    """Return what a stage evaluates: all baselines where every defect is kept, elsewhere those that cost little.
-
-    The check of the other source leaves out what needs no map, and adds both sources together.
-    """
+    """Return what a stage evaluates: all baselines where every defect is kept, elsewhere those that cost little."""
     if parse_split(split).of_fold not in splits(run, with_maps=True):
         return ("image",)
-    asked = ["main", *["baseline"] * run.study.baselines, *["guided"] * run.study.guided]
-    asked += ["combined"] * (run.study.guided and stage != SOURCE_CHECK)
-    every = stage in ("classification", SOURCE_CHECK)
-    sets = [
+    asked = ["main", *["baseline"] * run.study.baselines, *["guided", "combined"] * run.study.guided]
+    every = stage == "classification"
+    return tuple(
         name
         for name, one in FEATURE_SETS.items()
         if one.group in asked and (every or one.group == "main" or one.model != "network")
-    ]
-    if stage == SOURCE_CHECK:
-        sets = [name for name in sets if FEATURE_SETS[name].blocks != ("image",)]
-        sets += [name for name, alone in COMBINED_DETECTORS.items() if alone in sets]
-    return tuple(sets)
-
-
-def levels(run: Run, stage: str) -> list[float]:
-    """Return the shares of defects that a stage keeps."""
-    return [share for share in run.study.keep if share < 1] if stage == "imbalance" else [1.0]
-
-
-def _seed(run: Run, stage: str, split: str) -> int:
-    mine = parse_split(split)
-    return run.seed(CALIBRATION if stage == CALIBRATION else "classify", mine.of_fold, mine.repeat)
-
-
-def _fits(run: Run, stage: str, split: str) -> Iterator[Fit]:
-    """Yield the fits of a stage in one split.
-
-    Calibration fits on inner folds of the training images, dealt by the split's own scheme: grouped within grouped
-    folds. The other stages fit on all training images, at each share of defects kept.
-    """
-    table, train, mine = index(run), ~in_test_fold(run, split), parse_split(split)
-    trained = np.flatnonzero(train)
-    labels = table["label"].to_numpy(dtype=str)[trained]
-    seed, name = _seed(run, stage, split), {"repeat": mine.repeat}
-    by_group = mine.scheme == "grouped" or (split == FINAL and table.attrs["grouped"])
-    groups = table["group"].to_numpy(dtype=str) if by_group else None
-    if stage != CALIBRATION:
-        yield from (
-            Fit(np.arange(len(train)), train, keep, seed, groups, name) for keep in levels(run, stage)
-        )
-        return
-    own = None if groups is None else groups[trained]
-    for inner, part in enumerate(inner_parts(labels, own, run.study.inner_folds, seed=seed)):
-        known = ~np.isin(np.arange(len(trained)), part)
-        yield Fit(trained, known, 1.0, seed, groups, name | {"inner": inner})
-
-
-def patch_scores(run: Run, stage: str, split: str) -> np.ndarray:
-    """Return the patch classifiers' scores in each fit of a stage, (fits, N, defect classes); NaN of other rows."""
-    _make_patch_scores(run, stage, split)
-    found: np.ndarray = np.load(run.store.path(patch_scores_file(stage, split)))
-    return found
-
-
-def _make_patch_scores(run: Run, stage: str, split: str) -> None:
-    tested = fingerprint({"rows": np.flatnonzero(in_test_fold(run, split)).tolist()})
-    about = {"stage": stage, "tested": tested, "keep": levels(run, stage), "seed": _seed(run, stage, split)}
-    make_patch_scores(run, stage, split, about, lambda: list(_fits(run, stage, split)))
+    )
 
 
 def predict_fold(run: Run, stage: str, split: str) -> dict[str, Any]:
     """Fit one split's classifiers and predict; returns the summary, whose `diagnostics` have a row for each of them.
 
-    `stage`: classification (all defects kept), imbalance (fewer), `SOURCE_CHECK` (all defects, maps of the other
-    source, the feature sets that use the map), or calibration (the training images, each by models fitted on inner
-    folds without it). A class that an inner training part lacks gets probability 0 there, and a part that lacks all
-    classes but one fits nothing, so that its images stay without prediction.
+    `stage`: classification (all defects kept), imbalance (fewer), or calibration (the training images, each by models
+    fitted on inner folds without it). A class that an inner training part lacks gets probability 0 there, and a part
+    that lacks all classes but one fits nothing, so that its images stay without prediction.
     """
-    if "patch" in source_files(run, stage, split):
-        _make_patch_scores(run, stage, split)
+    files, sets = source_files(run, stage, split), feature_sets(run, split, stage)
+    if "patch" in files:
+        patch_scores(run, stage, split)
+    made_from = {  # its features must have been made
+        "code": code_digest(*CODE),
+        "files": {block: run.store.digest(name) for block, name in files.items()},
+        "feature_sets": sets,
+        **run.study.values(("selection", "mlp", "scale", "binary")),
+        **fit_facts(run, stage, split),
+    }
 
     def write(path: Path) -> dict[str, Any]:
         from lib.classification.cross_validation import evaluate_fold
 
-        table, fits, report = index(run), list(_fits(run, stage, split)), step_bar(f"{split}, fits")
+        table, fits, report = index(run), list(fits_of(run, stage, split)), step_bar(f"{split}, fits")
         labels = table["label"].to_numpy(dtype=str)
-        blocks = {name: _columns(run, file) for name, file in source_files(run, stage, split).items()}
-        how = {name: getattr(run.study, name) for name in ("selection", "mlp", "scale", "binary")}
-        how |= {"classes": tuple(table.attrs["classes"]), "feature_sets": feature_sets(run, split, stage)}
-        how |= {"inner_folds": run.study.inner_folds}
+        blocks = {name: _columns(run, file) for name, file in files.items()}
+        settings = ("selection", "mlp", "scale", "binary", "inner_folds")
+        how = {name: getattr(run.study, name) for name in settings}
+        how |= {"classes": tuple(table.attrs["classes"]), "feature_sets": sets}
         patch, found, diagnostics = blocks.pop("patch", None), [], []
         for done, (rows, train, keep, seed, groups, name) in enumerate(fits, start=1):
             if len(set(labels[rows][train])) > 1:
@@ -133,7 +83,7 @@ def predict_fold(run: Run, stage: str, split: str) -> dict[str, Any]:
         _stored(run, split, found).to_parquet(path, index=False)
         return {"diagnostics": diagnostics}
 
-    return run.store.make(_name(stage, split), _made_from(run, stage, split), write)["summary"]
+    return run.store.make(_name(stage, split), made_from, write)["summary"]
 
 
 def check_training_parts(run: Run) -> None:
@@ -146,7 +96,7 @@ def check_training_parts(run: Run) -> None:
     labels, good = table["label"].to_numpy(dtype=str), table.attrs["good"]
     for split in repeated(run, splits(run)):
         kept = subsample_defects(labels, ~in_test_fold(run, split), good=good, keep=min(study.keep), seed=0)
-        parts = [labels[kept], *(labels[rows][train] for rows, train, *_ in _fits(run, CALIBRATION, split))]
+        parts = [labels[kept], *(labels[rows][train] for rows, train, *_ in fits_of(run, CALIBRATION, split))]
         fewest = min((part for part in parts if len(set(part)) > 1), key=len, default=None)
         if fewest is not None and len(set(fewest)) == len(fewest):
             raise FoldError(
@@ -158,29 +108,21 @@ def check_training_parts(run: Run) -> None:
 def predictions(run: Run, stage: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return all predictions of a stage and the fits' diagnostics; imbalance includes classification's.
 
-    Every repeat has the same rows (calibration's but for those without prediction). A check, which the study must ask
-    for, is of primary folds only.
+    Every repeat has the same rows (calibration's but for those without prediction).
     """
     feature_all(run)
-    return _predictions(run, stage)
-
-
-def _predictions(run: Run, stage: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return `predictions` where all features are made."""
-    checked = stage == SOURCE_CHECK
-    names = map_splits(run, run.study.alternative_map_source) if checked else repeated(run, splits(run))
+    names = repeated(run, splits(run))
     fits = run.study.inner_folds if stage == CALIBRATION else len(levels(run, stage))
     cost = classifier_cost(run, len(index(run)))
     cost["seconds"] *= fits * len(feature_sets(run, names[0], stage))
     calls = [(run, stage, split) for split in names]
     summaries = each_part(run, predict_fold, calls, stage, cost, gpu=False, makes=True)
     notes = pd.concat([pd.DataFrame(one["diagnostics"]) for one in summaries], ignore_index=True)
-    files = {split: _name(stage, split) for split in names}
-    tables = [pd.read_parquet(run.store.path(file)) for file in files.values()]
-    made = {split: run.store.digest(file) for split, file in files.items()}
+    tables = [pd.read_parquet(run.store.path(_name(stage, split))) for split in names]
+    made = {split: run.store.digest(_name(stage, split)) for split in names}
     made["code"] = code_digest("lib.pipeline.classification")
     if stage == "imbalance":
-        whole, whole_notes = _predictions(run, "classification")
+        whole, whole_notes = predictions(run, "classification")
         tables.append(whole)
         notes = pd.concat([notes, whole_notes], ignore_index=True)
         made["classification"] = run.store.digest("predictions/classification.parquet")
@@ -202,52 +144,24 @@ def calibration(run: Run) -> pd.DataFrame:
 def load_predictions(runs: Sequence[Run]) -> dict[str, Any]:
     """Return what `lib.evaluation.results.compute_results` takes beside the study, over all its data sets.
 
-    `good` names the good class by data set. Of a check that the study does not ask for there are no rows.
+    `good` names the good class by data set.
     """
-
-    for run in runs:
-        feature_all(run)
-
-    def of(stage: str) -> pd.DataFrame:
-        asked = [run for run in runs if stage != SOURCE_CHECK or run.study.compare_map_source]
-        return pd.concat(
-            [_predictions(run, stage)[0] for run in asked] or [pd.DataFrame()], ignore_index=True
-        )
-
-    return {
-        "found": of("imbalance"),
-        "good": {run.name: str(index(run).attrs["good"]) for run in runs},
-        "calibration": of(CALIBRATION),
-        "other_source": of(SOURCE_CHECK),
+    stages = {"found": "imbalance", "calibration": CALIBRATION}
+    tables = {
+        name: pd.concat([predictions(run, stage)[0] for run in runs], ignore_index=True)
+        for name, stage in stages.items()
     }
+    return tables | {"good": {run.name: str(index(run).attrs["good"]) for run in runs}}
 
 
 def _name(stage: str, split: str) -> str:
     return f"predictions/{stage}/{split}.parquet"
 
 
-def _made_from(run: Run, stage: str, split: str) -> dict[str, Any]:
-    """Return what a split's predictions depend on; its features must have been made."""
-    return {
-        "code": code_digest(*CODE),
-        "tested": fingerprint({"rows": np.flatnonzero(in_test_fold(run, split)).tolist()}),
-        "index": run.store.digest("index.parquet"),
-        "files": {block: run.store.digest(name) for block, name in source_files(run, stage, split).items()},
-        "feature_sets": feature_sets(run, split, stage),
-        "keep": levels(run, stage),
-        "seed": _seed(run, stage, split),
-        **run.study.values(("selection", "mlp", "scale", "binary", "inner_folds")),
-    }
-
-
 def source_files(run: Run, stage: str, split: str) -> dict[str, str]:
     """Return the artefacts with the columns that a stage's feature sets need, by block of columns."""
-    own = run.study.map_method
-    method = run.study.alternative_map_source if stage == SOURCE_CHECK else own
-    files = {"image": IMAGE, "score": score_file(split, method), "other": map_columns_file("map", split, own)}
-    files |= {block: map_columns_file(block, split, method) for block in BLOCKS}
-    files["patch"] = patch_scores_file(stage, split)
-    files |= {f"other_{block}": map_columns_file(block, split, own) for block in BLOCKS}
+    files = {"image": IMAGE, "score": score_file(run, split), "patch": patch_scores_file(stage, split)}
+    files |= {block: map_columns_file(run, block, split) for block in BLOCKS}
     needed = {block for name in feature_sets(run, split, stage) for block in FEATURE_SETS[name].blocks}
     return {block: files[block] for block in COLUMN_BLOCKS if block in needed | {"image"}}
 

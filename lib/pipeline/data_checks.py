@@ -17,6 +17,11 @@ from lib.execution.source_code import code_digest
 from lib.pipeline.dataset import folds, images, index
 from lib.pipeline.run import Run, once
 
+CODE = (
+    *("lib.datasets.near_duplicates", "lib.datasets.shortcuts", "lib.datasets.groups"),
+    *("lib.evaluation.checks", "lib.pipeline.data_checks"),
+)
+
 
 @once
 def image_facts(run: Run) -> pd.DataFrame:
@@ -26,15 +31,10 @@ def image_facts(run: Run) -> pd.DataFrame:
     """
     table = index(run)
     name, side = "image-facts.parquet", run.study.image_size
-    code = code_digest(
-        *("lib.datasets.near_duplicates", "lib.datasets.shortcuts", "lib.datasets.groups"),
-        *("lib.evaluation.checks", "lib.pipeline.data_checks"),
-    )
     inputs = {
+        "code": code_digest(*CODE),
         "index": run.store.digest("index.parquet"),
-        "code": code,
-        "side": side,
-        "resize": run.study.resize,
+        **run.study.values(("image_size", "resize")),
     }
 
     def write(path: Path) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def _drawn(run: Run) -> Path:
 
     def write(path: Path) -> dict[str, Any]:
         shutil.rmtree(folder, ignore_errors=True)  # drawn by other settings, or in part
-        how = dict(zip(("scale", "side", "seed"), settings.values(), strict=True))
+        how = {name.removeprefix("synthetic_"): value for name, value in settings.items()}
         write_product(run.dataset, folder, **how, progress=step_bar("images drawn"))
         files = sorted(file for file in folder.rglob("*") if file.is_file())
         path.write_text(f"{len(files)} files in {folder.name}\n", encoding="utf-8")
@@ -108,10 +108,8 @@ def folds(run: Run) -> pd.DataFrame:
 
     def write(path: Path) -> None:
         schemes = schemes_for(run.study.cv, table.attrs["grouped"])
-        if run.study.leak_check == "none":
-            schemes = schemes[:1]
-        seed = run.seed("folds")
-        parts = [make_folds(table, run.study.folds, seed, scheme) for scheme in schemes]
+        schemes = schemes[:1] if run.study.leak_check == "none" else schemes
+        parts = [make_folds(table, run.study.folds, run.seed("folds"), scheme) for scheme in schemes]
         pd.concat(parts, ignore_index=True).to_parquet(path, index=False)
 
     run.store.make("folds.parquet", inputs, write)
@@ -165,8 +163,7 @@ def in_test_fold(run: Run, split: str) -> np.ndarray:
 
 def images(run: Run, side: int) -> np.ndarray:
     """Return all images at `side` pixels, memory-mapped, uint8 (N, side, side, 3), in the index's order."""
-    table = index(run)
-    name = f"images/{side}.npy"
+    table, name = index(run), f"images/{side}.npy"
     inputs = {
         "code": code_digest("lib.datasets.image_io", "lib.pipeline.dataset"),
         "images": fingerprint({"sha256": table["sha256"].tolist()}),  # whatever their labels and groups

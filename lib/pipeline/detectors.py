@@ -16,32 +16,31 @@ import pandas as pd
 
 from lib.anomaly_maps.detectors import FitTask, FittedDetector, detector
 from lib.artifacts import fingerprint
-from lib.config import MAP_SOURCES, MapMethod, map_source_of
+from lib.config import MAP_SOURCES
 from lib.datasets.splits import N_INNER, make_inner_folds
 from lib.execution.progress import step_bar
 from lib.execution.source_code import code_digest
-from lib.pipeline.dataset import images, in_test_fold, index, primary_splits, repeated, splits
+from lib.pipeline.dataset import images, in_test_fold, index, repeated, splits
 from lib.pipeline.embeddings import image_features_of, patches, patches_digest
 from lib.pipeline.run import Run, each_part, fit_cost, once
 
 INNER = "-inner-"
 
 
-def map_splits(run: Run, map_method: MapMethod) -> list[str]:
-    """Return the splits, of all repeats, that get maps made in this way; for comparison, the primary scheme's."""
-    own = map_method == run.study.map_method
-    return repeated(run, splits(run, with_maps=True) if own else primary_splits(run))
+def map_splits(run: Run) -> list[str]:
+    """Return the splits, of all repeats, that get maps."""
+    return repeated(run, splits(run, with_maps=True))
 
 
-def models(split: str, map_method: MapMethod) -> list[str]:
+def models(run: Run, split: str) -> list[str]:
     """Return the names of the models that make the split's maps: one, or one for each half."""
-    return [split] if map_method == "in_sample" else [f"{split}{INNER}{half}" for half in range(N_INNER)]
+    halves = [f"{split}{INNER}{half}" for half in range(N_INNER)]
+    return [split] if run.study.map_method == "in_sample" else halves
 
 
-def all_models(run: Run, source: str) -> list[str]:
-    """Return the names of all models of a map source that the study asks for, those of its own maps first."""
-    asked = [one for one in run.study.map_methods if map_source_of(one) == source]
-    return [name for one in asked for split in map_splits(run, one) for name in models(split, one)]
+def all_models(run: Run) -> list[str]:
+    """Return the names of all models that the study's maps need."""
+    return [name for split in map_splits(run) for name in models(run, split)]
 
 
 @once
@@ -61,31 +60,32 @@ def good_rows(run: Run, name: str) -> np.ndarray:
     return np.flatnonzero((table["label"] == table.attrs["good"]).to_numpy() & training)
 
 
-def model_file(source: str, name: str) -> str:
-    """Return the artefact with the model `name` of a map source."""
-    return f"{source}/{name}.safetensors"
+def model_file(run: Run, name: str) -> str:
+    """Return the artefact with the model `name`."""
+    return f"{run.study.map_source}/{name}.safetensors"
 
 
-def inputs(run: Run, source: str) -> tuple[np.ndarray, str]:
-    """Return what a map source reads of all images (N, ...), memory-mapped, and its digest."""
-    if detector(source).inputs == "images":
+def inputs(run: Run) -> tuple[np.ndarray, str]:
+    """Return what the map source reads of all images (N, ...), memory-mapped, and its digest."""
+    if detector(run.study.map_source).inputs == "images":
         return images(run, run.study.image_size), run.store.digest(f"images/{run.study.image_size}.npy")
     return patches(run), patches_digest(run)
 
 
-def inputs_of(run: Run, source: str, at_side: Callable[[int], np.ndarray]) -> np.ndarray:
-    """Return what a map source reads of other images, which `at_side` returns (n, side, side, 3) uint8 at any side."""
-    if detector(source).inputs == "images":
+def inputs_of(run: Run, at_side: Callable[[int], np.ndarray]) -> np.ndarray:
+    """Return what the map source reads of other images, `at_side` returns them (n, side, side, 3) uint8 at any side."""
+    if detector(run.study.map_source).inputs == "images":
         return at_side(run.study.image_size)
     return image_features_of(run, at_side(run.study.feature_size))[1]
 
 
-def fit_task(run: Run, source: str, name: str) -> FitTask:
-    """Return what the model `name` of a map source is fitted on."""
+def fit_task(run: Run, name: str) -> FitTask:
+    """Return what the model `name` is fitted on."""
     split, _, half = name.partition(INNER)
+    source = run.study.map_source
     return FitTask(
         run.study,
-        inputs(run, source)[0],
+        inputs(run)[0],
         good_rows(run, name),
         good_rows(run, f"{split}{INNER}{1 - int(half)}") if half else np.empty(0, int),
         sharing=N_INNER if half else 1,
@@ -94,12 +94,13 @@ def fit_task(run: Run, source: str, name: str) -> FitTask:
     )
 
 
-def fit_model(run: Run, source: str, name: str) -> dict[str, Any]:
-    """Fit the model `name` of a map source where it is not proven; returns its summary."""
-    task, maker = fit_task(run, source, name), detector(source)
+def fit_model(run: Run, name: str) -> dict[str, Any]:
+    """Fit the model `name` where it is not proven; returns its summary."""
+    source, task = run.study.map_source, fit_task(run, name)
+    maker = detector(source)
     made_from = {
         "code": code_digest(MAP_SOURCES[source].module, "lib.pipeline.detectors"),
-        "inputs": inputs(run, source)[1],
+        "inputs": inputs(run)[1],
         "rows": fingerprint({"rows": task.good.tolist(), "held out": task.held_out.tolist()}),
         **maker.depends_on(task),
     }
@@ -116,31 +117,27 @@ def fit_model(run: Run, source: str, name: str) -> dict[str, Any]:
         checkpoint.unlink(missing_ok=True)
         return summary | began
 
-    return run.store.make(model_file(source, name), made_from, write)["summary"]
+    return run.store.make(model_file(run, name), made_from, write)["summary"]
 
 
-def load_model(run: Run, source: str, name: str) -> FittedDetector:
-    """Return the model `name` of a map source, fitted where it is not proven."""
-    fit_model(run, source, name)
-    return detector(source).load(run.store.path(model_file(source, name)), run.device)
+def load_model(run: Run, name: str) -> FittedDetector:
+    """Return the model `name`, fitted where it is not proven."""
+    fit_model(run, name)
+    return detector(run.study.map_source).load(run.store.path(model_file(run, name)), run.device)
 
 
-def fit_models(run: Run, source: str) -> pd.DataFrame:
-    """Fit all models of a map source that the study asks for; returns their summaries by name.
+def fit_models(run: Run) -> pd.DataFrame:
+    """Fit all models of the study's map source; returns their summaries by name.
 
-    No rows where it asks for none. DRAEM's columns: origin, start, steps, textures, history (rows of
-    `training_history`).
-    PatchCore's: images (good ones it was filled from), offered and kept (patches), held out (good images that its scale
-    was set on), rare (the distance that one of 200 of their patches exceeds).
+    DRAEM's columns: origin, start, steps, textures, history (rows of `training_history`).
+    PatchCore's: images it was filled from, patches offered and kept, images held out for its scale, rare (the distance
+    that one of 200 of their patches exceeds).
     """
-    names = all_models(run, source)
-    if not names:
-        return pd.DataFrame()
-    inputs(run, source)
-    sharing = N_INNER if all(INNER in name for name in names) else 1
-    cost = fit_cost(run, source, len(good_rows(run, names[0])), sharing)
-    calls = [(run, source, name) for name in names]
-    summaries = each_part(run, fit_model, calls, MAP_SOURCES[source].title, cost, makes=True)
+    names = all_models(run)
+    inputs(run)
+    cost = fit_cost(run, len(good_rows(run, names[0])), N_INNER if INNER in names[0] else 1)
+    title = MAP_SOURCES[run.study.map_source].title
+    summaries = each_part(run, fit_model, [(run, name) for name in names], title, cost, makes=True)
     how_made = ["seconds", "peak_bytes", "device", "resumed"]
     return pd.DataFrame(summaries, pd.Index(names, name="model")).drop(columns=how_made)
 
@@ -150,34 +147,39 @@ def training_history(run: Run) -> pd.DataFrame:
 
     No rows where the study asks for no DRAEM, or its DRAEM was trained elsewhere.
     """
-    models_of: dict[str, Any] = dict(fit_models(run, "draem").get("history", {}))
+    fitted = fit_models(run) if run.study.map_source == "draem" else pd.DataFrame()
+    models_of: dict[str, Any] = dict(fitted.get("history", {}))
     rows = [{**row, "split": name} for name, history in models_of.items() for row in history]
     table = pd.DataFrame(rows, columns=["step", "l2", "ssim", "focal", "loss", "lr", "split"])
-    if digests := {name: run.store.digest(model_file("draem", name)) for name in models_of}:
+    if digests := {name: run.store.digest(model_file(run, name)) for name in models_of}:
         made_from = {"code": code_digest("lib.pipeline.detectors"), "draem": digests}
         run.store.make("draem/history.csv", made_from, lambda path: table.to_csv(path, index=False))
     return table
 
 
+def _draem_training(run: Run, name: str, **changes: Any) -> tuple[Any, tuple[Any, Any, Any]]:
+    """Return the trained DRAEM `name`, and what it was trained with: images, textures, settings with `changes`."""
+    from lib.draem.detector import texture_bank, training_settings
+    from lib.draem.training import TrainingSettings
+
+    trained, task = load_model(run, name), fit_task(run, name)
+    settings = TrainingSettings(**training_settings(task) | changes)
+    return trained, (task.inputs[task.good], texture_bank(run.study)[0], settings)
+
+
 def first_and_last_scores(run: Run, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the test images' scores by the DRAEM `name` after its very first step, and after its last."""
-    from lib.draem.detector import texture_bank, training_settings
-    from lib.draem.training import TrainingSettings, train
+    from lib.draem.training import train
 
-    trained: Any = load_model(run, "draem", name)
-    task = fit_task(run, "draem", name)
-    settings = TrainingSettings(**training_settings(task) | {"steps": 1})
-    before, _ = train(task.inputs[task.good], texture_bank(run.study)[0], settings, device=run.device)
-    tested = task.inputs[in_test_fold(run, name.partition(INNER)[0])]
+    trained, given = _draem_training(run, name, steps=1)
+    before, _ = train(*given, device=run.device)
+    tested = inputs(run)[0][in_test_fold(run, name.partition(INNER)[0])]
     return before.maps_and_scores(tested)[1], trained.maps_and_scores(tested)[1]
 
 
 def simulated_examples(run: Run, name: str, count: int) -> dict[str, np.ndarray]:
     """Return good training images, simulated defects on them, and the trained DRAEM's answer (see `panel`)."""
-    from lib.draem.detector import texture_bank, training_settings
-    from lib.draem.training import TrainingSettings, panel
+    from lib.draem.training import panel
 
-    trained: Any = load_model(run, "draem", name)
-    task = fit_task(run, "draem", name)
-    settings = TrainingSettings(**training_settings(task) | {"seed": run.seed("panel", name)})
-    return panel(trained, task.inputs[task.good], texture_bank(run.study)[0], settings, count)
+    trained, given = _draem_training(run, name, seed=run.seed("panel", name))
+    return panel(trained, *given, count)

@@ -83,13 +83,7 @@ def _make(run: Run) -> dict[str, Any]:
             calls = [(run, made_from["backbone"], partial, start) for start in range(0, len(stack), AT_ONCE)]
             parts = each_part(run, _part, calls, "image features", feature_cost(run, AT_ONCE))
         np.save(path, np.concatenate(parts))
-        about: dict[str, Any] = {
-            "mean": net.mean.flatten().tolist(),
-            "std": net.std.flatten().tolist(),
-            "licence": net.licence,
-        }
-        if not run.scheduler:  # else the workers' devices
-            about["device"] = run.device
+        about = {} if run.scheduler else {"device": run.device}  # else the workers' devices
         return {"backbone": net.title, "backbone_sha256": net.sha256, "files": [beside]} | about
 
     return run.store.make(IMAGE, made_from, write)

@@ -13,10 +13,9 @@ from lib.pipeline.run import Run
 
 def facts_of(run: Run) -> Facts:
     """Return the facts about a data set whose notebooks 00 to 04 have run."""
-    method, good = run.study.map_method, str(index(run).attrs["good"])
-    table, quality = map_all(run), map_quality(run).loc[method]["image_auroc"].drop(OVERALL)
-    scores = table[table["map_method"] == method]
-    unseen = train_test_auroc(scores, good)[method].mean()
+    good, scores = str(index(run).attrs["good"]), map_all(run)
+    quality = map_quality(run)["image_auroc"].drop(OVERALL)
+    unseen = train_test_auroc(scores, good).mean()
     mine = {name: parse_split(name) for name in repeated(run, primary_splits(run))}
     tested = scores[scores["split"].isin(mine) & scores["tested"]].merge(index(run)[["id", "group"]], on="id")
     tested = tested.assign(fold=[mine[name].of_fold for name in tested["split"]], features="map",

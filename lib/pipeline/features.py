@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from lib.artifacts import fingerprint
-from lib.config import MapMethod
 from lib.datasets.splits import FoldError
 from lib.execution.progress import step_bar
 from lib.execution.source_code import code_digest
@@ -16,7 +15,7 @@ from lib.pipeline.dataset import FINAL, in_test_fold, index, parse_split, splits
 from lib.pipeline.detectors import map_splits
 from lib.pipeline.embeddings import backbone, backbone_digest, image_feature_table, patches, patches_digest
 from lib.pipeline.maps import map_all, map_file, maps
-from lib.pipeline.run import Run, each_part, feature_cost
+from lib.pipeline.run import Run, each_part, feature_cost, once
 
 BLOCKS = {  # of columns made of a split's maps: what their files are called, and the module that computes them
     "map": ("map", "lib.features.embeddings"),
@@ -25,21 +24,21 @@ BLOCKS = {  # of columns made of a split's maps: what their files are called, an
 }
 
 
-def map_columns_file(block: str, split: str, map_method: MapMethod) -> str:
+def map_columns_file(run: Run, block: str, split: str) -> str:
     """Return the artefact with a block of columns (one of `BLOCKS`) made of the split's maps."""
-    return map_file(split, map_method).replace("maps/", f"features/{BLOCKS[block][0]}-")
+    return map_file(run, split).replace("maps/", f"features/{BLOCKS[block][0]}-")
 
 
-def make_map_columns(run: Run, block: str, map_method: MapMethod, split: str) -> None:
+def make_map_columns(run: Run, block: str, split: str) -> None:
     """Write a block of columns made of the split's maps, float32 (N, columns).
 
     `map`: the backbone's features of the map; `stats`: its statistics, as in `map_statistics.STATISTICS`; `guided`: the
     image's patches pooled where the map points.
     """
-    stack = maps(run, split, map_method)
+    stack = maps(run, split)
     made_from = {
         "code": code_digest(BLOCKS[block][1], "lib.pipeline.features"),
-        "maps": run.store.digest(map_file(split, map_method)),
+        "maps": run.store.digest(map_file(run, split)),
         **_depends_on(run, block, split),
     }
 
@@ -47,7 +46,7 @@ def make_map_columns(run: Run, block: str, map_method: MapMethod, split: str) ->
         np.save(path, _columns_of(run, block, split, stack))
         return {"device": run.device} if block == "map" else {}
 
-    run.store.make(map_columns_file(block, split, map_method), made_from, write)
+    run.store.make(map_columns_file(run, block, split), made_from, write)
 
 
 def _depends_on(run: Run, block: str, split: str) -> dict[str, Any]:
@@ -82,24 +81,23 @@ def _columns_of(run: Run, block: str, split: str, stack: np.ndarray) -> np.ndarr
     return map_guided_features(patches(run), stack, *compared_with(run, split), counts, progress=report)
 
 
-def map_columns(run: Run, block: str, split: str, map_method: MapMethod | None = None) -> np.ndarray:
-    """Return a block of columns made of the split's maps, by default the study's own; see `make_map_columns`."""
-    map_method = map_method or run.study.map_method
-    make_map_columns(run, block, map_method, split)
-    return np.load(run.store.path(map_columns_file(block, split, map_method)))
+def map_columns(run: Run, block: str, split: str) -> np.ndarray:
+    """Return a block of columns made of the split's maps; see `make_map_columns`."""
+    make_map_columns(run, block, split)
+    return np.load(run.store.path(map_columns_file(run, block, split)))
 
 
+@once
 def feature_all(run: Run) -> None:
     """Make all features that the study's feature sets need."""
     image_feature_table(run)
     map_all(run)
     blocks = ["map", *["guided"] * run.study.guided, *["stats"] * (run.study.baselines or run.study.guided)]
-    for map_method in run.study.map_methods:
-        for block in blocks:
-            calls = [(run, block, map_method, split) for split in map_splits(run, map_method)]
-            cost = feature_cost(run, len(index(run))) if block == "map" else None
-            label = f"{BLOCKS[block][0]} features {map_method}"
-            each_part(run, make_map_columns, calls, label, cost, makes=True)
+    for block in blocks:
+        calls = [(run, block, split) for split in map_splits(run)]
+        cost = feature_cost(run, len(index(run))) if block == "map" else None
+        label = f"{BLOCKS[block][0]} features {run.study.map_method}"
+        each_part(run, make_map_columns, calls, label, cost, makes=True)
 
 
 def compared_with(run: Run, split: str) -> tuple[np.ndarray, np.ndarray]:

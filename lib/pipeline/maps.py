@@ -1,4 +1,4 @@
-"""Notebook 02: a map of every image in every split, made in each way that the study asks for, and how good maps are."""
+"""Notebook 02: a map of every image in every split, and how good maps are."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 
 from lib.anomaly_maps import cross_fitting
 from lib.artifacts import file_sha256, fingerprint, new_array
-from lib.config import MAP_SOURCES, MapMethod, map_source_of
+from lib.config import MAP_SOURCES
 from lib.datasets.masks import files_of, load_masks
 from lib.execution.progress import step_bar
 from lib.execution.source_code import code_digest
@@ -30,26 +30,27 @@ from lib.pipeline.run import Run, each_part, map_cost
 QUALITY = "maps/quality.csv"
 
 
-def map_file(split: str, map_method: MapMethod) -> str:
-    """Return the artefact with the split's maps made in this way."""
-    suffix = {"in_sample": "", "cross_fitted": "-crossfitted"}.get(map_method, f"-{map_method}")
+def map_file(run: Run, split: str) -> str:
+    """Return the artefact with the split's maps."""
+    how = run.study.map_method
+    suffix = {"in_sample": "", "cross_fitted": "-crossfitted"}.get(how, f"-{how}")
     return f"maps/{split}{suffix}.npy"
 
 
-def score_file(split: str, map_method: MapMethod) -> str:
+def score_file(run: Run, split: str) -> str:
     """Return the artefact with the image scores of the split's maps."""
-    return map_file(split, map_method).replace(".npy", "-scores.npy")
+    return map_file(run, split).replace(".npy", "-scores.npy")
 
 
-def make_maps(run: Run, map_method: MapMethod, split: str) -> None:
+def make_maps(run: Run, split: str) -> None:
     """Write the split's map of every image, float16 (N, side, side), and their image scores, float32 (N,)."""
-    source, names = map_source_of(map_method), models(split, map_method)
-    name, side = map_file(split, map_method), run.study.image_size
+    source, names = run.study.map_source, models(run, split)
+    name, side = map_file(run, split), run.study.image_size
     for model in names:
-        fit_model(run, source, model)
-    stack, digest = inputs(run, source)
+        fit_model(run, model)
+    stack, digest = inputs(run)
     chosen = np.zeros(len(stack), int)
-    if map_method != "in_sample":
+    if len(names) > 1:
         seed = run.seed("map of a test image", split)
         chosen = cross_fitting.choose_models(inner_folds(run, split), seed)
     made_from: dict[str, Any] = {
@@ -57,20 +58,20 @@ def make_maps(run: Run, map_method: MapMethod, split: str) -> None:
             MAP_SOURCES[source].module, "lib.anomaly_maps.cross_fitting", "lib.pipeline.maps"
         ),
         "inputs": digest,
-        "models": [run.store.digest(model_file(source, model)) for model in names],
+        "models": [run.store.digest(model_file(run, model)) for model in names],
         "chosen": fingerprint({"models": chosen.tolist()}),
     }
 
     def write(path: Path) -> dict[str, Any]:
         out = new_array(path, np.float16, (len(stack), side, side))
-        report, fitted = step_bar(f"{split}, images"), [load_model(run, source, model) for model in names]
+        report, fitted = step_bar(f"{split}, images"), [load_model(run, model) for model in names]
         cross_fitting.predict_maps(fitted, stack, chosen, out, report)
         out.flush()
         return {"device": run.device}
 
     run.store.make(name, made_from, write)
     run.store.make(
-        score_file(split, map_method),
+        score_file(run, split),
         {"code": code_digest("lib.draem.losses", "lib.pipeline.maps"), "maps": run.store.digest(name)},
         lambda path: np.save(path, score_maps(np.load(run.store.path(name), mmap_mode="r"))),
     )
@@ -86,55 +87,48 @@ def score_maps(maps: np.ndarray) -> np.ndarray:
     return np.concatenate([image_score(torch.from_numpy(chunk)).numpy() for chunk in chunks])
 
 
-def maps(run: Run, split: str, map_method: MapMethod | None = None) -> np.ndarray:
-    """Return the split's maps, by default the study's own, memory-mapped (N, side, side) float16."""
-    how = map_method or run.study.map_method
-    make_maps(run, how, split)
-    return np.load(run.store.path(map_file(split, how)), mmap_mode="r")
+def maps(run: Run, split: str) -> np.ndarray:
+    """Return the split's maps, memory-mapped (N, side, side) float16."""
+    make_maps(run, split)
+    return np.load(run.store.path(map_file(run, split)), mmap_mode="r")
 
 
-def scores(run: Run, split: str, map_method: MapMethod | None = None) -> np.ndarray:
-    """Return the image scores of the split's maps, by default the study's own, float32 (N,)."""
-    map_method = map_method or run.study.map_method
-    make_maps(run, map_method, split)
-    return np.load(run.store.path(score_file(split, map_method)))
+def scores(run: Run, split: str) -> np.ndarray:
+    """Return the image scores of the split's maps, float32 (N,)."""
+    make_maps(run, split)
+    return np.load(run.store.path(score_file(run, split)))
 
 
 def map_all(run: Run) -> pd.DataFrame:
-    """Make all maps; returns the image scores: map_method (the study's own first), split, id, label, tested, score."""
-    for source in dict.fromkeys(map(map_source_of, run.study.map_methods)):
-        fit_models(run, source)
-    table = index(run)[["id", "label"]]
-    parts = []
-    for method in run.study.map_methods:
-        names = map_splits(run, method)
-        calls = [(run, method, split) for split in names]
-        each_part(run, make_maps, calls, f"maps {method}", map_cost(run, len(table), method), makes=True)
-        for split in names:
-            part = table.assign(map_method=method, split=split, tested=in_test_fold(run, split))
-            parts.append(part.assign(score=scores(run, split, method)))
+    """Make all maps; returns the image scores: id, label, split, tested, score."""
+    fit_models(run)
+    table, names = index(run)[["id", "label"]], map_splits(run)
+    cost, label = map_cost(run, len(table)), f"maps {run.study.map_method}"
+    each_part(run, make_maps, [(run, split) for split in names], label, cost, makes=True)
+    parts = [
+        table.assign(split=split, tested=in_test_fold(run, split), score=scores(run, split))
+        for split in names
+    ]
     return pd.concat(parts, ignore_index=True)
 
 
 def map_quality(run: Run) -> pd.DataFrame:
-    """Return the quality of the test images' maps of the primary folds, by map_method and class.
+    """Return the quality of the test images' maps of the primary folds, by class.
 
-    Index: map_method (the study's own first), class ("overall" first). Columns: image_auroc, and where there are masks
-    pixel_auroc, pixel_ap, aupro, images, left_out (see `lib.anomaly_maps.localization_metrics`). Image
-    AUROC is the mean of the folds, as scores of two models share no scale; pixels are those of all folds. Of repeats
-    the mean.
+    Index: class ("overall" first). Columns: image_auroc, and where there are masks pixel_auroc, pixel_ap, aupro,
+    images, left_out (see `lib.anomaly_maps.localization_metrics`). Image AUROC is the mean of the folds, as scores of
+    two models share no scale; pixels are those of all folds. Of repeats the mean.
     """
     image_scores, table = map_all(run), index(run)
     root = Path(table.attrs["root"])
     names, n_folds = repeated(run, primary_splits(run)), run.study.folds
     repeats = [names[start : start + n_folds] for start in range(0, len(names), n_folds)]
-    made = [(split, method) for method in run.study.map_methods for split in names]
     made_from = {
         "code": code_digest(
             "lib.anomaly_maps.localization_metrics", "lib.datasets.masks", "lib.pipeline.maps"
         ),
-        "maps": {map_file(*one): run.store.digest(map_file(*one)) for one in made},
-        "scores": {score_file(*one): run.store.digest(score_file(*one)) for one in made},
+        "maps": {split: run.store.digest(map_file(run, split)) for split in names},
+        "scores": {split: run.store.digest(score_file(run, split)) for split in names},
         "index": run.store.digest("index.parquet"),
         "masks": [file_sha256(root / file) for mask in table["mask"].dropna() for file in files_of(mask)],
         **run.study.values(("resize",)),
@@ -146,8 +140,8 @@ def map_quality(run: Run) -> pd.DataFrame:
         good, masked = str(table.attrs["good"]), table["mask"].notna().any()
         truth = list(load_masks(root, table, run.study.image_size, run.study.resize)) if masked else []
 
-        def measured(method: MapMethod, names: list[str]) -> pd.DataFrame:
-            rows = image_scores.query("map_method == @method and split in @names and tested")
+        def measured(names: list[str]) -> pd.DataFrame:
+            rows = image_scores.query("split in @names and tested")
             folds = [
                 image_auroc(part["score"].to_numpy(), part["label"].to_numpy(), good)
                 for _, part in rows.groupby("split", sort=False)
@@ -156,19 +150,16 @@ def map_quality(run: Run) -> pd.DataFrame:
             quality = pd.concat(folds, axis=1).mean(axis=1).to_frame("image_auroc")
             if not masked:
                 return quality
-            stacks = {split: maps(run, split, method) for split in names}
+            stacks = {split: maps(run, split) for split in names}
             order = [(split, row) for split in names for row in np.flatnonzero(in_test_fold(run, split))]
             found = (stacks[split][row] for split, row in order)
             outlines = (truth[row] for _, row in order)
             labels = [table["label"].iloc[row] for _, row in order]
             return quality.join(pixel_quality(found, outlines, labels, good))
 
-        parts = {}
-        for method in run.study.map_methods:
-            each = [measured(method, names) for names in repeats]
-            parts[method] = pd.concat(each).groupby(level=0, sort=False).mean().astype(each[0].dtypes)
-        pd.concat(parts, names=["map_method", "class"]).to_csv(path, lineterminator="\n")
+        each = [measured(names) for names in repeats]
+        mean = pd.concat(each).groupby(level=0, sort=False).mean().astype(each[0].dtypes)
+        mean.to_csv(path, index_label="class", lineterminator="\n")
 
     run.store.make(QUALITY, made_from, write)
-    keys = ["map_method", "class"]
-    return pd.read_csv(run.store.path(QUALITY), index_col=keys, keep_default_na=False, na_values=[""])
+    return pd.read_csv(run.store.path(QUALITY), index_col="class", keep_default_na=False, na_values=[""])

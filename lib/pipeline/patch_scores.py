@@ -1,8 +1,8 @@
-"""Notebook 04 and 05: scores of patch classifiers, taught anew for every fit of the classifiers, out of fold."""
+"""Notebooks 04 and 05: the classifiers' fits, and scores of patch classifiers, taught anew for each, out of fold."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,15 +16,16 @@ from lib.datasets.splits import inner_parts
 from lib.execution.source_code import code_digest
 from lib.features.backbone_weights import grid
 from lib.features.patch_classifier import UNKNOWN, PatchClassifier, fit_patch_classifier
-from lib.pipeline.dataset import FINAL, index
+from lib.pipeline.dataset import FINAL, in_test_fold, index, parse_split
 from lib.pipeline.embeddings import patches, patches_digest
 from lib.pipeline.maps import make_maps, map_file, maps
 from lib.pipeline.run import Run, once
 
 CODE = (
     *("lib.features.patch_classifier", "lib.features.backbone_weights", "lib.datasets.masks"),
-    *("lib.classification.cross_validation", "lib.pipeline.patch_scores", "lib.pipeline.classification"),
+    *("lib.classification.cross_validation", "lib.datasets.splits", "lib.pipeline.patch_scores"),
 )
+CALIBRATION = "calibration"
 AT_ONCE = 256  # images whose patches are held
 
 
@@ -42,6 +43,48 @@ class Fit(NamedTuple):
     name: dict[str, int]
 
 
+def levels(run: Run, stage: str) -> list[float]:
+    """Return the shares of defects that a stage keeps."""
+    return [share for share in run.study.keep if share < 1] if stage == "imbalance" else [1.0]
+
+
+def _seed(run: Run, stage: str, split: str) -> int:
+    mine = parse_split(split)
+    return run.seed(CALIBRATION if stage == CALIBRATION else "classify", mine.of_fold, mine.repeat)
+
+
+def fits_of(run: Run, stage: str, split: str) -> Iterator[Fit]:
+    """Yield the fits of a stage in one split.
+
+    Calibration fits on inner folds of the training images, dealt by the split's own scheme: grouped within grouped
+    folds. The other stages fit on all training images, at each share of defects kept.
+    """
+    table, train, mine = index(run), ~in_test_fold(run, split), parse_split(split)
+    seed, name = _seed(run, stage, split), {"repeat": mine.repeat}
+    by_group = mine.scheme == "grouped" or (split == FINAL and table.attrs["grouped"])
+    groups = table["group"].to_numpy(dtype=str) if by_group else None
+    if stage != CALIBRATION:
+        every = np.arange(len(train))
+        yield from (Fit(every, train, keep, seed, groups, name) for keep in levels(run, stage))
+        return
+    trained = np.flatnonzero(train)
+    labels, own = table["label"].to_numpy(dtype=str)[trained], None if groups is None else groups[trained]
+    for inner, part in enumerate(inner_parts(labels, own, run.study.inner_folds, seed=seed)):
+        known = ~np.isin(np.arange(len(trained)), part)
+        yield Fit(trained, known, 1.0, seed, groups, name | {"inner": inner})
+
+
+def fit_facts(run: Run, stage: str, split: str) -> dict[str, Any]:
+    """Return what the fits of a stage in one split depend on, besides columns and code, in JSON values."""
+    return {
+        "tested": fingerprint({"rows": np.flatnonzero(in_test_fold(run, split)).tolist()}),
+        "index": run.store.digest("index.parquet"),
+        "keep": levels(run, stage),
+        "seed": _seed(run, stage, split),
+        "inner_folds": run.study.inner_folds,
+    }
+
+
 def patch_scores_file(stage: str, split: str) -> str:
     """Return the artefact with the scores of a stage's fits in a split."""
     return f"features/patch/{stage}/{split}.npy"
@@ -57,34 +100,31 @@ def _model_file(run: Run) -> Path:
     return run.store.path(patch_scores_file("classification", FINAL)).with_suffix(".safetensors")
 
 
-def make_patch_scores(
-    run: Run, stage: str, split: str, about: Mapping[str, Any], fits: Callable[[], Sequence[Fit]]
-) -> None:
-    """Write the scores for each defect class, float32 (fits, N, classes), of each fit's rows; NaN of other rows.
+def patch_scores(run: Run, stage: str, split: str) -> np.ndarray:
+    """Return the scores for each defect class, float32 (fits, N, classes), of each fit's rows; NaN of other rows.
 
     A training image's are by a classifier that did not see it, nor an image of its group: of inner folds of the images
     that train. The others' are by the classifier of all these. Defects that the fit does not keep teach nothing.
     Training images have `UNKNOWN` for a class that some inner fold could not teach, so that nothing is learnt from it.
-    `about`: what the fits depend on, in JSON values; they are asked for only where the scores are not proven.
     """
-    table, how = index(run), run.study.map_method
+    table = index(run)
     if split == FINAL:
-        make_maps(run, how, split)
+        make_maps(run, split)
     masks = [file_sha256(Path(table.attrs["root"]) / mask) for mask in table["mask"].dropna()]
     made_from = {
         "code": code_digest(*CODE),
         "patches": patches_digest(run),
-        "maps": run.store.digest(map_file(split, how)),
+        "maps": run.store.digest(map_file(run, split)),
         "masks": fingerprint({"sha256": masks}),
-        "index": run.store.digest("index.parquet"),
-        **run.study.values(("inner_folds", "resize", "feature_size")),
-        **about,
+        "stage": stage,
+        **run.study.values(("resize", "feature_size")),
+        **fit_facts(run, stage, split),
     }
 
     def write(path: Path) -> dict[str, Any]:
         known, classes = patches(run), list(table.attrs["classes"])
         labels, at_patches = table["label"].to_numpy(dtype=str), _at_patches(run, split)
-        every = fits()
+        every = list(fits_of(run, stage, split))
         found = np.full((len(every), len(table), len(classes) - 1), np.nan, np.float32)
         whole: PatchClassifier | None = None
         for number, one in enumerate(every):
@@ -104,16 +144,13 @@ def make_patch_scores(
         whole.save(_model_file(run))
         return {"files": [_model_file(run)]}
 
-    run.store.make(patch_scores_file(stage, split), made_from, write)
+    name = patch_scores_file(stage, split)
+    run.store.make(name, made_from, write)
+    return np.load(run.store.path(name))
 
 
 def _models(
-    one: Fit,
-    known: NDArray,
-    labels: NDArray[np.str_],
-    evidence: tuple[NDArray, NDArray],
-    classes: list[str],
-    n: int,
+    one: Fit, known: NDArray, labels: NDArray, evidence: tuple[NDArray, NDArray], classes: list[str], n: int
 ) -> Iterator[tuple[PatchClassifier, NDArray[np.intp]]]:
     """Yield the classifier of all images that train with the others' rows, then each inner fold's with its own."""
     kept = subsample_defects(labels[one.rows], one.train, good=classes[0], keep=one.keep, seed=one.seed)

@@ -18,7 +18,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from lib.anomaly_maps.detectors import detector
 from lib.artifacts import StaleError, Store, read_only
-from lib.config import MapMethod, Study, cuda_available, map_source_of
+from lib.config import Study, cuda_available
 from lib.execution.parallel import max_parallel, run_tasks
 from lib.features.backbone_weights import size_of
 from lib.synthetic.products import PRODUCTS
@@ -147,15 +147,15 @@ def each_part(
     )
 
 
-def fit_cost(run: Run, source: str, n_good: int, sharing: int) -> dict[str, float]:
-    """Return seconds and bytes of fitting one of a map source's models, as one of `sharing` that share a fold."""
-    seconds, memory = detector(source).fit_cost(run.study, n_good, sharing)
+def fit_cost(run: Run, n_good: int, sharing: int) -> dict[str, float]:
+    """Return seconds and bytes of fitting one of the map source's models, as one of `sharing` that share a fold."""
+    seconds, memory = detector(run.study.map_source).fit_cost(run.study, n_good, sharing)
     return {"seconds": seconds, "memory": PROCESS + memory}
 
 
-def map_cost(run: Run, images: int, map_method: MapMethod) -> dict[str, float]:
+def map_cost(run: Run, images: int) -> dict[str, float]:
     """Return seconds and bytes of the maps of one split."""
-    each = detector(map_source_of(map_method)).map_seconds(run.study)
+    each = detector(run.study.map_source).map_seconds(run.study)
     return {"seconds": images * each, "memory": PROCESS + 0.5e9}
 
 

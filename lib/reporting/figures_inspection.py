@@ -148,7 +148,7 @@ def first_to_see(run: Run, folder: Folder, table: pd.DataFrame) -> Figure:
     """Draw the table's first images, each beside itself under its map, with decision and class."""
     rows = table[table["verdict"] != REFUSED].head(DRAWN)
     load = image_loader(run, folder.root, list(rows["file"]))
-    images, maps = load(SIDE), maps_of_new(run, inputs_of(run, run.study.map_source, load))
+    images, maps = load(SIDE), maps_of_new(run, inputs_of(run, load))
     level = map_level(run)
     figure, grid = panels(2 * len(rows), 2 * PAIRS, 2.0, layout="compressed")
     pairs = zip(grid.reshape(-1, 2), rows.to_dict("records"), images, maps, strict=False)

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from lib.config import MapMethod
 from lib.evaluation.metrics import defect_scores
 from lib.pipeline.dataset import folds, in_test_fold, index, load_images, primary_splits
 from lib.pipeline.maps import maps
@@ -50,11 +49,11 @@ def read_thumbnails(run: Run, scheme: str, ids: Iterable[str], side: int = 128) 
     }
 
 
-def map_level(run: Run, map_method: MapMethod | None = None) -> float:
+def map_level(run: Run) -> float:
     """Return what 99.9 % of the pixels of good test images reach in their maps at most, above 0: mid-way in colours."""
     table, names = index(run), primary_splits(run)
     good = (table["label"] == table.attrs["good"]).to_numpy()
-    pixels = [maps(run, name, map_method)[good & in_test_fold(run, name)].ravel() for name in names]
+    pixels = [maps(run, name)[good & in_test_fold(run, name)].ravel() for name in names]
     return max(float(np.quantile(np.concatenate(pixels).astype(np.float32), ORDINARY)), 1e-6)
 
 
@@ -76,12 +75,11 @@ def draw_overlay(axes: Axes, thumbnail: Thumbnail, level: float) -> None:
         axes.contour(fine, levels=[level], colors=[MAP_LINE], linewidths=1.2)
 
 
-def describe_overlays(*levels: float) -> str:
-    """Say what the signs of overlays mean, at the `map_level` of each map source."""
-    above = " and ".join(f"{level:.2g}" for level in levels)
+def describe_overlays(level: float) -> str:
+    """Say what the signs of overlays mean, at a `map_level`."""
     return (
-        f"Colour: the anomaly map. Solid line: where it exceeds {above}, as in 0.1 % of pixels of good test images. "
-        "Dashed line: the true defect."
+        f"Colour: the anomaly map. Solid line: where it exceeds {level:.2g}, as in 0.1 % of pixels of good test "
+        "images. Dashed line: the true defect."
     )
 
 
@@ -96,28 +94,21 @@ def samples(images: Mapping[str, np.ndarray], masks: Mapping[str, Masks]) -> Fig
 
 
 def image_and_map(
-    images: np.ndarray,
-    anomaly_maps: Mapping[str, np.ndarray],
-    labels: Sequence[str],
-    masks: Masks,
-    levels: Sequence[float],
+    images: np.ndarray, anomaly_maps: np.ndarray, labels: Sequence[str], masks: Masks, level: float
 ) -> Figure:
     """Draw each image above itself under its map (the paper's Figure 4); more than six come in several bands.
 
-    `anomaly_maps`: (n, H, W) by the name of their source, a row each, with the `map_level` of each.
+    `anomaly_maps`: (n, H, W), of this `map_level`.
     """
     bands = -(-len(images) // WIDEST)
-    columns, rows = -(-len(images) // bands), 1 + len(anomaly_maps)
-    figure, grid = _cells(rows * bands * columns, columns)
-    cells = grid.reshape(bands, rows, columns).swapaxes(1, 2).reshape(-1, rows)  # an image over its maps
-    for k, (first, *others) in enumerate(cells[: len(images)]):
-        draw_image(first, images[k])
-        first.set_title(escape_mathtext(labels[k], 18))
-        for axes, (name, stack), level in zip(others, anomaly_maps.items(), levels, strict=True):
-            draw_overlay(axes, Thumbnail(images[k], stack[k], masks[k]), level)
-            if k % columns == 0 and len(anomaly_maps) > 1:
-                axes.set_ylabel(name)
-    return finish(figure, describe_overlays(*levels))
+    columns = -(-len(images) // bands)
+    figure, grid = _cells(2 * bands * columns, columns)
+    cells = grid.reshape(bands, 2, columns).swapaxes(1, 2).reshape(-1, 2)  # an image over its map
+    for k, (above, below) in enumerate(cells[: len(images)]):
+        draw_image(above, images[k])
+        above.set_title(escape_mathtext(labels[k], 18))
+        draw_overlay(below, Thumbnail(images[k], anomaly_maps[k], masks[k]), level)
+    return finish(figure, describe_overlays(level))
 
 
 def simulation_panel(panel: Mapping[str, np.ndarray]) -> Figure:

@@ -74,11 +74,12 @@ def methods_table(
 
 
 def map_quality_table(runs: Sequence[Run]) -> Table:
-    """Return image AUROC by class and, where there are masks, pixel AUROC, AP and AUPRO, for each source of maps."""
+    """Return image AUROC by class and, where there are masks, pixel AUROC, AP and AUPRO."""
     found = pd.concat([map_quality(run).reset_index().assign(dataset=run.name) for run in runs])
     columns = {name: look for name, look in _QUALITY.items() if name in found and found[name].any()}
+    maps = map_method_title(runs[0].study.map_method)
     rows = [
-        {"Dataset": row["dataset"], "Maps": map_method_title(row["map_method"]), "Class": row["class"]}
+        {"Dataset": row["dataset"], "Maps": maps, "Class": row["class"]}
         | {heading: Value(row[name], form) for name, (heading, form) in columns.items()}
         for row in found.to_dict("records")
     ]

@@ -97,8 +97,8 @@ def test_wrong_inputs_are_named(study):
 
 def test_unseen_told_from_seen_compares_good_images_within_each_split():
     rows = [
-        (fit, split, label, tested, score)
-        for fit, cleaner in (("in_sample", 0.2), ("cross_fitted", 0.0))
+        (cleaner, split, label, tested, score)
+        for cleaner in (0.2, 0.0)
         for split, level in (
             ("grouped-1", 0.0),
             ("grouped-0", 0.5),
@@ -110,16 +110,15 @@ def test_unseen_told_from_seen_compares_good_images_within_each_split():
         )
         for score in (value + level for value in scores)
     ]
-    table = pd.DataFrame(rows, columns=["map_method", "split", "label", "tested", "score"])
-    told = train_test_auroc(table, "good")
+    table = pd.DataFrame(rows, columns=["cleaner", "split", "label", "tested", "score"])
+    seen, alike = (table[table["cleaner"] == one] for one in (0.2, 0.0))
+    told = train_test_auroc(seen, "good")
     assert told.index.tolist() == ["grouped-1", "grouped-0"]
-    assert told.columns.tolist() == ["in_sample", "cross_fitted"]
-    assert (told["in_sample"] == 1).all()
-    assert (told["cross_fitted"] == 0.5).all()
-    cleaner_tests = table.assign(score=-table["score"])
-    assert (train_test_auroc(cleaner_tests, "good")["in_sample"] == 0).all()
-    without = table[~(table["tested"] & (table["split"] == "grouped-1"))]
-    assert train_test_auroc(without, "good").loc["grouped-1"].isna().all()
+    assert (told == 1).all() and (train_test_auroc(alike, "good") == 0.5).all()
+    cleaner_tests = seen.assign(score=-seen["score"])
+    assert (train_test_auroc(cleaner_tests, "good") == 0).all()
+    without = seen[~(seen["tested"] & (seen["split"] == "grouped-1"))]
+    assert np.isnan(train_test_auroc(without, "good")["grouped-1"])
 
 
 def test_aupro_counts_each_connected_defect_alike(study):

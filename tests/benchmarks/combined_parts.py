@@ -21,11 +21,11 @@ from lib.evaluation.by_class import class_recalls
 from lib.evaluation.metrics import ALL, OVERALL, RECALL_AT_5_FPR, binary_predictions, summary
 from lib.evaluation.significance import bootstrap_difference
 from lib.pipeline import patch_scores as steps
-from lib.pipeline.classification import _fits, patch_scores
 from lib.pipeline.dataset import index, parse_split, primary_splits, repeated
 from lib.pipeline.embeddings import image_feature_table, patches
 from lib.pipeline.features import map_columns
 from lib.pipeline.maps import scores
+from lib.pipeline.patch_scores import fits_of, patch_scores
 from lib.pipeline.run import PROJECT, Run, open_run
 
 GUIDED = ("image", "stats", "guided")
@@ -73,7 +73,7 @@ def columns(run: Run, split: str) -> dict[str, np.ndarray]:
 
 def without_masks(run: Run, split: str) -> np.ndarray:
     """The patch classifier's scores where maps alone have taught it."""
-    (fit,), table = _fits(run, "classification", split), index(run)
+    (fit,), table = fits_of(run, "classification", split), index(run)
     known, labels, classes = patches(run), table["label"].to_numpy(dtype=str), list(table.attrs["classes"])
     covered, pointed = steps._at_patches(run, split)
     found = np.empty((len(table), len(classes) - 1), np.float32)
@@ -85,7 +85,7 @@ def without_masks(run: Run, split: str) -> np.ndarray:
 
 def predicted(run: Run, split: str) -> pd.DataFrame:
     """Predictions of the split's test images by every variant."""
-    (fit,), table, study = _fits(run, "classification", split), index(run), run.study
+    (fit,), table, study = fits_of(run, "classification", split), index(run), run.study
     given, parts = columns(run, split), []
     for blocks, variants, name in (
         (given, [one.key for one in VARIANTS], ""),

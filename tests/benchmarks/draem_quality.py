@@ -31,7 +31,7 @@ from lib.pipeline.run import PROJECT, open_run
 def measure(run, repeat: int, parts: tuple[str, ...] | None, *, untrained: bool) -> pd.DataFrame:
     """Train the first split's DRAEM and return its maps' quality by class, with the processor's seconds."""
     split = data_steps.splits(run, with_maps=True)[0]
-    task = fit_task(run, "draem", data_steps.repeated(run, [split])[repeat])
+    task = fit_task(run, data_steps.repeated(run, [split])[repeat])
     settings = training_settings(task) | ({} if parts is None else {"simulation": parts})
     textures, name = texture_bank(run.study)
     start = time.process_time()

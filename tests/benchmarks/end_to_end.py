@@ -28,9 +28,9 @@ from lib.classification.cross_validation import MULTICLASS
 from lib.evaluation.metrics import ALL, OVERALL, RECALL_AT_5_FPR, defect_classes, summary
 from lib.execution.source_code import code_digest
 from lib.features.backbone import load_backbone
-from lib.pipeline.classification import CALIBRATION, _fits
 from lib.pipeline.dataset import images, in_test_fold, index, parse_split, primary_splits
 from lib.pipeline.embeddings import backbone_digest
+from lib.pipeline.patch_scores import CALIBRATION, fits_of
 from lib.pipeline.run import PROJECT, Run, open_run
 
 METRICS = (RECALL_AT_5_FPR, "binary_auc", "weighted_auc", "defect_recall", "false_reject_rate")
@@ -103,7 +103,7 @@ def predict_fold(run: Run, split: str, how: dict[str, float], inner: bool) -> tu
     tested = in_test_fold(run, split)
     known, asked = np.flatnonzero(~tested), np.flatnonzero(tested)
     if inner:
-        rows, fitted, *_ = next(_fits(run, CALIBRATION, split))
+        rows, fitted, *_ = next(fits_of(run, CALIBRATION, split))
         known, asked = rows[fitted], rows[~fitted]
     seed = run.seed("end to end", split) % 2**32
     inputs = {

@@ -18,11 +18,11 @@ from lib.artifacts import write_text
 from lib.classification.cross_validation import evaluate_fold
 from lib.evaluation.metrics import ALL, OVERALL, RECALL_AT_5_FPR, summary
 from lib.features.map_guided_pooling import map_guided_features
-from lib.pipeline.classification import CALIBRATION, _fits
 from lib.pipeline.dataset import in_test_fold, index, parse_split, primary_splits
 from lib.pipeline.embeddings import image_feature_table, patches
 from lib.pipeline.features import map_columns
 from lib.pipeline.maps import map_all, map_quality, maps
+from lib.pipeline.patch_scores import CALIBRATION, fits_of
 from lib.pipeline.run import PROJECT, Run, open_run
 
 METRICS = (RECALL_AT_5_FPR, "binary_auc", "weighted_auc", "defect_recall", "false_reject_rate")
@@ -86,7 +86,7 @@ def fits(run: Run, split: str, way: str) -> tuple[pd.DataFrame, pd.DataFrame]:
 
     whole = predicted(np.arange(len(table)), ~in_test_fold(run, split))
     inner = []
-    for rows, train, *_ in _fits(run, CALIBRATION, split):
+    for rows, train, *_ in fits_of(run, CALIBRATION, split):
         inner.append(predicted(rows, train))
     return whole, pd.concat(inner, ignore_index=True)
 
@@ -110,7 +110,7 @@ def rows_of(run: Run, ways: list[str]) -> list[dict[str, object]]:
         "side": run.study.feature_size,
         "resize": run.study.resize,
     }
-    about["map AUROC"] = float(map_quality(run).loc[(run.study.map_method, "overall"), "image_auroc"])
+    about["map AUROC"] = float(map_quality(run).loc["overall", "image_auroc"])
     tested: dict[str, dict[str, pd.DataFrame]] = {}
     inside: dict[str, dict[str, float]] = {}
     rows = []

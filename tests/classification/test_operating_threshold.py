@@ -45,7 +45,7 @@ def test_the_training_threshold_is_the_highest_that_reaches_the_recall():
 
 
 def test_clopper_pearson():
-    assert clopper_pearson(0, 198, level=0.9)[1] == pytest.approx(1 - 0.05 ** (1 / 198))
+    assert clopper_pearson(0, 198)[1] == pytest.approx(1 - 0.025 ** (1 / 198))
     assert clopper_pearson(0, 198)[0] == 0
     assert clopper_pearson(198, 198)[1] == 1
     low, high = clopper_pearson(8, 10)

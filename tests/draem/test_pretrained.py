@@ -87,7 +87,7 @@ def test_a_study_says_what_its_draem_started_from(tmp_path):
             "draem_steps": 1,
         }
         run = open_run("deco_cap", "smoke", "", str(tmp_path / "study"), given | settings)
-        summary = fit_model(run, "draem", splits(run, with_maps=True)[0])
+        summary = fit_model(run, splits(run, with_maps=True)[0])
         return summary["start"], DETECTOR.caption(run.study), json.loads(write_provenance(run).read_text())
 
     start, caption, record = fitted()

@@ -27,7 +27,7 @@ def checked(found, calibration=NONE, name="toy", facts=None, **settings):
     """Return the checks of one data set by their name; `facts` change what the facts are."""
     known = {"scores": of_maps(found), "auroc": {"a": 0.9, "b": 0.8}, "unseen": 0.52, "from_map": (3, 2, 4)}
     facts = Facts(**{**known, "as_paper": True, **(facts or {})})
-    results = compute_results(found, {name: "good"}, Study.of("quick", settings), calibration, NONE, n=50)
+    results = compute_results(found, {name: "good"}, Study.of("quick", settings), calibration, n=50)
     table = checks(results, {name: facts})
     assert list(table["check"]) == [one.name for one in CHECKS] and len(table) == 15
     return table.set_index("check")
@@ -158,10 +158,10 @@ def test_the_method_is_the_recommended_one_then_image_and_map_then_what_is_there
     settings = Study.of("quick")
     known = study({"image": 3.0, "image_map": 1.0}, calibrated=True)
     found = study({"image": 1.0, "image_map": 1.0})
-    of = compute_results(found, {"toy": "good"}, settings, known, NONE, n=20)
+    of = compute_results(found, {"toy": "good"}, settings, known, n=20)
     assert method_of(of) == "image"
-    assert method_of(compute_results(found, {"toy": "good"}, settings, NONE, NONE, n=20)) == "image_map"
-    alone = compute_results(study({"map": 1.0}), {"toy": "good"}, settings, NONE, NONE, n=20)
+    assert method_of(compute_results(found, {"toy": "good"}, settings, NONE, n=20)) == "image_map"
+    alone = compute_results(study({"map": 1.0}), {"toy": "good"}, settings, NONE, n=20)
     assert method_of(alone) == "map"
 
 

@@ -15,14 +15,11 @@ NONE = pd.DataFrame()
 CHOICE, COST = "Which method is recommended?", "What does a required recall cost?"
 LABELS, SCARCE = "How many labelled defects are needed?", "Does the map help when defects are scarce?"
 SIMPLER, OBJECTS = "Would a simpler method do as well?", "Do repeated objects make results too good?"
-SOURCE = "Which map source is better?"
 ALONE = {"image": 1.0, "map": 1.0, "image_map": 1.0}
 
 
-def said(found, *, calibration=NONE, sources=NONE, **settings):
-    results = compute_results(
-        found, {"toy": "good"}, Study.of("quick", settings), calibration, sources, n=200
-    )
+def said(found, *, calibration=NONE, **settings):
+    results = compute_results(found, {"toy": "good"}, Study.of("quick", settings), calibration, n=200)
     table = findings(results)
     assert list(table) == ["dataset", "question", "state", "pill", "answer", "evidence"]
     return table.set_index("question")
@@ -49,7 +46,6 @@ def test_what_was_not_tested_or_not_run_is_said():
     assert one["pill"] == "Not tested" and "Image + map and image make the same predictions" in one["answer"]
     assert "rule" not in one["evidence"] and "+0" not in one["answer"]
     assert table.loc[GUIDE, "pill"] == table.loc[SCARCE, "pill"] == table.loc[SIMPLER, "pill"] == "Not run"
-    assert SOURCE not in table.index
     assert said(study({"image": 1.0})).loc[EXTRA, "pill"] == "Not run"
 
 
@@ -156,40 +152,6 @@ def test_the_recommended_method_is_named_with_its_rule():
     assert one["answer"] == "Image + map, also the choice of 5 of 5 folds." and one["state"] == "good"
     assert "The rule: the highest recall" in one["evidence"] and "a model that saw them" in one["evidence"]
     assert said(study(skill)).loc[CHOICE, "pill"] == "None"
-
-
-def test_the_other_map_source_is_compared_set_by_set():
-    main = study(ALONE, n=300)
-    asked = {"sources": study({"map": 3.5, "image_map": 1.0, "image_two_maps": 3.5}, n=300)}
-    one = said(main, **asked, compare_map_source=True).loc[SOURCE]
-    assert (one["pill"], one["answer"]) == (
-        "PatchCore",
-        "Maps by PatchCore give a higher recall in 1 of 2 methods.",
-    )
-    the_map, both, together = one["evidence"].split("). ")
-    assert the_map.startswith("Anomaly map, PatchCore against DRAEM: +") and the_map.endswith("(better")
-    assert "not tested" in both and "Image + both maps, both against DRAEM: +" in together
-    weak = study({"map": 0.2, "image_map": 1.0}, n=300)
-    assert said(main, sources=weak, compare_map_source=True).loc[SOURCE, ["state", "pill"]].tolist() == [
-        "good",
-        "DRAEM",
-    ]
-    mixed = study({"map": 0.2, "image_map": 3.5}, n=300)
-    assert said(main, sources=mixed, compare_map_source=True).loc[SOURCE, "pill"] == "Mixed"
-    same = said(main, sources=main, compare_map_source=True).loc[SOURCE]
-    assert same["pill"] == "No measurable difference"
-
-
-def test_the_map_sources_are_compared_by_the_two_class_model_where_that_decides():
-    def both_tasks(skill, binary_skill):
-        two = study(binary_skill, n=300)
-        return pd.concat([study(skill, n=300), two.assign(task="binary")], ignore_index=True)
-
-    alike = {"map": 1.0, "image_map": 1.0}
-    main = both_tasks({"image": 1.0, **alike}, {"image": 1.0, **alike})
-    asked = {"sources": both_tasks(alike, {"map": 3.5, "image_map": 1.0}), "compare_map_source": True}
-    assert "better" not in said(main, **asked).loc[SOURCE, "evidence"]
-    assert said(main, **asked, binary="separate").loc[SOURCE, "evidence"].count("better") == 1
 
 
 def test_the_leak_table_holds_both_schemes_or_nothing():

@@ -15,7 +15,7 @@ FACTS = Facts(NONE, {}, 0.5, (1,), as_paper=False)
 
 
 def card(found, calibration=NONE, **settings):
-    results = compute_results(found, {"toy": "good"}, Study.of("quick", settings), calibration, NONE, n=100)
+    results = compute_results(found, {"toy": "good"}, Study.of("quick", settings), calibration, n=100)
     (one,) = verdicts(results, checks(results, {"toy": FACTS})).to_dict("records")
     return one
 
@@ -73,7 +73,7 @@ def test_thresholds_of_the_verdict_are_settings():
     assert card(*separated(150), presort_rejects=0.6)["pill"] == "Pre-sorting: below 60 % rejected"
     one = card(*separated(10), target_recall=0.95)
     assert one["target"] == "95 %" and "for 95 % recall" in one["rule"]
-    results = compute_results(*([separated(1)[0], {"toy": "good"}]), Study.of("quick"), NONE, NONE, n=20)
+    results = compute_results(*([separated(1)[0], {"toy": "good"}]), Study.of("quick"), NONE, n=20)
     assert "certainly below 10 %" in rule(results) and "under 50 good images" in rule(results)
 
 

@@ -18,8 +18,8 @@ def model(n=200, side=50):
     embeddings = rng.normal(size=(n, 3)).astype(np.float32)
     exposure = np.column_stack([rng.uniform(0.4, 0.6, n), rng.uniform(0.1, 0.2, n)])
     reference = training_reference(embeddings, np.arange(n), np.full((n, 2), side), exposure)
-    fitted = Fitted(CLASSES, (0, 1, 2), None, None, (np.eye(3, dtype=np.float32),),
-                    (np.zeros(3, np.float32),), 1, 0.0, True)  # fmt: skip
+    fitted = Fitted(CLASSES, (0, 1, 2), np.zeros(3), np.ones(3), (np.eye(3, dtype=np.float32),),
+                    (np.zeros(3, np.float32),), 1, True)  # fmt: skip
     known = OutOfFoldScores(rng.uniform(size=n), np.arange(n) % 2 == 0, np.arange(n), False)
     models = {"multiclass": (np.arange(3), fitted)}
     return ProductionModel("stats", "as asked for", CLASSES, models, reference, known)

@@ -169,7 +169,7 @@ def test_a_class_that_an_inner_part_lacks_gets_nothing_and_a_part_without_two_cl
     def lopsided(labels, groups, n_folds, *, seed):
         return [np.flatnonzero(labels == "marks"), np.arange(len(labels))]
 
-    monkeypatch.setattr(module, "inner_parts", lopsided)
+    monkeypatch.setattr("lib.pipeline.patch_scores.inner_parts", lopsided)
     run.store.forget("predictions/calibration")
     table = calibration(run)
     lone = table[table["task"] == "multiclass"]
@@ -208,7 +208,7 @@ def test_side_by_side_and_made_anew_the_same_bytes(run, tmp_path, monkeypatch):
 
 
 def test_repeats_get_other_inner_folds(run):
-    fits = [fit for split in (SPLIT, AGAIN) for fit in module._fits(run, module.CALIBRATION, split)]
+    fits = [fit for split in (SPLIT, AGAIN) for fit in module.fits_of(run, module.CALIBRATION, split)]
     learnt = {tuple(name.values()): known for _, known, *_, name in fits}
     assert {one.seed for one in fits} == {run.seed(module.CALIBRATION, SPLIT, repeat) for repeat in (0, 1)}
     assert set(learnt) == {(repeat, inner) for repeat in range(2) for inner in range(3)}

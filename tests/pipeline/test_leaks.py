@@ -76,7 +76,7 @@ def made_maps(run, monkeypatch):
     monkeypatch.setattr(training, "train", spy)
     for one in readings(run):
         map_all(one)
-    assert set(received) == {name for one in readings(run) for name in all_models(one, "draem")}
+    assert set(received) == {name for one in readings(run) for name in all_models(one)}
     return received
 
 
@@ -84,9 +84,9 @@ def leaks(run, received):
     """Return every leak, in words."""
     table, found = index(run), set()
     groups, good = table["group"].to_numpy(), (table["label"] == table.attrs["good"]).to_numpy()
-    for fit in READINGS:
-        for split in map_splits(run, fit):
-            tested, names = np.flatnonzero(in_test_fold(run, split)), models(split, fit)
+    for one in readings(run):
+        for split in map_splits(one):
+            tested, names = np.flatnonzero(in_test_fold(one, split)), models(one, split)
             seen = [sorted(received[name]) for name in names]
             for name, rows in zip(names, seen, strict=True):
                 found |= {f"{name} saw a test image"} if set(rows) & set(tested) else set()
@@ -94,14 +94,14 @@ def leaks(run, received):
                     {f"{name} saw a test image's group"} if set(groups[rows]) & set(groups[tested]) else set()
                 )
                 found |= {f"{name} saw a defect"} if not good[rows].all() else set()
-            if fit == "cross_fitted":
-                found |= cross_fit_leaks(run, split, names, seen, tested, groups)
+            if one.study.map_fit == "cross_fitted":
+                found |= cross_fit_leaks(one, split, names, seen, tested, groups)
     return found
 
 
 def cross_fit_leaks(run, split, names, seen, tested, groups):
-    stack, stored = np.asarray(images(run, run.study.image_size)), maps(run, split, "cross_fitted")
-    made = [load_model(run, "draem", name).maps(stack).astype(float) for name in names]
+    stack, stored = np.asarray(images(run, run.study.image_size)), maps(run, split)
+    made = [load_model(run, name).maps(stack).astype(float) for name in names]
     assert np.abs(made[0] - made[1]).max(axis=(1, 2)).min() > 0.01, "the two DRAEMs must be told apart"
     found = set()
     for row, picture in enumerate(stored):
@@ -118,9 +118,9 @@ def cross_fit_leaks(run, split, names, seen, tested, groups):
 def test_nothing_leaks(run, monkeypatch):
     received = made_maps(run, monkeypatch)
     assert leaks(run, received) == set()
-    dealt = []
+    dealt, (_, crossed) = [], readings(run)
     for split in ("grouped-0", "grouped-0-repeat-1"):
-        halves = [received[name] for name in models(split, "cross_fitted")]
+        halves = [received[name] for name in models(crossed, split)]
         assert min(map(len, halves)) > 0
         assert halves[0] | halves[1] == received[split] == received["grouped-0"]
         assert not halves[0] & halves[1]
@@ -174,7 +174,7 @@ def test_no_patchcore_sees_a_test_image_a_defect_or_its_own_half(run, monkeypatc
     map_all(run)
     table = index(run)
     groups, good = table["group"].to_numpy(), (table["label"] == table.attrs["good"]).to_numpy()
-    names = all_models(run, "patchcore")
+    names = all_models(run)
     assert len(given) == len(names)
     for name, (filled, scaled) in zip(names, given, strict=True):
         tested = in_test_fold(run, name.partition(detectors.INNER)[0])
@@ -182,12 +182,9 @@ def test_no_patchcore_sees_a_test_image_a_defect_or_its_own_half(run, monkeypatc
         assert good[rows].all()
         assert not set(groups[rows]) & set(groups[tested])
         assert not set(groups[sorted(filled)]) & set(groups[sorted(scaled)])
-    for number, split in enumerate(map_splits(run, "patchcore")):
+    for number, split in enumerate(map_splits(run)):
         stored, pair = maps(run, split), given[2 * number : 2 * number + 2]
-        made = [
-            load_model(run, "patchcore", name).maps(patches(run)).astype(float)
-            for name in names[2 * number :][:2]
-        ]
+        made = [load_model(run, name).maps(patches(run)).astype(float) for name in names[2 * number :][:2]]
         for row, picture in enumerate(stored):
             makers = [half for half in (0, 1) if np.allclose(picture, made[half][row], atol=2e-3)]
             assert len(makers) == 1 or (makers and not good[row])  # a gross defect is 1 everywhere, by either

@@ -57,9 +57,9 @@ def test_textures_that_come_to_be_are_noticed(run, tmp_path, monkeypatch):
         Image.new("RGB", (32, 32), (grey, 90, 90)).save(folder / f"{grey}.png")
     shutil.copytree(run.study_dir, tmp_path / "study")
     other = replace(run, study_dir=str(tmp_path / "study"))
-    assert fit_model(other, "draem", "stratified-0")["textures"].startswith("procedural")
+    assert fit_model(other, "stratified-0")["textures"].startswith("procedural")
     monkeypatch.setattr(detector, "DTD_ROOT", folder.parent)
-    assert fit_model(other, "draem", "stratified-0")["textures"] == "DTD folder (2 images)"
+    assert fit_model(other, "stratified-0")["textures"] == "DTD folder (2 images)"
 
 
 def test_thumbnails_carry_the_map_of_the_fold_that_tests_them(run):

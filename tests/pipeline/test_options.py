@@ -20,7 +20,7 @@ from lib.config import Study
 from lib.draem import training
 from lib.draem.inference import Draem
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
-from lib.pipeline.classification import SOURCE_CHECK, calibration, predictions
+from lib.pipeline.classification import calibration, predictions
 from lib.pipeline.run import open_run
 from tests.draem.official import export_official
 from tests.pipeline.plates import draw_plates
@@ -71,7 +71,6 @@ CHANGES = [
     ("map_encoding", "jet", ("features/map", "predictions/")),
     ("map_fit", "cross_fitted", OF_DRAEM),
     ("map_source", "patchcore", ("patchcore/", *OF_MAPS)),
-    ("compare_map_source", True, ("patchcore/", "maps/", "features/", "predictions/compare_map_source")),
     ("backbone", "resnet18", ("features/", "predictions/")),
     ("weights", "weights", ("features/", "predictions/")),
     ("feature_size", 64, ("images/64", "features/", "predictions/")),
@@ -142,8 +141,6 @@ def quick():
 def all_stages(run):
     predictions(run, "imbalance")
     calibration(run)
-    if run.study.compare_map_source:
-        predictions(run, SOURCE_CHECK)
 
 
 @pytest.fixture(scope="module")

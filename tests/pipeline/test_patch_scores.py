@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 import lib.pipeline.patch_scores as module
-from lib.pipeline.classification import CALIBRATION, _fits, patch_scores
 from lib.pipeline.dataset import FINAL, in_test_fold, index
 from lib.pipeline.features import feature_all
+from lib.pipeline.patch_scores import CALIBRATION, fits_of, patch_scores
 from tests.pipeline.conftest import make_run
 
 SPLIT = "stratified-0"
@@ -34,7 +34,7 @@ def made_anew(run, stage, monkeypatch, **spoilt):
 
 @pytest.mark.parametrize("stage", ["classification", "imbalance", CALIBRATION])
 def test_every_row_of_a_fit_has_scores_and_no_other_has(run, stage):
-    scores, fits = patch_scores(run, stage, SPLIT), list(_fits(run, stage, SPLIT))
+    scores, fits = patch_scores(run, stage, SPLIT), list(fits_of(run, stage, SPLIT))
     assert scores.shape == (len(fits), len(index(run)), len(index(run).attrs["classes"]) - 1)
     for found, one in zip(scores, fits, strict=True):
         others = np.setdiff1d(np.arange(len(found)), one.rows)
@@ -43,7 +43,7 @@ def test_every_row_of_a_fit_has_scores_and_no_other_has(run, stage):
 
 @pytest.mark.parametrize("stage", ["classification", CALIBRATION])
 def test_masks_patches_and_maps_of_held_out_images_reach_no_other_image(run, stage, monkeypatch):
-    before, fits = made_anew(run, stage, monkeypatch), list(_fits(run, stage, SPLIT))
+    before, fits = made_anew(run, stage, monkeypatch), list(fits_of(run, stage, SPLIT))
     for number, one in enumerate(fits):
         held = np.setdiff1d(np.arange(len(index(run))), one.rows[one.train])
         patches, (covered, maps) = module.patches(run).copy(), module._at_patches(run, SPLIT)
@@ -83,7 +83,7 @@ def test_a_leak_is_caught(run, monkeypatch):
 
 def test_defects_that_are_not_kept_teach_nothing(run, monkeypatch):
     before, labels = made_anew(run, "imbalance", monkeypatch), index(run)["label"].to_numpy(dtype=str)
-    for number, one in enumerate(_fits(run, "imbalance", SPLIT)):
+    for number, one in enumerate(fits_of(run, "imbalance", SPLIT)):
         kept = module.subsample_defects(labels, one.train, good="good", keep=one.keep, seed=one.seed)
         left = np.flatnonzero(one.train & ~kept)
         assert left.size
@@ -97,7 +97,7 @@ def test_defects_that_are_not_kept_teach_nothing(run, monkeypatch):
 def test_fewer_kept_defects_give_other_scores(run):
     scores = {
         one.keep: patch_scores(run, "imbalance", SPLIT)[i]
-        for i, one in enumerate(_fits(run, "imbalance", SPLIT))
+        for i, one in enumerate(fits_of(run, "imbalance", SPLIT))
     }
     whole = patch_scores(run, "classification", SPLIT)[0]
     assert scores and all((found != whole).any() for found in scores.values())
@@ -105,7 +105,7 @@ def test_fewer_kept_defects_give_other_scores(run):
 
 def test_new_images_are_scored_by_the_classifier_of_all(run):
     scores = patch_scores(run, "classification", FINAL)[0]
-    (one,), table = _fits(run, "classification", FINAL), index(run)
+    (one,), table = fits_of(run, "classification", FINAL), index(run)
     how = (table["label"].to_numpy(dtype=str), *module._at_patches(run, FINAL), np.arange(len(table)))
     every = module.fit_patch_classifier(module.patches(run), *how, list(table.attrs["classes"]), one.seed)
     found = module.final_patch_classifier(run)
@@ -132,7 +132,7 @@ def grouped(tmp_path_factory):
 )
 def test_no_image_is_scored_by_what_another_of_its_object_taught(grouped, stage, split, monkeypatch):
     run, table = grouped, index(grouped)
-    before, fits = patch_scores(run, stage, split), list(_fits(run, stage, split))
+    before, fits = patch_scores(run, stage, split), list(fits_of(run, stage, split))
     covered, maps = module._at_patches(run, split)
     number = next(i for i, one in enumerate(fits) if before[i, one.rows[one.train]].any())
     train = fits[number].rows[fits[number].train]

@@ -26,18 +26,16 @@ def test_masks_are_outlined_where_there_are_any():
 def test_maps_stand_below_their_images_on_the_scale_of_their_source():
     maps = np.linspace(0, 0.5, 20)[:, None, None] * np.ones((1, 8, 8))
     photos = np.arange(20, dtype=np.uint8)[:, None, None, None] * np.ones((1, 8, 8, 3), np.uint8)
-    both = {"DRAEM": maps, "PatchCore": maps[::-1]}
-    figure = figures_maps.image_and_map(photos, both, [str(k) for k in range(20)], [None] * 20, [0.5, 0.1])
-    above, below, lowest = (
-        [axes for band in range(4) for axes in figure.axes[15 * band + 5 * row :][:5] if axes.get_images()]
-        for row in range(3)
+    figure = figures_maps.image_and_map(photos, maps, [str(k) for k in range(20)], [None] * 20, 0.1)
+    above, below = (
+        [axes for band in range(4) for axes in figure.axes[10 * band + 5 * row :][:5] if axes.get_images()]
+        for row in range(2)
     )
-    assert [axes.get_ylabel() for axes in (below[0], lowest[0])] == list(both)
-    for k, column in enumerate(zip(above, below, lowest, strict=True)):
-        photo, one, other = (axes.get_images()[0].get_array() for axes in column)
+    assert len(below) == 20
+    for k, column in enumerate(zip(above, below, strict=True)):
+        photo, one = (axes.get_images()[0].get_array() for axes in column)
         assert photo[0, 0, 0] == k
-        assert np.array_equal(one, overlay(photos[k], maps[k], 0.5))
-        assert np.array_equal(other, overlay(photos[k], maps[19 - k], 0.1))
+        assert np.array_equal(one, overlay(photos[k], maps[k], 0.1))
         places = [axes.get_position() for axes in column]
         assert places[0].x0 == pytest.approx(places[1].x0, abs=1e-6)
         assert 0 < places[0].y0 - places[1].y1 < 0.05
@@ -56,7 +54,7 @@ def test_the_level_of_maps_is_that_of_good_test_images(monkeypatch):
     tested = {"s-0": [True, False, False, False], "s-1": [False, True, True, True]}
     monkeypatch.setattr(figures_maps, "in_test_fold", lambda run, name: np.array(tested[name]))
 
-    def maps(run, name, how):
+    def maps(run, name):
         return np.array(stacks[name], np.float16)[:, None, None] * np.ones((1, 8, 8), np.float16)
 
     monkeypatch.setattr(figures_maps, "maps", maps)
