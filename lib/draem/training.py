@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from lib.artifacts import write_bytes
-from lib.draem.ahead import Ahead, own_stream
+from lib.draem.ahead import Ahead
 from lib.draem.extended_simulation import simulate_extended
 from lib.draem.inference import Draem
 from lib.draem.losses import focal_loss, ssim_loss
@@ -88,7 +88,7 @@ def train(
         except ValueError as error:
             say(f"{error}: done anew")
     try:
-        with flush_denormals(), allow_tf32(settings.precision == "auto"), own_stream(run.device):
+        with flush_denormals(), allow_tf32(settings.precision == "auto"):
             run.go(checkpoint, progress)
     except torch.cuda.OutOfMemoryError as error:
         raise RuntimeError(
