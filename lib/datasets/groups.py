@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lib.datasets.errors import Issue
-from lib.datasets.layouts.magnetic_tile import TILE_NAME
+from lib.datasets.layouts.folders import TILE_NAME
 
 TILE_GAP = 150  # shots of one magnetic tile are numbered closer than this (210 groups, on the safe side)
 

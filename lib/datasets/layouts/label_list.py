@@ -30,12 +30,7 @@ def find(listing: Listing) -> tuple[str, pd.DataFrame | str]:
                 table = pd.read_csv(path, dtype=str, na_filter=False, encoding="utf-8-sig")
             else:
                 table = pd.read_parquet(path).astype("string").fillna("")
-        except (
-            OSError,
-            ValueError,
-            TypeError,
-            NotImplementedError,
-        ) as error:  # pandas' and Arrow's are among them
+        except Exception as error:  # pandas' and Arrow's own, of many kinds
             if name.startswith("labels."):
                 return name, f"cannot be read ({error})"
             continue
@@ -47,7 +42,7 @@ def find(listing: Listing) -> tuple[str, pd.DataFrame | str]:
     return "", ""
 
 
-def read(listing: Listing, dataset: str, _good: str) -> None:
+def read(listing: Listing) -> None:
     """Fill in the entries: an image per row, by its path below the data folder or the folder above it, or its name."""
     name, table = find(listing)
     if isinstance(table, str):
@@ -55,11 +50,11 @@ def read(listing: Listing, dataset: str, _good: str) -> None:
         return
     if "object" in table:
         objects = sorted(set(table["object"]))
-        if dataset not in objects and len(objects) > 1:
+        if listing.dataset not in objects and len(objects) > 1:
             issue, remedy = f"lists the products {', '.join(objects)}", f"name one: --dataset {objects[0]}"
             listing.structural.append(Issue(name, issue, remedy))
             return
-        table = table[table["object"] == (dataset if dataset in objects else objects[0])]
+        table = table[table["object"] == (listing.dataset if listing.dataset in objects else objects[0])]
     listing.notes.append(f"labels by {name}" + ", its splits pooled" * ("split" in table))
     known, found, of_name = set(listing.images), dict[str, Entry](), dict[str, list[str]]()
     for image in part_masks(listing.images)[0]:
@@ -87,11 +82,11 @@ def read(listing: Listing, dataset: str, _good: str) -> None:
             found[image] = Entry(image, label, mask)
             listing.groups |= {image: group} if group else {}
     listing.entries = sorted(found.values())
-    if unlisted := sorted(known - set(found) - {entry.mask for entry in listing.entries if entry.mask}):
+    if unlisted := sorted(known - set(found) - {str(entry.mask) for entry in listing.entries}):
         listing.notes.append(f"images it does not list, left out: {len(unlisted)} ({first_few(unlisted)})")
 
 
 LABEL_LIST = Layout(
     "a list labels.csv or .parquet: path,label, perhaps mask,group,split (VisA: split_csv/1cls.csv)",
-    lambda listing, _dataset: bool(find(listing)[0]), read,
+    lambda listing: bool(find(listing)[0]), read,
 )  # fmt: skip
