@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from lib.draem.simulation import NODES, Simulated, perlin_masks, simulate
 from lib.synthetic.defects import KINDS, flawed
-from lib.synthetic.noise import SharedDraws, viewed
+from lib.synthetic.noise import Draws, viewed
 
 FLAWED, NEAR = 0.25, 0.15  # shares of the images; of the others, as many get a texture as make half of all
 TEXTURED = 0.5
@@ -49,14 +49,14 @@ def simulate_extended(
     kinds = torch.randint(len(KINDS), (len(drawn),), generator=generator)
     for kind in kinds.unique().tolist():
         rows = drawn[kinds == kind].to(images.device)
-        draws = SharedDraws(len(rows), generator, images.shape[-1], images.device)
+        draws = Draws(len(rows), generator, images.shape[-1], images.device)
         changed, cover = flawed(clean[rows], list(KINDS)[kind], draws)
         put(rows, changed, (cover > COVERED).to(mask.dtype)[:, None])
 
     near = ((u[:, 0] >= flawed_share) & (u[:, 0] < flawed_share + near_share)).nonzero().flatten()
     if len(near):
         rows = near.to(images.device)
-        draws = SharedDraws(len(rows), generator, images.shape[-1], images.device)
+        draws = Draws(len(rows), generator, images.shape[-1], images.device)
         angles = torch.rand(len(rows), NODES, NODES, generator=generator) * (2 * torch.pi)
         cells = torch.rand(len(rows), 3, generator=generator)
         where = perlin_masks(angles.to(images.device), cells.to(images.device), (height, width))
@@ -69,7 +69,7 @@ def simulate_extended(
     return Simulated(clean, augmented, mask)
 
 
-def _near(good: Tensor, where: Tensor, draws: SharedDraws) -> tuple[Tensor, Tensor]:
+def _near(good: Tensor, where: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
     """Return images with a part of another view of themselves, or of themselves in other light, and that part."""
     other = torch.where(draws.chance(0.5).unsqueeze(1), viewed(good, draws), good)
     light, shade = draws.log_uniform(0.6, 1.6).unsqueeze(1), draws.uniform(-0.15, 0.15).unsqueeze(1)

@@ -15,11 +15,8 @@ Flaw = Callable[[Tensor, Draws], tuple[Tensor, Tensor]]  # float images in [0,1]
 def flawed(images: Tensor, kind: str, draws: Draws) -> tuple[Tensor, Tensor]:
     """Float images (B,3,side,side) in [0,1] with a flaw of `kind`, and its coverage (B,side,side) in [0,1].
 
-    `draws` has a generator per image. Outside the coverage the images are as they were. ValueError for an
-    unknown kind.
+    Outside the coverage the images are as they were. KeyError unless `kind` is one of `KINDS`.
     """
-    if kind not in KINDS:
-        raise ValueError(f"unknown defect {kind!r}; choose one of {', '.join(KINDS)}")
     changed, coverage = KINDS[kind](images, draws)
     changed = images + coverage.unsqueeze(1) * (changed.clamp(0.0, 1.0) - images)
     return changed, coverage
@@ -36,7 +33,7 @@ def _placed(draws: Draws, reach: float = 0.38) -> tuple[Tensor, Tensor]:
 def _tone(images: Tensor, draws: Draws, least: float = 0.15, most: float = 0.6) -> Tensor:
     """A colour that stands off from each image's mean, darker or lighter; (B,3,1,1)."""
     mean = images.mean((2, 3), keepdim=True)
-    away = torch.where(draws.chance(0.5), 1.0, -1.0) * draws.uniform(least, most)
+    away = draws.sign() * draws.uniform(least, most)
     tint = draws.uniform(-0.1, 0.1, (3, 1, 1)) * draws.chance(0.5).unsqueeze(-1)
     return (mean + away.unsqueeze(1) + tint).clamp(0.0, 1.0)
 
@@ -86,7 +83,7 @@ def stain(images: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
     radius = draws.uniform(0.12, 0.35)
     distance = torch.hypot(u, v * draws.uniform(1.0, 2.0)) + 0.06 * fractal(draws, 2.2, 2.0)
     cover = smoothstep(radius, radius * draws.uniform(0.2, 0.9), distance)
-    gain = 1.0 + torch.where(draws.chance(0.5), 1.0, -1.0) * draws.uniform(0.15, 0.5)
+    gain = 1.0 + draws.sign() * draws.uniform(0.15, 0.5)
     tint = draws.uniform(-0.12, 0.12, (3, 1, 1)) * draws.chance(0.5).unsqueeze(-1)
     return images * gain.unsqueeze(1) + tint, cover
 
@@ -112,7 +109,7 @@ def dent(images: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
     radius = draws.uniform(0.05, 0.2)
     squared = (u * u + (v * draws.uniform(1.0, 1.6)) ** 2) / (radius * radius)
     bowl = (1.0 - squared).clamp_min(0.0)
-    shade = draws.uniform(0.4, 1.4) * torch.where(draws.chance(0.5), 1.0, -1.0) * (u / radius) * bowl
+    shade = draws.uniform(0.4, 1.4) * draws.sign() * (u / radius) * bowl
     return images * (1.0 + shade).unsqueeze(1), (squared < 1.0).to(images.dtype)
 
 
@@ -143,9 +140,7 @@ def stripe(images: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
     _, v = _placed(draws, 0.3)
     half = draws.log_uniform(0.01, 0.08)
     cover = smoothstep(half + draws.uniform(0.01, 0.04), half * 0.8, v.abs())
-    changed = images * (1.0 + torch.where(draws.chance(0.5), 1.0, -1.0) * draws.uniform(0.2, 0.7)).unsqueeze(
-        1
-    )
+    changed = images * (1.0 + draws.sign() * draws.uniform(0.2, 0.7)).unsqueeze(1)
     return torch.where(draws.chance(0.6).unsqueeze(1), changed, _tone(images, draws)), cover
 
 

@@ -15,7 +15,18 @@ from torch import Tensor
 from lib.datasets.errors import DatasetError, Issue
 from lib.datasets.image_io import map_files, read_rgb
 from lib.datasets.layouts.listing import walk
-from lib.synthetic.noise import Draws, cells, fractal, grid, look_up, smoothstep, streaks, turned_grid, unit
+from lib.synthetic.noise import (
+    Draws,
+    cells,
+    fractal,
+    grid,
+    look_up,
+    seeded,
+    smoothstep,
+    streaks,
+    turned_grid,
+    unit,  # fmt: skip
+)
 
 # The strokes that a printed sign is made of, as end points in a cell three wide and four high.
 STROKES = (
@@ -206,10 +217,9 @@ def procedural_textures(count: int, side: int, seed: int) -> Tensor:
     with the shorter one.
     """
     images = torch.empty((count, 3, side, side), dtype=torch.uint8)
-    for number, family in enumerate(FAMILIES[:count]):
-        rows = range(number, count, len(FAMILIES))
-        draws = Draws([np.random.default_rng((seed, number, i)) for i in rows], side)
-        images[number :: len(FAMILIES)] = coloured(HEIGHTS[family](draws), draws)
+    for number in range(count):
+        draws = Draws(1, seeded(seed, number), side)
+        images[number] = coloured(HEIGHTS[FAMILIES[number % len(FAMILIES)]](draws), draws)[0]
     return images
 
 
