@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from lib.datasets.errors import Issue, first_few
+from lib.datasets.errors import first_few
 from lib.datasets.layouts.annotated import ANNOTATED, add_masks
 from lib.datasets.layouts.folders import CLASS_FOLDERS, KOLEKTOR, MAGNETIC_TILE, SPLIT_FOLDERS, yolo
 from lib.datasets.layouts.label_list import LABEL_LIST
@@ -36,7 +36,7 @@ def read_layout(root: Path, dataset: str = "", good: str = "") -> Listing:
         issue = f"holds the products {first_few(products)}, each with train/ or test/"
         remedy = f"name one: --data {root / products[0]}"
         remedy += f"; or several: --dataset {' '.join(products[:2])}" if len(products) > 1 else ""
-        listing.structural.append(Issue(str(root), issue, remedy))
+        listing.refuse(issue, remedy)
         return listing
     listing.layout = next(
         (name for name, layout in LAYOUTS.items() if listing.images and layout.fits(listing)), ""
@@ -46,7 +46,7 @@ def read_layout(root: Path, dataset: str = "", good: str = "") -> Listing:
         add_masks(listing)
     if not listing.entries and not listing.structural:
         issue, remedy = _missing(listing)
-        listing.structural.append(Issue(str(root), f"no known layout: {issue}", remedy))
+        listing.refuse(f"no known layout: {issue}", remedy)
     return listing
 
 

@@ -49,6 +49,10 @@ class Listing:
         if about:
             self.notes.append(text.format(about))
 
+    def refuse(self, issue: str, remedy: str, file: str = "") -> None:
+        """Add a structural issue of a file, a class, or the data folder."""
+        self.structural.append(Issue(file or str(self.root), issue, remedy))
+
 
 class Layout(NamedTuple):
     """One way to arrange images.
@@ -78,9 +82,9 @@ def walk(root: Path) -> Listing:
     listing.images.sort()
     listing.beside.sort()
     for error in unread:
-        name = Path(error.filename).relative_to(root).as_posix()
-        issue, remedy = f"folder cannot be read ({error.strerror})", "check that it is there and may be read"
-        listing.structural.append(Issue(str(root) if name == "." else name, issue, remedy))
+        name = Path(error.filename).relative_to(root).as_posix().removesuffix(".")
+        issue = f"folder cannot be read ({error.strerror})"
+        listing.refuse(issue, "check that it is there and may be read", name)
     return listing
 
 
