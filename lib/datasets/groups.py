@@ -41,11 +41,8 @@ def groups_from_file(
         (table["id"].duplicated(), "is listed twice", "list each image once"),
         (table["group"].str.strip() == "", "has an empty group", "name its group"),
     )
-    issues = [
-        Issue(str(path), f"id {image!r} {issue}", remedy)
-        for rows, issue, remedy in wrong
-        for image in table["id"][rows]
-    ]
+    named = [(f"id {name!r} {issue}", remedy) for rows, issue, remedy in wrong for name in table["id"][rows]]
+    issues = [Issue(str(path), *each) for each in named]
     groups = dict(zip(table["id"], table["group"], strict=True))
     unlisted = [image for image in ids if image not in groups]
     issues += [Issue(i, f"not listed in {path.name}", "add a row with its id and group") for i in unlisted]

@@ -57,10 +57,8 @@ def make_folds(index: pd.DataFrame, n_folds: int, seed: int, scheme: str) -> pd.
     fold = stratified_parts(codes, groups, n_folds, int(np.random.SeedSequence(seed).generate_state(1)[0]))
     spread = pd.Series(fold).groupby(index["label"]).nunique()
     if names := ", ".join(spread.index[spread < 2]):
-        raise FoldError(
-            f"{n_folds} grouped folds: all images of {names} fall into one test fold, so that nothing is left to train "
-            "on; make the groups smaller, or leave the class out"
-        )
+        issue = f"{n_folds} grouped folds: all images of {names} fall into one test fold"
+        raise FoldError(f"{issue}: make the groups smaller, or leave the class out")
     return pd.DataFrame({"id": index["id"], "scheme": scheme, "fold": fold}).astype({"scheme": "string"})
 
 
@@ -104,22 +102,21 @@ def make_inner_folds(
     for number, rows in enumerate(parts):
         inner[training[rows]] = number
     if set(inner[training[mine == good]]) != set(range(N_INNER)):
-        unit = "images" if groups is None else "groups"
+        count = f"good {'images' if groups is None else 'groups'}: {len(np.unique(units[mine == good]))}"
+        issue = f"those of one ({count}) cannot be shared out"
+        remedy = "choose more folds, or map_source=draem with map_fit=in_sample and compare_map_source=false"
         raise FoldError(
-            "cross-fitted maps need good images in both halves of each training fold, and those of one (good "
-            f"{unit}: {len(np.unique(units[mine == good]))}) cannot be shared out so: choose more folds, or "
-            "map_source=draem with map_fit=in_sample and compare_map_source=false"
+            f"cross-fitted maps need good images in both halves of a training fold; {issue}: {remedy}"
         )
     return inner
 
 
 def _check_counts(counts: pd.Series, n_folds: int, unit: str) -> None:
     possible = int(counts.min())
-    if possible >= n_folds:
-        return
     few = ", ".join(f"{name} has {n}" for name, n in counts.sort_index().items() if n < n_folds)
     remedy = f"choose {possible} folds or fewer (--set folds={possible})"
     if possible < 2:
-        lone = ", ".join(str(name) for name, n in counts.sort_index().items() if n < 2)
+        lone = ", ".join(counts.sort_index().index[counts.sort_index() < 2].astype(str))
         remedy = f"no number of folds is possible: add {unit} to {lone}, or leave the class out"
-    raise FoldError(f"{n_folds} folds need {n_folds} {unit} of every class: {few}; {remedy}")
+    if few:
+        raise FoldError(f"{n_folds} folds need {n_folds} {unit} of every class: {few}; {remedy}")

@@ -63,12 +63,10 @@ def _fit(task: FitTask) -> tuple[Draem, dict[str, Any]]:
         imported = import_official(Path(task.study.draem_checkpoint))
         return imported, {"origin": "official checkpoint", "start": "", "textures": "unknown", "history": []}
     (textures, name), settings = texture_bank(task.study), TrainingSettings(**training_settings(task))
-    draem, history = train(
-        task.inputs[task.good], textures, settings, task.device, task.checkpoint, task.progress
-    )
-    start = (
-        f"pretrained weights (SHA-256 {start_weights(task.study)[1][:12]})" if settings.start else "scratch"
-    )
+    images = task.inputs[task.good]
+    draem, history = train(images, textures, settings, task.device, task.checkpoint, task.progress)
+    digest = start_weights(task.study)[1][:12]
+    start = f"pretrained weights (SHA-256 {digest})" if settings.start else "scratch"
     summary = {"origin": "trained", "steps": settings.steps, "textures": name, "start": start}
     return draem, summary | {"history": history.round(6).to_dict("records")}
 
@@ -115,11 +113,6 @@ def _caption(study: Study) -> str:
 
 
 DETECTOR = Detector(
-    inputs="images",
-    fit=_fit,
-    load=_load,
-    depends_on=_depends_on,
-    fit_cost=_fit_cost,
-    map_seconds=lambda study: 0.3 * training_image(study),
-    caption=_caption,
-)
+    inputs="images", fit=_fit, load=_load, depends_on=_depends_on, fit_cost=_fit_cost,
+    map_seconds=lambda study: 0.3 * training_image(study), caption=_caption,
+)  # fmt: skip

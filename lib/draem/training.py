@@ -19,11 +19,10 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from lib.artifacts import write_bytes
-from lib.draem.extended_simulation import simulate_extended
 from lib.draem.inference import Draem
 from lib.draem.losses import focal_loss, ssim_loss
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
-from lib.draem.simulation import Simulated, sent, simulate
+from lib.draem.simulation import Simulated, sent, simulate, simulate_extended
 from lib.execution.progress import say
 from lib.torch_utils import allow_tf32, fast_layout, flush_denormals, load_state_dict, load_weights_only
 
@@ -88,11 +87,10 @@ def train(
         with flush_denormals(), allow_tf32(settings.precision == "auto"):
             run.go(checkpoint, progress)
     except torch.cuda.OutOfMemoryError as error:
-        raise RuntimeError(
-            f"out of GPU memory at batch {settings.batch}, {images.shape[1]}x{images.shape[2]} px, widths "
-            f"{settings.reconstructive_width}/{settings.discriminative_width}: set a smaller batch, "
-            "image_size or widths (or precision='bf16')"
-        ) from error
+        widths = f"{settings.reconstructive_width}/{settings.discriminative_width}"
+        issue = f"batch {settings.batch}, {images.shape[1]}x{images.shape[2]} px, widths {widths}"
+        remedy = "set a smaller batch, image_size or widths (or precision='bf16')"
+        raise RuntimeError(f"out of GPU memory at {issue}: {remedy}") from error
     return run.draem.eval(), pd.DataFrame(run.rows, columns=["step", *LOSSES, "loss", "lr"])
 
 
@@ -200,10 +198,8 @@ class _Run:
         losses = {name: value / steps for name, value in zip(LOSSES, self.sums.tolist(), strict=True)}
         self.sums.zero_()
         if not math.isfinite(total := sum(losses.values())):
-            raise FloatingPointError(
-                f"loss is not finite near step {self.step} ({losses}): lower lr ({self.settings.lr}) or set "
-                "precision='float32'"
-            )
+            issue = f"loss is not finite near step {self.step} ({losses})"
+            raise FloatingPointError(f"{issue}: lower lr ({self.settings.lr}) or set precision='float32'")
         losses |= {"loss": total, "lr": self.settings.lr_at(self.step - 1)}
         self.rows.append([self.step, *losses.values()])
         if progress is not None:

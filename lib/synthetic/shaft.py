@@ -84,9 +84,8 @@ def _defect(
         strength = flaw.beta(1.8, 1.2)
         tone = flaw.choice([-0.7, 0.9]) * (0.45 + 0.75 * strength)
         return -0.004 * strength * coverage, tone * coverage, nothing, coverage
-    extent, stretch = flaw.uniform(
-        *{"big": ((0.095, 0.7), (0.28, 2.0)), "small": ((0.03, 0.8), (0.08, 1.4))}[label]
-    )
+    least, most = {"big": ((0.095, 0.7), (0.28, 2.0)), "small": ((0.03, 0.8), (0.08, 1.4))}[label]
+    extent, stretch = flaw.uniform(least, most)
     u, v, strength = (along - at) / stretch, across - height, flaw.beta(2.2, 1.1)
     kind = flaw.choice(["residue", "dent", "wear"])
     if kind == "dent":
@@ -95,11 +94,7 @@ def _defect(
     rough, grain = noise_field(flaw, len(u), 1.7, 4.0), noise_field(flaw, len(u), 0.6, 3.0)
     coverage = blot(u, v, extent, 0.22 * rough, 0.25)
     if kind == "residue":
-        return (
-            nothing,
-            nothing,
-            (0.35 + 0.6 * strength) * coverage * np.clip(0.8 + 0.25 * rough, 0.3, 1.0),
-            coverage,
-        )
+        stain = (0.35 + 0.6 * strength) * coverage * np.clip(0.8 + 0.25 * rough, 0.3, 1.0)
+        return nothing, nothing, stain, coverage
     tone = flaw.choice([-0.6, 0.8]) * (0.4 + 0.7 * strength) * np.clip(0.6 + 0.6 * grain, 0.0, 1.5)
     return nothing, tone * coverage, nothing, coverage

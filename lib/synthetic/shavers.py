@@ -4,6 +4,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.random import Generator
+from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from lib.synthetic.noise import drawn, noise_field, smoothstep
@@ -14,14 +15,14 @@ HEIGHT = 0.25  # of a glyph, in half sides of the image
 STROKE = 0.028  # half a stroke's width
 RASTER = 192  # rows per unit height of a glyph
 
-# Signs of an invented script, as strokes in a box of height 1; each comes with its width.
-GLYPHS: tuple[tuple[float, tuple[tuple[float, float, float, float], ...]], ...] = (
-    (0.9, ((0.0, 1.0, 0.45, 0.0), (0.45, 0.0, 0.9, 1.0))),
+# Signs of an invented script, each with its width: strokes as points x, y, x, y, ... in a box of height 1.
+GLYPHS: tuple[tuple[float, tuple[tuple[float, ...], ...]], ...] = (
+    (0.9, ((0.0, 1.0, 0.45, 0.0, 0.9, 1.0),)),
     (0.7, ((0.0, 0.0, 0.7, 0.0), (0.1, 0.5, 0.7, 0.5), (0.0, 1.0, 0.7, 1.0))),
-    (0.75, ((0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 0.75, 1.0), (0.75, 1.0, 0.75, 0.0))),
+    (0.75, ((0.0, 1.0, 0.0, 0.0, 0.75, 1.0, 0.75, 0.0),)),
     (0.8, ()),  # the ring
     (0.7, ((0.0, 0.0, 0.0, 1.0), (0.0, 0.5, 0.7, 0.0), (0.25, 0.35, 0.7, 1.0))),
-    (0.75, ((0.0, 0.0, 0.0, 0.7), (0.0, 0.7, 0.25, 1.0), (0.25, 1.0, 0.75, 1.0), (0.75, 1.0, 0.75, 0.0))),
+    (0.75, ((0.0, 0.0, 0.0, 0.7, 0.25, 1.0, 0.75, 1.0, 0.75, 0.0),)),
 )
 GAP, MARGIN = 0.34, 0.5  # between the signs, and around the word
 WORD_WIDTH = sum(width for width, _ in GLYPHS) + GAP * (len(GLYPHS) - 1)
@@ -101,18 +102,14 @@ def _gone(once: Array, u: Array, v: Array, flaw: Generator) -> Array:
 @lru_cache(maxsize=1)
 def _wordmark() -> Array:
     """Distances to the strokes' middle lines, in glyph heights, with a margin around the word."""
-    rows, columns = int((1 + 2 * MARGIN) * RASTER), int((WORD_WIDTH + 2 * MARGIN) * RASTER)
-    y = (np.arange(rows)[:, None] + 0.5) / RASTER - MARGIN
-    x = (np.arange(columns)[None, :] + 0.5) / RASTER - MARGIN
-    distance, left = np.full((rows, columns), 9.0), 0.0
-    for width, lines in GLYPHS:
-        strokes = []
-        for ax, ay, bx, by in lines:
-            u, v, dx, dy = x - left - ax, y - ay, bx - ax, by - ay
-            t = np.clip((u * dx + v * dy) / (dx * dx + dy * dy), 0.0, 1.0)
-            strokes.append(np.hypot(u - t * dx, v - t * dy))
-        if not lines:
-            strokes = [np.abs(np.hypot((x - left - width / 2) / width, y - 0.5) - 0.5) * (1 + width) / 2]
-        distance = np.minimum.reduce([distance, *strokes])
+    sheet = Image.new("1", (int((WORD_WIDTH + 2 * MARGIN) * RASTER), int((1 + 2 * MARGIN) * RASTER)), 1)
+    pen, left = ImageDraw.Draw(sheet), MARGIN
+    for width, strokes in GLYPHS:
+        for stroke in strokes:
+            points = RASTER * (np.reshape(stroke, (-1, 2)) + np.array([left, MARGIN]))
+            pen.line(points.ravel().tolist(), fill=0)
+        if not strokes:
+            box = RASTER * np.array([left, MARGIN, left + width, MARGIN + 1.0])
+            pen.ellipse(box.tolist(), outline=0)
         left += width + GAP
-    return distance
+    return ndimage.distance_transform_edt(np.asarray(sheet)) / RASTER

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from lib.draem.detector import SIMULATIONS
-from lib.draem.extended_simulation import COLOURLESS, VISIBLE, simulate_extended
+from lib.draem.simulation import COLOURLESS, VISIBLE, simulate_extended
 from lib.draem.training import TrainingSettings, panel
 
 SIDE, COUNT = 32, 1200
@@ -69,7 +69,7 @@ def test_the_figure_shows_what_training_sees(images, textures, trained):
     settings = TrainingSettings(2, 2, seed=5, simulation=("flaws",))
     textures = textures[:0]  # of which a flaw needs none
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lib.draem.extended_simulation.TEXTURED", 0.0)
+        patch.setattr("lib.draem.simulation.TEXTURED", 0.0)
         shown = panel(trained, images, textures, settings, n=2)
     assert (shown["mask"].max((1, 2)) == 1).all()
 

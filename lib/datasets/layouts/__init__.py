@@ -38,9 +38,8 @@ def read_layout(root: Path, dataset: str = "", good: str = "") -> Listing:
         remedy += f"; or several: --dataset {' '.join(products[:2])}" if len(products) > 1 else ""
         listing.refuse(issue, remedy)
         return listing
-    listing.layout = next(
-        (name for name, layout in LAYOUTS.items() if listing.images and layout.fits(listing)), ""
-    )
+    fitting = (name for name, layout in LAYOUTS.items() if listing.images and layout.fits(listing))
+    listing.layout = next(fitting, "")
     if listing.layout:
         LAYOUTS[listing.layout].read(listing)
         add_masks(listing)

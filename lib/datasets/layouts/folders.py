@@ -55,9 +55,8 @@ def _read(listing: Listing, *, splits: bool) -> None:
 
 def _fits_tiles(listing: Listing) -> bool:
     """Tell whether a folder has the data set's name, or is arranged as it."""
-    return listing.dataset == "magnetic_tile" or any(
-        re.fullmatch(r"MT_\w+/Imgs", name) for name in listing.folders
-    )
+    arranged = any(re.fullmatch(r"MT_\w+/Imgs", name) for name in listing.folders)
+    return arranged or listing.dataset == "magnetic_tile"
 
 
 def _read_tiles(listing: Listing) -> None:
@@ -98,8 +97,5 @@ CLASS_FOLDERS = Layout(
     partial(_fits, splits=False), partial(_read, splits=False),
 )  # fmt: skip
 MAGNETIC_TILE = Layout(f"{TILE_PLACE} with the mask .png beside it", _fits_tiles, _read_tiles)
-KOLEKTOR = Layout(
-    "KolektorSDD2: <N>.png with the mask <N>_GT.png beside it, in train/ and test/",
-    _fits_marked,
-    _read_marked,
-)
+BESIDE = "KolektorSDD2: <N>.png with the mask <N>_GT.png beside it, in train/ and test/"
+KOLEKTOR = Layout(BESIDE, _fits_marked, _read_marked)
