@@ -103,7 +103,7 @@ def make_inner_folds(
         inner[training[rows]] = number
     if set(inner[training[mine == good]]) != set(range(N_INNER)):
         count = f"good {'images' if groups is None else 'groups'}: {len(np.unique(units[mine == good]))}"
-        issue = f"those of one ({count}) cannot be shared out"
+        issue = f"those of one ({count}) cannot be shared out so"
         remedy = "choose more folds, or map_source=draem with map_fit=in_sample and compare_map_source=false"
         raise FoldError(
             f"cross-fitted maps need good images in both halves of a training fold; {issue}: {remedy}"

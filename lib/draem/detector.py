@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from lib.draem.inference import Draem
 
 N_TEXTURES = 400  # images of the bank that anomalies are cut from
-SIMULATIONS = {"paper": (), "extended": ("flaws", "near", "grey")}  # what each adds to DRAEM's own
 DTD_ROOT = Path(__file__).parents[2] / "data" / "dtd"  # torchvision's copy of DTD, read where there is one
 
 
@@ -44,7 +43,7 @@ def training_settings(task: FitTask) -> dict[str, Any]:
     own = {name: getattr(study, f"draem_{name}") for name in ("batch", "lr", "precision")}
     steps = study.steps_for(len(task.good), task.sharing)
     widths = study.values(("reconstructive_width", "discriminative_width"))
-    begins = {"start": start_weights(study)[0], "simulation": SIMULATIONS[study.draem_simulation]}
+    begins = {"start": start_weights(study)[0], "simulation": study.draem_simulation}
     return {**widths, "steps": steps, "seed": task.seed, **own, **begins}
 
 

@@ -144,17 +144,13 @@ def _node_weights(size: int, dtype: torch.dtype, device: torch.device) -> Tensor
     return torch.stack(scales).to(device)
 
 
-def simulate_extended(
-    images: Tensor, textures: Tensor, generator: torch.Generator, parts: tuple[str, ...]
-) -> Simulated:
+def simulate_extended(images: Tensor, textures: Tensor, generator: torch.Generator) -> Simulated:
     """Return good images, some rotated, most of them with an anomaly; square images, else as `simulate` has it.
 
-    With all `parts`: half get a texture, a quarter a drawn flaw ("flaws"), one in seven a part of themselves, moved or
-    in other light ("near"), the rest nothing. On grey images most anomalies are grey too ("grey").
+    Half get a texture, a quarter a drawn flaw, one in seven a part of themselves, moved or in other light, the rest
+    nothing. On grey images most anomalies are grey too.
     """
-    flawed_share, near_share = FLAWED * ("flaws" in parts), NEAR * ("near" in parts)
-    share = TEXTURED / (1 - flawed_share - near_share)
-    clean, augmented, mask = simulate(images, textures, generator, share)
+    clean, augmented, mask = simulate(images, textures, generator, TEXTURED / (1 - FLAWED - NEAR))
     u = torch.rand(len(images), 2, generator=generator)
 
     def put(rows: Tensor, changed: Tensor, where: Tensor) -> None:
@@ -163,7 +159,7 @@ def simulate_extended(
         augmented[rows] = changed
         mask[rows] = where * F.max_pool2d(seen, 2 * REACH + 1, 1, REACH)
 
-    drawn = (u[:, 0] < flawed_share).nonzero().flatten()
+    drawn = (u[:, 0] < FLAWED).nonzero().flatten()
     kinds = torch.randint(len(KINDS), (len(drawn),), generator=generator)
     for kind in kinds.unique().tolist():
         rows = drawn[kinds == kind].to(images.device)
@@ -171,19 +167,17 @@ def simulate_extended(
         changed, cover = flawed(clean[rows], list(KINDS)[kind], draws)
         put(rows, changed, (cover > COVERED).to(mask.dtype)[:, None])
 
-    near = ((u[:, 0] >= flawed_share) & (u[:, 0] < flawed_share + near_share)).nonzero().flatten()
-    if len(near):
-        rows = near.to(images.device)
+    rows = ((u[:, 0] >= FLAWED) & (u[:, 0] < FLAWED + NEAR)).nonzero().flatten().to(images.device)
+    if len(rows):
         draws = Draws(len(rows), generator, images.shape[-1], images.device)
         angles = torch.rand(len(rows), NODES, NODES, generator=generator) * (2 * torch.pi)
         cells = torch.rand(len(rows), 3, generator=generator)
         where = perlin_masks(angles.to(images.device), cells.to(images.device), images.shape[2:])
         put(rows, *_near(clean[rows], where, draws))
 
-    if "grey" in parts:
-        grey = (clean.amax(1) - clean.amin(1)).amax((1, 2)) < COLOURLESS
-        grey &= (u[:, 1] < GREYED).to(images.device)
-        augmented = torch.where(grey[:, None, None, None], augmented.mean(1, keepdim=True), augmented)
+    grey = (clean.amax(1) - clean.amin(1)).amax((1, 2)) < COLOURLESS
+    grey &= (u[:, 1] < GREYED).to(images.device)
+    augmented = torch.where(grey[:, None, None, None], augmented.mean(1, keepdim=True), augmented)
     return Simulated(clean, augmented, mask)
 
 

@@ -44,14 +44,12 @@ class TrainingSettings:
     seed: int = 0
     checkpoint_every: int = 500  # steps; changes no result
     precision: str = "auto"  # of convolutions on CUDA: TF32 (auto), float32 or bf16; a CPU takes float32
-    simulation: tuple[str, ...] = ()  # what the extended simulation adds to the paper's
+    simulation: str = "paper"  # or "extended"
     start: str = ""  # file of the weights to start from; empty: random ones
 
     def simulate(self, images: Tensor, textures: Tensor, generator: torch.Generator) -> Simulated:
         """Return a training batch of good images (B,3,H,W), as `lib.draem.simulation.simulate` does."""
-        if not self.simulation:
-            return simulate(images, textures, generator)
-        return simulate_extended(images, textures, generator, self.simulation)
+        return (simulate if self.simulation == "paper" else simulate_extended)(images, textures, generator)
 
     def lr_at(self, step: int) -> float:
         """Return the rate of step 0, 1, ...: times 0.2 from 80 % of the steps on, and again from 90 %."""

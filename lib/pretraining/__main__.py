@@ -17,7 +17,6 @@ from safetensors.torch import save_file
 
 from lib.artifacts import Store, absolute, file_sha256, fingerprint
 from lib.config import cuda_available
-from lib.draem.detector import SIMULATIONS
 from lib.draem.training import Progress, TrainingSettings, train
 from lib.execution.source_code import code_digest
 from lib.pretraining.objects import placed
@@ -81,7 +80,7 @@ def pretrain(store: Store, widths: str, images: int, times: float, seed: int, de
     for side, batch, passes in STAGES[widths]:
         settings = TrainingSettings(
             reconstructive, discriminative, max(1, round(times * passes * images / batch)), batch, RATE, seed,
-            precision="bf16" if device == "cuda" else "auto", simulation=SIMULATIONS["extended"], start=start,
+            precision="bf16" if device == "cuda" else "auto", simulation="extended", start=start,
         )  # fmt: skip
         file = f"{name}.safetensors" if side == STAGES[widths][-1][0] else f"{name}-{side}.safetensors"
         start = str(_stage(store, file, settings, images, side, device))
