@@ -13,7 +13,8 @@ from lib.config import nearest
 from lib.datasets.errors import DatasetError, Issue, as_table, first_few
 from lib.datasets.groups import groups_from_file, groups_from_regex, tile_groups
 from lib.datasets.image_io import Examined, examine, map_files
-from lib.datasets.layouts import GOOD_NAMES, Entry, Listing, read_layout
+from lib.datasets.layouts import read_layout
+from lib.datasets.layouts.listing import GOOD_NAMES, Entry, Listing
 from lib.datasets.masks import files_of, read_union
 
 COLUMNS = dict.fromkeys(("id", "path", "label", "group", "mask", "sha256"), "string")

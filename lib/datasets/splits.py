@@ -52,7 +52,13 @@ def make_folds(index: pd.DataFrame, n_folds: int, seed: int, scheme: str) -> pd.
     codes = pd.factorize(index["label"], sort=True)[0]
     groups = None if scheme == "stratified" else pd.factorize(index["group"], sort=True)[0]
     counts = index.groupby("label")["id" if groups is None else "group"].nunique()
-    _check_counts(counts, n_folds, "images" if groups is None else "groups")
+    if few := ", ".join(f"{name} has {n}" for name, n in counts.items() if n < n_folds):
+        unit, possible = "images" if groups is None else "groups", int(counts.min())
+        remedy = f"choose {possible} folds or fewer (--set folds={possible})"
+        if possible < 2:
+            lone = ", ".join(counts.index[counts < 2])
+            remedy = f"no number of folds is possible: add {unit} to {lone}, or leave the class out"
+        raise FoldError(f"{n_folds} folds need {n_folds} {unit} of every class: {few}; {remedy}")
     # the splitter places the most lopsided groups first: its random state decides little but ties
     fold = stratified_parts(codes, groups, n_folds, int(np.random.SeedSequence(seed).generate_state(1)[0]))
     spread = pd.Series(fold).groupby(index["label"]).nunique()
@@ -109,14 +115,3 @@ def make_inner_folds(
             f"cross-fitted maps need good images in both halves of a training fold; {issue}: {remedy}"
         )
     return inner
-
-
-def _check_counts(counts: pd.Series, n_folds: int, unit: str) -> None:
-    possible = int(counts.min())
-    few = ", ".join(f"{name} has {n}" for name, n in counts.sort_index().items() if n < n_folds)
-    remedy = f"choose {possible} folds or fewer (--set folds={possible})"
-    if possible < 2:
-        lone = ", ".join(counts.sort_index().index[counts.sort_index() < 2].astype(str))
-        remedy = f"no number of folds is possible: add {unit} to {lone}, or leave the class out"
-    if few:
-        raise FoldError(f"{n_folds} folds need {n_folds} {unit} of every class: {few}; {remedy}")

@@ -173,17 +173,13 @@ def simulate_extended(images: Tensor, textures: Tensor, generator: torch.Generat
         angles = torch.rand(len(rows), NODES, NODES, generator=generator) * (2 * torch.pi)
         cells = torch.rand(len(rows), 3, generator=generator)
         where = perlin_masks(angles.to(images.device), cells.to(images.device), images.shape[2:])
-        put(rows, *_near(clean[rows], where, draws))
+        good = clean[rows]
+        other = torch.where(draws.chance(0.5).unsqueeze(1), viewed(good, draws), good)
+        light, shade = draws.log_uniform(0.6, 1.6).unsqueeze(1), draws.uniform(-0.15, 0.15).unsqueeze(1)
+        opacity = where * draws.uniform(0.4, 1.0).unsqueeze(1)
+        put(rows, good + opacity * ((other * light + shade).clamp(0, 1) - good), where)
 
     grey = (clean.amax(1) - clean.amin(1)).amax((1, 2)) < COLOURLESS
     grey &= (u[:, 1] < GREYED).to(images.device)
     augmented = torch.where(grey[:, None, None, None], augmented.mean(1, keepdim=True), augmented)
     return Simulated(clean, augmented, mask)
-
-
-def _near(good: Tensor, where: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
-    """Return images with a part of another view of themselves, or of themselves in other light, and that part."""
-    other = torch.where(draws.chance(0.5).unsqueeze(1), viewed(good, draws), good)
-    light, shade = draws.log_uniform(0.6, 1.6).unsqueeze(1), draws.uniform(-0.15, 0.15).unsqueeze(1)
-    other = (other * light + shade).clamp(0, 1)
-    return good + where * draws.uniform(0.4, 1.0).unsqueeze(1) * (other - good), where

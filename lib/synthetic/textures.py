@@ -244,7 +244,14 @@ def load_texture_bank(folder: str, side: int, seed: int, count: int = 400) -> tu
 def coloured(height: Tensor, draws: Draws) -> Tensor:
     """Heights (B, side, side) painted with a random colour ramp and lit, uint8 (B, 3, side, side)."""
     height = torch.where(draws.chance(0.5), height, 1.0 - height)
-    position, stops = 3.0 * height.clamp(0.0, 1.0).unsqueeze(1), _ramp(draws)
+    dark = draws.uniform(0.0, 0.4)  # of four colours (B, 4, 3) up to a light one, a third of the ramps grey
+    light = dark + draws.uniform(0.3, 0.6)
+    level = dark + (light - dark) * torch.linspace(0, 1, 4, device=draws.device, dtype=draws.dtype).view(4, 1)
+    hue = draws.uniform(-1.0, 1.0, (1, 3)) + draws.uniform(0.0, 0.8) * draws.uniform(-1.0, 1.0, (4, 3))
+    chroma = torch.where(draws.chance(0.33), 0.0, draws.uniform(0.05, 0.4))
+    level = level + draws.uniform(-0.15, 0.15, (4, 1))
+    stops = (level + chroma * (hue - hue.mean(-1, keepdim=True)))[..., None, None]
+    position = 3.0 * height.clamp(0.0, 1.0).unsqueeze(1)
     steps = ((stops[:, k + 1] - stops[:, k]) * (position - k).clamp(0.0, 1.0) for k in range(3))
     colour = stops[:, 0] + sum(steps)  # piecewise linear through the four stops
     slope_y, slope_x = torch.gradient(height, dim=(1, 2))
@@ -253,17 +260,6 @@ def coloured(height: Tensor, draws: Draws) -> Tensor:
     relief = (strength * (angle.cos() * slope_x + angle.sin() * slope_y)).clamp(-0.6, 0.6)
     x, y = draws.grid()
     light = relief + (draws.uniform(-0.5, 0.5) * x + draws.uniform(-0.5, 0.5) * y)  # uneven from side to side
-    colour = colour * (1.0 + light).unsqueeze(1)
-    grain = (draws.uniform(-0.03, 0.04).clamp_min(0.0) * draws.white()).unsqueeze(1)
-    return ((colour + grain).clamp(0.0, 1.0) * 255.0).round().to(torch.uint8)
-
-
-def _ramp(draws: Draws) -> Tensor:
-    """Four colours from dark to light, a third of the ramps grey, shape (B, 4, 3, 1, 1)."""
-    dark = draws.uniform(0.0, 0.4)
-    light = dark + draws.uniform(0.3, 0.6)
-    level = dark + (light - dark) * torch.linspace(0, 1, 4, device=draws.device, dtype=draws.dtype).view(4, 1)
-    hue = draws.uniform(-1.0, 1.0, (1, 3)) + draws.uniform(0.0, 0.8) * draws.uniform(-1.0, 1.0, (4, 3))
-    chroma = torch.where(draws.chance(0.33), 0.0, draws.uniform(0.05, 0.4))
-    middle = draws.uniform(-0.15, 0.15, (4, 1))
-    return (level + middle + chroma * (hue - hue.mean(-1, keepdim=True)))[..., None, None]
+    grain = draws.uniform(-0.03, 0.04).clamp_min(0.0) * draws.white()
+    colour = colour * (1.0 + light).unsqueeze(1) + grain.unsqueeze(1)
+    return (colour.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8)

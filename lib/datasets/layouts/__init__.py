@@ -9,10 +9,8 @@ from lib.datasets.errors import first_few
 from lib.datasets.layouts.annotated import ANNOTATED, add_masks
 from lib.datasets.layouts.folders import CLASS_FOLDERS, KOLEKTOR, MAGNETIC_TILE, SPLIT_FOLDERS, yolo
 from lib.datasets.layouts.label_list import LABEL_LIST
-from lib.datasets.layouts.listing import GOOD_NAMES, Entry, Layout, Listing, walk
-from lib.datasets.layouts.mask_names import GROUND_TRUTH
+from lib.datasets.layouts.listing import Layout, Listing, walk
 
-__all__ = ["GOOD_NAMES", "GROUND_TRUTH", "LAYOUTS", "Entry", "Listing", "read_layout", "walk"]
 LAYOUTS: dict[str, Layout] = {  # the first that fits is taken
     "list": LABEL_LIST,
     "magnetic_tile": MAGNETIC_TILE,
@@ -27,7 +25,7 @@ PRODUCT = re.compile(r"([^/]+)/(?:train|test)/[^/]+/")
 def read_layout(root: Path, dataset: str = "", good: str = "") -> Listing:
     """Return the files below `root`, and all issues, by the layout there (a named `dataset` may demand its own).
 
-    `good`: the name of the good class; where it is empty, `GOOD_NAMES` are taken for good ones.
+    `good`: the name of the good class; where it is empty, `listing.GOOD_NAMES` are taken for good ones.
     """
     listing = walk(root)
     listing.dataset, listing.good = dataset, good

@@ -53,12 +53,6 @@ def _read(listing: Listing, *, splits: bool) -> None:
     assign(listing, labels, masks)
 
 
-def _fits_tiles(listing: Listing) -> bool:
-    """Tell whether a folder has the data set's name, or is arranged as it."""
-    arranged = any(re.fullmatch(r"MT_\w+/Imgs", name) for name in listing.folders)
-    return arranged or listing.dataset == "magnetic_tile"
-
-
 def _read_tiles(listing: Listing) -> None:
     """Fill in the entries: a .jpg is an image, the .png of its name its mask."""
     found = {image: match for image in listing.images if (match := TILE_NAME.match(image))}
@@ -96,6 +90,12 @@ CLASS_FOLDERS = Layout(
     "a folder per class, masks in ground_truth/<class>/<stem>_mask.png or <stem>.png",
     partial(_fits, splits=False), partial(_read, splits=False),
 )  # fmt: skip
-MAGNETIC_TILE = Layout(f"{TILE_PLACE} with the mask .png beside it", _fits_tiles, _read_tiles)
+MAGNETIC_TILE = Layout(
+    f"{TILE_PLACE} with the mask .png beside it",
+    lambda it: (
+        it.dataset == "magnetic_tile" or any(re.fullmatch(r"MT_\w+/Imgs", name) for name in it.folders)
+    ),
+    _read_tiles,
+)
 BESIDE = "KolektorSDD2: <N>.png with the mask <N>_GT.png beside it, in train/ and test/"
 KOLEKTOR = Layout(BESIDE, _fits_marked, _read_marked)
