@@ -8,7 +8,7 @@ from lib.datasets.annotations import Drawing, read_annotations
 from lib.datasets.errors import first_few
 from lib.datasets.layouts.listing import Entry, Layout, Listing
 from lib.datasets.layouts.mask_names import class_of
-from lib.datasets.masks import join
+from lib.datasets.masks import SEPARATOR
 
 Drawings = dict[str, tuple[str, str, Drawing]]  # by image: the file, the image's name there, what is drawn
 
@@ -38,7 +38,11 @@ def add_masks(listing: Listing) -> None:
     """Give entries without a mask the one that annotations draw, and say so."""
     found, damaged = find(listing)
     bare = {entry.id for entry in listing.entries if entry.mask is None}
-    drawn = {image: join([file, name]) for image, (file, name, drawing) in found.items() if drawing.outlines}
+    drawn = {
+        image: SEPARATOR.join([file, name])
+        for image, (file, name, drawing) in found.items()
+        if drawing.outlines
+    }
     listing.entries = [entry._replace(mask=entry.mask or drawn.get(entry.id)) for entry in listing.entries]
     boxes = sum(bool(drawing.areas and not drawing.outlines) for _, _, drawing in found.values())
     listing.note("masks drawn by annotations: {}", len(bare & set(drawn)))

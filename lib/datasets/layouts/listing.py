@@ -16,7 +16,7 @@ BESIDE = frozenset({".csv", ".parquet", ".json", ".txt"})  # suffixes of lists a
 
 
 class Entry(NamedTuple):
-    """One image: its id (POSIX path below the data folder), its class, and its mask as `masks.join` writes it."""
+    """One image: its id (POSIX path below the data folder), its class, and its mask's files with `masks.SEPARATOR`."""
 
     id: str
     label: str

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from lib.datasets.errors import Issue
 from lib.datasets.layouts.listing import GOOD_NAMES, Entry, Listing
-from lib.datasets.masks import join
+from lib.datasets.masks import SEPARATOR
 
 GROUND_TRUTH = "ground_truth"
 MASK_FOLDER = re.compile(r"(ground[_-]?truths?|gts?|(seg\w*[_-])?masks?([_-](dir|images?))?)\Z", re.I)
@@ -65,7 +65,9 @@ def assign(listing: Listing, labels: Mapping[str, str], masks: Iterable[str]) ->
         listing.issues.append(Issue(mask, issue, remedy))
     several = sum(len(found) > 1 for found in masks_of.values())
     listing.note("images with several masks, which are joined: {}", several)
-    listing.entries = [Entry(i, label, join(masks_of[i]) or None) for i, label in sorted(labels.items())]
+    listing.entries = [
+        Entry(i, label, SEPARATOR.join(masks_of[i]) or None) for i, label in sorted(labels.items())
+    ]
 
 
 def _number(name: str) -> str:
