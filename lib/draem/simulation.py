@@ -72,8 +72,8 @@ def marred(
 ) -> Simulated:
     """Return what `simulate` does, from what `draw` returned, on the images' device.
 
-    `fixed`: everything is computed for every image and then chosen from, so that shapes depend on no draw, and no data
-    comes back to the CPU. Else only what is needed is computed, which a CPU does faster.
+    `fixed`: everything is computed for every image and then chosen from, so that shapes depend on no draw, no data
+    comes back to the CPU, and a CUDA graph can hold it. Else only what is needed is computed, which a CPU does faster.
     The pictures are the same. None: fixed on CUDA only.
     """
     fixed = images.device.type == "cuda" if fixed is None else fixed

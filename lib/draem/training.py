@@ -19,10 +19,11 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from lib.artifacts import write_bytes
+from lib.draem.ahead import Ahead
 from lib.draem.inference import Draem
 from lib.draem.losses import focal_loss, ssim_loss
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
-from lib.draem.simulation import Simulated, sent, simulate, simulate_extended
+from lib.draem.simulation import ANOMALOUS, Simulated, draw, marred, sent, simulate, simulate_extended
 from lib.execution.progress import say
 from lib.torch_utils import allow_tf32, fast_layout, flush_denormals, load_state_dict, load_weights_only
 
@@ -46,6 +47,8 @@ class TrainingSettings:
     precision: str = "auto"  # of convolutions on CUDA: TF32 (auto), float32 or bf16; a CPU takes float32
     simulation: str = "paper"  # or "extended"
     start: str = ""  # file of the weights to start from; empty: random ones
+    # on CUDA, the next batch simulated beside each step, both as one graph; off until a card has shown it to be right
+    graph: bool = False
 
     def simulate(self, images: Tensor, textures: Tensor, generator: torch.Generator) -> Simulated:
         """Return a training batch of good images (B,3,H,W), as `lib.draem.simulation.simulate` does."""
@@ -130,7 +133,12 @@ class _Run:
             self.draem.load_state_dict(load_state_dict(Path(settings.start)))
         self.draem.to(device).to(memory_format=fast_layout(device))
         self.generator = torch.Generator().manual_seed(int(seeds[2]))
-        self.optimiser = torch.optim.Adam(self.draem.parameters(), lr=settings.lr, fused=True)
+        self.ahead = device.type == "cuda" and settings.graph
+        self.before: Tensor | None = None  # the generator's state before it drew the batch ahead, if any
+        # a CUDA graph would keep a number as it was
+        rate = torch.tensor(settings.lr, device=device) if self.ahead else settings.lr
+        self.fixed: dict[str, Any] = {"lr": rate, "capturable": self.ahead}
+        self.optimiser = torch.optim.Adam(self.draem.parameters(), fused=True, **self.fixed)
         self.step = 0
         self.window = math.ceil(settings.steps / HISTORY_ROWS)
         self.sums = torch.zeros(len(LOSSES), device=device)
@@ -140,9 +148,16 @@ class _Run:
         settings = self.settings
         self.draem.train()
         saved = time.monotonic()
+        ahead = self._ahead() if self.ahead and self.step < settings.steps else None
         while self.step < settings.steps:
-            self.optimiser.param_groups[0]["lr"] = settings.lr_at(self.step)
-            self._learn(self._batch())
+            rate = settings.lr_at(self.step)
+            for group in self.optimiser.param_groups:
+                group["lr"] = group["lr"].fill_(rate) if isinstance(group["lr"], Tensor) else rate
+            if ahead is None:
+                images = _floats(self._pixels(self.step))
+                self._learn(settings.simulate(images, self.textures, self.generator))
+            else:
+                ahead.step(self._inputs(self.step + 1))
             self.step += 1
             if self.step % self.window == 0 or self.step == settings.steps:
                 self._close_window(self.step % self.window or self.window, progress)
@@ -169,28 +184,44 @@ class _Run:
         self.optimiser.step()
         self.sums += losses.detach()
 
+    def _ahead(self) -> Ahead:
+        def simulated(pixels: Tensor, drawn: Tensor | None = None) -> Simulated:
+            if drawn is not None:
+                return marred(_floats(pixels), self.textures, drawn, ANOMALOUS)
+            return self.settings.simulate(_floats(pixels), self.textures, self.generator)
+
+        capture = self.settings.simulation == "paper"
+        return Ahead(self._learn, simulated, self.device, self._inputs(self.step), capture=capture)
+
+    def _inputs(self, step: int) -> tuple[Tensor, ...]:
+        """Return what the batch of a step is simulated from: images and, where shapes are fixed, all that is random."""
+        self.before, pixels = self.generator.get_state(), self._pixels(step)
+        return (pixels, draw(len(pixels), self.generator)) if self.settings.simulation == "paper" else (pixels,)
+
     def save(self, path: Path) -> None:
         state = {name: getattr(self, name).state_dict() for name in ("draem", "optimiser")}
         state |= {name: getattr(self, name) for name in ("step", "sums", "rows")}
         buffer = io.BytesIO()  # torch.save itself does not say that a disk is full
-        torch.save(state | {"generator": self.generator.get_state()}, buffer)
+        drawn = self.generator.get_state() if self.before is None else self.before
+        torch.save(state | {"generator": drawn}, buffer)
         write_bytes(path, buffer.getbuffer())
 
     def load(self, path: Path) -> None:
         state = read_checkpoint(path)
         self.draem.load_state_dict(state["draem"])
         self.optimiser.load_state_dict(state["optimiser"])
+        for group in self.optimiser.param_groups:
+            group.update(self.fixed)
         self.generator.set_state(state["generator"])
         self.sums = state["sums"].to(self.device)
         self.step, self.rows = state["step"], state["rows"]
 
-    def _batch(self) -> Simulated:
-        """Simulate the batch of this step; it may run over the end of an epoch."""
-        settings, count = self.settings, len(self.images)
-        places = range(self.step * settings.batch, (self.step + 1) * settings.batch)
-        rows = [_epoch(settings.seed, place // count, count)[place % count] for place in places]
-        images = _as_batch(self.images[rows], self.textures.device)
-        return settings.simulate(images, self.textures, self.generator)
+    def _pixels(self, step: int) -> Tensor:
+        """Return the images of a step's batch, uint8 (B,H,W,3) on the CPU; it may run over the end of an epoch."""
+        count, batch = len(self.images), self.settings.batch
+        places = range(step * batch, (step + 1) * batch)
+        rows = [_epoch(self.settings.seed, place // count, count)[place % count] for place in places]
+        return torch.from_numpy(self.images[rows])
 
     def _close_window(self, steps: int, progress: Progress | None) -> None:
         losses = {name: value / steps for name, value in zip(LOSSES, self.sums.tolist(), strict=True)}
@@ -228,4 +259,8 @@ def _simulates_on(device: torch.device) -> torch.device:
 
 def _as_batch(images: np.ndarray, device: torch.device) -> Tensor:
     """Return uint8 (B,H,W,3) as float (B,3,H,W) in [0,1], on the device."""
-    return sent(torch.from_numpy(images), device).permute(0, 3, 1, 2).float().contiguous().div_(255)
+    return _floats(sent(torch.from_numpy(images), device))
+
+
+def _floats(pixels: Tensor) -> Tensor:
+    return pixels.permute(0, 3, 1, 2).float().contiguous().div_(255)

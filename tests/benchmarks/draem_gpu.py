@@ -72,6 +72,18 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize()
 
 
+def as_graph(size: Size, work: Callable[[], object]) -> Callable[[], object]:
+    """Return the work as a CUDA graph; as it is on other devices."""
+    if size.device != "cuda":
+        return work
+    for _ in range(3):
+        work()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        work()
+    return graph.replay
+
+
 def product(size: Size) -> float:
     """TFLOP/s of a large bf16 matrix product: what the card can reach in practice."""
     a = torch.randn(size.product, size.product, device=size.device, dtype=torch.bfloat16)
@@ -85,6 +97,7 @@ def networks(
     *,
     fused: bool = True,
     tf32: AbstractContextManager[None] | None = None,
+    graph: bool = False,
 ) -> float:
     """Seconds of a step on one simulated batch: both networks, losses, Adam."""
     settings = TrainingSettings(size.wide, size.narrow, batch=size.batch, precision=precision)
@@ -95,9 +108,12 @@ def networks(
         if not fused:
             run.optimiser = torch.optim.Adam(run.draem.parameters(), lr=settings.lr)
         run.draem.train()
-        batch = run._batch()
+        both = run._ahead()
 
-        return seconds(size, lambda: run._learn(batch), size.steps)
+        def learn() -> None:
+            run._learn(both.batch)
+
+        return seconds(size, as_graph(size, learn) if graph else learn, size.steps)
 
 
 def one_network(size: Size, network: torch.nn.Module, channels: int, *, compiled: bool = False) -> float:
@@ -114,7 +130,7 @@ def one_network(size: Size, network: torch.nn.Module, channels: int, *, compiled
     return seconds(size, work, size.steps)
 
 
-def simulation(size: Size) -> float:
+def simulation(size: Size, *, graph: bool = False) -> float:
     """Seconds of the simulation of a batch at fixed shapes."""
     images, textures = material(size)
     clean = as_bank(images[: size.batch]).to(size.device).float() / 255
@@ -123,7 +139,7 @@ def simulation(size: Size) -> float:
     def work() -> None:
         marred(clean, bank, drawn, ANOMALOUS, fixed=True)
 
-    return seconds(size, work, size.steps)
+    return seconds(size, as_graph(size, work) if graph else work, size.steps)
 
 
 def whole(size: Size, *, find: bool = False, **changes: object) -> float:
@@ -179,13 +195,17 @@ def rows(size: Size) -> Iterator[Row]:
         "networks, PyTorch's defaults (TF32 convolutions), NCHW, Adam not fused",
         lambda: networks(size, "auto", NCHW, fused=False, tf32=nullcontext()),
     )
-    yield "whole step, TF32 (auto)", lambda: whole(size)
-    yield "whole step, bf16", lambda: whole(size, **best)
-    yield "whole step, bf16, cudnn.benchmark", lambda: whole(size, find=True, **best)
-    yield f"whole step, bf16, batch {larger.batch}", lambda: whole(larger, **best)
+    yield "whole step, TF32 (auto), one by one", lambda: whole(size, graph=False)
+    yield "whole step, TF32 (auto), graph", lambda: whole(size, graph=True)
+    yield "whole step, bf16, one by one", lambda: whole(size, graph=False, **best)
+    yield "whole step, bf16, graph", lambda: whole(size, graph=True, **best)
+    yield "whole step, bf16, graph, cudnn.benchmark", lambda: whole(size, find=True, graph=True, **best)
+    yield f"whole step, bf16, graph, batch {larger.batch}", lambda: whole(larger, graph=True, **best)
     yield "simulation, fixed shapes", lambda: simulation(size)
+    yield "simulation, fixed shapes, graph", lambda: simulation(size, graph=True)
     yield "networks, TF32, channels_last, fused Adam", lambda: networks(size, "auto")
     yield "networks, bf16, channels_last, fused Adam", lambda: networks(size, precision)
+    yield "networks, bf16, graph", lambda: networks(size, precision, graph=True)
     yield (
         "networks, float32 without TF32, NCHW",
         lambda: networks(size, "float32", NCHW, tf32=allow_tf32(False)),
@@ -206,12 +226,12 @@ def profiled(size: Size, most: int = 15) -> pd.DataFrame:
     )
     run = training._Run(*material(size), settings, torch.device(size.device))
     run.draem.train()
-    batch, steps = run._batch(), 3
+    both, steps = run._ahead(), 3
     with allow_tf32(True):
-        run._learn(batch)
+        run._learn(both.batch)
         with torch.profiler.profile() as profile:
             for _ in range(steps):
-                run._learn(batch)
+                run._learn(both.batch)
             _wait(run.device)
     column = "self_device_time_total" if size.device == "cuda" else "self_cpu_time_total"
     events = [(event.key[:90], getattr(event, column) / steps / 1e3) for event in profile.key_averages()]

@@ -5,18 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from lib.draem import training
 from lib.draem.losses import focal_loss, ssim_loss
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
-from lib.draem.simulation import Simulated, draw, marred
+from lib.draem.simulation import Simulated
 from lib.draem.training import TrainingSettings, panel, train
 
 TINY = TrainingSettings(2, 2, steps=12, batch=4, lr=1e-2, seed=3, checkpoint_every=4)
-
-
-WAITING = {"_local_scalar_dense", "nonzero", "is_nonzero", "equal", "masked_select", "_unique2"}
 
 
 class Killed(Exception):
@@ -123,23 +119,6 @@ def test_training_is_the_plain_loop(images, textures, monkeypatch):
         optimiser.step()
         assert row[1:4] == pytest.approx([loss.item() for loss in losses], rel=1e-5)
         assert row[5] == pytest.approx(lr)
-
-
-def test_nothing_in_a_step_waits_for_the_device(images, textures):
-    """With the shapes that a CUDA device has: fixed ones."""
-
-    class NoWaiting(TorchDispatchMode):
-        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-            assert function._schema.name.removeprefix("aten::") not in WAITING
-            return function(*args, **(kwargs or {}))
-
-    run = training._Run(images, textures, TINY, torch.device("cpu"))
-    run.draem.train()
-    good, drawn = training._as_batch(images[:4], run.device), draw(4, run.generator)
-    with NoWaiting():
-        run._learn(marred(good, run.textures, drawn, 0.5, fixed=True))
-        with pytest.raises(AssertionError):
-            run.sums[0].item()
 
 
 def test_each_epoch_shows_each_image_once(textures, monkeypatch):
