@@ -29,7 +29,7 @@ def one_ahead(monkeypatch):
     monkeypatch.setattr(training, "marred", lambda *args: marred(*args, fixed=True))
 
 
-@pytest.mark.parametrize("simulation", [(), ("flaws", "near", "grey")])
+@pytest.mark.parametrize("simulation", ["paper", "extended"])
 def test_the_numbers_are_those_of_one_step_after_the_other(images, textures, simulation, request):
     settings = replace(TINY, simulation=simulation)
     draem, history = train(images, textures, settings)
