@@ -16,8 +16,6 @@ from PIL import Image
 
 from lib.datasets.image_io import LARGEST_AREA
 
-FAULTS = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError,
-          Image.DecompressionBombError)  # fmt: skip
 # Class; run lengths, or polygons [x1, y1, x2, y2, ...]; area where neither is given.
 Shape = tuple[str, Any, float]
 
@@ -58,7 +56,7 @@ def _read(path: Path, _changed: int) -> dict[str, Drawing]:
             height, width = content["imageHeight"], content["imageWidth"]
             shapes = (_labelme(shape, height, width) for shape in content["shapes"])
             return {path.stem + Path(content["imagePath"]).suffix: _drawing(height, width, shapes)}
-    except FAULTS as error:
+    except Exception as error:  # damaged or hostile content makes it raise nearly anything
         raise ValueError(f"{type(error).__name__}: {error}") from error
     return {}
 

@@ -13,7 +13,8 @@ from lib.config import nearest
 from lib.datasets.errors import DatasetError, Issue, as_table, first_few
 from lib.datasets.groups import groups_from_file, groups_from_regex, tile_groups
 from lib.datasets.image_io import Examined, examine, map_files
-from lib.datasets.layouts import GOOD_NAMES, Entry, Listing, read_layout
+from lib.datasets.layouts import read_layout
+from lib.datasets.layouts.listing import GOOD_NAMES, Entry, Listing
 from lib.datasets.masks import files_of, read_union
 
 COLUMNS = dict.fromkeys(("id", "path", "label", "group", "mask", "sha256"), "string")
@@ -53,39 +54,33 @@ def build_index(
     kept = [entry for entry in listing.entries if not (skip_bad and entry.id in bad)]
 
     labels = {entry.label for entry in listing.entries}
-    good, good_issues = _good_class(listing, good, {entry.label for entry in kept}) if kept else ("", [])
-    group_of, group_issues = _groups(listing, [entry.id for entry in kept], groups, group_regex)
-    bad_masks, notes = _check_masks(root, kept, examined, good, invert_masks)
+    _check_classes(listing, labels, kept, examined)
+    good = _good_class(listing, {entry.label for entry in kept}) if kept else ""
+    group_of = _groups(listing, [entry.id for entry in kept], groups, group_regex)
+    bad_masks = _check_masks(listing, kept, examined, good, invert_masks)
     several = [entry.id for entry in kept if entry.id in examined and examined[entry.id].first_of > 1]
-    if several:
-        notes.append(f"the first of several pictures is taken: {first_few(several)}")
-    two_tone = _two_tone(listing, kept, examined)
-    structural = [*listing.structural, *_alike(labels), *two_tone, *good_issues, *group_issues]
+    listing.note("the first of several pictures is taken: {}", first_few(several))
     skippable = sorted([*listing.issues, *bad.values(), *bad_masks.values()])
     if listing.entries and not kept:
-        structural.append(Issue(str(root), "no usable image is left", "see the other issues"))
-    if structural or (skippable and not skip_bad):
-        issues = structural if skip_bad and kept else structural + skippable
-        raise DatasetError(issues, str(root) if structural else f"{root} (--skip-bad leaves these files out)")
+        listing.refuse("no usable image is left", "see the other issues")
+    if listing.structural or (skippable and not skip_bad):
+        issues = listing.structural + skippable * (not (skip_bad and kept))
+        heading = str(root) if listing.structural else f"{root} (--skip-bad leaves these files out)"
+        raise DatasetError(issues, heading)
 
     rows = [(*entry, *examined[entry.id]) for entry in kept]
     index = pd.DataFrame(rows, columns=[*Entry._fields, *Examined._fields])
-    index = index.assign(
-        path=index["id"],
-        group=index["id"].map(group_of),
-        mask=index["mask"].mask(index["id"].isin(bad_masks)),
-    )
+    index["path"], index["group"] = index["id"], index["id"].map(group_of)
+    index["mask"] = index["mask"].mask(index["id"].isin(bad_masks))
     index = index[list(COLUMNS)].astype(COLUMNS).sort_values("id", ignore_index=True)
     classes = [good, *sorted(set(index["label"]) - {good})]
-    notes = listing.notes + notes
-    if gone := sorted(labels - set(classes)):
-        notes.append(f"classes without a usable image: {', '.join(gone)}")
+    listing.note("classes without a usable image: {}", ", ".join(sorted(labels - set(classes))))
     index.attrs = {
         "good": good,
         "classes": classes,
         "grouped": bool(group_of),
         "layout": listing.layout,
-        "note": "; ".join(notes),
+        "note": "; ".join(listing.notes),
         "skipped": as_table(skippable).astype(str).to_dict("records"),
         "invert_masks": invert_masks,
     }
@@ -99,108 +94,108 @@ def _duplicates(entries: Iterable[Entry], examined: dict[str, Examined]) -> dict
         if entry.id in examined:
             same[examined[entry.id].pixels].append(entry)
     issues = {}
-    for equal in same.values():
-        for entry in equal:
-            rivals = [other.id for other in equal if other.label != entry.label]
-            if rivals:
-                remedy = "keep it in the class it belongs to; if it shows both defects, the worse one's, or one of both"
-                issues[entry.id] = Issue(entry.id, f"same image as {rivals[0]}, under another label", remedy)
-            elif entry is not equal[0]:
-                issues[entry.id] = Issue(entry.id, f"same image as {equal[0].id}", "keep one of them")
+    for entry in (each for equal in same.values() for each in equal):
+        first, *_ = equal = same[examined[entry.id].pixels]
+        rivals = [other.id for other in equal if other.label != entry.label]
+        issue, remedy = f"same image as {first.id}", "keep one of them"
+        if rivals:
+            issue = f"same image as {rivals[0]}, under another label"
+            remedy = "keep it in the class it belongs to; if it shows both defects, the worse one's, or one of both"
+        if rivals or entry is not first:
+            issues[entry.id] = Issue(entry.id, issue, remedy)
     return issues
 
 
-def _alike(labels: set[str]) -> list[Issue]:
-    """Return the classes whose names differ in upper and lower case or in Unicode's composition alone."""
+def _check_classes(
+    listing: Listing, labels: set[str], kept: Sequence[Entry], examined: dict[str, Examined]
+) -> None:
+    """Refuse classes whose names differ in case or in Unicode's composition alone, and classes of masks.
+
+    Masks are nothing but black and white; of a class among others, and unless a list names the images.
+    """
     names = pd.Series(sorted(labels), dtype=object)
-    same = names.groupby(names.str.normalize("NFC").str.casefold()).agg(list)
-    remedy = "put the images into one folder"
-    return [Issue(name, f"class named almost like {', '.join(more)}", remedy) for name, *more in same if more]
+    for name, *more in names.groupby(names.str.normalize("NFC").str.casefold()).agg(list):
+        if more:
+            issue = f"class named almost like {', '.join(more)}"
+            listing.refuse(issue, "put the images into one folder", name)
+    tones = {(entry.label, examined[entry.id].two_tone) for entry in kept if entry.id in examined}
+    pure = sorted(label for label, two_tone in tones if two_tone and (label, False) not in tones)
+    for label in pure if listing.layout != "list" and len(pure) < len({label for label, _ in tones}) else []:
+        remedy = "call the folder ground_truth if these are masks"
+        remedy += "; if not, write labels.csv with path,label of all images"
+        listing.refuse("class of nothing but black and white pictures: masks?", remedy, label)
 
 
-def _two_tone(listing: Listing, kept: Sequence[Entry], examined: dict[str, Examined]) -> list[Issue]:
-    """Return the classes of nothing but black and white pictures beside others, unless a list names their images."""
-    labels = [(entry.label, examined[entry.id].two_tone) for entry in kept if entry.id in examined]
-    pure = {label for label, _ in labels} - {label for label, two_tone in labels if not two_tone}
-    if listing.layout == "list" or pure == {label for label, _ in labels}:
-        return []
-    remedy = "call the folder ground_truth if these are masks; if not, write labels.csv with path,label of all images"
-    issue = "class of nothing but black and white pictures: masks?"
-    return [Issue(label, issue, remedy) for label in sorted(pure)]
-
-
-def _good_class(listing: Listing, wanted: str, labels: set[str]) -> tuple[str, list[Issue]]:
-    root, found, issues = listing.root, ", ".join(sorted(labels)), []
+def _good_class(listing: Listing, labels: set[str]) -> str:
+    wanted, found = listing.good, ", ".join(sorted(labels))
     if len(labels) == 1:
         remedy = "; ".join(["add a folder for each other class", *listing.notes[:1]])
         below = {f"{found}/{name}".casefold() for name in GOOD_NAMES}
         if below & {name.casefold() for name in listing.folders}:
-            remedy = f"the classes lie one folder below: --data {root / found}"
-        issues.append(Issue(str(root), f"one class only ({found})", remedy))
+            remedy = f"the classes lie one folder below: --data {listing.root / found}"
+        listing.refuse(f"one class only ({found})", remedy)
     names = (wanted.casefold(),) if wanted else GOOD_NAMES
-    candidates = {wanted} & labels or {label for label in labels if label.casefold() in names}
+    candidates = sorted({wanted} & labels or {label for label in labels if label.casefold() in names})
     if len(candidates) == 1:
-        return candidates.pop(), issues
+        return candidates[0]
     if candidates:
-        issue = f"{len(candidates)} classes may be the good one ({', '.join(sorted(candidates))})"
-        remedy = "choose one with --good NAME"
+        issue = f"{len(candidates)} classes may be the good one ({', '.join(candidates)})"
+        listing.refuse(issue, "choose one with --good NAME")
     elif wanted:
-        issue = f"no class {wanted!r} to be the good one"
         remedy = f"choose one of: {found}{nearest(wanted, labels)}"
+        listing.refuse(f"no class {wanted!r} to be the good one", remedy)
     else:
         issue = f"no class is called {', '.join(GOOD_NAMES[:-1])} or {GOOD_NAMES[-1]}"
-        remedy = f"say which is the good one with --good NAME, of: {found}"
-    return "", [*issues, Issue(str(root), issue, remedy)]
+        listing.refuse(issue, f"say which is the good one with --good NAME, of: {found}")
+    return ""
 
 
-def _groups(
-    listing: Listing, kept: Sequence[str], file: Path | None, regex: str
-) -> tuple[dict[str, str], list[Issue]]:
+def _groups(listing: Listing, kept: Sequence[str], file: Path | None, regex: str) -> dict[str, str]:
     found = [entry.id for entry in listing.entries]
-    if file is None and regex:
-        return groups_from_regex(regex, kept)
     beside = listing.root / "groups.csv"
-    if file is not None or beside.exists():
-        return groups_from_file(file or beside, kept, found)
-    issue, remedy = "has no group in the list, as others have", "name its group, or leave out the column"
-    bare = [image for image in kept if image not in listing.groups] if listing.groups else []
-    own = tile_groups(found) if listing.layout == "magnetic_tile" else listing.groups
-    return own, [Issue(image, issue, remedy) for image in bare]
+    issues: list[Issue] = []
+    if file is None and regex:
+        groups, issues = groups_from_regex(regex, kept)
+    elif file is not None or beside.exists():
+        groups, issues = groups_from_file(file or beside, kept, found)
+    else:
+        groups = tile_groups(found) if listing.layout == "magnetic_tile" else listing.groups
+        issue, remedy = "has no group in the list, as others have", "name its group, or leave out the column"
+        bare = [image for image in kept if listing.groups and image not in listing.groups]
+        issues = [Issue(image, issue, remedy) for image in bare]
+    listing.structural += issues
+    return groups
 
 
 def _check_masks(
-    root: Path, entries: Sequence[Entry], examined: dict[str, Examined], good: str, invert: bool
-) -> tuple[dict[str, Issue], list[str]]:
-    """Decode all masks; return the issues by image, and what is worth a note."""
-    owners = {root / entry.id: entry for entry in entries if entry.mask is not None}
+    listing: Listing, entries: Sequence[Entry], examined: dict[str, Examined], good: str, invert: bool
+) -> dict[str, Issue]:
+    """Decode all masks; return the issues by image, and note what is worth it."""
+    masks = {entry.id: str(entry.mask) for entry in entries if entry.mask is not None}
 
     def look(path: Path) -> tuple[float, bool]:
         """Return which share of the image is marked, and whether the mask had another size."""
-        image = examined.get(owners[path].id)
-        size = (image.height, image.width) if image else None
-        mask, resized = read_union(root, str(owners[path].mask), size, invert=invert)
+        image = path.relative_to(listing.root).as_posix()
+        size = (examined[image].height, examined[image].width) if image in examined else None
+        mask, resized = read_union(listing.root, masks[image], size, invert=invert)
         return float(mask.mean()), resized
 
-    read, issues = map_files(root, [entry.id for entry in owners.values()], look)
-    shares: dict[str, float] = {}
-    for entry in (owners[root / image] for image in read):
-        share = read[entry.id][0]
-        if entry.label != good:
-            shares[files_of(str(entry.mask))[0]] = share
-        elif share:
-            issue = f"mask that marks a defect on {entry.id}, of the good class"
+    read, issues = map_files(listing.root, list(masks), look)
+    defective = {entry.id for entry in entries if entry.label != good}
+    shares = {files_of(masks[image])[0]: share for image, (share, _) in read.items() if image in defective}
+    for image, (share, _) in read.items():
+        if share and image not in defective:
             remedy = "move the image to its defect's class or remove the mask"
             remedy += f"; {INVERT}" if share > 0.5 else ""
-            issues[entry.id] = Issue(files_of(str(entry.mask))[0], issue, remedy)
+            issue = f"mask that marks a defect on {image}, of the good class"
+            issues[image] = Issue(files_of(masks[image])[0], issue, remedy)
     empty = sorted(mask for mask, share in shares.items() if not share)
-    resized = [image for image, (_, other) in read.items() if other]
-    defective = [entry for entry in entries if entry.label != good]
-    bare = sorted(entry.id for entry in defective if not entry.mask)
-    notes = [f"empty masks of defective images: {first_few(empty)}"] if empty else []
-    if resized:
-        notes.append(f"masks resized to their images: {len(resized)} ({first_few(resized)})")
+    listing.note("empty masks of defective images: {}", first_few(empty))
+    if resized := [image for image, (_, other) in read.items() if other]:
+        listing.notes.append(f"masks resized to their images: {len(resized)} ({first_few(resized)})")
     if shares and (middle := median(shares.values())) > 0.5:
-        notes.append(f"masks cover {middle:.0%} of their images (median of {len(shares)}); {INVERT}")
+        listing.notes.append(f"masks cover {middle:.0%} of their images (median of {len(shares)}); {INVERT}")
+    bare = sorted(defective - set(masks))
     if bare and len(bare) < len(defective):
-        notes.append(f"defective images without a mask: {len(bare)} ({first_few(bare)})")
-    return issues, notes
+        listing.notes.append(f"defective images without a mask: {len(bare)} ({first_few(bare)})")
+    return issues

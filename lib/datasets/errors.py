@@ -71,4 +71,4 @@ def as_table(issues: Iterable[Issue]) -> pd.DataFrame:
     import pandas as pd  # not needed where a deployed model reads images
 
     rows = [[printable(cell) for cell in issue] for issue in issues]
-    return pd.DataFrame(rows, columns=["file", "issue", "remedy"], dtype="string")
+    return pd.DataFrame(rows, columns=Issue._fields, dtype="string")

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lib.datasets.errors import Issue
-from lib.datasets.layouts.magnetic_tile import TILE_NAME
+from lib.datasets.layouts.folders import TILE_NAME
 
 TILE_GAP = 150  # shots of one magnetic tile are numbered closer than this (210 groups, on the safe side)
 
@@ -41,11 +41,8 @@ def groups_from_file(
         (table["id"].duplicated(), "is listed twice", "list each image once"),
         (table["group"].str.strip() == "", "has an empty group", "name its group"),
     )
-    issues = [
-        Issue(str(path), f"id {image!r} {issue}", remedy)
-        for rows, issue, remedy in wrong
-        for image in table["id"][rows]
-    ]
+    named = [(f"id {name!r} {issue}", remedy) for rows, issue, remedy in wrong for name in table["id"][rows]]
+    issues = [Issue(str(path), *each) for each in named]
     groups = dict(zip(table["id"], table["group"], strict=True))
     unlisted = [image for image in ids if image not in groups]
     issues += [Issue(i, f"not listed in {path.name}", "add a row with its id and group") for i in unlisted]

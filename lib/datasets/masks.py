@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,11 +16,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SEPARATOR = "//"  # between the files of a mask, or a JSON file and the image's name in it: no path holds it
-
-
-def join(parts: Sequence[str]) -> str:
-    """Return one text for the files of a mask, as `index["mask"]` holds it."""
-    return SEPARATOR.join(parts)
 
 
 def files_of(mask: str) -> list[str]:

@@ -18,12 +18,8 @@ from PIL import Image
 from lib.datasets.image_io import FORMATS
 
 SYMPTOMS = ("file size", "mean tone", "contrast")  # facts that a defect may change by itself
-BOUND = (
-    0.7  # of the AUC's lower end: what good and defective drawings or tiles differ in by chance stays below
-)
-CHANCE = (
-    0.001  # that one of the variants holds no good image, if good ones were as frequent in it as elsewhere
-)
+BOUND = 0.7  # of the AUC's lower end: drawings and tiles differ by chance in less
+CHANCE = 0.001  # that a variant holds no good image, if good ones were as frequent in it as elsewhere
 FOLDS, DEPTH, LEAF = 5, 3, 5
 STANDARD = 57.625  # mean of the luminance table at JPEG quality 50
 
@@ -47,17 +43,12 @@ def file_facts(root: Path, index: pd.DataFrame, pictures: NDArray[np.float32]) -
     for path in (root / name for name in index["path"]):
         with Image.open(path, formats=FORMATS) as image:
             tables = getattr(image, "quantization", None) or {}
-            rows.append((path.stat().st_size, image.mode, str(image.format), _quality(tables)))
+            scale = 100 * float(np.mean(tables[min(tables)])) / STANDARD if tables else 200
+            quality = round(5000 / scale if scale > 100 else (200 - scale) / 2, 1) * bool(tables)
+            rows.append((path.stat().st_size, image.mode, str(image.format), quality))
     facts = pd.DataFrame(rows, columns=["file size", "colour mode", "file type", "JPEG quality"])
     sizes = {"width": index["width"].to_numpy(), "height": index["height"].to_numpy()}
     return facts.assign(**sizes, **{"mean tone": pictures.mean(axis=1), "contrast": pictures.std(axis=1)})
-
-
-def _quality(tables: dict[int, list[int]]) -> float:
-    if not tables:
-        return 0.0
-    scale = 100 * float(np.mean(tables[min(tables)])) / STANDARD
-    return round(5000 / scale if scale > 100 else (200 - scale) / 2, 1)
 
 
 def telling_facts(facts: pd.DataFrame, bad: NDArray[np.bool_], groups: NDArray[np.int64]) -> Iterator[Told]:

@@ -52,15 +52,19 @@ def make_folds(index: pd.DataFrame, n_folds: int, seed: int, scheme: str) -> pd.
     codes = pd.factorize(index["label"], sort=True)[0]
     groups = None if scheme == "stratified" else pd.factorize(index["group"], sort=True)[0]
     counts = index.groupby("label")["id" if groups is None else "group"].nunique()
-    _check_counts(counts, n_folds, "images" if groups is None else "groups")
+    if few := ", ".join(f"{name} has {n}" for name, n in counts.items() if n < n_folds):
+        unit, possible = "images" if groups is None else "groups", int(counts.min())
+        remedy = f"choose {possible} folds or fewer (--set folds={possible})"
+        if possible < 2:
+            lone = ", ".join(counts.index[counts < 2])
+            remedy = f"no number of folds is possible: add {unit} to {lone}, or leave the class out"
+        raise FoldError(f"{n_folds} folds need {n_folds} {unit} of every class: {few}; {remedy}")
     # the splitter places the most lopsided groups first: its random state decides little but ties
     fold = stratified_parts(codes, groups, n_folds, int(np.random.SeedSequence(seed).generate_state(1)[0]))
     spread = pd.Series(fold).groupby(index["label"]).nunique()
     if names := ", ".join(spread.index[spread < 2]):
-        raise FoldError(
-            f"{n_folds} grouped folds: all images of {names} fall into one test fold, so that nothing is left to train "
-            "on; make the groups smaller, or leave the class out"
-        )
+        issue = f"{n_folds} grouped folds: all images of {names} fall into one test fold"
+        raise FoldError(f"{issue}: make the groups smaller, or leave the class out")
     return pd.DataFrame({"id": index["id"], "scheme": scheme, "fold": fold}).astype({"scheme": "string"})
 
 
@@ -104,22 +108,10 @@ def make_inner_folds(
     for number, rows in enumerate(parts):
         inner[training[rows]] = number
     if set(inner[training[mine == good]]) != set(range(N_INNER)):
-        unit = "images" if groups is None else "groups"
+        count = f"good {'images' if groups is None else 'groups'}: {len(np.unique(units[mine == good]))}"
+        issue = f"those of one ({count}) cannot be shared out so"
+        remedy = "choose more folds, or map_source=draem with map_fit=in_sample"
         raise FoldError(
-            "cross-fitted maps need good images in both halves of each training fold, and those of one (good "
-            f"{unit}: {len(np.unique(units[mine == good]))}) cannot be shared out so: choose more folds, or "
-            "map_source=draem with map_fit=in_sample"
+            f"cross-fitted maps need good images in both halves of a training fold; {issue}: {remedy}"
         )
     return inner
-
-
-def _check_counts(counts: pd.Series, n_folds: int, unit: str) -> None:
-    possible = int(counts.min())
-    if possible >= n_folds:
-        return
-    few = ", ".join(f"{name} has {n}" for name, n in counts.sort_index().items() if n < n_folds)
-    remedy = f"choose {possible} folds or fewer (--set folds={possible})"
-    if possible < 2:
-        lone = ", ".join(str(name) for name, n in counts.sort_index().items() if n < 2)
-        remedy = f"no number of folds is possible: add {unit} to {lone}, or leave the class out"
-    raise FoldError(f"{n_folds} folds need {n_folds} {unit} of every class: {few}; {remedy}")

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from lib.artifacts import write_text
 from lib.datasets.errors import DatasetError, printable
 from lib.datasets.image_io import SUFFIXES, read_rgb, resize_rgb
-from lib.datasets.layouts import GROUND_TRUTH, walk
+from lib.datasets.layouts.listing import walk
+from lib.datasets.layouts.mask_names import GROUND_TRUTH
 from lib.inspection.decisions import REFUSED, Limits, brightness_contrast, verdict_columns
 
 FORMAT = "inspection-chain-1"  # of the metadata

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -64,21 +64,8 @@ class Ahead:
     def _capture(self) -> None:
         graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph, stream=torch.cuda.current_stream()):
+            with torch.cuda.graph(graph):
                 self._both()  # recorded, not done
             self.graph = graph
         except RuntimeError as error:  # too little memory for a graph, too
             say(f"no CUDA graph of a training step, which goes on without ({str(error).splitlines()[0]})")
-
-
-@contextmanager
-def own_stream(device: torch.device) -> Iterator[None]:
-    """Work on a CUDA stream that a graph can be captured on meanwhile; on other devices, as before."""
-    if device.type != "cuda":
-        yield
-        return
-    before, stream = torch.cuda.current_stream(device), torch.cuda.Stream(device)
-    stream.wait_stream(before)
-    with torch.cuda.stream(stream):
-        yield
-    before.wait_stream(stream)

@@ -90,9 +90,8 @@ def gamma(images: Tensor, u: Tensor) -> Tensor:
 
 def brightness(images: Tensor, u: Tensor) -> Tensor:
     """Multiply by U(0.8, 1.2) and add U(-30, 30), on all channels alike."""
-    return _through(
-        _levels(u) * _scaled(u[:, :1, None], 0.8, 1.2) + _scaled(u[:, 1:2, None], -30, 30), images
-    )
+    factor, offset = _scaled(u[:, :1, None], 0.8, 1.2), _scaled(u[:, 1:2, None], -30, 30)
+    return _through(_levels(u) * factor + offset, images)
 
 
 def solarize(images: Tensor, u: Tensor) -> Tensor:

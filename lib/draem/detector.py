@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from lib.draem.inference import Draem
 
 N_TEXTURES = 400  # images of the bank that anomalies are cut from
-SIMULATIONS = {"paper": (), "extended": ("flaws", "near", "grey")}  # what each adds to DRAEM's own
 DTD_ROOT = Path(__file__).parents[2] / "data" / "dtd"  # torchvision's copy of DTD, read where there is one
 
 
@@ -44,7 +43,7 @@ def training_settings(task: FitTask) -> dict[str, Any]:
     own = {name: getattr(study, f"draem_{name}") for name in ("batch", "lr", "precision")}
     steps = study.steps_for(len(task.good), task.sharing)
     widths = study.values(("reconstructive_width", "discriminative_width"))
-    begins = {"start": start_weights(study)[0], "simulation": SIMULATIONS[study.draem_simulation]}
+    begins = {"start": start_weights(study)[0], "simulation": study.draem_simulation}
     return {**widths, "steps": steps, "seed": task.seed, **own, **begins}
 
 
@@ -63,12 +62,10 @@ def _fit(task: FitTask) -> tuple[Draem, dict[str, Any]]:
         imported = import_official(Path(task.study.draem_checkpoint))
         return imported, {"origin": "official checkpoint", "start": "", "textures": "unknown", "history": []}
     (textures, name), settings = texture_bank(task.study), TrainingSettings(**training_settings(task))
-    draem, history = train(
-        task.inputs[task.good], textures, settings, task.device, task.checkpoint, task.progress
-    )
-    start = (
-        f"pretrained weights (SHA-256 {start_weights(task.study)[1][:12]})" if settings.start else "scratch"
-    )
+    images = task.inputs[task.good]
+    draem, history = train(images, textures, settings, task.device, task.checkpoint, task.progress)
+    digest = start_weights(task.study)[1][:12]
+    start = f"pretrained weights (SHA-256 {digest})" if settings.start else "scratch"
     summary = {"origin": "trained", "steps": settings.steps, "textures": name, "start": start}
     return draem, summary | {"history": history.round(6).to_dict("records")}
 
@@ -115,11 +112,6 @@ def _caption(study: Study) -> str:
 
 
 DETECTOR = Detector(
-    inputs="images",
-    fit=_fit,
-    load=_load,
-    depends_on=_depends_on,
-    fit_cost=_fit_cost,
-    map_seconds=lambda study: 0.3 * training_image(study),
-    caption=_caption,
-)
+    inputs="images", fit=_fit, load=_load, depends_on=_depends_on, fit_cost=_fit_cost,
+    map_seconds=lambda study: 0.3 * training_image(study), caption=_caption,
+)  # fmt: skip

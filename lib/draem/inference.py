@@ -100,14 +100,21 @@ class Draem(nn.Module):
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> Draem:
         """Return what `save` wrote."""
-        return cls.of_state(load_file(path), device)
+        return cls.of_state(load_file(path), path, device)
 
     @classmethod
-    def of_state(cls, state: Mapping[str, Tensor], device: str = "cpu") -> Draem:
-        """Return networks of the widths of a state in eval mode; KeyError or RuntimeError for another state."""
-        reconstructive, discriminative = widths_of(state)
-        draem = cls(ReconstructiveNetwork(reconstructive), DiscriminativeNetwork(discriminative), device)
-        draem.load_state_dict(state)
+    def of_state(cls, state: Mapping[str, Tensor], source: Path, device: str = "cpu") -> Draem:
+        """Return networks of the widths of a state in eval mode; ValueError, naming `source`, for no such state."""
+        try:
+            reconstructive, discriminative = widths_of(state)
+            draem = cls(ReconstructiveNetwork(reconstructive), DiscriminativeNetwork(discriminative), device)
+            draem.load_state_dict(state)
+        except (KeyError, IndexError, TypeError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:400]  # torch lists every key, some hundreds of them
+            raise ValueError(f"{source}: not the weights of DRAEM's two networks: {reason}") from error
+        whole = all(state[name].is_floating_point() for name, _ in draem.named_parameters())
+        if not whole or not all(value.isfinite().all() for value in state.values()):
+            raise ValueError(f"{source}: holds weights that are no finite numbers")
         return draem.eval()
 
 
@@ -127,22 +134,17 @@ def import_official(folder: Path) -> Draem:
     files = sorted(folder.glob("*.pckl"), key=lambda file: file.name.endswith("_seg.pckl"))
     if [file.name.endswith("_seg.pckl") for file in files] != [False, True]:
         found = ", ".join(sorted(file.name for file in files)) or "none"
-        raise FileNotFoundError(
-            f"{folder}: expected one *_seg.pckl and one other *.pckl, found {found}; keep one model per folder"
-        )
-    remedy = "give an official pair of checkpoints, or train (no --draem-checkpoint)"
+        issue = f"expected one *_seg.pckl and one other *.pckl, found {found}"
+        raise FileNotFoundError(f"{folder}: {issue}; keep one model per folder")
     try:
-        parts = zip(("reconstructive", "discriminative"), files, strict=True)
-        state = {
-            f"{part}.{key}": value for part, file in parts for key, value in load_state_dict(file).items()
-        }
-        for key, axis in BGR_AXES.items():
-            state[key] = state[key].unflatten(axis, (-1, 3)).flip(axis + 1).flatten(axis, axis + 1)
-        if not all(value.isfinite().all() for value in state.values()):
-            raise ValueError(f"{folder}: holds values that are not finite")
-        return Draem.of_state(state)
+        parts = dict(zip(("reconstructive", "discriminative"), map(load_state_dict, files), strict=True))
+        draem = Draem.of_state(
+            {f"{part}.{key}": parts[part][key] for part in parts for key in parts[part]}, folder
+        )
     except ValueError as error:
+        remedy = "give an official pair of checkpoints, or train (no --draem-checkpoint)"
         raise ValueError(f"{error}; {remedy}") from error
-    except (KeyError, IndexError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:400]  # torch lists every key, some hundreds of them
-        raise ValueError(f"{folder}: not the weights of DRAEM's two networks: {reason}; {remedy}") from error
+    state = draem.state_dict()
+    for key, axis in BGR_AXES.items():
+        state[key].copy_(state[key].unflatten(axis, (-1, 3)).flip(axis + 1).flatten(axis, axis + 1))
+    return draem

@@ -27,9 +27,8 @@ def start_weights(study: Study) -> tuple[str, str]:
         return study.draem_weights, file_sha256(Path(study.draem_weights))
     name, sha256 = CARRIED.get((study.reconstructive_width, study.discriminative_width), ("", ""))
     if name and file_sha256(FOLDER / name) != sha256:
-        raise ValueError(
-            f"{FOLDER / name}: damaged (not the published SHA-256); restore it, or draem_start=scratch"
-        )
+        issue = "damaged (not the published SHA-256)"
+        raise ValueError(f"{FOLDER / name}: {issue}; restore it, or draem_start=scratch")
     return (str(FOLDER / name), sha256) if name else ("", "")
 
 
@@ -41,16 +40,10 @@ def check_weights(study: Study) -> None:
     path, _ = start_weights(study)
     if not path:
         return
-    state, remedy = (
-        load_state_dict(Path(path)),
-        "give what `make draem-weights` wrote, or draem_start=scratch",
-    )
     try:
-        weights, widths = dict(Draem.of_state(state).named_parameters()), widths_of(state)
-    except (KeyError, IndexError, TypeError, RuntimeError) as error:
-        raise ValueError(f"{path}: not the weights of DRAEM's two networks; {remedy}") from error
-    if not all(state[name].is_floating_point() and state[name].isfinite().all() for name in weights):
-        raise ValueError(f"{path}: holds weights that are no finite numbers; {remedy}")
-    if widths != (wanted := [study.reconstructive_width, study.discriminative_width]):
-        found, asked = ("/".join(map(str, pair)) for pair in (widths, wanted))
-        raise ValueError(f"{path}: of widths {found}, the study has {asked}; {remedy}")
+        widths = widths_of(Draem.of_state(load_state_dict(Path(path)), Path(path)).state_dict())
+        if widths != (wanted := [study.reconstructive_width, study.discriminative_width]):
+            raise ValueError("{}: of widths {}/{}, the study has {}/{}".format(path, *widths, *wanted))
+    except ValueError as error:
+        remedy = "give what `make draem-weights` wrote, or draem_start=scratch"
+        raise ValueError(f"{error}; {remedy}") from error

@@ -1,15 +1,23 @@
-"""Simulated anomalies: textures blended into good images under Perlin noise, a whole batch at a time."""
+"""Simulated anomalies in a whole batch of good images: textures under Perlin noise, and what is harder to tell.
+
+Textures from elsewhere are easy to tell from a product. Networks that are trained for a few hundred steps only learn
+more from anomalies that are hard to tell: drawn flaws, and the product itself where it does not belong.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from lib.draem.augmentation import CHOSEN, DRAWS, augment, rotate, sample_augmentations
+from lib.synthetic.defects import KINDS, flawed
+from lib.synthetic.noise import Draws, viewed
 
 ROTATED, ANOMALOUS = 0.3, 0.5  # probabilities
 LARGEST_BETA = 0.8
@@ -17,6 +25,12 @@ NOISE_THRESHOLD = 0.5
 CELLS = (1, 2, 4, 8, 16, 32)  # of Perlin noise, per axis
 NODES = CELLS[-1] + 1
 UNIFORM = 8  # numbers in [0,1) of an image: rotated? anomalous? angle, cells, mask's angle, texture, opacity
+# Of the extended simulation: shares of images with a drawn flaw, with a part of themselves, with any or a texture.
+FLAWED, NEAR, TEXTURED = 0.25, 0.15, 0.5
+GREYED = 0.7  # share of the grey images whose anomaly is made grey too
+COLOURLESS = 0.02  # largest difference between the channels of a grey image
+COVERED = 0.3  # least coverage of a flaw that counts as anomalous
+VISIBLE, REACH = 0.03, 2  # least change of a value that counts as anomalous; how far around it the mask goes
 
 
 class Simulated(NamedTuple):
@@ -79,7 +93,7 @@ def marred(
     some = rows(anomalous)
     augmented, mask = clean.clone(), images.new_zeros(len(images), 1, *images.shape[2:])
     nodes = angles[some].unflatten(1, (NODES, NODES))
-    anomaly = perlin_masks(nodes, u[some, 3:6], (images.shape[2], images.shape[3]))
+    anomaly = perlin_masks(nodes, u[some, 3:6], images.shape[2:])
     anomaly *= anomalous[some, None, None, None]
     source = textures.index_select(0, (u[some, 6] * len(textures)).long())
     texture = augment(source, chosen[some].long(), draws[some].unflatten(1, (CHOSEN, DRAWS)), fixed=fixed)
@@ -90,7 +104,7 @@ def marred(
     return Simulated(clean, augmented, mask)
 
 
-def perlin_masks(angles: Tensor, u: Tensor, shape: tuple[int, int]) -> Tensor:
+def perlin_masks(angles: Tensor, u: Tensor, shape: Sequence[int]) -> Tensor:
     """Return masks (B,1,H,W) of 0 and 1: Perlin noise above a threshold.
 
     `angles` as for `perlin_noise`; `u` (B,3) uniform in [0,1): the numbers of cells on both axes, and a rotation.
@@ -99,7 +113,7 @@ def perlin_masks(angles: Tensor, u: Tensor, shape: tuple[int, int]) -> Tensor:
     return (rotate(noise[:, None], u[:, 2] * 180 - 90) > NOISE_THRESHOLD).to(angles.dtype)
 
 
-def perlin_noise(angles: Tensor, cells: Tensor, shape: tuple[int, int]) -> Tensor:
+def perlin_noise(angles: Tensor, cells: Tensor, shape: Sequence[int]) -> Tensor:
     """Return Perlin noise (B,H,W), about [-1,1], with its own number of cells for each image and axis.
 
     `angles` (B,33,33) in radians: `angles[b, i, j]` stands at grid node (i, j) of image b, and its gradient
@@ -128,3 +142,44 @@ def _node_weights(size: int, dtype: torch.dtype, device: torch.device) -> Tensor
         weights = near**3 * (near * (near * 6 - 15) + 10)  # fade(1 - t) = 1 - fade(t)
         scales.append(torch.stack((weights, weights * offsets)).to(dtype))
     return torch.stack(scales).to(device)
+
+
+def simulate_extended(images: Tensor, textures: Tensor, generator: torch.Generator) -> Simulated:
+    """Return good images, some rotated, most of them with an anomaly; square images, else as `simulate` has it.
+
+    Half get a texture, a quarter a drawn flaw, one in seven a part of themselves, moved or in other light, the rest
+    nothing. On grey images most anomalies are grey too.
+    """
+    clean, augmented, mask = simulate(images, textures, generator, TEXTURED / (1 - FLAWED - NEAR))
+    u = torch.rand(len(images), 2, generator=generator)
+
+    def put(rows: Tensor, changed: Tensor, where: Tensor) -> None:
+        good = clean[rows]
+        seen = ((changed - good).abs().amax(1, keepdim=True) > VISIBLE).to(mask.dtype)
+        augmented[rows] = changed
+        mask[rows] = where * F.max_pool2d(seen, 2 * REACH + 1, 1, REACH)
+
+    drawn = (u[:, 0] < FLAWED).nonzero().flatten()
+    kinds = torch.randint(len(KINDS), (len(drawn),), generator=generator)
+    for kind in kinds.unique().tolist():
+        rows = drawn[kinds == kind].to(images.device)
+        draws = Draws(len(rows), generator, images.shape[-1], images.device)
+        changed, cover = flawed(clean[rows], list(KINDS)[kind], draws)
+        put(rows, changed, (cover > COVERED).to(mask.dtype)[:, None])
+
+    rows = ((u[:, 0] >= FLAWED) & (u[:, 0] < FLAWED + NEAR)).nonzero().flatten().to(images.device)
+    if len(rows):
+        draws = Draws(len(rows), generator, images.shape[-1], images.device)
+        angles = torch.rand(len(rows), NODES, NODES, generator=generator) * (2 * torch.pi)
+        cells = torch.rand(len(rows), 3, generator=generator)
+        where = perlin_masks(angles.to(images.device), cells.to(images.device), images.shape[2:])
+        good = clean[rows]
+        other = torch.where(draws.chance(0.5).unsqueeze(1), viewed(good, draws), good)
+        light, shade = draws.log_uniform(0.6, 1.6).unsqueeze(1), draws.uniform(-0.15, 0.15).unsqueeze(1)
+        opacity = where * draws.uniform(0.4, 1.0).unsqueeze(1)
+        put(rows, good + opacity * ((other * light + shade).clamp(0, 1) - good), where)
+
+    grey = (clean.amax(1) - clean.amin(1)).amax((1, 2)) < COLOURLESS
+    grey &= (u[:, 1] < GREYED).to(images.device)
+    augmented = torch.where(grey[:, None, None, None], augmented.mean(1, keepdim=True), augmented)
+    return Simulated(clean, augmented, mask)

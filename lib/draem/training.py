@@ -19,12 +19,11 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from lib.artifacts import write_bytes
-from lib.draem.ahead import Ahead, own_stream
-from lib.draem.extended_simulation import simulate_extended
+from lib.draem.ahead import Ahead
 from lib.draem.inference import Draem
 from lib.draem.losses import focal_loss, ssim_loss
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
-from lib.draem.simulation import ANOMALOUS, Simulated, draw, marred, sent, simulate
+from lib.draem.simulation import ANOMALOUS, Simulated, draw, marred, sent, simulate, simulate_extended
 from lib.execution.progress import say
 from lib.torch_utils import allow_tf32, fast_layout, flush_denormals, load_state_dict, load_weights_only
 
@@ -46,16 +45,14 @@ class TrainingSettings:
     seed: int = 0
     checkpoint_every: int = 500  # steps; changes no result
     precision: str = "auto"  # of convolutions on CUDA: TF32 (auto), float32 or bf16; a CPU takes float32
-    simulation: tuple[str, ...] = ()  # what the extended simulation adds to the paper's
+    simulation: str = "paper"  # or "extended"
     start: str = ""  # file of the weights to start from; empty: random ones
     # on CUDA, the next batch simulated beside each step, both as one graph; off until a card has shown it to be right
     graph: bool = False
 
     def simulate(self, images: Tensor, textures: Tensor, generator: torch.Generator) -> Simulated:
         """Return a training batch of good images (B,3,H,W), as `lib.draem.simulation.simulate` does."""
-        if not self.simulation:
-            return simulate(images, textures, generator)
-        return simulate_extended(images, textures, generator, self.simulation)
+        return (simulate if self.simulation == "paper" else simulate_extended)(images, textures, generator)
 
     def lr_at(self, step: int) -> float:
         """Return the rate of step 0, 1, ...: times 0.2 from 80 % of the steps on, and again from 90 %."""
@@ -88,14 +85,13 @@ def train(
         except ValueError as error:
             say(f"{error}: done anew")
     try:
-        with flush_denormals(), allow_tf32(settings.precision == "auto"), own_stream(run.device):
+        with flush_denormals(), allow_tf32(settings.precision == "auto"):
             run.go(checkpoint, progress)
     except torch.cuda.OutOfMemoryError as error:
-        raise RuntimeError(
-            f"out of GPU memory at batch {settings.batch}, {images.shape[1]}x{images.shape[2]} px, widths "
-            f"{settings.reconstructive_width}/{settings.discriminative_width}: set a smaller batch, "
-            "image_size or widths (or precision='bf16')"
-        ) from error
+        widths = f"{settings.reconstructive_width}/{settings.discriminative_width}"
+        issue = f"batch {settings.batch}, {images.shape[1]}x{images.shape[2]} px, widths {widths}"
+        remedy = "set a smaller batch, image_size or widths (or precision='bf16')"
+        raise RuntimeError(f"out of GPU memory at {issue}: {remedy}") from error
     return run.draem.eval(), pd.DataFrame(run.rows, columns=["step", *LOSSES, "loss", "lr"])
 
 
@@ -194,13 +190,13 @@ class _Run:
                 return marred(_floats(pixels), self.textures, drawn, ANOMALOUS)
             return self.settings.simulate(_floats(pixels), self.textures, self.generator)
 
-        capture = not self.settings.simulation
+        capture = self.settings.simulation == "paper"
         return Ahead(self._learn, simulated, self.device, self._inputs(self.step), capture=capture)
 
     def _inputs(self, step: int) -> tuple[Tensor, ...]:
         """Return what the batch of a step is simulated from: images and, where shapes are fixed, all that is random."""
         self.before, pixels = self.generator.get_state(), self._pixels(step)
-        return (pixels,) if self.settings.simulation else (pixels, draw(len(pixels), self.generator))
+        return (pixels, draw(len(pixels), self.generator)) if self.settings.simulation == "paper" else (pixels,)
 
     def save(self, path: Path) -> None:
         state = {name: getattr(self, name).state_dict() for name in ("draem", "optimiser")}
@@ -231,10 +227,8 @@ class _Run:
         losses = {name: value / steps for name, value in zip(LOSSES, self.sums.tolist(), strict=True)}
         self.sums.zero_()
         if not math.isfinite(total := sum(losses.values())):
-            raise FloatingPointError(
-                f"loss is not finite near step {self.step} ({losses}): lower lr ({self.settings.lr}) or set "
-                "precision='float32'"
-            )
+            issue = f"loss is not finite near step {self.step} ({losses})"
+            raise FloatingPointError(f"{issue}: lower lr ({self.settings.lr}) or set precision='float32'")
         losses |= {"loss": total, "lr": self.settings.lr_at(self.step - 1)}
         self.rows.append([self.step, *losses.values()])
         if progress is not None:

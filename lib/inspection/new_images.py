@@ -24,7 +24,7 @@ from lib.anomaly_maps.map_statistics import map_statistics
 from lib.classification.feature_sets import COLUMN_BLOCKS
 from lib.datasets.errors import DatasetError, Issue, as_table
 from lib.datasets.image_io import examine, load_stack, map_files
-from lib.datasets.layouts import walk
+from lib.datasets.layouts.listing import walk
 from lib.datasets.layouts.mask_names import part_masks
 from lib.execution.source_code import code_digest
 from lib.inspection.decisions import OOD, PASS, REFUSED, UNCERTAIN, brightness_contrast, verdict_columns

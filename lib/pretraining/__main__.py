@@ -17,13 +17,12 @@ from safetensors.torch import save_file
 
 from lib.artifacts import Store, absolute, file_sha256, fingerprint
 from lib.config import cuda_available
-from lib.draem.detector import SIMULATIONS
 from lib.draem.training import Progress, TrainingSettings, train
 from lib.execution.source_code import code_digest
 from lib.pretraining.objects import placed
 from lib.pretraining.recipes import recipe_surfaces
 from lib.pretraining.views import photographed, softened
-from lib.synthetic.noise import SharedDraws, viewed
+from lib.synthetic.noise import Draws, seeded, viewed
 from lib.synthetic.textures import procedural_textures
 
 CODE = "lib.pretraining.__main__"
@@ -58,19 +57,18 @@ def drawn_images(store: Store, count: int, side: int, seed: int) -> np.ndarray:
 
 
 def _chunk(count: int, start: int, side: int, seed: int) -> np.ndarray:
-    numbers = np.random.SeedSequence((seed, side, start)).generate_state(1)
-    generator = torch.Generator().manual_seed(int(numbers[0]))
+    generator = seeded(seed, side, start)
 
     def surfaces(first: int, n: int) -> torch.Tensor:
         ids = np.arange(first, first + n)
         drawn = recipe_surfaces((ids % RECIPES).tolist(), (ids // RECIPES).tolist(), 2 * side, seed)
-        draws = SharedDraws(n, generator, side)
+        draws = Draws(n, generator, side)
         return softened(viewed(drawn.float() / 255, draws, tilt=0.4, nearest=0.3), draws)
 
     images, objects = surfaces(start, count), round(OBJECTS * count)
     on_top = surfaces(start + 10 * RECIPES, objects)
-    images[:objects] = placed(on_top, images[:objects], SharedDraws(objects, generator, side))
-    images = photographed(images.clamp(0, 1), SharedDraws(count, generator, side))
+    images[:objects] = placed(on_top, images[:objects], Draws(objects, generator, side))
+    images = photographed(images.clamp(0, 1), Draws(count, generator, side))
     order = torch.randperm(count, generator=generator)
     return (images[order] * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
 
@@ -82,7 +80,7 @@ def pretrain(store: Store, widths: str, images: int, times: float, seed: int, de
     for side, batch, passes in STAGES[widths]:
         settings = TrainingSettings(
             reconstructive, discriminative, max(1, round(times * passes * images / batch)), batch, RATE, seed,
-            precision="bf16" if device == "cuda" else "auto", simulation=SIMULATIONS["extended"], start=start,
+            precision="bf16" if device == "cuda" else "auto", simulation="extended", start=start,
         )  # fmt: skip
         file = f"{name}.safetensors" if side == STAGES[widths][-1][0] else f"{name}-{side}.safetensors"
         start = str(_stage(store, file, settings, images, side, device))

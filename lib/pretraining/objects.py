@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from lib.synthetic.noise import Draws, grid, smoothstep
+from lib.synthetic.noise import Draws, smoothstep
 
 
 def placed(surfaces: Tensor, grounds: Tensor, draws: Draws) -> Tensor:
@@ -15,7 +15,7 @@ def placed(surfaces: Tensor, grounds: Tensor, draws: Draws) -> Tensor:
 
     An outline is round, wavy or faceted, long ones among them, and covers a twentieth to most of the image.
     """
-    x, y = grid(draws)
+    x, y = draws.grid()
     x, y = x - draws.uniform(-0.12, 0.12), y - draws.uniform(-0.12, 0.12)
     turned = draws.uniform(0.0, 2 * math.pi)
     long = torch.where(draws.chance(0.5), 1.0, draws.log_uniform(0.35, 1.0))

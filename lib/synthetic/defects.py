@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lib.synthetic.noise import Draws, fractal, grid, smoothstep
+from lib.synthetic.noise import Draws, smoothstep
 
 Flaw = Callable[[Tensor, Draws], tuple[Tensor, Tensor]]  # float images in [0,1], draws: flawed ones, coverage
 
@@ -15,11 +15,8 @@ Flaw = Callable[[Tensor, Draws], tuple[Tensor, Tensor]]  # float images in [0,1]
 def flawed(images: Tensor, kind: str, draws: Draws) -> tuple[Tensor, Tensor]:
     """Float images (B,3,side,side) in [0,1] with a flaw of `kind`, and its coverage (B,side,side) in [0,1].
 
-    `draws` has a generator per image. Outside the coverage the images are as they were. ValueError for an
-    unknown kind.
+    Outside the coverage the images are as they were. KeyError unless `kind` is one of `KINDS`.
     """
-    if kind not in KINDS:
-        raise ValueError(f"unknown defect {kind!r}; choose one of {', '.join(KINDS)}")
     changed, coverage = KINDS[kind](images, draws)
     changed = images + coverage.unsqueeze(1) * (changed.clamp(0.0, 1.0) - images)
     return changed, coverage
@@ -27,7 +24,7 @@ def flawed(images: Tensor, kind: str, draws: Draws) -> tuple[Tensor, Tensor]:
 
 def _placed(draws: Draws, reach: float = 0.38) -> tuple[Tensor, Tensor]:
     """Coordinates about a random point, turned by a random angle; both (B,side,side), in shares of the side."""
-    x, y = grid(draws)
+    x, y = draws.grid()
     x, y = x - draws.uniform(-reach, reach), y - draws.uniform(-reach, reach)
     angle = draws.uniform(0.0, 2 * math.pi)
     return angle.cos() * x + angle.sin() * y, angle.cos() * y - angle.sin() * x
@@ -36,7 +33,7 @@ def _placed(draws: Draws, reach: float = 0.38) -> tuple[Tensor, Tensor]:
 def _tone(images: Tensor, draws: Draws, least: float = 0.15, most: float = 0.6) -> Tensor:
     """A colour that stands off from each image's mean, darker or lighter; (B,3,1,1)."""
     mean = images.mean((2, 3), keepdim=True)
-    away = torch.where(draws.chance(0.5), 1.0, -1.0) * draws.uniform(least, most)
+    away = draws.sign() * draws.uniform(least, most)
     tint = draws.uniform(-0.1, 0.1, (3, 1, 1)) * draws.chance(0.5).unsqueeze(-1)
     return (mean + away.unsqueeze(1) + tint).clamp(0.0, 1.0)
 
@@ -61,7 +58,7 @@ def crack(images: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
     """A dark crooked line that thins out, sometimes right across."""
     u, v = _placed(draws, 0.25)
     length = draws.uniform(0.15, 0.8)
-    crooked = draws.uniform(0.02, 0.06) * fractal(draws, draws.uniform(1.3, 1.9), 2.0)
+    crooked = draws.uniform(0.02, 0.06) * draws.fractal(draws.uniform(1.3, 1.9), 2.0)
     width = draws.log_uniform(0.004, 0.02) * (1.0 - (u / length) ** 2).clamp_min(0.0)
     cover = _band(draws, (v + crooked).abs(), width) * (u.abs() < length)
     return images * draws.uniform(0.05, 0.6).unsqueeze(1), cover
@@ -71,12 +68,11 @@ def blob(images: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
     """A small spot: a hole, a bubble or a splash, dark or light, with a rim at times."""
     u, v = _placed(draws)
     radius = draws.log_uniform(0.015, 0.09)
-    ragged = 1.0 + draws.uniform(0.0, 0.35) * fractal(draws, 2.0, 3.0)
+    ragged = 1.0 + draws.uniform(0.0, 0.35) * draws.fractal(2.0, 3.0)
     distance = torch.hypot(u, v * draws.uniform(1.0, 1.8)) * ragged
     cover = _band(draws, distance, radius)
-    rim = torch.where(draws.chance(0.4), draws.uniform(-0.5, 0.5), 0.0) * smoothstep(
-        0.6 * radius, radius, distance
-    )
+    rim = torch.where(draws.chance(0.4), draws.uniform(-0.5, 0.5), 0.0)
+    rim = rim * smoothstep(0.6 * radius, radius, distance)
     return _tone(images, draws) + rim.unsqueeze(1) + 0.3 * (images - images.mean((2, 3), keepdim=True)), cover
 
 
@@ -84,9 +80,9 @@ def stain(images: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
     """A wide, soft change of tone with the surface still to be seen."""
     u, v = _placed(draws)
     radius = draws.uniform(0.12, 0.35)
-    distance = torch.hypot(u, v * draws.uniform(1.0, 2.0)) + 0.06 * fractal(draws, 2.2, 2.0)
+    distance = torch.hypot(u, v * draws.uniform(1.0, 2.0)) + 0.06 * draws.fractal(2.2, 2.0)
     cover = smoothstep(radius, radius * draws.uniform(0.2, 0.9), distance)
-    gain = 1.0 + torch.where(draws.chance(0.5), 1.0, -1.0) * draws.uniform(0.15, 0.5)
+    gain = 1.0 + draws.sign() * draws.uniform(0.15, 0.5)
     tint = draws.uniform(-0.12, 0.12, (3, 1, 1)) * draws.chance(0.5).unsqueeze(-1)
     return images * gain.unsqueeze(1) + tint, cover
 
@@ -98,9 +94,8 @@ def chip(images: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
     distance = torch.full_like(u, -1.0)
     for _ in range(5):
         angle = draws.uniform(0.0, 2 * math.pi)
-        distance = torch.maximum(
-            distance, (angle.cos() * u + angle.sin() * v) / (size * draws.uniform(0.5, 1.2))
-        )
+        facet = (angle.cos() * u + angle.sin() * v) / (size * draws.uniform(0.5, 1.2))
+        distance = torch.maximum(distance, facet)
     cover = smoothstep(1.0 + 1.0 / (size * draws.side), 1.0 - 1.0 / (size * draws.side), distance)
     facet = draws.uniform(-0.3, 0.3) * u / size
     return _tone(images, draws, 0.1, 0.5) + facet.unsqueeze(1) + 0.05 * draws.white().unsqueeze(1), cover
@@ -112,14 +107,14 @@ def dent(images: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
     radius = draws.uniform(0.05, 0.2)
     squared = (u * u + (v * draws.uniform(1.0, 1.6)) ** 2) / (radius * radius)
     bowl = (1.0 - squared).clamp_min(0.0)
-    shade = draws.uniform(0.4, 1.4) * torch.where(draws.chance(0.5), 1.0, -1.0) * (u / radius) * bowl
+    shade = draws.uniform(0.4, 1.4) * draws.sign() * (u / radius) * bowl
     return images * (1.0 + shade).unsqueeze(1), (squared < 1.0).to(images.dtype)
 
 
 def flow(images: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
     """A bundle of soft, bent, parallel lines, as where plastic flowed together."""
     u, v = _placed(draws, 0.25)
-    bent = v + draws.uniform(-1.5, 1.5) * u * u + 0.02 * fractal(draws, 2.4, 2.0)
+    bent = v + draws.uniform(-1.5, 1.5) * u * u + 0.02 * draws.fractal(2.4, 2.0)
     waves = (2 * math.pi * draws.log_uniform(5.0, 20.0) * bent).sin()
     length, wide = draws.uniform(0.25, 0.6), draws.uniform(0.05, 0.16)
     cover = smoothstep(1.0, 0.4, torch.hypot(u / length, bent / wide))
@@ -143,9 +138,7 @@ def stripe(images: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
     _, v = _placed(draws, 0.3)
     half = draws.log_uniform(0.01, 0.08)
     cover = smoothstep(half + draws.uniform(0.01, 0.04), half * 0.8, v.abs())
-    changed = images * (1.0 + torch.where(draws.chance(0.5), 1.0, -1.0) * draws.uniform(0.2, 0.7)).unsqueeze(
-        1
-    )
+    changed = images * (1.0 + draws.sign() * draws.uniform(0.2, 0.7)).unsqueeze(1)
     return torch.where(draws.chance(0.6).unsqueeze(1), changed, _tone(images, draws)), cover
 
 
@@ -153,7 +146,7 @@ def smear(images: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
     """A part wiped smooth: the surface's grain is gone, its tone remains."""
     u, v = _placed(draws)
     radius = draws.uniform(0.1, 0.3)
-    distance = torch.hypot(u, v * draws.uniform(1.0, 3.0)) + 0.03 * fractal(draws, 2.0, 2.0)
+    distance = torch.hypot(u, v * draws.uniform(1.0, 3.0)) + 0.03 * draws.fractal(2.0, 2.0)
     kernel = max(3, draws.side // 10) | 1
     blurred = F.avg_pool2d(images, kernel, 1, kernel // 2, count_include_pad=False)
     return blurred, smoothstep(radius, 0.8 * radius, distance)
@@ -162,7 +155,7 @@ def smear(images: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
 def foreign(images: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
     """A part where the surface is another one: the image mirrored, turned and rescaled in tone."""
     other = images.flip(0) if len(images) > 1 else 1.0 - images.flip(2, 3)
-    rough = fractal(draws, draws.uniform(1.6, 2.4), draws.uniform(2.0, 4.0))
+    rough = draws.fractal(draws.uniform(1.6, 2.4), draws.uniform(2.0, 4.0))
     u, v = _placed(draws)
     distance = torch.hypot(u, v) + 0.05 * rough
     radius = draws.uniform(0.08, 0.28)

@@ -69,6 +69,7 @@ def write_product(
     `folder/<class>/<class>_00017.png`, and for defects `folder/ground_truth/<class>/<class>_00017_mask.png` (0 and
     255). `progress(done, total)` is called after each image.
     """
+    import numpy as np
     from PIL import Image
 
     counts = image_counts(product, scale)
@@ -77,9 +78,8 @@ def write_product(
         image, mask = render(product, label, index, side, seed)
         files = {folder / label / f"{label}_{index:05d}.png": image}
         if label != "good":
-            files[folder / "ground_truth" / label / f"{label}_{index:05d}_mask.png"] = (
-                mask.astype("uint8") * 255
-            )
+            masks = folder / "ground_truth" / label
+            files[masks / f"{label}_{index:05d}_mask.png"] = mask * np.uint8(255)
         for path, pixels in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(path, compress_level=1)

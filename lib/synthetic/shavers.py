@@ -1,28 +1,28 @@
 """Shavers: the wordmark that is pad-printed on the dark satin body of a shaver."""
 
-from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
 from numpy.random import Generator
+from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from lib.synthetic.noise import drawn, noise_field, smoothstep
-from lib.synthetic.rendering import Array, Canvas, bell, dusted, mould_grain, reflected
+from lib.synthetic.rendering import Array, Canvas, bell, blot, dusted, mould_grain, over, reflected
 from lib.synthetic.textures import cast, clouded
 
 HEIGHT = 0.25  # of a glyph, in half sides of the image
 STROKE = 0.028  # half a stroke's width
 RASTER = 192  # rows per unit height of a glyph
 
-# Signs of an invented script, as strokes in a box of height 1; each comes with its width.
-GLYPHS: tuple[tuple[float, tuple[tuple[float, float, float, float], ...]], ...] = (
-    (0.9, ((0.0, 1.0, 0.45, 0.0), (0.45, 0.0, 0.9, 1.0))),
+# Signs of an invented script, each with its width: strokes as points x, y, x, y, ... in a box of height 1.
+GLYPHS: tuple[tuple[float, tuple[tuple[float, ...], ...]], ...] = (
+    (0.9, ((0.0, 1.0, 0.45, 0.0, 0.9, 1.0),)),
     (0.7, ((0.0, 0.0, 0.7, 0.0), (0.1, 0.5, 0.7, 0.5), (0.0, 1.0, 0.7, 1.0))),
-    (0.75, ((0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 0.75, 1.0), (0.75, 1.0, 0.75, 0.0))),
+    (0.75, ((0.0, 1.0, 0.0, 0.0, 0.75, 1.0, 0.75, 0.0),)),
     (0.8, ()),  # the ring
     (0.7, ((0.0, 0.0, 0.0, 1.0), (0.0, 0.5, 0.7, 0.0), (0.25, 0.35, 0.7, 1.0))),
-    (0.75, ((0.0, 0.0, 0.0, 0.7), (0.0, 0.7, 0.25, 1.0), (0.25, 1.0, 0.75, 1.0), (0.75, 1.0, 0.75, 0.0))),
+    (0.75, ((0.0, 0.0, 0.0, 0.7, 0.25, 1.0, 0.75, 1.0, 0.75, 0.0),)),
 )
 GAP, MARGIN = 0.34, 0.5  # between the signs, and around the word
 WORD_WIDTH = sum(width for width, _ in GLYPHS) + GAP * (len(GLYPHS) - 1)
@@ -30,11 +30,10 @@ WORD_WIDTH = sum(width for width, _ in GLYPHS) + GAP * (len(GLYPHS) - 1)
 
 def shavers(canvas: Canvas, label: str, scene: Generator, flaw: Generator) -> tuple[Array, Array]:
     """Linear light (side, side, 3) of one print and the coverage (side, side) of its defect."""
-    x, y, turn = scene.normal(0.0, 0.01), scene.normal(-0.02, 0.01), scene.normal(0.0, 0.005)
+    x, y, turn = scene.normal((0.0, -0.02, 0.0), (0.01, 0.01, 0.005))
     u, v = canvas.turned(x, y, turn)
-    zoom = scene.uniform(0.99, 1.01)
+    zoom, weight = scene.uniform(0.99, 1.01), STROKE * scene.uniform(0.96, 1.04)
     slip_u, slip_v = scene.normal(0.0, 0.005, 2)  # of the pad on the body
-    weight = STROKE * scene.uniform(0.96, 1.04)
     fuzz = 0.0035 * drawn(cast, scene, canvas.side)
 
     def ink(du: float, dv: float) -> Array:
@@ -43,18 +42,21 @@ def shavers(canvas: Canvas, label: str, scene: Generator, flaw: Generator) -> tu
         distance = HEIGHT * ndimage.map_coordinates(_wordmark(), (row, column), order=1, mode="nearest")
         return smoothstep(weight + canvas.pixel, weight - canvas.pixel, distance + fuzz)
 
-    once = ink(0.0, 0.0)
-    printed, coverage = once, np.zeros_like(once)
-    if label == "double":
-        printed, coverage = _double(once, ink, flaw)
+    once = printed = ink(0.0, 0.0)
+    coverage = np.zeros_like(once)
+    if label == "double":  # the pad touched twice: a paler second print beside the first
+        way, gap = flaw.uniform(0.0, 2 * np.pi), flaw.uniform(0.018, 0.085)
+        ghost = ink(gap * np.cos(way), gap * np.sin(way))
+        printed = np.maximum(once, (0.2 + 0.75 * flaw.beta(1.8, 1.3)) * ghost)
+        coverage = np.maximum(ghost - once, 0.0)
     elif label == "interrupted":
-        printed, coverage = _interrupted(canvas, once, u, v, flaw)
+        coverage = once * _gone(once, u, v, flaw)
+        printed = once - (0.4 + 0.6 * flaw.beta(2.0, 0.9)) * coverage
 
     body = _body(canvas, scene, u, v)
     density = scene.uniform(0.90, 0.97) * (1.0 - 0.1 * drawn(clouded, scene, canvas.side))
-    lit = 0.75 + 0.8 * body.mean(-1, keepdims=True)
-    paint = scene.uniform(0.54, 0.59) * np.array([0.97, 1.0, 1.02]) * lit
-    light = body + (printed * density)[..., None] * (paint - body)
+    paint = scene.uniform(0.54, 0.59) * np.array([0.97, 1.0, 1.02])
+    light = over(body, paint * (0.75 + 0.8 * body.mean(-1, keepdims=True)), printed * density)
     return dusted(light, canvas, scene, 6.0, 0.04), coverage
 
 
@@ -63,9 +65,7 @@ def _body(canvas: Canvas, scene: Generator, u: Array, v: Array) -> Array:
     grain = mould_grain(scene, canvas)
     bow = v - 0.74 - 0.13 * u * u  # the trim's middle line
     trim = smoothstep(0.085 + canvas.pixel, 0.085 - canvas.pixel, np.abs(bow))
-    seam = bell(np.abs(bow), 0.10, 0.012)
-    nx = 0.75 * u + 0.013 * grain
-    ny = 0.12 * v + 0.013 * grain
+    nx, ny = 0.75 * u + 0.013 * grain, 0.12 * v + 0.013 * grain
     lean, power = scene.normal(0.0, 0.02), scene.uniform(0.93, 1.07)
     lamps = [
         (-0.56 + lean, -0.1, 0.08, 0.9, 0.24, 0.26 * power),
@@ -73,59 +73,43 @@ def _body(canvas: Canvas, scene: Generator, u: Array, v: Array) -> Array:
         (0.1 + lean, -0.5, 0.6, 0.28, 0.3, 0.09 * power),
     ]
     satin = 0.030 + reflected(lamps, nx, ny) * (1.0 + 0.06 * grain)
-    satin *= 1.0 - 0.8 * seam
+    satin *= 1.0 - 0.8 * bell(np.abs(bow), 0.10, 0.012)  # the seam
     hue = np.array([0.78, 0.94, 1.2]) * scene.uniform(0.985, 1.015, 3)
-    chrome_lamps = [
+    lamps = [
         (-0.45 + lean, -0.45, 0.5, 0.16, 0.12, 0.9 * power),
         (0.6 + lean, 0.35, 0.25, 0.1, 0.08, 0.5 * power),
     ]
-    chrome = 0.10 + reflected(chrome_lamps, 0.75 * u, bow / 0.085) + 0.12 * smoothstep(0.2, 0.9, bow / 0.085)
-    return satin[..., None] * hue + trim[..., None] * (chrome[..., None] - satin[..., None] * hue)
+    bent = bow / 0.085
+    chrome = 0.10 + reflected(lamps, 0.75 * u, bent) + 0.12 * smoothstep(0.2, 0.9, bent)
+    return over(satin[..., None] * hue, chrome[..., None], trim)
 
 
-def _double(once: Array, ink: Callable[[float, float], Array], flaw: Generator) -> tuple[Array, Array]:
-    """The pad touched twice: a paler second print beside the first."""
-    way, gap = flaw.uniform(0.0, 2 * np.pi), flaw.uniform(0.018, 0.085)
-    ghost = ink(gap * np.cos(way), gap * np.sin(way))
-    strength = 0.2 + 0.75 * flaw.beta(1.8, 1.3)
-    return np.maximum(once, strength * ghost), np.maximum(ghost - once, 0.0)
-
-
-def _interrupted(canvas: Canvas, once: Array, u: Array, v: Array, flaw: Generator) -> tuple[Array, Array]:
-    """Ink is missing: cuts across the strokes, or a patch where the pad did not touch."""
+def _gone(once: Array, u: Array, v: Array, flaw: Generator) -> Array:
+    """Where ink is missing, in [0, 1]: a cut across the strokes, or a patch where the pad did not touch."""
     rows, columns = np.nonzero(once > 0.5)
-    pick = flaw.integers(len(rows))
+    pick = int(flaw.uniform() * len(rows))
     du, dv = (axis - axis[rows[pick], columns[pick]] for axis in (u, v))
-    rough = noise_field(flaw, canvas.side, 1.6, 4.0)
-    strength = 0.4 + 0.6 * flaw.beta(2.0, 0.9)
+    rough = noise_field(flaw, len(u), 1.6, 4.0)
     if flaw.uniform() < 0.55:
-        way = flaw.uniform(0.0, np.pi)
+        way, width, far = flaw.uniform((0.0, 0.025, 0.25), (np.pi, 0.09, 1.4))
         across = dv * np.cos(way) - du * np.sin(way)
-        width = flaw.uniform(0.025, 0.09)
-        near = smoothstep(flaw.uniform(0.25, 1.4), 0.1, np.hypot(du, dv))
-        gone = near * smoothstep(1.2, 0.7, np.abs(across) / width + 0.25 * rough)
-    else:
-        size = flaw.uniform(0.07, 0.36)
-        gone = smoothstep(1.15, 0.75, np.hypot(du, dv) / size + 0.35 * rough)
-    removed = once * gone
-    return once - strength * removed, removed
+        return smoothstep(far, 0.1, np.hypot(du, dv)) * smoothstep(
+            1.2, 0.7, np.abs(across) / width + 0.25 * rough
+        )
+    return blot(du, dv, 0.95 * flaw.uniform(0.07, 0.36), 0.35 * rough, 0.2)
 
 
 @lru_cache(maxsize=1)
 def _wordmark() -> Array:
     """Distances to the strokes' middle lines, in glyph heights, with a margin around the word."""
-    rows, columns = int((1 + 2 * MARGIN) * RASTER), int((WORD_WIDTH + 2 * MARGIN) * RASTER)
-    y = (np.arange(rows)[:, None] + 0.5) / RASTER - MARGIN
-    x = (np.arange(columns)[None, :] + 0.5) / RASTER - MARGIN
-    distance, left = np.full((rows, columns), 9.0), 0.0
-    for width, lines in GLYPHS:
-        strokes = []
-        for ax, ay, bx, by in lines:
-            u, v, dx, dy = x - left - ax, y - ay, bx - ax, by - ay
-            t = np.clip((u * dx + v * dy) / (dx * dx + dy * dy), 0.0, 1.0)
-            strokes.append(np.hypot(u - t * dx, v - t * dy))
-        if not lines:
-            strokes = [np.abs(np.hypot((x - left - width / 2) / width, y - 0.5) - 0.5) * (1 + width) / 2]
-        distance = np.minimum.reduce([distance, *strokes])
+    sheet = Image.new("1", (int((WORD_WIDTH + 2 * MARGIN) * RASTER), int((1 + 2 * MARGIN) * RASTER)), 1)
+    pen, left = ImageDraw.Draw(sheet), MARGIN
+    for width, strokes in GLYPHS:
+        for stroke in strokes:
+            points = RASTER * (np.reshape(stroke, (-1, 2)) + np.array([left, MARGIN]))
+            pen.line(points.ravel().tolist(), fill=0)
+        if not strokes:
+            box = RASTER * np.array([left, MARGIN, left + width, MARGIN + 1.0])
+            pen.ellipse(box.tolist(), outline=0)
         left += width + GAP
-    return distance
+    return ndimage.distance_transform_edt(np.asarray(sheet)) / RASTER

@@ -20,7 +20,6 @@ from torch.nn.functional import conv2d
 
 from lib.config import Study
 from lib.draem import training
-from lib.draem.ahead import own_stream
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork, _Decoder
 from lib.draem.simulation import ANOMALOUS, draw, marred
 from lib.draem.training import TrainingSettings, train
@@ -80,12 +79,11 @@ def as_graph(size: Size, work: Callable[[], object]) -> Callable[[], object]:
     """Return the work as a CUDA graph; as it is on other devices."""
     if size.device != "cuda":
         return work
-    with own_stream(torch.device(size.device)):
-        for _ in range(3):
-            work()
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=torch.cuda.current_stream()):
-            work()
+    for _ in range(3):
+        work()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        work()
     return graph.replay
 
 

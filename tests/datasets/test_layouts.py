@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from lib.artifacts import listing_digest
-from lib.datasets.layouts import Entry, read_layout
+from lib.datasets.layouts import read_layout
+from lib.datasets.layouts.listing import Entry
 
 
 def touch(root: Path, names: str) -> Path:

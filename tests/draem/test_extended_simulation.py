@@ -1,22 +1,24 @@
 import pytest
 import torch
 
-from lib.draem.detector import SIMULATIONS
-from lib.draem.extended_simulation import COLOURLESS, VISIBLE, simulate_extended
+from lib.draem.simulation import COLOURLESS, VISIBLE, simulate_extended
 from lib.draem.training import TrainingSettings, panel
 
 SIDE, COUNT = 32, 1200
-ALL = SIMULATIONS["extended"]
+ALL = {"flaws": "FLAWED", "near": "NEAR", "grey": "GREYED"}  # what it adds to DRAEM's own, and how much of it
 
 
-def simulated(parts=ALL, seed=1, grey=False):
+def simulated(parts=tuple(ALL), seed=1, grey=False):
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(COUNT, 3, SIDE, SIDE, generator=generator) * 0.6 + 0.2
     if grey:
         images = images.mean(1, keepdim=True).expand(-1, 3, -1, -1).contiguous()
     textures = torch.randint(0, 256, (20, 3, SIDE, SIDE), dtype=torch.uint8, generator=generator)
     before = images.clone()
-    found = simulate_extended(images, textures, torch.Generator().manual_seed(seed), parts)
+    with pytest.MonkeyPatch.context() as patch:
+        for part in set(ALL) - set(parts):
+            patch.setattr(f"lib.draem.simulation.{ALL[part]}", 0.0)
+        found = simulate_extended(images, textures, torch.Generator().manual_seed(seed))
     assert torch.equal(images, before)  # inputs are left alone
     return found
 
@@ -25,7 +27,7 @@ def marked_share(found):
     return (found.mask.amax((1, 2, 3)) > 0).float().mean().item()
 
 
-@pytest.mark.parametrize("parts", [ALL, ("flaws",), ("near",), ("grey",)])
+@pytest.mark.parametrize("parts", [tuple(ALL), ("flaws",), ("near",), ("grey",)])
 def test_what_is_not_marked_is_nearly_as_it_was(parts):
     clean, augmented, mask = simulated(parts)
     assert set(mask.unique().tolist()) == {0.0, 1.0}
@@ -52,7 +54,7 @@ def test_colour_does_not_betray_most_anomalies_on_grey_images():
         return ((augmented.amax(1) - augmented.amin(1)).amax((1, 2)) > COLOURLESS)[marked].float().mean()
 
     assert coloured(("flaws", "near")) > 0.5
-    assert coloured(ALL) < 0.5 * coloured(("flaws", "near"))
+    assert coloured(tuple(ALL)) < 0.5 * coloured(("flaws", "near"))
     assert torch.equal(
         simulated(("flaws",)).augmented, simulated(("flaws", "grey")).augmented
     )  # none is grey
@@ -66,10 +68,11 @@ def test_the_generator_decides_everything():
 
 
 def test_the_figure_shows_what_training_sees(images, textures, trained):
-    settings = TrainingSettings(2, 2, seed=5, simulation=("flaws",))
+    settings = TrainingSettings(2, 2, seed=5, simulation="extended")
     textures = textures[:0]  # of which a flaw needs none
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lib.draem.extended_simulation.TEXTURED", 0.0)
+        patch.setattr("lib.draem.simulation.TEXTURED", 0.0)
+        patch.setattr("lib.draem.simulation.NEAR", 0.0)
         shown = panel(trained, images, textures, settings, n=2)
     assert (shown["mask"].max((1, 2)) == 1).all()
 
@@ -78,8 +81,8 @@ def test_the_figure_shows_what_training_sees(images, textures, trained):
 def test_a_gpu_simulates_what_the_cpu_does():
     images = torch.rand(64, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     textures = torch.randint(0, 256, (9, 3, 64, 64), dtype=torch.uint8)
-    here = simulate_extended(images, textures, torch.Generator().manual_seed(1), ALL)
-    there = simulate_extended(images.cuda(), textures.cuda(), torch.Generator().manual_seed(1), ALL)
+    here = simulate_extended(images, textures, torch.Generator().manual_seed(1))
+    there = simulate_extended(images.cuda(), textures.cuda(), torch.Generator().manual_seed(1))
     assert (there.mask.cpu() != here.mask).float().mean() < 2e-3
     same = (there.mask.cpu() == here.mask).expand_as(here.clean)
     assert ((there.augmented.cpu() - here.augmented)[same].abs() > 2 / 255).float().mean() < 5e-3

@@ -8,7 +8,7 @@ from lib.config import Study
 from lib.draem.pretrained import check_weights
 from lib.pretraining import __main__ as command
 from lib.pretraining.objects import placed
-from lib.synthetic.noise import SharedDraws
+from lib.synthetic.noise import Draws
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_killed_it_goes_on_from_where_it_was(short, tmp_path, monkeypatch):
 
 
 def test_objects_lie_on_a_plainer_ground():
-    draws = SharedDraws(200, torch.Generator().manual_seed(1), 64)
+    draws = Draws(200, torch.Generator().manual_seed(1), 64)
     images = placed(torch.full((200, 3, 64, 64), 0.9), torch.rand(200, 3, 64, 64) * 0.2, draws)
     covered = ((images.mean(1) > 0.35).float().mean((1, 2)) > 0.02).float().mean()
     corners = images[..., :3, :3].mean((1, 2, 3))

@@ -5,16 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from lib.datasets.errors import Issue, first_few
+from lib.datasets.errors import first_few
 from lib.datasets.layouts.annotated import ANNOTATED, add_masks
-from lib.datasets.layouts.class_folders import CLASS_FOLDERS, SPLIT_FOLDERS, yolo
-from lib.datasets.layouts.kolektor import KOLEKTOR
+from lib.datasets.layouts.folders import CLASS_FOLDERS, KOLEKTOR, MAGNETIC_TILE, SPLIT_FOLDERS, yolo
 from lib.datasets.layouts.label_list import LABEL_LIST
-from lib.datasets.layouts.listing import GOOD_NAMES, Entry, Layout, Listing, walk
-from lib.datasets.layouts.magnetic_tile import MAGNETIC_TILE, TILE_NAME
-from lib.datasets.layouts.mask_names import GROUND_TRUTH
+from lib.datasets.layouts.listing import Layout, Listing, walk
 
-__all__ = ["GOOD_NAMES", "GROUND_TRUTH", "LAYOUTS", "TILE_NAME", "Entry", "Listing", "read_layout", "walk"]
 LAYOUTS: dict[str, Layout] = {  # the first that fits is taken
     "list": LABEL_LIST,
     "magnetic_tile": MAGNETIC_TILE,
@@ -29,25 +25,25 @@ PRODUCT = re.compile(r"([^/]+)/(?:train|test)/[^/]+/")
 def read_layout(root: Path, dataset: str = "", good: str = "") -> Listing:
     """Return the files below `root`, and all issues, by the layout there (a named `dataset` may demand its own).
 
-    `good`: the name of the good class; where it is empty, `GOOD_NAMES` are taken for good ones.
+    `good`: the name of the good class; where it is empty, `listing.GOOD_NAMES` are taken for good ones.
     """
     listing = walk(root)
-    products = {match[1] for image in listing.images if (match := PRODUCT.match(image))}
-    if products and products == {image.split("/")[0] for image in listing.images}:
-        issue = f"holds the products {first_few(sorted(products))}, each with train/ or test/"
-        first, *others = sorted(products)
-        remedy = f"name one: --data {root / first}"
-        remedy += f"; or several: --dataset {first} {others[0]}" if others else ""
-        listing.structural.append(Issue(str(root), issue, remedy))
+    listing.dataset, listing.good = dataset, good
+    products = sorted({match[1] for image in listing.images if (match := PRODUCT.match(image))})
+    if products and set(products) == {image.split("/")[0] for image in listing.images}:
+        issue = f"holds the products {first_few(products)}, each with train/ or test/"
+        remedy = f"name one: --data {root / products[0]}"
+        remedy += f"; or several: --dataset {' '.join(products[:2])}" if len(products) > 1 else ""
+        listing.refuse(issue, remedy)
         return listing
-    fitting = (name for name, layout in LAYOUTS.items() if listing.images and layout.fits(listing, dataset))
+    fitting = (name for name, layout in LAYOUTS.items() if listing.images and layout.fits(listing))
     listing.layout = next(fitting, "")
     if listing.layout:
-        LAYOUTS[listing.layout].read(listing, dataset, good)
+        LAYOUTS[listing.layout].read(listing)
         add_masks(listing)
     if not listing.entries and not listing.structural:
         issue, remedy = _missing(listing)
-        listing.structural.append(Issue(str(root), f"no known layout: {issue}", remedy))
+        listing.refuse(f"no known layout: {issue}", remedy)
     return listing
 
 

@@ -8,7 +8,7 @@ from lib.datasets.annotations import Drawing, read_annotations
 from lib.datasets.errors import first_few
 from lib.datasets.layouts.listing import Entry, Layout, Listing
 from lib.datasets.layouts.mask_names import class_of
-from lib.datasets.masks import join
+from lib.datasets.masks import SEPARATOR
 
 Drawings = dict[str, tuple[str, str, Drawing]]  # by image: the file, the image's name there, what is drawn
 
@@ -37,34 +37,34 @@ def find(listing: Listing) -> tuple[Drawings, list[str]]:
 def add_masks(listing: Listing) -> None:
     """Give entries without a mask the one that annotations draw, and say so."""
     found, damaged = find(listing)
-    before = sum(entry.mask is not None for entry in listing.entries)
-    drawn = {image: join([file, name]) for image, (file, name, drawing) in found.items() if drawing.outlines}
+    bare = {entry.id for entry in listing.entries if entry.mask is None}
+    drawn = {
+        image: SEPARATOR.join([file, name])
+        for image, (file, name, drawing) in found.items()
+        if drawing.outlines
+    }
     listing.entries = [entry._replace(mask=entry.mask or drawn.get(entry.id)) for entry in listing.entries]
-    if more := sum(entry.mask is not None for entry in listing.entries) - before:
-        listing.notes.append(f"masks drawn by annotations: {more}")
-    if boxes := sum(bool(drawing.areas and not drawing.outlines) for _, _, drawing in found.values()):
-        listing.notes.append(f"images with boxes or points only, which are no masks: {boxes}")
-    if damaged:
-        listing.notes.append(f"no annotations could be read from: {first_few(damaged)}")
+    boxes = sum(bool(drawing.areas and not drawing.outlines) for _, _, drawing in found.values())
+    listing.note("masks drawn by annotations: {}", len(bare & set(drawn)))
+    listing.note("images with boxes or points only, which are no masks: {}", boxes)
+    listing.note("no annotations could be read from: {}", first_few(damaged))
 
 
-def fits(listing: Listing, _dataset: str) -> bool:
+def fits(listing: Listing) -> bool:
     """Tell whether annotations must name the classes, as folders do not tell any apart."""
     return len(set(map(class_of, listing.images))) == 1 and bool(find(listing)[0])
 
 
-def read(listing: Listing, _dataset: str, good: str) -> None:
-    """Fill in the entries: the class is that of most area drawn, `good` where nothing is drawn."""
+def read(listing: Listing) -> None:
+    """Fill in the entries: the class is that of most area drawn, the good one where nothing is drawn."""
     areas = {image: drawing.areas for image, (_, _, drawing) in find(listing)[0].items()}
     for image in listing.images:
-        area = areas.get(image, {})
-        listing.entries.append(Entry(image, max(area, key=area.__getitem__, default=good or "good")))
-    without, several = len(set(listing.images) - set(areas)), sum(len(area) > 1 for area in areas.values())
+        area, good = areas.get(image, {}), listing.good or "good"
+        listing.entries.append(Entry(image, max(area, key=area.__getitem__, default=good)))
     listing.notes.append("classes by annotations")
-    if without:
-        listing.notes.append(f"images that they do not name, taken as good: {without}")
-    if several:
-        listing.notes.append(f"images with several classes, of which that of most area counts: {several}")
+    listing.note("images that they do not name, taken as good: {}", len(set(listing.images) - set(areas)))
+    several = sum(len(area) > 1 for area in areas.values())
+    listing.note("images with several classes, of which that of most area counts: {}", several)
 
 
 ANNOTATED = Layout("a COCO file (CVAT, Label Studio), or LabelMe's .json beside each image", fits, read)

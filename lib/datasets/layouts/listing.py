@@ -16,7 +16,7 @@ BESIDE = frozenset({".csv", ".parquet", ".json", ".txt"})  # suffixes of lists a
 
 
 class Entry(NamedTuple):
-    """One image: its id (POSIX path below the data folder), its class, and its mask as `masks.read_parts` takes it."""
+    """One image: its id (POSIX path below the data folder), its class, and its mask's files with `masks.SEPARATOR`."""
 
     id: str
     label: str
@@ -27,10 +27,13 @@ class Entry(NamedTuple):
 class Listing:
     """What a data folder holds; `issues` are of single files and may be skipped, `structural` ones not.
 
-    beside: files with suffixes of `BESIDE`; groups: the group of each image, where a list names it.
+    dataset, good: names of the data set and of its good class, where they are given; beside: files with suffixes of
+    `BESIDE`; groups: the group of each image, where a list names it.
     """
 
     root: Path
+    dataset: str = ""
+    good: str = ""
     layout: str = ""
     images: list[str] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
@@ -41,22 +44,25 @@ class Listing:
     issues: list[Issue] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
+    def note(self, text: str, about: object) -> None:
+        """Add a note, where there is something that it is about, in place of its {}."""
+        if about:
+            self.notes.append(text.format(about))
 
-def is_good(label: str, good: str) -> bool:
-    """Tell whether a class is the good one: by its name `good` or, where that is empty, by one of `GOOD_NAMES`."""
-    return label.casefold() in ([good.casefold()] if good else GOOD_NAMES)
+    def refuse(self, issue: str, remedy: str, file: str = "") -> None:
+        """Add a structural issue of a file, a class, or the data folder."""
+        self.structural.append(Issue(file or str(self.root), issue, remedy))
 
 
 class Layout(NamedTuple):
     """One way to arrange images.
 
-    about: how, in words; fits: whether a listing looks like it, given the name of the data set; read: fills in entries,
-    groups, issues and notes, given the name of the data set and that of the good class, both perhaps empty.
+    about: how, in words; fits: whether a listing looks like it; read: fills in entries, groups, issues and notes.
     """
 
     about: str
-    fits: Callable[[Listing, str], bool]
-    read: Callable[[Listing, str, str], None]
+    fits: Callable[[Listing], bool]
+    read: Callable[[Listing], None]
 
 
 def walk(root: Path) -> Listing:
@@ -76,9 +82,9 @@ def walk(root: Path) -> Listing:
     listing.images.sort()
     listing.beside.sort()
     for error in unread:
-        name = Path(error.filename).relative_to(root).as_posix()
-        issue, remedy = f"folder cannot be read ({error.strerror})", "check that it is there and may be read"
-        listing.structural.append(Issue(str(root) if name == "." else name, issue, remedy))
+        name = Path(error.filename).relative_to(root).as_posix().removesuffix(".")
+        issue = f"folder cannot be read ({error.strerror})"
+        listing.refuse(issue, "check that it is there and may be read", name)
     return listing
 
 

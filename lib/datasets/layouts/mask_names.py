@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from lib.datasets.errors import Issue
-from lib.datasets.layouts.listing import Entry, Listing, is_good
-from lib.datasets.masks import join
+from lib.datasets.layouts.listing import GOOD_NAMES, Entry, Listing
+from lib.datasets.masks import SEPARATOR
 
 GROUND_TRUTH = "ground_truth"
 MASK_FOLDER = re.compile(r"(ground[_-]?truths?|gts?|(seg\w*[_-])?masks?([_-](dir|images?))?)\Z", re.I)
@@ -32,13 +32,14 @@ def class_of(image: str) -> str:
     return next((part for part in image.split("/")[:-1] if not SPLIT.match(part)), "")
 
 
-def assign(listing: Listing, labels: Mapping[str, str], masks: Iterable[str], good: str = "") -> None:
+def assign(listing: Listing, labels: Mapping[str, str], masks: Iterable[str]) -> None:
     """Fill in the entries: the images `labels`, with their classes, and to each the masks that fit its name.
 
     A mask has the path of its image, without the folder for masks, and perhaps more after a sign. In a flat folder the
-    name counts, else the number in it. Of several images one of a test part, and not `good`, is preferred.
+    name counts, else the number in it. Of several images one of a test part, and not good, is preferred.
     """
-    paths, names, numbers = (defaultdict[str, list[str]](list) for _ in range(3))
+    paths, names, numbers, masks_of = (defaultdict[str, list[str]](list) for _ in range(4))
+    good = [listing.good.casefold()] if listing.good else GOOD_NAMES
     for image in labels:
         stem = image.rpartition(".")[0]
         split, _, below = stem.partition("/")
@@ -46,7 +47,6 @@ def assign(listing: Listing, labels: Mapping[str, str], masks: Iterable[str], go
             paths[key].append(image)
         names[stem.rpartition("/")[2]].append(image)
         numbers[_number(stem)].append(image)
-    masks_of = defaultdict[str, list[str]](list)
     for mask in masks:
         *folders, name = mask.rpartition(".")[0].split("/")
         above = "".join(f"{part}/" for part in folders if not MASK_FOLDER.match(part))
@@ -56,18 +56,18 @@ def assign(listing: Listing, labels: Mapping[str, str], masks: Iterable[str], go
             same_number = numbers.get(_number(name) or "no", [])
             found = next((names[each] for each in tried if each in names), same_number)
         found = [image for image in found if image.startswith("test/")] or found
-        found = [image for image in found if len(found) > 1 and not is_good(labels[image], good)] or found
+        found = [image for image in found if len(found) > 1 and labels[image].casefold() not in good] or found
         if len(found) == 1:
             masks_of[found[0]].append(mask)
             continue
-        issue, remedy = "mask that fits no image", "name it after its image or remove it"
-        if found:
-            issue = f"mask that fits several images ({', '.join(found)})"
-            remedy = "give images of a class different names"
+        issue = f"mask that fits several images ({', '.join(found)})" if found else "mask that fits no image"
+        remedy = "give images of a class different names" if found else "name it after its image or remove it"
         listing.issues.append(Issue(mask, issue, remedy))
-    if several := sum(len(found) > 1 for found in masks_of.values()):
-        listing.notes.append(f"images with several masks, which are joined: {several}")
-    listing.entries = [Entry(i, label, join(masks_of[i]) or None) for i, label in sorted(labels.items())]
+    several = sum(len(found) > 1 for found in masks_of.values())
+    listing.note("images with several masks, which are joined: {}", several)
+    listing.entries = [
+        Entry(i, label, SEPARATOR.join(masks_of[i]) or None) for i, label in sorted(labels.items())
+    ]
 
 
 def _number(name: str) -> str:
