@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from lib.artifacts import absolute, study_folder, write_text
 from lib.config import CPU_STANDARD, PRESETS, Study, UsageError, cuda_available, nearest
 from lib.datasets.errors import printable, undecodable
-from lib.pipeline.run import NAMED, Run, dataset_folder, open_run
+from lib.pipeline.run import NAMED, Run, dataset_folder, mps_available, open_run
 from lib.reporting.html_pages import NOTEBOOKS
 from lib.synthetic.products import PRODUCTS
 
@@ -91,14 +91,7 @@ def plan(options: argparse.Namespace) -> Plan:
         study_dir = absolute(options.output)  # only there is writing tested
     names, overrides = _names(options, issues), _overrides(options, issues)
     notebooks = _notebooks(options, issues)
-    _check_cluster(options, issues)
-    issues += [
-        f"{_option(name)}: for an inspection or export only; give --inspect DIR or --export FILE.onnx"
-        for name in ("recall", "features")
-        if getattr(options, name) is not None
-    ]
-    if options.no_pictures:
-        issues.append("--no-pictures: for a report only; give --single-file FILE.html")
+    issues += [issue for wrong, issue in _rules(options) if wrong]
     issues += _misplaced(options, names, overrides, study_dir)
     try:
         study = Study.of(options.preset, overrides)
@@ -107,31 +100,53 @@ def plan(options: argparse.Namespace) -> Plan:
     else:
         if options.preset == "standard":  # what depends on this machine belongs to the study
             overrides |= study.values(tuple(CPU_STANDARD))
-        if study.device == "cuda" and not options.scheduler and not cuda_available():
-            remedy = "leave it at auto, or give a --scheduler"
-            issues.append(f"device=cuda: PyTorch finds no CUDA device here; {remedy}")
-        from lib.pipeline.run import mps_available
-
-        if study.device == "mps" and not options.scheduler and not mps_available():
-            issues.append("device=mps: PyTorch finds no Apple GPU here; leave it at auto")
-        from lib.features.backbone_weights import WEIGHT_NAMES, WeightsError, check_name, resolve_weights
-
-        try:
-            check_name(study.backbone)
-            weights = resolve_weights(study.backbone, study.weights)
-            if study.weights not in WEIGHT_NAMES:
-                overrides["weights"] = str(absolute(Path(weights)))
-        except WeightsError as error:
-            issues.append(str(error))
+        _check_machine(study, overrides, options, issues)
     _check_writable(study_dir, issues)
     if issues:
         raise UsageError("\n".join(map(printable, issues)))
     data = str(absolute(options.data)) if options.data else ""
-    runs = tuple(
-        open_run(name, options.preset, data, str(study_dir), overrides, options.scheduler or "")
-        for name in names
-    )
+    shared = options.preset, data, str(study_dir), overrides, options.scheduler or ""
+    runs = tuple(open_run(name, *shared) for name in names)
     return Plan(runs[0].study, runs, overrides, study_dir, notebooks, options)
+
+
+def _rules(options: argparse.Namespace) -> list[tuple[Any, str]]:
+    """Return what may be wrong with options by themselves: whether it is, and what is said of it."""
+    finished = "for an inspection or export only; give --inspect DIR or --export FILE.onnx"
+    try:
+        address = urlsplit("tcp://none:1" if options.scheduler is None else options.scheduler)
+        sound = address.scheme and address.hostname and address.port
+    except ValueError:
+        sound = None
+    return [
+        (options.start and options.only, "--from and --only contradict each other: give one"),
+        (options.workers and options.scheduler, "--workers and --scheduler contradict each other: give one"),
+        (options.workers < 0 or options.jobs < 0,
+         f"--workers {options.workers}, --jobs {options.jobs}: must not be negative"),
+        (not sound, f"--scheduler {options.scheduler!r}: expected an address such as tcp://host:8786"),
+        (options.recall is not None, f"--recall: {finished}"),
+        (options.features is not None, f"--features: {finished}"),
+        (options.no_pictures, "--no-pictures: for a report only; give --single-file FILE.html"),
+    ]  # fmt: skip
+
+
+def _check_machine(
+    study: Study, overrides: dict[str, Any], options: argparse.Namespace, issues: list[str]
+) -> None:
+    """Check that the device and the backbone's weights are here; name the file of weights from the root."""
+    from lib.features.backbone_weights import WEIGHT_NAMES, WeightsError, check_name, resolve_weights
+
+    for device, there, what in (("cuda", cuda_available, "CUDA device"), ("mps", mps_available, "Apple GPU")):
+        if study.device == device and not options.scheduler and not there():
+            remedy = "leave it at auto, or give a --scheduler"
+            issues.append(f"device={device}: PyTorch finds no {what} here; {remedy}")
+    try:
+        check_name(study.backbone)
+        weights = resolve_weights(study.backbone, study.weights)
+        if study.weights not in WEIGHT_NAMES:
+            overrides["weights"] = str(absolute(Path(weights)))
+    except WeightsError as error:
+        issues.append(str(error))
 
 
 def _there(path: str | Path, kind: Callable[[Path], bool] = Path.is_dir) -> bool:
@@ -139,20 +154,6 @@ def _there(path: str | Path, kind: Callable[[Path], bool] = Path.is_dir) -> bool
         return kind(Path(path))
     except OSError:  # too long a name, or no permission to look
         return False
-
-
-def _check_cluster(options: argparse.Namespace, issues: list[str]) -> None:
-    if options.workers and options.scheduler:
-        issues.append("--workers and --scheduler contradict each other: give one")
-    if options.workers < 0 or options.jobs < 0:
-        issues.append(f"--workers {options.workers}, --jobs {options.jobs}: must not be negative")
-    try:
-        address = urlsplit("tcp://none:1" if options.scheduler is None else options.scheduler)
-        sound = address.scheme and address.hostname and address.port
-    except ValueError:
-        sound = False
-    if not sound:
-        issues.append(f"--scheduler {options.scheduler!r}: expected an address such as tcp://host:8786")
 
 
 def _check_writable(study_dir: Path, issues: list[str]) -> None:
@@ -255,8 +256,6 @@ def _overrides(options: argparse.Namespace, issues: list[str]) -> dict[str, Any]
 
 def _notebooks(options: argparse.Namespace, issues: list[str]) -> tuple[str, ...]:
     numbers = [name[:2] for name in NOTEBOOKS]
-    if options.start and options.only:
-        issues.append("--from and --only contradict each other: give one")
     wanted = options.only or options.start or numbers[0]
     if wanted not in numbers:
         issues.append(f"no notebook {wanted!r}; there are {', '.join(numbers)}")

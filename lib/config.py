@@ -60,18 +60,11 @@ CPU_STANDARD: dict[str, Any] = dict(
     synthetic_scale=0.25, leak_check="image", draem_lr=3e-4, draem_simulation="extended",
 )  # fmt: skip
 
-# Names of earlier releases and today's, for the message to who uses an old one.
-RENAMED = {
-    "standin_scale": "synthetic_scale", "standin_side": "synthetic_side", "memory_patches": "coreset_size",
-    "map_source_check": "compare_map_source", "draem_precision=tf32": "draem_precision=auto",
-    "map_fit=as_written": "map_fit=in_sample", "map_source=patch_memory": "map_source=patchcore",
-    "patch_size": "feature_size", "weights=embedded": "weights=auto", "offline": "weights=auto (never downloads)",
-}  # fmt: skip
-_TWO_STUDIES = "make a second study with the other map_fit, and compare the two with --compare"
-_GUIDED = "map-guided features are always compared with the mean of good training images"
+# What the last release had, and what to use instead.
 GONE = {
-    "map_fit_check": _TWO_STUDIES, "compare_map_fit": _TWO_STUDIES,
-    "guided_against": _GUIDED, "guided_baseline": _GUIDED,
+    "patch_size": "feature_size", "weights=embedded": "weights=auto", "offline": "weights=auto (never downloads)",
+    "compare_map_fit": "a second study with the other map_fit, and --compare",
+    "guided_baseline": "nothing: map-guided features are always compared with the mean of good training images",
 }  # fmt: skip
 
 
@@ -202,10 +195,8 @@ class Study:
         issues: list[str] = []
         kinds = typing.get_type_hints(cls)
         for name, value in (overrides or {}).items():
-            if now := RENAMED.get(name) or RENAMED.get(f"{name}={value}"):
-                issues.append(f"{name}={value}: is called {now} now")
-            elif name in GONE:
-                issues.append(f"{name}={value}: there is no such setting any more; {GONE[name]}")
+            if now := GONE.get(name) or GONE.get(f"{name}={value}"):
+                issues.append(f"{name}={value}: does not exist any more; instead use {now}")
             elif name not in kinds or name == "preset":
                 near = nearest(name, kinds) if name != "preset" else ": choose it with --preset"
                 issues.append(f"unknown setting {name!r}{near} (`--list` shows them all)")
