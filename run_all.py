@@ -25,7 +25,7 @@ from lib.execution.lock import LockedError, study_lock
 from lib.execution.parallel import EngineError, RunInterrupted, local_cluster, stop_on_signals
 from lib.execution.progress import BATCH, format_duration, say
 from lib.execution.resources import cores
-from lib.execution.software import mixture
+from lib.execution.source_code import mixture
 from lib.features.backbone_weights import WeightsError
 from lib.pipeline.run import NAMED, PROJECT, Run
 from lib.reporting.html_pages import NOTEBOOKS
@@ -93,7 +93,7 @@ def execute(work: Plan) -> None:
     from lib.batch.forecast import store_speed
     from lib.batch.notebooks import NotebookError, environment, run_datasets
     from lib.batch.provenance import write_provenance
-    from lib.execution.console import console
+    from lib.execution.progress import console
     from lib.reporting.index_page import index_html
 
     options, began, last = work.options, time.perf_counter(), NOTEBOOKS[-1]

@@ -14,8 +14,7 @@ import lib
 from lib.artifacts import HOST, device_name, write_text
 from lib.config import Study
 from lib.execution.progress import timestamp
-from lib.execution.software import made_with
-from lib.execution.source_code import library_digest
+from lib.execution.source_code import library_digest, made_with
 from lib.pipeline.run import Run
 from lib.reporting.index_page import versions
 

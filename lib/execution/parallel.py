@@ -23,9 +23,6 @@ from lib.execution.resources import cores, machine_cores, memory_free
 from lib.execution.source_code import library_digest
 
 Result = TypeVar("Result")
-Call = tuple[
-    int, Callable[..., Result], tuple[Any, ...], int, Path
-]  # number, function, arguments, threads, folder
 Found = tuple[int, Result, float]  # number of the call, what it returned, seconds
 WORTH_PROCESSES = 15.0  # seconds of work in all: less is done before processes have started
 UNREADABLE = "unreadable"  # what a worker answers that cannot read the study's folder
@@ -63,15 +60,19 @@ def run_tasks(
     """
     if not arguments:
         return []
-    calls = [(number, function, values, threads, shared_folder) for number, values in enumerate(arguments)]
+    call, calls = partial(_called, function, threads, shared_folder), list(enumerate(arguments))
     at_once = 1 if is_read_only() else min(processes, len(calls))
     found: dict[int, Result] = {}
     with stage(shared_folder, label, len(calls)) as done:
-        results: Iterable[Found[Result]] = (_called(call) for call in calls)
+        results: Iterable[Found[Result]] = (call(*each) for each in calls)
         if scheduler:
-            results = _on_cluster(calls, shared_folder, scheduler, gpu)
-        elif at_once > 1:
-            results = _side_by_side(calls, at_once, threads)
+            results = _on_cluster(call, calls, shared_folder, scheduler, gpu)
+        elif at_once > 1:  # in processes, which joblib keeps for the next time
+            from joblib import Parallel, delayed, parallel_config
+
+            with parallel_config(backend="loky", n_jobs=at_once, inner_max_num_threads=threads):
+                own = delayed(partial(call, parent=os.getpid()))
+                results = Parallel(return_as="generator_unordered")(own(*each) for each in calls)
         for number, result, seconds in results:
             found[number] = result
             done(len(found))
@@ -104,25 +105,21 @@ def limit_threads(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _called(call: Call[Result], parent: int = 0) -> Found[Result]:
+def _called(
+    function: Callable[..., Result],
+    threads: int,
+    folder: Path,
+    number: int,
+    values: Iterable[Any],
+    parent: int = 0,
+) -> Found[Result]:
     """Carry out a call wherever it landed; a process of joblib's ends with the `parent` that started it."""
     if parent:
         exit_with_parent(parent)
-    number, function, values, threads, shared_folder = call
-    with limit_threads(threads), task_of(shared_folder):
+    with limit_threads(threads), task_of(folder):
         start = time.perf_counter()
         result = function(*values)
         return number, result, time.perf_counter() - start
-
-
-def _side_by_side(calls: Sequence[Call[Result]], processes: int, threads: int) -> Iterable[Found[Result]]:
-    """Run the calls in processes of their own, which joblib keeps for the next time."""
-    from joblib import Parallel, delayed, parallel_config
-
-    with parallel_config(backend="loky", n_jobs=processes, inner_max_num_threads=threads):
-        yield from Parallel(return_as="generator_unordered")(
-            delayed(_called)(call, os.getpid()) for call in calls
-        )
 
 
 @contextmanager
@@ -161,7 +158,7 @@ def local_cluster(workers: int) -> Iterator[str]:
 
 
 def _on_cluster(
-    calls: Sequence[Call[Result]], folder: Path, scheduler: str, gpu: bool
+    call: Callable[..., Found[Result]], calls: Iterable[Any], folder: Path, scheduler: str, gpu: bool
 ) -> Iterable[Found[Result]]:
     from distributed import Client, KilledWorker, as_completed
 
@@ -176,16 +173,13 @@ def _on_cluster(
             raise EngineError(f"{scheduler}: the cluster has no workers; start some and run again")
         _check_workers(client, folder)
         has_gpus = any("GPU" in each["resources"] for each in workers.values())
-        resources = {"GPU": 1} if gpu and has_gpus else None
-        submit = partial(client.submit, _called, retries=RETRIES, pure=False, resources=resources)
+        how_often = {"retries": RETRIES, "pure": False, "resources": {"GPU": 1} if gpu and has_gpus else None}
         try:
-            for future in as_completed(list(map(submit, calls))):
+            for future in as_completed([client.submit(call, *each, **how_often) for each in calls]):
                 yield future.result()
         except KilledWorker as error:
-            raise EngineError(
-                f"{scheduler}: workers were lost again and again in one task, most likely for want of memory "
-                f"({error}); give each more memory, or start fewer"
-            ) from error
+            why = f"workers were lost again and again in one task, most likely for want of memory ({error})"
+            raise EngineError(f"{scheduler}: {why}; give each more memory, or start fewer") from error
 
 
 def _check_workers(client: Any, folder: Path) -> None:
@@ -199,16 +193,12 @@ def _check_workers(client: Any, folder: Path) -> None:
     faults: dict[str, list[str]] = {}
     for address, found in sorted(seen.items()):
         if found == UNREADABLE:
-            how = "share the study's folder under the same path (choose one with --output)"
-            issue = f"cannot read {folder}; workers and driver must {how}"
+            issue = f"cannot read {folder}; share the study's folder under the same path, or choose another --output"
         elif isinstance(found, OSError):  # of the connection
             issue = f"does not answer ({found!r}); see that it runs and can be reached, then run again"
-        elif not isinstance(found, str):  # the error for which it could not even be asked
-            how = "start the workers from the project's folder, in its environment"
-            issue = f"cannot run the project's code ({found!r}); {how}"
-        elif found != _software():
-            how = "start the workers from the same checkout and environment"
-            issue = f"other code than here, or another PyTorch, so other results; {how}"
+        elif found != _software():  # or the error for which it could not even be asked
+            told = "other code than here, or another PyTorch" if isinstance(found, str) else repr(found)
+            issue = f"cannot run the project's code ({told}); start it from the same checkout and environment"
         else:
             continue
         faults.setdefault(issue, []).append(address)

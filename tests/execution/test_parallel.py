@@ -142,7 +142,7 @@ def test_workers_with_other_code_are_refused(tmp_path, monkeypatch, cluster):
 
 def test_workers_without_the_code_are_refused(tmp_path, monkeypatch, cluster):
     monkeypatch.setattr("lib.execution.parallel._reads", refuse)
-    with pytest.raises(EngineError, match=r"cannot run the project's code .*start the workers from"):
+    with pytest.raises(EngineError, match=r"cannot run the project's code .*start it from"):
         run_tasks(slow_first, [("f", 0)], label="", shared_folder=tmp_path, scheduler=cluster)
 
 
