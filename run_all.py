@@ -237,12 +237,12 @@ def costs_of(work: Plan) -> list[DataFrame]:
     return [forecast(run, size_of(run), speed, tasks) for run in work.runs]
 
 
-def seconds_of(work: Plan, done: Mapping[str, Collection[str]]) -> dict[str, dict[str, float]]:
+def seconds_of(work: Plan, done: Mapping[str, Collection[str]]) -> dict[str, dict[Any, float]]:
     """Return the seconds of each notebook to execute by data set, those `done` aside; 06 is an entry of its own."""
-    last, found, shares = NOTEBOOKS[-1], dict[str, dict[str, float]](), 0.0
-    for run, costs in zip(work.runs, costs_of(work), strict=True):
+    last, found, shares = NOTEBOOKS[-1], dict[str, dict[Any, float]](), 0.0
+    for run, cost in zip(work.runs, costs_of(work), strict=True):
         here = [name for name in work.notebooks if name not in done.get(run.name, ())]
-        found[run.name] = costs["seconds"].filter(here).to_dict()
+        found[run.name] = cost["seconds"].filter(here).to_dict()
         shares += found[run.name].pop(last, 0.0)
     return found | ({last: {last: shares}} if last in work.notebooks else {})
 

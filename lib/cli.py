@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -53,11 +53,8 @@ def parser() -> argparse.ArgumentParser:
     add("--inspect", type=Path, metavar="DIR", help="judge the unlabelled images in DIR")
     add("--export", type=Path, metavar="FILE.onnx", help="write it as one ONNX model, see docs/deploy.md")
     add("--recall", type=float, metavar="PERCENT", help="defect recall to hold (default: 95)")
-    add(
-        "--features",
-        metavar="NAME",
-        help="feature set to judge by (default: the recommended one, chosen on training images)",
-    )
+    judged = "feature set to judge by (default: the recommended one, chosen on training images)"
+    add("--features", metavar="NAME", help=judged)
     add("--single-file", type=Path, metavar="FILE.html", help="write its whole report as one file")
     add("--no-pictures", action="store_true", help="with --single-file: without photographs of the products")
     add("--compare", nargs=2, metavar="STUDY", help="two finished studies, by name or folder, side by side")
@@ -87,8 +84,6 @@ def plan(options: argparse.Namespace) -> Plan:
     """Check the command and everything that it names; raises `UsageError` with all faults at once."""
     issues: list[str] = []
     study_dir = study_folder(options.output, options.study or options.preset, issues)
-    if issues:
-        study_dir = absolute(options.output)  # only there is writing tested
     names, overrides = _names(options, issues), _overrides(options, issues)
     notebooks = _notebooks(options, issues)
     issues += [issue for wrong, issue in _rules(options) if wrong]
@@ -101,7 +96,12 @@ def plan(options: argparse.Namespace) -> Plan:
         if options.preset == "standard":  # what depends on this machine belongs to the study
             overrides |= study.values(tuple(CPU_STANDARD))
         _check_machine(study, overrides, options, issues)
-    _check_writable(study_dir, issues)
+    if not issues:  # else nothing may be made there
+        try:
+            write_text(study_dir / ".writable", "")
+            (study_dir / ".writable").unlink()
+        except OSError as error:
+            issues.append(f"{study_dir}: cannot be written ({error.strerror}); choose another --output")
     if issues:
         raise UsageError("\n".join(map(printable, issues)))
     data = str(absolute(options.data)) if options.data else ""
@@ -150,29 +150,9 @@ def _check_machine(
 
 
 def _there(path: str | Path, kind: Callable[[Path], bool] = Path.is_dir) -> bool:
-    try:
+    with suppress(OSError):  # too long a name, or no permission to look
         return kind(Path(path))
-    except OSError:  # too long a name, or no permission to look
-        return False
-
-
-def _check_writable(study_dir: Path, issues: list[str]) -> None:
-    """Make the study's folder and write in it; where anything is wrong, remove what was made."""
-    made = [folder for folder in (study_dir, *study_dir.parents) if not _there(folder)]
-    try:
-        write_text(study_dir / ".writable", "")
-        (study_dir / ".writable").unlink()
-    except OSError as error:
-        issues.append(f"{study_dir}: cannot be written ({error.strerror}); choose another --output")
-    for folder in made if issues else ():
-        with contextlib.suppress(OSError):  # never made, or in use by now
-            folder.rmdir()
-
-
-def _no_folder(option: str, path: str | Path) -> list[str]:
-    """Return what is wrong with a folder that an option names, or nothing."""
-    issue = "is a file; name a folder" if _there(path, Path.is_file) else "no such folder; correct its name"
-    return [] if _there(path) else [f"{option} {path}: {issue}"]
+    return False
 
 
 def _option(setting: str) -> str:
@@ -191,22 +171,25 @@ def _misplaced(
     ]
     if (groups := overrides.get("groups")) and not _there(groups, Path.is_file):
         issues.append(f"--groups {groups}: no such file; name a CSV with the columns id and group")
-    read = {_option(name): Path(str(overrides[name])) for name in FOLDERS if overrides.get(name)}
-    issues += [issue for name, path in read.items() for issue in _no_folder(name, path)]
-    if options.data is not None:
-        if wrong := _no_folder("--data", options.data):
-            return issues + wrong
-        read["--data"] = absolute(options.data)
+    read = {_option(name): overrides[name] for name in FOLDERS if overrides.get(name)}
+    for option, folder in (read | ({"--data": options.data} if options.data else {})).items():
+        if not _there(folder):
+            issue = (
+                "is a file; name a folder"
+                if _there(folder, Path.is_file)
+                else "no such folder; correct its name"
+            )
+            issues.append(f"{option} {folder}: {issue}")
+        elif any((study_dir / name).is_relative_to(absolute(Path(folder))) for name in names):
+            issue = f"the results would lie inside {option} {folder}; choose another"
+            issues.append(f"--output {options.output}: {issue}")
+    if len(names) > 1 and options.data and _there(options.data):
         issues += [
             f"--data {options.data}: holds no folder {name!r}, as several data sets are asked for"
             for name in names
-            if len(names) > 1 and dataset_folder(name, options.data) == options.data
+            if dataset_folder(name, options.data) == options.data
         ]
-    return issues + [
-        f"--output {options.output}: the results would lie inside {option} {folder}; choose another"
-        for option, folder in read.items()
-        if any((study_dir / name).is_relative_to(absolute(folder)) for name in names)
-    ]
+    return issues
 
 
 def _names(options: argparse.Namespace, issues: list[str]) -> list[str]:

@@ -135,13 +135,14 @@ def compare_studies(folders: Sequence[Path], studies: Sequence[Mapping[str, Fini
         both, good = (a.predictions, b.predictions), str(a.images.attrs["good"])
         for (features, metric), gap in study_differences(*both, good, settings, paired=paired).items():
             ends = {"difference": gap.difference, "from": gap.low, "to": gap.high}
-            figures.append({
+            row: dict[Any, Any] = {
                 **here, "Features": FEATURE_SETS[features].title, "Measure": TITLES[metric],
                 "A": Value(gap.value_b, ".3f"), "B": Value(gap.value_a, ".3f"),
                 **{("B − A, 95 % CI", name): Value(value, "+z.3f") for name, value in ends.items()},
                 "Intervals": "paired" if paired else "unpaired",
                 "What is shown": gap.verdict("B is better", "B is worse"),
-            })  # fmt: skip
+            }  # fmt: skip
+            figures.append(row)
         for question in {**a.sentences, **b.sentences}:
             pairs = other_words(a.sentences.get(question, ""), b.sentences.get(question, ""))
             said += [here | {"Question": question, "A": one, "B": other} for one, other in pairs]

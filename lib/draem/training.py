@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
-from lib.artifacts import write_bytes
+from lib.artifacts import atomic
 from lib.draem.ahead import Ahead, own_stream
 from lib.draem.extended_simulation import simulate_extended
 from lib.draem.inference import Draem
@@ -208,7 +208,8 @@ class _Run:
         buffer = io.BytesIO()  # torch.save itself does not say that a disk is full
         drawn = self.generator.get_state() if self.before is None else self.before
         torch.save(state | {"generator": drawn}, buffer)
-        write_bytes(path, buffer.getbuffer())
+        with atomic(path) as partial:
+            partial.write_bytes(buffer.getbuffer())
 
     def load(self, path: Path) -> None:
         state = read_checkpoint(path)

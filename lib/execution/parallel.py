@@ -17,7 +17,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lib.artifacts import is_read_only, write_text
+from lib.artifacts import READ_ONLY, write_text
 from lib.execution.progress import BATCH, WORTH_A_LINE, say, stage, task_of
 from lib.execution.resources import cores, machine_cores, memory_free
 from lib.execution.source_code import library_digest
@@ -61,7 +61,7 @@ def run_tasks(
     if not arguments:
         return []
     call, calls = partial(_called, function, threads, shared_folder), list(enumerate(arguments))
-    at_once = 1 if is_read_only() else min(processes, len(calls))
+    at_once = 1 if READ_ONLY.get() else min(processes, len(calls))
     found: dict[int, Result] = {}
     with stage(shared_folder, label, len(calls)) as done:
         results: Iterable[Found[Result]] = (call(*each) for each in calls)
