@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
@@ -19,7 +20,7 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
-from lib.artifacts import HOST
+from lib.artifacts import HOST, write_text
 
 BATCH = "STUDY_BATCH"  # set by run_all.py: plain lines instead of progress bars
 FOLDER = ".status"
@@ -95,7 +96,6 @@ def stage(root: Path, label: str, total: int) -> Iterator[Callable[[int], None]]
 
 @contextmanager
 def _bar_over(root: Path, label: str, total: int) -> Iterator[None]:
-    """Show a bar over the tasks of a stage, with the steps of those at work."""
     bar = _bar(label, total)
 
     def move(reader: EventReader) -> None:
@@ -153,33 +153,28 @@ def console(
     `expected`: seconds of each notebook, by data set; `width` data sets run at one time. A live line needs a terminal,
     not `verbose`.
     """
-    live, printed, began = not verbose and sys.stdout.isatty(), dict[str, int](), time.time()
+    clear = "\r\x1b[2K" if not verbose and sys.stdout.isatty() else ""
+    printed, began = Counter[str](), time.time()
     head = {"state": "running", "reason": "", "pid": os.getpid(), "command": command, "started": timestamp()}
 
     def refresh(reader: EventReader) -> None:
+        running = head["state"] == "running"
         for name, record in reader.datasets.items():
-            if head["state"] != "running" == record["state"]:
+            if record["state"] == "running":
                 record["state"] = head["state"]
-            left = seconds_left(record, expected.get(name, {}))
-            record["left_seconds"] = left if head["state"] == "running" else 0.0
-            for item in record["ended"][printed.get(name, 0) :]:
-                say("\r\x1b[2K" * live + f"{name:<24} {item['notebook']:<20} {_said(item, record)}".rstrip())
+            record["left_seconds"] = seconds_left(record, expected.get(name, {})) if running else 0.0
+            for item in record["ended"][printed[name] :]:
+                say(f"{clear}{name:<24} {item['notebook']:<20} {_said(item, record)}".rstrip())
             printed[name] = len(record["ended"])
         lefts = [record["left_seconds"] for record in reader.datasets.values()]
         left = round(max(sum(lefts) / width, *lefts, 0.0), 1)
         times = {"updated": timestamp(), "seconds": round(time.time() - began, 1), "left_seconds": left}
         status = head | times | {"datasets": reader.datasets}
-        partial = study_dir / ".status.json"
-        with suppress(OSError):  # without room on the disk; nor need it survive a power cut
-            try:
-                partial.write_text(json.dumps(status, indent=1) + "\n", encoding="utf-8")
-                partial.replace(study_dir / "status.json")
-            finally:
-                partial.unlink(missing_ok=True)
-        if live:
+        with suppress(OSError):  # without room on the disk
+            write_text(study_dir / "status.json", json.dumps(status, indent=1) + "\n")
+        if clear:
             line = " · ".join([*_at_work(reader.datasets), f"about {format_duration(left)} left"])
-            shown = line[: shutil.get_terminal_size().columns - 1] if head["state"] == "running" else ""
-            say(f"\r\x1b[2K{shown}", end="")
+            say(clear + line[: shutil.get_terminal_size().columns - 1] * running, end="")
 
     shutil.rmtree(study_dir / FOLDER, ignore_errors=True)  # of a run that was killed
     with event_log(study_dir, refresh) as reader:
@@ -188,9 +183,12 @@ def console(
             yield
             head["state"] = "done"
         except BaseException as error:
-            stopped = isinstance(error, KeyboardInterrupt)
-            head["state"] = "stopped" if stopped else "failed"
-            head["reason"] = str(error) or ("Ctrl-C" if stopped else type(error).__name__)
+            names = (
+                ("stopped", "Ctrl-C")
+                if isinstance(error, KeyboardInterrupt)
+                else ("failed", type(error).__name__)
+            )
+            head |= {"state": names[0], "reason": str(error) or names[1]}
             raise
 
 
@@ -208,7 +206,6 @@ def seconds_left(record: Mapping[str, Any], expected: Mapping[str, float]) -> fl
 
 
 def _said(item: Mapping[str, Any], record: Mapping[str, Any]) -> str:
-    """Return what a line says of a notebook or stage that ended."""
     if "seconds" not in item:
         return "proven, nothing to do"
     left = record["left_seconds"]
@@ -219,7 +216,6 @@ def _said(item: Mapping[str, Any], record: Mapping[str, Any]) -> str:
 
 
 def _at_work(datasets: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """Yield what is being done for each data set at work."""
     for name, record in datasets.items():
         if record["state"] == "running":
             now, steps = record.get("stage"), steps_at_work(record)

@@ -111,13 +111,13 @@ def test_a_status_that_cannot_be_written_stops_nothing(study, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with watch(study, "", {"shaft": {}}, width=1, verbose=False):
-        monkeypatch.setattr(progress.Path, "write_text", full)
+        monkeypatch.setattr(progress.Path, "write_bytes", full)
         monkeypatch.setattr(progress.Path, "open", full)
         notebook(study / "shaft", 0.1)
         monkeypatch.undo()
         monkeypatch.setattr(progress.Path, "replace", full)
         time.sleep(0.2)
-    assert not (study / ".status.json").exists()
+    assert not list(study.glob(".status*"))
     monkeypatch.undo()
     with watch(study, "", {}, width=1, verbose=False):
         pass
