@@ -22,9 +22,8 @@ from lib.config import PRESETS, Study, UsageError, choices
 from lib.datasets.errors import printable
 from lib.execution.kernels import Kernels
 from lib.execution.lock import LockedError, study_lock
-from lib.execution.parallel import EngineError, RunInterrupted, local_cluster, stop_on_signals
+from lib.execution.parallel import EngineError, cores, local_cluster, stop_on_signals
 from lib.execution.progress import BATCH, format_duration, say
-from lib.execution.resources import cores
 from lib.execution.source_code import mixture
 from lib.features.backbone_weights import WeightsError
 from lib.pipeline.run import NAMED, PROJECT, Run
@@ -350,7 +349,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         status, said = 1, f"run_all.py: {error}"
     except KeyboardInterrupt as stop:
-        status = 128 + (stop.number if isinstance(stop, RunInterrupted) else signal.SIGINT)
+        status = 128 + getattr(signal, str(stop), signal.SIGINT)  # as a shell tells of signals
         said = "\nstopped; run the same command again to go on from here"
     with suppress(OSError):  # the terminal was closed
         print(said, file=sys.stderr)

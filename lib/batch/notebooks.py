@@ -18,8 +18,8 @@ import psutil
 
 from lib.artifacts import Store, file_sha256, write_text
 from lib.execution.kernels import AT_START, Kernels
+from lib.execution.parallel import SHARE
 from lib.execution.progress import log
-from lib.execution.resources import SHARE
 from lib.execution.source_code import library_digest
 from lib.pipeline.dataset import FINAL
 from lib.pipeline.run import PROJECT

@@ -14,8 +14,7 @@ from lib.datasets.download import DownloadError
 from lib.datasets.errors import DatasetError, printable
 from lib.datasets.splits import FoldError, make_folds, schemes_for
 from lib.draem.pretrained import check_weights, start_weights
-from lib.execution.parallel import run_tasks
-from lib.execution.resources import memory_free
+from lib.execution.parallel import memory_free, run_tasks
 from lib.features.backbone_weights import KNOWN, WEIGHT_NAMES, WeightsError
 from lib.pipeline.dataset import folds, index
 from lib.pipeline.run import PROCESS, Run

@@ -1,4 +1,4 @@
-"""Runs a function side by side: in this process, in several on this machine, or on a Dask cluster.
+"""Runs a function side by side: in this process, in as many as this machine has room for, or on a Dask cluster.
 
 Whichever it is, each call has the same number of threads, so that its results are the same bits. Processes end with
 the one that started them; signals end a run in an orderly way.
@@ -18,27 +18,20 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lib.artifacts import READ_ONLY, write_text
-from lib.execution.progress import BATCH, WORTH_A_LINE, say, stage, task_of
-from lib.execution.resources import cores, machine_cores, memory_free
+from lib.execution.progress import stage, task_of
 from lib.execution.source_code import library_digest
 
 Result = TypeVar("Result")
-Found = tuple[int, Result, float]  # number of the call, what it returned, seconds
+Found = tuple[int, Result]  # number of the call, what it returned
 WORTH_PROCESSES = 15.0  # seconds of work in all: less is done before processes have started
+SHARE = "STUDY_CORES"  # set by run_all.py: the cores that a data set may keep busy
+PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 UNREADABLE = "unreadable"  # what a worker answers that cannot read the study's folder
 RETRIES = 2  # of a task that failed on a cluster; what a lost worker did is done again besides, three times
 
 
 class EngineError(RuntimeError):
     """The cluster cannot be used; the message says what to check."""
-
-
-class RunInterrupted(KeyboardInterrupt):
-    """A signal asked the run to stop; handled wherever Ctrl-C is."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.number = number
 
 
 def run_tasks(
@@ -73,11 +66,9 @@ def run_tasks(
             with parallel_config(backend="loky", n_jobs=at_once, inner_max_num_threads=threads):
                 own = delayed(partial(call, parent=os.getpid()))
                 results = Parallel(return_as="generator_unordered")(own(*each) for each in calls)
-        for number, result, seconds in results:
+        for number, result in results:
             found[number] = result
             done(len(found))
-            if os.environ.get(BATCH) and seconds > WORTH_A_LINE:
-                say(f"{label} {arguments[number][-1]}: {seconds:.1f} s ({len(found)} of {len(calls)})")
     return [found[number] for number in range(len(calls))]
 
 
@@ -88,6 +79,42 @@ def max_parallel(seconds: float, count: int, memory: float, threads: int = 1) ->
     mine = cores()
     room = 0.8 * memory_free() * min(1.0, mine / machine_cores())
     return max(1, min(count, mine // threads, int(room // max(1.0, memory))))
+
+
+def cores() -> int:
+    """Return how many cores this process may use: STUDY_CORES, else OMP_NUM_THREADS, else all granted."""
+    granted = (os.environ.get(SHARE) or os.environ.get("OMP_NUM_THREADS", "")).split(",")[0]
+    return max(1, int(granted)) if granted.isdigit() else machine_cores()
+
+
+def machine_cores() -> int:
+    """Return how many cores the system grants this process."""
+    from joblib import cpu_count  # knows of control groups and affinity
+
+    return int(cpu_count())
+
+
+def memory_free(proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
+    """Return the bytes that a new process may take without pushing others out, or meeting a container's limit.
+
+    The least that the machine and each control group (version 2) of the process have left, or in caches.
+    """
+    import psutil
+
+    free = [int(psutil.virtual_memory().available)]
+    try:
+        inside = (proc / "self" / "cgroup").read_text().partition("0::/")[2].strip()
+    except OSError:
+        return free[0]
+    for folder in [cgroups / inside, *(cgroups / part for part in Path(inside).parents)]:
+        try:
+            limit, used = (int((folder / name).read_text()) for name in ("memory.max", "memory.current"))
+            stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+            caches = sum(int(stat.get(kind, 0)) for kind in ("inactive_file", "active_file"))
+        except (OSError, ValueError):  # not there, or no limit ("max")
+            continue
+        free.append(max(0, limit - used + caches))
+    return min(free)
 
 
 @contextmanager
@@ -117,9 +144,7 @@ def _called(
     if parent:
         exit_with_parent(parent)
     with limit_threads(threads), task_of(folder):
-        start = time.perf_counter()
-        result = function(*values)
-        return number, result, time.perf_counter() - start
+        return number, function(*values)
 
 
 @contextmanager
@@ -221,11 +246,11 @@ def _software() -> str:
 
 
 def stop_on_signals() -> None:
-    """Raise `RunInterrupted` in the main thread on SIGTERM and SIGHUP, unless they are ignored (nohup)."""
+    """Raise `KeyboardInterrupt` of the signal's name in the main thread on SIGTERM and SIGHUP, except under nohup."""
 
     def stop(number: int, _: object) -> None:
         signal.signal(number, signal.SIG_IGN)  # once is enough
-        raise RunInterrupted(number)
+        raise KeyboardInterrupt(signal.Signals(number).name)
 
     for name in ("SIGTERM", "SIGHUP"):  # where the system has them
         if hasattr(signal, name) and signal.getsignal(number := getattr(signal, name)) is not signal.SIG_IGN:
