@@ -143,10 +143,12 @@ def finished_study(
 
     `wanted` names the data set where there are several; `issues` are what was found before.
     """
-    found, first_run = {}, f"first run {command_of(study_dir)}"
-    for folder in sorted(place.parents[1] for place in study_dir.glob(f"*/notebooks/{SHOWS}.ipynb")):
-        if record := Store(folder).manifest(f"notebooks/{SHOWS}.ipynb"):
-            found[folder.name] = record["inputs"]["parameters"]
+    first_run, shown = f"first run {command_of(study_dir)}", f"notebooks/{SHOWS}.ipynb"
+    records = {
+        place.parents[1].name: Store(place.parents[1]).manifest(shown)
+        for place in study_dir.glob(f"*/{shown}")
+    }
+    found = {name: record["inputs"]["parameters"] for name, record in sorted(records.items()) if record}
     names = [name for name in found if not wanted or name in wanted]
     names = names or [name for name in found if name.removesuffix("-synthetic") in (wanted or ())]
     if not study_dir.is_dir():
