@@ -175,11 +175,9 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def peak_memory() -> int:
-    """Return the most memory that this process has held at once, in bytes; 0 where the system does not say."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0
+    """Return the most memory that this process has held at once, in bytes."""
+    import resource  # not on Windows, where an exported model may run
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return int(peak if sys.platform == "darwin" else peak * 1024)
 

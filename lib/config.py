@@ -8,7 +8,6 @@ import difflib
 import hashlib
 import math
 import operator
-import sys
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
@@ -289,7 +288,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def cuda_available() -> bool:
     """Tell whether torch finds a CUDA device; torch, seconds to import, is asked only where there is a driver."""
     try:
-        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+        ctypes.CDLL("libcuda.so.1")
     except OSError:
         return False
     import torch

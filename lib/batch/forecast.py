@@ -72,38 +72,26 @@ def forecast(run: Run, size: tuple[int, int, int], speed: float, tasks: int = 1)
     mapped = n_splits if study.leak_check == "all" else study.folds * study.repeats  # splits with maps
     source, n_good = map_source_of(study.map_method), round(good * (1 - 1 / study.folds))
     models = 1 if study.map_method == "in_sample" else N_INNER  # of a fold
-    features, classifier = feature_cost(run, images), classifier_cost(run, images)
-    fit = classifier["seconds"] * (2 if study.binary == "separate" else 1)
-    thinned = fit * (FITS * n_splits + GUIDED_FITS * study.guided * mapped)
-    fits = thinned * study.inner_folds + fit * BASELINE_FITS * study.baselines * mapped
-    networks, network = models * mapped * (source == "draem"), backbone_size(study.backbone)
-    patches = grid(study.feature_size) ** 2 * network.n_channels
-    per_image = {  # bytes on disk; maps and patches are stored in half precision
-        "00": 3 * sum(side**2 for side in {study.image_size, study.feature_size}),
-        "02": mapped * 2 * study.image_size**2,
-        "03": (1 + mapped) * network.n_features * 4 + patches * 2,
-    }
-    at_once = max(1, min(tasks, n_splits))
-    on_device, on_cpu = speed / at_once, (speed if cpu else 1.0) / at_once
-    seconds = {
-        "00": images * 0.01,
-        "01": on_device * models * mapped * fit_cost(run, source, n_good // models, models)["seconds"],
-        "02": on_device * map_cost(run, mapped * images, study.map_method)["seconds"],
-        "03": on_device * (1 + mapped) * features["seconds"],
-        "04": on_cpu * fits,
-        "05": on_cpu * thinned * sum(share for share in study.keep if share < 1),
-    }
-    memory = {
-        "01": fit_cost(run, "draem", n_good, 1)["memory"]
-        if cpu
-        else PROCESS + n_good * 3 * study.image_size**2,
-        "03": features["memory"] if cpu else PROCESS,
-        "04": classifier["memory"],
-        "05": classifier["memory"],
-    }
-    disk = {"01": networks * network_bytes(study)} | {name: images * each for name, each in per_image.items()}
-    found = pd.DataFrame(
-        {"seconds": seconds, "memory": memory, "disk": disk}, [name[:2] for name in NOTEBOOKS]
+    training = models * mapped * fit_cost(run, source, n_good // models, models)["seconds"]
+    trainer = (
+        fit_cost(run, "draem", n_good, 1)["memory"] if cpu else PROCESS + n_good * 3 * study.image_size**2
     )
-    found["seconds"] = found["seconds"].add(BESIDE[0] + BESIDE[1] * images, fill_value=0)
-    return found.fillna(0.0).set_axis(NOTEBOOKS)
+    maps, features = map_cost(run, mapped * images, study.map_method), feature_cost(run, images)
+    classifier, network = classifier_cost(run, images), backbone_size(study.backbone)
+    thinned = classifier["seconds"] * (FITS * n_splits + GUIDED_FITS * study.guided * mapped)
+    fits = thinned * study.inner_folds + classifier["seconds"] * BASELINE_FITS * study.baselines * mapped
+    # bytes of an image: maps and patches are in half precision
+    kept = (1 + mapped) * network.n_features * 4 + grid(study.feature_size) ** 2 * network.n_channels * 2
+    at_once = max(1, min(tasks, n_splits))
+    device, core = speed / at_once, (speed if cpu else 1.0) / at_once
+    rows = (
+        (images * 0.01, 0, images * 3 * (study.image_size**2 + study.feature_size**2)),
+        (device * training, trainer, models * mapped * network_bytes(study) * (source == "draem")),
+        (device * maps["seconds"], 0, mapped * images * 2 * study.image_size**2),
+        (device * (1 + mapped) * features["seconds"], features["memory"] if cpu else PROCESS, images * kept),
+        (core * fits, classifier["memory"], 0),
+        (core * thinned * sum(share for share in study.keep if share < 1), classifier["memory"], 0),
+        (0, 0, 0),
+    )
+    found = pd.DataFrame(rows, NOTEBOOKS, ["seconds", "memory", "disk"], dtype=float)
+    return found.assign(seconds=found["seconds"] + BESIDE[0] + BESIDE[1] * images)

@@ -252,9 +252,9 @@ def stop_on_signals() -> None:
         signal.signal(number, signal.SIG_IGN)  # once is enough
         raise KeyboardInterrupt(signal.Signals(number).name)
 
-    for name in ("SIGTERM", "SIGHUP"):  # where the system has them
-        if hasattr(signal, name) and signal.getsignal(number := getattr(signal, name)) is not signal.SIG_IGN:
-            signal.signal(number, stop)
+    for name in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(name) is not signal.SIG_IGN:
+            signal.signal(name, stop)
 
 
 @cache  # a process watches once
