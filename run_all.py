@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shlex
 import signal
 import sys
 import time
+from argparse import Namespace
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields
@@ -136,7 +136,7 @@ def execute(work: Plan) -> None:
         say(f"{format_duration(time.perf_counter() - began)} in all; open {page}")
 
 
-def inspect(options: argparse.Namespace, default: argparse.Namespace) -> None:
+def inspect(options: Namespace, default: Namespace) -> None:
     """Judge new images by a finished study."""
     import pandas as pd
 
@@ -162,7 +162,7 @@ def inspect(options: argparse.Namespace, default: argparse.Namespace) -> None:
     say(f"open {job.target.with_suffix('.html')}; all verdicts in {home / VERDICTS_FILE}")
 
 
-def export(options: argparse.Namespace, default: argparse.Namespace) -> None:
+def export(options: Namespace, default: Namespace) -> None:
     """Write the chain of a finished study to a file."""
     from lib.batch.finished_study import export_request, require_current
     from lib.batch.notebooks import NotebookError, environment
@@ -185,7 +185,7 @@ def export(options: argparse.Namespace, default: argparse.Namespace) -> None:
     say(f"{path}, {path.stat().st_size / 1e6:.0f} MB; to run it: {run_it}")
 
 
-def report(options: argparse.Namespace, default: argparse.Namespace) -> None:
+def report(options: Namespace, default: Namespace) -> None:
     """Write a finished study's report as one file."""
     from lib.batch.finished_study import command_of, report_request
     from lib.reporting.single_file import write_single_file
@@ -196,7 +196,7 @@ def report(options: argparse.Namespace, default: argparse.Namespace) -> None:
     say(f"open {path}, {path.stat().st_size / 1e6:.0f} MB")
 
 
-def compare(options: argparse.Namespace, default: argparse.Namespace) -> None:
+def compare(options: Namespace, default: Namespace) -> None:
     """Set two finished studies side by side."""
     from lib.batch.two_studies import compare_studies, studies_to_compare
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
+from argparse import ArgumentDefaultsHelpFormatter, ArgumentParser, Namespace
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import fields
@@ -26,13 +26,10 @@ EXTERNAL = [*FOLDERS, *(name for name, takes in SHORTCUTS.items() if takes == "F
 STUDY_FILES = ("figures", "notebooks", "tables", "index.html", "study.json")  # in the study's own folder
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> ArgumentParser:
     """Return the command line's parser."""
-    p = argparse.ArgumentParser(
-        prog="run_all.py",
-        description="Run the study (see README.md).",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    about = "Run the study (see README.md)."
+    p = ArgumentParser("run_all.py", description=about, formatter_class=ArgumentDefaultsHelpFormatter)
     add = p.add_argument_group("data").add_argument
     add("--dataset", nargs="+", metavar="NAME", help=f"named sets: {', '.join(NAMED)}")
     add("--data", type=Path, metavar="DIR", help="where the images are; alone: own images")
@@ -77,10 +74,10 @@ class Plan(NamedTuple):
     overrides: Mapping[str, Any]
     study_dir: Path
     notebooks: tuple[str, ...]
-    options: argparse.Namespace
+    options: Namespace
 
 
-def plan(options: argparse.Namespace) -> Plan:
+def plan(options: Namespace) -> Plan:
     """Check the command and everything that it names; raises `UsageError` with all faults at once."""
     issues: list[str] = []
     study_dir = study_folder(options.output, options.study or options.preset, issues)
@@ -110,7 +107,7 @@ def plan(options: argparse.Namespace) -> Plan:
     return Plan(runs[0].study, runs, overrides, study_dir, notebooks, options)
 
 
-def _rules(options: argparse.Namespace) -> list[tuple[Any, str]]:
+def _rules(options: Namespace) -> list[tuple[Any, str]]:
     """Return what may be wrong with options by themselves: whether it is, and what is said of it."""
     finished = "for an inspection or export only; give --inspect DIR or --export FILE.onnx"
     try:
@@ -130,9 +127,7 @@ def _rules(options: argparse.Namespace) -> list[tuple[Any, str]]:
     ]  # fmt: skip
 
 
-def _check_machine(
-    study: Study, overrides: dict[str, Any], options: argparse.Namespace, issues: list[str]
-) -> None:
+def _check_machine(study: Study, overrides: dict[str, Any], options: Namespace, issues: list[str]) -> None:
     """Check that the device and the backbone's weights are here; name the file of weights from the root."""
     from lib.features.backbone_weights import WEIGHT_NAMES, WeightsError, check_name, resolve_weights
 
@@ -159,9 +154,7 @@ def _option(setting: str) -> str:
     return f"--{setting.replace('_', '-')}"
 
 
-def _misplaced(
-    options: argparse.Namespace, names: list[str], overrides: Mapping[str, Any], study_dir: Path
-) -> list[str]:
+def _misplaced(options: Namespace, names: list[str], overrides: dict[str, Any], study_dir: Path) -> list[str]:
     """Return what is wrong with the image folders, and with results that would lie among what is read."""
     drawn = [name for name in names if name in PRODUCTS and options.data is None]
     issues = [
@@ -192,7 +185,7 @@ def _misplaced(
     return issues
 
 
-def _names(options: argparse.Namespace, issues: list[str]) -> list[str]:
+def _names(options: Namespace, issues: list[str]) -> list[str]:
     if options.dataset:
         unknown = [] if options.data else sorted(set(options.dataset) - set(NAMED))
         known = f"named sets: {', '.join(NAMED)}"
@@ -215,7 +208,7 @@ def _names(options: argparse.Namespace, issues: list[str]) -> list[str]:
     return names
 
 
-def _overrides(options: argparse.Namespace, issues: list[str]) -> dict[str, Any]:
+def _overrides(options: Namespace, issues: list[str]) -> dict[str, Any]:
     overrides: dict[str, Any] = {}
     for name, equals, value in (pair.partition("=") for pair in options.set):
         if not equals:
@@ -237,7 +230,7 @@ def _overrides(options: argparse.Namespace, issues: list[str]) -> dict[str, Any]
     return overrides
 
 
-def _notebooks(options: argparse.Namespace, issues: list[str]) -> tuple[str, ...]:
+def _notebooks(options: Namespace, issues: list[str]) -> tuple[str, ...]:
     numbers = [name[:2] for name in NOTEBOOKS]
     wanted = options.only or options.start or numbers[0]
     if wanted not in numbers:

@@ -214,7 +214,6 @@ class Study:
         return study
 
     def _issues(self) -> list[str]:
-        """Say everything that is wrong with the values."""
         issues = [issue for item in dataclasses.fields(self) for issue in _out_of_bounds(self, item)]
         once = all(len(set(shares)) == len(shares) for shares in (self.keep, self.required))
         steps, size, trained_once = self.draem_steps, self.image_size, bool(self.draem_checkpoint)
@@ -297,7 +296,6 @@ def cuda_available() -> bool:
 
 
 def _out_of_bounds(study: Study, item: dataclasses.Field[Any]) -> Iterable[str]:
-    """Yield what is wrong with one setting by its allowed values and its bounds."""
     value, allowed = getattr(study, item.name), choices(item.name)
     if allowed and value not in allowed:
         yield f"{item.name}={value!r}: expected one of {', '.join(allowed)}{nearest(str(value), allowed)}"

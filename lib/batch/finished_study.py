@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import shlex
+from argparse import Namespace
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -29,14 +29,12 @@ DEFAULT_RECALL = 95.0
 OWN = {"export", "recall", "features", "study", "preset", "output", "dataset", "inspect", "force", "verbose"}
 
 
-def inspection_request(
-    options: argparse.Namespace, default: argparse.Namespace
-) -> tuple[Run, Path, dict[str, Any]]:
+def inspection_request(options: Namespace, default: Namespace) -> tuple[Run, Path, dict[str, Any]]:
     """Return the run that judges, the folder for its results, and the notebook's parameters, all checked.
 
     `default` holds what the options are where none is given. Raises `UsageError` with all issues at once.
     """
-    issues, study_dir, recall = _check_options(options, default, OWN)
+    issues, study_dir, recall = _checked(options, default, OWN)
     folder = absolute(options.inspect)
     if undecodable(str(folder)):
         issues.append(f"--inspect {folder}: not valid UTF-8; rename the folder")
@@ -55,15 +53,15 @@ def inspection_request(
     return run, results_folder(run, folder), given | {"RECALL": recall, "FEATURES": options.features or ""}
 
 
-def export_request(options: argparse.Namespace, default: argparse.Namespace) -> tuple[Run, str, float, Path]:
+def export_request(options: Namespace, default: Namespace) -> tuple[Run, str, float, Path]:
     """Return the run to export, its feature set ('' for the recommended), the defect recall, the file, all checked."""
-    issues, study_dir, recall = _check_options(options, default, OWN - {"force", "verbose"})
+    issues, study_dir, recall = _checked(options, default, OWN - {"force", "verbose"})
     path = _new_file("--export", options.export, ".onnx", issues)
     run, _ = finished_study(study_dir, options.dataset, issues)
     return run, options.features or "", recall / 100, path
 
 
-def report_request(options: argparse.Namespace, default: argparse.Namespace) -> tuple[list[Run], Path, Path]:
+def report_request(options: Namespace, default: Namespace) -> tuple[list[Run], Path, Path]:
     """Return the runs of a finished study's data sets, its folder, and the file for the report, all checked."""
     issues = foreign(options, default, ("single_file", "no_pictures", "study", "preset", "output"))
     study_dir = study_folder(options.output, options.study or options.preset, issues)
@@ -100,9 +98,7 @@ def _new_file(option: str, given: Path, suffix: str, issues: list[str]) -> Path:
     return path
 
 
-def _check_options(
-    options: argparse.Namespace, default: argparse.Namespace, own: Collection[str]
-) -> tuple[list[str], Path, float]:
+def _checked(options: Namespace, default: Namespace, own: Collection[str]) -> tuple[list[str], Path, float]:
     """Return what is wrong with the options of a command on a finished study, that study's folder, and the recall."""
     issues = foreign(options, default, own)
     if options.inspect is not None and options.export is not None:
@@ -117,7 +113,7 @@ def _check_options(
     return issues, study_folder(options.output, options.study or options.preset, issues), recall
 
 
-def foreign(options: argparse.Namespace, default: argparse.Namespace, own: Collection[str]) -> list[str]:
+def foreign(options: Namespace, default: Namespace, own: Collection[str]) -> list[str]:
     """Return what is wrong with options that a command on finished studies does not take."""
     return [
         f"--{'from' if name == 'start' else name.replace('_', '-')}: this takes finished studies as they are; drop it"
@@ -181,10 +177,11 @@ def require_current(run: Run) -> None:
         with read_only():
             predictions(run, "classification")
     except (StaleError, DatasetError, FoldError, WeightsError, FileNotFoundError) as error:
-        raise UsageError(
-            f"{_shown(str(error))}\nThe study is not finished, or its labelled images, weights, textures or code have "
-            f"changed since. Update it first: {command_of(Path(run.study_dir))}"
-        ) from error
+        why = (
+            "The study is not finished, or its labelled images, weights, textures or code have changed since."
+        )
+        remedy = f"Update it first: {command_of(Path(run.study_dir))}"
+        raise UsageError(f"{_shown(str(error))}\n{why} {remedy}") from error
 
 
 def command_of(study_dir: Path) -> str:

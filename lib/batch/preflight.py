@@ -66,7 +66,6 @@ def _checks(runs: Sequence[Run], scheduler: str, fits: bool) -> Iterator[tuple[A
 
 
 def _check_backbone(study: Study) -> None:
-    """Pass an image of the study's size through the backbone; raises WeightsError."""
     import numpy as np
 
     from lib.features.backbone import load_backbone

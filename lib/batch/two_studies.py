@@ -5,12 +5,12 @@ Written among A's tables as `compared-with-NAME`: all of it as Markdown, the num
 
 from __future__ import annotations
 
-import argparse
 import html
 import json
 import math
 import os
 import re
+from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from difflib import SequenceMatcher
@@ -49,10 +49,11 @@ class Finished(NamedTuple):
     sentences: Mapping[str, str]
 
 
+Studied = Mapping[str, Finished]  # data sets of a study, by name
+
+
 @read_only()
-def studies_to_compare(
-    options: argparse.Namespace, default: argparse.Namespace
-) -> tuple[list[Path], list[dict[str, Finished]]]:
+def studies_to_compare(options: Namespace, default: Namespace) -> tuple[list[Path], list[Studied]]:
     """Return the folders of two finished studies, and of each the data sets that both hold, by name.
 
     `default` holds what the options are where none is given. Raises `UsageError` with all issues at once.
@@ -83,7 +84,7 @@ def studies_to_compare(
     return folders, studies
 
 
-def _read(folder: Path, wanted: Sequence[str]) -> dict[str, Finished]:
+def _read(folder: Path, wanted: Sequence[str]) -> Studied:
     """Return the data sets of a finished study (those `wanted`, if any), proven; raises `UsageError` with the issue."""
     known_of, found = last_record(folder)["summary"]["artefacts"], {}
     try:
@@ -122,7 +123,7 @@ def _other_images(name: str, a: pd.DataFrame, b: pd.DataFrame) -> str:
     return f"{issue}; {remedy}" if unlike else ""
 
 
-def compare_studies(folders: Sequence[Path], studies: Sequence[Mapping[str, Finished]]) -> str:
+def compare_studies(folders: Sequence[Path], studies: Sequence[Studied]) -> str:
     """Write what differs between two studies as Markdown and CSV; return the Markdown, unescaped."""
     unlike, figures, said = [], [], []
     for dataset, a in studies[0].items():

@@ -208,7 +208,6 @@ def _on_cluster(
 
 
 def _check_workers(client: Any, folder: Path) -> None:
-    """Check that every worker reads what the driver writes below `folder`, and has its code."""
     token = folder / f".shared-{os.getpid()}"
     write_text(token, "")
     try:
