@@ -209,25 +209,18 @@ def _names(options: Namespace, issues: list[str]) -> list[str]:
 
 
 def _overrides(options: Namespace, issues: list[str]) -> dict[str, Any]:
+    pairs = [pair.partition("=") for pair in options.set]
+    issues += [f"--set: expected FIELD=VALUE, got: {name}" for name, equals, _ in pairs if not equals]
+    typed = [(name, value, f"--set {name}={value}") for name, equals, value in pairs if equals]
+    own = ((name, getattr(options, name)) for name in SHORTCUTS)
+    typed += [(name, value, _option(name)) for name, value in own if value not in (None, False)]
     overrides: dict[str, Any] = {}
-    for name, equals, value in (pair.partition("=") for pair in options.set):
-        if not equals:
-            issues.append(f"--set: expected FIELD=VALUE, got: {name}")
-        elif overrides.setdefault(name, value) != value:
-            issues.append(
-                f"--set: {name}={overrides[name]} and {name}={value} contradict each other: give one"
-            )
-    for name in SHORTCUTS:
-        value = getattr(options, name)
-        if value in (None, False):
-            continue
-        if name in overrides:
-            issues.append(f"{_option(name)} and --set {name}=… contradict each other: give one")
-        overrides[name] = value
-    for name in EXTERNAL:
-        if name != "weights" and overrides.get(name):
-            overrides[name] = str(absolute(Path(overrides[name])))
-    return overrides
+    for name, value, how in typed:
+        if overrides.setdefault(name, value) != value:
+            before = next(first for known, _, first in typed if known == name)
+            issues.append(f"{before} and {how} contradict each other: give one")
+    external = [name for name in EXTERNAL if name != "weights" and overrides.get(name)]
+    return overrides | {name: str(absolute(Path(overrides[name]))) for name in external}
 
 
 def _notebooks(options: Namespace, issues: list[str]) -> tuple[str, ...]:

@@ -141,7 +141,11 @@ def test_settings_need_an_equals_sign(tmp_path):
     ]
     with pytest.raises(UsageError) as told:
         plan(parser().parse_args(given))
-    for part in ("expected FIELD=VALUE, got: folds", "folds=2 and folds=3 contradict", "unknown setting 'a'"):
+    for part in (
+        "expected FIELD=VALUE, got: folds",
+        "folds=2 and --set folds=3 contradict",
+        "unknown setting 'a'",
+    ):
         assert part in str(told.value)
 
 
