@@ -59,12 +59,14 @@ CPU_STANDARD: dict[str, Any] = dict(
     synthetic_scale=0.25, leak_check="image", draem_lr=3e-4, draem_simulation="extended",
 )  # fmt: skip
 
-# What the last release had, and what to use instead.
+# What the last release had, and the way out.
 GONE = {
-    "patch_size": "feature_size", "weights=embedded": "weights=auto", "offline": "weights=auto (never downloads)",
-    "compare_map_fit": "a second study with the other map_fit, and --compare",
-    "guided_baseline": "nothing: map-guided features are always compared with the mean of good training images",
-}  # fmt: skip
+    "patch_size": "use feature_size",
+    "weights=embedded": "use weights=auto",
+    "offline": "use weights=auto (never downloads)",
+    "compare_map_fit": "make a second study with the other map_fit, and compare the two with --compare",
+    "guided_baseline": "map-guided features are always compared with the mean of good training images",
+}
 
 
 def map_source_of(map_method: MapMethod) -> str:
@@ -195,7 +197,7 @@ class Study:
         kinds = typing.get_type_hints(cls)
         for name, value in (overrides or {}).items():
             if now := GONE.get(name) or GONE.get(f"{name}={value}"):
-                issues.append(f"{name}={value}: does not exist any more; instead use {now}")
+                issues.append(f"{name}={value}: does not exist any more; {now}")
             elif name not in kinds or name == "preset":
                 near = nearest(name, kinds) if name != "preset" else ": choose it with --preset"
                 issues.append(f"unknown setting {name!r}{near} (`--list` shows them all)")

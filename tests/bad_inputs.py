@@ -193,8 +193,8 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "--output AT/parts/results": ("--output", "would lie inside --data", "choose another"),
     "--set mlp=1000000,1000000": ("GB of memory needed at one time",),
     "--weights imagnet": ("weights='imagnet': no such file", "did you mean 'imagenet'?"),
-    "--weights embedded": ("weights=embedded: does not exist any more; instead use weights=auto",),
-    "--set patch_size=96": ("patch_size=96: does not exist any more; instead use feature_size",),
+    "--weights embedded": ("weights=embedded: does not exist any more; use weights=auto",),
+    "--set patch_size=96": ("patch_size=96: does not exist any more; use feature_size",),
     "--draem-checkpoint AT/none": ("--draem-checkpoint", "none: no such folder"),
     "--draem-checkpoint AT/parts": ("expected one *_seg.pckl and one other *.pckl, found none", "keep one model"),
     "--draem-weights AT/none.safetensors": (

@@ -160,14 +160,14 @@ def test_the_lines_settings_are_checked():
 @pytest.mark.parametrize(
     ("name", "value", "now"),
     [
-        ("patch_size", 96, "feature_size"),
-        ("weights", "embedded", "weights=auto"),
+        ("patch_size", 96, "use feature_size"),
+        ("weights", "embedded", "use weights=auto"),
         ("compare_map_fit", True, ".*--compare"),
         ("guided_baseline", "none", ".*mean of good training images"),
     ],
 )
 def test_a_setting_of_the_last_release_is_answered_with_what_there_is_instead(name, value, now):
-    with pytest.raises(UsageError, match=f"{name}={value}: does not exist any more; instead use {now}"):
+    with pytest.raises(UsageError, match=f"{name}={value}: does not exist any more; {now}"):
         Study.of("quick", {name: value})
 
 
