@@ -30,10 +30,8 @@ WRITES: dict[str, tuple[str, ...]] = {  # what `--force` makes a notebook's step
     "01_draem_training": ("draem/", "patchcore/"),
     "02_anomaly_maps": ("maps/",),
     "03_features": ("features/",),
-    "04_classification": (
-        "predictions/classification",
-        "predictions/calibration",
-        "predictions/compare_map_",
+    "04_classification": tuple(
+        f"predictions/{name}" for name in ("classification", "calibration", "compare_map_")
     ),
     "05_imbalance_study": ("predictions/imbalance",),
     "06_statistics": (),
