@@ -2,39 +2,29 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shlex
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from argparse import Namespace
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lib.artifacts import (
-    Store,
-    absolute,
-    file_sha256,
-    fingerprint,
-    is_full,
-    listing_digest,
-    read_only,
-    software,
-    write_text,
-)
+from lib import artifacts
+from lib.artifacts import Store, absolute, fingerprint, listing_digest, write_text
 from lib.cli import EXTERNAL, Plan, parser, plan
 from lib.config import PRESETS, Study, UsageError, choices
 from lib.datasets.errors import printable
 from lib.execution.kernels import Kernels
 from lib.execution.lock import LockedError, study_lock
-from lib.execution.parallel import EngineError, RunInterrupted, local_cluster, stop_on_signals
+from lib.execution.parallel import EngineError, cores, local_cluster, stop_on_signals
 from lib.execution.progress import BATCH, format_duration, say
-from lib.execution.resources import cores
-from lib.execution.software import mixture
+from lib.execution.source_code import mixture
 from lib.features.backbone_weights import WeightsError
 from lib.pipeline.run import NAMED, PROJECT, Run
 from lib.reporting.html_pages import NOTEBOOKS
@@ -67,22 +57,20 @@ def jobs_of(work: Plan, run: Run | None, scheduler: str) -> tuple[NotebookJob, .
     from lib.batch.notebooks import NotebookJob
 
     runs, output = (run,) if run else work.runs, work.study_dir
-    # from the project's root where it lies below, so for any machine
-    told = output.relative_to(PROJECT).as_posix() if output.is_relative_to(PROJECT) else str(output)
     data = str(work.options.data.resolve()) if work.options.data else ""
     parameters: dict[str, Any] = {
         **({"DATASET": run.dataset} if run else {"DATASETS": [run.dataset for run in runs]}),
         "PRESET": work.options.preset,
         "DATA_DIR": run.data_dir if run else data,
-        "OUTPUT_DIR": told,
+        # from the project's root where it lies below, so for any machine
+        "OUTPUT_DIR": str(output.relative_to(PROJECT) if output.is_relative_to(PROJECT) else output),
         "OVERRIDES": dict(work.overrides),
         "SCHEDULER": scheduler,
     }
-    folder, roots = run.store.root if run else output, tuple(each.store.root for each in runs)
-    outside = "".join(map(external, runs))
+    about = tuple(each.store.root for each in runs), "".join(map(external, runs))
+    folder, names = run.store.root if run else output, tuple(each.name for each in work.runs)
     chosen = [name for name in work.notebooks if (name == NOTEBOOKS[-1]) == (run is None)]
-    names = tuple(each.name for each in work.runs)
-    return tuple(NotebookJob(name, folder, parameters, roots, outside, names) for name in chosen)
+    return tuple(NotebookJob(name, folder, parameters, *about, names) for name in chosen)
 
 
 def external(run: Run) -> str:
@@ -92,75 +80,71 @@ def external(run: Run) -> str:
     known = {"data": listing_digest(Path(run.data_dir)) if run.data_dir else ""}
     for name in EXTERNAL:
         path = Path(str(getattr(run.study, name)) or "-")
-        digest = listing_digest if path.is_dir() else file_sha256 if path.is_file() else str
+        digest = listing_digest if path.is_dir() else artifacts.file_sha256 if path.is_file() else str
         known[name] = digest(path)
     with suppress(WeightsError):  # whoever reads them says what is wrong
         known["weights"] = backbone_digest(run)
     return fingerprint(known)
 
 
-def execute(work: Plan) -> int:
-    """Run the notebooks of every data set, then 06 and the index page; returns the exit status."""
+def execute(work: Plan) -> None:
+    """Run the notebooks of every data set, then 06 and the index page; raises `NotebookError` where some failed."""
     from lib.batch.forecast import store_speed
     from lib.batch.notebooks import NotebookError, environment, run_datasets
     from lib.batch.provenance import write_provenance
-    from lib.execution.console import console
+    from lib.execution.progress import console
     from lib.reporting.index_page import index_html
 
-    options, began = work.options, time.perf_counter()
-    side_by_side = jobs_here(work)
-    mine, at_work = max(1, cores() // side_by_side), min(side_by_side, cores())
-    costs = zip(work.runs, costs_of(work), strict=True)  # before the cores are shared out
-    chosen: dict[str, Any] = {
-        run.name: cost["seconds"].filter(work.notebooks).to_dict() for run, cost in costs
-    }
-    planned = lasts(work, chosen)
-    environment(mine, work.study.threads)
+    options, began, last = work.options, time.perf_counter(), NOTEBOOKS[-1]
+    side_by_side, run_of = jobs_here(work), {run.store.root: run for run in work.runs}
+    expected = seconds_of(work, {})  # before the cores are shared out
+    planned = lasts(work, expected)
+    environment(max(1, cores() // side_by_side), work.study.threads)
     say(f"data sets: {len(work.runs)}, preset {options.preset}: about {planned}; results in {work.study_dir}")
     how = {"force": options.force, "verbose": options.verbose}
-    run_of = {run.store.root: run for run in work.runs}
 
     def record(root: Path) -> None:
         write_provenance(run_of[root])
         store_speed(run_of[root])
 
     stores = [run.store for run in work.runs]
-    chosen_of = [f"notebooks/{name}.ipynb" for name in work.notebooks if name != NOTEBOOKS[-1]]
-    going_on = not all(store.manifest(name) for store in stores for name in chosen_of)
-    mixed = mixture(stores, software()) if going_on and not options.force else ""
-    if mixed:
+    made = [f"notebooks/{name}.ipynb" for name in work.notebooks if name != last]
+    going_on = not options.force and not all(store.manifest(name) for store in stores for name in made)
+    if mixed := mixture(stores, artifacts.software()) if going_on else "":
         say(mixed)
     with (
         local_cluster(options.workers) as own,
-        console(work.study_dir, command(), chosen, width=at_work, verbose=options.verbose),
+        console(
+            work.study_dir, command(), expected, width=min(side_by_side, cores()), verbose=options.verbose
+        ),
         Kernels() as kernels,
     ):
         scheduler = options.scheduler or own
         jobs = {root: jobs_of(work, run, scheduler) for root, run in run_of.items()}
         failures = run_datasets(jobs, side_by_side, kernels, **how, afterwards=record)
-        if not failures and NOTEBOOKS[-1] in work.notebooks:
-            last = {work.study_dir / NOTEBOOKS[-1]: jobs_of(work, None, scheduler)}
-            failures = run_datasets(last, 1, kernels, **how)
+        if not failures and last in work.notebooks:
+            failures = run_datasets(
+                {work.study_dir / last: jobs_of(work, None, scheduler)}, 1, kernels, **how
+            )
         if failures:
             raise NotebookError("\n".join(failures))
     if not mixed and (mixed := mixture(stores)):
         say(mixed)
-    if NOTEBOOKS[-1] in work.notebooks:
+    if last in work.notebooks:
         page = work.study_dir / "index.html"
         write_text(page, index_html(work.runs, work.study_dir, command()))
         say(f"{format_duration(time.perf_counter() - began)} in all; open {page}")
-    return 0
 
 
-def inspect(options: argparse.Namespace) -> int:
-    """Judge new images by a finished study; returns the exit status."""
+def inspect(options: Namespace, default: Namespace) -> None:
+    """Judge new images by a finished study."""
     import pandas as pd
 
     from lib.batch.finished_study import NOTEBOOK, inspection_request, require_current
     from lib.batch.notebooks import NotebookJob, environment
     from lib.reporting.figures_inspection import VERDICTS_FILE
 
-    run, home, parameters = inspection_request(options, parser().parse_args([]))
+    run, home, parameters = inspection_request(options, default)
     images = parameters["INSPECT_DIR"]
     with study_lock(Path(run.study_dir), command()):
         environment(cores(), run.study.threads)
@@ -176,17 +160,16 @@ def inspect(options: argparse.Namespace) -> int:
     counted = pd.read_csv(home / VERDICTS_FILE)["verdict"].value_counts()
     say(", ".join(f"{count} {verdict}" for verdict, count in counted.items()))
     say(f"open {job.target.with_suffix('.html')}; all verdicts in {home / VERDICTS_FILE}")
-    return 0
 
 
-def export(options: argparse.Namespace) -> int:
-    """Write the chain of a finished study to a file; returns the exit status."""
+def export(options: Namespace, default: Namespace) -> None:
+    """Write the chain of a finished study to a file."""
     from lib.batch.finished_study import export_request, require_current
-    from lib.batch.notebooks import environment
+    from lib.batch.notebooks import NotebookError, environment
     from lib.deployment.onnx_export import ExportError, export_model
     from lib.inspection.production_model import ProductionModelError, fitted_production_model, threshold_of
 
-    run, features, recall, path = export_request(options, parser().parse_args([]))
+    run, features, recall, path = export_request(options, default)
     with study_lock(Path(run.study_dir), command()):
         environment(cores(), run.study.threads)
         require_current(run)
@@ -195,34 +178,33 @@ def export(options: argparse.Namespace) -> int:
             model = fitted_production_model(run, features)
             threshold = threshold_of(run, model, recall)
             say(f"exporting features {model.features} ({model.why})")
-            found = export_model(run, model, threshold, path)
+            say(export_model(run, model, threshold, path))
         except (ProductionModelError, ExportError) as error:
-            print(f"\nFAILED\n{error}", file=sys.stderr)
-            return 1
-    say(found)
+            raise NotebookError(str(error)) from error
     run_it = f"python -m lib.deployment.onnx_predict {path} IMAGES (docs/deploy.md)"
     say(f"{path}, {path.stat().st_size / 1e6:.0f} MB; to run it: {run_it}")
-    return 0
 
 
-def report(options: argparse.Namespace) -> int:
-    """Write a finished study's report as one file; returns the exit status."""
+def report(options: Namespace, default: Namespace) -> None:
+    """Write a finished study's report as one file."""
     from lib.batch.finished_study import command_of, report_request
     from lib.reporting.single_file import write_single_file
 
-    runs, study_dir, path = report_request(options, parser().parse_args([]))
-    with read_only():
+    runs, study_dir, path = report_request(options, default)
+    with artifacts.read_only():
         write_single_file(runs, study_dir, command_of(study_dir), path, pictures=not options.no_pictures)
     say(f"open {path}, {path.stat().st_size / 1e6:.0f} MB")
-    return 0
 
 
-def compare(options: argparse.Namespace) -> int:
-    """Set two finished studies side by side; returns the exit status."""
+def compare(options: Namespace, default: Namespace) -> None:
+    """Set two finished studies side by side."""
     from lib.batch.two_studies import compare_studies, studies_to_compare
 
-    print(compare_studies(*studies_to_compare(options, parser().parse_args([]))))
-    return 0
+    print(compare_studies(*studies_to_compare(options, default)))
+
+
+# What is done instead of a study, by its option.
+INSTEAD = {"compare": compare, "inspect": inspect, "export": export, "single_file": report}
 
 
 def command() -> str:
@@ -254,19 +236,24 @@ def costs_of(work: Plan) -> list[DataFrame]:
     return [forecast(run, size_of(run), speed, tasks) for run in work.runs]
 
 
-def lasts(work: Plan, chosen: dict[str, Any]) -> str:
-    """Return in words how long notebooks take, having made of the data sets' shares in 06 an entry of its own.
+def seconds_of(work: Plan, done: Mapping[str, Collection[str]]) -> dict[str, dict[Any, float]]:
+    """Return the seconds of each notebook to execute by data set, those `done` aside; 06 is an entry of its own."""
+    last, found, shares = NOTEBOOKS[-1], dict[str, dict[Any, float]](), 0.0
+    for run, cost in zip(work.runs, costs_of(work), strict=True):
+        here = [name for name in work.notebooks if name not in done.get(run.name, ())]
+        found[run.name] = cost["seconds"].filter(here).to_dict()
+        shares += found[run.name].pop(last, 0.0)
+    return found | ({last: {last: shares}} if last in work.notebooks else {})
 
-    `chosen`: seconds of each notebook to execute, by data set.
-    """
+
+def lasts(work: Plan, seconds: Mapping[str, Mapping[str, float]]) -> str:
+    """Return in words how long the notebooks of `seconds_of` take."""
     from lib.batch.forecast import START
 
-    last = NOTEBOOKS[-1]
-    shares = [part.pop(last, 0.0) for part in chosen.values()]
-    before = sum(START + sum(part.values()) for part in chosen.values() if part)
-    if last in work.notebooks:
-        chosen[last] = {last: sum(shares)}
-    return format_duration(before / min(jobs_here(work), cores()) + sum(shares))
+    parts = {name: sum(part.values()) for name, part in seconds.items()}
+    last = parts.pop(NOTEBOOKS[-1], 0.0)
+    before = sum(START + part for part in parts.values() if part)
+    return format_duration(before / min(jobs_here(work), cores()) + last)
 
 
 def show_lists() -> None:
@@ -287,21 +274,24 @@ def show_lists() -> None:
 
 def show_costs(work: Plan) -> None:
     """Print what would run, and what time, memory and disk it would take on this machine."""
-    from lib.batch.forecast import describe, size_of, stored_speed
+    from lib.batch.forecast import size_of, stored_speed
 
-    first, last = work.runs[0], NOTEBOOKS[-1]
-    to_do: dict[str, Any] = {}
+    first, last, done = work.runs[0], NOTEBOOKS[-1], dict[str, set[str]]()
     print(f"time, memory of one task, and disk, on this machine ({first.device}, cores: {cores()}):")
     for run, costs in zip(work.runs, costs_of(work), strict=True):
-        chosen = costs[costs.index.isin(work.notebooks)]
         jobs = jobs_of(work, run, "") + jobs_of(work, None, "")
-        done = {job.notebook for job in jobs if not work.options.force and job.done()}
-        print("\n".join(describe(run, size_of(run), chosen.drop(last, errors="ignore"), done)))
-        to_do[run.name] = chosen["seconds"].drop(list(done)).to_dict()
-    total = lasts(work, to_do)
+        done[run.name] = {job.notebook for job in jobs if not work.options.force and job.done()}
+        print("{}: {} images ({} good), {} splits".format(run.name, *size_of(run)))
+        for name, seconds, *needs in costs.filter(
+            [n for n in work.notebooks if n != last], axis=0
+        ).itertuples():
+            told = "proven, nothing to do" if name in done[run.name] else f"about {format_duration(seconds)}"
+            memory, disk = (f"{need / 1e6:,.0f} MB" if need else "" for need in needs)
+            print(f"  {name:<20} {told:<22} {memory:>9} {disk:>9}".rstrip())
+    to_do = seconds_of(work, done)
     if seconds := to_do.get(last, {}).get(last):
         print(f"all data sets together\n  {last:<20} about {format_duration(seconds)}")
-    print(f"about {total} in all, data sets at a time: {jobs_here(work)}; nothing was run")
+    print(f"about {lasts(work, to_do)} in all, data sets at a time: {jobs_here(work)}; nothing was run")
     if stored_speed(first) is None:
         print("the time is a rough guess; it is measured in the first training that takes a minute")
 
@@ -335,14 +325,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stop_on_signals()
     os.environ[BATCH] = "1"
     try:
-        if options.compare is not None:
-            return compare(options)
-        if options.inspect is not None:
-            return inspect(options)
-        if options.export is not None:
-            return export(options)
-        if options.single_file is not None:
-            return report(options)
+        for name, carry_out in INSTEAD.items():
+            if getattr(options, name) is not None:
+                carry_out(options, parser().parse_args([]))
+                return 0
         work = plan(options)
         if options.dry_run:
             check_data(work)
@@ -352,22 +338,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
             check_data(work)
             record = {"command": sys.argv[1:], "settings": work.study.values([f.name for f in fields(Study)])}
             write_text(work.study_dir / "study.json", json.dumps(record, indent=1) + "\n")
-            return execute(work)
+            execute(work)
+        return 0
     except (UsageError, EngineError, LockedError) as error:
-        print(f"run_all.py: not started\n{error}", file=sys.stderr)
-        return 2
+        status, said = 2, f"run_all.py: not started\n{error}"
     except NotebookError as error:
-        print(f"\nFAILED\n{error}", file=sys.stderr)
-        return 1
+        status, said = 1, f"\nFAILED\n{error}"
     except OSError as error:
-        if not is_full(error):
+        if not artifacts.is_full(error):
             raise
-        print(f"run_all.py: {error}", file=sys.stderr)
-        return 1
+        status, said = 1, f"run_all.py: {error}"
     except KeyboardInterrupt as stop:
-        with suppress(OSError):  # the terminal was closed
-            print("\nstopped; run the same command again to go on from here", file=sys.stderr)
-        return 128 + (stop.number if isinstance(stop, RunInterrupted) else signal.SIGINT)
+        status = 128 + getattr(signal, str(stop), signal.SIGINT)  # as a shell tells of signals
+        said = "\nstopped; run the same command again to go on from here"
+    with suppress(OSError):  # the terminal was closed
+        print(said, file=sys.stderr)
+    return status
 
 
 if __name__ == "__main__":

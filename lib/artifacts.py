@@ -19,8 +19,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,9 +93,7 @@ def walk_linked(
 def listing_digest(folder: Path) -> str:
     """Return a digest of the names, sizes and modification times below `folder`: cheap, notices any change."""
     digest = hashlib.sha256()
-    for path in sorted(
-        Path(at, name) for at, inner, files in walk_linked(folder) for name in (*inner, *files)
-    ):
+    for path in sorted(Path(at, one) for at, *names in walk_linked(folder) for one in chain(*names)):
         try:
             stat = path.stat()
         except OSError:  # a link in a circle, or one that leads nowhere
@@ -175,27 +175,20 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def peak_memory() -> int:
-    """Return the most memory that this process has held at once, in bytes; 0 where the system does not say."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0
+    """Return the most memory that this process has held at once, in bytes."""
+    import resource  # not on Windows, where an exported model may run
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return int(peak if sys.platform == "darwin" else peak * 1024)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write text atomically."""
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: Path, data: bytes | memoryview) -> None:
-    """Write bytes atomically."""
     with atomic(path) as partial:
-        partial.write_bytes(data)
+        partial.write_bytes(text.encode())
 
 
-_READ_ONLY = False  # whether nothing may be made
+READ_ONLY = ContextVar("read_only", default=False)  # whether nothing may be made
 
 
 class StaleError(RuntimeError):
@@ -205,17 +198,11 @@ class StaleError(RuntimeError):
 @contextmanager
 def read_only() -> Iterator[None]:
     """Let `Store.make` raise `StaleError` meanwhile where it would make something; no task leaves this process."""
-    global _READ_ONLY
-    before, _READ_ONLY = _READ_ONLY, True
+    token = READ_ONLY.set(True)
     try:
         yield
     finally:
-        _READ_ONLY = before
-
-
-def is_read_only() -> bool:
-    """Tell whether this is within `read_only`."""
-    return _READ_ONLY
+        READ_ONLY.reset(token)
 
 
 @dataclass(frozen=True)
@@ -256,9 +243,8 @@ class Store:
 
     def proven(self, name: str, inputs: Mapping[str, Any]) -> bool:
         """Tell whether the artefact exists unaltered and was made from exactly `inputs`."""
-        record = self.manifest(name)
-        made_from = record and record["fingerprint"]
-        return made_from == self._fingerprint(inputs) and not self.issue(name)
+        record = self.manifest(name) or {}
+        return record.get("fingerprint") == _made_from(inputs) and not self.issue(name)
 
     def digest(self, name: str) -> str:
         """Return the SHA-256 of a written artefact, for the fingerprints of what is made from it."""
@@ -283,7 +269,7 @@ class Store:
         known = self.manifest(name)
         if known and self.proven(name, inputs):
             return known
-        if is_read_only():
+        if READ_ONLY.get():
             raise StaleError(f"{self.path(name)}: not as it would be made now")
         path, manifest = self.path(name), self.root / (name + MANIFEST)
         manifest.unlink(missing_ok=True)
@@ -296,7 +282,7 @@ class Store:
         beside = [Path(file) for file in summary.pop("files", ())]
         record = {
             "artefact": name,
-            "fingerprint": self._fingerprint(inputs),
+            "fingerprint": _made_from(inputs),
             "inputs": dict(inputs),
             "sha256": sha256,
             "bytes": path.stat().st_size,
@@ -313,7 +299,7 @@ class Store:
     def keep_text(self, name: str, text: str) -> Path:
         """Write a text as an artefact where it is not proven, and return its file."""
         inputs = {"text": hashlib.sha256(text.encode()).hexdigest()}
-        self.make(name, inputs, lambda path: write_bytes(path, text.encode()))
+        self.make(name, inputs, lambda path: write_text(path, text))
         return self.path(name)
 
     def names(self) -> list[str]:
@@ -331,6 +317,6 @@ class Store:
             if name.startswith(prefixes):
                 (self.root / (name + MANIFEST)).unlink()
 
-    @staticmethod
-    def _fingerprint(inputs: Mapping[str, Any]) -> str:
-        return fingerprint({"version": lib.__version__, **inputs})
+
+def _made_from(inputs: Mapping[str, Any]) -> str:
+    return fingerprint({"version": lib.__version__, **inputs})

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
-import contextlib
+from argparse import ArgumentDefaultsHelpFormatter, ArgumentParser, Namespace
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from lib.artifacts import absolute, study_folder, write_text
 from lib.config import CPU_STANDARD, PRESETS, Study, UsageError, cuda_available, nearest
 from lib.datasets.errors import printable, undecodable
-from lib.pipeline.run import NAMED, Run, dataset_folder, open_run
+from lib.pipeline.run import NAMED, Run, dataset_folder, mps_available, open_run
 from lib.reporting.html_pages import NOTEBOOKS
 from lib.synthetic.products import PRODUCTS
 
@@ -26,13 +26,10 @@ EXTERNAL = [*FOLDERS, *(name for name, takes in SHORTCUTS.items() if takes == "F
 STUDY_FILES = ("figures", "notebooks", "tables", "index.html", "study.json")  # in the study's own folder
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> ArgumentParser:
     """Return the command line's parser."""
-    p = argparse.ArgumentParser(
-        prog="run_all.py",
-        description="Run the study (see README.md).",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    about = "Run the study (see README.md)."
+    p = ArgumentParser("run_all.py", description=about, formatter_class=ArgumentDefaultsHelpFormatter)
     add = p.add_argument_group("data").add_argument
     add("--dataset", nargs="+", metavar="NAME", help=f"named sets: {', '.join(NAMED)}")
     add("--data", type=Path, metavar="DIR", help="where the images are; alone: own images")
@@ -53,11 +50,8 @@ def parser() -> argparse.ArgumentParser:
     add("--inspect", type=Path, metavar="DIR", help="judge the unlabelled images in DIR")
     add("--export", type=Path, metavar="FILE.onnx", help="write it as one ONNX model, see docs/deploy.md")
     add("--recall", type=float, metavar="PERCENT", help="defect recall to hold (default: 95)")
-    add(
-        "--features",
-        metavar="NAME",
-        help="feature set to judge by (default: the recommended one, chosen on training images)",
-    )
+    judged = "feature set to judge by (default: the recommended one, chosen on training images)"
+    add("--features", metavar="NAME", help=judged)
     add("--single-file", type=Path, metavar="FILE.html", help="write its whole report as one file")
     add("--no-pictures", action="store_true", help="with --single-file: without photographs of the products")
     add("--compare", nargs=2, metavar="STUDY", help="two finished studies, by name or folder, side by side")
@@ -80,25 +74,16 @@ class Plan(NamedTuple):
     overrides: Mapping[str, Any]
     study_dir: Path
     notebooks: tuple[str, ...]
-    options: argparse.Namespace
+    options: Namespace
 
 
-def plan(options: argparse.Namespace) -> Plan:
+def plan(options: Namespace) -> Plan:
     """Check the command and everything that it names; raises `UsageError` with all faults at once."""
     issues: list[str] = []
     study_dir = study_folder(options.output, options.study or options.preset, issues)
-    if issues:
-        study_dir = absolute(options.output)  # only there is writing tested
     names, overrides = _names(options, issues), _overrides(options, issues)
     notebooks = _notebooks(options, issues)
-    _check_cluster(options, issues)
-    issues += [
-        f"{_option(name)}: for an inspection or export only; give --inspect DIR or --export FILE.onnx"
-        for name in ("recall", "features")
-        if getattr(options, name) is not None
-    ]
-    if options.no_pictures:
-        issues.append("--no-pictures: for a report only; give --single-file FILE.html")
+    issues += [issue for wrong, issue in _rules(options) if wrong]
     issues += _misplaced(options, names, overrides, study_dir)
     try:
         study = Study.of(options.preset, overrides)
@@ -107,79 +92,68 @@ def plan(options: argparse.Namespace) -> Plan:
     else:
         if options.preset == "standard":  # what depends on this machine belongs to the study
             overrides |= study.values(tuple(CPU_STANDARD))
-        if study.device == "cuda" and not options.scheduler and not cuda_available():
-            remedy = "leave it at auto, or give a --scheduler"
-            issues.append(f"device=cuda: PyTorch finds no CUDA device here; {remedy}")
-        from lib.pipeline.run import mps_available
-
-        if study.device == "mps" and not options.scheduler and not mps_available():
-            issues.append("device=mps: PyTorch finds no Apple GPU here; leave it at auto")
-        from lib.features.backbone_weights import WEIGHT_NAMES, WeightsError, resolve_weights
-
+        _check_machine(study, overrides, options, issues)
+    if not issues:  # else nothing may be made there
         try:
-            weights = resolve_weights(study.backbone, study.weights)
-            if study.weights not in WEIGHT_NAMES:
-                overrides["weights"] = str(absolute(Path(weights)))
-        except WeightsError as error:
-            issues.append(str(error))
-    _check_writable(study_dir, issues)
+            write_text(study_dir / ".writable", "")
+            (study_dir / ".writable").unlink()
+        except OSError as error:
+            issues.append(f"{study_dir}: cannot be written ({error.strerror}); choose another --output")
     if issues:
         raise UsageError("\n".join(map(printable, issues)))
     data = str(absolute(options.data)) if options.data else ""
-    runs = tuple(
-        open_run(name, options.preset, data, str(study_dir), overrides, options.scheduler or "")
-        for name in names
-    )
+    shared = options.preset, data, str(study_dir), overrides, options.scheduler or ""
+    runs = tuple(open_run(name, *shared) for name in names)
     return Plan(runs[0].study, runs, overrides, study_dir, notebooks, options)
 
 
-def _there(path: str | Path, kind: Callable[[Path], bool] = Path.is_dir) -> bool:
-    try:
-        return kind(Path(path))
-    except OSError:  # too long a name, or no permission to look
-        return False
-
-
-def _check_cluster(options: argparse.Namespace, issues: list[str]) -> None:
-    if options.workers and options.scheduler:
-        issues.append("--workers and --scheduler contradict each other: give one")
-    if options.workers < 0 or options.jobs < 0:
-        issues.append(f"--workers {options.workers}, --jobs {options.jobs}: must not be negative")
+def _rules(options: Namespace) -> list[tuple[Any, str]]:
+    """Return what may be wrong with options by themselves: whether it is, and what is said of it."""
+    finished = "for an inspection or export only; give --inspect DIR or --export FILE.onnx"
     try:
         address = urlsplit("tcp://none:1" if options.scheduler is None else options.scheduler)
         sound = address.scheme and address.hostname and address.port
     except ValueError:
-        sound = False
-    if not sound:
-        issues.append(f"--scheduler {options.scheduler!r}: expected an address such as tcp://host:8786")
+        sound = None
+    return [
+        (options.start and options.only, "--from and --only contradict each other: give one"),
+        (options.workers and options.scheduler, "--workers and --scheduler contradict each other: give one"),
+        (options.workers < 0 or options.jobs < 0,
+         f"--workers {options.workers}, --jobs {options.jobs}: must not be negative"),
+        (not sound, f"--scheduler {options.scheduler!r}: expected an address such as tcp://host:8786"),
+        (options.recall is not None, f"--recall: {finished}"),
+        (options.features is not None, f"--features: {finished}"),
+        (options.no_pictures, "--no-pictures: for a report only; give --single-file FILE.html"),
+    ]  # fmt: skip
 
 
-def _check_writable(study_dir: Path, issues: list[str]) -> None:
-    """Make the study's folder and write in it; where anything is wrong, remove what was made."""
-    made = [folder for folder in (study_dir, *study_dir.parents) if not _there(folder)]
+def _check_machine(study: Study, overrides: dict[str, Any], options: Namespace, issues: list[str]) -> None:
+    """Check that the device and the backbone's weights are here; name the file of weights from the root."""
+    from lib.features.backbone_weights import WEIGHT_NAMES, WeightsError, resolve_weights
+
+    for device, there, what in (("cuda", cuda_available, "CUDA device"), ("mps", mps_available, "Apple GPU")):
+        if study.device == device and not options.scheduler and not there():
+            remedy = "leave it at auto, or give a --scheduler"
+            issues.append(f"device={device}: PyTorch finds no {what} here; {remedy}")
     try:
-        write_text(study_dir / ".writable", "")
-        (study_dir / ".writable").unlink()
-    except OSError as error:
-        issues.append(f"{study_dir}: cannot be written ({error.strerror}); choose another --output")
-    for folder in made if issues else ():
-        with contextlib.suppress(OSError):  # never made, or in use by now
-            folder.rmdir()
+        weights = resolve_weights(study.backbone, study.weights)
+        if study.weights not in WEIGHT_NAMES:
+            overrides["weights"] = str(absolute(Path(weights)))
+    except WeightsError as error:
+        issues.append(str(error))
 
 
-def _no_folder(option: str, path: str | Path) -> list[str]:
-    """Return what is wrong with a folder that an option names, or nothing."""
-    issue = "is a file; name a folder" if _there(path, Path.is_file) else "no such folder; correct its name"
-    return [] if _there(path) else [f"{option} {path}: {issue}"]
+def _there(path: str | Path, kind: Callable[[Path], bool] = Path.is_dir) -> bool:
+    with suppress(OSError):  # too long a name, or no permission to look
+        return kind(Path(path))
+    return False
 
 
 def _option(setting: str) -> str:
     return f"--{setting.replace('_', '-')}"
 
 
-def _misplaced(
-    options: argparse.Namespace, names: list[str], overrides: Mapping[str, Any], study_dir: Path
-) -> list[str]:
+def _misplaced(options: Namespace, names: list[str], overrides: dict[str, Any], study_dir: Path) -> list[str]:
     """Return what is wrong with the image folders, and with results that would lie among what is read."""
     drawn = [name for name in names if name in PRODUCTS and options.data is None]
     issues = [
@@ -189,25 +163,28 @@ def _misplaced(
     ]
     if (groups := overrides.get("groups")) and not _there(groups, Path.is_file):
         issues.append(f"--groups {groups}: no such file; name a CSV with the columns id and group")
-    read = {_option(name): Path(str(overrides[name])) for name in FOLDERS if overrides.get(name)}
-    issues += [issue for name, path in read.items() for issue in _no_folder(name, path)]
-    if options.data is not None:
-        if wrong := _no_folder("--data", options.data):
-            return issues + wrong
-        read["--data"] = absolute(options.data)
+    read = {_option(name): overrides[name] for name in FOLDERS if overrides.get(name)}
+    for option, folder in (read | ({"--data": options.data} if options.data else {})).items():
+        if not _there(folder):
+            issue = (
+                "is a file; name a folder"
+                if _there(folder, Path.is_file)
+                else "no such folder; correct its name"
+            )
+            issues.append(f"{option} {folder}: {issue}")
+        elif any((study_dir / name).is_relative_to(absolute(Path(folder))) for name in names):
+            issue = f"the results would lie inside {option} {folder}; choose another"
+            issues.append(f"--output {options.output}: {issue}")
+    if len(names) > 1 and options.data and _there(options.data):
         issues += [
             f"--data {options.data}: holds no folder {name!r}, as several data sets are asked for"
             for name in names
-            if len(names) > 1 and dataset_folder(name, options.data) == options.data
+            if dataset_folder(name, options.data) == options.data
         ]
-    return issues + [
-        f"--output {options.output}: the results would lie inside {option} {folder}; choose another"
-        for option, folder in read.items()
-        if any((study_dir / name).is_relative_to(absolute(folder)) for name in names)
-    ]
+    return issues
 
 
-def _names(options: argparse.Namespace, issues: list[str]) -> list[str]:
+def _names(options: Namespace, issues: list[str]) -> list[str]:
     if options.dataset:
         unknown = [] if options.data else sorted(set(options.dataset) - set(NAMED))
         known = f"named sets: {', '.join(NAMED)}"
@@ -230,32 +207,23 @@ def _names(options: argparse.Namespace, issues: list[str]) -> list[str]:
     return names
 
 
-def _overrides(options: argparse.Namespace, issues: list[str]) -> dict[str, Any]:
+def _overrides(options: Namespace, issues: list[str]) -> dict[str, Any]:
+    pairs = [pair.partition("=") for pair in options.set]
+    issues += [f"--set: expected FIELD=VALUE, got: {name}" for name, equals, _ in pairs if not equals]
+    typed = [(name, value, f"--set {name}={value}") for name, equals, value in pairs if equals]
+    own = ((name, getattr(options, name)) for name in SHORTCUTS)
+    typed += [(name, value, _option(name)) for name, value in own if value not in (None, False)]
     overrides: dict[str, Any] = {}
-    for name, equals, value in (pair.partition("=") for pair in options.set):
-        if not equals:
-            issues.append(f"--set: expected FIELD=VALUE, got: {name}")
-        elif overrides.setdefault(name, value) != value:
-            issues.append(
-                f"--set: {name}={overrides[name]} and {name}={value} contradict each other: give one"
-            )
-    for name in SHORTCUTS:
-        value = getattr(options, name)
-        if value in (None, False):
-            continue
-        if name in overrides:
-            issues.append(f"{_option(name)} and --set {name}=… contradict each other: give one")
-        overrides[name] = value
-    for name in EXTERNAL:
-        if name != "weights" and overrides.get(name):
-            overrides[name] = str(absolute(Path(overrides[name])))
-    return overrides
+    for name, value, how in typed:
+        if overrides.setdefault(name, value) != value:
+            before = next(first for known, _, first in typed if known == name)
+            issues.append(f"{before} and {how} contradict each other: give one")
+    external = [name for name in EXTERNAL if name != "weights" and overrides.get(name)]
+    return overrides | {name: str(absolute(Path(overrides[name]))) for name in external}
 
 
-def _notebooks(options: argparse.Namespace, issues: list[str]) -> tuple[str, ...]:
+def _notebooks(options: Namespace, issues: list[str]) -> tuple[str, ...]:
     numbers = [name[:2] for name in NOTEBOOKS]
-    if options.start and options.only:
-        issues.append("--from and --only contradict each other: give one")
     wanted = options.only or options.start or numbers[0]
     if wanted not in numbers:
         issues.append(f"no notebook {wanted!r}; there are {', '.join(numbers)}")

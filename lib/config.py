@@ -8,7 +8,6 @@ import difflib
 import hashlib
 import math
 import operator
-import sys
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
@@ -58,21 +57,16 @@ CPU_STANDARD: dict[str, Any] = dict(
     synthetic_scale=0.25, leak_check="image", draem_lr=3e-4, draem_simulation="extended",
 )  # fmt: skip
 
-# Names of earlier releases and today's, for the message to who uses an old one.
-RENAMED = {
-    "standin_scale": "synthetic_scale", "standin_side": "synthetic_side", "memory_patches": "coreset_size",
-    "draem_precision=tf32": "draem_precision=auto",
-    "map_fit=as_written": "map_fit=in_sample", "map_source=patch_memory": "map_source=patchcore",
-    "patch_size": "feature_size", "weights=embedded": "weights=auto", "offline": "weights=auto (never downloads)",
-}  # fmt: skip
-_TWO_STUDIES = "make a second study with the other {}, and compare the two with run_all.py --compare A B"
-_MAP_FIT, _MAP_SOURCE = _TWO_STUDIES.format("map_fit"), _TWO_STUDIES.format("map_source")
-_GUIDED = "map-guided features are always compared with the mean of good training images"
+# What the last release had, and the way out.
+_TWO_STUDIES = "make a second study with the other {}, and compare the two with --compare"
 GONE = {
-    "map_fit_check": _MAP_FIT, "compare_map_fit": _MAP_FIT,
-    "map_source_check": _MAP_SOURCE, "compare_map_source": _MAP_SOURCE,
-    "guided_against": _GUIDED, "guided_baseline": _GUIDED,
-}  # fmt: skip
+    "patch_size": "use feature_size",
+    "weights=embedded": "use weights=auto",
+    "offline": "use weights=auto (never downloads)",
+    "compare_map_fit": _TWO_STUDIES.format("map_fit"),
+    "compare_map_source": _TWO_STUDIES.format("map_source"),
+    "guided_baseline": "map-guided features are always compared with the mean of good training images",
+}
 
 
 def map_method_title(map_method: str) -> str:
@@ -196,10 +190,8 @@ class Study:
         issues: list[str] = []
         kinds = typing.get_type_hints(cls)
         for name, value in (overrides or {}).items():
-            if now := RENAMED.get(name) or RENAMED.get(f"{name}={value}"):
-                issues.append(f"{name}={value}: is called {now} now")
-            elif name in GONE:
-                issues.append(f"{name}={value}: there is no such setting any more; {GONE[name]}")
+            if now := GONE.get(name) or GONE.get(f"{name}={value}"):
+                issues.append(f"{name}={value}: does not exist any more; {now}")
             elif name not in kinds or name == "preset":
                 near = nearest(name, kinds) if name != "preset" else ": choose it with --preset"
                 issues.append(f"unknown setting {name!r}{near} (`--list` shows them all)")
@@ -218,7 +210,6 @@ class Study:
         return study
 
     def _issues(self) -> list[str]:
-        """Say everything that is wrong with the values."""
         issues = [issue for item in dataclasses.fields(self) for issue in _out_of_bounds(self, item)]
         once = all(len(set(shares)) == len(shares) for shares in (self.keep, self.required))
         steps, size, trained_once = self.draem_steps, self.image_size, bool(self.draem_checkpoint)
@@ -282,7 +273,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def cuda_available() -> bool:
     """Tell whether torch finds a CUDA device; torch, seconds to import, is asked only where there is a driver."""
     try:
-        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+        ctypes.CDLL("libcuda.so.1")
     except OSError:
         return False
     import torch
@@ -291,7 +282,6 @@ def cuda_available() -> bool:
 
 
 def _out_of_bounds(study: Study, item: dataclasses.Field[Any]) -> Iterable[str]:
-    """Yield what is wrong with one setting by its allowed values and its bounds."""
     value, allowed = getattr(study, item.name), choices(item.name)
     if allowed and value not in allowed:
         yield f"{item.name}={value!r}: expected one of {', '.join(allowed)}{nearest(str(value), allowed)}"

@@ -10,7 +10,7 @@ from PIL import Image
 
 from lib.artifacts import MANIFEST, Store, fingerprint
 from lib.batch.notebooks import WRITES
-from lib.execution.software import ASIDE
+from lib.execution.source_code import ASIDE
 from lib.reporting.html_pages import NOTEBOOKS
 from tests.whole import run_all
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import shlex
+from argparse import Namespace
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -25,19 +25,19 @@ NOTEBOOK = "07_inspection"
 SHOWS = "04_classification"  # the notebook whose record says how a data set was run
 NEEDS = ("index.parquet", "predictions/classification.parquet")
 DEFAULT_RECALL = 95.0
-# options that an inspection takes; all others are the study's own
-OWN = {"inspect", "export", "recall", "features", "study", "preset", "output", "dataset", "force", "verbose"}
+# options that an export takes; an inspection also takes the last two, and all others are the study's own
+OWN = {"export", "recall", "features", "study", "preset", "output", "dataset", "inspect", "force", "verbose"}
 
 
-def inspection_request(
-    options: argparse.Namespace, default: argparse.Namespace
-) -> tuple[Run, Path, dict[str, Any]]:
+def inspection_request(options: Namespace, default: Namespace) -> tuple[Run, Path, dict[str, Any]]:
     """Return the run that judges, the folder for its results, and the notebook's parameters, all checked.
 
     `default` holds what the options are where none is given. Raises `UsageError` with all issues at once.
     """
-    issues, study_dir, recall = _check_options(options, default)
+    issues, study_dir, recall = _checked(options, default, OWN)
     folder = absolute(options.inspect)
+    if undecodable(str(folder)):
+        issues.append(f"--inspect {folder}: not valid UTF-8; rename the folder")
     if not folder.is_dir():
         issues.append(f"--inspect {options.inspect}: no such folder; name one with images")
     elif folder.is_relative_to(study_dir) or study_dir.is_relative_to(folder):
@@ -48,55 +48,59 @@ def inspection_request(
             read_folder(folder)
         except DatasetError as error:
             issues.append(str(error))
-    if undecodable(str(folder)):
-        issues.append(f"--inspect {folder}: not valid UTF-8; rename the folder")
     run, given = finished_study(study_dir, options.dataset, issues)
     given |= {"OUTPUT_DIR": str(study_dir), "SCHEDULER": "", "INSPECT_DIR": str(folder)}
     return run, results_folder(run, folder), given | {"RECALL": recall, "FEATURES": options.features or ""}
 
 
-def export_request(options: argparse.Namespace, default: argparse.Namespace) -> tuple[Run, str, float, Path]:
+def export_request(options: Namespace, default: Namespace) -> tuple[Run, str, float, Path]:
     """Return the run to export, its feature set ('' for the recommended), the defect recall, the file, all checked."""
-    issues, study_dir, recall = _check_options(options, default)
-    path = absolute(options.export)
-    if path.suffix != ".onnx":
-        issues.append(f"--export {options.export}: name a file that ends in .onnx")
-    if path.is_dir() or not path.parent.is_dir():
-        what = "is a folder" if path.is_dir() else "its folder does not exist"
-        issues.append(f"--export {options.export}: {what}; name a file in a folder that is there")
-    for name in ("force", "verbose"):
-        if getattr(options, name):
-            issues.append(f"--{name}: not for an export, which always starts anew; leave it out")
+    issues, study_dir, recall = _checked(options, default, OWN - {"force", "verbose"})
+    path = _new_file("--export", options.export, ".onnx", issues)
     run, _ = finished_study(study_dir, options.dataset, issues)
     return run, options.features or "", recall / 100, path
 
 
-def report_request(options: argparse.Namespace, default: argparse.Namespace) -> tuple[list[Run], Path, Path]:
+def report_request(options: Namespace, default: Namespace) -> tuple[list[Run], Path, Path]:
     """Return the runs of a finished study's data sets, its folder, and the file for the report, all checked."""
     issues = foreign(options, default, ("single_file", "no_pictures", "study", "preset", "output"))
     study_dir = study_folder(options.output, options.study or options.preset, issues)
-    path = absolute(options.single_file)
-    if path.suffix != ".html" or path.is_dir() or not path.parent.is_dir():
-        issues.append(f"--single-file {options.single_file}: name a file.html in a folder that is there")
-    store, last = Store(study_dir), f"notebooks/{NOTEBOOKS[-1]}.ipynb"
-    if study_dir.is_dir() and (issue := store.issue(last)):
-        issues.append(f"{store.path(last)}: {issue}; first run {command_of(study_dir)}")
-    missing = [name for name in INDEX_TABLES if not (study_dir / f"tables/{name}.csv").is_file()]
-    if not issues and missing:
-        issues.append(f"{study_dir}: of an earlier version; first run {command_of(study_dir)}")
-    if issues and study_dir.is_dir():
+    path = _new_file("--single-file", options.single_file, ".html", issues)
+    try:
+        names = [Path(folder).name for folder in last_record(study_dir)["summary"]["artefacts"]]
+        if not all((study_dir / f"tables/{name}.csv").is_file() for name in INDEX_TABLES):
+            raise UsageError(f"{study_dir}: of an earlier version; first run {command_of(study_dir)}")
+    except UsageError as error:
+        issues.append(str(error))
+    if issues:
         raise UsageError("\n".join(map(_shown, issues)))
-    record = store.manifest(last) if study_dir.is_dir() else None
-    folders = [Path(folder).name for folder in record["summary"]["artefacts"]] if record else [""]
-    runs = [finished_study(study_dir, [name] if name else None, issues)[0] for name in folders]
+    runs = [finished_study(study_dir, [name], [])[0] for name in names]
     for run in runs:
         require_current(run)
     return runs, study_dir, path
 
 
-def _check_options(options: argparse.Namespace, default: argparse.Namespace) -> tuple[list[str], Path, float]:
+def last_record(study_dir: Path) -> dict[str, Any]:
+    """Return the manifest of a study's last notebook; raises `UsageError` where there is none that is sound."""
+    store, name = Store(study_dir), f"notebooks/{NOTEBOOKS[-1]}.ipynb"
+    if not study_dir.is_dir():
+        raise UsageError(f"{study_dir}: no such study; run it first, or correct its name and --output")
+    if issue := store.issue(name):
+        raise UsageError(f"{study_dir}: not finished: {name}: {issue}; first run {command_of(study_dir)}")
+    return store.manifest(name) or {}
+
+
+def _new_file(option: str, given: Path, suffix: str, issues: list[str]) -> Path:
+    """Return where the file that an option names shall be, having added an issue where it cannot."""
+    path = absolute(given)
+    if path.suffix != suffix or path.is_dir() or not path.parent.is_dir():
+        issues.append(f"{option} {given}: name a file{suffix} in a folder that is there")
+    return path
+
+
+def _checked(options: Namespace, default: Namespace, own: Collection[str]) -> tuple[list[str], Path, float]:
     """Return what is wrong with the options of a command on a finished study, that study's folder, and the recall."""
-    issues = foreign(options, default, OWN)
+    issues = foreign(options, default, own)
     if options.inspect is not None and options.export is not None:
         issues.append("--inspect and --export: one at a time")
     recall = DEFAULT_RECALL if options.recall is None else options.recall
@@ -109,7 +113,7 @@ def _check_options(options: argparse.Namespace, default: argparse.Namespace) -> 
     return issues, study_folder(options.output, options.study or options.preset, issues), recall
 
 
-def foreign(options: argparse.Namespace, default: argparse.Namespace, own: Collection[str]) -> list[str]:
+def foreign(options: Namespace, default: Namespace, own: Collection[str]) -> list[str]:
     """Return what is wrong with options that a command on finished studies does not take."""
     return [
         f"--{'from' if name == 'start' else name.replace('_', '-')}: this takes finished studies as they are; drop it"
@@ -135,10 +139,12 @@ def finished_study(
 
     `wanted` names the data set where there are several; `issues` are what was found before.
     """
-    found, first_run = {}, f"first run {command_of(study_dir)}"
-    for folder in sorted(place.parents[1] for place in study_dir.glob(f"*/notebooks/{SHOWS}.ipynb")):
-        if record := Store(folder).manifest(f"notebooks/{SHOWS}.ipynb"):
-            found[folder.name] = record["inputs"]["parameters"]
+    first_run, shown = f"first run {command_of(study_dir)}", f"notebooks/{SHOWS}.ipynb"
+    records = {
+        place.parents[1].name: Store(place.parents[1]).manifest(shown)
+        for place in study_dir.glob(f"*/{shown}")
+    }
+    found = {name: record["inputs"]["parameters"] for name, record in sorted(records.items()) if record}
     names = [name for name in found if not wanted or name in wanted]
     names = names or [name for name in found if name.removesuffix("-synthetic") in (wanted or ())]
     if not study_dir.is_dir():
@@ -171,10 +177,11 @@ def require_current(run: Run) -> None:
         with read_only():
             predictions(run, "classification")
     except (StaleError, DatasetError, FoldError, WeightsError, FileNotFoundError) as error:
-        raise UsageError(
-            f"{_shown(str(error))}\nThe study is not finished, or its labelled images, weights, textures or code have "
-            f"changed since. Update it first: {command_of(Path(run.study_dir))}"
-        ) from error
+        why = (
+            "The study is not finished, or its labelled images, weights, textures or code have changed since."
+        )
+        remedy = f"Update it first: {command_of(Path(run.study_dir))}"
+        raise UsageError(f"{_shown(str(error))}\n{why} {remedy}") from error
 
 
 def command_of(study_dir: Path) -> str:

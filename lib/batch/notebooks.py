@@ -18,8 +18,8 @@ import psutil
 
 from lib.artifacts import Store, file_sha256, write_text
 from lib.execution.kernels import AT_START, Kernels
+from lib.execution.parallel import SHARE
 from lib.execution.progress import log
-from lib.execution.resources import SHARE
 from lib.execution.source_code import library_digest
 from lib.pipeline.dataset import FINAL
 from lib.pipeline.run import PROJECT
@@ -56,12 +56,17 @@ class NotebookJob:
     @property
     def target(self) -> Path:
         """The executed notebook."""
-        return self.folder / "notebooks" / f"{self.notebook}.ipynb"
+        return self.folder / self.name
 
     @property
     def source(self) -> Path:
         """The notebook in the repository."""
-        return PROJECT / "notebooks" / f"{self.notebook}.ipynb"
+        return PROJECT / self.name
+
+    @property
+    def name(self) -> str:
+        """What the executed notebook is called among the artefacts of its folder."""
+        return f"notebooks/{self.notebook}.ipynb"
 
     def inputs(self) -> dict[str, Any]:
         """Return what the executed notebook depends on, beside the artefacts."""
@@ -71,18 +76,17 @@ class NotebookJob:
 
     def done(self) -> bool:
         """Tell whether the executed notebook and everything that it depends on are unaltered."""
-        store, name = Store(self.folder), f"notebooks/{self.notebook}.ipynb"
-        record = store.manifest(name) if store.proven(name, self.inputs()) else None
-        return record is not None and all(
+        store = Store(self.folder)
+        known = store.manifest(self.name) if store.proven(self.name, self.inputs()) else None
+        return known is not None and all(
             Store(Path(folder)).digest_or_none(name) == digest
-            for folder, known in record["summary"]["artefacts"].items()
-            for name, digest in known.items()
+            for folder, digests in known["summary"]["artefacts"].items()
+            for name, digest in digests.items()
         )
 
     def run(self, kernels: Kernels, *, verbose: bool = False) -> float:
         """Execute the notebook, render it as HTML, prove both; returns seconds; raises `NotebookError`."""
-        start, began, store = time.perf_counter(), time.time(), Store(self.folder)
-        failed, name = self.target.with_suffix(".failed.ipynb"), f"notebooks/{self.notebook}.ipynb"
+        began, store, failed = time.time(), Store(self.folder), self.target.with_suffix(".failed.ipynb")
 
         def write(path: Path) -> dict[str, Any]:
             execute(self.source, path, self.parameters, failed, kernels, verbose=verbose)
@@ -96,11 +100,11 @@ class NotebookJob:
 
         try:
             failed.unlink(missing_ok=True)
-            store.forget(name)
-            store.make(name, self.inputs(), write)
+            store.forget(self.name)
+            store.make(self.name, self.inputs(), write)
         except OSError as error:
             raise NotebookError(f"{self.source.name}: {error}") from error
-        return time.perf_counter() - start
+        return time.time() - began
 
 
 def snapshot(folder: Path, *, inspecting: bool = False) -> dict[str, str]:
@@ -191,10 +195,9 @@ def run_datasets(
     def issues(root: Path) -> str:
         found = []
         for step in (run_notebooks, afterwards):
-            if stopped.is_set():
-                break
             try:
-                step(root)
+                if not stopped.is_set():
+                    step(root)
             except Exception as error:  # whatever it is, it stays with its data set
                 reason = str(error)
                 if not isinstance(error, (NotebookError, OSError)):
@@ -212,13 +215,8 @@ def run_datasets(
         finally:
             stopped.set()
             while not all(part.done() or part.cancel() for part in parts):
-                _kill_kernels()
-
-
-def _kill_kernels() -> None:
-    """Kill the kernels of this process, for which its threads wait, and give these a moment."""
-    for child in psutil.Process().children():
-        with suppress(psutil.Error):
-            if "ipykernel_launcher" in child.cmdline():
-                child.kill()
-    time.sleep(0.1)
+                for child in psutil.Process().children():
+                    with suppress(psutil.Error):
+                        if "ipykernel_launcher" in child.cmdline():
+                            child.kill()
+                time.sleep(0.1)

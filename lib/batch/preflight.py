@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -14,8 +15,7 @@ from lib.datasets.download import DownloadError
 from lib.datasets.errors import DatasetError, printable
 from lib.datasets.splits import FoldError, make_folds, schemes_for
 from lib.draem.pretrained import check_weights, start_weights
-from lib.execution.parallel import run_tasks
-from lib.execution.resources import memory_free
+from lib.execution.parallel import memory_free, run_tasks
 from lib.features.backbone_weights import KNOWN, WEIGHT_NAMES, WeightsError
 from lib.pipeline.dataset import folds, index
 from lib.pipeline.run import PROCESS, Run
@@ -29,29 +29,10 @@ def check_inputs(runs: Sequence[Run], scheduler: str, *, fits: bool) -> list[str
 
     `fits`: training parts must have the classes for a fit.
     """
-    study, folder = runs[0].study, Path(runs[0].study_dir)
-    checks: list[tuple[str, Callable[[], object]]] = []
-    if study.backbone not in KNOWN or study.weights not in WEIGHT_NAMES:  # else the file's SHA-256 is known
-        checks.append(("", partial(_check_backbone, study)))
-    if scheduler:
-        ask = partial(run_tasks, str, [("answers",)], label="cluster", shared_folder=folder)
-        checks.append(("--scheduler", partial(ask, scheduler=scheduler)))
-    if study.draem_checkpoint:
-        from lib.draem.inference import import_official
-
-        checks.append(("--draem-checkpoint", lambda: import_official(Path(study.draem_checkpoint))))
-    elif study.textures:
-        from lib.synthetic.textures import load_texture_bank
-
-        seed = study.seed_for("textures")  # the same files as the study draws, at a size that costs nothing
-        checks.append(("--textures", lambda: load_texture_bank(study.textures, 32, seed)))
-    readable = check_weights if study.draem_weights else start_weights  # those carried have a known SHA-256
-    checks.append(("--draem-weights", partial(readable, study)))
-    checks += [(run.name, lambda run=run: _check_images(run, fits)) for run in runs]  # type: ignore[misc]
     issues = []
-    for name, check in checks:
+    for name, check, *arguments in _checks(runs, scheduler, fits):
         try:
-            check()
+            check(*arguments)
         except ISSUES as error:
             text = str(error)
             if isinstance(error, OSError) and error.strerror:
@@ -61,8 +42,30 @@ def check_inputs(runs: Sequence[Run], scheduler: str, *, fits: bool) -> list[str
     return issues
 
 
+def _checks(runs: Sequence[Run], scheduler: str, fits: bool) -> Iterator[tuple[Any, ...]]:
+    """Yield the name of each source, what reads it, and that one's arguments."""
+    study, folder = runs[0].study, Path(runs[0].study_dir)
+    if study.backbone not in KNOWN or study.weights not in WEIGHT_NAMES:  # else the file's SHA-256 is known
+        yield "", _check_backbone, study
+    if scheduler:
+        ask = partial(run_tasks, label="cluster", shared_folder=folder, scheduler=scheduler)
+        yield "--scheduler", ask, str, [("answers",)]
+    if study.draem_checkpoint:
+        from lib.draem.inference import import_official
+
+        yield "--draem-checkpoint", import_official, Path(study.draem_checkpoint)
+    elif study.textures:
+        from lib.synthetic.textures import load_texture_bank
+
+        # the same files as the study draws, at a size that costs nothing
+        yield "--textures", load_texture_bank, study.textures, 32, study.seed_for("textures")
+    # those carried have a known SHA-256
+    yield "--draem-weights", check_weights if study.draem_weights else start_weights, study
+    for run in runs:
+        yield run.name, _check_images, run, fits
+
+
 def _check_backbone(study: Study) -> None:
-    """Load the backbone and pass an image of the study's size through it; raises WeightsError."""
     import numpy as np
 
     from lib.features.backbone import load_backbone
@@ -75,17 +78,15 @@ def _check_backbone(study: Study) -> None:
         raise
     except Exception as error:  # not all of timm's networks give spatial features
         said = str(error).strip().split("\n")[0] or type(error).__name__
-        remedy = "use another backbone, or feature_size=224"
-        raise WeightsError(
-            f"backbone={name} gives no features at feature_size={side} ({said}); {remedy}"
-        ) from error
+        issue = f"backbone={name} gives no features at feature_size={side} ({said})"
+        raise WeightsError(f"{issue}; use another backbone, or feature_size=224") from error
 
 
 def _check_images(run: Run, fits: bool) -> None:
     """Check that images can be used, dealt to folds and, for `fits`, learned from; drawn ones by their counts."""
     if run.synthetic:
-        counts = pd.Series(image_counts(run.dataset, run.study.synthetic_scale))
-        labels = counts.index.repeat(counts)
+        counts = image_counts(run.dataset, run.study.synthetic_scale)
+        labels = [label for label, count in counts.items() for _ in range(count)]
         table = pd.DataFrame({"id": range(len(labels)), "label": labels, "group": pd.NA})
         for scheme in schemes_for(run.study.cv, grouped=False):
             make_folds(table, run.study.folds, 0, scheme)
@@ -113,25 +114,17 @@ def check_resources(
 
     `costs`: the forecast of each run. `workers` Dask processes, if any, carry the tasks of a data set.
     """
-    issues, folder = [], Path(runs[0].study_dir)
-    pairs = zip(runs, costs, strict=True)
-    need = sum(max(0, cost["disk"].sum() - _stored(run.store.root)) for run, cost in pairs)
-    free = shutil.disk_usage(folder).free
-    if need > free:
-        issues.append(
-            f"{folder}: about {need / 1e6:,.0f} MB of disk needed, {free / 1e6:,.0f} MB free; "
-            "choose another --output, or a smaller image_size"
-        )
+    issues, folder, need = [], Path(runs[0].study_dir), 0.0
+    for run, cost in zip(runs, costs, strict=True):
+        stored = sum(path.lstat().st_size for path in run.store.root.rglob("*"))
+        need += max(0, cost["disk"].sum() - stored)
+    if need > (free := shutil.disk_usage(folder).free):
+        told = f"about {need / 1e6:,.0f} MB of disk needed, {free / 1e6:,.0f} MB free"
+        issues.append(f"{folder}: {told}; choose another --output, or a smaller image_size")
     at_once = [cost["memory"].max() * max(1, workers) + PROCESS * (workers > 0) for cost in costs]
     wanted, left = sum(sorted(at_once)[-side_by_side:]), memory_free()
     if wanted > left:
-        issues.append(
-            f"about {wanted / 1e9:.1f} GB of memory needed at one time, {left / 1e9:.1f} GB free; use fewer "
-            f"--jobs ({side_by_side}) or --workers ({workers}), or a smaller image_size or draem_batch"
-        )
+        told = f"about {wanted / 1e9:.1f} GB of memory needed at one time, {left / 1e9:.1f} GB free"
+        fewer = f"fewer --jobs ({side_by_side}) or --workers ({workers})"
+        issues.append(f"{told}; use {fewer}, or a smaller image_size or draem_batch")
     return issues
-
-
-def _stored(root: Path) -> int:
-    """Return the bytes that a data set's artefacts take already."""
-    return sum(path.lstat().st_size for path in root.rglob("*"))

@@ -14,8 +14,7 @@ import lib
 from lib.artifacts import HOST, device_name, write_text
 from lib.config import Study
 from lib.execution.progress import timestamp
-from lib.execution.software import made_with
-from lib.execution.source_code import library_digest
+from lib.execution.source_code import library_digest, made_with
 from lib.pipeline.run import Run
 from lib.reporting.index_page import versions
 
@@ -24,28 +23,21 @@ OF_ARTEFACTS = ("fingerprint", "sha256", "bytes", "seconds", "peak_bytes", "host
 
 def write_provenance(run: Run) -> Path:
     """Write versions, machine, settings, what the artefacts were made with, and of each what proves it and cost."""
-    records = {name: run.store.manifest(name) for name in run.store.names()}
-    draems = [one["summary"] for name, one in records.items() if one and name.startswith("draem/")]
-    memory = psutil.virtual_memory().total
+    records = {name: one for name in run.store.names() if (one := run.store.manifest(name))}
+    draems = [one["summary"] for name, one in records.items() if name.startswith("draem/")]
+    machine = {"host": HOST, "system": platform.platform(), "cores": os.cpu_count()}
     record = {
         "dataset": run.name,
         "written": timestamp(),
         "versions": {"project": lib.__version__} | versions()["version"].to_dict(),
         "code": library_digest(),
-        "machine": {
-            "host": HOST,
-            "system": platform.platform(),
-            "cores": os.cpu_count(),
-            "memory_bytes": memory,
-        },
+        "machine": machine | {"memory_bytes": psutil.virtual_memory().total},
         "settings": run.study.values([item.name for item in fields(Study)]),
         "draem_start": sorted({one["start"] or one["origin"] for one in draems if "start" in one}),
         "device": device_name(run.device),
-        "made_with": made_with(filter(None, records.values())),
+        "made_with": made_with(records.values()),
         "artefacts": {
-            name: {key: (record["summary"] | record)[key] for key in OF_ARTEFACTS}
-            for name, record in records.items()
-            if record
+            name: {key: (one["summary"] | one)[key] for key in OF_ARTEFACTS} for name, one in records.items()
         },
     }
     path = run.store.path("provenance.json")

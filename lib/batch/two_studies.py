@@ -5,35 +5,38 @@ Written among A's tables as `compared-with-NAME`: all of it as Markdown, the num
 
 from __future__ import annotations
 
-import argparse
 import html
 import json
+import math
 import os
 import re
+from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from lib.artifacts import Store, absolute, read_only, write_text
-from lib.batch.finished_study import command_of, foreign
+from lib.batch.finished_study import command_of, foreign, last_record
 from lib.classification.feature_sets import FEATURE_SETS
 from lib.config import Study, UsageError
 from lib.datasets.errors import first_few, printable
-from lib.evaluation.metrics import MISSING, TITLES, at_keep
-from lib.evaluation.two_studies import image_folds, other_words, study_differences
-from lib.reporting.html_pages import NOTEBOOKS
+from lib.evaluation.bootstrap import Paired
+from lib.evaluation.metrics import MISSING, RANKINGS, TITLES, at_keep, rows_of_metric
+from lib.evaluation.significance import Comparison, bootstrap_difference
 from lib.reporting.table import Table, Value
 
-LAST = f"notebooks/{NOTEBOOKS[-1]}.ipynb"
 NEEDS = INDEX, PREDICTIONS = ("index.parquet", "predictions/imbalance.parquet")
 SAME = "The verdicts are the same: sentences differ in numbers only.\n"
 NOTE = (
     "Intervals are paired where folds, groups, seed and repeats are the same. Otherwise they are made of each study's "
     "own and are wider. They are not corrected for the number of comparisons."
 )
+NUMBER = re.compile(r"(?:< )?[+−-]?\b(?:\d+(?:[.,]\d+)*|nan|inf)\b")
 VERDICT, SHORT = "What is the verdict?", ("pill", "guide", "picture", "cost", "more", "weakest", "next")
 
 
@@ -46,10 +49,11 @@ class Finished(NamedTuple):
     sentences: Mapping[str, str]
 
 
+Studied = Mapping[str, Finished]  # data sets of a study, by name
+
+
 @read_only()
-def studies_to_compare(
-    options: argparse.Namespace, default: argparse.Namespace
-) -> tuple[list[Path], list[dict[str, Finished]]]:
+def studies_to_compare(options: Namespace, default: Namespace) -> tuple[list[Path], list[Studied]]:
     """Return the folders of two finished studies, and of each the data sets that both hold, by name.
 
     `default` holds what the options are where none is given. Raises `UsageError` with all issues at once.
@@ -57,12 +61,11 @@ def studies_to_compare(
     issues, studies = foreign(options, default, ("compare", "output", "dataset")), []
     named = [(absolute(options.output) / name, Path(name)) for name in options.compare]
     folders = [absolute(below if below.is_dir() else path) for below, path in named]
+    tables = folders[0] / "tables"
     if folders[0] == folders[1]:
         issues.append(f"--compare {' '.join(options.compare)}: one and the same study twice; name another")
-    if folders[0].is_dir() and not os.access(folders[0] / "tables", os.W_OK):
-        issues.append(
-            f"{folders[0] / 'tables'}: cannot be written; name a study first where that can be done"
-        )
+    if folders[0].is_dir() and not os.access(tables, os.W_OK):
+        issues.append(f"{tables}: cannot be written; name a study first where that can be done")
     for folder in dict.fromkeys(folders):
         try:
             studies.append(_read(folder, options.dataset or ()))
@@ -81,19 +84,15 @@ def studies_to_compare(
     return folders, studies
 
 
-def _read(folder: Path, wanted: Sequence[str]) -> dict[str, Finished]:
+def _read(folder: Path, wanted: Sequence[str]) -> Studied:
     """Return the data sets of a finished study (those `wanted`, if any), proven; raises `UsageError` with the issue."""
-    store, again, found = Store(folder), f"first run {command_of(folder)}", {}
-    if not folder.is_dir():
-        raise UsageError(f"{folder}: no such study, and none below --output; correct its name")
-    if issue := store.issue(LAST):
-        raise UsageError(f"{folder}: not finished: {LAST}: {issue}; {again}")
+    known_of, found = last_record(folder)["summary"]["artefacts"], {}
     try:
         said, short = (
             pd.read_csv(folder / f"tables/{name}.csv", dtype=str, keep_default_na=False).set_index("dataset")
             for name in ("conclusions", "verdicts")
         )
-        for place, known in (store.manifest(LAST) or {})["summary"]["artefacts"].items():
+        for place, known in known_of.items():
             home, name = Store(folder / Path(place).name), Path(place).name
             if wanted and not {name, name.removesuffix("-synthetic")} & {*wanted}:
                 continue
@@ -109,7 +108,8 @@ def _read(folder: Path, wanted: Sequence[str]) -> dict[str, Finished]:
                 sentences[row["question"]] = f"{row['pill']}. {row['answer']} {row['evidence']}".strip()
             found[name] = Finished(about, pd.read_parquet(home.path(INDEX)), rows, sentences)
     except (OSError, ValueError, KeyError) as error:
-        raise UsageError(f"{folder}: not finished, or of an earlier version: {error}; {again}") from error
+        issue = f"not finished, or of an earlier version: {error}"
+        raise UsageError(f"{folder}: {issue}; first run {command_of(folder)}") from error
     return found
 
 
@@ -123,7 +123,7 @@ def _other_images(name: str, a: pd.DataFrame, b: pd.DataFrame) -> str:
     return f"{issue}; {remedy}" if unlike else ""
 
 
-def compare_studies(folders: Sequence[Path], studies: Sequence[Mapping[str, Finished]]) -> str:
+def compare_studies(folders: Sequence[Path], studies: Sequence[Studied]) -> str:
     """Write what differs between two studies as Markdown and CSV; return the Markdown, unescaped."""
     unlike, figures, said = [], [], []
     for dataset, a in studies[0].items():
@@ -135,12 +135,15 @@ def compare_studies(folders: Sequence[Path], studies: Sequence[Mapping[str, Fini
         paired = same_seed and image_folds(a.predictions).equals(image_folds(b.predictions))
         both, good = (a.predictions, b.predictions), str(a.images.attrs["good"])
         for (features, metric), gap in study_differences(*both, good, settings, paired=paired).items():
-            row: dict[Any, Any] = here | {"Features": FEATURE_SETS[features].title, "Measure": TITLES[metric]}
-            row |= {"A": Value(gap.value_b, ".3f"), "B": Value(gap.value_a, ".3f")}
             ends = {"difference": gap.difference, "from": gap.low, "to": gap.high}
-            row |= {("B − A, 95 % CI", name): Value(value, "+z.3f") for name, value in ends.items()}
-            row["Intervals"] = "paired" if paired else "unpaired"
-            figures.append(row | {"What is shown": gap.verdict("B is better", "B is worse")})
+            row: dict[Any, Any] = {
+                **here, "Features": FEATURE_SETS[features].title, "Measure": TITLES[metric],
+                "A": Value(gap.value_b, ".3f"), "B": Value(gap.value_a, ".3f"),
+                **{("B − A, 95 % CI", name): Value(value, "+z.3f") for name, value in ends.items()},
+                "Intervals": "paired" if paired else "unpaired",
+                "What is shown": gap.verdict("B is better", "B is worse"),
+            }  # fmt: skip
+            figures.append(row)
         for question in {**a.sentences, **b.sentences}:
             pairs = other_words(a.sentences.get(question, ""), b.sentences.get(question, ""))
             said += [here | {"Question": question, "A": one, "B": other} for one, other in pairs]
@@ -173,3 +176,57 @@ def _differing(a: Finished, b: Finished) -> Iterator[tuple[str, ...]]:
     for name, moved in zip(("fold", "group"), (places[0] != places[1]).sum(axis=0), strict=True):
         if moved:
             yield f"images in another {name}", MISSING, f"{moved} of {len(places[0])}"
+
+
+def study_differences(
+    a: pd.DataFrame, b: pd.DataFrame, good: str, settings: Sequence[Mapping[str, Any]], *, paired: bool
+) -> dict[tuple[str, str], Comparison]:
+    """Return b against a (untested) by feature set that both have and ranking.
+
+    `a`, `b`: predictions of the same images at one scheme and keep; `settings`: binary and seed of both studies. What
+    is `paired` has the same folds, groups and repeats; else the interval is made of each study's own (`_apart`).
+    """
+    found, both = {}, [name for name in FEATURE_SETS if name in set(a["features"]) & set(b["features"])]
+    for metric in RANKINGS:
+        rows = [rows_of_metric(one, metric, of["binary"]) for one, of in zip((a, b), settings, strict=True)]
+        for name in both:
+            parts = [
+                part[part["features"] == name].assign(features=x) for x, part in zip("ab", rows, strict=True)
+            ]
+            if paired:
+                gap = bootstrap_difference(pd.concat(parts), metric, "b", "a", good, settings[0]["seed"])
+            else:
+                gap = _apart(parts, metric, good, [one["seed"] for one in settings])
+            found[name, metric] = gap
+    return found
+
+
+def _apart(rows: Sequence[pd.DataFrame], metric: str, good: str, seeds: Sequence[int]) -> Comparison:
+    """Return b - a of independent samples: squared, the distances to the ends of both intervals add up.
+
+    So do Zou and Donner (Construction of confidence limits about effect measures, 2008). What each study's interval
+    allows for retraining is kept; that the images are the same only makes it wider than needed.
+    """
+    a, b = (
+        Paired(part, [name], good).samples(metric, seed, 2000)[name]
+        for name, part, seed in zip("ab", rows, seeds, strict=True)
+    )
+    x, y = float(a.values[0]), float(b.values[0])
+    (low_x, high_x), (low_y, high_y) = np.clip([a.interval(seeds[0]), b.interval(seeds[1])], 0, 1).tolist()
+    low, high = math.hypot(y - low_y, high_x - x), math.hypot(high_y - y, x - low_x)
+    return Comparison(y - x, y - x - low, y - x + high, y, x, metric=metric)
+
+
+def image_folds(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return by training and image, sorted, the fold that tested it and its group (empty where not known)."""
+    rows = predictions.drop_duplicates(["repeat", "id"])[["repeat", "id", "fold", "group"]]
+    return rows.fillna({"group": ""}).sort_values(["repeat", "id"], ignore_index=True)
+
+
+def other_words(a: str, b: str) -> Iterator[tuple[str, str]]:
+    """Yield the sentences of two texts that differ when numbers are taken out, side by side; one may be empty."""
+    parts = [re.split(r"(?<=\.) ", text) for text in (a, b)]
+    words = [[NUMBER.sub("#", sentence) for sentence in part] for part in parts]
+    for same, *places in SequenceMatcher(None, words[0], words[1], autojunk=False).get_opcodes():
+        if same != "equal":
+            yield " ".join(parts[0][slice(*places[:2])]), " ".join(parts[1][slice(*places[2:])])

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
-from lib.artifacts import write_bytes
+from lib.artifacts import atomic
 from lib.draem.ahead import Ahead
 from lib.draem.inference import Draem
 from lib.draem.losses import focal_loss, ssim_loss
@@ -196,7 +196,9 @@ class _Run:
     def _inputs(self, step: int) -> tuple[Tensor, ...]:
         """Return what the batch of a step is simulated from: images and, where shapes are fixed, all that is random."""
         self.before, pixels = self.generator.get_state(), self._pixels(step)
-        return (pixels, draw(len(pixels), self.generator)) if self.settings.simulation == "paper" else (pixels,)
+        return (
+            (pixels, draw(len(pixels), self.generator)) if self.settings.simulation == "paper" else (pixels,)
+        )
 
     def save(self, path: Path) -> None:
         state = {name: getattr(self, name).state_dict() for name in ("draem", "optimiser")}
@@ -204,7 +206,8 @@ class _Run:
         buffer = io.BytesIO()  # torch.save itself does not say that a disk is full
         drawn = self.generator.get_state() if self.before is None else self.before
         torch.save(state | {"generator": drawn}, buffer)
-        write_bytes(path, buffer.getbuffer())
+        with atomic(path) as partial:
+            partial.write_bytes(buffer.getbuffer())
 
     def load(self, path: Path) -> None:
         state = read_checkpoint(path)

@@ -50,7 +50,6 @@ def study_lock(folder: Path, command: str) -> Iterator[None]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Return the record of who holds the lock, empty where there is none that can be read."""
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):

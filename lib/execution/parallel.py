@@ -1,4 +1,4 @@
-"""Runs a function side by side: in this process, in several on this machine, or on a Dask cluster.
+"""Runs a function side by side: in this process, in as many as this machine has room for, or on a Dask cluster.
 
 Whichever it is, each call has the same number of threads, so that its results are the same bits. Processes end with
 the one that started them; signals end a run in an orderly way.
@@ -17,31 +17,21 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lib.artifacts import is_read_only, write_text
-from lib.execution.progress import BATCH, WORTH_A_LINE, say, stage, task_of
-from lib.execution.resources import cores, machine_cores, memory_free
+from lib.artifacts import READ_ONLY, write_text
+from lib.execution.progress import stage, task_of
 from lib.execution.source_code import library_digest
 
 Result = TypeVar("Result")
-Call = tuple[
-    int, Callable[..., Result], tuple[Any, ...], int, Path
-]  # number, function, arguments, threads, folder
-Found = tuple[int, Result, float]  # number of the call, what it returned, seconds
+Found = tuple[int, Result]  # number of the call, what it returned
 WORTH_PROCESSES = 15.0  # seconds of work in all: less is done before processes have started
+SHARE = "STUDY_CORES"  # set by run_all.py: the cores that a data set may keep busy
+PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 UNREADABLE = "unreadable"  # what a worker answers that cannot read the study's folder
 RETRIES = 2  # of a task that failed on a cluster; what a lost worker did is done again besides, three times
 
 
 class EngineError(RuntimeError):
     """The cluster cannot be used; the message says what to check."""
-
-
-class RunInterrupted(KeyboardInterrupt):
-    """A signal asked the run to stop; handled wherever Ctrl-C is."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.number = number
 
 
 def run_tasks(
@@ -63,20 +53,22 @@ def run_tasks(
     """
     if not arguments:
         return []
-    calls = [(number, function, values, threads, shared_folder) for number, values in enumerate(arguments)]
-    at_once = 1 if is_read_only() else min(processes, len(calls))
+    call, calls = partial(_called, function, threads, shared_folder), list(enumerate(arguments))
+    at_once = 1 if READ_ONLY.get() else min(processes, len(calls))
     found: dict[int, Result] = {}
     with stage(shared_folder, label, len(calls)) as done:
-        results: Iterable[Found[Result]] = (_called(call) for call in calls)
+        results: Iterable[Found[Result]] = (call(*each) for each in calls)
         if scheduler:
-            results = _on_cluster(calls, shared_folder, scheduler, gpu)
-        elif at_once > 1:
-            results = _side_by_side(calls, at_once, threads)
-        for number, result, seconds in results:
+            results = _on_cluster(call, calls, shared_folder, scheduler, gpu)
+        elif at_once > 1:  # in processes, which joblib keeps for the next time
+            from joblib import Parallel, delayed, parallel_config
+
+            with parallel_config(backend="loky", n_jobs=at_once, inner_max_num_threads=threads):
+                own = delayed(partial(call, parent=os.getpid()))
+                results = Parallel(return_as="generator_unordered")(own(*each) for each in calls)
+        for number, result in results:
             found[number] = result
             done(len(found))
-            if os.environ.get(BATCH) and seconds > WORTH_A_LINE:
-                say(f"{label} {arguments[number][-1]}: {seconds:.1f} s ({len(found)} of {len(calls)})")
     return [found[number] for number in range(len(calls))]
 
 
@@ -87,6 +79,42 @@ def max_parallel(seconds: float, count: int, memory: float, threads: int = 1) ->
     mine = cores()
     room = 0.8 * memory_free() * min(1.0, mine / machine_cores())
     return max(1, min(count, mine // threads, int(room // max(1.0, memory))))
+
+
+def cores() -> int:
+    """Return how many cores this process may use: STUDY_CORES, else OMP_NUM_THREADS, else all granted."""
+    granted = (os.environ.get(SHARE) or os.environ.get("OMP_NUM_THREADS", "")).split(",")[0]
+    return max(1, int(granted)) if granted.isdigit() else machine_cores()
+
+
+def machine_cores() -> int:
+    """Return how many cores the system grants this process."""
+    from joblib import cpu_count  # knows of control groups and affinity
+
+    return int(cpu_count())
+
+
+def memory_free(proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
+    """Return the bytes that a new process may take without pushing others out, or meeting a container's limit.
+
+    The least that the machine and each control group (version 2) of the process have left, or in caches.
+    """
+    import psutil
+
+    free = [int(psutil.virtual_memory().available)]
+    try:
+        inside = (proc / "self" / "cgroup").read_text().partition("0::/")[2].strip()
+    except OSError:
+        return free[0]
+    for folder in [cgroups / inside, *(cgroups / part for part in Path(inside).parents)]:
+        try:
+            limit, used = (int((folder / name).read_text()) for name in ("memory.max", "memory.current"))
+            stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+            caches = sum(int(stat.get(kind, 0)) for kind in ("inactive_file", "active_file"))
+        except (OSError, ValueError):  # not there, or no limit ("max")
+            continue
+        free.append(max(0, limit - used + caches))
+    return min(free)
 
 
 @contextmanager
@@ -104,25 +132,19 @@ def limit_threads(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _called(call: Call[Result], parent: int = 0) -> Found[Result]:
+def _called(
+    function: Callable[..., Result],
+    threads: int,
+    folder: Path,
+    number: int,
+    values: Iterable[Any],
+    parent: int = 0,
+) -> Found[Result]:
     """Carry out a call wherever it landed; a process of joblib's ends with the `parent` that started it."""
     if parent:
         exit_with_parent(parent)
-    number, function, values, threads, shared_folder = call
-    with limit_threads(threads), task_of(shared_folder):
-        start = time.perf_counter()
-        result = function(*values)
-        return number, result, time.perf_counter() - start
-
-
-def _side_by_side(calls: Sequence[Call[Result]], processes: int, threads: int) -> Iterable[Found[Result]]:
-    """Run the calls in processes of their own, which joblib keeps for the next time."""
-    from joblib import Parallel, delayed, parallel_config
-
-    with parallel_config(backend="loky", n_jobs=processes, inner_max_num_threads=threads):
-        yield from Parallel(return_as="generator_unordered")(
-            delayed(_called)(call, os.getpid()) for call in calls
-        )
+    with limit_threads(threads), task_of(folder):
+        return number, function(*values)
 
 
 @contextmanager
@@ -161,7 +183,7 @@ def local_cluster(workers: int) -> Iterator[str]:
 
 
 def _on_cluster(
-    calls: Sequence[Call[Result]], folder: Path, scheduler: str, gpu: bool
+    call: Callable[..., Found[Result]], calls: Iterable[Any], folder: Path, scheduler: str, gpu: bool
 ) -> Iterable[Found[Result]]:
     from distributed import Client, KilledWorker, as_completed
 
@@ -176,20 +198,16 @@ def _on_cluster(
             raise EngineError(f"{scheduler}: the cluster has no workers; start some and run again")
         _check_workers(client, folder)
         has_gpus = any("GPU" in each["resources"] for each in workers.values())
-        resources = {"GPU": 1} if gpu and has_gpus else None
-        submit = partial(client.submit, _called, retries=RETRIES, pure=False, resources=resources)
+        how_often = {"retries": RETRIES, "pure": False, "resources": {"GPU": 1} if gpu and has_gpus else None}
         try:
-            for future in as_completed(list(map(submit, calls))):
+            for future in as_completed([client.submit(call, *each, **how_often) for each in calls]):
                 yield future.result()
         except KilledWorker as error:
-            raise EngineError(
-                f"{scheduler}: workers were lost again and again in one task, most likely for want of memory "
-                f"({error}); give each more memory, or start fewer"
-            ) from error
+            why = f"workers were lost again and again in one task, most likely for want of memory ({error})"
+            raise EngineError(f"{scheduler}: {why}; give each more memory, or start fewer") from error
 
 
 def _check_workers(client: Any, folder: Path) -> None:
-    """Check that every worker reads what the driver writes below `folder`, and has its code."""
     token = folder / f".shared-{os.getpid()}"
     write_text(token, "")
     try:
@@ -199,16 +217,12 @@ def _check_workers(client: Any, folder: Path) -> None:
     faults: dict[str, list[str]] = {}
     for address, found in sorted(seen.items()):
         if found == UNREADABLE:
-            how = "share the study's folder under the same path (choose one with --output)"
-            issue = f"cannot read {folder}; workers and driver must {how}"
+            issue = f"cannot read {folder}; share the study's folder under the same path, or choose another --output"
         elif isinstance(found, OSError):  # of the connection
             issue = f"does not answer ({found!r}); see that it runs and can be reached, then run again"
-        elif not isinstance(found, str):  # the error for which it could not even be asked
-            how = "start the workers from the project's folder, in its environment"
-            issue = f"cannot run the project's code ({found!r}); {how}"
-        elif found != _software():
-            how = "start the workers from the same checkout and environment"
-            issue = f"other code than here, or another PyTorch, so other results; {how}"
+        elif found != _software():  # or the error for which it could not even be asked
+            told = "other code than here, or another PyTorch" if isinstance(found, str) else repr(found)
+            issue = f"cannot run the project's code ({told}); start it from the same checkout and environment"
         else:
             continue
         faults.setdefault(issue, []).append(address)
@@ -231,15 +245,15 @@ def _software() -> str:
 
 
 def stop_on_signals() -> None:
-    """Raise `RunInterrupted` in the main thread on SIGTERM and SIGHUP, unless they are ignored (nohup)."""
+    """Raise `KeyboardInterrupt` of the signal's name in the main thread on SIGTERM and SIGHUP, except under nohup."""
 
     def stop(number: int, _: object) -> None:
         signal.signal(number, signal.SIG_IGN)  # once is enough
-        raise RunInterrupted(number)
+        raise KeyboardInterrupt(signal.Signals(number).name)
 
-    for name in ("SIGTERM", "SIGHUP"):  # where the system has them
-        if hasattr(signal, name) and signal.getsignal(number := getattr(signal, name)) is not signal.SIG_IGN:
-            signal.signal(number, stop)
+    for name in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(name) is not signal.SIG_IGN:
+            signal.signal(name, stop)
 
 
 @cache  # a process watches once

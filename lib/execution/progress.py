@@ -1,4 +1,4 @@
-"""How far the tasks of a data set are: an event log, and by it a progress bar in JupyterLab and terminals.
+"""How far a study is: an event log, and by it progress bars, or a batch's lines and `status.json`.
 
 While a study is at work its folder holds `.status/DATASET/HOST.jsonl`: a line of JSON per event, appended by the
 process where it happened (a file per host, as lines appended over a network may be lost). Nothing here may stop a
@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
@@ -19,7 +20,7 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
-from lib.artifacts import HOST
+from lib.artifacts import HOST, write_text
 
 BATCH = "STUDY_BATCH"  # set by run_all.py: plain lines instead of progress bars
 FOLDER = ".status"
@@ -95,7 +96,6 @@ def stage(root: Path, label: str, total: int) -> Iterator[Callable[[int], None]]
 
 @contextmanager
 def _bar_over(root: Path, label: str, total: int) -> Iterator[None]:
-    """Show a bar over the tasks of a stage, with the steps of those at work."""
     bar = _bar(label, total)
 
     def move(reader: EventReader) -> None:
@@ -142,6 +142,85 @@ def event_log(
             shutil.rmtree(own, ignore_errors=True)
             with suppress(OSError):  # others are at work
                 folder.rmdir()
+
+
+@contextmanager
+def console(
+    study_dir: Path, command: str, expected: Mapping[str, Mapping[str, float]], *, width: int, verbose: bool
+) -> Iterator[None]:
+    """Follow the event log of a study meanwhile: print what ended, and write `status.json`.
+
+    `expected`: seconds of each notebook, by data set; `width` data sets run at one time. A live line needs a terminal,
+    not `verbose`.
+    """
+    clear = "\r\x1b[2K" if not verbose and sys.stdout.isatty() else ""
+    printed, began = Counter[str](), time.time()
+    head = {"state": "running", "reason": "", "pid": os.getpid(), "command": command, "started": timestamp()}
+
+    def refresh(reader: EventReader) -> None:
+        running = head["state"] == "running"
+        for name, record in reader.datasets.items():
+            if record["state"] == "running":
+                record["state"] = head["state"]
+            record["left_seconds"] = seconds_left(record, expected.get(name, {})) if running else 0.0
+            for item in record["ended"][printed[name] :]:
+                say(f"{clear}{name:<24} {item['notebook']:<20} {_said(item, record)}".rstrip())
+            printed[name] = len(record["ended"])
+        lefts = [record["left_seconds"] for record in reader.datasets.values()]
+        left = round(max(sum(lefts) / width, *lefts, 0.0), 1)
+        times = {"updated": timestamp(), "seconds": round(time.time() - began, 1), "left_seconds": left}
+        status = head | times | {"datasets": reader.datasets}
+        with suppress(OSError):  # without room on the disk
+            write_text(study_dir / "status.json", json.dumps(status, indent=1) + "\n")
+        if clear:
+            line = " · ".join([*_at_work(reader.datasets), f"about {format_duration(left)} left"])
+            say(clear + line[: shutil.get_terminal_size().columns - 1] * running, end="")
+
+    shutil.rmtree(study_dir / FOLDER, ignore_errors=True)  # of a run that was killed
+    with event_log(study_dir, refresh) as reader:
+        reader.datasets |= {name: {"state": "waiting", "tasks": {}, "ended": []} for name in expected}
+        try:
+            yield
+            head["state"] = "done"
+        except BaseException as error:
+            names = (
+                ("stopped", "Ctrl-C")
+                if isinstance(error, KeyboardInterrupt)
+                else ("failed", type(error).__name__)
+            )
+            head |= {"state": names[0], "reason": str(error) or names[1]}
+            raise
+
+
+def seconds_left(record: Mapping[str, Any], expected: Mapping[str, float]) -> float:
+    """Estimate what remains of a data set: the stage at its present pace, then its notebooks as `expected`."""
+    if record["state"] not in ("waiting", "running"):
+        return 0.0
+    ended = {item["notebook"] for item in record["ended"] if "stage" not in item}
+    left = {name: seconds for name, seconds in expected.items() if name not in ended}
+    now = time.time()
+    rest = left.pop(record.get("notebook", ""), 0.0) - (now - record.get("since", now))
+    if (stage := record.get("stage")) and stage["done"]:
+        rest = max(rest, (now - stage["since"]) * (stage["of"] / stage["done"] - 1))
+    return round(max(0.0, rest) + sum(left.values()), 1)
+
+
+def _said(item: Mapping[str, Any], record: Mapping[str, Any]) -> str:
+    if "seconds" not in item:
+        return "proven, nothing to do"
+    left = record["left_seconds"]
+    text = f"about {format_duration(left)} left for this data set" if left else ""
+    if "stage" in item:
+        text = item["stage"] + (f": {item['of']} of {item['of']}" if item["of"] > 1 else "")
+    return f"{item['seconds']:7.1f} s   {text}"
+
+
+def _at_work(datasets: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    for name, record in datasets.items():
+        if record["state"] == "running":
+            now, steps = record.get("stage"), steps_at_work(record)
+            stage = f" {now['stage']} {now['done']}/{now['of']}" if now else ""
+            yield f"{name} {record.get('notebook', '')[:2]}{stage}{f' ({steps})' if steps else ''}"
 
 
 class EventReader:

@@ -125,7 +125,7 @@ def each_part(
     gpu: bool = True,
     makes: bool = False,
 ) -> list[Any]:
-    """Return what `step` returns for each of the arguments, here or on the cluster; the last one names the part.
+    """Return what `step` returns for each of the arguments, here or on the cluster.
 
     `cost`: about what a call takes, `seconds` and bytes of `memory`. Calls run side by side where that pays, in turn
     where they take the `gpu` and there is one. A step `makes` artefacts: where all are proven, no process is started.

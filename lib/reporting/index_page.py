@@ -20,7 +20,7 @@ from lib.evaluation.checks import PILLS
 from lib.evaluation.metrics import at_keep, binary_predictions, percent, where
 from lib.evaluation.operating_points import points_of, rejected
 from lib.evaluation.published_results import display_name
-from lib.execution.software import mixture
+from lib.execution.source_code import mixture
 from lib.pipeline.classification import calibration, predictions
 from lib.pipeline.dataset import index
 from lib.pipeline.run import Run

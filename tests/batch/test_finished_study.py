@@ -186,7 +186,7 @@ def test_an_export_takes_no_option_that_would_do_nothing(tmp_path):
         str(tmp_path / "out"),
         "--force",
     ]
-    with pytest.raises(UsageError, match="--force: not for an export"):
+    with pytest.raises(UsageError, match="--force: this takes finished studies as they are"):
         export_request(parser().parse_args(options), parser().parse_args([]))
 
 

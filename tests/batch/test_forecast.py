@@ -1,5 +1,6 @@
 """The forecast grows with what it should, says it for each notebook, and goes by the last long training."""
 
+import re
 from itertools import product
 
 import pandas as pd
@@ -9,9 +10,7 @@ import run_all
 from lib.batch.forecast import (
     BESIDE,
     START,
-    Size,
     _speed_file,
-    describe,
     forecast,
     size_of,
     store_speed,
@@ -20,9 +19,10 @@ from lib.batch.forecast import (
 from lib.batch.preflight import check_resources
 from lib.cli import parser, plan
 from lib.pipeline.run import PROCESS, open_run
+from lib.reporting.html_pages import NOTEBOOKS
 
 SPEED = 0.5
-SIZE = Size(images=600, good=200, splits=3, map_splits=3)
+SIZE = (600, 200, 3)  # images, good ones, splits
 STEP = 4 * 0.02 * 0.5  # seconds of four images at 64 px and width 16, on this machine
 TRAINING = "01_draem_training"
 
@@ -31,23 +31,25 @@ def seconds(size=SIZE, speed=SPEED, **settings):
     return forecast(open_run("deco_cap", "quick", overrides=settings), size, speed)["seconds"]
 
 
-def work(found, images=SIZE.images):
+def work(found, images=600):
     """Return the seconds without what a notebook takes whatever it computes."""
-    return found - pd.Series({name: once + each * images for name, (once, each) in BESIDE.items()})
+    return found - BESIDE[0] - BESIDE[1] * images
 
 
 def test_training_grows_with_steps_and_splits_with_maps():
     shorter, longer = seconds(draem_steps=300), seconds(draem_steps=600)
     assert longer[TRAINING] - shorter[TRAINING] == pytest.approx(3 * 300 * STEP)
-    more = seconds(Size(600, 200, 6, 3), draem_steps=300)
+    more = seconds((600, 200, 6), draem_steps=300)
     assert more[TRAINING] == shorter[TRAINING]
     assert more["04_classification"] > shorter["04_classification"]
 
 
-def test_cross_fitting_costs_one_training_per_fold_and_patchcore_none():
+def test_cross_fitting_costs_one_training_per_fold_and_stratified_folds_with_maps_their_own():
     written, fitted = seconds(), seconds(map_fit="cross_fitted")
     assert fitted[TRAINING] == written[TRAINING]
     assert fitted["02_anomaly_maps"] == written["02_anomaly_maps"], "every image gets one map"
+    both = seconds((600, 200, 6), leak_check="all")
+    assert work(both)[TRAINING] == pytest.approx(2 * work(written)[TRAINING])
     other = seconds(map_source="patchcore")
     assert other[TRAINING] < written[TRAINING] / 2
     assert all(other[n] == written[n] for n in ("03_features", "04_classification", "05_imbalance_study"))
@@ -80,7 +82,7 @@ def test_official_checkpoints_cost_no_training():
 def test_baselines_and_inner_folds_cost_in_04():
     bare, full, finer = seconds(baselines=False), seconds(), seconds(inner_folds=5)
     assert bare["04_classification"] < full["04_classification"] < finer["04_classification"]
-    assert bare["05_imbalance_study"] < full["05_imbalance_study"] == finer["05_imbalance_study"]
+    assert bare["05_imbalance_study"] == full["05_imbalance_study"] == finer["05_imbalance_study"]
     assert bare["03_features"] == full["03_features"]
 
 
@@ -96,30 +98,33 @@ def test_the_speed_scales_what_it_was_measured_by_and_tasks_share_the_time():
 
 
 def test_notebooks_cost_besides_and_06_comes_after_all_data_sets(tmp_path, monkeypatch):
-    small, large = seconds(), seconds(Size(6000, 2000, 3, 3))
-    assert list(small.index) == list(BESIDE) and large["06_statistics"] > small["06_statistics"] > 0
+    small, large = seconds(), seconds((6000, 2000, 3))
+    assert list(small.index) == list(NOTEBOOKS) and large["06_statistics"] > small["06_statistics"] > 0
     monkeypatch.setattr(run_all, "jobs_here", lambda _: 2)
     monkeypatch.setattr(run_all, "cores", lambda: 2)
+    cost = pd.Series({"04_classification": 10.0, "05_imbalance_study": 20.0, "06_statistics": 8.0})
+    monkeypatch.setattr(run_all, "costs_of", lambda _: [cost.to_frame("seconds")] * 3)
+    done = {"deco_cap-synthetic": {"05_imbalance_study"}, "shavers-synthetic": set(NOTEBOOKS[:-1])}
 
     def said(*given):
         asked = plan(parser().parse_args([*given, "--output", str(tmp_path), "--weights", "random-init"]))
-        parts = {"a": {"04_classification": 10.0}, "b": {"05_imbalance_study": 20.0}, "c": {}}
-        for part in parts.values() if "06_statistics" in asked.notebooks else ():
-            part["06_statistics"] = 8.0
+        parts = run_all.seconds_of(asked, done)
         return run_all.lasts(asked, parts), parts
 
     told, parts = said()
-    assert told == f"{(30 + 2 * START) / 2 + 24:.0f} s", "a kernel's start is paid where there is work"
-    assert parts["06_statistics"] == {"06_statistics": 24.0} and parts["a"] == {"04_classification": 10.0}
+    assert told == f"{(40 + 2 * START) / 2 + 24:.0f} s", "a kernel's start is paid where there is work"
+    assert parts["06_statistics"] == {"06_statistics": 24.0}
+    assert parts["deco_cap-synthetic"] == {"04_classification": 10.0} and not parts["shavers-synthetic"]
     told, parts = said("--only", "05")
-    assert told == f"{(30 + 2 * START) / 2:.0f} s" and "06_statistics" not in parts
+    assert told == f"{(20 + START) / 2:.0f} s" and "06_statistics" not in parts
 
 
 def test_disk_counts_maps_per_split():
     def kept(size=SIZE, **settings):
         return forecast(open_run("deco_cap", "quick", overrides=settings), size, SPEED)["disk"].sum()
 
-    assert kept(Size(600, 200, 3, 4)) - kept() > 600 * 64 * 64 * 2
+    assert kept((600, 200, 6), leak_check="all") - kept() > 3 * 600 * 64 * 64 * 2
+    assert kept((600, 200, 6)) == kept(), "other folds get no maps"
     assert kept(map_source="patchcore") < kept(), "no networks are kept"
 
 
@@ -131,7 +136,7 @@ def test_memory_grows_with_what_is_held_at_one_time():
     assert PROCESS < needed() < 2e9
     assert needed(image_size=256, draem_batch=12) - needed(image_size=256) == 8 * 256**2 * (1000 + 80 * 24)
     assert needed(device="cuda", image_size=256) < needed(image_size=256)
-    many, few = (needed(size=Size(9000, good, 3, 3), image_size=256) for good in (6000, 3000))
+    many, few = (needed(size=(9000, good, 3), image_size=256) for good in (6000, 3000))
     assert many - few == 2000 * 3 * 256**2
     assert needed(image_size=256, draem_checkpoint="x") < needed(image_size=256)
 
@@ -141,7 +146,7 @@ def test_the_largest_product_is_known_to_pass_in_4_gib():
     settings = {"image_size": 256, "folds": 10, "reconstructive_width": 1, "discriminative_width": 1,
                 "feature_size": 32, "device": "cpu"}  # fmt: skip
     run = open_run("shaft", "quick", overrides=settings)
-    assert forecast(run, Size(4249, 528, 10, 10), SPEED)["memory"].max() < 2.8 * 2**30
+    assert forecast(run, (4249, 528, 10), SPEED)["memory"].max() < 2.8 * 2**30
 
 
 def test_what_data_sets_and_workers_take_together_is_compared_with_the_machine(tmp_path, monkeypatch):
@@ -160,13 +165,27 @@ def test_what_data_sets_and_workers_take_together_is_compared_with_the_machine(t
     assert "MB of disk needed" in said(2e9)[0]
 
 
-def test_lines_on_each_notebook():
-    run = open_run("deco_cap", "quick")
-    costs = forecast(run, size_of(run), SPEED).loc[[TRAINING, "02_anomaly_maps"]].assign(seconds=42.0)
-    lines = list(describe(run, size_of(run), costs, {"02_anomaly_maps"}))
-    assert lines[0] == "deco_cap-synthetic: 89 images (30 good), 3 splits"
-    assert "42 s" in lines[1] and "GB" in lines[1] and "MB" in lines[1]
-    assert "proven" in lines[2] and len(lines) == 3
+def test_lines_on_each_notebook(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    given = [
+        "--dataset",
+        "deco_cap",
+        "--weights",
+        "random-init",
+        "--output",
+        str(tmp_path),
+        "--set",
+        "device=cpu",
+    ]
+    work = plan(parser().parse_args(given))
+    monkeypatch.setattr("lib.batch.notebooks.NotebookJob.done", lambda job: job.notebook == "02_anomaly_maps")
+    run_all.show_costs(work)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "deco_cap-synthetic: 89 images (30 good), 3 splits"
+    assert [line.split()[0] for line in lines[2:8]] == list(NOTEBOOKS[:-1])
+    assert re.fullmatch(r"  01_draem_training    about \d+ s +\d+ MB +\d+ MB", lines[3])
+    assert "proven, nothing to do" in lines[4]
+    assert lines[9].startswith("  06_statistics        about ") and "the time is a rough guess" in lines[-1]
 
 
 @pytest.fixture
@@ -224,7 +243,7 @@ def test_the_forecast_is_made_before_the_cores_are_shared_out(tmp_path, monkeypa
         run_all.execute(plan(parser().parse_args(["--output", str(tmp_path)])))
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"speed": 1}'])
+@pytest.mark.parametrize("text", ["", "[]", "1,2"])
 def test_what_is_damaged_or_of_another_version_is_none(run, text):
     file = _speed_file(run)
     file.parent.mkdir(parents=True)

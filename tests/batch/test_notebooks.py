@@ -14,8 +14,8 @@ import pytest
 
 from lib.artifacts import Store
 from lib.batch.notebooks import WRITES, NotebookError, NotebookJob, execute, run_datasets
-from lib.execution.console import console
 from lib.execution.kernels import Kernels
+from lib.execution.progress import console
 from lib.reporting.html_pages import NOTEBOOKS
 
 FOLDER = Path(__file__).parents[2] / "notebooks"

@@ -9,12 +9,14 @@ import pandas as pd
 import pytest
 
 from lib.artifacts import MANIFEST, Store
-from lib.batch.two_studies import LAST, SHORT, compare_studies, studies_to_compare
+from lib.batch.two_studies import SHORT, compare_studies, studies_to_compare
 from lib.cli import parser
 from lib.config import Study, UsageError
+from lib.reporting.html_pages import NOTEBOOKS
 from run_all import main
 from tests.evaluation.made_up import study
 
+LAST = f"notebooks/{NOTEBOOKS[-1]}.ipynb"
 SKILL = {"image": 0.8, "map": 0.5, "image_map": 1.0}
 
 

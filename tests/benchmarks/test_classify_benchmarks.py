@@ -16,8 +16,8 @@ from sklearn.feature_selection import mutual_info_classif
 from sklearn.preprocessing import StandardScaler
 
 from lib.classification.classifiers import HIDDEN, SEED, fit
+from lib.execution.parallel import cores
 from lib.execution.progress import BATCH
-from lib.execution.resources import cores
 from lib.features.mutual_information import estimate_mutual_information
 from lib.pipeline import features, maps
 from lib.pipeline.classification import calibration, predictions

@@ -6,10 +6,9 @@ import time
 
 import pytest
 
-from lib.execution import console, progress
-from lib.execution.console import console as watch
-from lib.execution.console import seconds_left
-from lib.execution.progress import FOLDER, log, stage
+from lib.execution import progress
+from lib.execution.progress import FOLDER, log, seconds_left, stage
+from lib.execution.progress import console as watch
 
 
 @pytest.fixture
@@ -112,13 +111,13 @@ def test_a_status_that_cannot_be_written_stops_nothing(study, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with watch(study, "", {"shaft": {}}, width=1, verbose=False):
-        monkeypatch.setattr(console.Path, "write_text", full)
-        monkeypatch.setattr(console.Path, "open", full)
+        monkeypatch.setattr(progress.Path, "write_bytes", full)
+        monkeypatch.setattr(progress.Path, "open", full)
         notebook(study / "shaft", 0.1)
         monkeypatch.undo()
-        monkeypatch.setattr(console.Path, "replace", full)
+        monkeypatch.setattr(progress.Path, "replace", full)
         time.sleep(0.2)
-    assert not (study / ".status.json").exists()
+    assert not list(study.glob(".status*"))
     monkeypatch.undo()
     with watch(study, "", {}, width=1, verbose=False):
         pass

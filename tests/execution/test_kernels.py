@@ -39,7 +39,8 @@ def killed(pid):
 
 
 def children():
-    return [child for child in psutil.Process().children() if "ipykernel_launcher" in child.cmdline()]
+    alive = (one for one in psutil.Process().children() if one.status() != psutil.STATUS_ZOMBIE)
+    return [child for child in alive if "ipykernel_launcher" in child.cmdline()]
 
 
 def test_the_next_notebook_has_the_modules_but_nothing_else(pool):

@@ -5,7 +5,7 @@ import os
 import psutil
 import pytest
 
-from lib.execution.resources import cores, memory_free
+from lib.execution.parallel import cores, memory_free
 
 GIB = 2**30
 

@@ -9,7 +9,7 @@ import torch
 
 from lib import artifacts
 from lib.artifacts import MANIFEST, Store, fingerprint
-from lib.execution.software import made_with, mixture
+from lib.execution.source_code import made_with, mixture
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lib.batch.two_studies import image_folds, other_words, study_differences
 from lib.evaluation.bootstrap import Paired
 from lib.evaluation.metrics import RANKINGS
 from lib.evaluation.significance import bootstrap_difference
-from lib.evaluation.two_studies import image_folds, other_words, study_differences
 from tests.evaluation.made_up import study
 
 SETTINGS = ({"binary": "collapsed", "seed": 1}, {"binary": "collapsed", "seed": 1})
