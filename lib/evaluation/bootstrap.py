@@ -1,11 +1,9 @@
 """Bootstrap samples of measures, on two levels: test images, drawn by group where known, and trainings."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -29,7 +27,7 @@ class Sampled:
     trained: np.ndarray
     weights: np.ndarray
 
-    def __sub__(self, other: Sampled) -> Sampled:
+    def __sub__(self, other: Self) -> "Sampled":
         return Sampled(self.values - other.values, self.trained - other.trained, self.weights)
 
     @property

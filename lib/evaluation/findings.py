@@ -1,7 +1,5 @@
 """The conclusions of notebook 06: questions, each answered in one computed sentence with its evidence."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """The result of each notebook in one computed sentence, with the state and the words of its pill."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 

@@ -1,7 +1,5 @@
 """Recall over the number of labelled defects in training, and how many a feature set needs for the same recall."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import numpy as np

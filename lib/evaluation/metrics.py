@@ -1,10 +1,8 @@
 """Recalls, false rejects, ROC AUC and recall at 5 % false rejects, by fold and over all test folds."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -67,13 +65,13 @@ class Answers:
     probabilities: Mapping[str, np.ndarray]
 
     @classmethod
-    def of(cls, frame: pd.DataFrame) -> Answers:
+    def of(cls, frame: pd.DataFrame) -> Self:
         """Return the predictions of a frame with label, predicted and `p:<class>`."""
         truth, predicted = (frame[name].to_numpy(dtype=str) for name in ("label", "predicted"))
         names = [name for name in map(str, frame) if name.startswith("p:")]
         return cls(truth, predicted, {name[2:]: frame[name].to_numpy(float) for name in names})
 
-    def at(self, rows: np.ndarray) -> Answers:
+    def at(self, rows: np.ndarray) -> "Answers":
         """Return those of the rows given, by position or mask."""
         chances = {name: values[rows] for name, values in self.probabilities.items()}
         return Answers(self.truth[rows], self.predicted[rows], chances)

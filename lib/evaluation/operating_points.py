@@ -1,7 +1,5 @@
 """Operating points: thresholds chosen on training scores, and what they catch and reject on the test folds."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 

@@ -1,10 +1,8 @@
 """Everything that a study's tables and conclusions are made of, computed once from stored predictions."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
 
@@ -42,13 +40,13 @@ class StudyResults:
     label_efficiency: LabelEfficiency
     n: int
 
-    def of(self, dataset: str) -> StudyResults:
+    def of(self, dataset: str) -> Self:
         """Return the results of one data set alone."""
         tables = {name: value for name, value in vars(self).items() if isinstance(value, pd.DataFrame)}
         mine: dict[str, Any] = {name: t[t["dataset"] == dataset] for name, t in tables.items() if len(t)}
         return replace(self, **mine)
 
-    def each(self) -> Iterator[tuple[str, StudyResults]]:
+    def each(self) -> Iterator[tuple[str, Self]]:
         """Yield every data set's name and its results alone."""
         yield from ((dataset, self.of(dataset)) for dataset in dict.fromkeys(self.mine["dataset"]))
 

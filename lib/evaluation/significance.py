@@ -1,10 +1,8 @@
 """Tests of the differences between two feature sets over folds, and what a comparison shows, in words."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -65,7 +63,7 @@ class Comparison:
     metric: str = m.RANKINGS[0]
 
     @classmethod
-    def find(cls, table: pd.DataFrame, metric: str, a: str, b: str, alpha: float) -> Comparison | None:
+    def find(cls, table: pd.DataFrame, metric: str, a: str, b: str, alpha: float) -> Self | None:
         """Return a against b from `compare` of one data set; None where it was not made."""
         for row in m.where(table, {"metric": metric, "class": m.ALL, "a": a, "b": b}).to_dict("records"):
             return cls(**{field.name: (row | {"alpha": alpha})[field.name] for field in fields(cls)})

@@ -1,7 +1,5 @@
 """Two studies, a and b, of the same labelled images: how their figures differ (b - a), and their sentences in words."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """One card per data set: usable or not, does the map help, what a recall costs, the weakest class, what next."""
 
-from __future__ import annotations
-
 import math
 
 import pandas as pd

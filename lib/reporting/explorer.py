@@ -3,16 +3,15 @@
 What is displayed comes from stored predictions and maps. Text from the data goes into pages escaped, as text.
 """
 
-from __future__ import annotations
-
 import html
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ipywidgets as widgets
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from PIL import Image
 
 from lib.classification.feature_sets import FEATURE_SETS, MAIN
@@ -25,9 +24,6 @@ from lib.reporting.figures_maps import describe_overlays, draw_overlay, map_leve
 from lib.reporting.figures_thresholds import name_defects
 from lib.reporting.html_pages import embedded
 from lib.reporting.style import LINES, draw_image, escape_mathtext, finish, legend_above, panels, present
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 HIT, WRONG_CLASS, MISSED = "hit", "wrong class", "missed defect"  # of defective images
 FALSE_REJECT, ACCEPTED = "false reject", "good, accepted"  # of good ones

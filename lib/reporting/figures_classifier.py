@@ -1,12 +1,13 @@
 """Figures of classification: where it fails, how far probabilities can be trusted, which features were selected."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from sklearn.metrics import brier_score_loss
 
 from lib.classification.feature_sets import FEATURE_SETS, MAIN
 from lib.classification.operating_threshold import clopper_pearson
@@ -16,9 +17,6 @@ from lib.evaluation.significance import AS_GUIDE, AS_PICTURE
 from lib.pipeline.dataset import parse_split
 from lib.reporting import style
 from lib.reporting.figures_thresholds import name_defects
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 BINS = 5
 MANY = 8  # classes: more need the width of a page
@@ -34,8 +32,6 @@ def confusion(
     width: float = style.PAGE,
 ) -> Figure:
     """Draw a confusion matrix per method, of multiclass rows in the first repeat: shares of the true class, counts."""
-    import seaborn as sns
-
     predictions = predictions[predictions["repeat"] == predictions["repeat"].min()]
     found = style.by_method(predictions, methods)
     columns = min(len(found), 2) if len(classes) <= MANY else 1
@@ -136,8 +132,6 @@ def reliability_bins(scores: np.ndarray, defective: np.ndarray) -> pd.DataFrame:
 
 def reliability(predictions: pd.DataFrame, good: str) -> Figure:
     """Draw how often an image given a probability of being defective is defective, in the first repeat."""
-    from sklearn.metrics import brier_score_loss
-
     rows = predictions[predictions["repeat"] == predictions["repeat"].min()]
     found, share = style.by_method(rows), (rows["label"] != good).mean()
     figure, grid = style.panels(len(found), 2, 3, sharex=True, sharey=True)

@@ -5,15 +5,14 @@ images to label and `labels-next.csv` say why an image was chosen, never which c
 `labels-next-model.csv`, to be opened when the labels are made.
 """
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from lib.artifacts import Store
 from lib.classification.feature_sets import FEATURE_SETS
@@ -29,9 +28,6 @@ from lib.pipeline.run import Run
 from lib.reporting import style
 from lib.reporting.figures_maps import Thumbnail, describe_overlays, draw_overlay, map_level
 from lib.reporting.style import OUTLINE, PALETTE, draw_image, escape_mathtext, finish, panels
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 VERDICTS_FILE = "verdicts.csv"
 TO_LABEL, SUSPECTED = "labels-next.csv", "labels-next-model.csv"

@@ -3,21 +3,16 @@
 All draw every feature set among the predictions given, which are rows that decide good or defective.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from sklearn.metrics import roc_curve
 
 from lib.classification.feature_sets import FEATURE_SETS
 from lib.evaluation.metrics import FPR_LIMIT, defect_scores, percent
 from lib.evaluation.operating_points import points_of
 from lib.reporting import style
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 SHOWN = 0.2  # false rejects up to which curves are drawn: beyond, no line would go
 REJECTS = np.linspace(0, 1, 1001)
@@ -31,8 +26,6 @@ def mean_curve(predictions: pd.DataFrame, good: str) -> pd.DataFrame:
 
     Each fold and repeat has a curve of its own scores; one without good or without defective images has none.
     """
-    from sklearn.metrics import roc_curve
-
     curves = []
     for _, one in predictions.groupby(["fold", "repeat"]):
         bad = one["label"] != good

@@ -1,18 +1,13 @@
 """Executed notebooks as HTML pages that hold all they need: nothing is fetched from elsewhere, no script runs."""
 
-from __future__ import annotations
-
 import base64
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
-
-if TYPE_CHECKING:
-    from nbformat import NotebookNode
 
 NEXT = {  # the series, and why to read each after the one before
     "00_dataset": "what there is to learn from",
@@ -83,7 +78,7 @@ def notebook_html(
     return str(exporter.from_notebook_node(notebook, resources={"page": page})[0])
 
 
-def _arrange(notebook: NotebookNode, folder: Path) -> str:
+def _arrange(notebook: Any, folder: Path) -> str:
     """Make the set-up cells one at the end, name the files of figures, and return the provenance, taken out."""
     setup = [cell for cell in notebook.cells if _SETUP & {*cell.metadata.get("tags", [])}]
     told = ""

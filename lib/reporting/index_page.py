@@ -1,7 +1,5 @@
 """The index page of a study: verdicts, curves, costs, pictures, checks and what to run next; details folded."""
 
-from __future__ import annotations
-
 import platform
 import shlex
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The measures of one data set as tables use them: values with their intervals, by feature set and class."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Tables 1, 2 and 3 of the paper, each recall with the false rejects of the same classifier, and the paper's beside."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,10 +1,8 @@
 """Tables of results by feature set: measures, costs of a recall, labels needed; and how well maps find defects."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -16,12 +14,10 @@ from lib.evaluation.operating_points import TRAINING
 from lib.evaluation.recommendation import RULE
 from lib.evaluation.significance import METHOD, format_p
 from lib.pipeline.maps import map_quality
+from lib.pipeline.run import Run
 from lib.reporting.measures import read_measures
 from lib.reporting.style import METHODS, present
 from lib.reporting.table import Table, Value
-
-if TYPE_CHECKING:
-    from lib.pipeline.run import Run
 
 _NEEDED = "Labelled defects"
 _QUALITY = {  # columns of `map_quality`: heading and form

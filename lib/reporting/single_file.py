@@ -1,7 +1,5 @@
 """A finished study's report as one HTML file to hand on: index page and notebooks, everything embedded."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path

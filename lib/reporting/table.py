@@ -1,7 +1,5 @@
 """A table for readers: one object that writes itself as CSV (raw numbers), Markdown and HTML."""
 
-from __future__ import annotations
-
 import html
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
