@@ -56,7 +56,7 @@ def class_recalls(values: pd.DataFrame, width: float = style.PAGE) -> Figure:
     """Draw the defect recall of each class at 5 % false rejects with its interval (of `by_class.class_recalls`)."""
     found, classes = style.by_method(values), list(dict.fromkeys(values["class"]))
     images = values.groupby("class")["images"].first()
-    figure, ((axes,),) = style.panels(1, 1, 0.22 * len(found) * len(classes) + 1.4, width)
+    figure, axes = style.panel(0.22 * len(found) * len(classes) + 1.4, width)
     for number, (name, part) in enumerate(found):
         mine = part.set_index("class").reindex(classes)
         at = np.arange(len(classes)) + 0.2 * (number - (len(found) - 1) / 2)
@@ -82,7 +82,7 @@ def error_pareto(predictions: pd.DataFrame, rejected: pd.Series, good: str) -> F
     counts = counts.loc[counts.sum(axis=1).sort_values().index] / predictions["repeat"].nunique()
     totals = predictions.groupby("label")["id"].nunique()
     names = [f"{style.escape_mathtext(str(name), 18)} ({totals[name]})" for name in counts.index]
-    figure, ((axes,),) = style.panels(1, 1, 0.4 * len(counts) + 1.2)
+    figure, axes = style.panel(0.4 * len(counts) + 1.2)
     look: Any = {"color": list(ERRORS.values()), "stacked": True, "width": 0.7}
     counts.set_axis(names).plot.barh(ax=axes, xlabel="images", ylabel="", **look)
     axes.grid(False, axis="y")
@@ -155,7 +155,7 @@ def selected_sources(diagnostics: pd.DataFrame, by: str = "split") -> Figure:
     rows = diagnostics[(diagnostics["task"] == "multiclass") & (diagnostics["features"] == "image_map")]
     counts = rows.groupby(by)[["k_image", "k_map"]].mean().set_axis(["Image", "Anomaly map"], axis=1)
     names = [percent(place, 0) if by == "keep" else str(parse_split(place).fold) for place in counts.index]
-    figure, ((axes,),) = style.panels(1, 1, 2.6)
+    figure, axes = style.panel(2.6)
     if len(counts):
         look: Any = {"color": [style.PALETTE["image"], style.PALETTE["map"]], "stacked": True, "width": 0.8}
         counts.set_axis(names).plot.bar(ax=axes, rot=0, **look)

@@ -46,7 +46,7 @@ def embedding(panels: Mapping[str, Plane], labels: pd.Series, classes: Sequence[
     signs, _ = grid[0][-1].get_legend_handles_labels()
     grid[0][-1].get_legend().remove()
     names = [escape_mathtext(name, 24) for name in names]
-    style.legend_outside(figure, min(len(names), 6), signs, names, loc="outside lower center")
+    style.legend_above(figure, min(len(names), 6), signs, names, loc="outside lower center")
     return finish(figure, "Test images, in the directions in which the training images vary most.")
 
 
@@ -69,7 +69,7 @@ def loss_curves(history: pd.DataFrame) -> Figure:
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter("")
     if legend := grid[0].get_legend():
-        style.legend_outside(figure, 2, *grid[0].get_legend_handles_labels())
+        style.legend_above(figure, 2, *grid[0].get_legend_handles_labels())
         legend.remove()
     return finish(figure, f"Means of {SMOOTH} records. Line: the trainings' median. Band: all of them.")
 

@@ -110,7 +110,7 @@ def forest(compared: pd.DataFrame) -> Figure:
         text.set_fontweight("bold" if label.endswith(":") else "normal")
     signs = [grid[0].plot([], [], "-o", color=colours[name])[0] for name in datasets]
     names = [style.escape_mathtext(display_name(name), 30) for name in datasets]
-    style.legend_outside(figure, 4, signs, names)
+    style.legend_above(figure, 4, signs, names)
     note = (
         "Differences with 95 % CI. Filled: the interval excludes zero. Methods that decide alike have none."
     )

@@ -45,7 +45,7 @@ def recall_curve(
     Markers: what thresholds chosen on training images for a required recall reached on the test folds (`points` of
     `operating_numbers`).
     """
-    figure, ((axes,),) = style.panels(1, 1, 4, width)
+    figure, axes = style.panel(4, width)
     chosen, methods = points_of(points), style.by_method(predictions)
     chosen = chosen[chosen["features"].isin([name for name, _ in methods])]
     for name, part in methods:
@@ -73,7 +73,7 @@ def precision_recall(predictions: pd.DataFrame, good: str, prevalence: float) ->
 
     From the same curves as `recall_curve`, from one good test image rejected: fewer were not measured.
     """
-    figure, ((axes,),) = style.panels(1, 1, 4)
+    figure, axes = style.panel(4)
     for name, part in style.by_method(predictions):
         curve = mean_curve(part, good)["mean"].loc[1 / max((part["label"] == good).sum(), 1) :]
         caught, wrong = prevalence * curve, (1 - prevalence) * curve.index
@@ -104,7 +104,7 @@ def score_histograms(predictions: pd.DataFrame, good: str, points: pd.DataFrame,
         style.percent_ticks(axes.yaxis)
     for row in grid:
         row[0].set_ylabel("share of images")
-    style.legend_outside(figure, 3, *grid[0][0].get_legend_handles_labels())
+    style.legend_above(figure, 3, *grid[0][0].get_legend_handles_labels())
     return style.finish(figure, DOTTED.format(percent(target, 0)))
 
 
@@ -120,20 +120,20 @@ def threshold_sweep(predictions: pd.DataFrame, good: str, points: pd.DataFrame, 
         ("defects caught and named correctly", right, bad, {"color": "0.5", "ls": "-."}),
         ("good products rejected", ~bad, ~bad, {"color": style.OUTLINE, "ls": "--"}),
     ]
-    figure, ((axes,),) = style.panels(1, 1, 4)
+    figure, axes = style.panel(4)
     for label, rows, whole, look in lines if named is not None else lines[::2]:
         axes.plot(ODDS, _at_or_above(predictions[rows], good) / whole.sum(), label=label, lw=2, **look)
     _thresholds(axes, points, str(predictions["features"].iloc[0]), target)
     axes.set(ylim=(0, 1.02), ylabel="share of images")
     _score_axis(axes, "threshold")
     style.percent_ticks(axes.yaxis)
-    style.legend_outside(figure, 4)
+    style.legend_above(figure, 4)
     return style.finish(figure, DOTTED.format(percent(target, 0)))
 
 
 def cost_curve(predictions: pd.DataFrame, good: str, price_ratio: float, prevalence: float) -> Figure:
     """Draw the cost of 1,000 products over the threshold, in false rejects, of which a missed defect costs so many."""
-    figure, ((axes,),) = style.panels(1, 1, 4)
+    figure, axes = style.panel(4)
     for name, part in style.by_method(predictions):
         bad = part["label"] != good
         recall, rejects = (_at_or_above(part[rows], good) / rows.sum() for rows in (bad, ~bad))

@@ -1,7 +1,6 @@
 """Tables of results by feature set: measures, costs of a recall, labels needed; and how well maps find defects."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -15,7 +14,6 @@ from lib.evaluation.recommendation import RULE
 from lib.evaluation.significance import METHOD, format_p
 from lib.pipeline.maps import map_quality
 from lib.pipeline.run import Run
-from lib.reporting.measures import read_measures
 from lib.reporting.style import METHODS, present
 from lib.reporting.table import Table, Value
 
@@ -37,26 +35,32 @@ def methods_table(
 
     `found` are predictions, `compared` is `compare` of those at keep 1, `recommended` is `recommend` of them.
     """
-    rows, whole, main = [], m.at_keep(found, 1.0), m.RANKINGS[0]
+    rows, whole, (main, recall) = [], m.at_keep(found, 1.0), m.RANKINGS[:2]
+    overall = m.where(m.summary(whole, good, binary, (main, recall)), {"fold": m.OVERALL, "class": m.ALL})
+    values = overall.pivot(index=["dataset", "features"], columns="metric", values="value")
     tested = compared[compared["metric"] == main].set_index(["dataset", "a", "b"]).to_dict("index")
     chosen: dict[Any, dict[Any, Any]] = recommended.set_index(["dataset", "features"]).to_dict("index")
-    for data in read_measures(whole, good, binary, (main, m.RECALL_AT_5_FPR)):
-        for features in [name for name in FEATURE_SETS if pd.notna(data.value(name, main))]:
-            choice = chosen.get((data.dataset, features), {})
-            mark = " (recommended)" * bool(choice.get("recommended"))
-            row: dict[Any, Any] = {"Dataset": data.dataset, "Features": FEATURE_SETS[features].title + mark}
-            row[m.TITLES[m.RECALL_AT_5_FPR], "Test"] = data.cell(features, m.RECALL_AT_5_FPR, form=".1%")
-            row[m.TITLES[m.RECALL_AT_5_FPR], "Training"] = Value(choice.get("training"), ".1%")
-            row[m.TITLES[main], "Test"] = data.cell(features, main, form=".3f")
-            test = tested.get((data.dataset, features, METHOD), {})
-            if features == "image" and (turned := tested.get((data.dataset, METHOD, features))):
+    for dataset in dict.fromkeys(overall["dataset"]):
+        mine = values.loc[dataset].dropna(subset=main)
+        for features in present(mine.index, FEATURE_SETS):
+            choice, test = chosen.get((dataset, features), {}), tested.get((dataset, features, METHOD), {})
+            if features == "image" and (turned := tested.get((dataset, METHOD, features))):
                 negative = {"difference": "difference", "low": "high", "high": "low"}
                 test = turned | {name: -turned[other] for name, other in negative.items()}
+            mark = " (recommended)" * bool(choice.get("recommended"))
+            row: dict[Any, Any] = {"Dataset": dataset, "Features": FEATURE_SETS[features].title + mark}
+            row[m.TITLES[recall], "Test"] = Value(mine[recall][features], ".1%")
+            row[m.TITLES[recall], "Training"] = Value(choice.get("training"), ".1%")
+            row[m.TITLES[main], "Test"] = Value(mine[main][features], ".3f")
             ends = test.get("low"), test.get("high")
-            less = f"Less {FEATURE_SETS[METHOD].title}"
-            row[m.TITLES[main], less] = Value(test.get("difference"), "+z.3f", ends, "+z.3f")
-            row[m.TITLES[main], "p (Wilcoxon)"] = _p_value(test, "p")
-            row[m.TITLES[main], "p (Holm)"] = _p_value(test, "p_holm")
+            gap = Value(test.get("difference"), "+z.3f", ends, "+z.3f")
+            row[m.TITLES[main], f"Less {FEATURE_SETS[METHOD].title}"] = gap
+            for title, p, bold in (
+                ("p (Wilcoxon)", "p", "significant"),
+                ("p (Holm)", "p_holm", "significant_holm"),
+            ):
+                cell = Value(test.get(p), format_p, bold=test.get(bold, False))
+                row[m.TITLES[main], title] = "not tested" if test.get("identical") == 1 else cell
             rows.append(row)
     shown = [FEATURE_SETS[one] for one in FEATURE_SETS if one in set(whole["features"])]
     notes = (
@@ -105,7 +109,7 @@ def costs_table(points: pd.DataFrame, methods: Iterable[str] = FEATURE_SETS) -> 
                 ends = one["false_rejects_low"], one["false_rejects_high"]
                 cell = Value(share, form, ends, form, bold=share == least.get(one["required"]))
                 if one["recall_high"] < one["required"]:
-                    cell = Value(share, partial(_missed, m.percent(one["recall"])))
+                    cell = Value(share, f"missed: {m.percent(one['recall'])} found".format)
                 row["Good images rejected to find", f"{100 * one['required']:g} %"] = cell
             rows.append(row)
     notes = (
@@ -116,10 +120,6 @@ def costs_table(points: pd.DataFrame, methods: Iterable[str] = FEATURE_SETS) -> 
     )
     title = "What a required defect recall costs"
     return Table("Costs", title, rows, notes, headers=3, numbers=part) if rows else None
-
-
-def _missed(found: str, _: float) -> str:
-    return f"missed: {found} found"
 
 
 def needs_table(economy: LabelEfficiency) -> Table | None:
@@ -142,9 +142,3 @@ def needs_table(economy: LabelEfficiency) -> Table | None:
     )
     title = "Labelled defects needed for the recall that the image reaches, at 5 % false rejects"
     return Table("Labels", title, rows, notes, headers=3, numbers=economy.needs) if rows else None
-
-
-def _p_value(row: Mapping[Any, Any], name: str) -> Value | str:
-    """Return a p of a row of `compare` as a cell, bold where it is below the study's level."""
-    bold = row.get("significant" if name == "p" else "significant_holm", False)
-    return "not tested" if row.get("identical") == 1 else Value(row.get(name), format_p, bold=bold)
