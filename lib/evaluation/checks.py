@@ -202,9 +202,8 @@ def _enough(results: StudyResults, good: str, _: Facts) -> tuple[str, str]:
 
 def _pooled(results: StudyResults, good: str, _: Facts) -> tuple[str, str]:
     asked = {"metric": m.RECALL_AT_5_FPR, "class": m.ALL, "features": method_of(results)}
-    folds = (
-        m.where(results.measures, asked).set_index("fold")["value"].drop(m.OVERALL, errors="ignore").dropna()
-    )
+    known = m.where(results.measures, asked).set_index("fold")["value"].dropna()
+    folds = known.drop(m.OVERALL, errors="ignore")
     pooled = folds.pop(m.POOLED) if m.POOLED in folds else float("nan")
     if folds.empty or math.isnan(pooled):
         return "none", "Not run: no fold has both good and defective images."

@@ -75,32 +75,32 @@ def compute_results(
     measures = summary(primary, good, binary)
     tests: Any = {"seed": seed, "alpha": study.alpha, "binary": binary, "n": n, "measures": measures}
     return StudyResults(
-        study=study,
-        good=good,
-        found=found,
-        mine=mine,
-        calibration=calibration,
-        sources=other_source,
-        primary=primary,
-        measures=measures,
-        compared=compare(primary, good, **tests),
-        points=operating_numbers(mine, calibration, good, study.recalls, study.prevalence, binary),
-        recommended=recommend(primary, calibration, good, binary),
-        label_efficiency=label_efficiency(mine, good, seed=seed, binary=binary, n=n),
-        n=n,
+        *(study, good, found, mine, calibration, other_source, primary, measures),
+        compare(primary, good, **tests),
+        operating_numbers(mine, calibration, good, study.recalls, study.prevalence, binary),
+        recommend(primary, calibration, good, binary),
+        label_efficiency(mine, good, seed=seed, binary=binary, n=n),
+        n,
     )
 
 
 def leak(found: pd.DataFrame, good: Good, binary: str = "collapsed") -> pd.DataFrame:
     """Return measures on grouped folds beside those on stratified folds, of the data sets that have both."""
-    measured = ["weighted_auc", "binary_auc", "defect_recall", "false_reject_rate"]
-    columns = ["dataset", "folds", "features", *measured]
     both = found[found["keep"] == 1.0].groupby("dataset").filter(lambda part: part["scheme"].nunique() > 1)
-    rows = []
+    columns = [
+        "dataset",
+        "folds",
+        "features",
+        "weighted_auc",
+        "binary_auc",
+        "defect_recall",
+        "false_reject_rate",
+    ]
+    tables = [pd.DataFrame(columns=columns)]
     for (dataset, scheme), part in both.groupby(["dataset", "scheme"]):
         values = where(summary(part, good, binary), {"fold": OVERALL, "class": ALL})
         table = values.pivot_table("value", "features", "metric").reindex(MAIN)
-        folds = f"{scheme} (leaking)" if scheme == "stratified" else str(scheme)
         table = table.dropna(how="all").reset_index()
-        rows.append(table.assign(dataset=str(dataset), folds=folds).reindex(columns=columns))
-    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=columns)
+        folds = f"{scheme} (leaking)" if scheme == "stratified" else str(scheme)
+        tables.append(table.assign(dataset=str(dataset), folds=folds).reindex(columns=columns))
+    return pd.concat(tables[1:] or tables, ignore_index=True)

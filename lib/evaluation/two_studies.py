@@ -29,14 +29,14 @@ def study_differences(
     for metric in RANKINGS:
         rows = [rows_of_metric(one, metric, of["binary"]) for one, of in zip((a, b), settings, strict=True)]
         for name in both:
-            parts = [
-                part[part["features"] == name].assign(features=x) for x, part in zip("ab", rows, strict=True)
-            ]
-            if paired:
-                gap = bootstrap_difference(pd.concat(parts), metric, "b", "a", good, settings[0]["seed"])
-            else:
-                gap = _apart(parts, metric, good, [one["seed"] for one in settings])
-            found[name, metric] = gap
+            parts = [part[part["features"] == name] for part in rows]
+            parts = [part.assign(features=x) for x, part in zip("ab", parts, strict=True)]
+            seeds = [one["seed"] for one in settings]
+            found[name, metric] = (
+                bootstrap_difference(pd.concat(parts), metric, "b", "a", good, seeds[0])
+                if paired
+                else _apart(parts, metric, good, seeds)
+            )
     return found
 
 
@@ -46,10 +46,8 @@ def _apart(rows: Sequence[pd.DataFrame], metric: str, good: str, seeds: Sequence
     So do Zou and Donner (Construction of confidence limits about effect measures, 2008). What each study's interval
     allows for retraining is kept; that the images are the same only makes it wider than needed.
     """
-    a, b = (
-        Paired(part, [name], good).samples(metric, seed, 2000)[name]
-        for name, part, seed in zip("ab", rows, seeds, strict=True)
-    )
+    sides = zip("ab", rows, seeds, strict=True)
+    a, b = (Paired(part, [name], good).samples(metric, seed, 2000)[name] for name, part, seed in sides)
     x, y = float(a.values[0]), float(b.values[0])
     (low_x, high_x), (low_y, high_y) = np.clip([a.interval(seeds[0]), b.interval(seeds[1])], 0, 1).tolist()
     low, high = math.hypot(y - low_y, high_x - x), math.hypot(high_y - y, x - low_x)

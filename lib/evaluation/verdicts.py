@@ -48,10 +48,8 @@ def verdicts(results: StudyResults, checked: pd.DataFrame) -> pd.DataFrame:
             *(" ".join(first["action"]), " ".join(first["options"]), failed, rule(mine)),
         )
         rows.append(row)
-    columns = (
-        "dataset images state pill why features method guide picture changes target cost higher more weakest"
-    )
-    return pd.DataFrame(rows, columns=[*columns.split(), "next", "command", "failed", "rule"])
+    columns = "dataset images state pill why features method guide picture changes target cost higher more"
+    return pd.DataFrame(rows, columns=[*columns.split(), "weakest", "next", "command", "failed", "rule"])
 
 
 def rule(results: StudyResults) -> str:

@@ -47,9 +47,8 @@ def _provenance(run: Run, through: int) -> Iterator[str]:
     yield from detector(study.map_source).caption(study).split(" · ")
     if through >= 1 and study.map_source == "draem":
         fitted = [name for name in store.names() if name.startswith("draem/") and "history" not in name]
-        yield from sorted(
-            {f"textures: {one['summary']['textures']}" for one in map(store.manifest, fitted) if one}
-        )
+        textures = {one["summary"]["textures"] for one in map(store.manifest, fitted) if one}
+        yield from (f"textures: {one}" for one in sorted(textures))
     features = store.manifest("features/image.npy")
     if features and (through >= 3 or detector(study.map_source).inputs == "patches"):
         network, weights = (features["summary"][key] for key in ("backbone", "backbone_sha256"))

@@ -95,13 +95,10 @@ def fixed_and_broken(predictions: pd.DataFrame, rejected: pd.Series, good: str) 
 
     `predictions`: rows that decide good or defective; `rejected`: bool by their index.
     """
-    rows = {
-        f"{FEATURE_SETS[a].title}\ninstead of {FEATURE_SETS[b].phrase}": changed(
-            predictions, rejected, good, a, b
-        )
-        for a, b in (AS_GUIDE, AS_PICTURE)
-        if {a, b} <= set(predictions["features"])
-    }
+    there, rows = set(predictions["features"]), {}
+    for a, b in [pair for pair in (AS_GUIDE, AS_PICTURE) if there.issuperset(pair)]:
+        name = f"{FEATURE_SETS[a].title}\ninstead of {FEATURE_SETS[b].phrase}"
+        rows[name] = changed(predictions, rejected, good, a, b)
     counts = pd.DataFrame(rows, CHANGES).T.round()
     figure, (grid,) = style.panels(2, 2, 0.7 * len(counts) + 1.0, sharey=True, sharex=True)
     for axes, (more, less), title in zip(grid, (CHANGES[:2], CHANGES[2:]), SIDES, strict=True):

@@ -111,7 +111,5 @@ def forest(compared: pd.DataFrame) -> Figure:
     signs = [grid[0].plot([], [], "-o", color=colours[name])[0] for name in datasets]
     names = [style.escape_mathtext(display_name(name), 30) for name in datasets]
     style.legend_above(figure, 4, signs, names)
-    note = (
-        "Differences with 95 % CI. Filled: the interval excludes zero. Methods that decide alike have none."
-    )
-    return style.finish(figure, note)
+    filled = "Filled: the interval excludes zero. Methods that decide alike have none."
+    return style.finish(figure, f"Differences with 95 % CI. {filled}")

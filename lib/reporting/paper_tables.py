@@ -10,9 +10,9 @@ from lib.classification.operating_threshold import clopper_pearson
 from lib.evaluation.metrics import ALL, OVERALL, POOLED, SHARES, TITLES, Good, at_keep, good_class, summary
 from lib.evaluation.published_results import DISPLAY_NAMES, display_name, paper_table
 from lib.evaluation.significance import fold_differences, format_p, smallest_attainable_p, wilcoxon
-from lib.reporting.table import Table, Value
+from lib.reporting.table import Table, Value, about
 
-_RECALLS, _REJECTS = ("class_recall", "defect_recall"), "false_reject_rate"
+_RECALLS, _REJECTS, _LEAKS = ("class_recall", "defect_recall"), "false_reject_rate", " (leaks)"
 Measured = tuple[dict[str, str], float, pd.DataFrame]  # first columns of a row, keep, measures
 
 
@@ -54,8 +54,7 @@ def table2(predictions: pd.DataFrame, good: Good, *, binary: str, alpha: float) 
             cells = _cells(known, metric, label, alpha)
             row = place | {"Measure": TITLES[metric], "Class": name}
             rows.append(row | {_title(features): cell for features, cell in cells.items()})
-    notes = (*_notes(read, alpha), "AQL (Eq. 1) is 100 % less the defect recall.")
-    return Table("Table 2", "Recall by class, over all test folds", rows, notes, headers=4)
+    return Table(rows=rows, headers=4, **_about("Table 2", read, alpha))
 
 
 def table3(predictions: pd.DataFrame, good: Good, *, binary: str, alpha: float) -> Table:
@@ -72,8 +71,7 @@ def table3(predictions: pd.DataFrame, good: Good, *, binary: str, alpha: float) 
             for name in MAIN:
                 row = place | {"Measure": TITLES[metric], "Features": _title(name)}
                 rows.append(row | {_share(keep): at.get(keep, {}).get(name, Value(None)) for keep in keeps})
-    title = "Results by share of the training defects kept, over all test folds"
-    return Table("Table 3", title, rows, _notes(read, alpha), headers=4)
+    return Table(rows=rows, headers=4, **_about("Table 3", read, alpha))
 
 
 def _measured(found: pd.DataFrame, good: Good, binary: str, metrics: Sequence[str]) -> Iterator[Measured]:
@@ -81,7 +79,7 @@ def _measured(found: pd.DataFrame, good: Good, binary: str, metrics: Sequence[st
     grouped = found.dropna(subset="group")["dataset"].unique()
     by_keep: Any = summary(found, good, binary, metrics).sort_values("keep", kind="stable")
     for (dataset, scheme, keep), rows in by_keep.groupby(["dataset", "scheme", "keep"], sort=False):
-        leaks = " (leaks)" * (scheme == "stratified" and dataset in grouped)
+        leaks = _LEAKS * (scheme == "stratified" and dataset in grouped)
         known = rows.set_index(["features", "metric", "class", "fold"]).sort_index()
         yield {"Dataset": dataset, "Folds": scheme + leaks}, keep, known
 
@@ -104,25 +102,16 @@ def _cells(known: pd.DataFrame, metric: str, label: str, alpha: float) -> dict[s
     return cells
 
 
-def _notes(read: Sequence[Measured], alpha: float) -> list[str]:
-    """Return the notes of Tables 2 and 3: the rule for bold, what it cannot reach, and leaks."""
-    notes = [
-        "Read a recall with its false-reject rate: a lower threshold buys one with the other. Recalls and rates count "
-        "the images of all folds; an AUC is the mean of the folds', as scores of two networks share no scale. A class "
-        "without a test image in a fold has no weight in that fold's AUC.",
-        "In brackets: exact 95 % CI (Clopper-Pearson) for independent images, too narrow where objects repeat.",
-        f"Bold: the best, where Wilcoxon's signed-rank test over the folds (two-sided, exact) gives p < {alpha:g} "
-        "against the second best; false-reject rates are never bold.",
-    ]
+def _about(name: str, read: Sequence[Measured], alpha: float) -> dict[str, Any]:
+    folds = []
     for place, _, known in read:
-        name, scheme = display_name(place["Dataset"]), place["Folds"].removesuffix(" (leaks)")
-        folds = len(set(known.index.unique("fold")) - {OVERALL, POOLED})
-        smallest = smallest_attainable_p(folds)
-        nothing = f", above {alpha:g}: nothing can be bold" * (smallest >= alpha)
-        notes.append(f"{name}: {folds} {scheme} folds, smallest possible p {format_p(smallest)}{nothing}.")
-        if scheme != place["Folds"]:
-            notes.append(f"{name}: stratified folds leak, images of one object stand in training and test.")
-    return list(dict.fromkeys(notes))
+        n, scheme = (
+            len(set(known.index.unique("fold")) - {OVERALL, POOLED}),
+            place["Folds"].removesuffix(_LEAKS),
+        )
+        of: dict[str, Any] = {"name": display_name(place["Dataset"]), "scheme": scheme, "folds": n}
+        folds.append(of | {"smallest": smallest_attainable_p(n), "leaks": scheme != place["Folds"]})
+    return about(name, read=folds, alpha=alpha, format_p=format_p)
 
 
 def beside_paper(table: Table) -> Table | None:

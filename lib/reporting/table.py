@@ -100,6 +100,13 @@ class Table:
     _repr_html_ = to_html
 
 
+def about(name: str, **values: Any) -> dict[str, Any]:
+    """Return name, title and notes of a `Table`, as the template has them for these values."""
+    lines = render("about_tables.txt.j2", name=name, **values).splitlines()
+    title, *notes = dict.fromkeys(line for line in lines if line)
+    return {"name": name, "title": title, "notes": notes}
+
+
 def html_table(
     frame: pd.DataFrame, headers: int, bold: Collection[tuple[int, int]] = (), **about: Any
 ) -> str:
