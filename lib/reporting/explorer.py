@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from lib.classification.feature_sets import FEATURE_SETS, MAIN
-from lib.evaluation.metrics import MISSING, binary_predictions, defect_scores, percent
+from lib.evaluation.metrics import MISSING, binary_predictions, defect_scores, percent, where
 from lib.pipeline.classification import predictions
 from lib.pipeline.dataset import index
 from lib.pipeline.run import Run
@@ -56,9 +56,9 @@ def scored_images(predictions: pd.DataFrame, good: str, binary: str = "collapsed
     Columns: fold, id, label, features, `p:` every class, `score` (1 - p(good) of the model that decides, in [0, 1]),
     `own` (whether the classifier itself calls the image defective), `named` (the likeliest defect class).
     """
-    first = (predictions["scheme"] == predictions["scheme"].iloc[0]) & (predictions["keep"] == 1.0)
-    first &= (predictions["repeat"] == predictions["repeat"].min()) & predictions["features"].isin(MAIN)
-    mine = predictions[first]
+    scheme, repeat = predictions["scheme"].iloc[0], predictions["repeat"].min()
+    mine = where(predictions, {"scheme": scheme, "keep": 1.0, "repeat": repeat})
+    mine = mine[mine["features"].isin(MAIN)]
     keys = ["features", "id"]
     deciding = binary_predictions(mine, binary)
     scores = deciding[keys].assign(score=defect_scores(deciding, good), own=deciding["predicted"] != good)

@@ -90,8 +90,9 @@ def _cells(known: pd.DataFrame, metric: str, label: str, alpha: float) -> dict[s
     there = {name: float(known["value"][key]) for name, key in at.items() if key in known.index}
     ranked, best = pd.Series(there, dtype=float).dropna().sort_values(ascending=False, kind="stable"), None
     if len(ranked) > 1 and metric != _REJECTS and ranked.iloc[0] != ranked.iloc[1]:
-        ahead = fold_differences(known["value"], *map(str, ranked.index[:2]), metric, label)
-        best = ranked.index[0] if ahead.mean() > 0 and wilcoxon(ahead)["p"] < alpha else None
+        first, second = map(str, ranked.index[:2])
+        ahead = fold_differences(known["value"], first, second, metric, label)
+        best = first if ahead.mean() > 0 and wilcoxon(ahead)["p"] < alpha else None
     cells = {}
     for name, key in at.items():
         value, interval = there.get(name, float("nan")), None

@@ -81,7 +81,7 @@ def panels(count: int, columns: int, height: float, width: float = PAGE, **look:
     return plt.subplots(rows, columns, squeeze=False, **look)
 
 
-def panel(height: float, width: float = PAGE) -> tuple[Figure, Axes]:
+def panel(height: float, width: float = PAGE) -> tuple[Figure, Any]:
     """Return a figure with one panel, both sides in inches."""
     return plt.subplots(layout="constrained", figsize=(width, height))
 

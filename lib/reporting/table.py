@@ -79,7 +79,7 @@ class Table:
         shown = [place for place, key in enumerate(columns) if key not in same]
         self.frame, self.headers = frame.iloc[:, shown], sum(place < headers for place in shown)
         bold = np.argwhere([[row[place].bold for place in shown] for row in cells])
-        self.bold = set(map(tuple, bold.tolist()))
+        self.bold = {(row, place) for row, place in bold.tolist()}
 
     def to_csv(self, path: Path) -> None:
         """Write the raw numbers at full precision, atomically."""
