@@ -1,11 +1,9 @@
 """Bootstrap samples of measures, on two levels: test images, drawn by group where known, and trainings."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -29,7 +27,7 @@ class Sampled:
     trained: np.ndarray
     weights: np.ndarray
 
-    def __sub__(self, other: Sampled) -> Sampled:
+    def __sub__(self, other: Self) -> "Sampled":
         return Sampled(self.values - other.values, self.trained - other.trained, self.weights)
 
     @property
@@ -92,11 +90,10 @@ class Paired:
             if not all(np.array_equal(of[mine], of[first]) for of in (repeats, ids)):
                 raise ValueError(f"{features[0]!r} and {name!r} were tested on different images")
             self.answers[name] = answers = every.at(mine)
-            parts = [
-                [(folds[mine] == fold) & (repeats[mine] == one) for one in np.unique(repeats)]
-                for fold in np.unique(folds[mine])
-            ]
-            self.parts[name] = [[(answers.at(at), self.cluster[at]) for at in of_fold] for of_fold in parts]
+            self.parts[name] = []
+            for fold in np.unique(folds[mine]):
+                places = [(folds[mine] == fold) & (repeats[mine] == one) for one in np.unique(repeats)]
+                self.parts[name].append([(answers.at(at), self.cluster[at]) for at in places])
 
     def samples(
         self, metric: str, seed: int, n: int, label: str = m.ALL, features: Collection[str] | None = None
@@ -115,10 +112,8 @@ class Paired:
         found = {}
         for name in self.answers if features is None else features:
             parts = self.parts[name]
-            answered = [[answers for answers, _ in part] for part in parts]
-            trained = np.array(
-                [[m.measured(metric, x, self.good, label)[0] for x in part] for part in answered]
-            )
+            each = [[m.measured(metric, x, self.good, label)[0] for x, _ in part] for part in parts]
+            trained = np.array(each)
             if metric in m.SHARES:  # counted over all folds
                 values = of(self.answers[name], self.cluster)
                 sizes = np.array([m.counted(metric, part[0][0], self.good, label)[1].sum() for part in parts])
@@ -171,7 +166,7 @@ def paired_by_task(
 
 
 def quantile_ends(
-    values: np.ndarray, methods: tuple[str, str] = ("linear", "linear"), level: float = 0.95
+    values: np.ndarray, methods: tuple[Any, Any] = ("linear", "linear"), level: float = 0.95
 ) -> tuple[float, float]:
     """Return the quantiles that hold the middle `level` of the values, NaN left out; NaN where all are.
 
@@ -180,9 +175,8 @@ def quantile_ends(
     known, tail = values[~np.isnan(values)], (1 - level) / 2
     if not len(known):
         return float("nan"), float("nan")
-    ends: list[tuple[float, Any]] = [(tail, methods[0]), (1 - tail, methods[1])]
-    low, high = (float(np.quantile(known, share, method=method)) for share, method in ends)
-    return low, high
+    low, high = methods
+    return float(np.quantile(known, tail, method=low)), float(np.quantile(known, 1 - tail, method=high))
 
 
 @lru_cache(maxsize=1)

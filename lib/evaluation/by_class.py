@@ -1,7 +1,5 @@
 """Measures of one data set by defect class, and what one feature set changes against another, image by image."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pandas as pd

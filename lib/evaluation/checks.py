@@ -1,16 +1,13 @@
 """Can a study be trusted? Fifteen checks of each data set, computed, each with why it matters and what to do."""
 
-from __future__ import annotations
-
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from lib.config import Study
 from lib.datasets.shortcuts import SYMPTOMS, Told
 from lib.evaluation import metrics as m
 from lib.evaluation.bootstrap import Paired
@@ -21,11 +18,11 @@ from lib.evaluation.results import StudyResults
 from lib.evaluation.significance import METHOD, smallest_attainable_p
 
 PILLS = {"good": "passed", "warn": "warning", "bad": "failed", "none": "unknown"}
-OPEN = ("bad", "warn")  # states that ask for something to be done
 FEW_OF_A_CLASS, FEW_GOOD = 30, 100  # images
 SUSPECT = 0.02  # share of images that all methods decide against their label
 PROPOSED = "groups-proposed.csv"  # beside the index: known groups joined with near-duplicates, for --groups
 FEW_ALIKE = 0.01  # share of images that may have a near-duplicate where none should be
+_ADVICE = Path(__file__).with_name("advice.csv")  # the most useful first
 
 
 @dataclass(frozen=True)
@@ -85,26 +82,23 @@ class Facts:
     data: DataFacts = DataFacts()
 
 
-class Check(NamedTuple):
-    """One check: its name, how it is computed, why it matters, what to do, and with which options of the command."""
-
-    name: str
-    of: Callable[[StudyResults, str, Facts], tuple[str, str]]  # state and result
-    why: str
-    action: str
-    options: str = ""
-    applies: Callable[[Study], bool] = lambda study: True  # whether there is anything to gain by the action
-
-
 def checks(results: StudyResults, facts: Mapping[str, Facts]) -> pd.DataFrame:
     """Return every check of every data set: check, dataset, state, pill, result, why, action, options."""
-    rows = []
+    rows, study = [], results.study
+    folds = max(10, _folds_needed(study.alpha))  # the paper's ten at least
+    nothing_to_gain = {
+        "finds": study.map_source == "patchcore",
+        "alike": study.map_method != "in_sample" or study.draem_checkpoint,
+        "objects": study.cv == "stratified",
+    }
+    advice = pd.read_csv(_ADVICE, keep_default_na=False).to_dict("records")
     for dataset, mine in results.each():
-        for one in CHECKS:
-            state, result = one.of(mine, dataset, facts[dataset])
-            does, needed = state in OPEN and one.applies(mine.study), folds_needed(mine.study)
-            asked = [text.format(folds=needed) if does else "" for text in (one.action, one.options)]
-            rows.append((one.name, dataset, state, PILLS[state], result, one.why, *asked))
+        for one in advice:
+            state, result = CHECKS[one["id"]](mine, mine.good[dataset], facts[dataset])
+            does = state in ("bad", "warn") and not nothing_to_gain.get(one["id"])
+            asked = [one[text].format(folds=folds) if does else "" for text in ("action", "options")]
+            name = one["check"].format(good=FEW_GOOD, of_a_class=FEW_OF_A_CLASS)
+            rows.append((name, dataset, state, PILLS[state], result, one["why"], *asked))
     columns = ["check", "dataset", "state", "pill", "result", "why", "action", "options"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -115,66 +109,65 @@ def method_of(results: StudyResults) -> str:
     return recommended(results.recommended) or (METHOD if METHOD in there else next(iter(there)))
 
 
-def _objects(results: StudyResults, dataset: str, facts: Facts) -> tuple[str, str]:
-    found = facts.data.describe_alike()
+def _objects(results: StudyResults, good: str, facts: Facts) -> tuple[str, str]:
+    found, several = facts.data.describe_alike(), facts.data.many_alike
     if results.mine["group"].isna().all():
-        return "bad" if facts.data.many_alike else "warn", f"Not known: no groups were given. {found}"
+        return "bad" if several else "warn", f"Not known: no groups were given. {found}"
     if set(results.mine["scheme"]) == {"grouped"}:
-        state = "warn" if facts.data.many_alike else "good"
-        return state, f"Folds keep the images of one object together. {found}"
+        return "warn" if several else "good", f"Folds keep the images of one object together. {found}"
     return "bad", f"Images of one object stand in training and test. {found}"
 
 
-def _shortcuts(results: StudyResults, dataset: str, facts: Facts) -> tuple[str, str]:
-    return ("warn" if facts.data.told or facts.data.variants else "good"), facts.data.describe_shortcuts()
+def _shortcuts(results: StudyResults, good: str, facts: Facts) -> tuple[str, str]:
+    return "warn" if facts.data.told or facts.data.variants else "good", facts.data.describe_shortcuts()
 
 
-def _rarest(results: StudyResults, dataset: str, _: Facts) -> tuple[str, str]:
+def _rarest(results: StudyResults, good: str, _: Facts) -> tuple[str, str]:
     counts = results.primary.drop_duplicates("id")["label"].value_counts()
     state = "good" if counts.iloc[-1] >= FEW_OF_A_CLASS else "warn" if counts.iloc[-1] >= 10 else "bad"
     return state, f"Rarest class: {counts.index[-1]}, n = {counts.iloc[-1]}."
 
 
-def _good(results: StudyResults, dataset: str, _: Facts) -> tuple[str, str]:
+def _good(results: StudyResults, good: str, _: Facts) -> tuple[str, str]:
     images = results.primary.drop_duplicates("id")
-    n = int((images["label"] == results.good[dataset]).sum())
+    n = int((images["label"] == good).sum())
     state = "good" if n >= FEW_GOOD else "warn" if n >= results.study.least_good else "bad"
     limit = m.FPR_LIMIT * n / images["fold"].nunique()
     return state, f"Good images: {n}. A rate of {m.percent(m.FPR_LIMIT, 0)} is {limit:.1f} per test fold."
 
 
-def _folds(results: StudyResults, dataset: str, _: Facts) -> tuple[str, str]:
+def _folds(results: StudyResults, good: str, _: Facts) -> tuple[str, str]:
     n, alpha = results.primary["fold"].nunique(), results.study.alpha
     if smallest_attainable_p(n) < alpha:
         return "good", f"With {n} folds a p-value below {alpha:g} is possible."
-    return "bad", f"Folds: {n}. A p-value below {alpha:g} needs {math.floor(1 - math.log2(alpha)) + 1}."
+    return "bad", f"Folds: {n}. A p-value below {alpha:g} needs {_folds_needed(alpha)}."
 
 
-def folds_needed(study: Study) -> int:
-    """Return with how many folds a signed-rank test can reach the study's level; the paper's ten at least."""
-    return max(10, math.floor(1 - math.log2(study.alpha)) + 1)
+def _folds_needed(alpha: float) -> int:
+    return math.floor(1 - math.log2(alpha)) + 1  # of a signed-rank test
 
 
-def _finds(results: StudyResults, dataset: str, facts: Facts) -> tuple[str, str]:
+def _finds(results: StudyResults, good: str, facts: Facts) -> tuple[str, str]:
     if facts.scores.empty:
         return "none", "Not run: this study has no anomaly maps."
-    paired, seed = Paired(facts.scores, ["map"], results.good[dataset]), results.study.seed
-    area = paired.samples(m.RANKINGS[0], seed, 400)["map"]
+    seed = results.study.seed
+    area = Paired(facts.scores, ["map"], good).samples(m.RANKINGS[0], seed, 400)["map"]
     low, high = area.interval(seed)
+    below = ", ".join(label for label, value in facts.auroc.items() if value < 0.5)
+    found = f"Image AUROC {area.values[0]:.2f} (95 % CI {low:.2f} to {high:.2f})."
     state = "good" if low > 0.5 else "bad" if high < 0.5 else "warn"
-    below = [label for label, value in facts.auroc.items() if value < 0.5]
-    missed = f" Below chance for: {', '.join(below)}." if below else ""
-    return state, f"Image AUROC {area.values[0]:.2f} (95 % CI {low:.2f} to {high:.2f}).{missed}"
+    return state, found + (f" Below chance for: {below}." if below else "")
 
 
-def _alike(results: StudyResults, dataset: str, facts: Facts) -> tuple[str, str]:
+def _alike(results: StudyResults, good: str, facts: Facts) -> tuple[str, str]:
     if math.isnan(facts.unseen):
         return "none", "Not run: there are no maps of good training and test images."
-    state = "good" if abs(facts.unseen - 0.5) <= 0.1 else "warn" if abs(facts.unseen - 0.5) <= 0.2 else "bad"
+    away = abs(facts.unseen - 0.5)
+    state = "good" if away <= 0.1 else "warn" if away <= 0.2 else "bad"
     return state, f"AUROC of good test against good training images: {facts.unseen:.2f} (0.5: no difference)."
 
 
-def _selected(results: StudyResults, dataset: str, facts: Facts) -> tuple[str, str]:
+def _selected(results: StudyResults, good: str, facts: Facts) -> tuple[str, str]:
     used, n = sum(k > 0 for k in facts.from_map), len(facts.from_map)
     if not n:
         return "none", "Not run: image and map were not combined."
@@ -183,16 +176,16 @@ def _selected(results: StudyResults, dataset: str, facts: Facts) -> tuple[str, s
     return "good" if used == n else "warn", f"Map features were selected in {used} of {m.count(n, 'fit')}."
 
 
-def _probabilities(results: StudyResults, dataset: str, _: Facts) -> tuple[str, str]:
+def _probabilities(results: StudyResults, good: str, _: Facts) -> tuple[str, str]:
     rows = m.binary_predictions(results.primary, results.study.binary)
-    rows, good = rows[rows["features"] == method_of(results)], results.good[dataset]
+    rows = rows[rows["features"] == method_of(results)]
     bad = (rows["label"] != good).to_numpy()
     score, constant = np.mean((m.defect_scores(rows, good) - bad) ** 2), bad.mean() * (1 - bad.mean())
-    state = "good" if score < constant else "bad"
-    return state, f"Brier score {score:.3f}; a constant guess has {constant:.3f}."
+    guess = f"Brier score {score:.3f}; a constant guess has {constant:.3f}."
+    return "good" if score < constant else "bad", guess
 
 
-def _carry_over(results: StudyResults, dataset: str, _: Facts) -> tuple[str, str]:
+def _carry_over(results: StudyResults, good: str, _: Facts) -> tuple[str, str]:
     points = points_of(results.points, features=method_of(results))
     if points.empty:
         return "none", "Not run: no training image was scored out of fold."
@@ -200,85 +193,51 @@ def _carry_over(results: StudyResults, dataset: str, _: Facts) -> tuple[str, str
     return "bad" if missed else "good", f"Thresholds that missed their recall: {missed} of {len(points)}."
 
 
-def _enough(results: StudyResults, dataset: str, _: Facts) -> tuple[str, str]:
+def _enough(results: StudyResults, good: str, _: Facts) -> tuple[str, str]:
     bound = point_of(results.points, method_of(results), results.study.target_recall, CONFORMAL)
     if not bound:
         return "none", "Not run: no training image was scored out of fold."
     return "bad" if bound["n_calibration"] < bound["n_needed"] else "good", describe_defects(bound)
 
 
-def _pooled(results: StudyResults, dataset: str, _: Facts) -> tuple[str, str]:
+def _pooled(results: StudyResults, good: str, _: Facts) -> tuple[str, str]:
     asked = {"metric": m.RECALL_AT_5_FPR, "class": m.ALL, "features": method_of(results)}
-    of = m.where(results.measures, asked)
-    values = of.set_index("fold")["value"].drop(m.OVERALL, errors="ignore")
-    pooled, folds = values.get(m.POOLED, float("nan")), values.drop(m.POOLED, errors="ignore").dropna()
+    known = m.where(results.measures, asked).set_index("fold")["value"].dropna()
+    folds = known.drop(m.OVERALL, errors="ignore")
+    pooled = folds.pop(m.POOLED) if m.POOLED in folds else float("nan")
     if folds.empty or math.isnan(pooled):
         return "none", "Not run: no fold has both good and defective images."
-    if folds.min() <= pooled <= folds.max():
-        return "good", f"Recall of pooled scores: {m.percent(pooled)}, inside the range of the folds."
-    return "warn", f"Recall of pooled scores: {m.percent(pooled)}, outside the range of the folds."
+    inside = folds.min() <= pooled <= folds.max()
+    where = "inside" if inside else "outside"
+    told = f"Recall of pooled scores: {m.percent(pooled)}, {where} the range of the folds."
+    return "good" if inside else "warn", told
 
 
-def _retrained(results: StudyResults, dataset: str, _: Facts) -> tuple[str, str]:
+def _retrained(results: StudyResults, good: str, _: Facts) -> tuple[str, str]:
     n = results.primary["repeat"].nunique()
-    state, times = ("good", f"{n} times") if n > 1 else ("warn", "once")
-    return state, f"Everything was trained {times}."
+    return "good" if n > 1 else "warn", f"Everything was trained {f'{n} times' if n > 1 else 'once'}."
 
 
-def _labels(results: StudyResults, dataset: str, _: Facts) -> tuple[str, str]:
-    rows, good = m.binary_predictions(results.primary, results.study.binary), results.good[dataset]
+def _labels(results: StudyResults, good: str, _: Facts) -> tuple[str, str]:
+    rows = m.binary_predictions(results.primary, results.study.binary)
     wrong = ((rows["predicted"] == good) != (rows["label"] == good)).groupby(rows["id"]).all()
     n = int(wrong.sum())
     state = "good" if n <= SUSPECT * len(wrong) else "warn"
     return state, f"Every method disagrees with the label of {n} of {len(wrong)} images."
 
 
-def _as_paper(results: StudyResults, dataset: str, facts: Facts) -> tuple[str, str]:
-    if is_synthetic(dataset):
+def _as_paper(results: StudyResults, good: str, facts: Facts) -> tuple[str, str]:
+    if is_synthetic(results.primary["dataset"].iloc[0]):
         return "warn", "Demo data: the products are drawn, not photographed."
     if facts.as_paper:
         return "good", "Backbone and preset are the paper's."
     return "warn", f"Preset {results.study.preset}, backbone {results.study.backbone}."
 
 
-CHECKS = (  # the most useful advice first
-    Check(f"Good images ({FEW_GOOD} wanted)", _good,
-        "With few good images, one image decides about false rejects.", "Collect more good images."),
-    Check("Defects for the target recall", _enough,
-        "With fewer defects the recall cannot be guaranteed.", "Label more defects."),
-    Check(f"Rarest class ({FEW_OF_A_CLASS} wanted)", _rarest,
-        "A class with few images has a wide interval.", "Collect more images of the rarest class."),
-    Check("Maps against chance", _finds,
-        "A map no better than chance cannot help.", "Try PatchCore maps.",
-        "--set map_source=patchcore --study patchcore", lambda study: study.map_source != "patchcore"),
-    Check("Recall of thresholds", _carry_over,
-        "A threshold that misses its recall lets defects pass.", "Check thresholds on a new sample before use."),
-    Check("Maps of training and test", _alike,
-        "Otherwise a classifier learns that a clean map means good, and rejects good products.",
-        "Try cross-fitted maps.", "--set map_fit=cross_fitted --study cross-fitted",
-        lambda study: study.map_method == "in_sample" and not study.draem_checkpoint),
-    Check("Images of one object", _objects,
-        "If images of one object are in training and test, results are too good.",
-        "Say which images show the same object.", "--groups FILE", lambda study: study.cv != "stratified"),
-    Check("Shortcuts", _shortcuts,
-        "A classifier can learn how files were made instead of the defects.",
-        "Take good and defective images in the same way, and save them in the same way."),
-    Check("Labels", _labels,
-        "Images that all methods get wrong may have a wrong label.",
-        "Look at the missed defects and false rejects in notebook 04."),
-    Check("Retraining noise", _retrained,
-        "Another training can give other numbers.", "Train everything three times.",
-        "--set repeats=3 --study three-trainings"),
-    Check("Probabilities against guessing", _probabilities,
-        "Otherwise scores are a ranking only.", "Do not read scores as probabilities."),
-    Check("Folds for the test", _folds,
-        "With too few folds no difference can be significant.", "Use {folds} folds.",
-        "--set folds={folds} --study {folds}-folds"),
-    Check("Selection of map features", _selected,
-        "Without them image + map says nothing about the map.", "Judge the map by the map-guided features instead."),
-    Check("Pooled recall", _pooled,
-        "Otherwise the folds' scores have different scales.", "Use the mean of the folds, as all tables do."),
-    Check("Likeness to the paper", _as_paper,
-        "Otherwise the numbers do not check the paper's.", "Use the paper's preset on its products.",
-        "--preset paper --study paper"),
-)  # fmt: skip
+CHECKS = {  # by their id in the table of advice
+    one.__name__.removeprefix("_"): one
+    for one in (
+        *(_good, _enough, _rarest, _finds, _carry_over, _alike, _objects, _shortcuts, _labels, _retrained),
+        *(_probabilities, _folds, _selected, _pooled, _as_paper),
+    )
+}

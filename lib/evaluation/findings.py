@@ -1,7 +1,5 @@
 """The conclusions of notebook 06: questions, each answered in one computed sentence with its evidence."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -28,17 +26,17 @@ from lib.evaluation.verdicts import describe_cost
 
 Found = tuple[str, ...]  # state, pill, answer, and the sentences of its evidence
 AUC = m.RANKINGS[0]  # good against defective
+AT_5_REJECTS = "recall at 5 % false rejects"
 PILLS = {1: ("good", "Helps"), -1: ("bad", "Harms"), 0: ("none", "No measurable difference")}
 
 
 def findings(results: StudyResults) -> pd.DataFrame:
     """Return the conclusions: columns dataset, question, state, pill, answer (one sentence), evidence (sentences)."""
-    rows = [
-        (dataset, question, *found[:3], " ".join(found[3:]))
-        for dataset, mine in results.each()
-        for question, answer in QUESTIONS.items()
-        if (found := answer(mine, dataset))
-    ]
+    rows = []
+    for dataset, mine in results.each():
+        for question, answer in QUESTIONS.items():
+            if found := answer(mine, dataset):
+                rows.append((dataset, question, *found[:3], " ".join(found[3:])))
     return pd.DataFrame(rows, columns=["dataset", "question", "state", "pill", "answer", "evidence"])
 
 
@@ -46,11 +44,10 @@ def _extra(results: StudyResults, dataset: str) -> Found:
     """Say what the map adds as the paper has it: beside the image, features of both selected together."""
     gap, evidence = results.comparison(m.RECALL_AT_5_FPR, METHOD, "image"), [*_measures(results)]
     if gap and gap.identical < 1:
-        trained = "Everything was trained once; intervals allow for retraining by the spread of the folds."
-        if gap.repeats > 1:
-            spread = f"has a standard deviation of {100 * gap.retraining:.1f} points"
-            trained = f"From one of {gap.repeats} trainings to the next the difference {spread}."
-        evidence += [gap.rule(), trained]
+        spread = f"the difference has a standard deviation of {100 * gap.retraining:.1f} points."
+        once = "Everything was trained once; intervals allow for retraining by the spread of the folds."
+        several = f"From one of {gap.repeats} trainings to the next {spread}"
+        evidence += [gap.rule(), several if gap.repeats > 1 else once]
     return *_gain(gap, METHOD, "image"), *evidence
 
 
@@ -103,11 +100,10 @@ def _labels(results: StudyResults, dataset: str) -> Found:
     needs = results.label_efficiency.needs
     needs = needs[(needs["dataset"] == dataset) & needs["features"].isin(METHODS)]
     full = needs[needs["reference"] == needs["reference"].max()].to_dict("records")
-    of_image = ((f"{row['reference']:.0f}", m.percent(row["target"])) for row in full[:1])
-    reached = (
-        f"With {n} labelled defects the image reaches {share} recall at 5 % false rejects."
-        for n, share in of_image
-    )
+    reached = [
+        f"With {row['reference']:.0f} labelled defects the image reaches {m.percent(row['target'])} {AT_5_REJECTS}."
+        for row in full[:1]
+    ]
     listed = [f"Needed with {FEATURE_SETS[row['features']].phrase}: {describe_need(row)}." for row in full]
     return *imbalance_headline(needs), *reached, *listed
 
@@ -116,18 +112,17 @@ def _simpler(results: StudyResults, dataset: str) -> Found:
     gaps = {(name, METHOD): gap for name in BASELINES if (gap := results.comparison(AUC, name, METHOD))}
     if not gaps:
         return "none", "Not run", "No simpler method was run on the same images."
-    good = {name: gap.difference for (name, _), gap in gaps.items() if gap.as_good}
     within, corrected = f"image + map within {MARGIN:g} AUC", "corrected for all comparisons"
     found = "none", "Not shown", f"No simpler method is shown to match {within}, {corrected}."
-    if good:
+    if good := {name: gap.difference for (name, _), gap in gaps.items() if gap.as_good}:
         best = FEATURE_SETS[max(good, key=lambda name: good[name])].title
         found = "warn", "Yes", f"{best} matches {within}, or is better, {corrected}."
     return *found, *_differences(gaps)
 
 
 def _objects(results: StudyResults, dataset: str) -> Found:
-    found = m.at_keep(results.found, 1.0)
-    schemes, shared = set(found["scheme"]), "images of one object in both training and test"
+    found, shared = m.at_keep(results.found, 1.0), "images of one object in both training and test"
+    schemes = set(found["scheme"])
     if found["group"].isna().all():
         answer = "Which images show the same object is not known; if some do, all results are too good."
         return "none", "Unknown", answer, "Name the objects with --groups FILE."
@@ -136,20 +131,19 @@ def _objects(results: StudyResults, dataset: str) -> Found:
     if schemes == {"stratified"}:
         answer = f"The folds have {shared}, so all results may be too good."
         return "bad", "Likely", answer, "Use grouped folds: --set cv=auto."
-    gaps, how = {}, (results.good[dataset], results.study.seed, results.n)
+    headline = ["good", "Not measurable"]
+    headline += ["No leak from repeated objects is measurable, but only grouped folds exclude it."]
+    how, evidence = (results.good[dataset], results.study.seed, results.n), []
     for name in MAIN:
         both = m.binary_predictions(found[found["features"] == name], results.study.binary)
         if set(both["scheme"]) == schemes:
             pair = both.assign(features=both["scheme"])
-            gaps[name] = bootstrap_difference(pair, AUC, "stratified", "grouped", *how)
-    evidence = (
-        f"AUC of stratified less that of grouped folds, with {FEATURE_SETS[name].phrase}: {gap.span()}."
-        for name, gap in gaps.items()
-    )
-    none = "No leak from repeated objects is measurable, but only grouped folds exclude it."
-    headline = "good", "Not measurable", none
-    if any(gap.side > 0 for gap in gaps.values()):
-        headline = "warn", "In stratified folds", f"Stratified folds are too optimistic: they have {shared}."
+            gap = bootstrap_difference(pair, AUC, "stratified", "grouped", *how)
+            phrase = FEATURE_SETS[name].phrase
+            evidence.append(f"AUC of stratified less that of grouped folds, with {phrase}: {gap.span()}.")
+            if gap.side > 0:
+                optimistic = f"Stratified folds are too optimistic: they have {shared}."
+                headline = ["warn", "In stratified folds", optimistic]
     return *headline, *evidence, "All other conclusions rest on grouped folds."
 
 

@@ -1,7 +1,5 @@
 """The result of each notebook in one computed sentence, with the state and the words of its pill."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -83,13 +81,14 @@ def maps_headline(quality: pd.DataFrame) -> Headline:
     if quality.empty:
         return Headline("none", "No maps", "This study has no anomaly maps.")
     areas = quality["image_auroc"].drop(OVERALL).sort_values()
-    low, high = areas.iloc[0], areas.iloc[-1]
-    said = f"best (image AUROC {high:.2f}) and class {areas.index[0]} worst ({low:.2f})"
-    said = said if len(areas) > 1 else f"with an image AUROC of {high:.2f}"
-    sentence = f"The maps find class {areas.index[-1]} {said}."
-    if low <= CHANCE:
-        return Headline("bad", "Maps miss a class", sentence)
-    return Headline(*(("warn", "Maps are weak") if low < USEFUL else ("good", "Maps work")), sentence)
+    worst, best, low, high = areas.index[0], areas.index[-1], areas.iloc[0], areas.iloc[-1]
+    said = f"best (image AUROC {high:.2f}) and class {worst} worst ({low:.2f})"
+    said = f"The maps find class {best} {said if len(areas) > 1 else f'with an image AUROC of {high:.2f}'}."
+    return _first(
+        (low <= CHANCE, "bad", "Maps miss a class", said),
+        (low < USEFUL, "warn", "Maps are weak", said),
+        (True, "good", "Maps work", said),
+    )
 
 
 def features_headline(spread: Mapping[str, np.ndarray], untrained: bool = False) -> Headline:
@@ -112,24 +111,25 @@ def classification_headline(points: pd.DataFrame, chosen: str, study: Study) -> 
 
     `points` are `operating_numbers` of one data set.
     """
-    target = study.target_recall
-    point, bound = (point_of(points, chosen, target, one) for one in (TRAINING, CONFORMAL))
+    point, bound = (point_of(points, chosen, study.target_recall, one) for one in (TRAINING, CONFORMAL))
     if not point:
         why = "No training images were scored, so no threshold could be set."
         return Headline("none", "Cannot tell", why)
-    for_recall = f"for {100 * target:g} % recall"
-    low, high, limit = (
-        *(point[f"false_rejects_{end}"] for end in ("low", "high")),
-        f"{100 * study.presort_rejects:g} %",
+    rejects, low, high = (
+        share(point, "false_rejects"),
+        point["false_rejects_low"],
+        point["false_rejects_high"],
     )
-    why = f"{for_recall.capitalize()}, {share(point, 'false_rejects')} of the good products are rejected."
+    usable, limit = (f"{100 * one:g} %" for one in (study.usable_rejects, study.presort_rejects))
+    target = f"{100 * study.target_recall:g} % recall"
+    why = f"For {target}, {rejects} of the good products are rejected."
     return _first(
         (point["n_good"] < study.least_good, "none", "Cannot tell: too few images",
          f"Good images: {point['n_good']:.0f}; needed: {study.least_good}."),
         (np.isnan(bound["caught"]), "none", "Cannot tell: too few defects", describe_defects(bound)),
-        (point["recall_high"] < target, "bad", "Not usable: misses defects",
-         f"Threshold {for_recall}: recall {share(point, 'recall')}, false rejects {share(point, 'false_rejects')}."),
-        (high <= study.usable_rejects, "good", f"Usable: below {100 * study.usable_rejects:g} % rejected", why),
+        (point["recall_high"] < study.target_recall, "bad", "Not usable: misses defects",
+         f"Threshold for {target}: recall {share(point, 'recall')}, false rejects {rejects}."),
+        (high <= study.usable_rejects, "good", f"Usable: below {usable} rejected", why),
         (high <= study.presort_rejects, "good", f"Pre-sorting: below {limit} rejected", why),
         (low > study.presort_rejects, "bad", f"Not usable: above {limit} rejected", why),
         (True, "none", f"Cannot tell: {100 * low:.0f} to {percent(high, 0)}, limit {limit}", why),
@@ -151,11 +151,10 @@ def imbalance_headline(needs: pd.DataFrame) -> Headline:
         return Headline("none", "Not varied", "The number of labelled defects was not varied.")
     fewest = there[there["labels"] == there["labels"].min()]  # several, where the fewest studied are enough
     best = fewest.sort_values("high", kind="stable").to_dict("records")[0]
-    whole = f"{best['reference']:.0f}"
-    fewer = " or fewer" * bool(best["labels"] <= best["least"])
+    whole, fewer = f"{best['reference']:.0f}", " or fewer" * bool(best["labels"] <= best["least"])
     names = " and ".join(FEATURE_SETS[name].title for name in fewest["features"])
-    need = f"need{'s' * (len(fewest) == 1)} {best['labels']:.0f}{fewer}"
-    sentence = f"{names} {need} labelled defects to match the image with {whole}."
+    need = f"{names} need{'s' * (len(fewest) == 1)} {best['labels']:.0f}{fewer}"
+    sentence = f"{need} labelled defects to match the image with {whole}."
     return _first(
         (np.isinf(best["labels"]), "warn", "Image is best", f"No method matches the image with {whole} defects."),
         (best["high"] < best["reference"], "good", "Fewer labels", sentence),
@@ -165,15 +164,14 @@ def imbalance_headline(needs: pd.DataFrame) -> Headline:
 
 def statistics_headline(said: pd.DataFrame) -> Headline:
     """Return on how many data sets the map helps; `said` are `findings`."""
-    if said.empty:
-        return Headline("none", "Nothing run", "No data set was studied.")
     helped, n = said[said["state"] == "good"], said["dataset"].nunique()
     extra, guide = (set(helped.loc[helped["question"] == question, "dataset"]) for question in (EXTRA, GUIDE))
     helps = f"Data sets where the map helps: {len(extra)} as an extra picture, {len(guide)} as a guide."
-    if extra | guide:
-        return Headline("good", f"Helps on {len(extra | guide)} of {n}", helps)
-    none = f"The map measurably helps on none of {count(n, 'data set')}."
-    return Headline("warn", "No measurable gain", none)
+    return _first(
+        (said.empty, "none", "Nothing run", "No data set was studied."),
+        (extra | guide, "good", f"Helps on {len(extra | guide)} of {n}", helps),
+        (True, "warn", "No measurable gain", f"The map measurably helps on none of {count(n, 'data set')}."),
+    )
 
 
 def inspection_headline(counts: Mapping[str, int]) -> Headline:

@@ -1,7 +1,5 @@
 """Recall over the number of labelled defects in training, and how many a feature set needs for the same recall."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,13 +45,10 @@ def label_efficiency(
         if len(keeps) < 2 or not studied:
             continue
         labels = np.array([labels_kept(rows, name, keep) for keep in keeps])
-        levels = [
-            Paired(part, studied, name).samples(RECALL_AT_5_FPR, seed, n) for _, part in rows.groupby("keep")
-        ]
+        paired = [Paired(part, studied, name) for _, part in rows.groupby("keep")]
+        levels = list(enumerate(one.samples(RECALL_AT_5_FPR, seed, n) for one in paired))
         recalls = {
-            features: np.array(
-                [at[features].with_training(seed + k).clip(0, 1) for k, at in enumerate(levels)]
-            )
+            features: np.array([at[features].with_training(seed + k).clip(0, 1) for k, at in levels])
             for features in studied
         }
         fitted = {features: rising(values) for features, values in recalls.items()}
@@ -61,12 +56,11 @@ def label_efficiency(
             for keep, count, sampled in zip(keeps, labels, values, strict=True):
                 ends = quantile_ends(sampled[1:], _ENDS)
                 curves.append((dataset, scheme, features, keep, count, sampled[0], *ends))
-        for count, target in zip(labels, fitted.get(REFERENCE, []), strict=False):
-            for features in studied:
-                if features != REFERENCE:
-                    needed = labels_for_recall(labels, fitted[features], target)
-                    ends = quantile_ends(needed[1:], _ENDS)
-                    needs.append((dataset, scheme, features, count, target[0], needed[0], *ends, labels[0]))
+        for count, target in zip(labels, fitted.pop(REFERENCE, []), strict=False):
+            for features, risen in fitted.items():
+                needed = labels_for_recall(labels, risen, target)
+                ends = quantile_ends(needed[1:], _ENDS)
+                needs.append((dataset, scheme, features, count, target[0], needed[0], *ends, labels[0]))
     columns = ["dataset", "scheme", "features", "keep", "labels", "recall", "low", "high"]
     asked = ["dataset", "scheme", "features", "reference", "target", "labels", "low", "high", "least"]
     return LabelEfficiency(pd.DataFrame(curves, columns=columns), pd.DataFrame(needs, columns=asked))
@@ -110,12 +104,11 @@ def labels_for_recall(labels: np.ndarray, recalls: np.ndarray, target: np.ndarra
 
 def describe_need(need: Any) -> str:
     """Return a row of `LabelEfficiency.needs` as readers see it; the interval where its ends differ."""
-    if need["labels"] != need["labels"]:
+    if np.isnan(need["labels"]):
         return MISSING
-    value, low, high = (
-        "not reached"
-        if np.isinf(need[name])
-        else f"{need[name]:.0f}{' or fewer' * (need[name] <= need['least'])}"
-        for name in ("labels", "low", "high")
-    )
+    shown = []
+    for labels in (need["labels"], need["low"], need["high"]):
+        fewest = f"{labels:.0f}{' or fewer' * (labels <= need['least'])}"
+        shown.append("not reached" if np.isinf(labels) else fewest)
+    value, low, high = shown
     return value + (f" ({low} to {high})" if low != high else "")

@@ -1,10 +1,8 @@
 """Recalls, false rejects, ROC AUC and recall at 5 % false rejects, by fold and over all test folds."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -67,13 +65,13 @@ class Answers:
     probabilities: Mapping[str, np.ndarray]
 
     @classmethod
-    def of(cls, frame: pd.DataFrame) -> Answers:
+    def of(cls, frame: pd.DataFrame) -> Self:
         """Return the predictions of a frame with label, predicted and `p:<class>`."""
         truth, predicted = (frame[name].to_numpy(dtype=str) for name in ("label", "predicted"))
         names = [name for name in map(str, frame) if name.startswith("p:")]
         return cls(truth, predicted, {name[2:]: frame[name].to_numpy(float) for name in names})
 
-    def at(self, rows: np.ndarray) -> Answers:
+    def at(self, rows: np.ndarray) -> "Answers":
         """Return those of the rows given, by position or mask."""
         chances = {name: values[rows] for name, values in self.probabilities.items()}
         return Answers(self.truth[rows], self.predicted[rows], chances)
@@ -114,11 +112,10 @@ def measured(
     if metric != "weighted_auc":
         measure_of = _recall_at_limit if metric == RECALL_AT_5_FPR else _area
         return measure_of(1 - answers.probabilities[good], truth != good, weights)
-    total, share = np.zeros(weights.shape[1]), np.zeros(weights.shape[1])
+    total, share = np.zeros((2, weights.shape[1]))
     for name in np.unique(truth):
         area = _area(answers.probabilities[str(name)], truth == name, weights)
-        defined = ~np.isnan(area)
-        drawn = weights[truth == name].sum(axis=0)
+        defined, drawn = ~np.isnan(area), weights[truth == name].sum(axis=0)
         total[defined] += (area * drawn)[defined]
         share[defined] += drawn[defined]
     return _divided(total, share)
@@ -142,9 +139,8 @@ def _area(score: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> np.nd
 
 
 def _recall_at_limit(score: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    (falling, found), (fine, wrong) = (
-        _cumulated(score[rows], weights[rows]) for rows in (positive, ~positive)
-    )
+    falling, found = _cumulated(score[positive], weights[positive])
+    fine, wrong = _cumulated(score[~positive], weights[~positive])
     levels = np.unique(fine)  # thresholds just above each good score, and one below all
     caught = found[np.r_[np.searchsorted(falling, levels), len(falling)]]
     rejected = wrong[np.r_[np.searchsorted(fine, levels), len(fine)]]
@@ -218,15 +214,18 @@ def summary(
         for metric in wanted:
             for (task, repeat), parts in trained.items():
                 for label in labels.get(metric, [ALL]) if task == task_of(metric, binary) else ():
-                    known = {fold: measured(metric, one, name, label)[0] for fold, one in parts.items()}
-                    sizes = [counted(metric, one, name, label)[1].sum() for one in parts.values()]
-                    values = dict(zip(known, zip(known.values(), sizes, strict=True), strict=True))
-                    overall, n = whole = values.pop(POOLED)
+                    of = metric, label, repeat
+                    values = {fold: measured(metric, one, name, label)[0] for fold, one in parts.items()}
+                    sizes = {fold: counted(metric, one, name, label)[1].sum() for fold, one in parts.items()}
+                    pooled, n = values.pop(POOLED), int(sizes[POOLED])
                     if metric in RANKINGS:
-                        overall = mean_of_known(np.array([one for one, _ in values.values()]))
-                        values[POOLED] = whole
-                    for fold, (value, count) in {OVERALL: (overall, n), **values}.items():
-                        found.append((*key, fold, metric, label, repeat, float(value), int(count)))
+                        values = (
+                            {OVERALL: mean_of_known(np.array([*values.values()]))} | values | {POOLED: pooled}
+                        )
+                    else:
+                        values = {OVERALL: pooled} | values
+                    for fold, value in values.items():
+                        found.append((*key, fold, *of, float(value), int(sizes.get(fold, n))))
     columns = [*KEYS, "fold", "metric", "class"]
     table = pd.DataFrame(found, columns=[*columns, "repeat", "value", "n"])
     return table.groupby(columns, sort=False, as_index=False).agg({"value": "mean", "n": "first"})

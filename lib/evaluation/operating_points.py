@@ -1,7 +1,5 @@
 """Operating points: thresholds chosen on training scores, and what they catch and reject on the test folds."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -121,17 +119,13 @@ def design_effect(hit: np.ndarray, cluster: np.ndarray, fold: np.ndarray, repeat
     surplus = np.bincount(place, hit) - share * sizes
     few = objects / (objects - 1) * (images - 1) / images  # of as many objects as images: none
     variance = few * (surplus**2).sum() / len(hit) ** 2
-    by_fold = pd.DataFrame({"fold": fold, "repeat": repeat, "hit": hit}).pivot_table(
-        "hit", "fold", "repeat", "mean"
-    )
+    hits = pd.DataFrame({"fold": fold, "repeat": repeat, "hit": hit})
+    by_fold = hits.pivot_table("hit", "fold", "repeat", "mean")
     weights, several = np.bincount(np.unique(fold, return_inverse=True)[1]) / len(hit), trainings > 1
     freedom = len(by_fold) * (trainings - 1) if several else len(by_fold) - 1
     if freedom:
-        spread = (
-            by_fold.var(axis=1, ddof=1).fillna(0) / trainings
-            if several
-            else by_fold[by_fold.columns[0]].var(ddof=1)
-        )
+        one, repeats = by_fold[by_fold.columns[0]].var(ddof=1), by_fold.var(axis=1, ddof=1).fillna(0)
+        spread = repeats / trainings if several else one
         of_training = float((weights**2 * spread).sum()) * (t.ppf(0.975, freedom) / norm.ppf(0.975)) ** 2
         variance = variance + of_training if several else max(variance, of_training)
     return float(max(1.0, variance * images / (share * (1 - share))))
@@ -148,9 +142,9 @@ def _counted(
     known = known.assign(score=m.defect_scores(known, good), unit=groups_of_rows(known))
     by_fold = tested.groupby(folds)
     for label in (m.ALL, *m.defect_classes(tested, good)):
-        bad, of_class = (
-            (t["label"] != good) if label == m.ALL else (t["label"] == label) for t in (tested, known)
-        )
+        bad, of_class = tested["label"].eq(label), known["label"].eq(label)
+        if label == m.ALL:
+            bad, of_class = tested["label"].ne(good), known["label"].ne(good)
         parts = known[of_class].groupby(folds)
         chosen_on = {key: (part["score"].to_numpy(), part["unit"].nunique()) for key, part in parts}
         sources, units = zip(*[chosen_on.get(key, (np.array([]), 0)) for key, _ in by_fold], strict=True)

@@ -1,7 +1,5 @@
 """The paper's printed Tables 1 to 3, what its own numbers say of its claims, and the names of data sets."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd

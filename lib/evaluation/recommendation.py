@@ -1,7 +1,5 @@
 """One recommended feature set per data set, chosen on training images alone, and what the choice is worth."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pandas as pd

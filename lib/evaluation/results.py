@@ -1,10 +1,8 @@
 """Everything that a study's tables and conclusions are made of, computed once from stored predictions."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
 
@@ -40,13 +38,13 @@ class StudyResults:
     label_efficiency: LabelEfficiency
     n: int
 
-    def of(self, dataset: str) -> StudyResults:
+    def of(self, dataset: str) -> Self:
         """Return the results of one data set alone."""
         tables = {name: value for name, value in vars(self).items() if isinstance(value, pd.DataFrame)}
         mine: dict[str, Any] = {name: t[t["dataset"] == dataset] for name, t in tables.items() if len(t)}
         return replace(self, **mine)
 
-    def each(self) -> Iterator[tuple[str, StudyResults]]:
+    def each(self) -> Iterator[tuple[str, Self]]:
         """Yield every data set's name and its results alone."""
         yield from ((dataset, self.of(dataset)) for dataset in dict.fromkeys(self.mine["dataset"]))
 
@@ -91,14 +89,21 @@ def compute_results(
 
 def leak(found: pd.DataFrame, good: Good, binary: str = "collapsed") -> pd.DataFrame:
     """Return measures on grouped folds beside those on stratified folds, of the data sets that have both."""
-    measured = ["weighted_auc", "binary_auc", "defect_recall", "false_reject_rate"]
-    columns = ["dataset", "folds", "features", *measured]
     both = found[found["keep"] == 1.0].groupby("dataset").filter(lambda part: part["scheme"].nunique() > 1)
-    rows = []
+    columns = [
+        "dataset",
+        "folds",
+        "features",
+        "weighted_auc",
+        "binary_auc",
+        "defect_recall",
+        "false_reject_rate",
+    ]
+    tables = [pd.DataFrame(columns=columns)]
     for (dataset, scheme), part in both.groupby(["dataset", "scheme"]):
         values = where(summary(part, good, binary), {"fold": OVERALL, "class": ALL})
         table = values.pivot_table("value", "features", "metric").reindex(MAIN)
-        folds = f"{scheme} (leaking)" if scheme == "stratified" else str(scheme)
         table = table.dropna(how="all").reset_index()
-        rows.append(table.assign(dataset=str(dataset), folds=folds).reindex(columns=columns))
-    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=columns)
+        folds = f"{scheme} (leaking)" if scheme == "stratified" else str(scheme)
+        tables.append(table.assign(dataset=str(dataset), folds=folds).reindex(columns=columns))
+    return pd.concat(tables[1:] or tables, ignore_index=True)

@@ -1,10 +1,8 @@
 """Tests of the differences between two feature sets over folds, and what a comparison shows, in words."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -16,14 +14,8 @@ from lib.evaluation.bootstrap import Paired, Sampled, paired_by_task
 
 METHOD = "image_map"  # the paper's proposal
 AS_PICTURE = (METHOD, "image")
-AS_GUIDE = (
-    "guided_logistic",
-    "image_logistic",
-)  # the same logistic regression with the map as a guide, and without
-STACKED = (
-    "combined",
-    "guided_logistic",
-)  # what the patch classifier and the score add to map-guided features
+AS_GUIDE = ("guided_logistic", "image_logistic")  # the same classifier with the map as a guide, and without
+STACKED = ("combined", "guided_logistic")  # what patch classifier and score add to map-guided features
 PAIRS = (AS_PICTURE, (METHOD, "map"), ("map", "image"))  # compared in every measure and class
 OTHERS = (  # compared in rankings
     *((name, METHOD) for name in (*BASELINES, *GUIDED, *COMBINED)),
@@ -65,7 +57,7 @@ class Comparison:
     metric: str = m.RANKINGS[0]
 
     @classmethod
-    def find(cls, table: pd.DataFrame, metric: str, a: str, b: str, alpha: float) -> Comparison | None:
+    def find(cls, table: pd.DataFrame, metric: str, a: str, b: str, alpha: float) -> Self | None:
         """Return a against b from `compare` of one data set; None where it was not made."""
         for row in m.where(table, {"metric": metric, "class": m.ALL, "a": a, "b": b}).to_dict("records"):
             return cls(**{field.name: (row | {"alpha": alpha})[field.name] for field in fields(cls)})
@@ -87,12 +79,10 @@ class Comparison:
 
     def span(self) -> str:
         """Return the difference with its interval in words; of shares in percentage points."""
-        points = "auc" not in self.metric
-        difference, low, high = (
-            (f"{100 * x:+z.1f}" if points else f"{x:+z.3f}").replace("-", "−")
-            for x in (self.difference, self.low, self.high)
-        )
-        return f"{difference}{' points' if points else ''}, 95 % CI {low} to {high}"
+        form, unit, times = ("+z.3f", "", 1) if "auc" in self.metric else ("+z.1f", " points", 100)
+        ends = (self.difference, self.low, self.high)
+        difference, low, high = (format(times * one, form).replace("-", "−") for one in ends)
+        return f"{difference}{unit}, 95 % CI {low} to {high}"
 
     def verdict(self, better: str = "better", worse: str = "worse") -> str:
         """Return what is shown, in words: the one rule for every page.
@@ -106,10 +96,10 @@ class Comparison:
 
     def rule(self) -> str:
         """Return whether the paper's test over the folds confirms the difference."""
+        said = f"{'is met' if self.p < self.alpha else 'is not met'}: p = {format_p(self.p)}"
         if self.smallest_p >= self.alpha:
-            return f"The stated rule, p < {self.alpha:g}, cannot be met with {m.count(self.n, 'fold')}."
-        met = "is met" if self.p < self.alpha else "is not met"
-        return f"The stated rule, p < {self.alpha:g}, {met}: p = {format_p(self.p)}."
+            said = f"cannot be met with {m.count(self.n, 'fold')}"
+        return f"The stated rule, p < {self.alpha:g}, {said}."
 
 
 def bootstrap_difference(
@@ -127,9 +117,12 @@ def bootstrap_difference(
 
 def _difference(sampled: Mapping[str, Sampled], a: str, b: str, seed: int) -> dict[str, Any]:
     gap = sampled[a] - sampled[b]
-    low, high = gap.interval(seed)
     about = {"repeats": gap.trained.shape[1], "retraining": gap.retraining}
-    return {"difference": float(gap.values[0]), "low": low, "high": high, **about}
+    return (
+        {"difference": float(gap.values[0])}
+        | dict(zip(("low", "high"), gap.interval(seed), strict=True))
+        | about
+    )
 
 
 def wilcoxon(differences: ArrayLike) -> dict[str, Any]:
@@ -175,13 +168,10 @@ def nadeau_bengio(differences: ArrayLike, n_train: float, n_test: float) -> floa
     from scipy.stats import t
 
     differences = _rounded(differences)
-    k = len(differences)
-    if k < 2:
+    if (k := len(differences)) < 2:
         return float("nan")
     mean, variance = differences.mean(), (1 / k + n_test / n_train) * differences.var(ddof=1)
-    if variance == 0:
-        return float(mean == 0)
-    return float(2 * t.sf(abs(float(mean / np.sqrt(variance))), k - 1))
+    return float(mean == 0 if variance == 0 else 2 * t.sf(abs(float(mean / np.sqrt(variance))), k - 1))
 
 
 def _rounded(differences: ArrayLike) -> np.ndarray:

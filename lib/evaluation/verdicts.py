@@ -1,7 +1,5 @@
 """One card per data set: usable or not, does the map help, what a recall costs, the weakest class, what next."""
 
-from __future__ import annotations
-
 import math
 
 import pandas as pd
@@ -32,37 +30,34 @@ def verdicts(results: StudyResults, checked: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for dataset, mine in results.each():
-        target, recalls = mine.study.target_recall, mine.study.recalls
-        headline = classification_headline(mine.points, method_of(mine), mine.study)
-        higher = [one for one in recalls if one > target and one >= HIGH] or [target]
+        study, method, name = mine.study, method_of(mine), mine.good[dataset]
+        target = study.target_recall
+        higher = next((one for one in study.recalls if one > target and one >= HIGH), target)
+        labels = mine.primary.drop_duplicates("id")["label"]
+        good = int((labels == name).sum())
+        classes = count(labels.nunique() - (good > 0), "class")
         mine_checks = where(checked, {"dataset": dataset})
         first = mine_checks[mine_checks["action"] != ""][:1]
-        rows.append(
-            {
-                **{"dataset": dataset, "images": _images(mine, dataset)},
-                **dict(zip(("state", "pill", "why"), headline, strict=True)),
-                **{"features": method_of(mine), "method": FEATURE_SETS[method_of(mine)].title},
-                **{"guide": _helps(mine, AS_GUIDE), "picture": _helps(mine, AS_PICTURE)},
-                "changes": describe_changes(mine, dataset),
-                **{"target": f"{100 * target:g} %", "cost": describe_cost(mine, target)},
-                **{"higher": f"{100 * higher[0]:g} %", "more": describe_cost(mine, higher[0])},
-                "weakest": _weakest(mine, dataset),
-                **{"next": " ".join(first["action"]), "command": " ".join(first["options"])},
-                "failed": f"{len(where(mine_checks, {'state': 'bad'}))} of {len(mine_checks)}",
-                "rule": rule(mine),
-            }
+        failed = f"{len(where(mine_checks, {'state': 'bad'}))} of {len(mine_checks)}"
+        row = (
+            *(dataset, f"{good:,} good, {len(labels) - good:,} defective ({classes})"),
+            *classification_headline(mine.points, method, study),
+            *(method, FEATURE_SETS[method].title, _helps(mine, AS_GUIDE), _helps(mine, AS_PICTURE)),
+            *(describe_changes(mine, dataset), f"{100 * target:g} %", describe_cost(mine, target)),
+            *(f"{100 * higher:g} %", describe_cost(mine, higher), _weakest(mine, name, method)),
+            *(" ".join(first["action"]), " ".join(first["options"]), failed, rule(mine)),
         )
-    return pd.DataFrame(rows)
+        rows.append(row)
+    columns = "dataset images state pill why features method guide picture changes target cost higher more"
+    return pd.DataFrame(rows, columns=[*columns.split(), "weakest", "next", "command", "failed", "rule"])
 
 
 def rule(results: StudyResults) -> str:
     """Return the rule behind the verdicts, with this study's thresholds."""
     study = results.study
     shares = {"target": study.target_recall, "usable": study.usable_rejects, "presort": study.presort_rejects}
-    return RULE.format(
-        least=count(study.least_good, "good image"),
-        **{name: f"{100 * share:g} %" for name, share in shares.items()},
-    )
+    texts = {name: f"{100 * share:g} %" for name, share in shares.items()}
+    return RULE.format(**texts, least=count(study.least_good, "good image"))
 
 
 def describe_cost(results: StudyResults, required: float) -> str:
@@ -77,14 +72,14 @@ def describe_cost(results: StudyResults, required: float) -> str:
         needed = bound["n_needed"]
         needs = "no number is enough" if math.isinf(needed) else f"{needed:.0f} needed"
         return f"Cannot be guaranteed: {bound['n_calibration']:.0f} defects in training, {needs}."
-    text = f"Rejects {share(point, 'false_rejects')} of good products, catches {percent(point['recall'], 0)}."
     there = set(results.points["features"])  # the same classifier on the image alone, where there is one
     linear = FEATURE_SETS[method].model != "network" and "image_logistic" in there
     without = "image_logistic" if linear else "image"
-    alone = point_of(results.points, without, required)
+    alone, beside = point_of(results.points, without, required), ""
     if method != without and alone and not alone["recall_high"] < required:
-        text += f" Image alone: {percent(alone['false_rejects'], 0)}."
-    return text
+        beside = f" Image alone: {percent(alone['false_rejects'], 0)}."
+    caught = percent(point["recall"], 0)
+    return f"Rejects {share(point, 'false_rejects')} of good products, catches {caught}.{beside}"
 
 
 def describe_changes(results: StudyResults, dataset: str) -> str:
@@ -109,20 +104,10 @@ def _helps(results: StudyResults, pair: tuple[str, str]) -> str:
     return f"{word} ({gap.span().replace(', 95 % CI', ';')})."
 
 
-def _images(results: StudyResults, dataset: str) -> str:
-    labels = results.primary.drop_duplicates("id")["label"]
-    good = int((labels == results.good[dataset]).sum())
-    return (
-        f"{good:,} good, {len(labels) - good:,} defective ({count(labels.nunique() - (good > 0), 'class')})"
-    )
-
-
-def _weakest(results: StudyResults, dataset: str) -> str:
+def _weakest(results: StudyResults, good: str, method: str) -> str:
     rows = binary_predictions(results.primary, results.study.binary)
-    found = class_recalls(rows, results.good[dataset], [method_of(results)], seed=results.study.seed)
-    found = found.dropna(subset="value")
-    if found.empty:
-        return "Not known: no class could be measured."
-    first = found.iloc[0]
-    ends = f"{100 * first['low']:.0f} to {percent(first['high'], 0)}"
-    return f"{first['class']}: {percent(first['value'], 0)} found at 5 % false rejects ({ends})."
+    found = class_recalls(rows, good, [method], seed=results.study.seed).dropna(subset="value")
+    for name, value, low, high in found[["class", "value", "low", "high"]].itertuples(index=False):
+        ends = f"{100 * low:.0f} to {percent(high, 0)}"
+        return f"{name}: {percent(value, 0)} found at 5 % false rejects ({ends})."
+    return "Not known: no class could be measured."

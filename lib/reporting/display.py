@@ -18,7 +18,6 @@ from lib.config import Study, as_text
 from lib.evaluation.published_results import display_name
 from lib.pipeline.run import Run
 from lib.reporting.html_pages import render
-from lib.reporting.style import save_figure
 from lib.reporting.table import MISSING, Table, as_markdown, html_table
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ def provenance(*runs: Run, through: int = 3) -> str:
     """
     parts = [list(_provenance(run, through)) for run in runs]
     shared = [part for part in parts[0] if all(part in other for other in parts)]
-    own = [" · ".join(part for part in other if part not in shared) for other in parts]
+    own = (" · ".join(part for part in other if part not in shared) for other in parts)
     return " · ".join(filter(None, ["; ".join(filter(None, own)), *shared]))
 
 
@@ -43,13 +42,13 @@ def _provenance(run: Run, through: int) -> Iterator[str]:
     study, store = run.study, run.store
     kind = "synthetic product, not the paper's data" if run.synthetic else "real images"
     yield f"{run.name} ({kind})"
-    yield f"preset {study.preset}" + ("" if study.preset == "paper" else ", reduced against the paper")
-    yield f"{study.folds} folds" + (f", {study.repeats} repeats" if study.repeats > 1 else "")
+    yield f"preset {study.preset}" + ", reduced against the paper" * (study.preset != "paper")
+    yield f"{study.folds} folds" + f", {study.repeats} repeats" * (study.repeats > 1)
     yield from detector(study.map_source).caption(study).split(" · ")
     if through >= 1 and study.map_source == "draem":
         fitted = [name for name in store.names() if name.startswith("draem/") and "history" not in name]
-        summaries = [manifest["summary"] for manifest in map(store.manifest, fitted) if manifest]
-        yield from sorted({f"textures: {summary['textures']}" for summary in summaries})
+        textures = {one["summary"]["textures"] for one in map(store.manifest, fitted) if one}
+        yield from (f"textures: {one}" for one in sorted(textures))
     features = store.manifest("features/image.npy")
     if features and (through >= 3 or detector(study.map_source).inputs == "patches"):
         network, weights = (features["summary"][key] for key in ("backbone", "backbone_sha256"))
@@ -74,13 +73,12 @@ def fold(summary: str, *shown: Any) -> HTML:
     """Return tables, and sentences as text, that the reader unfolds, without what is None; nothing for nothing."""
     label = html.escape(summary)
     scrolled = f'<div class="table" tabindex="0" role="group" aria-label="{label}">'
-    parts = [
+    parts = "".join(
         f"<p>{html.escape(one)}</p>" if isinstance(one, str) else f"{scrolled}{one._repr_html_()}</div>"
         for one in shown
         if one is not None
-    ]
-    head = f'<details class="more"><summary>{label}</summary>'
-    return _html(f"{head}{''.join(parts)}</details>" if parts else "")
+    )
+    return _html(f'<details class="more"><summary>{label}</summary>{parts}</details>' if parts else "")
 
 
 def _html(text: str) -> HTML:
@@ -99,34 +97,29 @@ def save_and_display(
     import matplotlib.pyplot as plt
     from IPython.display import display
 
+    from lib.reporting.style import has_photographs, save_figure
+
     if figure is None:
         _remove(folder, f"{name}.png", f"{name}.svg")
         return
     save_figure(figure, folder, name, alt, **_SHOWN)
     plt.close(figure)
-    if not shown:
-        return
-    width = round(100 * figure.get_figwidth())  # CSS pixels
-    png = base64.b64encode((folder / f"{name}.png").read_bytes()).decode()
-    metadata = {"alt": alt, "caption": figure.get_label(), "file": f"../{folder.name}/{name}", "width": width}
-    metadata |= {"fold": fold} if fold else {}
-    metadata["photographs"] = any(axes.get_images() for axes in figure.axes)
-    display({"image/png": png, "text/plain": alt}, raw=True, metadata=metadata)
+    if shown:
+        width = round(100 * figure.get_figwidth())  # CSS pixels
+        told = {"alt": alt, "caption": figure.get_label(), "file": f"../{folder.name}/{name}", "width": width}
+        told |= ({"fold": fold} if fold else {}) | {"photographs": has_photographs(figure)}
+        png = base64.b64encode((folder / f"{name}.png").read_bytes()).decode()
+        display({"image/png": png, "text/plain": alt}, raw=True, metadata=told)
 
 
 def save_table(table: Table | None, folder: Path, stem: str) -> Table | None:
     """Write a table as CSV (raw numbers) and HTML into `folder` and return it to display; None: remove old files."""
     if table is None:
         _remove(folder, f"{stem}.csv", f"{stem}.html")
-        return None
-    table.to_csv(folder / f"{stem}.csv")
-    write_text(folder / f"{stem}.html", table.to_html())
+    else:
+        table.to_csv(folder / f"{stem}.csv")
+        write_text(folder / f"{stem}.html", table.to_html())
     return table
-
-
-def _remove(folder: Path, *names: str) -> None:
-    for name in names:
-        (folder / name).unlink(missing_ok=True)
 
 
 def save_frame(frame: pd.DataFrame, folder: Path, stem: str) -> None:
@@ -135,6 +128,11 @@ def save_frame(frame: pd.DataFrame, folder: Path, stem: str) -> None:
         write_text(folder / f"{stem}.csv", frame.to_csv(index=any(frame.index.names), lineterminator="\n"))
     else:
         _remove(folder, f"{stem}.csv")
+
+
+def _remove(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
 
 
 def settings_table(study: Study) -> pd.DataFrame:

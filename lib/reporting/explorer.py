@@ -3,20 +3,21 @@
 What is displayed comes from stored predictions and maps. Text from the data goes into pages escaped, as text.
 """
 
-from __future__ import annotations
-
 import html
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import ipywidgets as widgets
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from IPython.display import display
+from matplotlib.figure import Figure
 from PIL import Image
 
 from lib.classification.feature_sets import FEATURE_SETS, MAIN
-from lib.evaluation.metrics import MISSING, binary_predictions, defect_scores, percent
+from lib.evaluation.metrics import MISSING, binary_predictions, defect_scores, percent, where
 from lib.pipeline.classification import predictions
 from lib.pipeline.dataset import index
 from lib.pipeline.run import Run
@@ -25,9 +26,6 @@ from lib.reporting.figures_maps import describe_overlays, draw_overlay, map_leve
 from lib.reporting.figures_thresholds import name_defects
 from lib.reporting.html_pages import embedded
 from lib.reporting.style import LINES, draw_image, escape_mathtext, finish, legend_above, panels, present
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 HIT, WRONG_CLASS, MISSED = "hit", "wrong class", "missed defect"  # of defective images
 FALSE_REJECT, ACCEPTED = "false reject", "good, accepted"  # of good ones
@@ -38,9 +36,7 @@ ORDERS = ("highest score first", "lowest score first", "nearest to the threshold
 OWN = -1.0  # instead of a threshold: the classifier's likeliest class decides
 LOW = [float(f"{p:.2g}") for p in 1 / (1 + np.exp(np.arange(46, -1, -1) / 5))]
 LEVELS = (*LOW, *(round(1 - p, 6) for p in LOW[-2::-1]))  # denser towards 0 and 1, where most scores are
-PER_PAGE = 12  # images
-THUMBNAIL, CLOSEUP = 96, 256  # pixels
-WIDTH = {"width": "17em"}  # of a choice
+PER_PAGE, THUMBNAIL, CLOSEUP = 12, 96, 256  # images; pixels
 
 
 def state(run: Run) -> str:
@@ -60,9 +56,9 @@ def scored_images(predictions: pd.DataFrame, good: str, binary: str = "collapsed
     Columns: fold, id, label, features, `p:` every class, `score` (1 - p(good) of the model that decides, in [0, 1]),
     `own` (whether the classifier itself calls the image defective), `named` (the likeliest defect class).
     """
-    first = (predictions["scheme"] == predictions["scheme"].iloc[0]) & (predictions["keep"] == 1.0)
-    first &= (predictions["repeat"] == predictions["repeat"].min()) & predictions["features"].isin(MAIN)
-    mine = predictions[first]
+    scheme, repeat = predictions["scheme"].iloc[0], predictions["repeat"].min()
+    mine = where(predictions, {"scheme": scheme, "keep": 1.0, "repeat": repeat})
+    mine = mine[mine["features"].isin(MAIN)]
     keys = ["features", "id"]
     deciding = binary_predictions(mine, binary)
     scores = deciding[keys].assign(score=defect_scores(deciding, good), own=deciding["predicted"] != good)
@@ -88,11 +84,10 @@ def describe_results(found: Iterable[str]) -> str:
     n = Counter(found)
     caught, good = n[HIT] + n[WRONG_CLASS], n[FALSE_REJECT] + n[ACCEPTED]
     defective = caught + n[MISSED]
-    recall = percent(caught / defective) if defective else MISSING
-    false_rejects = percent(n[FALSE_REJECT] / good) if good else MISSING
     return (
-        f"Defect recall {recall} ({caught} of {defective}, {n[HIT]} of them by their right class), "
-        f"false rejects {false_rejects} ({n[FALSE_REJECT]} of {good})"
+        f"Defect recall {percent(caught / defective) if defective else MISSING} ({caught} of {defective}, {n[HIT]} of "
+        f"them by their right class), false rejects {percent(n[FALSE_REJECT] / good) if good else MISSING} "
+        f"({n[FALSE_REJECT]} of {good})"
     )
 
 
@@ -101,28 +96,33 @@ class Explorer:
 
     def __init__(self, run: Run) -> None:
         found, _ = predictions(run, "classification")
-        table = index(run)
+        about = index(run).attrs
         self.run, self.scheme, self.note = run, str(found["scheme"].iloc[0]), provenance(run)
-        self.good, self.classes = str(table.attrs["good"]), [str(name) for name in table.attrs["classes"]]
-        self.level = map_level(run)
+        self.good, self.classes, self.level = (
+            str(about["good"]),
+            list(map(str, about["classes"])),
+            map_level(run),
+        )
         self.images = scored_images(found, self.good, run.study.binary)
         self.thumbnails: dict[str, str] = {}  # those displayed so far
-        sets = present(self.images["features"])
-        wide, row = {"description_width": "9em"}, {"width": "max-content"}
+        sets, wide = present(self.images["features"]), {"description_width": "9em"}
         self.features = widgets.ToggleButtons(
             options=[(FEATURE_SETS[name].title, name) for name in sets], value=sets[-1], description="Feature set",
-            style=wide | {"button_width": "13em"}, layout=row,
+            style=wide | {"button_width": "13em"}, layout={"width": "max-content"},
         )  # fmt: skip
         self.threshold = widgets.SelectionSlider(
             options=[("the classifier's likeliest class", OWN), *((f"{level:g}", level) for level in LEVELS)],
             value=OWN, description="Threshold", style=wide, layout={"width": "56em"},
         )  # fmt: skip
-        self.label = _dropdown("Class", self.classes)
-        self.fold = _dropdown("Test fold", sorted(set(self.images["fold"])))
-        self.result = _dropdown("Result", [*RESULTS, CHANGED])
-        self.order = widgets.Dropdown(options=ORDERS, description="Order", layout=WIDTH)
-        self.page = widgets.BoundedIntText(value=1, min=1, max=1, description="Page", layout=WIDTH)
-        self.image = widgets.Dropdown(description="Image", layout=WIDTH)
+        narrow: Any = {"layout": {"width": "17em"}}
+        self.label, self.fold, self.result = (
+            widgets.Dropdown(options=[("any", ANY), *((str(one), one) for one in of)], description=name, **narrow)
+            for name, of in (("Class", self.classes), ("Test fold", sorted(set(self.images["fold"]))),
+                             ("Result", [*RESULTS, CHANGED]))
+        )  # fmt: skip
+        self.order = widgets.Dropdown(options=ORDERS, description="Order", **narrow)
+        self.page = widgets.BoundedIntText(value=1, min=1, max=1, description="Page", **narrow)
+        self.image = widgets.Dropdown(description="Image", **narrow)
         self.numbers, self.where, self.sheet, self.closeup = (widgets.HTML() for _ in range(4))
         self.numbers.add_class("explorer-numbers")
         filters = (self.label, self.fold, self.result, self.order)
@@ -146,24 +146,22 @@ class Explorer:
         for column, control in (("label", self.label), ("fold", self.fold), ("result", self.result)):
             if control.value not in (ANY, CHANGED):
                 table = table[table[column] == control.value]
-        away = (table["score"] - (0.5 if threshold == OWN else threshold)).abs()
-        ranks = [-table["score"], table["score"], away, pd.Series(0, table.index)]
-        rank = dict(zip(ORDERS, ranks, strict=True))[self.order.value]
+        score = table["score"]
+        away = (score - (0.5 if threshold == OWN else threshold)).abs()
+        rank = dict(zip(ORDERS, (-score, score, away, score * 0), strict=True))[self.order.value]
         return table.loc[rank.sort_values(kind="stable").index]
 
     def refresh(self) -> None:
         """Bring numbers, thumbnails and the list of images in line with the controls."""
-        table = self.images[self.images["features"] == self.features.value]
+        table, rows = self.images[self.images["features"] == self.features.value], self.chosen()
         counts = describe_results(results(table, self.good, self.threshold.value))
         self.numbers.value = f"<b>{html.escape(counts)}</b>"
-        rows = self.chosen()
         self.page.max = max(1, -(-len(rows) // PER_PAGE))  # also brings the page itself within it
         self.where.value = f"of {self.page.max}, {len(rows)} of {len(table)} images"
         rows = rows.iloc[(self.page.value - 1) * PER_PAGE :][:PER_PAGE]
-        unread = set(rows["id"]) - set(self.thumbnails)
-        read = read_thumbnails(self.run, self.scheme, unread, THUMBNAIL) if unread else {}
-        for name, one in read.items():
-            self.thumbnails[name] = _img(Image.fromarray(one.image).save, name, compress_level=1)
+        if unread := set(rows["id"]) - set(self.thumbnails):
+            for name, one in read_thumbnails(self.run, self.scheme, unread, THUMBNAIL).items():
+                self.thumbnails[name] = _img(Image.fromarray(one.image).save, name, compress_level=1)
         self.sheet.value = "".join(
             f'<figure style="display: inline-block; width: 9em; margin: 2px; overflow-wrap: anywhere">'
             f"{self.thumbnails[name]}<figcaption>{score:.2f} {result}<br>{html.escape(name)}"
@@ -173,12 +171,10 @@ class Explorer:
         names, selected = list(rows["id"]), self.image.value
         if names != list(self.image.options):
             self.image.options = names
-            self.image.value = selected if selected in names else names[0] if names else None
+            self.image.value = selected if selected in names else next(iter(names), None)
 
     def panel(self, name: str = "") -> Figure:
         """Draw an image (by id, or the one on which the feature sets differ most), its map, and its probabilities."""
-        import matplotlib.pyplot as plt
-
         if not name:
             scores = self.images.groupby("id", sort=False)["score"]
             name = str((scores.max() - scores.min()).idxmax())
@@ -187,9 +183,8 @@ class Explorer:
         figure, ((left, middle, right),) = panels(3, 3, 3.4, width_ratios=(1, 1, 1.3))
         draw_image(left, about.image, about.mask)
         draw_overlay(middle, about, self.level)
-        label, fold = rows[["label", "fold"]].iloc[0]
-        left.set_title(escape_mathtext(f"{name} ({label})", 40))
-        middle.set_title(f"its map, of fold {fold}, which tests it")
+        left.set_title(escape_mathtext(f"{name} ({rows['label'].iloc[0]})", 40))
+        middle.set_title(f"its map, of fold {rows['fold'].iloc[0]}, which tests it")
         probabilities = rows.reindex(columns=[f"p:{one}" for one in self.classes]).astype(float)
         probabilities.columns = [escape_mathtext(one, 20) for one in self.classes]
         look: Any = {"color": [LINES[str(one)] for one in probabilities.index], "width": 0.8, "legend": False}
@@ -203,25 +198,15 @@ class Explorer:
 
     def _show_closeup(self) -> None:
         self.closeup.value = ""
-        if self.image.value:
-            figure = self.panel(self.image.value)
-            alt = f"{self.image.value}: the image, its anomaly map over it, and the probabilities of every class"
-            self.closeup.value = _img(figure.savefig, alt, dpi=90)
+        if name := self.image.value:
+            alt = f"{name}: the image, its anomaly map over it, and the probabilities of every class"
+            self.closeup.value = _img(self.panel(name).savefig, alt, dpi=90)
 
     def _ipython_display_(self) -> None:
         """Display the controls; where no kernel runs, a sentence says so."""
-        from IPython.display import display
-
         sentence = "The controls need a running kernel: make lab, then Run All Cells."
         display({**self.widget._repr_mimebundle_(), "text/plain": sentence}, raw=True)
 
 
-def _dropdown(name: str, values: Sequence[Any]) -> widgets.Dropdown:
-    """Return a choice of one value, or of any (`ANY`)."""
-    options = [("any", ANY), *((str(value), value) for value in values)]
-    return widgets.Dropdown(options=options, description=name, layout=WIDTH)
-
-
 def _img(save: Callable[..., Any], alt: str, **options: Any) -> str:
-    """Return the HTML of an image that `save` writes, in itself."""
     return f'<img alt="{html.escape(alt)}" src="{embedded(save, **options)}">'

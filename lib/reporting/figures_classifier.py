@@ -1,12 +1,13 @@
 """Figures of classification: where it fails, how far probabilities can be trusted, which features were selected."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from sklearn.metrics import brier_score_loss
 
 from lib.classification.feature_sets import FEATURE_SETS, MAIN
 from lib.classification.operating_threshold import clopper_pearson
@@ -16,9 +17,6 @@ from lib.evaluation.significance import AS_GUIDE, AS_PICTURE
 from lib.pipeline.dataset import parse_split
 from lib.reporting import style
 from lib.reporting.figures_thresholds import name_defects
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 BINS = 5
 MANY = 8  # classes: more need the width of a page
@@ -34,8 +32,6 @@ def confusion(
     width: float = style.PAGE,
 ) -> Figure:
     """Draw a confusion matrix per method, of multiclass rows in the first repeat: shares of the true class, counts."""
-    import seaborn as sns
-
     predictions = predictions[predictions["repeat"] == predictions["repeat"].min()]
     found = style.by_method(predictions, methods)
     columns = min(len(found), 2) if len(classes) <= MANY else 1
@@ -60,7 +56,7 @@ def class_recalls(values: pd.DataFrame, width: float = style.PAGE) -> Figure:
     """Draw the defect recall of each class at 5 % false rejects with its interval (of `by_class.class_recalls`)."""
     found, classes = style.by_method(values), list(dict.fromkeys(values["class"]))
     images = values.groupby("class")["images"].first()
-    figure, ((axes,),) = style.panels(1, 1, 0.22 * len(found) * len(classes) + 1.4, width)
+    figure, axes = style.panel(0.22 * len(found) * len(classes) + 1.4, width)
     for number, (name, part) in enumerate(found):
         mine = part.set_index("class").reindex(classes)
         at = np.arange(len(classes)) + 0.2 * (number - (len(found) - 1) / 2)
@@ -86,7 +82,7 @@ def error_pareto(predictions: pd.DataFrame, rejected: pd.Series, good: str) -> F
     counts = counts.loc[counts.sum(axis=1).sort_values().index] / predictions["repeat"].nunique()
     totals = predictions.groupby("label")["id"].nunique()
     names = [f"{style.escape_mathtext(str(name), 18)} ({totals[name]})" for name in counts.index]
-    figure, ((axes,),) = style.panels(1, 1, 0.4 * len(counts) + 1.2)
+    figure, axes = style.panel(0.4 * len(counts) + 1.2)
     look: Any = {"color": list(ERRORS.values()), "stacked": True, "width": 0.7}
     counts.set_axis(names).plot.barh(ax=axes, xlabel="images", ylabel="", **look)
     axes.grid(False, axis="y")
@@ -99,13 +95,10 @@ def fixed_and_broken(predictions: pd.DataFrame, rejected: pd.Series, good: str) 
 
     `predictions`: rows that decide good or defective; `rejected`: bool by their index.
     """
-    rows = {
-        f"{FEATURE_SETS[a].title}\ninstead of {FEATURE_SETS[b].phrase}": changed(
-            predictions, rejected, good, a, b
-        )
-        for a, b in (AS_GUIDE, AS_PICTURE)
-        if {a, b} <= set(predictions["features"])
-    }
+    there, rows = set(predictions["features"]), {}
+    for a, b in [pair for pair in (AS_GUIDE, AS_PICTURE) if there.issuperset(pair)]:
+        name = f"{FEATURE_SETS[a].title}\ninstead of {FEATURE_SETS[b].phrase}"
+        rows[name] = changed(predictions, rejected, good, a, b)
     counts = pd.DataFrame(rows, CHANGES).T.round()
     figure, (grid,) = style.panels(2, 2, 0.7 * len(counts) + 1.0, sharey=True, sharex=True)
     for axes, (more, less), title in zip(grid, (CHANGES[:2], CHANGES[2:]), SIDES, strict=True):
@@ -136,8 +129,6 @@ def reliability_bins(scores: np.ndarray, defective: np.ndarray) -> pd.DataFrame:
 
 def reliability(predictions: pd.DataFrame, good: str) -> Figure:
     """Draw how often an image given a probability of being defective is defective, in the first repeat."""
-    from sklearn.metrics import brier_score_loss
-
     rows = predictions[predictions["repeat"] == predictions["repeat"].min()]
     found, share = style.by_method(rows), (rows["label"] != good).mean()
     figure, grid = style.panels(len(found), 2, 3, sharex=True, sharey=True)
@@ -161,7 +152,7 @@ def selected_sources(diagnostics: pd.DataFrame, by: str = "split") -> Figure:
     rows = diagnostics[(diagnostics["task"] == "multiclass") & (diagnostics["features"] == "image_map")]
     counts = rows.groupby(by)[["k_image", "k_map"]].mean().set_axis(["Image", "Anomaly map"], axis=1)
     names = [percent(place, 0) if by == "keep" else str(parse_split(place).fold) for place in counts.index]
-    figure, ((axes,),) = style.panels(1, 1, 2.6)
+    figure, axes = style.panel(2.6)
     if len(counts):
         look: Any = {"color": [style.PALETTE["image"], style.PALETTE["map"]], "stacked": True, "width": 0.8}
         counts.set_axis(names).plot.bar(ax=axes, rot=0, **look)

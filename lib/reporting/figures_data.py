@@ -1,21 +1,21 @@
 """Figures of what comes before classification: DRAEM's training, image scores, features in two dimensions."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
+from sklearn.decomposition import PCA
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from lib.classification.feature_sets import FEATURE_SETS
 from lib.evaluation.metrics import percent
 from lib.pipeline.detectors import INNER
 from lib.reporting import style
 from lib.reporting.style import PALETTE, escape_mathtext, finish
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 # points (n, 2) in two directions, and the share of the variance along each (2,)
 Plane = tuple[np.ndarray, np.ndarray]
@@ -24,18 +24,12 @@ SMOOTH = 10  # records of a loss
 
 def plane(features: np.ndarray, tested: np.ndarray) -> Plane:
     """Return the tested rows of features (N, d) in the first two principal components of the other, scaled, rows."""
-    from sklearn.decomposition import PCA
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
     fitted = make_pipeline(StandardScaler(), PCA(2, random_state=0)).fit(features[~tested])
     return fitted.transform(features[tested]), fitted[-1].explained_variance_ratio_
 
 
 def embedding(panels: Mapping[str, Plane], labels: pd.Series, classes: Sequence[str]) -> Figure:
     """Draw the `plane` of each feature set in its panel, coloured and marked by class, good images in front."""
-    import seaborn as sns
-
     figure, grid = style.panels(len(panels), len(panels), 3.6)
     colours = ["0.78", *sns.color_palette("plasma", len(classes) - 1)]  # defects by lightness, beside grey
     shown, names = labels.to_numpy(dtype=str), list(classes)
@@ -52,15 +46,12 @@ def embedding(panels: Mapping[str, Plane], labels: pd.Series, classes: Sequence[
     signs, _ = grid[0][-1].get_legend_handles_labels()
     grid[0][-1].get_legend().remove()
     names = [escape_mathtext(name, 24) for name in names]
-    style.legend_outside(figure, min(len(names), 6), signs, names, loc="outside lower center")
+    style.legend_above(figure, min(len(names), 6), signs, names, loc="outside lower center")
     return finish(figure, "Test images, in the directions in which the training images vary most.")
 
 
 def loss_curves(history: pd.DataFrame) -> Figure:
     """Draw the three losses over the steps, smoothed: the trainings' median in their range; half-trainings apart."""
-    import seaborn as sns
-    from matplotlib.ticker import LogLocator
-
     losses = {"l2": "L2", "ssim": "1 - SSIM", "focal": "focal"}
     half = history["split"].str.contains(INNER)
     trained_on = np.where(half, "half of the good training images", "all good training images")
@@ -78,15 +69,13 @@ def loss_curves(history: pd.DataFrame) -> Figure:
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter("")
     if legend := grid[0].get_legend():
-        style.legend_outside(figure, 2, *grid[0].get_legend_handles_labels())
+        style.legend_above(figure, 2, *grid[0].get_legend_handles_labels())
         legend.remove()
     return finish(figure, f"Means of {SMOOTH} records. Line: the trainings' median. Band: all of them.")
 
 
 def score_distribution(scores: pd.DataFrame, good: str) -> Figure:
     """Draw the maps' image score per class, training and test images apart (columns label, tested, score)."""
-    import seaborn as sns
-
     order = [good, *sorted(set(scores["label"]) - {good})]
     table = scores.assign(seen=np.where(scores["tested"], "test fold", "training folds"))
     figure, grid = style.panels(1, 1, 0.55 * len(order) + 1.0)

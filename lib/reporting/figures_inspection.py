@@ -5,15 +5,14 @@ images to label and `labels-next.csv` say why an image was chosen, never which c
 `labels-next-model.csv`, to be opened when the labels are made.
 """
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from lib.artifacts import Store
 from lib.classification.feature_sets import FEATURE_SETS
@@ -28,10 +27,8 @@ from lib.pipeline.detectors import inputs_of
 from lib.pipeline.run import Run
 from lib.reporting import style
 from lib.reporting.figures_maps import Thumbnail, describe_overlays, draw_overlay, map_level
+from lib.reporting.html_pages import render
 from lib.reporting.style import OUTLINE, PALETTE, draw_image, escape_mathtext, finish, panels
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 VERDICTS_FILE = "verdicts.csv"
 TO_LABEL, SUSPECTED = "labels-next.csv", "labels-next-model.csv"
@@ -51,42 +48,22 @@ def count_decisions(table: pd.DataFrame, masks: int = 0) -> str:
     """Say how many images got which decision, and how many files were left out as masks."""
     n, why = table["verdict"].value_counts(), table["reason"].value_counts()
     reasons = ", ".join(f"{name} {why[name]}" for name in (OOD, UNCERTAIN) if why.get(name))
-    listed = (f"{name.capitalize()}: {n[name]}." for name in (PASS, REJECT, REVIEW, REFUSED) if n.get(name))
-    text = f"{count(len(table), 'file')}. {' '.join(listed)}"
-    text += f" Reasons for review: {reasons}." * bool(reasons)
-    if masks:
-        text += f" Left out as masks: {masks}."
     known = int((table["seen_in_training"].fillna("") != "").sum())
-    return text + (f" Labelled images of the study, which are no evidence: {known}." if known else "")
+    said = [f"{count(len(table), 'file')}."]
+    said += [f"{name.capitalize()}: {n[name]}." for name in (PASS, REJECT, REVIEW, REFUSED) if n.get(name)]
+    said += [f"Reasons for review: {reasons}."] * bool(reasons)
+    said += [f"Left out as masks: {masks}."] * bool(masks)
+    said += [f"Labelled images of the study, which are no evidence: {known}."] * bool(known)
+    return " ".join(said)
 
 
 def describe_expected_performance(threshold: Threshold, prevalence: float) -> list[str]:
     """Say what to expect of the threshold on new products like the labelled ones, and on what evidence."""
-    t = threshold
-    low, escapes, high = (1e6 * prevalence * (1 - share) for share in (t.recall_high, t.recall, t.recall_low))
-    sentences = [
-        f"Expected defect recall at the threshold {t.value:.4g}: {percent(t.recall)} "
-        f"(95 % CI {percent(t.recall_low)} to {percent(t.recall_high)}).",
-        f"Expected false rejects: {percent(t.false_rejects)} "
-        f"(95 % CI {percent(t.false_rejects_low)} to {percent(t.false_rejects_high)}).",
-        f"With {100 * prevalence:g} % of the products defective that is {escapes:,.0f} ({low:,.0f} to {high:,.0f}) "
-        "escapes per million.",
-        f"Evidence: {count(t.n_defects, 'defective image')} and {count(t.n_good, 'good image')}, scored by models that "
-        "did not see them.",
-        f"Intervals: {t.how}.",
-        "It is assumed that reviewers decide as the threshold would.",
-    ]
-    objects = t.n_units < t.n_defects
-    if objects:
-        sentences[4:4] = [f"The defective images show {count(t.n_units, 'object')}."]
-    if not t.promised:
-        needed = "no number is enough" if t.needed == float("inf") else f"needed: {t.needed:.0f}"
-        sentences[:0] = [
-            f"A recall of {100 * t.required:g} % cannot be guaranteed.",
-            f"Defective {'objects' if objects else 'images'}: {t.n_units}; {needed}.",
-            "The numbers below are those of the best threshold that can be set.",
-        ]
-    return sentences
+    shares = threshold.recall_high, threshold.recall, threshold.recall_low
+    escapes = [f"{1e6 * prevalence * (1 - share):,.0f}" for share in shares]
+    told: dict[str, Any] = {"t": threshold, "enough": np.isfinite(threshold.needed), "prevalence": prevalence}
+    told |= {"escapes": escapes, "percent": percent, "count": count}
+    return render("expected.txt.j2", **told).splitlines()
 
 
 def describe_model(run: Run, model: ProductionModel) -> str:
@@ -114,11 +91,11 @@ def describe_drift(model: ProductionModel, table: pd.DataFrame) -> str:
     far, n = int((fresh["distance"] > model.reference.limit).sum()), len(fresh)
     (low, high), rate = clopper_pearson(far, n), model.reference.rate
     found = f"{percent(far / n)} (95 % CI {percent(low)} to {percent(high)}); expected: {percent(rate, 0)}"
-    changed = "The images have changed (product, light, camera?). Label some, as the expected performance may not hold."
-    return (
-        f"New images that are unlike every labelled image: {found}. "
-        f"{changed if low > rate else 'There is no sign that the images have changed.'}"
-    )
+    said = "There is no sign that the images have changed."
+    if low > rate:
+        said = "The images have changed (product, light, camera?). "
+        said += "Label some, as the expected performance may not hold."
+    return f"New images that are unlike every labelled image: {found}. {said}"
 
 
 def new_images(table: pd.DataFrame) -> pd.DataFrame:

@@ -1,12 +1,13 @@
 """Figures of images under their anomaly maps: samples, DRAEM's simulation, what a method catches and misses."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from PIL import Image
 
 from lib.evaluation.metrics import defect_scores
@@ -15,10 +16,6 @@ from lib.pipeline.maps import maps
 from lib.pipeline.run import Run
 from lib.reporting import style
 from lib.reporting.style import MAP_COLOURS, OUTLINE, draw_image, escape_mathtext, finish, panels
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 Masks = Sequence[np.ndarray | None]  # each bool (H, W)
 WIDEST = 6  # images beside each other
@@ -59,8 +56,6 @@ def map_level(run: Run) -> float:
 
 def overlay(image: np.ndarray, anomaly_map: np.ndarray, level: float) -> np.ndarray:
     """Return the image (H, W, 3) in grey under its map, half opaque and mid-way in colours at `level`: uint8."""
-    from matplotlib import colormaps
-
     height = np.clip(_enlarged(anomaly_map, image) / level, 0, 2)
     grey, opacity = image.mean(axis=2, keepdims=True), np.minimum(height**2 / 2, 1)[..., None]
     colours = 255 * colormaps[MAP_COLOURS](height / 2)[..., :3]

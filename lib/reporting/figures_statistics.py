@@ -1,20 +1,14 @@
 """Figures of measures: over the labels there are, fold by fold, and all differences."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
 
 from lib.classification.feature_sets import FEATURE_SETS
+from lib.evaluation.label_efficiency import LabelEfficiency
 from lib.evaluation.metrics import ALL, OVERALL, POOLED, RANKINGS, RECALL_AT_5_FPR, TITLES
 from lib.evaluation.published_results import display_name
 from lib.reporting import style
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from lib.evaluation.label_efficiency import LabelEfficiency
 
 BANDS = "Bands: 95 % CI."
 MEASURES = RANKINGS[:2]  # which are drawn fold by fold, and whose differences
@@ -67,8 +61,6 @@ def fold_dots(measures: pd.DataFrame) -> Figure:
 
     Of one data set, scheme and keep. From five folds on, a box shows how they are spread.
     """
-    import seaborn as sns
-
     part = measures[(measures["class"] == ALL) & measures["metric"].isin(MEASURES)]
     found = style.present(part["features"], FEATURE_SETS)
     figure, (grid,) = style.panels(2, 2, 0.27 * len(found) + 0.8, sharey=True)
@@ -92,8 +84,6 @@ def forest(compared: pd.DataFrame) -> Figure:
     `compared` is `compare` at one keep. Those against the same feature set stand together, data sets in colours.
     Filled: the interval excludes zero. Where both make the same predictions nothing is drawn.
     """
-    import seaborn as sns
-
     part = compared[(compared["class"] == ALL) & (compared["identical"] < 1)]
     datasets = list(dict.fromkeys(compared["dataset"]))
     labels: dict[int, str] = {}
@@ -120,8 +110,6 @@ def forest(compared: pd.DataFrame) -> Figure:
         text.set_fontweight("bold" if label.endswith(":") else "normal")
     signs = [grid[0].plot([], [], "-o", color=colours[name])[0] for name in datasets]
     names = [style.escape_mathtext(display_name(name), 30) for name in datasets]
-    style.legend_outside(figure, 4, signs, names)
-    note = (
-        "Differences with 95 % CI. Filled: the interval excludes zero. Methods that decide alike have none."
-    )
-    return style.finish(figure, note)
+    style.legend_above(figure, 4, signs, names)
+    filled = "Filled: the interval excludes zero. Methods that decide alike have none."
+    return style.finish(figure, f"Differences with 95 % CI. {filled}")

@@ -3,21 +3,16 @@
 All draw every feature set among the predictions given, which are rows that decide good or defective.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from sklearn.metrics import roc_curve
 
 from lib.classification.feature_sets import FEATURE_SETS
 from lib.evaluation.metrics import FPR_LIMIT, defect_scores, percent
 from lib.evaluation.operating_points import points_of
 from lib.reporting import style
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 SHOWN = 0.2  # false rejects up to which curves are drawn: beyond, no line would go
 REJECTS = np.linspace(0, 1, 1001)
@@ -31,8 +26,6 @@ def mean_curve(predictions: pd.DataFrame, good: str) -> pd.DataFrame:
 
     Each fold and repeat has a curve of its own scores; one without good or without defective images has none.
     """
-    from sklearn.metrics import roc_curve
-
     curves = []
     for _, one in predictions.groupby(["fold", "repeat"]):
         bad = one["label"] != good
@@ -52,7 +45,7 @@ def recall_curve(
     Markers: what thresholds chosen on training images for a required recall reached on the test folds (`points` of
     `operating_numbers`).
     """
-    figure, ((axes,),) = style.panels(1, 1, 4, width)
+    figure, axes = style.panel(4, width)
     chosen, methods = points_of(points), style.by_method(predictions)
     chosen = chosen[chosen["features"].isin([name for name, _ in methods])]
     for name, part in methods:
@@ -80,7 +73,7 @@ def precision_recall(predictions: pd.DataFrame, good: str, prevalence: float) ->
 
     From the same curves as `recall_curve`, from one good test image rejected: fewer were not measured.
     """
-    figure, ((axes,),) = style.panels(1, 1, 4)
+    figure, axes = style.panel(4)
     for name, part in style.by_method(predictions):
         curve = mean_curve(part, good)["mean"].loc[1 / max((part["label"] == good).sum(), 1) :]
         caught, wrong = prevalence * curve, (1 - prevalence) * curve.index
@@ -111,7 +104,7 @@ def score_histograms(predictions: pd.DataFrame, good: str, points: pd.DataFrame,
         style.percent_ticks(axes.yaxis)
     for row in grid:
         row[0].set_ylabel("share of images")
-    style.legend_outside(figure, 3, *grid[0][0].get_legend_handles_labels())
+    style.legend_above(figure, 3, *grid[0][0].get_legend_handles_labels())
     return style.finish(figure, DOTTED.format(percent(target, 0)))
 
 
@@ -127,20 +120,20 @@ def threshold_sweep(predictions: pd.DataFrame, good: str, points: pd.DataFrame, 
         ("defects caught and named correctly", right, bad, {"color": "0.5", "ls": "-."}),
         ("good products rejected", ~bad, ~bad, {"color": style.OUTLINE, "ls": "--"}),
     ]
-    figure, ((axes,),) = style.panels(1, 1, 4)
+    figure, axes = style.panel(4)
     for label, rows, whole, look in lines if named is not None else lines[::2]:
         axes.plot(ODDS, _at_or_above(predictions[rows], good) / whole.sum(), label=label, lw=2, **look)
     _thresholds(axes, points, str(predictions["features"].iloc[0]), target)
     axes.set(ylim=(0, 1.02), ylabel="share of images")
     _score_axis(axes, "threshold")
     style.percent_ticks(axes.yaxis)
-    style.legend_outside(figure, 4)
+    style.legend_above(figure, 4)
     return style.finish(figure, DOTTED.format(percent(target, 0)))
 
 
 def cost_curve(predictions: pd.DataFrame, good: str, price_ratio: float, prevalence: float) -> Figure:
     """Draw the cost of 1,000 products over the threshold, in false rejects, of which a missed defect costs so many."""
-    figure, ((axes,),) = style.panels(1, 1, 4)
+    figure, axes = style.panel(4)
     for name, part in style.by_method(predictions):
         bad = part["label"] != good
         recall, rejects = (_at_or_above(part[rows], good) / rows.sum() for rows in (bad, ~bad))

@@ -1,18 +1,13 @@
 """Executed notebooks as HTML pages that hold all they need: nothing is fetched from elsewhere, no script runs."""
 
-from __future__ import annotations
-
 import base64
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
-
-if TYPE_CHECKING:
-    from nbformat import NotebookNode
 
 NEXT = {  # the series, and why to read each after the one before
     "00_dataset": "what there is to learn from",
@@ -55,17 +50,17 @@ def notebook_html(
         cell.outputs = [one for one in cell.outputs if not one.get("metadata", {}).get("photographs")]
     texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
     title = re.search(r"^# (.+)$", texts[0], re.MULTILINE) if texts else None
-    over_all = name == NOTEBOOKS[-1]
-    above = [one.name for one in path.absolute().parents][0 if over_all else 1 if name in NOTEBOOKS else 3 :]
-    dataset, study = "" if over_all else display_name(where if name in NOTEBOOKS else above[0]), above[1]
+    over_all, listed = name == NOTEBOOKS[-1], name in NOTEBOOKS
+    above = [one.name for one in path.absolute().parents][0 if over_all else 1 if listed else 3 :]
+    dataset, study = "" if over_all else display_name(where if listed else above[0]), above[1]
     links = _links(name)
     here = next(number for number, link in enumerate(links) if link["here"])
     page = {
         "title": " · ".join(filter(None, [title[1] if title else name, dataset, f"study {study}"])),
         "dataset": dataset,
-        "images": "" if name in NOTEBOOKS else where,
+        "images": "" if listed else where,
         "study": study,
-        "number": f"{NOTEBOOKS.index(name) + 1} of {len(NOTEBOOKS)}" if name in NOTEBOOKS else "",
+        "number": f"{NOTEBOOKS.index(name) + 1} of {len(NOTEBOOKS)}" if listed else "",
         "beside": _beside(name, where, {one: display_name(one) for one in datasets}),
         "embed": embed,
         "css": (TEMPLATES / "page.css").read_text(encoding="utf-8"),
@@ -74,16 +69,12 @@ def notebook_html(
         "after": links[(here + 1) % len(links)],
         "provenance": _arrange(notebook, path.parent),
     }
-    look = {
-        "extra_template_basedirs": [str(TEMPLATES)],
-        "template_name": "study",
-        "exclude_anchor_links": True,
-    }
-    exporter = HTMLExporter(**look, preprocessors=[CoalesceStreamsPreprocessor])
-    return str(exporter.from_notebook_node(notebook, resources={"page": page})[0])
+    look = {"template_name": "study", "exclude_anchor_links": True}
+    look |= {"extra_template_basedirs": [str(TEMPLATES)], "preprocessors": [CoalesceStreamsPreprocessor]}
+    return str(HTMLExporter(**look).from_notebook_node(notebook, resources={"page": page})[0])
 
 
-def _arrange(notebook: NotebookNode, folder: Path) -> str:
+def _arrange(notebook: Any, folder: Path) -> str:
     """Make the set-up cells one at the end, name the files of figures, and return the provenance, taken out."""
     setup = [cell for cell in notebook.cells if _SETUP & {*cell.metadata.get("tags", [])}]
     told = ""
@@ -105,13 +96,12 @@ def _arrange(notebook: NotebookNode, folder: Path) -> str:
 
 def _links(name: str) -> list[dict[str, Any]]:
     """Return links to the study's index and the notebooks of the same data set (or study), in order."""
-    up = "../" if name == NOTEBOOKS[-1] else "../../" if name in NOTEBOOKS else "../../../../"
-    pages = {"Index": f"{up}index.html"}
-    if name != NOTEBOOKS[-1]:
-        folder = "" if name in NOTEBOOKS else "../../../notebooks/"
-        pages |= {other: f"{folder}{other}.html" for other in NOTEBOOKS[:-1]}
-    last = NOTEBOOKS[-1] if name in NOTEBOOKS else name
-    pages[last] = f"{up}notebooks/{last}.html" if last != name else f"{name}.html"
+    *series, last = NOTEBOOKS
+    up, folder = {True: ("../../", ""), False: ("../../../../", "../../../notebooks/")}[name in series]
+    pages = {"Index": f"{up}index.html"} | {one: f"{folder}{one}.html" for one in series}
+    pages |= {last: f"{up}notebooks/{last}.html"} if name in series else {name: f"{name}.html"}
+    if name == last:
+        pages = {"Index": "../index.html", last: f"{last}.html"}
     return [
         {"href": to, "text": page.replace("_", " "), "here": page == name, "why": NEXT.get(page, "")}
         for page, to in pages.items()
@@ -121,14 +111,13 @@ def _links(name: str) -> list[dict[str, Any]]:
 def _beside(name: str, where: str, titles: Mapping[str, str]) -> list[dict[str, Any]]:
     """Return links to this page of the other data sets, or from the page over all of them to all pages of each."""
     if name == NOTEBOOKS[-1]:
-        pages = {page[:2]: page for page in NOTEBOOKS[:-1]}
-        below = {short: f"notebooks/{page}.html" for short, page in pages.items()}
+        pages = {page[:2]: f"notebooks/{page}.html" for page in NOTEBOOKS[:-1]}
         return [
-            {"name": title, "links": {short: f"../{quote(one)}/{page}" for short, page in below.items()}}
+            {"name": title, "links": {short: f"../{quote(one)}/{page}" for short, page in pages.items()}}
             for one, title in titles.items()
         ]
-    rest = {title: f"../../{quote(one)}/notebooks/{name}.html" for one, title in titles.items()}
-    others = {title: to for title, to in rest.items() if title != titles.get(where)}
+    page = f"notebooks/{name}.html"
+    others = {title: f"../../{quote(one)}/{page}" for one, title in titles.items() if one != where}
     return [{"name": "also", "links": others}] if others and name in NOTEBOOKS else []
 
 

@@ -1,9 +1,7 @@
 """The index page of a study: verdicts, curves, costs, pictures, checks and what to run next; details folded."""
 
-from __future__ import annotations
-
 import platform
-import shlex
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -11,13 +9,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import matplotlib.pyplot as plt
 import pandas as pd
 from PIL import Image
 
 from lib.classification.feature_sets import FEATURE_SETS
 from lib.config import Study
 from lib.evaluation.checks import PILLS
-from lib.evaluation.metrics import at_keep, binary_predictions, percent, where
+from lib.evaluation.metrics import at_keep, binary_predictions, where
 from lib.evaluation.operating_points import points_of, rejected
 from lib.evaluation.published_results import display_name
 from lib.execution.source_code import mixture
@@ -70,10 +69,9 @@ def index_html(
         for run in runs
     ]
     listed = checklist(read["checks"])
-    finished = datetime.fromtimestamp((home / "tables" / f"{INDEX_TABLES[0]}.csv").stat().st_mtime, UTC)
     counts = {pill: sum(one["pill"] == pill for one in listed) for pill in PILLS.values()}
     counted = (f"{n} {pill}{'s' * (n > 1 and pill == 'warning')}" for pill, n in counts.items() if n)
-    statistics = f"notebooks/{NOTEBOOKS[-1]}.html"
+    written, statistics = home / "tables" / f"{INDEX_TABLES[0]}.csv", f"notebooks/{NOTEBOOKS[-1]}.html"
     return render(
         "index.html.j2",
         study=Path(runs[0].study_dir).name,
@@ -81,7 +79,7 @@ def index_html(
         demo=bool(drawn),
         images=f"{sum(len(index(run)) for run in runs):,}",
         folds=study.folds,
-        finished=finished,
+        finished=datetime.fromtimestamp(written.stat().st_mtime, UTC),
         warning=mixture(run.store for run in runs),
         datasets=datasets,
         checks=listed,
@@ -90,7 +88,7 @@ def index_html(
         tables={path.stem: path.read_text(encoding="utf-8") for path in (home / "tables").glob("*.html")},
         statistics=statistics if linked and (home / statistics).exists() else "",
         pages=pages,
-        settings=table(settings_table(runs[0].study)).data,
+        settings=table(settings_table(study)).data,
         times=table(times(runs), digits=1).data,
         versions=table(versions()).data,
         command=command,
@@ -99,35 +97,20 @@ def index_html(
 
 def _read(home: Path, name: str) -> pd.DataFrame:
     """Return a table of notebook 06, names of data sets and classes as texts; no rows where it was not written."""
-    path, texts = home / "tables" / f"{name}.csv", {"dtype": str, "keep_default_na": False}
-    if not path.exists():
-        return pd.DataFrame()
-    named: Any = {"dtype": {"dataset": str, "class": str}, "keep_default_na": False, "na_values": [""]}
-    return pd.read_csv(path, **(texts if name in INDEX_TABLES else named))
+    path, as_text = home / "tables" / f"{name}.csv", name in INDEX_TABLES
+    look: Any = {"dtype": str if as_text else {"dataset": str, "class": str}, "keep_default_na": False}
+    return pd.read_csv(path, na_values=[] if as_text else [""], **look) if path.exists() else pd.DataFrame()
 
 
 def costs(points: pd.DataFrame, dataset: str, method: str, study: Study) -> list[dict[str, Any]]:
-    """Return for each method shown what its thresholds for the target recall and the next reject, as bars need it."""
+    """Return for each method shown its operating points (`cells`) for the target recall and the next."""
     rows, shown = [], [one for one in study.recalls if one >= study.target_recall][:2]
     for name in dict.fromkeys((*COSTED, method)):
-        lowest = points_of(points, dataset=dataset, features=name)
-        lowest = lowest[lowest["required"].isin(shown)].sort_values("required")
-        cells = [_cost(one) for one in lowest.to_dict("records")]
+        mine = points_of(points, dataset=dataset, features=name)
+        cells = mine[mine["required"].isin(shown)].sort_values("required").to_dict("records")
         row = {"key": name, "name": FEATURE_SETS[name].title, "cells": cells, "recommended": name == method}
         rows += [row] * bool(cells)
     return rows
-
-
-def _cost(point: Mapping[Any, Any]) -> dict[str, Any]:
-    share, low, high = (100 * point[f"false_rejects{end}"] for end in ("", "_low", "_high"))
-    missed = point["recall_high"] < point["required"]
-    counted = f"{point['rejected']:.0f} of {point['n_good']:.0f} good images"
-    return {
-        "required": f"{100 * point['required']:g} %",
-        "text": "missed" if missed else f"{share:.0f} %",
-        **{"share": f"{share:.1f}", "low": f"{low:.1f}", "width": f"{high - low:.1f}"},
-        **{"missed": missed, "counted": f"{counted}; recall {percent(point['recall'])}"},
-    }
 
 
 def gallery(run: Run, features: str) -> Iterator[dict[str, Any]]:
@@ -180,19 +163,11 @@ def next_commands(checked: pd.DataFrame, command: str, drawn: bool) -> Iterator[
 
 def with_options(command: str, options: str) -> str:
     """Return the command with options in place of those of the same name, or of the same field of `--set`."""
-
-    def pairs(text: str) -> list[list[str]]:
-        parts: list[list[str]] = []
-        for word in shlex.split(text):
-            parts.append([word]) if word.startswith("--") or not parts else parts[-1].append(word)
-        return parts
-
-    def name(part: list[str]) -> str:
-        return part[1].partition("=")[0] if part[0] == "--set" and len(part) > 1 else part[0]
-
-    new = pairs(options)
-    kept = [part for part in pairs(command) if name(part) not in map(name, new)]
-    return " ".join(shlex.join(part) for part in (*kept, *new))
+    old, new = (
+        {re.sub(r"^--set ([^=]*)=.*|(--\S+) .*", r"\1\2", part): part for part in re.split(r" (?=--)", text)}
+        for text in (command, options)
+    )
+    return " ".join([*(part for name, part in old.items() if name not in new), *new.values()])
 
 
 def versions() -> pd.DataFrame:
@@ -219,8 +194,6 @@ def _short(dataset: str) -> str:
 
 def _drawn(thumbnail: Any, level: float) -> str:
     """Return the image under its map with both contours, embedded."""
-    import matplotlib.pyplot as plt
-
     figure = plt.figure(figsize=(1, 1), dpi=SIDE)
     draw_overlay(figure.add_axes((0, 0, 1, 1)), thumbnail, level)
     plt.close(figure)

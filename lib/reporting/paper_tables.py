@@ -1,20 +1,19 @@
 """Tables 1, 2 and 3 of the paper, each recall with the false rejects of the same classifier, and the paper's beside."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
 
 from lib.classification.feature_sets import FEATURE_SETS, MAIN
-from lib.evaluation.metrics import ALL, OVERALL, POOLED, TITLES, Good, at_keep, good_class
+from lib.classification.operating_threshold import clopper_pearson
+from lib.evaluation.metrics import ALL, OVERALL, POOLED, SHARES, TITLES, Good, at_keep, good_class, summary
 from lib.evaluation.published_results import DISPLAY_NAMES, display_name, paper_table
 from lib.evaluation.significance import fold_differences, format_p, smallest_attainable_p, wilcoxon
-from lib.reporting.measures import EXACT_INTERVALS, Measures, read_measures
-from lib.reporting.table import Table, Value
+from lib.reporting.table import Table, Value, about
 
-_RECALLS, _REJECTS = ("class_recall", "defect_recall"), "false_reject_rate"
+_RECALLS, _REJECTS, _LEAKS = ("class_recall", "defect_recall"), "false_reject_rate", " (leaks)"
+Measured = tuple[dict[str, str], float, pd.DataFrame]  # first columns of a row, keep, measures
 
 
 def table1(images: pd.DataFrame) -> Table:
@@ -46,18 +45,16 @@ def table2(predictions: pd.DataFrame, good: Good, *, binary: str, alpha: float) 
     The best of a row's recalls is bold only when it beats the second best by Wilcoxon's test over folds, p < alpha.
     Raises `ValueError` for predictions that cannot be counted, and for those that lack models of all defects.
     """
-    read, rows = read_measures(at_keep(predictions, 1.0), good, binary, _RECALLS), []
-    for data in read:
-        fine = good_class(good, data.dataset)
-        classes = sorted(set(data.known.index.unique("class")) - {ALL})
+    read, rows = [*_measured(at_keep(predictions, 1.0), good, binary, _RECALLS)], []
+    for place, _, known in read:
+        classes = sorted(set(known.index.unique("class")) - {ALL})
         wanted = [(metric, label, label) for metric in _RECALLS for label in classes]
-        for metric, label, name in [*wanted, ("defect_recall", ALL, "all defects"), (_REJECTS, ALL, fine)]:
-            best = _best(data, metric, label, alpha) if metric != _REJECTS else None
-            row = data.place() | {"Measure": TITLES[metric], "Class": name}
-            looks = {"form": ".1%", "interval_form": ".0%"}
-            rows.append(row | {_title(n): data.cell(n, metric, label, bold=n == best, **looks) for n in MAIN})
-    notes = (*_notes(read, alpha), "AQL (Eq. 1) is 100 % less the defect recall.")
-    return Table("Table 2", "Recall by class, over all test folds", rows, notes, headers=4)
+        wanted += [("defect_recall", ALL, "all defects"), (_REJECTS, ALL, good_class(good, place["Dataset"]))]
+        for metric, label, name in wanted:
+            cells = _cells(known, metric, label, alpha)
+            row = place | {"Measure": TITLES[metric], "Class": name}
+            rows.append(row | {_title(features): cell for features, cell in cells.items()})
+    return Table(rows=rows, headers=4, **_about("Table 2", read, alpha))
 
 
 def table3(predictions: pd.DataFrame, good: Good, *, binary: str, alpha: float) -> Table:
@@ -66,56 +63,56 @@ def table3(predictions: pd.DataFrame, good: Good, *, binary: str, alpha: float) 
     Bold and what is raised: as in `table2`; compared are the feature sets at the same keep.
     """
     metrics = ("defect_recall", "weighted_auc", _REJECTS)
-    read, rows = read_measures(predictions, good, binary, metrics[:2]), []
-    keeps = sorted({data.keep for data in read})
-    for place in dict.fromkeys((data.dataset, data.scheme) for data in read):
-        at = {data.keep: data for data in read if (data.dataset, data.scheme) == place}
-        first = next(iter(at.values()))
+    read, rows = [*_measured(predictions, good, binary, metrics[:2])], []
+    keeps = sorted({keep for _, keep, _ in read})
+    for place in {tuple(place.items()): place for place, _, _ in read}.values():
         for metric in metrics:
-            best = {keep: _best(data, metric, ALL, alpha) for keep, data in at.items() if metric != _REJECTS}
-            looks = {"form": ".3f"} if "auc" in metric else {"form": ".1%", "interval_form": ".0%"}
+            at = {keep: _cells(known, metric, ALL, alpha) for its, keep, known in read if its == place}
             for name in MAIN:
-                row: dict[str, Any] = first.place() | {"Measure": TITLES[metric], "Features": _title(name)}
-                for keep in keeps:
-                    bold, data = best.get(keep) == name, at.get(keep)
-                    row[_share(keep)] = data.cell(name, metric, bold=bold, **looks) if data else Value(None)
-                rows.append(row)
-    title = "Results by share of the training defects kept, over all test folds"
-    return Table("Table 3", title, rows, _notes(read, alpha), headers=4)
+                row = place | {"Measure": TITLES[metric], "Features": _title(name)}
+                rows.append(row | {_share(keep): at.get(keep, {}).get(name, Value(None)) for keep in keeps})
+    return Table(rows=rows, headers=4, **_about("Table 3", read, alpha))
 
 
-def _best(data: Measures, metric: str, label: str, alpha: float) -> str | None:
-    """Return the feature set that is ahead of the second best by Wilcoxon's test over folds, p < alpha, or None."""
-    values = pd.Series({name: data.value(name, metric, label) for name in MAIN}).dropna()
-    ranked = values.sort_values(ascending=False, kind="stable")
-    if len(ranked) < 2 or ranked.iloc[0] == ranked.iloc[1]:
-        return None
-    first, second = map(str, ranked.index[:2])
-    ahead = fold_differences(data.known, first, second, metric, label)
-    return first if ahead.mean() > 0 and wilcoxon(ahead)["p"] < alpha else None
+def _measured(found: pd.DataFrame, good: Good, binary: str, metrics: Sequence[str]) -> Iterator[Measured]:
+    """Yield `summary` by features, metric, class and fold, of each data set and scheme, few defects first."""
+    grouped = found.dropna(subset="group")["dataset"].unique()
+    by_keep: Any = summary(found, good, binary, metrics).sort_values("keep", kind="stable")
+    for (dataset, scheme, keep), rows in by_keep.groupby(["dataset", "scheme", "keep"], sort=False):
+        leaks = _LEAKS * (scheme == "stratified" and dataset in grouped)
+        known = rows.set_index(["features", "metric", "class", "fold"]).sort_index()
+        yield {"Dataset": dataset, "Folds": scheme + leaks}, keep, known
 
 
-def _notes(read: Sequence[Measures], alpha: float) -> list[str]:
-    """Return the notes of Tables 2 and 3: the rule for bold what it cannot reach, and leaks."""
-    notes = [
-        "Read a recall with its false-reject rate: a lower threshold buys one with the other. Recalls and rates count "
-        "the images of all folds; an AUC is the mean of the folds', as scores of two networks share no scale. A class "
-        "without a test image in a fold has no weight in that fold's AUC.",
-        EXACT_INTERVALS,
-        f"Bold: the best, where Wilcoxon's signed-rank test over the folds (two-sided, exact) gives p < {alpha:g} "
-        "against the second best; false-reject rates are never bold.",
-    ]
-    for data in read:
-        name = display_name(data.dataset)
-        folds = len(set(data.known.index.unique("fold")) - {OVERALL, POOLED})
-        smallest = smallest_attainable_p(folds)
-        reach = f"{folds} {data.scheme} folds, smallest possible p {format_p(smallest)}"
-        if smallest >= alpha:
-            reach += f", above {alpha:g}: nothing can be bold"
-        notes.append(f"{name}: {reach}.")
-        if data.leaks:
-            notes.append(f"{name}: stratified folds leak, images of one object stand in training and test.")
-    return list(dict.fromkeys(notes))
+def _cells(known: pd.DataFrame, metric: str, label: str, alpha: float) -> dict[str, Value]:
+    """Return a measure by feature set, a share with its exact interval; the best bold as `table2` has it."""
+    at = {name: (name, metric, label, OVERALL) for name in MAIN}
+    there = {name: float(known["value"][key]) for name, key in at.items() if key in known.index}
+    ranked, best = pd.Series(there, dtype=float).dropna().sort_values(ascending=False, kind="stable"), None
+    if len(ranked) > 1 and metric != _REJECTS and ranked.iloc[0] != ranked.iloc[1]:
+        first, second = map(str, ranked.index[:2])
+        ahead = fold_differences(known["value"], first, second, metric, label)
+        best = first if ahead.mean() > 0 and wilcoxon(ahead)["p"] < alpha else None
+    cells = {}
+    for name, key in at.items():
+        value, interval = there.get(name, float("nan")), None
+        if metric in SHARES and pd.notna(value):
+            n = int(known["n"][key])
+            interval = clopper_pearson(round(value * n), n)
+        cells[name] = Value(value, ".3f" if "auc" in metric else ".1%", interval, ".0%", name == best)
+    return cells
+
+
+def _about(name: str, read: Sequence[Measured], alpha: float) -> dict[str, Any]:
+    folds = []
+    for place, _, known in read:
+        n, scheme = (
+            len(set(known.index.unique("fold")) - {OVERALL, POOLED}),
+            place["Folds"].removesuffix(_LEAKS),
+        )
+        of: dict[str, Any] = {"name": display_name(place["Dataset"]), "scheme": scheme, "folds": n}
+        folds.append(of | {"smallest": smallest_attainable_p(n), "leaks": scheme != place["Folds"]})
+    return about(name, read=folds, alpha=alpha, format_p=format_p)
 
 
 def beside_paper(table: Table) -> Table | None:

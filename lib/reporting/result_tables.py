@@ -1,10 +1,7 @@
 """Tables of results by feature set: measures, costs of a recall, labels needed; and how well maps find defects."""
 
-from __future__ import annotations
-
-from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -16,12 +13,9 @@ from lib.evaluation.operating_points import TRAINING
 from lib.evaluation.recommendation import RULE
 from lib.evaluation.significance import METHOD, format_p
 from lib.pipeline.maps import map_quality
-from lib.reporting.measures import read_measures
+from lib.pipeline.run import Run
 from lib.reporting.style import METHODS, present
-from lib.reporting.table import Table, Value
-
-if TYPE_CHECKING:
-    from lib.pipeline.run import Run
+from lib.reporting.table import Table, Value, about
 
 _NEEDED = "Labelled defects"
 _QUALITY = {  # columns of `map_quality`: heading and form
@@ -41,36 +35,32 @@ def methods_table(
 
     `found` are predictions, `compared` is `compare` of those at keep 1, `recommended` is `recommend` of them.
     """
-    rows, whole, main = [], m.at_keep(found, 1.0), m.RANKINGS[0]
+    rows, whole, (main, recall) = [], m.at_keep(found, 1.0), m.RANKINGS[:2]
+    overall = m.where(m.summary(whole, good, binary, (main, recall)), {"fold": m.OVERALL, "class": m.ALL})
+    values = overall.pivot(index=["dataset", "features"], columns="metric", values="value")
     tested = compared[compared["metric"] == main].set_index(["dataset", "a", "b"]).to_dict("index")
     chosen: dict[Any, dict[Any, Any]] = recommended.set_index(["dataset", "features"]).to_dict("index")
-    for data in read_measures(whole, good, binary, (main, m.RECALL_AT_5_FPR)):
-        for features in [name for name in FEATURE_SETS if pd.notna(data.value(name, main))]:
-            choice = chosen.get((data.dataset, features), {})
-            mark = " (recommended)" * bool(choice.get("recommended"))
-            row: dict[Any, Any] = {"Dataset": data.dataset, "Features": FEATURE_SETS[features].title + mark}
-            row[m.TITLES[m.RECALL_AT_5_FPR], "Test"] = data.cell(features, m.RECALL_AT_5_FPR, form=".1%")
-            row[m.TITLES[m.RECALL_AT_5_FPR], "Training"] = Value(choice.get("training"), ".1%")
-            row[m.TITLES[main], "Test"] = data.cell(features, main, form=".3f")
-            test = tested.get((data.dataset, features, METHOD), {})
-            if features == "image" and (turned := tested.get((data.dataset, METHOD, features))):
+    for dataset in dict.fromkeys(overall["dataset"]):
+        mine = values.loc[dataset].dropna(subset=main)
+        for features in present(mine.index, FEATURE_SETS):
+            choice, test = chosen.get((dataset, features), {}), tested.get((dataset, features, METHOD), {})
+            if features == "image" and (turned := tested.get((dataset, METHOD, features))):
                 negative = {"difference": "difference", "low": "high", "high": "low"}
                 test = turned | {name: -turned[other] for name, other in negative.items()}
+            mark = " (recommended)" * bool(choice.get("recommended"))
+            row: dict[Any, Any] = {"Dataset": dataset, "Features": FEATURE_SETS[features].title + mark}
+            row[m.TITLES[recall], "Test"] = Value(mine[recall][features], ".1%")
+            row[m.TITLES[recall], "Training"] = Value(choice.get("training"), ".1%")
+            row[m.TITLES[main], "Test"] = Value(mine[main][features], ".3f")
             ends = test.get("low"), test.get("high")
-            less = f"Less {FEATURE_SETS[METHOD].title}"
-            row[m.TITLES[main], less] = Value(test.get("difference"), "+z.3f", ends, "+z.3f")
-            row[m.TITLES[main], "p (Wilcoxon)"] = _p_value(test, "p")
-            row[m.TITLES[main], "p (Holm)"] = _p_value(test, "p_holm")
+            gap = Value(test.get("difference"), "+z.3f", ends, "+z.3f")
+            row[m.TITLES[main], f"Less {FEATURE_SETS[METHOD].title}"] = gap
+            for title, p, bold in (("Wilcoxon", "p", "significant"), ("Holm", "p_holm", "significant_holm")):
+                cell = Value(test.get(p), format_p, bold=test.get(bold, False))
+                row[m.TITLES[main], f"p ({title})"] = "not tested" if test.get("identical") == 1 else cell
             rows.append(row)
     shown = [FEATURE_SETS[one] for one in FEATURE_SETS if one in set(whole["features"])]
-    notes = (
-        *(f"{one.title}: {one.description}." for one in shown if one.description),
-        "Mean of the folds, each read from its own scores.",
-        f"Recommended: {RULE}. Test folds must not choose.",
-        "In brackets: 95 % intervals over test images and trainings. Holm adjusts over all rankings compared. Not "
-        "tested: both make the same predictions.",
-    )
-    return Table("Methods", "Every feature set, all defects, all test folds", rows, notes, headers=2)
+    return Table(rows=rows, headers=2, **about("Methods", shown=shown, rule=RULE))
 
 
 def map_quality_table(runs: Sequence[Run]) -> Table:
@@ -83,13 +73,8 @@ def map_quality_table(runs: Sequence[Run]) -> Table:
         | {heading: Value(row[name], form) for name, (heading, form) in columns.items()}
         for row in found.to_dict("records")
     ]
-    notes = ["Each class against all good test images, image AUROC the mean of the folds; 0.5 is chance."]
-    if runs[0].study.repeats > 1:
-        notes.append("Mean of the repeats.")
-    if "Pixel AP" in rows[0]:
-        notes.append("AUPRO: mean overlap with each connected defect, up to 30 % of good pixels marked.")
-    title = "How well the maps find defective images and pixels, test images of the primary folds"
-    return Table("Map quality", title, rows, notes, headers=3)
+    told = about("Map quality", repeated=runs[0].study.repeats > 1, masks="Pixel AP" in rows[0])
+    return Table(rows=rows, headers=3, **told)
 
 
 def costs_table(points: pd.DataFrame, methods: Iterable[str] = FEATURE_SETS) -> Table | None:
@@ -103,28 +88,17 @@ def costs_table(points: pd.DataFrame, methods: Iterable[str] = FEATURE_SETS) -> 
         here = here[here["features"].isin([*methods])]
         least = here[here["recall_high"] >= here["required"]].groupby("required")["false_rejects"].min()
         for features in [name for name in methods if name in set(here["features"])]:
-            row: dict[Any, Any] = {"Dataset": dataset, "Folds": scheme}
-            row["Features"] = FEATURE_SETS[features].title
+            name = FEATURE_SETS[features].title
+            row: dict[Any, Any] = {"Dataset": dataset, "Folds": scheme, "Features": name}
             for one in here[here["features"] == features].to_dict("records"):
                 share, form = one["false_rejects"], f".{int(one['n_good'] >= 100)}%"
                 ends = one["false_rejects_low"], one["false_rejects_high"]
                 cell = Value(share, form, ends, form, bold=share == least.get(one["required"]))
                 if one["recall_high"] < one["required"]:
-                    cell = Value(share, partial(_missed, m.percent(one["recall"])))
+                    cell = Value(share, f"missed: {m.percent(one['recall'])} found".format)
                 row["Good images rejected to find", f"{100 * one['required']:g} %"] = cell
             rows.append(row)
-    notes = (
-        "A fold's threshold is chosen on its training images, scored by models that did not see them, and checked on "
-        "its test images. Missed: less was found there, the 95 % interval included.",
-        "In brackets: 95 % CI, exact for independent images, wider where objects or trainings vary. Bold: the least "
-        "of those that reached the recall.",
-    )
-    title = "What a required defect recall costs"
-    return Table("Costs", title, rows, notes, headers=3, numbers=part) if rows else None
-
-
-def _missed(found: str, _: float) -> str:
-    return f"missed: {found} found"
+    return Table(rows=rows, headers=3, numbers=part, **about("Costs")) if rows else None
 
 
 def needs_table(economy: LabelEfficiency) -> Table | None:
@@ -133,23 +107,10 @@ def needs_table(economy: LabelEfficiency) -> Table | None:
     for (dataset, scheme), needs in economy.needs.groupby(["dataset", "scheme"], sort=False):
         lines = needs[needs["reference"] == needs["reference"].max()]
         by_features: dict[Any, Any] = lines.set_index("features").to_dict("index")
-        one = lines.iloc[0]
+        has = f"{lines['reference'].iloc[0]:.0f} for {m.percent(lines['target'].iloc[0], 0)}"
         place = {"Dataset": dataset, "Folds": scheme}
-        has = f"{one['reference']:.0f} for {m.percent(one['target'], 0)}"
         rows.append(place | {"Features": FEATURE_SETS["image"].title, _NEEDED: has})
         for name in present(by_features, METHODS):
             need = describe_need(by_features[name])
             rows.append(place | {"Features": FEATURE_SETS[name].title, _NEEDED: need})
-    notes = (
-        "Read between the levels studied along straight lines. Not reached: not with all the defects there are. At "
-        "most: the fewest labels studied already suffice.",
-        "In brackets: 95 % bootstrap intervals, both feature sets on the same drawn test images.",
-    )
-    title = "Labelled defects needed for the recall that the image reaches, at 5 % false rejects"
-    return Table("Labels", title, rows, notes, headers=3, numbers=economy.needs) if rows else None
-
-
-def _p_value(row: Mapping[Any, Any], name: str) -> Value | str:
-    """Return a p of a row of `compare` as a cell, bold where it is below the study's level."""
-    bold = row.get("significant" if name == "p" else "significant_holm", False)
-    return "not tested" if row.get("identical") == 1 else Value(row.get(name), format_p, bold=bold)
+    return Table(rows=rows, headers=3, numbers=economy.needs, **about("Labels")) if rows else None

@@ -1,7 +1,5 @@
 """A finished study's report as one HTML file to hand on: index page and notebooks, everything embedded."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -29,9 +27,8 @@ def write_single_file(
 def without_paths(text: str, runs: Sequence[Run]) -> str:
     """Return a text in which the folders and files of this machine that a study names are named without the way."""
     home = Path(runs[0].study_dir)
-    named = {
-        str(value) for run in runs for value in (*vars(run.study).values(), run.data_dir, home, home.parent)
-    }
+    told = [home, home.parent, *(one for run in runs for one in (*vars(run.study).values(), run.data_dir))]
+    named = set(map(str, told))
     for path in sorted((one for one in named if Path(one).is_absolute()), key=len, reverse=True):
         text = text.replace(path, f"DIR/{Path(path).name}")
     return text

@@ -1,7 +1,5 @@
 """A table for readers: one object that writes itself as CSV (raw numbers), Markdown and HTML."""
 
-from __future__ import annotations
-
 import html
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -48,7 +46,7 @@ class Table:
 
     All rows have the same columns: pairs (heading over several columns, column), or a text for (text, ""). A row holds
     a `Value` per column, or what readers see as it is; under Dataset the data set's raw name. The first `headers`
-    columns name a row; Dataset, Folds and Maps are shown only where they vary. The raw numbers are those of the rows
+    columns name a row; Dataset and Folds are shown only where they vary. The raw numbers are those of the rows
     and the ends of their intervals, unless given. `bold` holds positions (row, column) of the frame that are set bold.
     """
 
@@ -62,7 +60,7 @@ class Table:
         headers: int,
         numbers: pd.DataFrame | None = None,
     ) -> None:
-        self.name, self.title = name, title
+        self.name, self.title, self.notes = name, title, tuple(notes)
         named = [{**row, "Dataset": Value(row["Dataset"], display_name)} for row in rows]
         cells = [[one if isinstance(one, Value) else Value(one) for one in row.values()] for row in named]
         columns = pd.MultiIndex.from_tuples([key if isinstance(key, tuple) else (key, "") for key in rows[0]])
@@ -71,18 +69,17 @@ class Table:
             numbers = pd.DataFrame([[one.raw for one in row] for row in cells], columns=columns)
             for (over, under), values in zip(columns, zip(*cells, strict=True), strict=True):
                 if any(one.interval for one in values):
-                    for place, which in enumerate(("low", "high")):
-                        ends = [one.interval[place] if one.interval else float("nan") for one in values]
-                        numbers[over + ", 95 % interval", f"{under} {which}"] = ends
+                    ends = zip(*(one.interval or (float("nan"),) * 2 for one in values), strict=True)
+                    for which, end in zip(("low", "high"), ends, strict=True):
+                        numbers[over + ", 95 % interval", f"{under} {which}"] = end
         self.numbers = numbers
-        places = [(one, "") for one in ("Dataset", "Folds") if one in frame]
-        same = {one for one in places if frame[one].nunique() == 1}
-        kept = len(set(columns[:headers]) - same) > 0  # else what names the row stays
-        shown = [place for place, key in enumerate(columns) if not kept or key not in same]
+        same = {one for one in columns if one[0] in ("Dataset", "Folds") and frame[one].nunique() == 1}
+        if not set(columns[:headers]) - same:
+            same = set()  # what names the row stays
+        shown = [place for place, key in enumerate(columns) if key not in same]
         self.frame, self.headers = frame.iloc[:, shown], sum(place < headers for place in shown)
-        bold = [[row[place].bold for place in shown] for row in cells]
-        self.bold = {(row, place) for row, place in np.argwhere(bold).tolist()}
-        self.notes = tuple(notes)
+        bold = np.argwhere([[row[place].bold for place in shown] for row in cells])
+        self.bold = {(row, place) for row, place in bold.tolist()}
 
     def to_csv(self, path: Path) -> None:
         """Write the raw numbers at full precision, atomically."""
@@ -103,28 +100,33 @@ class Table:
     _repr_html_ = to_html
 
 
+def about(name: str, **values: Any) -> dict[str, Any]:
+    """Return name, title and notes of a `Table`, as the template has them for these values."""
+    lines = render("about_tables.txt.j2", name=name, **values).splitlines()
+    title, *notes = dict.fromkeys(line for line in lines if line)
+    return {"name": name, "title": title, "notes": notes}
+
+
 def html_table(
     frame: pd.DataFrame, headers: int, bold: Collection[tuple[int, int]] = (), **about: Any
 ) -> str:
     """Return texts (columns as in `Table`) in HTML; `about`: name, title, notes, and look (CSS classes)."""
     columns = [column if isinstance(column, tuple) else (str(column), "") for column in frame.columns]
-    over = [(text, [name for _, name in same]) for text, same in groupby(columns, key=lambda one: one[0])]
-    apart = ([(text, names)] if any(names) else [(text, [""])] * len(names) for text, names in over)
-    head = [one for some in apart for one in some]
+    head: list[tuple[str, list[str]]] = []
+    for over, same in groupby(columns, key=lambda one: one[0]):
+        names = [name for _, name in same]
+        head += [(over, names)] if any(names) else [(over, [""])] * len(names)
     texts = frame.to_numpy()
     rows = [
         [(*[*_INTERVAL.split(cell), ""][:2], (at, place) in bold) for place, cell in enumerate(row)]
         for at, row in enumerate(texts)
     ]
-    spans = [_spans([tuple(row[: place + 1]) for row in texts]) for place in range(headers - 1)]
+    spans = []  # of each row's cell, 0 where the one above names it
+    for place in range(headers - 1):
+        lengths = [len(list(same)) for _, same in groupby(tuple(row[: place + 1]) for row in texts)]
+        spans.append([n for length in lengths for n in (length, *[0] * (length - 1))])
     given = {"name": "", "title": "", "notes": (), "spans": spans} | about
     return render("table.html.j2", head=head, rows=rows, headers=headers, **given)
-
-
-def _spans(names: Iterable[Any]) -> list[int]:
-    """Return for each row how many rows its cell names, 0 where the one above names it."""
-    lengths = [len(list(same)) for _, same in groupby(names)]
-    return [n for length in lengths for n in (length, *[0] * (length - 1))]
 
 
 def _shown(raw: Any, form: str | Callable[[Any], str]) -> str:

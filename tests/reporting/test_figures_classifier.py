@@ -106,7 +106,7 @@ def test_reliability_shows_the_brier_score_and_the_bins_of_the_first_repeat():
         scores, defective = 1 - part["p:good"].to_numpy(), (part["label"] != "good").to_numpy()
         assert f"{np.mean((scores - defective) ** 2):.3f}" in axes.get_title()
         bins = figures_classifier.reliability_bins(scores, defective)
-        (line,) = [one for one in axes.get_lines() if one.get_marker() == style.MARKERS[name]]
+        (line,) = [one for one in axes.get_lines() if one.get_marker() == style.LOOKS[name][2]]
         np.testing.assert_allclose(np.asarray(line.get_ydata(), float), bins["share"])
     assert "66.7 %, has Brier score 0.222" in figure.get_label()
 

@@ -1,10 +1,13 @@
 """The index page's parts: costs with their missed recalls, each check once with its worst state, what to run next."""
 
+import re
+
 import pandas as pd
 
 from lib.config import Study
 from lib.evaluation.metrics import ALL
 from lib.evaluation.operating_points import CONFORMAL, TRAINING
+from lib.reporting.html_pages import render
 from lib.reporting.index_page import checklist, costs, next_commands, with_options
 
 
@@ -81,11 +84,10 @@ def test_costs_are_of_the_target_recall_and_the_next_and_say_what_missed_its_rec
     first, last = costs(points, "a", "guided_logistic", Study())
     assert (first["name"], last["name"]) == ("Image", "Image + map-guided, logistic")
     assert [first["recommended"], last["recommended"]] == [False, True]
-    assert [cell["required"] for cell in first["cells"]] == ["90 %", "95 %"]
-    assert [cell["text"] for cell in first["cells"]] == ["20 %", "40 %"]
-    assert first["cells"][0]["counted"] == "20 of 100 good images; recall 90.0 %"
-    assert [first["cells"][0][key] for key in ("share", "low", "width")] == ["20.0", "10.0", "30.0"]
-    assert [cell["text"] for cell in last["cells"]] == ["3 %", "missed"]
+    page = render("costs.html.j2", part={"name": "A <b>", "costs": [first, last]})
+    assert re.findall(r'<th scope="col">(.*?)</th>', page) == ["A &lt;b&gt;", "catch 90 %", "catch 95 %"]
+    assert re.findall(r"</span> (.*?)</td>", page) == ["20 %", "40 %", "3 %", "missed"]
+    assert '"width:20.0%"></i><i class="ends" style="left:10.0%;width:30.0%">' in page
     assert costs(points, "c", "image", Study()) == []
     high = costs(points, "a", "image", Study(target_recall=0.95))
-    assert [cell["required"] for cell in high[0]["cells"]] == ["95 %", "99 %"]
+    assert [cell["required"] for cell in high[0]["cells"]] == [0.95, 0.99]

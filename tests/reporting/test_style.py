@@ -40,7 +40,7 @@ def test_feature_sets_are_told_apart_in_grey_and_by_the_colour_blind():
             one, other = linear(style.LINES[a]), linear(style.LINES[b])
             assert abs(lab(one)[0] - lab(other)[0]) > lightness
             assert np.linalg.norm(lab(DEUTERANOPIA @ one) - lab(DEUTERANOPIA @ other)) > 25
-    assert len({(style.DASHES[name], style.MARKERS[name]) for name in style.LINES}) == len(style.LINES)
+    assert len({look[1:] for look in style.LOOKS.values()}) == len(style.LINES)
 
 
 def test_a_figure_is_saved_twice_the_same_with_its_description(tmp_path, predictions):
