@@ -360,9 +360,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"\nFAILED\n{error}", file=sys.stderr)
         return 1
     except OSError as error:
-        if not is_full(error):
+        if not is_full(error) and not error.filename:
             raise
-        print(f"run_all.py: {error}", file=sys.stderr)
+        how = "see that it is there and may be read and written, then run the same command again to go on from here"
+        said = str(error) if is_full(error) else f"{printable(str(error.filename))}: {error.strerror}; {how}"
+        print(f"run_all.py: {said}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:
         with suppress(OSError):  # the terminal was closed

@@ -81,17 +81,22 @@ class NotebookJob:
             for name, digest in known.items()
         )
 
+    def _tables_and_figures(self) -> dict[Path, tuple[int, int]]:
+        """Return the tables and figures there, each with what tells whether it was written since."""
+        found = [file for kind in ("tables", "figures") for file in (self.folder / kind).glob("[!.]*")]
+        return {file: ((stat := file.stat()).st_ino, stat.st_mtime_ns) for file in found}
+
     def run(self, kernels: Kernels, *, verbose: bool = False) -> float:
         """Execute the notebook, render it as HTML, prove both; returns seconds; raises `NotebookError`."""
-        start, began, store = time.perf_counter(), time.time(), Store(self.folder)
+        start, store, before = time.perf_counter(), Store(self.folder), self._tables_and_figures()
         failed, name = self.target.with_suffix(".failed.ipynb"), f"notebooks/{self.notebook}.ipynb"
 
         def write(path: Path) -> dict[str, Any]:
             execute(self.source, path, self.parameters, failed, kernels, verbose=verbose)
             page = self.target.with_suffix(".html")
             write_text(page, notebook_html(path, self.notebook, self.folder.name, datasets=self.datasets))
-            made = [file for kind in ("tables", "figures") for file in (self.folder / kind).glob("[!.]*")]
-            files = [page, *sorted(file for file in made if file.stat().st_mtime >= began - 1)]
+            made = self._tables_and_figures().items()  # by their inodes: a clock may be set back meanwhile
+            files = [page, *sorted(file for file, version in made if version != before.get(file))]
             inspecting = self.notebook not in NOTEBOOKS
             found = {str(folder): snapshot(folder, inspecting=inspecting) for folder in self.artefacts}
             return {"files": files, "artefacts": found}

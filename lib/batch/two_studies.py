@@ -21,6 +21,7 @@ from lib.artifacts import Store, absolute, read_only, write_text
 from lib.batch.finished_study import command_of, foreign
 from lib.classification.feature_sets import FEATURE_SETS
 from lib.config import Study, UsageError
+from lib.datasets.csv_text import read_csv
 from lib.datasets.errors import first_few, printable
 from lib.evaluation.metrics import MISSING, TITLES, at_keep
 from lib.evaluation.two_studies import image_folds, other_words, study_differences
@@ -90,7 +91,7 @@ def _read(folder: Path, wanted: Sequence[str]) -> dict[str, Finished]:
         raise UsageError(f"{folder}: not finished: {LAST}: {issue}; {again}")
     try:
         said, short = (
-            pd.read_csv(folder / f"tables/{name}.csv", dtype=str, keep_default_na=False).set_index("dataset")
+            read_csv(folder / f"tables/{name}.csv", dtype=str, keep_default_na=False).set_index("dataset")
             for name in ("conclusions", "verdicts")
         )
         for place, known in (store.manifest(LAST) or {})["summary"]["artefacts"].items():

@@ -21,6 +21,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from lib.artifacts import write_text
+from lib.datasets.csv_text import inert
 from lib.datasets.errors import DatasetError, printable
 from lib.datasets.image_io import SUFFIXES, read_rgb, resize_rgb
 from lib.datasets.layouts import GROUND_TRUTH, walk
@@ -164,7 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         text = io.StringIO()
         table = csv.DictWriter(text, max(rows, key=len), restval="", lineterminator="\n")
         table.writeheader()
-        table.writerows(rows)
+        table.writerows({name: inert(value) for name, value in row.items()} for row in rows)
         write_text(options.csv, text.getvalue())
     return 2 if counts[REFUSED] == len(rows) else 1 if counts[REFUSED] else 0
 

@@ -11,6 +11,7 @@ import pandas as pd
 from lib.anomaly_maps import cross_fitting
 from lib.artifacts import file_sha256, fingerprint, new_array
 from lib.config import MAP_SOURCES, MapMethod, map_source_of
+from lib.datasets.csv_text import csv_text, read_csv
 from lib.datasets.masks import files_of, load_masks
 from lib.execution.progress import step_bar
 from lib.execution.source_code import code_digest
@@ -167,8 +168,9 @@ def map_quality(run: Run) -> pd.DataFrame:
         for method in run.study.map_methods:
             each = [measured(method, names) for names in repeats]
             parts[method] = pd.concat(each).groupby(level=0, sort=False).mean().astype(each[0].dtypes)
-        pd.concat(parts, names=["map_method", "class"]).to_csv(path, lineterminator="\n")
+        text = csv_text(pd.concat(parts, names=["map_method", "class"]))
+        path.write_text(text, encoding="utf-8", newline="\n")
 
     run.store.make(QUALITY, made_from, write)
     keys = ["map_method", "class"]
-    return pd.read_csv(run.store.path(QUALITY), index_col=keys, keep_default_na=False, na_values=[""])
+    return read_csv(run.store.path(QUALITY), index_col=keys, keep_default_na=False, na_values=[""])

@@ -16,6 +16,7 @@ from PIL import Image
 
 from lib.classification.feature_sets import FEATURE_SETS
 from lib.config import Study
+from lib.datasets.csv_text import read_csv
 from lib.evaluation.checks import PILLS
 from lib.evaluation.metrics import at_keep, binary_predictions, percent, where
 from lib.evaluation.operating_points import points_of, rejected
@@ -103,7 +104,7 @@ def _read(home: Path, name: str) -> pd.DataFrame:
     if not path.exists():
         return pd.DataFrame()
     named: Any = {"dtype": {"dataset": str, "class": str}, "keep_default_na": False, "na_values": [""]}
-    return pd.read_csv(path, **(texts if name in INDEX_TABLES else named))
+    return read_csv(path, **(texts if name in INDEX_TABLES else named))
 
 
 def costs(points: pd.DataFrame, dataset: str, method: str, study: Study) -> list[dict[str, Any]]:

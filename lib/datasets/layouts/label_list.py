@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from lib.datasets.csv_text import read_csv
 from lib.datasets.errors import Issue, first_few
 from lib.datasets.layouts.listing import Entry, Layout, Listing
 from lib.datasets.layouts.mask_names import part_masks
@@ -27,7 +28,7 @@ def find(listing: Listing) -> tuple[str, pd.DataFrame | str]:
         path = listing.root / name
         try:
             if path.suffix == ".csv":
-                table = pd.read_csv(path, dtype=str, na_filter=False, encoding="utf-8-sig")
+                table = read_csv(path, dtype=str, na_filter=False, encoding="utf-8-sig")
             else:
                 table = pd.read_parquet(path).astype("string").fillna("")
         except (
