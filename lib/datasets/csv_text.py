@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,10 @@ def plain(value: Any) -> Any:
 
 def csv_text(table: pd.DataFrame, **look: Any) -> str:
     """Return a table as CSV, its texts, index and column names `inert`; `look` as for pandas' `to_csv`."""
-    return str(_each_text(table, inert).to_csv(**{"lineterminator": "\n"} | look))
+    table, look = _each_text(table, inert), {"lineterminator": "\n"} | look
+    text = str(table.to_csv(**look))
+    # where lines end with a line feed, a carriage return alone is not quoted, and readers take it for an end
+    return str(table.to_csv(**look, quoting=csv.QUOTE_NONNUMERIC)) if "\r" in text else text
 
 
 def read_csv(path: Any, **how: Any) -> pd.DataFrame:

@@ -106,6 +106,10 @@ class Draem(nn.Module):
     def of_state(cls, state: Mapping[str, Tensor], device: str = "cpu") -> Draem:
         """Return networks of the widths of a state in eval mode; KeyError or RuntimeError for another state."""
         reconstructive, discriminative = widths_of(state)
+        with torch.device("meta"):  # takes no memory, whatever widths a file claims
+            parts = ReconstructiveNetwork(reconstructive), DiscriminativeNetwork(discriminative)
+            names = "reconstructive", "discriminative"
+            nn.ModuleDict(dict(zip(names, parts, strict=True))).load_state_dict(state, assign=True)
         draem = cls(ReconstructiveNetwork(reconstructive), DiscriminativeNetwork(discriminative), device)
         draem.load_state_dict(state)
         return draem.eval()

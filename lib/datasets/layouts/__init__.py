@@ -12,9 +12,8 @@ from lib.datasets.layouts.kolektor import KOLEKTOR
 from lib.datasets.layouts.label_list import LABEL_LIST
 from lib.datasets.layouts.listing import GOOD_NAMES, Entry, Layout, Listing, walk
 from lib.datasets.layouts.magnetic_tile import MAGNETIC_TILE, TILE_NAME
-from lib.datasets.layouts.mask_names import GROUND_TRUTH
 
-__all__ = ["GOOD_NAMES", "GROUND_TRUTH", "LAYOUTS", "TILE_NAME", "Entry", "Listing", "read_layout", "walk"]
+__all__ = ["GOOD_NAMES", "LAYOUTS", "TILE_NAME", "Entry", "Listing", "read_layout", "walk"]
 LAYOUTS: dict[str, Layout] = {  # the first that fits is taken
     "list": LABEL_LIST,
     "magnetic_tile": MAGNETIC_TILE,
