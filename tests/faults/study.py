@@ -48,12 +48,12 @@ def start(
     *arguments: str,
     study: Sequence[str] = STUDY,
     environment: Mapping[str, str] | None = None,
-    user: int | None = None,
+    prefix: Sequence[str] = (),
     umask: int = -1,
 ) -> subprocess.Popen[str]:
-    """Start run_all.py in a session of its own; by default on drawn products."""
+    """Start run_all.py in a session of its own, by another command `prefix`; by default on drawn products."""
     return subprocess.Popen(
-        [sys.executable, "run_all.py", *study, *PRESET, "--output", str(output), *arguments],
+        [*prefix, sys.executable, "run_all.py", *study, *PRESET, "--output", str(output), *arguments],
         cwd=PROJECT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -61,7 +61,6 @@ def start(
         env={"OMP_NUM_THREADS": "1", **os.environ, "XDG_CACHE_HOME": CACHE, **(environment or {})},
         start_new_session=True,
         preexec_fn=_heed_signals,
-        user=user,
         umask=umask,
     )
 
