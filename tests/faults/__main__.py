@@ -6,7 +6,7 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tests.faults.damage import all_damages
@@ -39,7 +39,7 @@ def main() -> int:
         if set(chosen) - {"workers", "inputs"}:
             status, said = run(alone)
             assert status == 0, said
-        actions: dict[str, Callable[[], list[Tried]]] = {
+        actions: dict[str, Callable[[], Iterable[Tried]]] = {
             "kills": lambda: killed(alone, folder / "killed", options.kills, seed),
             "signals": lambda: stopped(alone, folder / "stopped", seed),
             "damage": lambda: all_damages(alone, folder / "damaged", options.damages, seed),
@@ -58,17 +58,22 @@ def main() -> int:
         for name in chosen:
             began = time.monotonic()
             try:
-                rows = actions[name]()
+                for row in actions[name]():
+                    lost += row.tried - row.survived
+                    show(row, seed, time.monotonic() - began)
+                    began = time.monotonic()
             except Exception as error:
-                rows = [Tried(name, 1, 0, f"{type(error).__name__}: {error}")]
-            seconds = time.monotonic() - began
-            for number, row in enumerate(rows):
-                lost += row.tried - row.survived
-                shown = f"{seconds:.0f}" if number == len(rows) - 1 else ""
-                cells = (row.what, row.tried, row.survived, row.tried - row.survived, seed, shown, row.detail)
-                texts = [str(cell).replace("|", "/").replace("\n", " ") for cell in cells]
-                print(f"| {' | '.join(texts)} |", flush=True)
+                lost += 1
+                show(Tried(name, 1, 0, f"{type(error).__name__}: {error}"), seed, time.monotonic() - began)
     return 1 if lost else 0
+
+
+def show(row: Tried, seed: int, seconds: float) -> None:
+    """Print a row of the table at once."""
+    cells = (row.what, row.tried, row.survived, row.tried - row.survived, seed, f"{seconds:.0f}", row.detail)
+    print(
+        f"| {' | '.join(str(cell).replace('|', '/').replace(chr(10), ' ') for cell in cells)} |", flush=True
+    )
 
 
 if __name__ == "__main__":

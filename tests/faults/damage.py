@@ -9,7 +9,7 @@ import random
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -221,14 +221,12 @@ def harmed_weights(folder: Path, counts: dict[str, int], seed: int) -> list[Trie
     return rows
 
 
-def all_damages(undisturbed: Path, folder: Path, count: int, seed: int) -> list[Tried]:
+def all_damages(undisturbed: Path, folder: Path, count: int, seed: int) -> Iterator[Tried]:
     """Spread `count` damages over artefacts, inputs and weights."""
     share = count / 100
     inputs = {kind: max(1, round(number * share)) for kind, number in INPUTS.items()}
     weights = {kind: max(1, round(number * share)) for kind, number in WEIGHTS.items()}
     rest = count - sum(inputs.values()) - sum(weights.values())
-    return [
-        *damaged(undisturbed, folder / "work", max(1, rest), seed),
-        *harmed_inputs(folder / "inputs", inputs, seed),
-        *harmed_weights(folder / "weights", weights, seed),
-    ]
+    yield from damaged(undisturbed, folder / "work", max(1, rest), seed)
+    yield from harmed_inputs(folder / "inputs", inputs, seed)
+    yield from harmed_weights(folder / "weights", weights, seed)

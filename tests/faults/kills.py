@@ -6,7 +6,7 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lib.execution.lock import RECORD
@@ -14,7 +14,6 @@ from tests.faults.study import (
     DATASET,
     STUDY,
     Tried,
-    after,
     attempt,
     differences,
     digests,
@@ -22,67 +21,76 @@ from tests.faults.study import (
     finish,
     gone,
     kernel,
-    lasts,
-    moment,
     reached,
     repeated,
     run,
     sound,
     start,
     unmade,
+    used,
 )
 
-NOTEBOOKS = ("00", "01", "02", "03", "04", "05", "06")
-SHARE = {"study": 0.2, "notebooks": 0.42, "inspect": 0.14, "export": 0.1, "workers": 0.14}  # of the kills
-LENGTH = 5.0  # seconds: about what a notebook takes
+NOTEBOOKS = 7
+# Of 100 kills: from the study's start, in single notebooks, on a finished study, on a cluster.
+COMMANDS = {
+    ("study",): 30, ("--only", "00"): 10, ("--only", "02"): 10, ("--only", "03"): 10, ("--only", "04"): 8,
+    ("--only", "06"): 4, ("--inspect",): 10, ("--export",): 6, ("--workers", "2", "--only", "01"): 12,
+}  # fmt: skip
+COST = 10.0  # seconds of CPU of a command, at first; what it takes is learnt from those that end
 
 
-def killed(undisturbed: Path, folder: Path, count: int, seed: int) -> list[Tried]:
+def killed(undisturbed: Path, folder: Path, count: int, seed: int) -> Iterator[Tried]:
     """Kill `count` commands of all kinds at random moments; each chain of kills ends with the command repeated."""
-    new = folder / "new-images"
+    new, work = folder / "new-images", folder / "work"
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
     drawn = sorted((undisturbed / "smoke" / DATASET / "synthetic").glob("*/*.png"))
     for number, path in enumerate(drawn[:: max(1, len(drawn) // 6)]):
         shutil.copy2(path, new / f"{number}.png")
-    work, rows = folder / "work", []
-    many = {name: max(1, round(count * share)) for name, share in SHARE.items()}
-    many["notebooks"] = max(0, count - sum(many.values()) + many["notebooks"])
-    rows.append(_whole_study(undisturbed, work, many["study"], seed))
-    each = [many["notebooks"] // 7 + (place < many["notebooks"] % 7) for place in range(7)]
-    for name, kills in zip(NOTEBOOKS, each, strict=True):
-        if kills:
-            rows.append(chain(undisturbed, work, kills, seed, "--only", name))
-    finished = ("--inspect", str(new)), ("--export", str(work / "smoke" / "model.onnx"))
-    for command in finished:
-        rows.append(chain(undisturbed, work, many[command[0][2:]], seed, *command, study=()))
-    rows.append(chain(undisturbed, work, many["workers"], seed, "--workers", "2", "--only", "01"))
+    places = {"--inspect": str(new), "--export": str(work / "smoke" / "model.onnx")}
+    for command, share in COMMANDS.items():
+        if not (kills := round(count * share / 100)):
+            continue
+        if command == ("study",):
+            yield _whole_study(undisturbed, work, kills, seed)
+        elif place := places.get(command[0]):
+            yield chain(undisturbed, work, kills, seed, command[0], place, study=())
+        else:
+            yield chain(undisturbed, work, kills, seed, *command)
     shutil.rmtree(work, ignore_errors=True)
-    return rows
 
 
 def chain(
     undisturbed: Path, work: Path, kills: int, seed: int, *arguments: str, study: Sequence[str] = STUDY
 ) -> Tried:
-    """Kill a command `kills` times, every fourth time its kernel only, repeating it after each; then let it end."""
-    rng, name = random.Random(f"{seed} {arguments}"), " ".join(arguments[:3])
-    name = name.replace(str(work.parent), "…")
-    worst, done = 0.0, 0
+    """Kill a command `kills` times, every fourth time its kernel only, repeating it after each; then let it end.
+
+    A moment is a share of the CPU seconds that the command takes, so that a busy machine changes nothing.
+    """
+    rng, name = random.Random(f"{seed} {arguments[0]} {arguments[-1][-3:]}"), " ".join(arguments)
+    notebook = arguments[-1] if "--only" in arguments else ""
+    worst, done, cost = 0.0, 0, COST
 
     def trial() -> None:
-        nonlocal worst, done
-        seconds = lasts(undisturbed, work, *arguments, study=study)
-        expected = digests(work)
-        before = {key: value for key, value in expected.items() if key in digests(undisturbed)}
-        assert before == digests(undisturbed)  # a command on a finished study changes none of its tables
-        unmade(undisturbed, work, arguments[-1] if "--only" in arguments else "")
+        nonlocal worst, done, cost
+        expected = digests(undisturbed)
+        if not notebook:  # what it adds to a finished study
+            unmade(undisturbed, work, "")
+            status, said = run(work, *arguments, study=study)
+            assert status == 0, said
+            both = digests(work)
+            assert expected == {key: both[key] for key in expected}, "it changed the study"
+            expected = both
+        unmade(undisturbed, work, notebook)
         for _ in range(3 * kills):
             if done == kills:
                 break
-            process = start(work, *arguments, study=study)
-            if not after(process, moment(rng, seconds)):
-                finish(process)  # it had ended; the next one starts anew
-                unmade(undisturbed, work, arguments[-1] if "--only" in arguments else "")
+            process, share = start(work, *arguments, study=study), rng.random()
+            if (spent := used(process, share * cost)) and process.poll() is not None:
+                status, said = finish(process)  # it had ended: the next one starts anew
+                assert status == 0, said
+                cost = spent
+                unmade(undisturbed, work, notebook)
                 continue
             children, victim = family(process), kernel(process) if done % 4 == 3 else None
             (victim or process).kill()
@@ -92,10 +100,11 @@ def chain(
             worst = max(worst, gone(children))
             assert not (faults := sound(work)), faults
             done += 1
-        assert done == kills, f"{done} of {kills} kills only, at {seconds:.1f} s"
+        assert done == kills, f"{done} of {kills} kills only, of {cost:.1f} s"
         repeated(work, expected, *arguments, study=study)
 
     good = attempt(f"kills of {name}", trial)
+    name = name.replace(str(work.parent), "…")
     return Tried(f"kill -9 in `{name}`", done, done if good else 0, f"processes gone within {worst:.1f} s")
 
 
@@ -108,8 +117,8 @@ def _whole_study(undisturbed: Path, output: Path, count: int, seed: int) -> Trie
         nonlocal done, worst
         for number in range(count):
             process = start(output)
-            reached(process, output, number * len(NOTEBOOKS) // count)
-            if not after(process, rng.uniform(0, LENGTH)):
+            reached(process, output, number * NOTEBOOKS // count)
+            if used(process, used(process, 0) + rng.uniform(0, COST / 2)) and process.poll() is not None:
                 finish(process)
                 continue
             victim = kernel(process) if number % 4 == 3 else None

@@ -22,17 +22,17 @@ from tests.faults.study import (
     differences,
     digests,
     finish,
-    lasts,
-    moment,
     repeated,
     run,
     sound,
     start,
     unmade,
+    used,
 )
 
 HOOK = PROJECT / "tests/faults/hook"
 NOBODY = 65534
+COST = 8.0  # seconds of CPU: about what the notebooks take that are disturbed
 AWAY = 3.0  # seconds for which a disk is full, or a folder away
 CHEAP = ("00", "02", "03", "01")  # notebooks that take the least
 
@@ -67,17 +67,15 @@ def disturbed(
     It ends `AWAY` seconds later, or, if it `stays`, when the run has ended.
     """
     rng, expected = random.Random(f"{seed} {what}"), digests(undisturbed)
-    known, outcomes = dict[str, float](), list[int]()
+    outcomes = list[int]()
 
     def trial(notebook: str) -> None:
         command = ("--only", notebook)
-        if notebook not in known:
-            known[notebook] = lasts(undisturbed, work, *command)
         unmade(undisturbed, work, notebook)
         begin, end, environment = fault()
         process = start(work, *command, environment=environment)
         try:
-            after(process, moment(rng, 0.8 * known[notebook]))
+            used(process, rng.uniform(1, COST))
             begin()
             after(process, 1e4 if stays else AWAY)
         finally:
@@ -136,7 +134,7 @@ def full_disk(undisturbed: Path, folder: Path, count: int, seed: int) -> list[Tr
         return [disturbed(f"disk full ({how})", undisturbed, disk / "work", count, seed, fault, stays=True)]
 
 
-def lost_folder(undisturbed: Path, folder: Path, count: int, seed: int) -> list[Tried]:
+def lost_folder(undisturbed: Path, folder: Path, count: int, seed: int) -> Iterator[Tried]:
     """Take the study's folder away at random moments and bring it back; and have all that touches it fail with EIO."""
     shutil.rmtree(folder, ignore_errors=True)
     work, away = folder / "work", folder / "away"
@@ -158,11 +156,11 @@ def lost_folder(undisturbed: Path, folder: Path, count: int, seed: int) -> list[
         hook = Fault("gone", work)
         return hook.begin, hook.end, hook.environment
 
-    return [
-        disturbed("study's folder away for 3 s", undisturbed, work, count // 2, seed,
-                  lambda: (leave, come_back, {})),
-        disturbed("study's folder fails with EIO for 3 s", undisturbed, work, count - count // 2, seed, failing),
-    ]  # fmt: skip
+    half = count // 2
+    yield disturbed(
+        "study's folder away for 3 s", undisturbed, work, half, seed, lambda: (leave, come_back, {})
+    )
+    yield disturbed("study's folder fails with EIO for 3 s", undisturbed, work, count - half, seed, failing)
 
 
 def clock_back(undisturbed: Path, folder: Path, count: int, seed: int) -> list[Tried]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -145,26 +145,26 @@ def after(process: subprocess.Popen[str], seconds: float) -> bool:
     return process.poll() is None
 
 
-def lasts(undisturbed: Path, work: Path, *arguments: str, study: Sequence[str] = STUDY) -> float:
-    """Return the seconds of a command that is left alone, on a copy that lacks what its notebook makes."""
-    unmade(undisturbed, work, arguments[-1] if "--only" in arguments else "")
-    began = time.monotonic()
-    status, said = run(work, *arguments, study=study)
-    assert status == 0, said
-    return time.monotonic() - began
-
-
-def moment(rng: random.Random, seconds: float) -> float:
-    """Return a random moment in a command of so many seconds; the first second only imports."""
-    return rng.uniform(min(1.0, seconds / 2), seconds)
-
-
 def family(process: subprocess.Popen[str]) -> list[psutil.Process]:
     """Return the processes that a run has started, at any remove."""
     try:
         return list(psutil.Process(process.pid).children(recursive=True))
     except psutil.NoSuchProcess:
         return []
+
+
+def used(process: subprocess.Popen[str], seconds: float) -> float:
+    """Wait until a run and its processes have used so many CPU seconds, or it has ended; returns what they used."""
+    spent = dict[int, float]()
+    while process.poll() is None:
+        for one in [*family(process), *([psutil.Process(process.pid)] if process.poll() is None else [])]:
+            with suppress(psutil.Error):
+                times = one.cpu_times()
+                spent[one.pid] = times.user + times.system
+        if sum(spent.values()) >= seconds:
+            break
+        time.sleep(0.05)
+    return sum(spent.values())
 
 
 def kernel(process: subprocess.Popen[str]) -> psutil.Process | None:
