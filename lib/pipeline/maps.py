@@ -132,7 +132,8 @@ def map_quality(run: Run) -> pd.DataFrame:
     made = [(split, method) for method in run.study.map_methods for split in names]
     made_from = {
         "code": code_digest(
-            "lib.anomaly_maps.localization_metrics", "lib.datasets.masks", "lib.pipeline.maps"
+            *("lib.anomaly_maps.localization_metrics", "lib.datasets.csv_text"),
+            *("lib.datasets.masks", "lib.pipeline.maps"),
         ),
         "maps": {map_file(*one): run.store.digest(map_file(*one)) for one in made},
         "scores": {score_file(*one): run.store.digest(score_file(*one)) for one in made},

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -30,14 +31,15 @@ SIDE = 40  # pixels
 
 
 class Grown(NamedTuple):
-    """What a study of so many images took: seconds per notebook and in all, most memory held at once, sizes in bytes.
+    """What a study of so many images took: seconds per notebook, in all and of CPU; most memory; pages in bytes.
 
-    Memory is what processes hold for themselves, without files that they have mapped.
+    Memory, at one time, is what processes hold for themselves, without files that they have mapped.
     """
 
     images: int
     notebooks: list[float]
     seconds: float
+    cpu: float
     memory: int
     page: int
     largest_notebook_page: int
@@ -64,12 +66,18 @@ def draw(folder: Path, count: int) -> None:
             start = numbers.stop
 
 
+def used() -> float:
+    """Return the CPU seconds of all processes that this one has started and that have ended."""
+    times = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return times.ru_utime + times.ru_stime
+
+
 def grow(scratch: Path, count: int) -> Grown:
     """Study `count` new images; raises RuntimeError with what the run said if it fails."""
     data, output = scratch / f"images-{count}", scratch / f"study-{count}"
     draw(data, count)
     command = ["--data", str(data), "--preset", "smoke", "--output", str(output), "--study", "grown"]
-    peak, began = 0, time.monotonic()
+    peak, began, before = 0, time.monotonic(), used()
     with (scratch / f"log-{count}.txt").open("w+", encoding="utf-8") as log:
         process = subprocess.Popen(
             [sys.executable, "run_all.py", *command, "--dataset", "grown"],
@@ -99,7 +107,9 @@ def grow(scratch: Path, count: int) -> Grown:
     ]
     pages = [path.stat().st_size for path in study.rglob("notebooks/*.html")]
     took = [float(one["summary"]["seconds"]) for one in made]
-    return Grown(count, took, seconds, peak, (study / "index.html").stat().st_size, max(pages))
+    return Grown(
+        count, took, seconds, used() - before, peak, (study / "index.html").stat().st_size, max(pages)
+    )
 
 
 def main() -> None:
@@ -109,14 +119,14 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path, help="folder that keeps the studies (default: removed again)")
     options = parser.parse_args()
     names = [name[:2] for name in NOTEBOOKS]
-    head = ["images", *(f"{name}, s" for name in names), "all, s", "s per 1,000 images", "memory, MB"]
+    head = ["images", *(f"{name}, s" for name in names), "all, s", "CPU s per 1,000 images", "memory, MB"]
     head += ["index page, kB", "largest notebook page, kB"]
     print("| " + " | ".join(head) + " |\n|" + " --- |" * len(head), flush=True)
     with tempfile.TemporaryDirectory(prefix="growth-") as temporary:
         for count in options.images:
             found = grow(options.scratch or Path(temporary), count)
             cells = [f"{count:,}", *(f"{one:.0f}" for one in found.notebooks), f"{found.seconds:.0f}"]
-            cells += [f"{1000 * found.seconds / count:.1f}", f"{found.memory / 1e6:,.0f}"]
+            cells += [f"{1000 * found.cpu / count:.1f}", f"{found.memory / 1e6:,.0f}"]
             cells += [f"{found.page / 1e3:,.0f}", f"{found.largest_notebook_page / 1e3:,.0f}"]
             print("| " + " | ".join(cells) + " |", flush=True)
 
