@@ -345,9 +345,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except NotebookError as error:
         status, said = 1, f"\nFAILED\n{error}"
     except OSError as error:
-        if not artifacts.is_full(error):
+        if not artifacts.is_full(error) and not error.filename:
             raise
-        status, said = 1, f"run_all.py: {error}"
+        how = "see that it is there and may be read and written, then run the same command again to go on from here"
+        said = f"{printable(str(error.filename))}: {error.strerror}; {how}"
+        status, said = 1, f"run_all.py: {error if artifacts.is_full(error) else said}"
     except KeyboardInterrupt as stop:
         status = 128 + getattr(signal, str(stop), signal.SIGINT)  # as a shell tells of signals
         said = "\nstopped; run the same command again to go on from here"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,6 +60,10 @@ def load_weights_only(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what is wrong is raised
+            if zipfile.is_zipfile(path):
+                with zipfile.ZipFile(path) as records:
+                    if sum(record.file_size for record in records.infolist()) > path.stat().st_size:
+                        raise ValueError("more bytes in it than the file has, as if packed")
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         if blocked := re.search(r"GLOBAL (\S+)", str(error)):
@@ -80,8 +85,12 @@ def load_state_dict(path: Path) -> dict[str, Tensor]:
         issue = f"expected a state_dict (names to tensors), got {type(state).__name__} of other things"
         raise ValueError(f"{path}: {issue}; save model.state_dict()")
     for name, value in state.items():
-        if value.layout != torch.strided or value.is_quantized:
-            raise ValueError(f"{path}: {name} is sparse or quantized; save plain tensors")
+        if (
+            value.layout != torch.strided
+            or value.is_quantized
+            or value.numel() > value.untyped_storage().size()
+        ):
+            raise ValueError(f"{path}: {name} is sparse, expanded or quantized; save plain tensors")
     return state
 
 

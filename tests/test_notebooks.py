@@ -1,6 +1,8 @@
 """The whole series through run_all.py on preset smoke: a stand-in, and a folder per class with odd names."""
 
+import csv
 import html
+import io
 import json
 import re
 
@@ -12,7 +14,7 @@ from lib.artifacts import MANIFEST, Store, fingerprint
 from lib.batch.notebooks import WRITES
 from lib.execution.source_code import ASIDE
 from lib.reporting.html_pages import NOTEBOOKS
-from tests.whole import run_all
+from tests.whole import QUOTED, run_all
 
 OF_INDEX = ("curve", "class-recalls", "confusion", "learning-curve")  # figures that the index page shows
 
@@ -121,6 +123,12 @@ def test_own_images_with_hostile_names_are_shown_as_text(own):
         text = page.read_text()
         assert "<script" not in text.lower(), page
         assert not re.findall(r"""(?:src|href)=["'](?:https?:)?//""", text), f"{page} loads from elsewhere"
+        assert f"'{QUOTED}" not in html.unescape(text), f"{page} shows what is for spreadsheets only"
+    for name in study.rglob("*.csv"):
+        rows = [*csv.reader(io.StringIO(name.read_text(encoding="utf-8"), newline=""))]
+        told = [cell for row in rows for cell in row if not re.fullmatch(r"-?(inf|[\d.]+(e[-+]?\d+)?)", cell)]
+        assert not [cell for cell in told if cell.startswith(("=", "+", "-", "@", "\t", "\r"))], name
+    assert f"'{QUOTED}" in (study / "tables" / "table2.csv").read_text(encoding="utf-8").replace('""', '"')
     table = (study / "tables" / "table2.html").read_text()
     assert "&lt;script&gt;" in table
     assert "{x}" in table

@@ -14,7 +14,7 @@ CACHE = str(
     Path(tempfile.gettempdir()) / "anomaly-map-study-tests"
 )  # a busy machine's speed is not the user's
 HOSTILE = "<script>alert(1)</script>".replace("/", "∕")  # a folder's name cannot hold a slash
-QUOTED = "d'é\"faut {x}"
+QUOTED = "=d'é\"faut {x}"  # in a spreadsheet it would be a formula
 ODD_FOLDER = 'it\'s my "plates" {x}\nü&b'
 
 

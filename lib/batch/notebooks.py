@@ -84,16 +84,22 @@ class NotebookJob:
             for name, digest in digests.items()
         )
 
+    def _tables_and_figures(self) -> dict[Path, tuple[int, int]]:
+        """Return the tables and figures there, each with what tells whether it was written since."""
+        found = [file for kind in ("tables", "figures") for file in (self.folder / kind).glob("[!.]*")]
+        return {file: ((stat := file.stat()).st_ino, stat.st_mtime_ns) for file in found}
+
     def run(self, kernels: Kernels, *, verbose: bool = False) -> float:
         """Execute the notebook, render it as HTML, prove both; returns seconds; raises `NotebookError`."""
-        began, store, failed = time.time(), Store(self.folder), self.target.with_suffix(".failed.ipynb")
+        start, store, before = time.perf_counter(), Store(self.folder), self._tables_and_figures()
+        failed = self.target.with_suffix(".failed.ipynb")
 
         def write(path: Path) -> dict[str, Any]:
             execute(self.source, path, self.parameters, failed, kernels, verbose=verbose)
             page = self.target.with_suffix(".html")
             write_text(page, notebook_html(path, self.notebook, self.folder.name, datasets=self.datasets))
-            made = [file for kind in ("tables", "figures") for file in (self.folder / kind).glob("[!.]*")]
-            files = [page, *sorted(file for file in made if file.stat().st_mtime >= began - 1)]
+            made = self._tables_and_figures().items()  # by their inodes: a clock may be set back meanwhile
+            files = [page, *sorted(file for file, version in made if version != before.get(file))]
             inspecting = self.notebook not in NOTEBOOKS
             found = {str(folder): snapshot(folder, inspecting=inspecting) for folder in self.artefacts}
             return {"files": files, "artefacts": found}
@@ -104,7 +110,7 @@ class NotebookJob:
             store.make(self.name, self.inputs(), write)
         except OSError as error:
             raise NotebookError(f"{self.source.name}: {error}") from error
-        return time.time() - began
+        return time.perf_counter() - start
 
 
 def snapshot(folder: Path, *, inspecting: bool = False) -> dict[str, str]:

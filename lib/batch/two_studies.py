@@ -24,6 +24,7 @@ from lib.artifacts import Store, absolute, read_only, write_text
 from lib.batch.finished_study import command_of, foreign, last_record
 from lib.classification.feature_sets import FEATURE_SETS
 from lib.config import Study, UsageError
+from lib.datasets.csv_text import read_csv
 from lib.datasets.errors import first_few, printable
 from lib.evaluation.bootstrap import Paired
 from lib.evaluation.metrics import MISSING, RANKINGS, TITLES, at_keep, rows_of_metric
@@ -89,7 +90,7 @@ def _read(folder: Path, wanted: Sequence[str]) -> Studied:
     known_of, found = last_record(folder)["summary"]["artefacts"], {}
     try:
         said, short = (
-            pd.read_csv(folder / f"tables/{name}.csv", dtype=str, keep_default_na=False).set_index("dataset")
+            read_csv(folder / f"tables/{name}.csv", dtype=str, keep_default_na=False).set_index("dataset")
             for name in ("conclusions", "verdicts")
         )
         for place, known in known_of.items():

@@ -72,9 +72,14 @@ def evaluate_fold(
     good = classes[0]
     fit_rows = np.flatnonzero(subsample_defects(labels, train, good=good, keep=keep, seed=seed))
     test_rows = np.flatnonzero(~train)
-    columns = np.concatenate(list(blocks.values()), axis=1)
-    origin = np.repeat(list(blocks), [values.shape[1] for values in blocks.values()])
+    widths = [values.shape[1] for values in blocks.values()]
+    origin, first = np.repeat(list(blocks), widths), dict(zip(blocks, np.cumsum([0, *widths]), strict=False))
     candidates = np.flatnonzero(np.isin(origin, [name for one in wanted for name in one.selected_columns]))
+
+    def part_of(rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.floating]:
+        """Return rows and columns, counted in the blocks one after the other, without copies of all blocks."""
+        mine = {name: columns[origin[columns] == name] - first[name] for name in blocks}
+        return np.concatenate([blocks[name][np.ix_(rows, own)] for name, own in mine.items()], axis=1)
 
     predictions: list[pd.DataFrame] = []
     diagnostics: list[dict[str, object]] = []
@@ -82,16 +87,16 @@ def evaluate_fold(
     for task in (MULTICLASS, BINARY) if binary == "separate" else (MULTICLASS,):
         names = list(classes) if task == MULTICLASS else [good, DEFECTIVE]
         target = labels if task == MULTICLASS else np.where(labels == good, good, DEFECTIVE)
-        scores = np.zeros(columns.shape[1])  # of a column: its mutual information with the target, in nats
+        scores = np.zeros(len(origin))  # of a column: its mutual information with the target, in nats
         if selection != "none" and candidates.size:
-            offered = columns[np.ix_(fit_rows, candidates)]
+            offered = part_of(fit_rows, candidates)
             scores[candidates] = estimate_mutual_information(offered, target[fit_rows], seed=seed)
         for one in wanted:
             chosen = np.flatnonzero(np.isin(origin, one.selected_columns))
             if chosen.size:
                 chosen = chosen[select(scores[chosen], origin[chosen], len(fit_rows), selection)]
             used = np.union1d(chosen, np.flatnonzero(np.isin(origin, one.all_columns + one.scores)))
-            given, truth = columns[np.ix_(fit_rows, used)], target[fit_rows]
+            given, truth = part_of(fit_rows, used), target[fit_rows]
             if one.model == "stacked":
                 part, own = (
                     np.zeros(len(truth), int),
@@ -104,7 +109,7 @@ def evaluate_fold(
             else:
                 hidden = LOGISTIC_REGRESSION if one.model == "logistic" else mlp
                 model = fit(given, truth, names, hidden=hidden, seed=seed, scale=scale)
-            probabilities = model.probabilities(columns[np.ix_(test_rows, used)])
+            probabilities = model.probabilities(part_of(test_rows, used))
             cell: dict[str, object] = {"features": one.key, "task": task, "keep": keep}
             report = {"n_train": len(fit_rows), "k": len(used)}
             report |= {f"k_{name}": int(np.sum(origin[used] == name)) for name in ("image", "map")}

@@ -17,6 +17,7 @@ COMMIT = "cc4eb530b57b9cb7225bf76023873043ffd50655"
 URL = f"https://github.com/abin24/Magnetic-tile-defect-datasets./archive/{COMMIT}.zip"  # with that dot
 MANIFEST = Path(__file__).with_name("magnetic_tile.sha256")
 TIMEOUT = 10.0  # seconds until the server must answer, and for each later pause
+LARGEST = 500_000_000  # bytes of a file, and of what is unpacked from an archive: far above what is published
 REMEDY = "download the images by hand and name their folder with --data DIR"
 
 
@@ -31,7 +32,12 @@ def download_file(url: str, destination: Path, sha256: str | None = None) -> Pat
     """
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT) as response, atomic(destination) as partial:
-            partial.write_bytes(response.read())
+            data = response.read(LARGEST + 1)
+            if len(data) > LARGEST:
+                raise DownloadError(f"{url}: more than {LARGEST / 1e6:,.0f} MB, so not what was published")
+            if response.length:
+                raise http.client.IncompleteRead(data, response.length)
+            partial.write_bytes(data)
             if sha256 is not None and (found := file_sha256(partial)) != sha256:
                 raise DownloadError(f"{url}: SHA-256 begins {found[:8]}, expected {sha256[:8]}")
     except (OSError, http.client.HTTPException) as error:
@@ -54,6 +60,8 @@ def fetch_magnetic_tile(destination: Path) -> Path:
         try:
             archive = download_file(URL, Path(scratch, "archive.zip"))
             with zipfile.ZipFile(archive) as packed:
+                if (size := sum(member.file_size for member in packed.infolist())) > LARGEST:
+                    raise ValueError(f"{size / 1e6:,.0f} MB when unpacked")
                 for member in packed.infolist():
                     member.filename = member.filename.partition("/")[2]  # without the archive's top folder
                     if member.filename in manifest:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from lib.datasets.csv_text import read_csv
 from lib.datasets.errors import Issue
 from lib.datasets.layouts.folders import TILE_NAME
 
@@ -31,7 +32,7 @@ def groups_from_file(
     """
     form = "write a UTF-8 CSV with columns id,group"
     try:
-        table = pd.read_csv(path, dtype=str, na_filter=False, encoding="utf-8")
+        table = read_csv(path, dtype=str, na_filter=False, encoding="utf-8")
     except (OSError, ValueError) as error:  # pandas' parser and decoding errors are ValueErrors
         return {}, [Issue(str(path), f"cannot be read ({error})", form)]
     if missing := {"id", "group"} - set(table.columns):

@@ -9,6 +9,7 @@ import argparse
 import csv
 import io
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,10 +22,11 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from lib.artifacts import write_text
+from lib.datasets.csv_text import inert
 from lib.datasets.errors import DatasetError, printable
 from lib.datasets.image_io import SUFFIXES, read_rgb, resize_rgb
 from lib.datasets.layouts.listing import walk
-from lib.datasets.layouts.mask_names import GROUND_TRUTH
+from lib.datasets.layouts.mask_names import part_masks
 from lib.inspection.decisions import REFUSED, Limits, brightness_contrast, verdict_columns
 
 FORMAT = "inspection-chain-1"  # of the metadata
@@ -72,8 +74,10 @@ def load_pipeline(path: Path, threads: int = 1) -> LoadedPipeline:
     options.add_session_config_entry("session.set_denormal_as_zero", "1")  # tiny numbers slow a CPU tenfold
     if not path.is_file():
         raise ModelFileError(f"{path}: no such file; export one with run_all.py --export")
+    # a model that keeps numbers in other files is refused: none is exported so, and it could name any file
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
     try:
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own, of many kinds
         first = str(error).strip().splitlines()[0]
         raise ModelFileError(f"{path}: damaged or no ONNX file ({first}); export it again") from error
@@ -115,15 +119,15 @@ def judge_files(model: LoadedPipeline, files: Sequence[Path], batch: int = 16) -
 def images_in(places: Sequence[Path]) -> list[Path]:
     """Return the files named, and the images below the folders named, each folder's in order.
 
-    Hidden ones and MVTec AD's masks (`ground_truth/`) aside; also those of kinds that are not read: they are refused
-    by name later, not passed over.
+    Hidden ones and masks aside, as in an inspection; also those of kinds that are not read: they are refused by name
+    later, not passed over.
     """
     found: list[Path] = []
     for place in places:
         if place.is_dir():
             listing = walk(place)
             names = sorted([*listing.images, *(issue.file for issue in listing.issues)])
-            found += [place / name for name in names if GROUND_TRUTH not in name.split("/")[:-1]]
+            found += [place / name for name in part_masks(names)[0]]
         else:
             found.append(place)
     return list(dict.fromkeys(found))
@@ -154,16 +158,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     rows = []
     for row in judge_files(model, files, options.batch):
-        print(_line(row), flush=True)
-        rows.append(row)
+        print(printable(_line(row)), flush=True)
+        rows.append({printable(k): printable(v) if isinstance(v, str) else v for k, v in row.items()})
     counts = Counter(row["verdict"] for row in rows)
     print(f"{len(rows)} images: " + ", ".join(f"{n} {verdict}" for verdict, n in counts.most_common()))
-    print(expected_performance(model.about))
+    print(printable(expected_performance(model.about)))
     if options.csv:
         text = io.StringIO()
         table = csv.DictWriter(text, max(rows, key=len), restval="", lineterminator="\n")
         table.writeheader()
-        table.writerows(rows)
+        table.writerows({name: inert(value) for name, value in row.items()} for row in rows)
         write_text(options.csv, text.getvalue())
     return 2 if counts[REFUSED] == len(rows) else 1 if counts[REFUSED] else 0
 

@@ -107,6 +107,9 @@ class Draem(nn.Module):
         """Return networks of the widths of a state in eval mode; ValueError, naming `source`, for no such state."""
         try:
             reconstructive, discriminative = widths_of(state)
+            with torch.device("meta"):  # takes no memory, whatever widths a file claims
+                draem = cls(ReconstructiveNetwork(reconstructive), DiscriminativeNetwork(discriminative))
+                draem.load_state_dict(state, assign=True)
             draem = cls(ReconstructiveNetwork(reconstructive), DiscriminativeNetwork(discriminative), device)
             draem.load_state_dict(state)
         except (KeyError, IndexError, TypeError, RuntimeError) as error:

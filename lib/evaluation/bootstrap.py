@@ -182,5 +182,9 @@ def quantile_ends(
 @lru_cache(maxsize=1)
 def _draws(size: int, n: int, seed: int) -> np.ndarray:
     """Return how often each cluster is drawn (size, 1 + n): first the data as they are, then n samples."""
-    counts = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), size=n)
-    return np.vstack([np.ones(size), counts]).T.astype(np.float32, order="C")
+    generator, chances = np.random.default_rng(seed), np.full(size, 1 / size)
+    drawn = np.ones((size, 1 + n), np.float32)
+    for start in range(1, 1 + n, 64):  # counts of all samples at once would take five times the memory
+        some = drawn[:, start : start + 64]
+        some[:] = generator.multinomial(size, chances, size=some.shape[1]).T
+    return drawn

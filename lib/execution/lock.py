@@ -32,6 +32,7 @@ def study_lock(folder: Path, command: str) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     path, here = folder / RECORD, socket.gethostname()
     try:
+        (folder / LOCK).touch()  # with the user's own umask: others of the group may go on with the study
         held = FileLock(folder / LOCK).acquire(timeout=0)
     except Timeout as error:
         raise LockedError(_refusal(folder, _read(path), "wait for it, or stop it")) from error

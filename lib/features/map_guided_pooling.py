@@ -32,10 +32,13 @@ def map_guided_features(
     total = sum_of(patches, good)
     found = np.empty((len(patches), len(counts) * patches.shape[-1]), dtype=np.float32)
     done = 0
-    for unit in dict.fromkeys(units.tolist()):
-        rows = np.flatnonzero(units == unit)
+    names, unit_of = np.unique(units, return_inverse=True)
+    ends = np.cumsum(np.bincount(unit_of))[:-1]
+    of_units = np.split(np.argsort(unit_of, kind="stable"), ends)
+    n_good = int(good.sum())
+    for unit, rows in zip(names.tolist(), of_units, strict=True):
         own = np.asarray(patches[rows], dtype=np.float32)
-        if not (others := int(good.sum() - good[rows].sum())):
+        if not (others := n_good - int(good[rows].sum())):
             raise ValueError(f"all good training images show {unit!r}: nothing is left to compare it with")
         mean = (total - own[good[rows]].sum(axis=0, dtype=np.float64)) / others
         images, at, usual = (torch.from_numpy(np.float32(values)) for values in (own, maps[rows], mean))

@@ -70,7 +70,8 @@ def predict_fold(run: Run, stage: str, split: str) -> dict[str, Any]:
         patch, found, diagnostics = blocks.pop("patch", None), [], []
         for done, (rows, train, keep, seed, groups, name) in enumerate(fits, start=1):
             if len(set(labels[rows][train])) > 1:
-                given = {block: columns[rows] for block, columns in blocks.items()}
+                every = len(rows) == len(table)
+                given = {block: columns if every else columns[rows] for block, columns in blocks.items()}
                 if patch is not None:  # taught anew for every fit
                     given["patch"] = patch[done - 1, rows]
                 own = None if groups is None else groups[rows]
@@ -167,7 +168,9 @@ def source_files(run: Run, stage: str, split: str) -> dict[str, str]:
 
 
 def _columns(run: Run, file: str) -> np.ndarray:
-    found: np.ndarray = np.load(run.store.path(file))
+    found: np.ndarray = np.load(
+        run.store.path(file), mmap_mode="r"
+    )  # some rows and columns are read at a time
     return found[:, None] if found.ndim == 1 else found
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from lib.artifacts import write_text
+from lib.datasets.csv_text import csv_text
 from lib.datasets.groups import groups_of_rows
 from lib.datasets.near_duplicates import alike_groups, joined, small_pictures
 from lib.datasets.shortcuts import file_facts, telling_facts, without_good
@@ -42,7 +43,7 @@ def image_facts(run: Run) -> pd.DataFrame:
         alike, ids = alike_groups(pictures), table["id"].to_numpy(dtype=str)
         groups = pd.Series(np.arange(len(ids))).groupby(groups_of_rows(table)).transform("first").to_numpy()
         proposed = pd.DataFrame({"id": ids, "group": ids[joined(groups, np.arange(len(ids)), alike)]})
-        write_text(run.store.path(PROPOSED), proposed.to_csv(index=False))
+        write_text(run.store.path(PROPOSED), csv_text(proposed, index=False))
         facts = file_facts(Path(table.attrs["root"]), table, pictures)
         facts = pd.concat([proposed, table["label"], facts], axis=1).assign(alike=ids[alike])
         facts.to_parquet(path, index=False)

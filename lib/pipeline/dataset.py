@@ -12,6 +12,7 @@ import pandas as pd
 
 from lib.artifacts import file_sha256, fingerprint, listing_digest, new_array, write_text
 from lib.datasets.catalog import build_index
+from lib.datasets.csv_text import csv_text
 from lib.datasets.download import fetch_magnetic_tile
 from lib.datasets.errors import SHOWN, DatasetError, as_table
 from lib.datasets.image_io import load_stack
@@ -80,7 +81,7 @@ def index(run: Run) -> pd.DataFrame:
         except DatasetError as error:
             if len(error.issues) <= SHOWN:
                 raise
-            write_text(listed, as_table(error.issues).to_csv(index=False))
+            write_text(listed, csv_text(as_table(error.issues), index=False))
             raise DatasetError(error.issues, error.heading, str(listed)) from None
         table.to_parquet(path, index=False)
         return {"images": len(table), "skipped": len(table.attrs["skipped"])}

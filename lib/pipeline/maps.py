@@ -11,6 +11,7 @@ import pandas as pd
 from lib.anomaly_maps import cross_fitting
 from lib.artifacts import file_sha256, fingerprint, new_array
 from lib.config import MAP_SOURCES
+from lib.datasets.csv_text import csv_text, read_csv
 from lib.datasets.masks import files_of, load_masks
 from lib.execution.progress import step_bar
 from lib.execution.source_code import code_digest
@@ -125,7 +126,8 @@ def map_quality(run: Run) -> pd.DataFrame:
     repeats = [names[start : start + n_folds] for start in range(0, len(names), n_folds)]
     made_from = {
         "code": code_digest(
-            "lib.anomaly_maps.localization_metrics", "lib.datasets.masks", "lib.pipeline.maps"
+            *("lib.anomaly_maps.localization_metrics", "lib.datasets.csv_text"),
+            *("lib.datasets.masks", "lib.pipeline.maps"),
         ),
         "maps": {split: run.store.digest(map_file(run, split)) for split in names},
         "scores": {split: run.store.digest(score_file(run, split)) for split in names},
@@ -159,7 +161,7 @@ def map_quality(run: Run) -> pd.DataFrame:
 
         each = [measured(names) for names in repeats]
         mean = pd.concat(each).groupby(level=0, sort=False).mean().astype(each[0].dtypes)
-        mean.to_csv(path, index_label="class", lineterminator="\n")
+        path.write_text(csv_text(mean, index_label="class"), encoding="utf-8", newline="\n")
 
     run.store.make(QUALITY, made_from, write)
-    return pd.read_csv(run.store.path(QUALITY), index_col="class", keep_default_na=False, na_values=[""])
+    return read_csv(run.store.path(QUALITY), index_col="class", keep_default_na=False, na_values=[""])

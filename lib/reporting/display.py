@@ -15,6 +15,7 @@ from pandas.api.types import is_float
 from lib.anomaly_maps.detectors import detector
 from lib.artifacts import write_text
 from lib.config import Study, as_text
+from lib.datasets.csv_text import csv_text
 from lib.evaluation.published_results import display_name
 from lib.pipeline.run import Run
 from lib.reporting.html_pages import render
@@ -125,7 +126,7 @@ def save_table(table: Table | None, folder: Path, stem: str) -> Table | None:
 def save_frame(frame: pd.DataFrame, folder: Path, stem: str) -> None:
     """Write a frame as CSV into `folder`; one without rows removes the old file."""
     if len(frame):
-        write_text(folder / f"{stem}.csv", frame.to_csv(index=any(frame.index.names), lineterminator="\n"))
+        write_text(folder / f"{stem}.csv", csv_text(frame, index=any(frame.index.names)))
     else:
         _remove(folder, f"{stem}.csv")
 

@@ -20,6 +20,7 @@ from lib.reporting.style import PALETTE, escape_mathtext, finish
 # points (n, 2) in two directions, and the share of the variance along each (2,)
 Plane = tuple[np.ndarray, np.ndarray]
 SMOOTH = 10  # records of a loss
+MANY = 2000  # points, above which an SVG holds their picture
 
 
 def plane(features: np.ndarray, tested: np.ndarray) -> Plane:
@@ -39,6 +40,7 @@ def embedding(panels: Mapping[str, Plane], labels: pd.Series, classes: Sequence[
         sns.scatterplot(
             x=points[order, 0], y=points[order, 1], hue=shown, style=shown, hue_order=names, style_order=names, s=26,
             palette=colours, edgecolor="0.25", linewidth=0.3, legend=axes is grid[0][-1], ax=axes,
+            rasterized=len(shown) > MANY,
         )  # fmt: skip
         along = f"first direction ({percent(shares[0], 0)} of variance)"
         across = f"second direction ({percent(shares[1], 0)})"
@@ -80,7 +82,8 @@ def score_distribution(scores: pd.DataFrame, good: str) -> Figure:
     table = scores.assign(seen=np.where(scores["tested"], "test fold", "training folds"))
     figure, grid = style.panels(1, 1, 0.55 * len(order) + 1.0)
     axes = sns.boxplot(
-        table, x="score", y="label", hue="seen", order=order, ax=grid[0][0], fliersize=1.5, linewidth=0.8,
+        table, x="score", y="label", hue="seen", order=order, ax=grid[0][0], fliersize=1.5,
+        flierprops={"rasterized": len(table) > MANY}, linewidth=0.8,
         saturation=1, hue_order=["training folds", "test fold"], palette=["0.85", PALETTE["map"]],
     )  # fmt: skip
     axes.set_yticks(range(len(order)), [escape_mathtext(label, 24) for label in order])

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from lib.artifacts import Store
 from lib.classification.feature_sets import FEATURE_SETS
 from lib.classification.operating_threshold import clopper_pearson
+from lib.datasets.csv_text import csv_text
 from lib.datasets.errors import printable
 from lib.evaluation.metrics import count, percent
 from lib.inspection.decisions import OOD, PASS, REFUSED, REJECT, REVIEW, UNCERTAIN, decide
@@ -41,7 +42,7 @@ COLOURS = {PASS: PALETTE["image_map"], REJECT: OUTLINE, REVIEW: PALETTE["image"]
 
 def keep_verdicts(table: pd.DataFrame, home: Path) -> Path:
     """Write all decisions as CSV into the inspection's folder and return the file."""
-    return Store(home).keep_text(VERDICTS_FILE, table.to_csv(index=False, lineterminator="\n"))
+    return Store(home).keep_text(VERDICTS_FILE, csv_text(table, index=False))
 
 
 def count_decisions(table: pd.DataFrame, masks: int = 0) -> str:
@@ -176,8 +177,10 @@ def write_label_suggestions(chosen: pd.DataFrame, verdicts: pd.DataFrame, folder
     both["probability"] = chances.max(axis=1)
     columns = {TO_LABEL: ["rank", "file", "uncertainty", "distance", "reason"]}
     columns |= {SUSPECTED: ["rank", "file", "predicted", "probability"]}
-    look: dict[str, Any] = {"index": False, "float_format": "%.4f", "lineterminator": "\n"}
-    first, second = (Store(folder).keep_text(name, both[own].to_csv(**look)) for name, own in columns.items())
+    look: dict[str, Any] = {"index": False, "float_format": "%.4f"}
+    first, second = (
+        Store(folder).keep_text(name, csv_text(both[own], **look)) for name, own in columns.items()
+    )
     return first, second
 
 

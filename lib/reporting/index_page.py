@@ -15,6 +15,7 @@ from PIL import Image
 
 from lib.classification.feature_sets import FEATURE_SETS
 from lib.config import Study
+from lib.datasets.csv_text import read_csv
 from lib.evaluation.checks import PILLS
 from lib.evaluation.metrics import at_keep, binary_predictions, where
 from lib.evaluation.operating_points import points_of, rejected
@@ -99,7 +100,7 @@ def _read(home: Path, name: str) -> pd.DataFrame:
     """Return a table of notebook 06, names of data sets and classes as texts; no rows where it was not written."""
     path, as_text = home / "tables" / f"{name}.csv", name in INDEX_TABLES
     look: Any = {"dtype": str if as_text else {"dataset": str, "class": str}, "keep_default_na": False}
-    return pd.read_csv(path, na_values=[] if as_text else [""], **look) if path.exists() else pd.DataFrame()
+    return read_csv(path, na_values=[] if as_text else [""], **look) if path.exists() else pd.DataFrame()
 
 
 def costs(points: pd.DataFrame, dataset: str, method: str, study: Study) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from lib.artifacts import write_text
+from lib.datasets.csv_text import csv_text
 from lib.evaluation.metrics import MISSING
 from lib.evaluation.published_results import display_name
 from lib.reporting.html_pages import render
@@ -84,7 +85,7 @@ class Table:
     def to_csv(self, path: Path) -> None:
         """Write the raw numbers at full precision, atomically."""
         flat = self.numbers.set_axis([_flat(column) for column in self.numbers.columns], axis=1)
-        write_text(Path(path), flat.to_csv(index=False, lineterminator="\n"))
+        write_text(Path(path), csv_text(flat, index=False))
 
     def markdown(self) -> str:
         """Return title, table (bold as **x**) and notes; texts are escaped, so shown as they are."""

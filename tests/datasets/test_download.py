@@ -147,3 +147,31 @@ def test_the_address_and_the_manifest_are_of_one_published_state():
 def test_the_manifest_fits_the_published_images():
     for digest, name in (line.split("  ", 1) for line in PUBLISHED.read_text().splitlines()):
         assert hashlib.sha256((TILES / name).read_bytes()).hexdigest() == digest
+
+
+def test_an_archive_that_would_fill_the_disk_is_not_unpacked(tmp_path, serve, monkeypatch):
+    monkeypatch.setattr(download, "LARGEST", 1_000_000)
+    bomb = an_archive(FILES | {"MT_Free/Imgs/exp1_num_1.jpg": bytes(50_000_000)})
+    assert len(bomb) < 1_000_000
+    assert "50 MB when unpacked" in refusal(tmp_path / "tiles", serve(bomb))
+
+
+def test_a_download_without_end_is_given_up(tmp_path, serve, monkeypatch):
+    monkeypatch.setattr(download, "LARGEST", 1000)
+    with pytest.raises(DownloadError, match="more than 0 MB, so not what was published"):
+        download_file(serve(bytes(2000)), tmp_path / "w.pth")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_link_in_an_archive_leads_nowhere(tmp_path, serve):
+    """A member that is a link is unpacked as a file that names its target, and refused by its SHA-256."""
+    secret, name = tmp_path / "secret.jpg", "MT_Free/Imgs/exp1_num_1.jpg"
+    secret.write_bytes(FILES[name])
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as packed:
+        for member, content in FILES.items():
+            about = zipfile.ZipInfo(f"{TOP}/{member}")
+            if member == name:
+                about.external_attr, content = 0o120777 << 16, str(secret).encode()
+            packed.writestr(about, content)
+    assert f": {name} missing or altered" in refusal(tmp_path / "tiles", serve(stream.getvalue()))

@@ -1,6 +1,7 @@
 """The exported model: it says what the study says, without torch, whatever is done to files."""
 
 import csv
+import json
 import re
 import subprocess
 import sys
@@ -15,9 +16,10 @@ from PIL import Image
 from lib.batch.finished_study import export_request
 from lib.cli import parser
 from lib.config import UsageError
+from lib.datasets.errors import printable
 from lib.deployment import onnx_export
 from lib.deployment.onnx_export import TOLERANCE, ExportError, export_model, write_onnx
-from lib.deployment.onnx_predict import ModelFileError, load_pipeline, main
+from lib.deployment.onnx_predict import ModelFileError, images_in, load_pipeline, main
 from lib.inspection.new_images import features_of_new, read_folder, tabulate
 from lib.inspection.production_model import fitted_production_model, threshold_of
 from lib.pipeline.dataset import index
@@ -193,6 +195,63 @@ def test_damaged_metadata_are_refused_with_the_way_out(made, tmp_path, name, tex
     write_onnx(onnx.load(made[3]), tmp_path / "x.onnx", about | ({name: text} if text else {}))
     with pytest.raises(ModelFileError, match=rf"x\.onnx: .*{said}.*export it again"):
         load_pipeline(tmp_path / "x.onnx")
+
+
+@pytest.mark.parametrize("place", ["beside.bin", "../outside.bin", "absolute"])
+def test_a_model_that_reads_other_files_is_refused(made, tmp_path, place):
+    """Beside the model, too: who sends one with numbers in another file could name any file."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    model = onnx.load(made[3])
+    onnx.save_model(
+        model, folder / "x.onnx", save_as_external_data=True, location="beside.bin", size_threshold=0
+    )
+    location = str(tmp_path / "outside.bin") if place == "absolute" else place
+    if place != "beside.bin":
+        (folder / "beside.bin").rename(tmp_path / "outside.bin")
+    model = onnx.load(folder / "x.onnx", load_external_data=False)
+    kept = [one for one in model.graph.initializer if one.data_location == onnx.TensorProto.EXTERNAL]
+    for entry in (entry for one in kept for entry in one.external_data if entry.key == "location"):
+        entry.value = location
+    (folder / "x.onnx").write_bytes(model.SerializeToString())
+    assert kept
+    with pytest.raises(ModelFileError, match=r"(?i)x\.onnx: .*external data.*export it again"):
+        load_pipeline(folder / "x.onnx")
+
+
+def test_the_predictor_and_the_inspection_leave_out_the_same_masks(tmp_path):
+    names = (
+        "1.png",
+        "1_GT.png",
+        "2.png",
+        "2_mask.png",
+        "a/ground_truth/1.png",
+        "MASK/1.png",
+        "a/masks_x/3.png",
+    )
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (40, 40), 90).save(tmp_path / name)
+    found = [path.relative_to(tmp_path).as_posix() for path in images_in([tmp_path])]
+    assert found == list(read_folder(tmp_path).names) == ["1.png", "2.png", "a/masks_x/3.png"]
+
+
+def test_texts_of_a_model_reach_neither_the_terminal_nor_a_spreadsheet_as_commands(
+    made, new_pictures, tmp_path, monkeypatch, capsys
+):
+    about = {item.key: item.value for item in onnx.load(made[3]).metadata_props}
+    classes = ["=good", "+1\x1b[2J", "-1"]
+    about |= {"classes": json.dumps(classes), "dataset": "plates\x1b[31m"}
+    write_onnx(onnx.load(made[3]), tmp_path / "x.onnx", about)
+    monkeypatch.chdir(tmp_path)
+    for number in range(3):
+        (tmp_path / f"=cmd{number}.png").write_bytes((new_pictures / f"{number:03d}.png").read_bytes())
+    main(["x.onnx", *(f"=cmd{number}.png" for number in range(3)), "--csv", "out.csv"])
+    assert "\x1b" not in capsys.readouterr().out
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["file"] for row in rows] == [f"'=cmd{number}.png" for number in range(3)]
+    assert {row["class"] for row in rows} - {""} <= {f"'{printable(name)}" for name in classes}
 
 
 def test_another_onnx_file_is_refused(made, tmp_path):

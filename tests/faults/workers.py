@@ -18,7 +18,7 @@ from lib.draem.training import read_checkpoint
 from lib.execution.parallel import local_cluster
 from lib.pipeline.detectors import training_history
 from lib.pipeline.run import Run, open_run
-from tests.faults.study import PROJECT, differences, digests, run
+from tests.faults.study import PROJECT, Tried, differences, digests, run
 
 LONG = {"weights": "random-init", "draem_steps": 900}  # past the first checkpoint, at step 500
 
@@ -90,7 +90,7 @@ def kill_in_mid_fold(made: Run, victims: list[int]) -> tuple[threading.Thread, d
     return thread, happened
 
 
-def lost_workers(folder: Path) -> list[tuple[str, str, str]]:
+def lost_workers(folder: Path) -> list[Tried]:
     """Kill a worker in mid-fold on a LocalCluster and on a scheduler with workers of their own."""
     alone = long_folds(folder / "alone")
     training_history(alone)
@@ -104,13 +104,8 @@ def lost_workers(folder: Path) -> list[tuple[str, str, str]]:
         assert happened.get("pid"), "no worker was killed"
         wrong = differences(expected, weights(made))
         assert not list(made.store.path("draem").glob("*.resume.pt"))
-        rows.append(
-            (
-                f"worker killed in mid-fold, {name}",
-                f"{len(expected)} DRAEMs, {len(wrong)} differ",
-                f"killed 0.5 s after the checkpoint at step {happened['step']:.0f} of {LONG['draem_steps']}",
-            )
-        )
+        when = f"0.5 s after the checkpoint at step {happened['step']:.0f} of {LONG['draem_steps']}"
+        rows.append(Tried(f"worker killed in mid-fold, {name}", 1, int(not wrong), when))
 
     before = set(psutil.Process().children(recursive=True))
     with local_cluster(2) as address:
@@ -122,12 +117,12 @@ def lost_workers(folder: Path) -> list[tuple[str, str, str]]:
     return rows
 
 
-def workers_here(folder: Path, expected: dict[str, str]) -> list[tuple[str, str, str]]:
+def workers_here(undisturbed: Path, folder: Path) -> list[Tried]:
     """Run the study again, and with `--workers 2`."""
-    rows = []
+    rows, expected = [], digests(undisturbed)
     for name, extra in (("the same command again", ()), ("with --workers 2", ("--workers", "2"))):
         status, said = run(folder / name.replace(" ", "-"), *extra)
         assert status == 0, said
         wrong = differences(expected, digests(folder / name.replace(" ", "-")))
-        rows.append((f"{name}, new folder", f"{len(expected)} files, {len(wrong)} differ", ""))
+        rows.append(Tried(f"{name}, new folder", 1, int(not wrong), f"{len(expected)} files"))
     return rows

@@ -6,6 +6,7 @@ from collections import defaultdict
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from lib.datasets.csv_text import read_csv
 from lib.datasets.errors import first_few
 from lib.datasets.layouts.listing import Entry, Layout, Listing
 from lib.datasets.layouts.mask_names import part_masks
@@ -27,7 +28,7 @@ def find(listing: Listing) -> tuple[str, pd.DataFrame | str]:
     for name in [VISA] if VISA in listing.beside else lists:
         try:
             if name.endswith(".csv"):
-                table = pd.read_csv(listing.root / name, dtype=str, na_filter=False, encoding="utf-8-sig")
+                table = read_csv(listing.root / name, dtype=str, na_filter=False, encoding="utf-8-sig")
             else:
                 table = pd.read_parquet(listing.root / name).astype("string").fillna("")
         except Exception as error:  # pandas' and Arrow's own, of many kinds
