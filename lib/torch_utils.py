@@ -1,10 +1,10 @@
-"""How exactly torch computes meanwhile, files of tensors read without running any code, modules that ONNX can hold."""
+"""How torch computes meanwhile, files of tensors read without running code, tiles, modules that ONNX can hold."""
 
 from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from lib.config import overlap_of
 
 
 @contextmanager
@@ -93,6 +95,50 @@ def _damaged(path: Path, error: Exception) -> ValueError:
 def as_stored(values: Tensor) -> Tensor:
     """Return values rounded to half precision, as the study stores maps and patches, in float32."""
     return values.half().float()
+
+
+def cut(images: Tensor, tile: int, tiles: int) -> Tensor:
+    """Return the overlapping squares of images (n, C, S, S) with S = `whole_side`, (n * tiles**2, C, tile, tile).
+
+    Image by image, and row by row in each.
+    """
+    if tiles == 1:
+        return images
+    starts = [place * (tile - overlap_of(tile)) for place in range(tiles)]
+    rows = torch.stack([images[:, :, start : start + tile] for start in starts], dim=1)
+    squares = torch.stack([rows[..., start : start + tile] for start in starts], dim=2)
+    return squares.flatten(0, 2)
+
+
+def join(fields: Tensor, tile: int, tiles: int) -> Tensor:
+    """Return the whole of what was made of `cut` tiles: fields (n * tiles**2, C, h, h) to (n, C, H, H).
+
+    The pixels of a tile per cell of its field divide 8. Of an overlap each tile gives the half nearer to its centre.
+    """
+    if tiles == 1:
+        return fields
+    side = fields.shape[-1]
+    shared, last = overlap_of(tile) * side // tile, tiles - 1
+    kept = [
+        slice((shared - shared // 2) * (place > 0), side - shared // 2 * (place < last))
+        for place in range(tiles)
+    ]
+    squares = fields.unflatten(0, (-1, tiles, tiles))
+    rows = torch.cat([squares[:, :, place, ..., part] for place, part in enumerate(kept)], dim=-1)
+    return torch.cat([rows[:, place, :, part] for place, part in enumerate(kept)], dim=-2)
+
+
+def some_at_once(model: Callable[[Tensor], Any], images: Tensor, most: int) -> Any:
+    """Return what a model makes of images (n, ...), tensors or a tuple of them, at most so many at once.
+
+    An exported file gets all of them in one.
+    """
+    if torch.compiler.is_exporting() or len(images) <= most:
+        return model(images)
+    parts = [model(part) for part in images.split(most)]
+    if isinstance(parts[0], Tensor):
+        return torch.cat(parts)
+    return tuple(torch.cat(part) for part in zip(*parts, strict=True))
 
 
 class Resize(nn.Module):

@@ -114,9 +114,9 @@ def forecast(run: Run, size: Size, speed: float, tasks: int = 1) -> pd.DataFrame
     image_features = feature_cost(run, size.images)
     features = image_features["seconds"] * (1 + stacks)
     network = backbone_size(study.backbone)
-    patch_values = grid(study.feature_size) ** 2 * network.n_channels  # in half precision
+    patch_values = grid(study.feature_side) ** 2 * network.n_channels  # in half precision
     feature_disk = size.images * ((1 + stacks) * network.n_features * 4 + patch_values * 2)
-    image_disk = size.images * 3 * sum(side**2 for side in {study.image_size, study.feature_size})
+    image_disk = size.images * 3 * sum(side**2 for side in {study.map_side, study.feature_side})
 
     classifier = classifier_cost(run, size.images)
     fit = classifier["seconds"] * (2 if study.binary == "separate" else 1)
@@ -128,12 +128,12 @@ def forecast(run: Run, size: Size, speed: float, tasks: int = 1) -> pd.DataFrame
 
     at_once = max(1, min(tasks, size.splits))
     on_device, on_cpu = speed / at_once, (speed if cpu else 1.0) / at_once
-    images = PROCESS + n_good * 3 * study.image_size**2
+    images = PROCESS + n_good * 3 * study.map_side**2
     trainer = fit_cost(run, "draem", n_good, 1)["memory"] if cpu else images
     rows = {
         "00_dataset": (size.images * 0.01, 0, image_disk),
         "01_draem_training": (training * on_device, trainer, network_bytes(study) * networks),
-        "02_anomaly_maps": (maps * on_device, 0, stacks * size.images * 2 * study.image_size**2),
+        "02_anomaly_maps": (maps * on_device, 0, stacks * size.images * 2 * study.map_side**2),
         "03_features": (features * on_device, image_features["memory"] if cpu else PROCESS, feature_disk),
         "04_classification": (fits * on_cpu, classifier["memory"], 0),
         "05_imbalance_study": (thinned * on_cpu, classifier["memory"], 0),

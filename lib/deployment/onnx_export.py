@@ -87,7 +87,7 @@ def build_pipeline(run: Run, model: ProductionModel) -> OnnxPipeline:
     return OnnxPipeline(
         study,
         backbone(run),
-        detector.exported(grid(study.feature_size)),
+        detector.exported(grid(study.feature_side)),
         model.blocks,
         nearest_distance(model.reference),
         parts[MULTICLASS],
@@ -124,7 +124,7 @@ def metadata(run: Run, model: ProductionModel, threshold: Threshold) -> dict[str
         "code": library_digest(),
         "torch": torch.__version__,
         "classes": model.classes,
-        "feature_size": study.feature_size,
+        "feature_size": study.feature_side,  # the side of the input that brightness is measured on
         "out_of_distribution": {"limit": reference.limit, "ranges": reference.ranges},
         "settings": settings,
         "stand_in": run.synthetic,

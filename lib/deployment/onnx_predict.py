@@ -95,6 +95,7 @@ def load_pipeline(path: Path, threads: int = 1) -> LoadedPipeline:
 
 def judge_files(model: LoadedPipeline, files: Sequence[Path], batch: int = 16) -> Iterator[dict[str, Any]]:
     """Yield one row per file, in their order; a file that cannot be used is `refused`, and the rest goes on."""
+    batch = max(1, batch // model.about["settings"].get("tiles", 1) ** 2)
     for start in range(0, len(files), batch):
         images: dict[Path, NDArray[np.uint8]] = {}
         rows: dict[Path, dict[str, Any]] = {}

@@ -144,16 +144,17 @@ def _labelled(run: Run, blocks: Sequence[str], split: str) -> ImageFeatures:
         "patch": lambda: patch_scores(run, "classification", split)[0],
         **{name: partial(map_columns, run, name, split) for name in ("map", "stats", "guided")},
     }
-    return _features(blocks, compute, images(run, run.study.feature_size))
+    return _features(blocks, compute, images(run, run.study.feature_side))
 
 
 def features_of_new(run: Run, folder: Path, names: Sequence[str], blocks: Sequence[str]) -> ImageFeatures:
     """Return the same of new images, files below `folder`, some at a time and side by side where that pays."""
+    at_once = max(1, AT_ONCE // run.study.tiles**2)
     calls = [
-        (run, folder, tuple(blocks), tuple(names[start : start + AT_ONCE]), f"from {start + 1}")
-        for start in range(0, len(names), AT_ONCE)
+        (run, folder, tuple(blocks), tuple(names[start : start + at_once]), f"from {start + 1}")
+        for start in range(0, len(names), at_once)
     ]
-    features, maps = feature_cost(run, AT_ONCE), map_cost(run, AT_ONCE, run.study.map_method)
+    features, maps = feature_cost(run, at_once), map_cost(run, at_once, run.study.map_method)
     seconds = 2 * features["seconds"] + maps["seconds"]
     parts = each_part(
         run,
@@ -174,11 +175,9 @@ def _new(run: Run, folder: Path, blocks: Sequence[str], names: Sequence[str], _p
     from lib.features.map_guided_pooling import pool
 
     study, load = run.study, image_loader(run, folder, names)
-    stack = load(study.feature_size)
+    stack = load(study.feature_side)
     pooled, local = image_features_of(run, stack)
-    maps = maps_of_new(
-        run, local if detector(study.map_source).inputs == "patches" else load(study.image_size)
-    )
+    maps = maps_of_new(run, local if detector(study.map_source).inputs == "patches" else load(study.map_side))
 
     def guided() -> np.ndarray:
         """Pool the patches where the maps are highest, compared with all good labelled images."""
@@ -189,7 +188,7 @@ def _new(run: Run, folder: Path, blocks: Sequence[str], names: Sequence[str], _p
         "image": lambda: pooled,
         "map": lambda: map_features(backbone(run), maps, study.map_encoding, device=run.device),
         "stats": lambda: map_statistics(maps),
-        "score": lambda: score_maps(maps)[:, None],
+        "score": lambda: score_maps(maps, study.tiles)[:, None],
         "patch": lambda: final_patch_classifier(run).scores(local),
         "guided": guided,
     }
@@ -233,7 +232,7 @@ def maps_of_new(run: Run, inputs: np.ndarray) -> NDArray[np.float16]:
     """
     study = run.study
     fitted = load_model(run, study.map_source, models(FINAL, study.map_method)[0])
-    out = np.empty((len(inputs), study.image_size, study.image_size), np.float16)
+    out = np.empty((len(inputs), study.map_side, study.map_side), np.float16)
     return predict_maps([fitted], inputs, np.zeros(len(inputs), int), out)
 
 
@@ -254,7 +253,7 @@ def judge(
     """
     table, ids = tabulate(model, threshold, folder, features), index(run)["id"].to_numpy(dtype=str)
     table["nearest"] = ids[table["nearest"]]
-    known = dict(zip(digests(images(run, run.study.feature_size)), ids, strict=True))
+    known = dict(zip(digests(images(run, run.study.feature_side)), ids, strict=True))
     table["seen_in_training"] = [known.get(digest, "") for digest in features.digests]
     refused = folder.refused.rename(columns={"issue": "reason", "remedy": "details"}).astype(str)
     every = [by_urgency(table, threshold), refused.assign(verdict=REFUSED)]

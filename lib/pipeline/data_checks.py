@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from lib.artifacts import write_text
+from lib.config import whole_side
 from lib.datasets.groups import groups_of_rows
 from lib.datasets.near_duplicates import alike_groups, joined, small_pictures
 from lib.datasets.shortcuts import file_facts, telling_facts, without_good
@@ -16,6 +17,8 @@ from lib.evaluation.checks import PROPOSED, DataFacts
 from lib.execution.source_code import code_digest
 from lib.pipeline.dataset import folds, images, index
 from lib.pipeline.run import Run, once
+
+LARGER = 4  # times: so much larger than what the models see, images lose small defects
 
 
 @once
@@ -25,7 +28,7 @@ def image_facts(run: Run) -> pd.DataFrame:
     A proposed group joins known groups with near-duplicates; `PROPOSED`, beside the index, has them as a CSV.
     """
     table = index(run)
-    name, side = "image-facts.parquet", run.study.image_size
+    name, side = "image-facts.parquet", run.study.map_side
     code = code_digest(
         *("lib.datasets.near_duplicates", "lib.datasets.shortcuts", "lib.datasets.groups"),
         *("lib.evaluation.checks", "lib.pipeline.data_checks"),
@@ -63,6 +66,23 @@ def near_duplicates(run: Run) -> pd.DataFrame:
     within = rows.groupby("alike")[["label", "fold"]].transform("nunique").max(axis=1) == 1
     rows = rows.assign(within=within).sort_values(["within", "alike", "id"], ignore_index=True)
     return rows[["id", "label", "fold", "alike"]]
+
+
+def describe_sizes(run: Run) -> str:
+    """Return in words where what the models see is far smaller than the images, or tiles are larger; else nothing."""
+    study, seen = run.study, max(run.study.map_side, run.study.feature_side)
+    side = int(index(run)[["width", "height"]].max(axis=1).median())
+    if study.tiles > 1 and side < seen:
+        found = f"{study.tiles} x {study.tiles} tiles see them enlarged, at {seen} px."
+    elif study.tiles == 1 and side > LARGER * seen:
+        sides = [whole_side(seen, tiles) for tiles in range(1, 17)]
+        enough = 1 + sum(LARGER * one < side for one in sides[:-1])
+        found = (
+            f"the models see them at {seen} px. Small defects vanish; keep them with --set tiles={enough}."
+        )
+    else:
+        return ""
+    return f"Images have {side} px (median of the long side): {found}"
 
 
 @once

@@ -69,15 +69,15 @@ def model_file(source: str, name: str) -> str:
 def inputs(run: Run, source: str) -> tuple[np.ndarray, str]:
     """Return what a map source reads of all images (N, ...), memory-mapped, and its digest."""
     if detector(source).inputs == "images":
-        return images(run, run.study.image_size), run.store.digest(f"images/{run.study.image_size}.npy")
+        return images(run, run.study.map_side), run.store.digest(f"images/{run.study.map_side}.npy")
     return patches(run), patches_digest(run)
 
 
 def inputs_of(run: Run, source: str, at_side: Callable[[int], np.ndarray]) -> np.ndarray:
     """Return what a map source reads of other images, which `at_side` returns (n, side, side, 3) uint8 at any side."""
     if detector(source).inputs == "images":
-        return at_side(run.study.image_size)
-    return image_features_of(run, at_side(run.study.feature_size))[1]
+        return at_side(run.study.map_side)
+    return image_features_of(run, at_side(run.study.feature_side))[1]
 
 
 def fit_task(run: Run, source: str, name: str) -> FitTask:
@@ -161,23 +161,24 @@ def training_history(run: Run) -> pd.DataFrame:
 
 def first_and_last_scores(run: Run, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the test images' scores by the DRAEM `name` after its very first step, and after its last."""
-    from lib.draem.detector import texture_bank, training_settings
+    from lib.draem.detector import texture_bank, training_images, training_settings
     from lib.draem.training import TrainingSettings, train
 
     trained: Any = load_model(run, "draem", name)
     task = fit_task(run, "draem", name)
     settings = TrainingSettings(**training_settings(task) | {"steps": 1})
-    before, _ = train(task.inputs[task.good], texture_bank(run.study)[0], settings, device=run.device)
+    before, _ = train(training_images(task), texture_bank(run.study)[0], settings, device=run.device)
+    before.tile, before.tiles = trained.tile, trained.tiles
     tested = task.inputs[in_test_fold(run, name.partition(INNER)[0])]
     return before.maps_and_scores(tested)[1], trained.maps_and_scores(tested)[1]
 
 
 def simulated_examples(run: Run, name: str, count: int) -> dict[str, np.ndarray]:
-    """Return good training images, simulated defects on them, and the trained DRAEM's answer (see `panel`)."""
-    from lib.draem.detector import texture_bank, training_settings
+    """Return good training images or tiles, simulated defects on them, and the trained DRAEM's answer (see `panel`)."""
+    from lib.draem.detector import texture_bank, training_images, training_settings
     from lib.draem.training import TrainingSettings, panel
 
     trained: Any = load_model(run, "draem", name)
     task = fit_task(run, "draem", name)
     settings = TrainingSettings(**training_settings(task) | {"seed": run.seed("panel", name)})
-    return panel(trained, task.inputs[task.good], texture_bank(run.study)[0], settings, count)
+    return panel(trained, training_images(task), texture_bank(run.study)[0], settings, count)

@@ -44,7 +44,7 @@ def score_file(split: str, map_method: MapMethod) -> str:
 def make_maps(run: Run, map_method: MapMethod, split: str) -> None:
     """Write the split's map of every image, float16 (N, side, side), and their image scores, float32 (N,)."""
     source, names = map_source_of(map_method), models(split, map_method)
-    name, side = map_file(split, map_method), run.study.image_size
+    name, side = map_file(split, map_method), run.study.map_side
     for model in names:
         fit_model(run, source, model)
     stack, digest = inputs(run, source)
@@ -71,19 +71,24 @@ def make_maps(run: Run, map_method: MapMethod, split: str) -> None:
     run.store.make(name, made_from, write)
     run.store.make(
         score_file(split, map_method),
-        {"code": code_digest("lib.draem.losses", "lib.pipeline.maps"), "maps": run.store.digest(name)},
-        lambda path: np.save(path, score_maps(np.load(run.store.path(name), mmap_mode="r"))),
+        {
+            "code": code_digest("lib.draem.losses", "lib.pipeline.maps"),
+            "maps": run.store.digest(name),
+            "tiles": run.study.tiles,
+        },
+        lambda path: np.save(path, score_maps(np.load(run.store.path(name), mmap_mode="r"), run.study.tiles)),
     )
 
 
-def score_maps(maps: np.ndarray) -> np.ndarray:
+def score_maps(maps: np.ndarray, tiles: int) -> np.ndarray:
     """Return DRAEM's image score of each map (N, H, W), float32 (N,), some at a time."""
     import torch
 
     from lib.draem.losses import image_score
 
-    chunks = (np.asarray(maps[i : i + 256], dtype=np.float32) for i in range(0, len(maps), 256))
-    return np.concatenate([image_score(torch.from_numpy(chunk)).numpy() for chunk in chunks])
+    step = max(1, min(256, cross_fitting.BYTES_AT_ONCE // (8 * maps[0].size)))
+    chunks = (np.asarray(maps[i : i + step], dtype=np.float32) for i in range(0, len(maps), step))
+    return np.concatenate([image_score(torch.from_numpy(chunk), tiles).numpy() for chunk in chunks])
 
 
 def maps(run: Run, split: str, map_method: MapMethod | None = None) -> np.ndarray:
@@ -144,7 +149,7 @@ def map_quality(run: Run) -> pd.DataFrame:
         from lib.anomaly_maps.localization_metrics import image_auroc, pixel_quality
 
         good, masked = str(table.attrs["good"]), table["mask"].notna().any()
-        truth = list(load_masks(root, table, run.study.image_size, run.study.resize)) if masked else []
+        truth = list(load_masks(root, table, run.study.map_side, run.study.resize)) if masked else []
 
         def measured(method: MapMethod, names: list[str]) -> pd.DataFrame:
             rows = image_scores.query("map_method == @method and split in @names and tested")

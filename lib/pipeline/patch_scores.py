@@ -77,14 +77,14 @@ def make_patch_scores(
         "maps": run.store.digest(map_file(split, how)),
         "masks": fingerprint({"sha256": masks}),
         "index": run.store.digest("index.parquet"),
-        **run.study.values(("inner_folds", "resize", "feature_size")),
+        **run.study.values(("inner_folds", "resize", "feature_size", "tiles")),
         **about,
     }
 
     def write(path: Path) -> dict[str, Any]:
         known, classes = patches(run), list(table.attrs["classes"])
         labels, at_patches = table["label"].to_numpy(dtype=str), _at_patches(run, split)
-        every = fits()
+        every, at_once = fits(), max(1, AT_ONCE // run.study.tiles**2)
         found = np.full((len(every), len(table), len(classes) - 1), np.nan, np.float32)
         whole: PatchClassifier | None = None
         for number, one in enumerate(every):
@@ -92,8 +92,8 @@ def make_patch_scores(
                 continue  # no classifier is fitted either
             untaught = np.zeros(len(classes) - 1, bool)
             for model, scored in _models(one, known, labels, at_patches, classes, run.study.inner_folds):
-                for start in range(0, len(scored), AT_ONCE):
-                    rows = scored[start : start + AT_ONCE]
+                for start in range(0, len(scored), at_once):
+                    rows = scored[start : start + at_once]
                     found[number, rows] = model.scores(known[rows])
                 whole, untaught = whole or model, untaught | ~model.weights.any(axis=0)
             # a class that an inner fold lacks would be told by the lack of its score
@@ -130,14 +130,14 @@ def _models(
 
 def _at_patches(run: Run, split: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the share of each patch that the image's mask covers, and the mean of its map there, (N, h * w) both."""
-    stack, places = maps(run, split), grid(run.study.feature_size)
+    stack, places = maps(run, split), grid(run.study.feature_side)
     pointed = [_at_places(stack[i : i + AT_ONCE], places) for i in range(0, len(stack), AT_ONCE)]
     return _covered(run), np.concatenate(pointed).reshape(len(stack), -1)
 
 
 @once
 def _covered(run: Run) -> NDArray[np.float32]:
-    table, side = index(run), run.study.feature_size
+    table, side = index(run), run.study.feature_side
     covered = np.zeros((len(table), grid(side) ** 2), np.float32)
     for row, mask in enumerate(load_masks(Path(table.attrs["root"]), table, side, run.study.resize)):
         if mask is not None:

@@ -44,6 +44,8 @@ def _provenance(run: Run, through: int) -> Iterator[str]:
     kind = "synthetic product, not the paper's data" if run.synthetic else "real images"
     yield f"{run.name} ({kind})"
     yield f"preset {study.preset}" + ("" if study.preset == "paper" else ", reduced against the paper")
+    if study.tiles > 1:
+        yield f"images seen in {study.tiles} x {study.tiles} tiles"
     yield f"{study.folds} folds" + (f", {study.repeats} repeats" if study.repeats > 1 else "")
     yield from detector(study.map_source).caption(study).split(" · ")
     if through >= 1 and study.map_source == "draem":

@@ -55,6 +55,7 @@ CHANGES = [
     ("cv", "stratified", OF_FOLDS),
     ("leak_check", "image", ("folds", "predictions/")),
     ("leak_check", "all", ("folds", *OF_DRAEM)),
+    ("tiles", 2, ("images/", "features/", *OF_DRAEM)),
     ("image_size", 64, ("images/64", *OF_DRAEM)),
     ("reconstructive_width", 5, OF_DRAEM),
     ("discriminative_width", 5, OF_DRAEM),
