@@ -92,7 +92,7 @@ def external(run: Run) -> str:
     from lib.pipeline.embeddings import backbone_digest
 
     known = {"data": listing_digest(Path(run.data_dir)) if run.data_dir else ""}
-    for name in EXTERNAL:
+    for name in (*EXTERNAL, "region"):
         path = Path(str(getattr(run.study, name)) or "-")
         digest = listing_digest if path.is_dir() else file_sha256 if path.is_file() else str
         known[name] = digest(path)

@@ -99,7 +99,7 @@ def plan(options: argparse.Namespace) -> Plan:
     ]
     if options.no_pictures:
         issues.append("--no-pictures: for a report only; give --single-file FILE.html")
-    issues += _misplaced(options, names, overrides, study_dir)
+    issues += _misplaced(options, names, overrides, study_dir) + _region(overrides)
     try:
         study = Study.of(options.preset, overrides)
     except UsageError as error:
@@ -132,6 +132,22 @@ def plan(options: argparse.Namespace) -> Plan:
         for name in names
     )
     return Plan(runs[0].study, runs, overrides, study_dir, notebooks, options)
+
+
+def _region(overrides: dict[str, Any]) -> list[str]:
+    """Make the path of a region's picture absolute; return what is wrong with the region, or nothing."""
+    if not (text := str(overrides.get("region", ""))):
+        return []
+    from lib.datasets.errors import DatasetError
+    from lib.datasets.region import read_region
+
+    try:
+        found = read_region(text)
+    except (ValueError, OSError, DatasetError) as error:
+        return [str(error)]
+    if found and found.white is not None:
+        overrides["region"] = str(absolute(Path(text)))
+    return []
 
 
 def _there(path: str | Path, kind: Callable[[Path], bool] = Path.is_dir) -> bool:

@@ -132,6 +132,9 @@ class Study:
     skip_bad: bool = setting(False, "leave out and list unusable files instead of stopping")
     invert_masks: bool = setting(False, "black marks defects in mask files, not white")
     resize: Literal["squash", "pad", "crop"] = setting("squash", "how an image becomes square")
+    region: str = setting(
+        "", "what is looked at: left,top,right,bottom in shares of the sides, or a picture, white there"
+    )
     tiles: int = setting(
         1, "an image is seen in tiles x tiles overlapping squares of image_size and feature_size", ge=1, le=16
     )

@@ -12,6 +12,7 @@ import pandas as pd
 from lib.config import MAP_SOURCES, Study
 from lib.datasets.download import DownloadError
 from lib.datasets.errors import DatasetError, printable
+from lib.datasets.region import read_region
 from lib.datasets.splits import FoldError, make_folds, schemes_for
 from lib.draem.pretrained import check_weights, start_weights
 from lib.execution.parallel import run_tasks
@@ -91,6 +92,9 @@ def _check_images(run: Run, fits: bool) -> None:
             make_folds(table, run.study.folds, 0, scheme)
         return
     folds(run)
+    if region := read_region(run.study.region):
+        for name, width, height in index(run)[["id", "width", "height"]].itertuples(index=False):
+            region.check(width, height, Path(name))
     from lib.classification.cross_validation import DEFECTIVE
     from lib.pipeline.classification import check_training_parts
     from lib.pipeline.detectors import all_models, good_rows

@@ -22,6 +22,7 @@ from lib.classification.cross_validation import BINARY, MULTICLASS
 from lib.config import MAP_SOURCES, Study
 from lib.datasets.errors import as_table
 from lib.datasets.image_io import CONVERSION_RULE, RESIZE_RULES
+from lib.datasets.region import read_region
 from lib.deployment.onnx_model import OUTPUTS, OnnxPipeline, classifier, nearest_distance
 from lib.deployment.onnx_predict import FORMAT, INPUT, LoadedPipeline, judge_files, load_pipeline
 from lib.execution.source_code import library_digest
@@ -103,6 +104,8 @@ def metadata(run: Run, model: ProductionModel, threshold: Threshold) -> dict[str
     settings = study.values([item.name for item in fields(Study)])
     for name in FILES:
         settings[name] = Path(str(settings[name])).name  # without paths of this machine
+    if region := read_region(study.region):
+        settings["region"] = region.as_json()
     return {
         "format": FORMAT,
         "dataset": run.dataset,

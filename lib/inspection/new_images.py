@@ -26,6 +26,7 @@ from lib.datasets.errors import DatasetError, Issue, as_table
 from lib.datasets.image_io import examine, load_stack, map_files
 from lib.datasets.layouts import walk
 from lib.datasets.layouts.mask_names import part_masks
+from lib.datasets.region import read_region
 from lib.execution.source_code import code_digest
 from lib.inspection.decisions import OOD, PASS, REFUSED, UNCERTAIN, brightness_contrast, verdict_columns
 from lib.pipeline.classification import patch_scores
@@ -220,7 +221,8 @@ def image_loader(run: Run, folder: Path, names: Sequence[str]) -> Callable[[int]
     @cache
     def load(side: int) -> np.ndarray:
         out = np.empty((len(names), side, side, 3), dtype=np.uint8)
-        return load_stack(folder, pd.DataFrame({"path": list(names)}), side, run.study.resize, out)
+        table, region = pd.DataFrame({"path": list(names)}), read_region(run.study.region)
+        return load_stack(folder, table, side, run.study.resize, out, region)
 
     return load
 

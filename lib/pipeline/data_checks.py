@@ -12,10 +12,11 @@ from lib.artifacts import write_text
 from lib.config import whole_side
 from lib.datasets.groups import groups_of_rows
 from lib.datasets.near_duplicates import alike_groups, joined, small_pictures
+from lib.datasets.region import read_region
 from lib.datasets.shortcuts import file_facts, telling_facts, without_good
 from lib.evaluation.checks import PROPOSED, DataFacts
 from lib.execution.source_code import code_digest
-from lib.pipeline.dataset import folds, images, index
+from lib.pipeline.dataset import folds, images, index, looked_at
 from lib.pipeline.run import Run, once
 
 LARGER = 4  # times: so much larger than what the models see, images lose small defects
@@ -37,7 +38,7 @@ def image_facts(run: Run) -> pd.DataFrame:
         "index": run.store.digest("index.parquet"),
         "code": code,
         "side": side,
-        "resize": run.study.resize,
+        **looked_at(run),
     }
 
     def write(path: Path) -> dict[str, Any]:
@@ -71,7 +72,9 @@ def near_duplicates(run: Run) -> pd.DataFrame:
 def describe_sizes(run: Run) -> str:
     """Return in words where what the models see is far smaller than the images, or tiles are larger; else nothing."""
     study, seen = run.study, max(run.study.map_side, run.study.feature_side)
-    side = int(index(run)[["width", "height"]].max(axis=1).median())
+    region = read_region(study.region)
+    left, top, right, bottom = region.box if region else (0, 0, 1, 1)
+    side = int((index(run)[["width", "height"]] * (right - left, bottom - top)).max(axis=1).median())
     if study.tiles > 1 and side < seen:
         found = f"{study.tiles} x {study.tiles} tiles see them enlarged, at {seen} px."
     elif study.tiles == 1 and side > LARGER * seen:

@@ -12,9 +12,10 @@ from lib.anomaly_maps import cross_fitting
 from lib.artifacts import file_sha256, fingerprint, new_array
 from lib.config import MAP_SOURCES, MapMethod, map_source_of
 from lib.datasets.masks import files_of, load_masks
+from lib.datasets.region import read_region
 from lib.execution.progress import step_bar
 from lib.execution.source_code import code_digest
-from lib.pipeline.dataset import in_test_fold, index, primary_splits, repeated
+from lib.pipeline.dataset import in_test_fold, index, looked_at, primary_splits, repeated
 from lib.pipeline.detectors import (
     fit_model,
     fit_models,
@@ -142,14 +143,15 @@ def map_quality(run: Run) -> pd.DataFrame:
         "scores": {score_file(*one): run.store.digest(score_file(*one)) for one in made},
         "index": run.store.digest("index.parquet"),
         "masks": [file_sha256(root / file) for mask in table["mask"].dropna() for file in files_of(mask)],
-        **run.study.values(("resize",)),
+        **looked_at(run),
     }
 
     def write(path: Path) -> None:
         from lib.anomaly_maps.localization_metrics import image_auroc, pixel_quality
 
         good, masked = str(table.attrs["good"]), table["mask"].notna().any()
-        truth = list(load_masks(root, table, run.study.map_side, run.study.resize)) if masked else []
+        how, region = run.study.resize, read_region(run.study.region)
+        truth = list(load_masks(root, table, run.study.map_side, how, region)) if masked else []
 
         def measured(method: MapMethod, names: list[str]) -> pd.DataFrame:
             rows = image_scores.query("map_method == @method and split in @names and tested")

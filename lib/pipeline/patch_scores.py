@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from lib.artifacts import file_sha256, fingerprint
 from lib.classification.cross_validation import subsample_defects
 from lib.datasets.masks import load_masks
+from lib.datasets.region import read_region
 from lib.datasets.splits import inner_parts
 from lib.execution.source_code import code_digest
 from lib.features.backbone_weights import grid
 from lib.features.patch_classifier import UNKNOWN, PatchClassifier, fit_patch_classifier
-from lib.pipeline.dataset import FINAL, index
+from lib.pipeline.dataset import FINAL, index, looked_at
 from lib.pipeline.embeddings import patches, patches_digest
 from lib.pipeline.maps import make_maps, map_file, maps
 from lib.pipeline.run import Run, once
@@ -77,7 +78,8 @@ def make_patch_scores(
         "maps": run.store.digest(map_file(split, how)),
         "masks": fingerprint({"sha256": masks}),
         "index": run.store.digest("index.parquet"),
-        **run.study.values(("inner_folds", "resize", "feature_size", "tiles")),
+        **run.study.values(("inner_folds", "feature_size", "tiles")),
+        **looked_at(run),
         **about,
     }
 
@@ -137,9 +139,9 @@ def _at_patches(run: Run, split: str) -> tuple[NDArray[np.float32], NDArray[np.f
 
 @once
 def _covered(run: Run) -> NDArray[np.float32]:
-    table, side = index(run), run.study.feature_side
+    table, side, region = index(run), run.study.feature_side, read_region(run.study.region)
     covered = np.zeros((len(table), grid(side) ** 2), np.float32)
-    for row, mask in enumerate(load_masks(Path(table.attrs["root"]), table, side, run.study.resize)):
+    for row, mask in enumerate(load_masks(Path(table.attrs["root"]), table, side, run.study.resize, region)):
         if mask is not None:
             covered[row] = _at_places(mask[None], grid(side)).ravel()
     return covered

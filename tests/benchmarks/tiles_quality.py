@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.tiles_quality --out outputs/benchmarks/tiles-quality.csv
 
-The images are drawn: a rough surface of 512 px, on every second one a scratch of 6 x 2 px. Measured are the maps' image
+The images are drawn: a rough surface of 512 px, on every second one a scratch of 6 x 3 px. Measured are the maps' image
 AUROC and the AUC of classifiers on the image and on map-guided features, means of the folds.
 """
 
@@ -22,7 +22,7 @@ from lib.pipeline.classification import predictions
 from lib.pipeline.maps import map_quality
 from lib.pipeline.run import PROJECT, open_run
 
-SIDE, SCRATCH = 512, (6, 2)  # pixels
+SIDE, SCRATCH = 512, (6, 3)  # pixels
 SETTINGS = {"folds": 2, "image_size": 64, "feature_size": 64, "keep": "1.0", "baselines": False,
             "coreset_size": 2000}  # fmt: skip
 METHODS = {"image": "image_auc", "guided_logistic": "guided_auc"}

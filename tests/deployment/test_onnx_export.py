@@ -242,6 +242,7 @@ def test_what_cannot_be_exported_is_refused_before_anything_starts(tmp_path, mon
         (DRAEM | {"map_fit": "cross_fitted", "binary": "separate", "map_encoding": "jet"}, "image_map_stats"),
         (DRAEM | {"image_size": 64, "feature_size": 96}, "image_map_stats"),
         (MEMORY | {"tiles": 3}, "combined"),
+        (MEMORY | {"region": "0.1,0,0.9,0.8"}, "image_map_stats"),
         (DRAEM | {"tiles": 2}, "image_map_stats"),
     ],
 )
