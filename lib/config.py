@@ -206,7 +206,10 @@ class Study:
     target_recall: float = setting(0.9, "defect recall that the verdict is about", gt=0, le=1)
     usable_rejects: float = setting(0.1, "usable: false rejects certainly below this share", gt=0, le=1)
     presort_rejects: float = setting(0.3, "pre-sorting: false rejects certainly below this share", gt=0, le=1)
-    least_good: int = setting(50, "cannot tell: fewer good images than this", ge=1)
+    least_good: int = setting(50, "cannot tell: fewer good images (or objects) than this", ge=1)
+    verdict_per: Literal["image", "object"] = setting(
+        "image", "an image is judged, or an object, by its most suspicious image (needs groups)"
+    )
 
     @classmethod
     def of(cls, preset: str = "quick", overrides: Mapping[str, Any] | None = None) -> Study:

@@ -165,6 +165,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "--good crak": ("no class 'crak'", "did you mean 'crack'?"),
     "--set folds=5": ("5 folds need 5 images of every class: crack has 4, dent has 4", "--set folds=4"),
     "--group-regex good/.|crack|dent/.": ("groups of every class: crack has 1", "add groups to"),
+    "--set verdict_per=object": ("no objects are known", "--groups or --group-regex"),
     "--set cv=grouped": ("no groups are known", "--groups or --group-regex"),
     "--groups AT/pairs.csv": ("--groups", "pairs.csv: no such file"),
     "--group-regex (": ("--group-regex (", "no regular expression", "correct it"),
@@ -210,6 +211,9 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 
 NAMED_COMMANDS: dict[str, tuple[str, ...]] = {
     "--dataset deco_cap --set folds=9": ("deco_cap-synthetic: 9 folds need 9 images", "--set folds=8"),
+    "--dataset shaft --set verdict_per=object": (
+        "shaft-synthetic: verdict_per=object, but no objects are known",
+    ),
     "--dataset shafts": ("unknown data set 'shafts'", "did you mean 'shaft'?"),
     "--dataset shaft shaft": ("--dataset shaft shaft", "each data set once"),
     "--dataset shaft --good big": ("--good:", "(shaft)", "give --data"),

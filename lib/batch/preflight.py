@@ -84,6 +84,8 @@ def _check_backbone(study: Study) -> None:
 
 def _check_images(run: Run, fits: bool) -> None:
     """Check that images can be used, dealt to folds and, for `fits`, learned from; drawn ones by their counts."""
+    if run.study.verdict_per == "object" and (run.synthetic or not index(run).attrs["grouped"]):
+        raise ValueError("verdict_per=object, but no objects are known; give --groups or --group-regex")
     if run.synthetic:
         counts = pd.Series(image_counts(run.dataset, run.study.synthetic_scale))
         labels = counts.index.repeat(counts)

@@ -11,6 +11,7 @@ from lib.evaluation.by_class import changed, class_recalls
 from lib.evaluation.checks import method_of
 from lib.evaluation.headlines import classification_headline, share
 from lib.evaluation.metrics import RECALL_AT_5_FPR, binary_predictions, count, percent, where
+from lib.evaluation.objects import per_verdict
 from lib.evaluation.operating_points import CONFORMAL, TRAINING, point_of, rejected
 from lib.evaluation.results import StudyResults
 from lib.evaluation.significance import AS_GUIDE, AS_PICTURE
@@ -60,7 +61,7 @@ def rule(results: StudyResults) -> str:
     study = results.study
     shares = {"target": study.target_recall, "usable": study.usable_rejects, "presort": study.presort_rejects}
     return RULE.format(
-        least=count(study.least_good, "good image"),
+        least=count(study.least_good, f"good {study.verdict_per}"),
         **{name: f"{100 * share:g} %" for name, share in shares.items()},
     )
 
@@ -88,12 +89,14 @@ def describe_cost(results: StudyResults, required: float) -> str:
 
 
 def describe_changes(results: StudyResults, dataset: str) -> str:
-    """Return how many images the map as a guide corrects / breaks, at the thresholds for the target recall."""
+    """Return how many images or objects the guide corrects / breaks, at the thresholds for the target recall."""
     good, binary = results.good[dataset], results.study.binary
-    rows = binary_predictions(results.primary, binary)
+    unit = results.study.verdict_per
+    primary, known = (per_verdict(one, good, unit) for one in (results.primary, results.calibration))
+    rows = binary_predictions(primary, binary)
     if not set(AS_GUIDE) <= set(rows["features"]):
         return "not run"
-    reject = rejected(rows, results.calibration, good, results.study.target_recall, binary)
+    reject = rejected(rows, known, good, results.study.target_recall, binary)
     gained, lost, saved, broken = changed(rows, reject, good, *AS_GUIDE).round().astype(int)
     return f"{gained + saved} / {lost + broken}"
 
@@ -112,9 +115,10 @@ def _helps(results: StudyResults, pair: tuple[str, str]) -> str:
 def _images(results: StudyResults, dataset: str) -> str:
     labels = results.primary.drop_duplicates("id")["label"]
     good = int((labels == results.good[dataset]).sum())
-    return (
-        f"{good:,} good, {len(labels) - good:,} defective ({count(labels.nunique() - (good > 0), 'class')})"
-    )
+    objects = per_verdict(results.primary, results.good, results.study.verdict_per)["id"].nunique()
+    per = f"; verdict of {count(objects, 'object')}" if results.study.verdict_per == "object" else ""
+    kinds = count(labels.nunique() - (good > 0), "class")
+    return f"{good:,} good, {len(labels) - good:,} defective ({kinds}){per}"
 
 
 def _weakest(results: StudyResults, dataset: str) -> str:

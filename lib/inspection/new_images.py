@@ -23,12 +23,22 @@ from lib.anomaly_maps.detectors import detector
 from lib.anomaly_maps.map_statistics import map_statistics
 from lib.classification.feature_sets import COLUMN_BLOCKS
 from lib.datasets.errors import DatasetError, Issue, as_table
+from lib.datasets.groups import groups_from_regex
 from lib.datasets.image_io import examine, load_stack, map_files
 from lib.datasets.layouts import walk
 from lib.datasets.layouts.mask_names import part_masks
 from lib.datasets.region import read_region
 from lib.execution.source_code import code_digest
-from lib.inspection.decisions import OOD, PASS, REFUSED, UNCERTAIN, brightness_contrast, verdict_columns
+from lib.inspection.decisions import (
+    OOD,
+    PASS,
+    REFUSED,
+    REJECT,
+    REVIEW,
+    UNCERTAIN,
+    brightness_contrast,
+    verdict_columns,
+)
 from lib.pipeline.classification import patch_scores
 from lib.pipeline.dataset import FINAL, images, index
 from lib.pipeline.detectors import load_model, models
@@ -250,16 +260,31 @@ def judge(
 
     `features` are `features_of_new` for the model's blocks. Columns: file; those of
     `verdict_columns`, where a file that cannot be used is `refused`, its reason the issue, its details the remedy;
+    object, where verdicts are per object and `group_regex` names it: verdict and reason are the object's then;
     `nearest`, the labelled image that `distance` is to; seen_in_training, the labelled image that is the same image;
     same_as, the file that is.
     """
     table, ids = tabulate(model, threshold, folder, features), index(run)["id"].to_numpy(dtype=str)
+    if run.study.verdict_per == "object" and run.study.group_regex:
+        table = per_object(table, groups_from_regex(run.study.group_regex, folder.names)[0])
     table["nearest"] = ids[table["nearest"]]
     known = dict(zip(digests(images(run, run.study.feature_side)), ids, strict=True))
     table["seen_in_training"] = [known.get(digest, "") for digest in features.digests]
     refused = folder.refused.rename(columns={"issue": "reason", "remedy": "details"}).astype(str)
     every = [by_urgency(table, threshold), refused.assign(verdict=REFUSED)]
     return pd.concat(every, ignore_index=True).astype({"width": "Int64", "height": "Int64"})
+
+
+def per_object(table: pd.DataFrame, objects: Mapping[str, str]) -> pd.DataFrame:
+    """Return verdicts with an object's verdict, and its reason, on each of its images: reject before review and pass.
+
+    `objects` by file; a file without one is an object of its own.
+    """
+    table.insert(1, "object", [objects.get(file, file) for file in table["file"]])
+    rank = table["verdict"].map([PASS, REVIEW, REJECT].index)
+    falling = table.assign(rank=rank).sort_values(["rank", "score"], ascending=False, kind="stable")
+    decisive = falling.drop_duplicates("object").set_index("object")
+    return table.assign(**{name: table["object"].map(decisive[name]) for name in ("verdict", "reason")})
 
 
 def tabulate(

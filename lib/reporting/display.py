@@ -48,6 +48,8 @@ def _provenance(run: Run, through: int) -> Iterator[str]:
         yield f"images seen in {study.tiles} x {study.tiles} tiles"
     if study.region:
         yield f"region {Path(study.region).name}"
+    if study.verdict_per == "object":
+        yield "verdicts per object"
     yield f"{study.folds} folds" + (f", {study.repeats} repeats" if study.repeats > 1 else "")
     yield from detector(study.map_source).caption(study).split(" · ")
     if through >= 1 and study.map_source == "draem":

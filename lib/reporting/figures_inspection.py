@@ -60,7 +60,7 @@ def count_decisions(table: pd.DataFrame, masks: int = 0) -> str:
     return text + (f" Labelled images of the study, which are no evidence: {known}." if known else "")
 
 
-def describe_expected_performance(threshold: Threshold, prevalence: float) -> list[str]:
+def describe_expected_performance(threshold: Threshold, prevalence: float, unit: str = "image") -> list[str]:
     """Say what to expect of the threshold on new products like the labelled ones, and on what evidence."""
     t = threshold
     low, escapes, high = (1e6 * prevalence * (1 - share) for share in (t.recall_high, t.recall, t.recall_low))
@@ -71,8 +71,8 @@ def describe_expected_performance(threshold: Threshold, prevalence: float) -> li
         f"(95 % CI {percent(t.false_rejects_low)} to {percent(t.false_rejects_high)}).",
         f"With {100 * prevalence:g} % of the products defective that is {escapes:,.0f} ({low:,.0f} to {high:,.0f}) "
         "escapes per million.",
-        f"Evidence: {count(t.n_defects, 'defective image')} and {count(t.n_good, 'good image')}, scored by models that "
-        "did not see them.",
+        f"Evidence: {count(t.n_defects, f'defective {unit}')} and {count(t.n_good, f'good {unit}')}, scored by "
+        "models that did not see them.",
         f"Intervals: {t.how}.",
         "It is assumed that reviewers decide as the threshold would.",
     ]
@@ -83,7 +83,7 @@ def describe_expected_performance(threshold: Threshold, prevalence: float) -> li
         needed = "no number is enough" if t.needed == float("inf") else f"needed: {t.needed:.0f}"
         sentences[:0] = [
             f"A recall of {100 * t.required:g} % cannot be guaranteed.",
-            f"Defective {'objects' if objects else 'images'}: {t.n_units}; {needed}.",
+            f"Defective {'objects' if objects else f'{unit}s'}: {t.n_units}; {needed}.",
             "The numbers below are those of the best threshold that can be set.",
         ]
     return sentences
@@ -92,9 +92,17 @@ def describe_expected_performance(threshold: Threshold, prevalence: float) -> li
 def describe_model(run: Run, model: ProductionModel) -> str:
     """Say which method judges, why, and that drawn products are demo data."""
     drawn = " The labelled images are demo data: they show how inspection works, not how well."
+    named = (
+        "names the objects"
+        if run.study.group_regex
+        else "would name new objects; here verdicts are per image"
+    )
+    drawn = f" The threshold is for objects: group_regex {named}." * (run.study.verdict_per == "object") + (
+        drawn if run.synthetic else ""
+    )
     return (
         f"Method: {FEATURE_SETS[model.features].phrase} ({model.features}), {model.why}. "
-        f"It is fitted on {count(len(model.out_of_fold.scores), 'labelled image')}.{drawn if run.synthetic else ''}"
+        f"It is fitted on {count(len(model.out_of_fold.scores), 'labelled image')}.{drawn}"
     )
 
 

@@ -18,6 +18,7 @@ from lib.classification.feature_sets import FEATURE_SETS
 from lib.config import Study
 from lib.evaluation.checks import PILLS
 from lib.evaluation.metrics import at_keep, binary_predictions, percent, where
+from lib.evaluation.objects import per_verdict
 from lib.evaluation.operating_points import points_of, rejected
 from lib.evaluation.published_results import display_name
 from lib.execution.software import mixture
@@ -112,16 +113,16 @@ def costs(points: pd.DataFrame, dataset: str, method: str, study: Study) -> list
     for name in dict.fromkeys((*COSTED, method)):
         lowest = points_of(points, dataset=dataset, features=name)
         lowest = lowest[lowest["required"].isin(shown)].sort_values("required")
-        cells = [_cost(one) for one in lowest.to_dict("records")]
+        cells = [_cost(one, study.verdict_per) for one in lowest.to_dict("records")]
         row = {"key": name, "name": FEATURE_SETS[name].title, "cells": cells, "recommended": name == method}
         rows += [row] * bool(cells)
     return rows
 
 
-def _cost(point: Mapping[Any, Any]) -> dict[str, Any]:
+def _cost(point: Mapping[Any, Any], unit: str) -> dict[str, Any]:
     share, low, high = (100 * point[f"false_rejects{end}"] for end in ("", "_low", "_high"))
     missed = point["recall_high"] < point["required"]
-    counted = f"{point['rejected']:.0f} of {point['n_good']:.0f} good images"
+    counted = f"{point['rejected']:.0f} of {point['n_good']:.0f} good {unit}s"
     return {
         "required": f"{100 * point['required']:g} %",
         "text": "missed" if missed else f"{share:.0f} %",
@@ -135,7 +136,8 @@ def gallery(run: Run, features: str) -> Iterator[dict[str, Any]]:
     found, good = predictions(run, "classification")[0], str(index(run).attrs["good"])
     scheme, binary = found["scheme"].iloc[0], run.study.binary
     tested = binary_predictions(where(at_keep(found, 1.0), {"features": features, "scheme": scheme}), binary)
-    out = rejected(tested, calibration(run), good, run.study.target_recall, binary)
+    known = per_verdict(calibration(run), good, run.study.verdict_per)
+    out = rejected(tested, known, good, run.study.target_recall, binary)
     chosen = examples(tested, out, good, EACH)
     thumbnails, level = read_thumbnails(run, scheme, chosen["id"], SIDE), map_level(run)
     for kind, state in STATE_OF.items():

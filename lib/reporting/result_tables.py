@@ -91,8 +91,10 @@ def map_quality_table(runs: Sequence[Run]) -> Table:
     return Table("Map quality", title, rows, notes, headers=3)
 
 
-def costs_table(points: pd.DataFrame, methods: Iterable[str] = FEATURE_SETS) -> Table | None:
-    """Return what share of good images feature sets reject for each required recall; None without thresholds.
+def costs_table(
+    points: pd.DataFrame, methods: Iterable[str] = FEATURE_SETS, unit: str = "image"
+) -> Table | None:
+    """Return what share of good units feature sets reject for each required recall; None without thresholds.
 
     `points` as `operating_numbers` gives them. Bold: the least of those that reached the recall on the test folds.
     """
@@ -110,7 +112,7 @@ def costs_table(points: pd.DataFrame, methods: Iterable[str] = FEATURE_SETS) -> 
                 cell = Value(share, form, ends, form, bold=share == least.get(one["required"]))
                 if one["recall_high"] < one["required"]:
                     cell = Value(share, partial(_missed, m.percent(one["recall"])))
-                row["Good images rejected to find", f"{100 * one['required']:g} %"] = cell
+                row[f"Good {unit}s rejected to find", f"{100 * one['required']:g} %"] = cell
             rows.append(row)
     notes = (
         "A fold's threshold is chosen on its training images, scored by models that did not see them, and checked on "
@@ -118,7 +120,10 @@ def costs_table(points: pd.DataFrame, methods: Iterable[str] = FEATURE_SETS) -> 
         "In brackets: 95 % CI, exact for independent images, wider where objects or trainings vary. Bold: the least "
         "of those that reached the recall.",
     )
-    title = "What a required defect recall costs"
+    per = (
+        f", of {part.iloc[0][['n_defects', 'n_good']].sum():.0f} objects" if rows and unit == "object" else ""
+    )
+    title = f"What a required defect recall costs{per}"
     return Table("Costs", title, rows, notes, headers=3, numbers=part) if rows else None
 
 

@@ -95,6 +95,7 @@ CHANGES = [
     ("usable_rejects", 0.2, ()),
     ("presort_rejects", 0.4, ()),
     ("least_good", 5, ()),
+    ("verdict_per", "object", ()),
 ]
 OTHERS = [
     ("patchcore", "coreset_size", 20, ("patchcore/", *OF_MAPS)),
