@@ -98,10 +98,7 @@ def as_stored(values: Tensor) -> Tensor:
 
 
 def cut(images: Tensor, tile: int, tiles: int) -> Tensor:
-    """Return the overlapping squares of images (n, C, S, S) with S = `whole_side`, (n * tiles**2, C, tile, tile).
-
-    Image by image, and row by row in each.
-    """
+    """Return the squares of images (n, C, S, S) with S = `whole_side`, row by row: (n * tiles**2, C, tile, tile)."""
     if tiles == 1:
         return images
     starts = [place * (tile - overlap_of(tile)) for place in range(tiles)]
@@ -118,27 +115,21 @@ def join(fields: Tensor, tile: int, tiles: int) -> Tensor:
     if tiles == 1:
         return fields
     side = fields.shape[-1]
-    shared, last = overlap_of(tile) * side // tile, tiles - 1
-    kept = [
-        slice((shared - shared // 2) * (place > 0), side - shared // 2 * (place < last))
-        for place in range(tiles)
-    ]
+    shared = overlap_of(tile) * side // tile
+    first, end = shared - shared // 2, side - shared // 2
+    kept = [slice(first * (at > 0), end if at < tiles - 1 else side) for at in range(tiles)]
     squares = fields.unflatten(0, (-1, tiles, tiles))
     rows = torch.cat([squares[:, :, place, ..., part] for place, part in enumerate(kept)], dim=-1)
     return torch.cat([rows[:, place, :, part] for place, part in enumerate(kept)], dim=-2)
 
 
 def some_at_once(model: Callable[[Tensor], Any], images: Tensor, most: int) -> Any:
-    """Return what a model makes of images (n, ...), tensors or a tuple of them, at most so many at once.
-
-    An exported file gets all of them in one.
-    """
+    """Return what a model makes of images (n, ...), a tensor or several, at most so many at once; exported, of all."""
     if torch.compiler.is_exporting() or len(images) <= most:
         return model(images)
     parts = [model(part) for part in images.split(most)]
-    if isinstance(parts[0], Tensor):
-        return torch.cat(parts)
-    return tuple(torch.cat(part) for part in zip(*parts, strict=True))
+    one = isinstance(parts[0], Tensor)
+    return torch.cat(parts) if one else tuple(torch.cat(part) for part in zip(*parts, strict=True))
 
 
 class Resize(nn.Module):

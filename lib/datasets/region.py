@@ -28,23 +28,19 @@ class Region(NamedTuple):
 
     def check(self, width: int, height: int, path: Path) -> None:
         """Raise DatasetError for an image of other proportions than the region's picture."""
-        if self.white is None:
-            return
-        high, wide = self.white.shape
+        high, wide = (height, width) if self.white is None else self.white.shape
         if abs(high * width - wide * height) > max(high, wide, width, height):
             issue = f"{width} x {height} pixels, and the region's picture has {wide} x {high}"
             raise refused(path, issue, "give a region of the same proportions, or a box in shares")
 
     def cut(self, pixels: NDArray[Any], path: Path) -> NDArray[Any]:
         """Return the box of an image or mask (H, W, ...), 0 outside the white part; raises DatasetError as `check`."""
-        height, width = pixels.shape[:2]
-        self.check(width, height, path)
+        self.check(pixels.shape[1], pixels.shape[0], path)
         if self.white is not None:
-            size = (width, height)
-            inside = np.asarray(Image.fromarray(self.white).resize(size, Image.Resampling.NEAREST))
-            pixels = pixels * inside.reshape(height, width, *[1] * (pixels.ndim - 2))
+            white = Image.fromarray(self.white).resize(pixels.shape[1::-1], Image.Resampling.NEAREST)
+            pixels = (pixels.T * np.asarray(white).T).T
         left, top, right, bottom = self.box
-        return pixels[_part(top, bottom, height), _part(left, right, width)]
+        return pixels[_part(top, bottom, pixels.shape[0]), _part(left, right, pixels.shape[1])]
 
     def as_json(self) -> dict[str, Any]:
         """Return JSON values that `from_json` reads: `box`, and `white`, a PNG in base64, empty without a picture."""
@@ -56,8 +52,8 @@ class Region(NamedTuple):
     @classmethod
     def from_json(cls, told: Mapping[str, Any]) -> Region:
         """Return the region of `as_json`."""
-        png = io.BytesIO(base64.b64decode(told["white"]))
-        return cls(tuple(told["box"]), np.array(Image.open(png)) if told["white"] else None)
+        png = base64.b64decode(told["white"])
+        return cls(tuple(told["box"]), np.array(Image.open(io.BytesIO(png))) if png else None)
 
 
 def _part(low: float, high: float, pixels: int) -> slice:

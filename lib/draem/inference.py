@@ -125,7 +125,7 @@ class Draem(nn.Module):
 
 
 class _OfTiles(nn.Module):
-    """A network that makes maps (n,tile,tile) of images (n,3,tile,tile), for whole images: their tiles' maps joined."""
+    """A network that makes maps of tiles (n,3,tile,tile), for whole images."""
 
     def __init__(self, net: nn.Module, tile: int, tiles: int) -> None:
         super().__init__()

@@ -90,15 +90,15 @@ class Backbone(nn.Module):
 
     def pooled(self, images: Tensor) -> Tensor:
         """Return the pooled features (n, n_features) alone."""
-        return self._maximum(some_at_once(self._pooled_of_tiles, cut(images, self.side, self.tiles), BATCH))
+
+        def of_tiles(images: Tensor) -> Any:
+            final = self.net.forward_features(self._input(images))  # type: ignore[operator]
+            return self.net.forward_head(final, pre_logits=True)  # type: ignore[operator]
+
+        return self._maximum(some_at_once(of_tiles, cut(images, self.side, self.tiles), BATCH))
 
     def _maximum(self, pooled: Tensor) -> Tensor:
         return pooled if self.tiles == 1 else pooled.unflatten(0, (-1, self.tiles**2)).amax(dim=1)
-
-    def _pooled_of_tiles(self, images: Tensor) -> Tensor:
-        final = self.net.forward_features(self._input(images))  # type: ignore[operator]
-        pooled: Tensor = self.net.forward_head(final, pre_logits=True)  # type: ignore[operator]
-        return pooled
 
     def _input(self, images: Tensor) -> Tensor:
         """Normalise images and bring them to a size that a transformer's patches fill."""

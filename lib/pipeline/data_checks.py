@@ -70,22 +70,18 @@ def near_duplicates(run: Run) -> pd.DataFrame:
 
 
 def describe_sizes(run: Run) -> str:
-    """Return in words where what the models see is far smaller than the images, or tiles are larger; else nothing."""
-    study, seen = run.study, max(run.study.map_side, run.study.feature_side)
-    region = read_region(study.region)
+    """Return in words where images are far larger than what the models see, or smaller than their tiles; else ""."""
+    study, region = run.study, read_region(run.study.region)
     left, top, right, bottom = region.box if region else (0, 0, 1, 1)
-    side = int((index(run)[["width", "height"]] * (right - left, bottom - top)).max(axis=1).median())
-    if study.tiles > 1 and side < seen:
-        found = f"{study.tiles} x {study.tiles} tiles see them enlarged, at {seen} px."
-    elif study.tiles == 1 and side > LARGER * seen:
-        sides = [whole_side(seen, tiles) for tiles in range(1, 17)]
-        enough = 1 + sum(LARGER * one < side for one in sides[:-1])
-        found = (
-            f"the models see them at {seen} px. Small defects vanish; keep them with --set tiles={enough}."
-        )
-    else:
+    side = int((index(run)[["width", "height"]].mul([right - left, bottom - top])).max(axis=1).median())
+    tiles, seen = study.tiles, max(study.map_side, study.feature_side)
+    known = f"Images have {side} px (median of the long side):"
+    if tiles > 1 and side < seen:
+        return f"{known} {tiles} x {tiles} tiles see them enlarged, at {seen} px."
+    if tiles > 1 or side <= LARGER * seen:
         return ""
-    return f"Images have {side} px (median of the long side): {found}"
+    enough = 1 + sum(LARGER * whole_side(seen, few) < side for few in range(1, 16))
+    return f"{known} the models see {seen} px. Small defects vanish; keep them with --set tiles={enough}."
 
 
 @once

@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from lib.datasets.near_duplicates import small_pictures
 from lib.draem.detector import training_images
 from lib.draem.inference import Draem
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
@@ -82,3 +83,7 @@ def test_tiles_find_a_scratch_that_squashed_images_have_lost(tmp_path, source):
     whole, tiles = (measure(data, tmp_path, source, number) for number in (1, 8))
     assert whole["map_auroc"] < 0.65 and tiles["map_auroc"] > 0.9
     assert whole["guided_auc"] < 0.7 and tiles["guided_auc"] > 0.9
+
+
+def test_small_pictures_of_any_whole_side_are_compared():
+    assert small_pictures(RNG.integers(0, 256, (3, 56, 56, 3), dtype=np.uint8)).shape == (3, 256)
