@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 def check_data(work: Plan) -> None:
     """Read all input, and see that disk and memory suffice; raises `UsageError` with all faults."""
     from lib.batch.preflight import check_inputs, check_resources
+    from lib.pipeline.data_checks import describe_sizes
     from lib.pipeline.dataset import index
 
     options = work.options
@@ -48,8 +49,9 @@ def check_data(work: Plan) -> None:
     if issues:
         raise UsageError("\n\n".join(issues))
     for run in work.runs:
-        if not run.synthetic and (note := index(run).attrs["note"]):
-            say(printable(f"{run.name}: {note}"))
+        for note in () if run.synthetic else (index(run).attrs["note"], describe_sizes(run)):
+            if note:
+                say(printable(f"{run.name}: {note}"))
 
 
 def jobs_of(work: Plan, run: Run | None, scheduler: str) -> tuple[NotebookJob, ...]:
@@ -78,7 +80,7 @@ def external(run: Run) -> str:
     from lib.pipeline.embeddings import backbone_digest
 
     known = {"data": listing_digest(Path(run.data_dir)) if run.data_dir else ""}
-    for name in EXTERNAL:
+    for name in (*EXTERNAL, "region"):
         path = Path(str(getattr(run.study, name)) or "-")
         digest = listing_digest if path.is_dir() else artifacts.file_sha256 if path.is_file() else str
         known[name] = digest(path)

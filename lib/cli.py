@@ -84,7 +84,7 @@ def plan(options: Namespace) -> Plan:
     names, overrides = _names(options, issues), _overrides(options, issues)
     notebooks = _notebooks(options, issues)
     issues += [issue for wrong, issue in _rules(options) if wrong]
-    issues += _misplaced(options, names, overrides, study_dir)
+    issues += _misplaced(options, names, overrides, study_dir) + _region(overrides)
     try:
         study = Study.of(options.preset, overrides)
     except UsageError as error:
@@ -105,6 +105,22 @@ def plan(options: Namespace) -> Plan:
     shared = options.preset, data, str(study_dir), overrides, options.scheduler or ""
     runs = tuple(open_run(name, *shared) for name in names)
     return Plan(runs[0].study, runs, overrides, study_dir, notebooks, options)
+
+
+def _region(overrides: dict[str, Any]) -> list[str]:
+    """Make the path of a region's picture absolute; return what is wrong with the region, or nothing."""
+    if not (text := str(overrides.get("region", ""))):
+        return []
+    from lib.datasets.errors import DatasetError
+    from lib.datasets.region import read_region
+
+    try:
+        found = read_region(text)
+    except (ValueError, OSError, DatasetError) as error:
+        return [str(error)]
+    if found and found.white is not None:
+        overrides["region"] = str(absolute(Path(text)))
+    return []
 
 
 def _rules(options: Namespace) -> list[tuple[Any, str]]:

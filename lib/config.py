@@ -69,6 +69,16 @@ GONE = {
 }
 
 
+def overlap_of(tile: int) -> int:
+    """Return how many pixels neighbouring tiles of this side share: a quarter of it, a multiple of 8."""
+    return tile // 32 * 8
+
+
+def whole_side(tile: int, tiles: int) -> int:
+    """Return the side of a picture, in pixels, that tiles x tiles overlapping squares of side `tile` fill."""
+    return tile * tiles - overlap_of(tile) * (tiles - 1)
+
+
 def map_method_title(map_method: str) -> str:
     """Return what maps made in this way (see `Study.map_method`) are called in tables."""
     titles = {"in_sample": "DRAEM", "cross_fitted": "DRAEM, cross-fitted"}
@@ -111,6 +121,12 @@ class Study:
     skip_bad: bool = setting(False, "leave out and list unusable files instead of stopping")
     invert_masks: bool = setting(False, "black marks defects in mask files, not white")
     resize: Literal["squash", "pad", "crop"] = setting("squash", "how an image becomes square")
+    region: str = setting(
+        "", "what is looked at: left,top,right,bottom in shares of the sides, or a picture, white there"
+    )
+    tiles: int = setting(
+        1, "an image is seen in tiles x tiles overlapping squares of image_size and feature_size", ge=1, le=16
+    )
     synthetic_scale: float = setting(0.15, "drawn products: share of the paper's image counts", gt=0, le=1)
     synthetic_side: int = setting(128, "drawn products: side of the images, in pixels", ge=32, le=4096)
     # folds
@@ -178,7 +194,10 @@ class Study:
     target_recall: float = setting(0.9, "defect recall that the verdict is about", gt=0, le=1)
     usable_rejects: float = setting(0.1, "usable: false rejects certainly below this share", gt=0, le=1)
     presort_rejects: float = setting(0.3, "pre-sorting: false rejects certainly below this share", gt=0, le=1)
-    least_good: int = setting(50, "cannot tell: fewer good images than this", ge=1)
+    least_good: int = setting(50, "cannot tell: fewer good images (or objects) than this", ge=1)
+    verdict_per: Literal["image", "object"] = setting(
+        "image", "an image is judged, or an object, by its most suspicious image (needs groups)"
+    )
 
     @classmethod
     def of(cls, preset: str = "quick", overrides: Mapping[str, Any] | None = None) -> Study:
@@ -215,6 +234,8 @@ class Study:
         steps, size, trained_once = self.draem_steps, self.image_size, bool(self.draem_checkpoint)
         rules = (
             (size % 32, f"image_size={size}: must be a multiple of 32 (DRAEM halves it five times)"),
+            (self.tiles > 1 and self.feature_size % 8,
+             f"feature_size={self.feature_size}: must be a multiple of 8 (the patches' stride) with tiles"),
             ((steps > 0) == (self.draem_epochs > 0),
              f"draem_steps={steps}, draem_epochs={self.draem_epochs}: exactly one must be above 0"),
             (1.0 not in self.keep, f"keep={self.keep}: must include 1.0"),
@@ -249,6 +270,16 @@ class Study:
         return sorted({*self.required, self.target_recall})
 
     @property
+    def map_side(self) -> int:
+        """The side of a whole image as DRAEM sees it, and of the maps, in pixels."""
+        return whole_side(self.image_size, self.tiles)
+
+    @property
+    def feature_side(self) -> int:
+        """The side of a whole image as the backbone sees it, in pixels."""
+        return whole_side(self.feature_size, self.tiles)
+
+    @property
     def map_method(self) -> str:
         """How maps are made: DRAEM's in_sample or cross_fitted, or a map source that always cross-fits."""
         return self.map_fit if self.map_source == "draem" else self.map_source
@@ -256,7 +287,7 @@ class Study:
     def steps_for(self, n_good: int, sharing: int = 1) -> int:
         """Return the steps of a DRAEM with `n_good` good training images, one of `sharing` that share `draem_steps`."""
         shared = -(-self.draem_steps // sharing)
-        return shared or max(1, self.draem_epochs * n_good // self.draem_batch)
+        return shared or max(1, self.draem_epochs * n_good * self.tiles**2 // self.draem_batch)
 
     def values(self, names: Sequence[str]) -> dict[str, Any]:
         """Return the named fields as JSON values."""

@@ -1,11 +1,11 @@
-"""How exactly torch computes meanwhile, files of tensors read without running any code, modules that ONNX can hold."""
+"""How torch computes meanwhile, files of tensors read without running code, tiles, modules that ONNX can hold."""
 
 from __future__ import annotations
 
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from lib.config import overlap_of
 
 
 @contextmanager
@@ -102,6 +104,41 @@ def _damaged(path: Path, error: Exception) -> ValueError:
 def as_stored(values: Tensor) -> Tensor:
     """Return values rounded to half precision, as the study stores maps and patches, in float32."""
     return values.half().float()
+
+
+def cut(images: Tensor, tile: int, tiles: int) -> Tensor:
+    """Return the squares of images (n, C, S, S) with S = `whole_side`, row by row: (n * tiles**2, C, tile, tile)."""
+    if tiles == 1:
+        return images
+    starts = [place * (tile - overlap_of(tile)) for place in range(tiles)]
+    rows = torch.stack([images[:, :, start : start + tile] for start in starts], dim=1)
+    squares = torch.stack([rows[..., start : start + tile] for start in starts], dim=2)
+    return squares.flatten(0, 2)
+
+
+def join(fields: Tensor, tile: int, tiles: int) -> Tensor:
+    """Return the whole of what was made of `cut` tiles: fields (n * tiles**2, C, h, h) to (n, C, H, H).
+
+    The pixels of a tile per cell of its field divide 8. Of an overlap each tile gives the half nearer to its centre.
+    """
+    if tiles == 1:
+        return fields
+    side = fields.shape[-1]
+    shared = overlap_of(tile) * side // tile
+    first, end = shared - shared // 2, side - shared // 2
+    kept = [slice(first * (at > 0), end if at < tiles - 1 else side) for at in range(tiles)]
+    squares = fields.unflatten(0, (-1, tiles, tiles))
+    rows = torch.cat([squares[:, :, place, ..., part] for place, part in enumerate(kept)], dim=-1)
+    return torch.cat([rows[:, place, :, part] for place, part in enumerate(kept)], dim=-2)
+
+
+def some_at_once(model: Callable[[Tensor], Any], images: Tensor, most: int) -> Any:
+    """Return what a model makes of images (n, ...), a tensor or several, at most so many at once; exported, of all."""
+    if torch.compiler.is_exporting() or len(images) <= most:
+        return model(images)
+    parts = [model(part) for part in images.split(most)]
+    one = isinstance(parts[0], Tensor)
+    return torch.cat(parts) if one else tuple(torch.cat(part) for part in zip(*parts, strict=True))
 
 
 class Resize(nn.Module):

@@ -165,6 +165,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "--good crak": ("no class 'crak'", "did you mean 'crack'?"),
     "--set folds=5": ("5 folds need 5 images of every class: crack has 4, dent has 4", "--set folds=4"),
     "--group-regex good/.|crack|dent/.": ("groups of every class: crack has 1", "add groups to"),
+    "--set verdict_per=object": ("no objects are known", "--groups or --group-regex"),
     "--set cv=grouped": ("no groups are known", "--groups or --group-regex"),
     "--groups AT/pairs.csv": ("--groups", "pairs.csv: no such file"),
     "--group-regex (": ("--group-regex (", "no regular expression", "correct it"),
@@ -179,6 +180,9 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "--set image_size=50 --set folds=1 --set keep=0.5,2": (
         "image_size=50: must be a multiple of 32", "folds=1: must be at least 2", "keep="),
     "--set resize=sqush": ("resize='sqush': expected one of squash, pad, crop", "did you mean 'squash'?"),
+    "--set region=0,0,1 --set folds=1": ("region=0,0,1: not four numbers", "shares of width", "folds=1: must"),
+    "--set region=0.6,0,0.4,1": ("region=0.6,0,0.4,1: empty, or beyond the image", "from 0 to 1"),
+    "--set region=AT/none.png": ("none.png: no such file", "a picture file"),
     "--set folds": ("expected FIELD=VALUE, got: folds",),
     "--set folds=2 --set folds=3": ("--set folds=2 and --set folds=3 contradict each other", "give one"),
     "--good good --set good=dent": ("--set good=dent and --good contradict each other", "give one"),
@@ -207,6 +211,9 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 
 NAMED_COMMANDS: dict[str, tuple[str, ...]] = {
     "--dataset deco_cap --set folds=9": ("deco_cap-synthetic: 9 folds need 9 images", "--set folds=8"),
+    "--dataset shaft --set verdict_per=object": (
+        "shaft-synthetic: verdict_per=object, but no objects are known",
+    ),
     "--dataset shafts": ("unknown data set 'shafts'", "did you mean 'shaft'?"),
     "--dataset shaft shaft": ("--dataset shaft shaft", "each data set once"),
     "--dataset shaft --good big": ("--good:", "(shaft)", "give --data"),
@@ -225,6 +232,24 @@ def bad(name: str, *told: str, named: bool = False) -> Callable[[Prepare], Prepa
         return prepare
 
     return register
+
+
+@bad("a region of nothing", "black.png: nothing in it is white", "left,top,right,bottom")
+def _(at, patch):
+    draw(at / "black.png", 0)
+    return "--set region=AT/black.png"
+
+
+@bad("a region that is no picture", "region.png", "not a JPEG, PNG")
+def _(at, patch):
+    (at / "region.png").write_text("no picture")
+    return "--set region=AT/region.png"
+
+
+@bad("a region of other proportions", "12 x 10 pixels, and the region's picture has 20 x 10", "box in shares")
+def _(at, patch):
+    draw(at / "wide.png", 255, (20, 10))
+    return "--set region=AT/wide.png"
 
 
 @bad("more issues than can be read", "70 issues", "and 20 more", "faults.csv", "restore or remove it")

@@ -173,3 +173,14 @@ def test_a_setting_of_the_last_release_is_answered_with_what_there_is_instead(na
 def test_numbers_below_their_bounds_are_refused(name):
     with pytest.raises(UsageError, match=rf"{name}=-1(\.0)?: must be"):
         Study.of("quick", {name: "-1"})
+
+
+def test_tiles_make_whole_images_of_a_multiple_of_the_patches_stride():
+    study = Study.of("quick", {"tiles": 3, "image_size": 64, "feature_size": 160})
+    assert (study.map_side, study.feature_side) == (3 * 64 - 2 * 16, 3 * 160 - 2 * 40)
+    assert (Study.of("quick").map_side, Study.of("quick").feature_side) == (64, 160)
+    with pytest.raises(UsageError, match="feature_size=100: must be a multiple of 8"):
+        Study.of("quick", {"tiles": 2, "feature_size": 100})
+    assert Study.of("quick", {"feature_size": 100}).feature_side == 100
+    epochs = {"draem_epochs": 4, "draem_batch": 8}
+    assert Study.of("quick", epochs | {"tiles": 2}).steps_for(10) == 4 * 10 * 4 // 8

@@ -8,11 +8,20 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from lib.config import overlap_of, whole_side
 from lib.draem.inference import Draem
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.features.backbone import load_backbone
 from lib.features.embeddings import image_features, map_features
-from lib.torch_utils import allow_tf32, flush_denormals, load_state_dict, load_weights_only
+from lib.torch_utils import (
+    allow_tf32,
+    cut,
+    flush_denormals,
+    join,
+    load_state_dict,
+    load_weights_only,
+    some_at_once,
+)
 
 CONVOLUTIONS = torch.backends.cudnn.conv
 PICTURES = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
@@ -165,3 +174,35 @@ def test_other_things_are_no_state(content, part, tmp_path):
     torch.save(content, tmp_path / "a.pth")
     with pytest.raises(ValueError, match=part):
         load_state_dict(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize("tiles", range(1, 6))
+@pytest.mark.parametrize("tile", [32, 40, 64, 160])
+def test_joined_tiles_are_the_whole_at_every_stride_of_patches(tile, tiles):
+    side = whole_side(tile, tiles)
+    places = torch.arange(2.0 * side * side).reshape(2, 1, side, side)
+    squares = cut(places, tile, tiles)
+    assert squares.shape == (2 * tiles**2, 1, tile, tile)
+    assert torch.equal(join(squares, tile, tiles), places)
+    assert torch.equal(join(squares[..., ::8, ::8], tile, tiles), places[..., ::8, ::8])
+
+
+def test_each_tile_gives_what_lies_nearer_to_its_centre_and_all_that_lies_at_the_edge():
+    tile, tiles = 64, 3
+    numbers = torch.arange(9.0)[:, None, None, None].expand(9, 1, tile, tile)
+    joined = join(numbers, tile, tiles)[0, 0]
+    seam, step = tile - overlap_of(tile) // 2, tile - overlap_of(tile)
+    wanted = torch.arange(len(joined)).ge(seam).long() + torch.arange(len(joined)).ge(seam + step)
+    assert torch.equal(joined, (3 * wanted[:, None] + wanted).float())
+
+
+def test_at_most_so_many_are_computed_at_once():
+    seen = []
+
+    def model(part):
+        seen.append(len(part))
+        return part, part + 1
+
+    rows = torch.arange(10)
+    same, more = some_at_once(model, rows, 4)
+    assert torch.equal(same, rows) and torch.equal(more, rows + 1) and seen == [4, 4, 2]

@@ -13,7 +13,7 @@ import numpy as np
 from lib.anomaly_maps.detectors import FittedDetector
 from lib.datasets.splits import N_INNER, TEST_ROW
 
-IMAGES_AT_ONCE = 256
+IMAGES_AT_ONCE, BYTES_AT_ONCE = 256, 2**30
 
 
 def choose_models(inner_folds: np.ndarray, seed: int) -> np.ndarray:
@@ -35,11 +35,12 @@ def predict_maps(
 ) -> np.ndarray:
     """Write maps of the inputs of N images (N,...) to `out` (N,H,W) float16, and return it.
 
-    `models[chosen[i]]` makes the map of image i. Arrays may be memory-mapped: `IMAGES_AT_ONCE` are read at a time, and
-    then `progress(done, N)` is called. Raises ValueError for maps outside [0, 1].
+    `models[chosen[i]]` makes the map of image i. Arrays may be memory-mapped: at most `IMAGES_AT_ONCE` are read at a
+    time, and then `progress(done, N)` is called. Raises ValueError for maps outside [0, 1].
     """
-    for start in range(0, len(out), IMAGES_AT_ONCE):
-        rows = slice(start, min(start + IMAGES_AT_ONCE, len(out)))
+    at_once = max(1, min(IMAGES_AT_ONCE, BYTES_AT_ONCE // inputs[0].nbytes))
+    for start in range(0, len(out), at_once):
+        rows = slice(start, min(start + at_once, len(out)))
         part, own = np.asarray(inputs[rows]), chosen[rows]
         maps = np.empty(out[rows].shape, np.float32)
         for number in np.unique(own):

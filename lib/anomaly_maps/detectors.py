@@ -58,7 +58,7 @@ class FitTask:
 class Detector:
     """A map source: what it reads of images, how it is fitted and read back, and what that takes.
 
-    `inputs` is what a model gets of images: `images`, (n, image_size, image_size, 3) uint8, or `patches` as
+    `inputs` is what a model gets of images: `images`, (n, map_side, map_side, 3) uint8, or `patches` as
     `lib.features.backbone` makes them. `fit` returns the model and a summary in JSON values; `depends_on`
     returns what it depends on besides inputs, rows and code, in JSON values. Costs are those of one core.
     """

@@ -18,6 +18,7 @@ def map_statistics(maps: NDArray[np.floating], *, chunk: int = 256) -> NDArray[n
 
     An area is the share of the map's pixels above a threshold. `maps` may be a memory map: `chunk` are read at a time.
     """
+    chunk = max(1, min(chunk, 2**27 // maps[0].size))  # of large maps fewer
     found = np.empty((len(maps), len(STATISTICS)), dtype=np.float32)
     for start in range(0, len(maps), chunk):
         pixels = np.asarray(maps[start : start + chunk], dtype=np.float32).reshape(-1, maps[0].size)

@@ -95,7 +95,7 @@ def fit(task: FitTask) -> tuple[PatchCore, dict[str, Any]]:
     The patches that the coreset is chosen from and one image are held at a time. Fewer are kept where there are fewer.
     `progress(kept, coreset_size)` is called now and then.
     """
-    inputs, good, held_out, side = task.inputs, task.good, task.held_out, task.study.image_size
+    inputs, good, held_out, side = task.inputs, task.good, task.held_out, task.study.map_side
     places = int(np.prod(inputs.shape[1:3]))
     drawn = np.random.default_rng(task.seed).permutation(len(good) * places)[:POOL]
     drawn.sort()  # read from a file in its order
@@ -161,7 +161,7 @@ def _projected(points: Tensor, seed: int) -> Tensor:
 
 def _map_seconds(study: Study) -> float:
     """Return the seconds in which the patches of one image are compared with those kept, on one core."""
-    values = grid(study.feature_size) ** 2 * size_of(study.backbone).n_channels
+    values = grid(study.feature_side) ** 2 * size_of(study.backbone).n_channels
     return 2 * values * study.coreset_size / ARITHMETIC
 
 
@@ -175,12 +175,12 @@ DETECTOR = Detector(
     inputs="patches",
     fit=fit,
     load=PatchCore.load,
-    depends_on=lambda task: {"seed": task.seed, **task.study.values(("coreset_size", "image_size"))},
+    depends_on=lambda task: {"seed": task.seed, **task.study.values(("coreset_size", "image_size", "tiles"))},
     seed="memory",
     fit_cost=_fit_cost,
     map_seconds=_map_seconds,
     caption=lambda study: (
         f"maps: PatchCore of {study.coreset_size} patches at {study.feature_size} px, cross-fitted, "
-        f"shown at {study.image_size} px"
+        f"shown at {study.map_side} px"
     ),
 )

@@ -72,19 +72,19 @@ def forecast(run: Run, size: tuple[int, int, int], speed: float, tasks: int = 1)
     n_good = round(good * (1 - 1 / study.folds))
     models = 1 if study.map_method == "in_sample" else N_INNER  # of a fold
     training = models * mapped * fit_cost(run, n_good // models, models)["seconds"]
-    trainer = fit_cost(run, n_good, 1)["memory"] if cpu else PROCESS + n_good * 3 * study.image_size**2
+    trainer = fit_cost(run, n_good, 1)["memory"] if cpu else PROCESS + n_good * 3 * study.map_side**2
     maps, features = map_cost(run, mapped * images), feature_cost(run, images)
     classifier, network = classifier_cost(run, images), backbone_size(study.backbone)
     thinned = classifier["seconds"] * (FITS * n_splits + GUIDED_FITS * study.guided * mapped)
     fits = thinned * study.inner_folds + classifier["seconds"] * BASELINE_FITS * study.baselines * mapped
     # bytes of an image: maps and patches are in half precision
-    kept = (1 + mapped) * network.n_features * 4 + grid(study.feature_size) ** 2 * network.n_channels * 2
+    kept = (1 + mapped) * network.n_features * 4 + grid(study.feature_side) ** 2 * network.n_channels * 2
     at_once = max(1, min(tasks, n_splits))
     device, core = speed / at_once, (speed if cpu else 1.0) / at_once
     rows = (
-        (images * 0.01, 0, images * 3 * (study.image_size**2 + study.feature_size**2)),
+        (images * 0.01, 0, images * 3 * (study.map_side**2 + study.feature_side**2)),
         (device * training, trainer, models * mapped * network_bytes(study) * (study.map_source == "draem")),
-        (device * maps["seconds"], 0, mapped * images * 2 * study.image_size**2),
+        (device * maps["seconds"], 0, mapped * images * 2 * study.map_side**2),
         (device * (1 + mapped) * features["seconds"], features["memory"] if cpu else PROCESS, images * kept),
         (core * fits, classifier["memory"], 0),
         (core * thinned * sum(share for share in study.keep if share < 1), classifier["memory"], 0),

@@ -13,6 +13,7 @@ import pandas as pd
 from lib.config import Study
 from lib.datasets.download import DownloadError
 from lib.datasets.errors import DatasetError, printable
+from lib.datasets.region import read_region
 from lib.datasets.splits import FoldError, make_folds, schemes_for
 from lib.draem.pretrained import check_weights, start_weights
 from lib.execution.parallel import memory_free, run_tasks
@@ -84,6 +85,8 @@ def _check_backbone(study: Study) -> None:
 
 def _check_images(run: Run, fits: bool) -> None:
     """Check that images can be used, dealt to folds and, for `fits`, learned from; drawn ones by their counts."""
+    if run.study.verdict_per == "object" and (run.synthetic or not index(run).attrs["grouped"]):
+        raise ValueError("verdict_per=object, but no objects are known; give --groups or --group-regex")
     if run.synthetic:
         counts = image_counts(run.dataset, run.study.synthetic_scale)
         labels = [label for label, count in counts.items() for _ in range(count)]
@@ -92,6 +95,9 @@ def _check_images(run: Run, fits: bool) -> None:
             make_folds(table, run.study.folds, 0, scheme)
         return
     folds(run)
+    if region := read_region(run.study.region):
+        for name, width, height in index(run)[["id", "width", "height"]].itertuples(index=False):
+            region.check(width, height, Path(name))
     from lib.classification.cross_validation import DEFECTIVE
     from lib.pipeline.classification import check_training_parts
     from lib.pipeline.detectors import all_models, good_rows

@@ -19,6 +19,8 @@ from lib.datasets.errors import DatasetError, Issue
 if TYPE_CHECKING:
     import pandas as pd
 
+    from lib.datasets.region import Region
+
 T = TypeVar("T")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif"})
 FOREIGN_SUFFIXES = frozenset({".heic", ".heif", ".avif", ".jp2", ".tga", ".pgm", ".ppm"})
@@ -200,12 +202,15 @@ def map_files(
     return {n: outcome for n, outcome in outcomes.items() if not isinstance(outcome, Issue)}, issues
 
 
-def load_stack(root: Path, index: pd.DataFrame, side: int, how: str, out: np.ndarray) -> np.ndarray:
-    """Read all images of `index` into `out`, uint8 (N, side, side, 3); raises DatasetError with every fault."""
+def load_stack(
+    root: Path, index: pd.DataFrame, side: int, how: str, out: np.ndarray, region: Region | None = None
+) -> np.ndarray:
+    """Read all images, or their region, into `out`, uint8 (N, side, side, 3); raises DatasetError with every fault."""
     row_of = {root / path: row for row, path in enumerate(index["path"])}
 
     def load(path: Path) -> None:
-        out[row_of[path]] = resize_rgb(read_rgb(path), side, how)
+        rgb = read_rgb(path) if region is None else region.cut(read_rgb(path), path)
+        out[row_of[path]] = resize_rgb(rgb, side, how)
 
     _, issues = map_files(root, list(index["path"]), load)
     if issues:

@@ -15,6 +15,8 @@ from lib.datasets.image_io import decode, fit, read_bytes, refused, scaled_size,
 if TYPE_CHECKING:
     import pandas as pd
 
+    from lib.datasets.region import Region
+
 SEPARATOR = "//"  # between the files of a mask, or a JSON file and the image's name in it: no path holds it
 
 
@@ -93,11 +95,15 @@ def resize_mask(mask: np.ndarray, side: int, how: str = "squash") -> np.ndarray:
     return fit(scaled, side, "constant")
 
 
-def load_masks(root: Path, index: pd.DataFrame, side: int, how: str) -> Iterator[np.ndarray | None]:
-    """Yield, in the order of `index`, each image's mask as bool (side, side), or None where it has none."""
+def load_masks(
+    root: Path, index: pd.DataFrame, side: int, how: str, region: Region | None = None
+) -> Iterator[np.ndarray | None]:
+    """Yield, in the order of `index`, each image's mask (of the region) as bool (side, side), or None for none."""
     for mask, height, width in zip(index["mask"], index["height"], index["width"], strict=True):
         if isinstance(mask, str):
             union, _ = read_union(root, mask, (height, width), invert=index.attrs.get("invert_masks", False))
+            if region is not None:
+                union = region.cut(union, root / files_of(mask)[0])
             yield resize_mask(union, side, how)
         else:
             yield None

@@ -17,11 +17,11 @@ AT_ONCE = 512  # images: memory does not grow with all pairs
 
 
 def small_pictures(stack: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return images (N, side, side, 3), their side a multiple of `SIDE`, as grey (N, SIDE * SIDE) from 0 to 255."""
+    """Return images (N, side, side, 3) as grey (N, SIDE * SIDE), 0 to 255; sides are cut to a multiple of `SIDE`."""
     step = stack.shape[1] // SIDE
     out = np.empty((len(stack), SIDE * SIDE), np.float32)
     for start in range(0, len(stack), AT_ONCE):
-        part = np.asarray(stack[start : start + AT_ONCE])
+        part = np.asarray(stack[start : start + AT_ONCE, : SIDE * step, : SIDE * step])
         cells = part.reshape(len(part), SIDE, step, SIDE, step * 3)
         out[start : start + AT_ONCE] = cells.mean(axis=(2, 4), dtype=np.float32).reshape(len(part), -1)
     return out

@@ -22,6 +22,7 @@ from lib.classification.cross_validation import BINARY, MULTICLASS
 from lib.config import MAP_SOURCES, Study
 from lib.datasets.errors import as_table
 from lib.datasets.image_io import CONVERSION_RULE, RESIZE_RULES
+from lib.datasets.region import read_region
 from lib.deployment.onnx_model import OUTPUTS, OnnxPipeline, classifier, nearest_distance
 from lib.deployment.onnx_predict import FORMAT, INPUT, LoadedPipeline, judge_files, load_pipeline
 from lib.execution.source_code import library_digest
@@ -82,7 +83,7 @@ def build_pipeline(run: Run, model: ProductionModel) -> OnnxPipeline:
     return OnnxPipeline(
         study,
         backbone(run),
-        detector.exported(grid(study.feature_size)),
+        detector.exported(grid(study.feature_side)),
         model.blocks,
         nearest_distance(model.reference),
         parts[MULTICLASS],
@@ -98,6 +99,8 @@ def metadata(run: Run, model: ProductionModel, threshold: Threshold) -> dict[str
     settings = study.values([item.name for item in fields(Study)])
     for name in FILES:
         settings[name] = Path(str(settings[name])).name  # without paths of this machine
+    if region := read_region(study.region):
+        settings["region"] = region.as_json()
     return {
         "format": FORMAT,
         "dataset": run.dataset,
@@ -119,7 +122,7 @@ def metadata(run: Run, model: ProductionModel, threshold: Threshold) -> dict[str
         "code": library_digest(),
         "torch": torch.__version__,
         "classes": model.classes,
-        "feature_size": study.feature_size,
+        "feature_size": study.feature_side,  # the side of the input that brightness is measured on
         "out_of_distribution": {"limit": reference.limit, "ranges": reference.ranges},
         "settings": settings,
         "stand_in": run.synthetic,

@@ -61,8 +61,8 @@ class OnnxPipeline(nn.Module):
         self.from_images = detector(study.map_source).inputs == "images"
         self.backbone, self.source = backbone, source
         self.colours = jet_colours()
-        self.to_features = Resize(study.image_size, study.feature_size, antialias=True)
-        self.to_places = Resize(study.image_size, grid(study.feature_size), antialias=True)
+        self.to_features = Resize(study.map_side, study.feature_side, antialias=True)
+        self.to_places = Resize(study.map_side, grid(study.feature_side), antialias=True)
         self.good_mean = None if good_mean is None else good_mean.flatten(0, 1)
         self.distance, self.multiclass, self.binary = distance, multiclass, binary
         self.patch_scores = patch_scores
@@ -71,18 +71,18 @@ class OnnxPipeline(nn.Module):
     @property
     def inputs(self) -> tuple[int, ...]:
         """The sides at which an image is asked for, ascending: one input (n, side, side, 3) uint8 each."""
-        maps = {self.study.image_size} if self.from_images else set()
-        return tuple(sorted({self.study.feature_size} | maps))
+        maps = {self.study.map_side} if self.from_images else set()
+        return tuple(sorted({self.study.feature_side} | maps))
 
     def forward(self, *images: Tensor) -> tuple[Tensor, ...]:
         """Return what `OUTPUTS` names, in its order, of the same n images at each of the `inputs`."""
         given = dict(zip(self.inputs, images, strict=True))
         pixels = {side: stack.float().permute(0, 3, 1, 2) / 255 for side, stack in given.items()}
-        embedding, patches = self.backbone(pixels[self.study.feature_size])
+        embedding, patches = self.backbone(pixels[self.study.feature_side])
         patches = as_stored(patches)
-        inputs = pixels[self.study.image_size] if self.from_images else patches
+        inputs = pixels[self.study.map_side] if self.from_images else patches
         maps = as_stored(self.source(inputs))
-        map_score = image_score(maps)
+        map_score = image_score(maps, self.study.tiles)
         compute: dict[str, Callable[[], Tensor]] = {
             "image": lambda: embedding,
             "map": lambda: self.backbone.pooled(self.shown(maps)),

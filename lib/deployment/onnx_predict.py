@@ -14,6 +14,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from lib.datasets.errors import DatasetError, printable
 from lib.datasets.image_io import SUFFIXES, read_rgb, resize_rgb
 from lib.datasets.layouts.listing import walk
 from lib.datasets.layouts.mask_names import part_masks
+from lib.datasets.region import Region
 from lib.inspection.decisions import REFUSED, Limits, brightness_contrast, verdict_columns
 
 FORMAT = "inspection-chain-1"  # of the metadata
@@ -46,10 +48,17 @@ class LoadedPipeline:
     session: onnxruntime.InferenceSession
     about: Mapping[str, Any]
 
+    @cached_property
+    def region(self) -> Region | None:
+        """What part of an image is seen."""
+        told = self.about["settings"].get("region")
+        return Region.from_json(told) if told else None
+
     def score(self, images: Sequence[NDArray[np.uint8]]) -> dict[str, NDArray]:
         """Return `onnx_model.OUTPUTS`, `sizes` and `exposure` (n, 2) of images (h, w, 3) uint8."""
         sides, how = [int(given.shape[1]) for given in self.session.get_inputs()], self.about["resize"]
-        stacks = {side: np.stack([resize_rgb(rgb, side, how) for rgb in images]) for side in sides}
+        seen = images if self.region is None else [self.region.cut(rgb, Path("image")) for rgb in images]
+        stacks = {side: np.stack([resize_rgb(rgb, side, how) for rgb in seen]) for side in sides}
         sizes = np.array([(rgb.shape[1], rgb.shape[0]) for rgb in images], dtype=np.int64)
         exposure = brightness_contrast(stacks[self.about["feature_size"]])
         names = [output.name for output in self.session.get_outputs()]
@@ -100,13 +109,17 @@ def load_pipeline(path: Path, threads: int = 1) -> LoadedPipeline:
 
 def judge_files(model: LoadedPipeline, files: Sequence[Path], batch: int = 16) -> Iterator[dict[str, Any]]:
     """Yield one row per file, in their order; a file that cannot be used is `refused`, and the rest goes on."""
+    batch = max(1, batch // model.about["settings"].get("tiles", 1) ** 2)
     for start in range(0, len(files), batch):
         images: dict[Path, NDArray[np.uint8]] = {}
         rows: dict[Path, dict[str, Any]] = {}
         for path in files[start : start + batch]:
             rows[path] = {"file": printable(str(path)), "verdict": REFUSED}
             try:
-                images[path] = read_rgb(path)
+                rgb = read_rgb(path)
+                if model.region:
+                    model.region.check(rgb.shape[1], rgb.shape[0], path)
+                images[path] = rgb
             except DatasetError as error:
                 issue = error.issues[0]
                 rows[path] |= {"reason": printable(issue.issue), "details": printable(issue.remedy)}

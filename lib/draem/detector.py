@@ -6,6 +6,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from lib.anomaly_maps.detectors import Detector, FitTask
 from lib.artifacts import listing_digest
 from lib.draem.pretrained import start_weights
@@ -48,10 +50,29 @@ def training_settings(task: FitTask) -> dict[str, Any]:
 
 
 def _depends_on(task: FitTask) -> dict[str, Any]:
+    seen = task.study.values(("image_size", "tiles"))
     if task.study.draem_checkpoint:
-        return {"imported": listing_digest(Path(task.study.draem_checkpoint))}
-    given = {"textures": _textures(task.study)[1], "start": start_weights(task.study)[1]}
+        return seen | {"imported": listing_digest(Path(task.study.draem_checkpoint))}
+    given = seen | {"textures": _textures(task.study)[1], "start": start_weights(task.study)[1]}
     return training_settings(task) | given
+
+
+def training_images(task: FitTask) -> np.ndarray:
+    """Return the good images that a DRAEM learns from, or their tiles, (n, image_size, image_size, 3) uint8."""
+    import torch
+
+    from lib.torch_utils import cut
+
+    side, tiles = task.study.image_size, task.study.tiles
+    if tiles == 1:
+        return task.inputs[task.good]
+    found = np.empty((len(task.good), tiles**2, side, side, 3), np.uint8)
+    for place, row in enumerate(
+        task.good
+    ):  # one by one: all good images and all tiles would be twice the memory
+        image = torch.from_numpy(np.array(task.inputs[row])).permute(2, 0, 1)
+        found[place] = cut(image[None], side, tiles).permute(0, 2, 3, 1).numpy()
+    return found.reshape(-1, side, side, 3)
 
 
 def _fit(task: FitTask) -> tuple[Draem, dict[str, Any]]:
@@ -60,10 +81,12 @@ def _fit(task: FitTask) -> tuple[Draem, dict[str, Any]]:
 
     if task.study.draem_checkpoint:
         imported = import_official(Path(task.study.draem_checkpoint))
+        imported.tile, imported.tiles = task.study.image_size, task.study.tiles
         return imported, {"origin": "official checkpoint", "start": "", "textures": "unknown", "history": []}
     (textures, name), settings = texture_bank(task.study), TrainingSettings(**training_settings(task))
-    images = task.inputs[task.good]
+    images = training_images(task)
     draem, history = train(images, textures, settings, task.device, task.checkpoint, task.progress)
+    draem.tile, draem.tiles = task.study.image_size, task.study.tiles
     digest = start_weights(task.study)[1][:12]
     start = f"pretrained weights (SHA-256 {digest})" if settings.start else "scratch"
     summary = {"origin": "trained", "steps": settings.steps, "textures": name, "start": start}
@@ -77,7 +100,7 @@ def _load(path: Path, device: str) -> Draem:
 
 
 def training_image(study: Study) -> float:
-    """Return the seconds of a training image, from the tables in docs/draem.md; a map takes 0.3 of that."""
+    """Return the seconds of a training image (or tile), from docs/draem.md; a map takes 0.3 of that."""
     widths = 0.81 * (study.reconstructive_width / 16) ** 2 + 0.19 * (study.discriminative_width / 8) ** 2
     return 0.02 * (study.image_size / 64) ** 2 * widths
 
@@ -91,11 +114,11 @@ def network_bytes(study: Study) -> float:
 def _fit_cost(study: Study, n_good: int, sharing: int) -> tuple[float, float]:
     """Return the seconds, and the bytes of images, weights, gradients, Adam's moments and of what backward needs."""
     if study.draem_checkpoint:
-        return 0.0, n_good * 3 * study.image_size**2
+        return 0.0, n_good * 3 * study.map_side**2
     steps = study.steps_for(n_good, sharing)
     # 10 to 20 % more were measured
     trained = 1000 + 80 * (study.reconstructive_width + study.discriminative_width)
-    per_pixel = 3 * (n_good + N_TEXTURES) + study.draem_batch * trained
+    per_pixel = 3 * (n_good * study.tiles**2 + N_TEXTURES) + study.draem_batch * trained
     seconds = steps * study.draem_batch * training_image(study)
     return seconds, 4 * network_bytes(study) + study.image_size**2 * per_pixel
 
@@ -113,5 +136,5 @@ def _caption(study: Study) -> str:
 
 DETECTOR = Detector(
     inputs="images", fit=_fit, load=_load, depends_on=_depends_on, fit_cost=_fit_cost,
-    map_seconds=lambda study: 0.3 * training_image(study), caption=_caption,
+    map_seconds=lambda study: 0.3 * training_image(study) * study.tiles**2, caption=_caption,
 )  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from torch.fx.experimental.optimization import fuse
 
 from lib.draem.losses import image_score
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
-from lib.torch_utils import allow_tf32, fast_layout, flush_denormals, load_state_dict
+from lib.torch_utils import allow_tf32, cut, fast_layout, flush_denormals, join, load_state_dict, some_at_once
 
 # CPU: flat from here on (one thread, widths 16/8, 64 px: 12.5 ms per image at batch 1, 7.4 at 16, 7.9 at 64).
 # GPU: a guess at what fills one, and less than a training step takes, which keeps what backward needs.
@@ -32,7 +33,12 @@ BGR_AXES = {  # axes of image channels
 
 
 class Draem(nn.Module):
-    """Both networks as a fitted detector (see `lib.anomaly_maps.detectors`): its inputs are images as they are."""
+    """Both networks as a fitted detector (see `lib.anomaly_maps.detectors`): its inputs are images as they are.
+
+    Images are of tiles x tiles overlapping squares of `tile` pixels, where there are several.
+    """
+
+    tile, tiles = 0, 1
 
     def __init__(
         self,
@@ -54,7 +60,8 @@ class Draem(nn.Module):
 
     def exported(self, _places: int = 0) -> nn.Module:
         """Return a copy on the CPU, each BatchNorm folded into the convolution before it: same maps, faster."""
-        return fuse(copy.deepcopy(self).cpu().eval(), inplace=True)
+        folded = fuse(copy.deepcopy(self).cpu().eval(), inplace=True)
+        return folded if self.tiles == 1 else _OfTiles(folded, self.tile, self.tiles)
 
     def maps(self, inputs: np.ndarray) -> np.ndarray:
         """Return anomaly maps (n,side,side) float16 in [0,1] of images (n,side,side,3) uint8."""
@@ -79,7 +86,8 @@ class Draem(nn.Module):
                     pixels = torch.from_numpy(np.array(images[rows])).to(device)
                     # (n,H,W,3), its axes moved to (n,3,H,W), is channels_last already
                     found = module(pixels.permute(0, 3, 1, 2).float().div_(255))
-                    maps[rows], scores[rows] = found.half().cpu().numpy(), image_score(found).cpu().numpy()
+                    maps[rows] = found.half().cpu().numpy()
+                    scores[rows] = image_score(found, self.tiles).cpu().numpy()
                     start += batch
                 except torch.cuda.OutOfMemoryError as error:
                     if batch == 1:
@@ -93,14 +101,19 @@ class Draem(nn.Module):
 
         Several entries of a header come in any order, so all stand in one, as sorted JSON: same networks, same bytes.
         """
-        texts = json.dumps({key: str(value) for key, value in header.items()}, sort_keys=True)
+        seen = {"tile": self.tile, "tiles": self.tiles} if self.tiles > 1 else {}
+        texts = json.dumps({key: str(value) for key, value in (header | seen).items()}, sort_keys=True)
         tensors = {name: value.cpu().contiguous() for name, value in self.state_dict().items()}
         path.write_bytes(to_safetensors(tensors, {FORMAT: texts}))  # save_file lets nobody else read it
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> Draem:
         """Return what `save` wrote."""
-        return cls.of_state(load_file(path), path, device)
+        draem = cls.of_state(load_file(path), path, device)
+        with safe_open(path, "pt") as file:
+            header = json.loads((file.metadata() or {}).get(FORMAT, "{}"))
+        draem.tile, draem.tiles = int(header.get("tile", 0)), int(header.get("tiles", 1))
+        return draem
 
     @classmethod
     def of_state(cls, state: Mapping[str, Tensor], source: Path, device: str = "cpu") -> Draem:
@@ -119,6 +132,19 @@ class Draem(nn.Module):
         if not whole or not all(value.isfinite().all() for value in state.values()):
             raise ValueError(f"{source}: holds weights that are no finite numbers")
         return draem.eval()
+
+
+class _OfTiles(nn.Module):
+    """A network that makes maps of tiles (n,3,tile,tile), for whole images."""
+
+    def __init__(self, net: nn.Module, tile: int, tiles: int) -> None:
+        super().__init__()
+        self.net, self.tile, self.tiles = net, tile, tiles
+
+    def forward(self, images: Tensor) -> Tensor:
+        most = max(1, PIXELS_PER_BATCH[images.device.type] // self.tile**2)
+        maps = some_at_once(self.net, cut(images, self.tile, self.tiles), most)
+        return join(maps[:, None], self.tile, self.tiles)[:, 0]
 
 
 def widths_of(state: Mapping[str, Tensor]) -> list[int]:

@@ -45,13 +45,14 @@ def focal_loss(logits: Tensor, mask: Tensor) -> Tensor:
     return -((1 - p) ** FOCAL_GAMMA * p.log()).mean()
 
 
-def image_score(maps: Tensor) -> Tensor:
+def image_score(maps: Tensor, tiles: int = 1) -> Tensor:
     """Return scores (N,) of anomaly maps (N,H,W): the maximum of a zero-padded, stride-1 window mean.
 
     The window has 21 px at a side of 256, as the official `test_DRAEM.py`, and at others in proportion to the shorter
-    side, odd and at least 3: the score means the same share of the image at every resolution.
+    side, odd and at least 3: the score means the same share of the image at every resolution. Where images are of
+    tiles x tiles tiles, it is the share of a tile: over a whole image's, a small defect would be lost again.
     """
-    reach = max(1, min(maps.shape[-2:]) * 21 // (2 * 256))
+    reach = max(1, min(maps.shape[-2:]) * 21 // (2 * 256 * tiles))
     window = 2 * reach + 1
     rows = F.avg_pool2d(maps[:, None], (window, 1), stride=1, padding=(reach, 0))
     return F.avg_pool2d(rows, (1, window), stride=1, padding=(0, reach)).amax(dim=(1, 2, 3))

@@ -11,6 +11,7 @@ import pandas as pd
 from lib.datasets.shortcuts import SYMPTOMS, Told
 from lib.evaluation import metrics as m
 from lib.evaluation.bootstrap import Paired
+from lib.evaluation.objects import per_verdict
 from lib.evaluation.operating_points import CONFORMAL, describe_defects, point_of, points_of
 from lib.evaluation.published_results import is_synthetic
 from lib.evaluation.recommendation import recommended
@@ -129,11 +130,12 @@ def _rarest(results: StudyResults, good: str, _: Facts) -> tuple[str, str]:
 
 
 def _good(results: StudyResults, good: str, _: Facts) -> tuple[str, str]:
-    images = results.primary.drop_duplicates("id")
+    unit = results.study.verdict_per
+    images = per_verdict(results.primary, results.good, unit).drop_duplicates("id")
     n = int((images["label"] == good).sum())
     state = "good" if n >= FEW_GOOD else "warn" if n >= results.study.least_good else "bad"
     limit = m.FPR_LIMIT * n / images["fold"].nunique()
-    return state, f"Good images: {n}. A rate of {m.percent(m.FPR_LIMIT, 0)} is {limit:.1f} per test fold."
+    return state, f"Good {unit}s: {n}. A rate of {m.percent(m.FPR_LIMIT, 0)} is {limit:.1f} per test fold."
 
 
 def _folds(results: StudyResults, good: str, _: Facts) -> tuple[str, str]:

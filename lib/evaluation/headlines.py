@@ -125,7 +125,7 @@ def classification_headline(points: pd.DataFrame, chosen: str, study: Study) -> 
     why = f"For {target}, {rejects} of the good products are rejected."
     return _first(
         (point["n_good"] < study.least_good, "none", "Cannot tell: too few images",
-         f"Good images: {point['n_good']:.0f}; needed: {study.least_good}."),
+         f"Good {study.verdict_per}s: {point['n_good']:.0f}; needed: {study.least_good}."),
         (np.isnan(bound["caught"]), "none", "Cannot tell: too few defects", describe_defects(bound)),
         (point["recall_high"] < study.target_recall, "bad", "Not usable: misses defects",
          f"Threshold for {target}: recall {share(point, 'recall')}, false rejects {rejects}."),

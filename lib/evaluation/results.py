@@ -10,6 +10,7 @@ from lib.classification.feature_sets import MAIN
 from lib.config import Study
 from lib.evaluation.label_efficiency import LabelEfficiency, label_efficiency
 from lib.evaluation.metrics import ALL, OVERALL, Good, at_keep, summary, where
+from lib.evaluation.objects import per_verdict
 from lib.evaluation.operating_points import operating_numbers
 from lib.evaluation.recommendation import recommend
 from lib.evaluation.significance import Comparison, compare
@@ -69,6 +70,7 @@ def compute_results(
     # the first scheme: grouped where groups are known
     mine = found[found["scheme"] == found.groupby("dataset")["scheme"].transform("first")]
     primary = at_keep(mine, 1.0)
+    judged, known = (per_verdict(one, good, study.verdict_per) for one in (primary, calibration))
     measures = summary(primary, good, binary)
     tests: Any = {"seed": seed, "alpha": study.alpha, "binary": binary, "n": n, "measures": measures}
     return StudyResults(
@@ -80,7 +82,7 @@ def compute_results(
         primary=primary,
         measures=measures,
         compared=compare(primary, good, **tests),
-        points=operating_numbers(mine, calibration, good, study.recalls, study.prevalence, binary),
+        points=operating_numbers(judged, known, good, study.recalls, study.prevalence, binary),
         recommended=recommend(primary, calibration, good, binary),
         label_efficiency=label_efficiency(mine, good, seed=seed, binary=binary, n=n),
         n=n,

@@ -9,6 +9,7 @@ from lib.evaluation.by_class import changed, class_recalls
 from lib.evaluation.checks import method_of
 from lib.evaluation.headlines import classification_headline, share
 from lib.evaluation.metrics import RECALL_AT_5_FPR, binary_predictions, count, percent, where
+from lib.evaluation.objects import per_verdict
 from lib.evaluation.operating_points import CONFORMAL, TRAINING, point_of, rejected
 from lib.evaluation.results import StudyResults
 from lib.evaluation.significance import AS_GUIDE, AS_PICTURE
@@ -33,14 +34,11 @@ def verdicts(results: StudyResults, checked: pd.DataFrame) -> pd.DataFrame:
         study, method, name = mine.study, method_of(mine), mine.good[dataset]
         target = study.target_recall
         higher = next((one for one in study.recalls if one > target and one >= HIGH), target)
-        labels = mine.primary.drop_duplicates("id")["label"]
-        good = int((labels == name).sum())
-        classes = count(labels.nunique() - (good > 0), "class")
         mine_checks = where(checked, {"dataset": dataset})
         first = mine_checks[mine_checks["action"] != ""][:1]
         failed = f"{len(where(mine_checks, {'state': 'bad'}))} of {len(mine_checks)}"
         row = (
-            *(dataset, f"{good:,} good, {len(labels) - good:,} defective ({classes})"),
+            *(dataset, _images(mine, name)),
             *classification_headline(mine.points, method, study),
             *(method, FEATURE_SETS[method].title, _helps(mine, AS_GUIDE), _helps(mine, AS_PICTURE)),
             *(describe_changes(mine, dataset), f"{100 * target:g} %", describe_cost(mine, target)),
@@ -57,7 +55,7 @@ def rule(results: StudyResults) -> str:
     study = results.study
     shares = {"target": study.target_recall, "usable": study.usable_rejects, "presort": study.presort_rejects}
     texts = {name: f"{100 * share:g} %" for name, share in shares.items()}
-    return RULE.format(**texts, least=count(study.least_good, "good image"))
+    return RULE.format(**texts, least=count(study.least_good, f"good {study.verdict_per}"))
 
 
 def describe_cost(results: StudyResults, required: float) -> str:
@@ -83,12 +81,14 @@ def describe_cost(results: StudyResults, required: float) -> str:
 
 
 def describe_changes(results: StudyResults, dataset: str) -> str:
-    """Return how many images the map as a guide corrects / breaks, at the thresholds for the target recall."""
+    """Return how many images or objects the guide corrects / breaks, at the thresholds for the target recall."""
     good, binary = results.good[dataset], results.study.binary
-    rows = binary_predictions(results.primary, binary)
+    unit = results.study.verdict_per
+    primary, known = (per_verdict(one, good, unit) for one in (results.primary, results.calibration))
+    rows = binary_predictions(primary, binary)
     if not set(AS_GUIDE) <= set(rows["features"]):
         return "not run"
-    reject = rejected(rows, results.calibration, good, results.study.target_recall, binary)
+    reject = rejected(rows, known, good, results.study.target_recall, binary)
     gained, lost, saved, broken = changed(rows, reject, good, *AS_GUIDE).round().astype(int)
     return f"{gained + saved} / {lost + broken}"
 
@@ -102,6 +102,15 @@ def _helps(results: StudyResults, pair: tuple[str, str]) -> str:
         return "not tested: same predictions."
     word = {1: "yes", -1: "no, it harms", 0: "no measurable difference"}[gap.side]
     return f"{word} ({gap.span().replace(', 95 % CI', ';')})."
+
+
+def _images(results: StudyResults, good_class: str) -> str:
+    labels = results.primary.drop_duplicates("id")["label"]
+    good = int((labels == good_class).sum())
+    objects = per_verdict(results.primary, results.good, results.study.verdict_per)["id"].nunique()
+    per = f"; verdict of {count(objects, 'object')}" if results.study.verdict_per == "object" else ""
+    kinds = count(labels.nunique() - (good > 0), "class")
+    return f"{good:,} good, {len(labels) - good:,} defective ({kinds}){per}"
 
 
 def _weakest(results: StudyResults, good: str, method: str) -> str:

@@ -13,17 +13,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from lib.config import whole_side
 from lib.datasets.errors import first_few
 from lib.features.backbone_weights import KNOWN, RANDOM, WeightsError, grid, resolve_weights, weights_digest
-from lib.torch_utils import load_state_dict
+from lib.torch_utils import cut, join, load_state_dict, some_at_once
 
 TAPPED = (4, 8, 16)  # strides of the stages that patches are made of (docs/backbones.md)
 RANDOM_SEED = 0
+BATCH = 32  # images, or tiles, at once
 OTHERS = "give others with --weights FILE, or their network with --backbone; some fit feature_size=224 only"
 
 
 class Backbone(nn.Module):
-    """A network without its classifier: images (n, 3, side, side) in [0, 1] to pooled features and patches.
+    """A network without its classifier: images (n, 3, whole, whole) in [0, 1] to pooled features and patches.
+
+    `whole` is the side of an image of tiles x tiles overlapping squares of `side` pixels, which the network sees.
 
     Patches are the features of each place: those of the network's stages at strides 4, 8 and 16, averaged over 3 x 3
     places and brought to one grid, after Roth et al., "Towards Total Recall in Industrial Anomaly Detection" (CVPR
@@ -35,12 +39,15 @@ class Backbone(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, net: nn.Module, side: int, title: str, sha256: str, licence: str) -> None:
+    def __init__(
+        self, net: nn.Module, side: int, title: str, sha256: str, licence: str, tiles: int = 1
+    ) -> None:
         super().__init__()
         stages: list[dict[str, Any]] = list(net.feature_info)  # type: ignore[arg-type]
         strides = [stage["reduction"] for stage in stages]
         self.taps, self.is_transformer = taps(strides), len(set(strides)) == 1
         self.net, self.side, self.seen_side = net, side, fitting_side(net, side)
+        self.tiles, self.whole = tiles, whole_side(side, tiles)
         self.title, self.sha256, self.licence = title, sha256, licence
         self.n_features = int(net.head_hidden_size)  # type: ignore[arg-type]
         self.n_channels = sum(stages[tap]["num_chs"] for tap in self.taps)
@@ -50,11 +57,17 @@ class Backbone(nn.Module):
         self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the pooled features (n, n_features) and the patches (n, n_channels, side/8, side/8).
+        """Return the pooled features (n, n_features) and the patches (n, n_channels, whole/8, whole/8).
 
+        Of tiles the maximum of each pooled feature, and of each tile the patches nearest to its centre.
         Each stage's part of a patch has length 1: the length is mostly brightness and contrast, and distances separate
         better without it (on magnetic tiles a PatchCore's image AUROC rose from 0.72 to 0.82, docs/guided.md).
         """
+        pooled, patches = some_at_once(self._of_tiles, cut(images, self.side, self.tiles), BATCH)
+        return self._maximum(pooled), join(patches, self.side, self.tiles)
+
+    def _of_tiles(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the pooled features and the patches of squares of `side` pixels."""
         final, stages = self.net.forward_intermediates(  # type: ignore[operator]
             self._input(images), indices=self.taps, norm=self.is_transformer
         )
@@ -69,9 +82,15 @@ class Backbone(nn.Module):
 
     def pooled(self, images: Tensor) -> Tensor:
         """Return the pooled features (n, n_features) alone."""
-        final = self.net.forward_features(self._input(images))  # type: ignore[operator]
-        pooled: Tensor = self.net.forward_head(final, pre_logits=True)  # type: ignore[operator]
-        return pooled
+
+        def of_tiles(images: Tensor) -> Any:
+            final = self.net.forward_features(self._input(images))  # type: ignore[operator]
+            return self.net.forward_head(final, pre_logits=True)  # type: ignore[operator]
+
+        return self._maximum(some_at_once(of_tiles, cut(images, self.side, self.tiles), BATCH))
+
+    def _maximum(self, pooled: Tensor) -> Tensor:
+        return pooled if self.tiles == 1 else pooled.unflatten(0, (-1, self.tiles**2)).amax(dim=1)
 
     def _input(self, images: Tensor) -> Tensor:
         """Normalise images and bring them to a size that a transformer's patches fill."""
@@ -82,8 +101,8 @@ class Backbone(nn.Module):
         return normalised.contiguous(memory_format=torch.channels_last)
 
 
-def load_backbone(name: str, weights: str = "auto", side: int = 224) -> Backbone:
-    """Return a backbone for images of `side` pixels with the weights of `resolve_weights`; on the CPU, frozen.
+def load_backbone(name: str, weights: str = "auto", side: int = 224, tiles: int = 1) -> Backbone:
+    """Return a backbone for images, or their tiles, of `side` pixels with the weights of `resolve_weights`; on the CPU.
 
     `name`: one of `KNOWN`, or of timm's models. A file may be any state_dict of the network, `.pth`/`.pt` (read with
     weights_only=True) or `.safetensors`; half precision is raised to float32, a classifier left out. Raises
@@ -116,7 +135,7 @@ def load_backbone(name: str, weights: str = "auto", side: int = 224) -> Backbone
         if known and known.package and published:  # the same tensors in the same order, by other names
             state = dict(zip(empty.state_dict(), state.values(), strict=True))
         _fill(net, state, set(empty.state_dict()), f"{source}: no weights of backbone={name}")
-    return Backbone(fold_norms(net.eval()), side, f"{name} ({label})", sha256, licence)
+    return Backbone(fold_norms(net.eval()), side, f"{name} ({label})", sha256, licence, tiles)
 
 
 def fitting_side(net: nn.Module, side: int) -> int:

@@ -11,14 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from lib.features.backbone import Backbone
+from lib.features.backbone import BATCH, Backbone
 from lib.features.backbone_weights import grid
 from lib.torch_utils import allow_tf32
 
 MapEncoding = Literal["raw", "jet"]
 Progress = Callable[[int, int], None]  # called with (images done, images in all) after each batch
-
-BATCH = 32
 
 
 def image_features(
@@ -26,9 +24,9 @@ def image_features(
 ) -> tuple[NDArray[np.float32], NDArray[np.float16]]:
     """Return the pooled features (N, n_features) and the patches (N, h, w, n_channels) of RGB images, in one pass.
 
-    images (N, side, side, 3) uint8, at the backbone's side; h = w = `grid(side)`.
+    images (N, whole, whole, 3) uint8, at the backbone's `whole` side; h = w = `grid(whole)`.
     """
-    places = grid(backbone.side)
+    places = grid(backbone.whole)
     pooled = np.empty((len(images), backbone.n_features), np.float32)
     patches = np.empty((len(images), places, places, backbone.n_channels), np.float16)
     read = lambda rows: as_tensor(images[rows])  # noqa: E731
@@ -49,9 +47,9 @@ def map_features(
     """Return the pooled features (N, n_features) of anomaly maps (N, H, W) in [0, 1], given to the backbone as images.
 
     `raw`: the value in all three channels. `jet`: each map stretched to its own minimum and maximum (a constant one
-    counts as all minimum), then matplotlib's jet. Then resized to the backbone's side.
+    counts as all minimum), then matplotlib's jet. Then resized to the backbone's `whole` side.
     """
-    colours, size = jet_colours(), (backbone.side, backbone.side)
+    colours, size = jet_colours(), (backbone.whole, backbone.whole)
 
     def read(rows: slice) -> Tensor:
         values = torch.from_numpy(maps[rows].astype(np.float32))
@@ -79,8 +77,9 @@ def _in_batches(
     Convolutions are computed in float32 on every device.
     """
     backbone.to(device)
-    for start in range(0, count, BATCH):
-        rows = slice(start, min(start + BATCH, count))
+    at_once = max(1, BATCH // backbone.tiles**2)
+    for start in range(0, count, at_once):
+        rows = slice(start, min(start + at_once, count))
         with torch.inference_mode(), allow_tf32(False):
             yield rows, model(read(rows).to(device))
         if progress is not None:

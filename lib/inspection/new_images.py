@@ -23,11 +23,22 @@ from lib.anomaly_maps.detectors import detector
 from lib.anomaly_maps.map_statistics import map_statistics
 from lib.classification.feature_sets import COLUMN_BLOCKS
 from lib.datasets.errors import DatasetError, Issue, as_table
+from lib.datasets.groups import groups_from_regex
 from lib.datasets.image_io import examine, load_stack, map_files
 from lib.datasets.layouts.listing import walk
 from lib.datasets.layouts.mask_names import part_masks
+from lib.datasets.region import read_region
 from lib.execution.source_code import code_digest
-from lib.inspection.decisions import OOD, PASS, REFUSED, UNCERTAIN, brightness_contrast, verdict_columns
+from lib.inspection.decisions import (
+    OOD,
+    PASS,
+    REFUSED,
+    REJECT,
+    REVIEW,
+    UNCERTAIN,
+    brightness_contrast,
+    verdict_columns,
+)
 from lib.pipeline.dataset import FINAL, images, index
 from lib.pipeline.detectors import load_model, models
 from lib.pipeline.embeddings import backbone, image_feature_table, image_features_of, patches
@@ -143,16 +154,17 @@ def _labelled(run: Run, blocks: Sequence[str], split: str) -> ImageFeatures:
         "patch": lambda: patch_scores(run, "classification", split)[0],
         **{name: partial(map_columns, run, name, split) for name in ("map", "stats", "guided")},
     }
-    return _features(blocks, compute, images(run, run.study.feature_size))
+    return _features(blocks, compute, images(run, run.study.feature_side))
 
 
 def features_of_new(run: Run, folder: Path, names: Sequence[str], blocks: Sequence[str]) -> ImageFeatures:
     """Return the same of new images, files below `folder`, some at a time and side by side where that pays."""
+    at_once = max(1, AT_ONCE // run.study.tiles**2)
     calls = [
-        (run, folder, tuple(blocks), tuple(names[start : start + AT_ONCE]), f"from {start + 1}")
-        for start in range(0, len(names), AT_ONCE)
+        (run, folder, tuple(blocks), tuple(names[start : start + at_once]), f"from {start + 1}")
+        for start in range(0, len(names), at_once)
     ]
-    features, maps = feature_cost(run, AT_ONCE), map_cost(run, AT_ONCE)
+    features, maps = feature_cost(run, at_once), map_cost(run, at_once)
     seconds = 2 * features["seconds"] + maps["seconds"]
     parts = each_part(
         run,
@@ -173,11 +185,9 @@ def _new(run: Run, folder: Path, blocks: Sequence[str], names: Sequence[str], _p
     from lib.features.map_guided_pooling import pool
 
     study, load = run.study, image_loader(run, folder, names)
-    stack = load(study.feature_size)
+    stack = load(study.feature_side)
     pooled, local = image_features_of(run, stack)
-    maps = maps_of_new(
-        run, local if detector(study.map_source).inputs == "patches" else load(study.image_size)
-    )
+    maps = maps_of_new(run, local if detector(study.map_source).inputs == "patches" else load(study.map_side))
 
     def guided() -> np.ndarray:
         """Pool the patches where the maps are highest, compared with all good labelled images."""
@@ -188,7 +198,7 @@ def _new(run: Run, folder: Path, blocks: Sequence[str], names: Sequence[str], _p
         "image": lambda: pooled,
         "map": lambda: map_features(backbone(run), maps, study.map_encoding, device=run.device),
         "stats": lambda: map_statistics(maps),
-        "score": lambda: score_maps(maps)[:, None],
+        "score": lambda: score_maps(maps, study.tiles)[:, None],
         "patch": lambda: final_patch_classifier(run).scores(local),
         "guided": guided,
     }
@@ -220,7 +230,8 @@ def image_loader(run: Run, folder: Path, names: Sequence[str]) -> Callable[[int]
     @cache
     def load(side: int) -> np.ndarray:
         out = np.empty((len(names), side, side, 3), dtype=np.uint8)
-        return load_stack(folder, pd.DataFrame({"path": list(names)}), side, run.study.resize, out)
+        table, region = pd.DataFrame({"path": list(names)}), read_region(run.study.region)
+        return load_stack(folder, table, side, run.study.resize, out, region)
 
     return load
 
@@ -232,7 +243,7 @@ def maps_of_new(run: Run, inputs: np.ndarray) -> NDArray[np.float16]:
     """
     study = run.study
     fitted = load_model(run, models(run, FINAL)[0])
-    out = np.empty((len(inputs), study.image_size, study.image_size), np.float16)
+    out = np.empty((len(inputs), study.map_side, study.map_side), np.float16)
     return predict_maps([fitted], inputs, np.zeros(len(inputs), int), out)
 
 
@@ -248,16 +259,31 @@ def judge(
 
     `features` are `features_of_new` for the model's blocks. Columns: file; those of
     `verdict_columns`, where a file that cannot be used is `refused`, its reason the issue, its details the remedy;
+    object, where verdicts are per object and `group_regex` names it: verdict and reason are the object's then;
     `nearest`, the labelled image that `distance` is to; seen_in_training, the labelled image that is the same image;
     same_as, the file that is.
     """
     table, ids = tabulate(model, threshold, folder, features), index(run)["id"].to_numpy(dtype=str)
+    if run.study.verdict_per == "object" and run.study.group_regex:
+        table = per_object(table, groups_from_regex(run.study.group_regex, folder.names)[0])
     table["nearest"] = ids[table["nearest"]]
-    known = dict(zip(digests(images(run, run.study.feature_size)), ids, strict=True))
+    known = dict(zip(digests(images(run, run.study.feature_side)), ids, strict=True))
     table["seen_in_training"] = [known.get(digest, "") for digest in features.digests]
     refused = folder.refused.rename(columns={"issue": "reason", "remedy": "details"}).astype(str)
     every = [by_urgency(table, threshold), refused.assign(verdict=REFUSED)]
     return pd.concat(every, ignore_index=True).astype({"width": "Int64", "height": "Int64"})
+
+
+def per_object(table: pd.DataFrame, objects: Mapping[str, str]) -> pd.DataFrame:
+    """Return verdicts with an object's verdict, and its reason, on each of its images: reject before review and pass.
+
+    `objects` by file; a file without one is an object of its own.
+    """
+    table.insert(1, "object", [objects.get(file, file) for file in table["file"]])
+    rank = table["verdict"].map([PASS, REVIEW, REJECT].index)
+    falling = table.assign(rank=rank).sort_values(["rank", "score"], ascending=False, kind="stable")
+    decisive = falling.drop_duplicates("object").set_index("object")
+    return table.assign(**{name: table["object"].map(decisive[name]) for name in ("verdict", "reason")})
 
 
 def tabulate(

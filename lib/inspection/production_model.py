@@ -124,9 +124,11 @@ def threshold_of(run: Run, model: ProductionModel, required: float) -> Threshold
     seed = run.seed("threshold", model.features)
     inputs = {"code": code_digest("lib.inspection.production_model"), "required": required, "seed": seed}
     inputs["model"] = run.store.digest(model_name(model.features))
+    inputs |= run.study.values(("verdict_per",))
+    known = model.out_of_fold.per_object() if run.study.verdict_per == "object" else model.out_of_fold
 
     def write(path: Path) -> None:
-        found = choose_threshold(model.out_of_fold, required, seed)
+        found = choose_threshold(known, required, seed)
         path.write_text(json.dumps(vars(found), indent=1) + "\n", encoding="utf-8")
 
     run.store.make(name, inputs, write)

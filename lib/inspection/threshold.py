@@ -30,6 +30,14 @@ class OutOfFoldScores:
     groups: NDArray[np.int64]
     grouped: bool
 
+    def per_object(self) -> OutOfFoldScores:
+        """Return those of objects: the highest score of an object's images; defective where any of them is."""
+        numbers, place = np.unique(self.groups, return_inverse=True)
+        scores, defective = np.zeros(len(numbers)), np.zeros(len(numbers), bool)
+        np.maximum.at(scores, place, self.scores)
+        np.logical_or.at(defective, place, self.defective)
+        return OutOfFoldScores(scores, defective, numbers, self.grouped)
+
 
 @dataclass(frozen=True)
 class Threshold:

@@ -9,19 +9,22 @@ import numpy as np
 import pandas as pd
 
 from lib.artifacts import write_text
+from lib.config import whole_side
 from lib.datasets.csv_text import csv_text
 from lib.datasets.groups import groups_of_rows
 from lib.datasets.near_duplicates import alike_groups, joined, small_pictures
+from lib.datasets.region import read_region
 from lib.datasets.shortcuts import file_facts, telling_facts, without_good
 from lib.evaluation.checks import PROPOSED, DataFacts
 from lib.execution.source_code import code_digest
-from lib.pipeline.dataset import folds, images, index
+from lib.pipeline.dataset import folds, images, index, looked_at
 from lib.pipeline.run import Run, once
 
 CODE = (
     *("lib.datasets.near_duplicates", "lib.datasets.shortcuts", "lib.datasets.groups"),
     *("lib.evaluation.checks", "lib.pipeline.data_checks"),
 )
+LARGER = 4  # times: so much larger than what the models see, images lose small defects
 
 
 @once
@@ -31,11 +34,12 @@ def image_facts(run: Run) -> pd.DataFrame:
     A proposed group joins known groups with near-duplicates; `PROPOSED`, beside the index, has them as a CSV.
     """
     table = index(run)
-    name, side = "image-facts.parquet", run.study.image_size
+    name, side = "image-facts.parquet", run.study.map_side
     inputs = {
         "code": code_digest(*CODE),
         "index": run.store.digest("index.parquet"),
-        **run.study.values(("image_size", "resize")),
+        "side": side,
+        **looked_at(run),
     }
 
     def write(path: Path) -> dict[str, Any]:
@@ -64,6 +68,21 @@ def near_duplicates(run: Run) -> pd.DataFrame:
     within = rows.groupby("alike")[["label", "fold"]].transform("nunique").max(axis=1) == 1
     rows = rows.assign(within=within).sort_values(["within", "alike", "id"], ignore_index=True)
     return rows[["id", "label", "fold", "alike"]]
+
+
+def describe_sizes(run: Run) -> str:
+    """Return in words where images are far larger than what the models see, or smaller than their tiles; else ""."""
+    study, region = run.study, read_region(run.study.region)
+    left, top, right, bottom = region.box if region else (0, 0, 1, 1)
+    side = int((index(run)[["width", "height"]].mul([right - left, bottom - top])).max(axis=1).median())
+    tiles, seen = study.tiles, max(study.map_side, study.feature_side)
+    known = f"Images have {side} px (median of the long side):"
+    if tiles > 1 and side < seen:
+        return f"{known} {tiles} x {tiles} tiles see them enlarged, at {seen} px."
+    if tiles > 1 or side <= LARGER * seen:
+        return ""
+    enough = 1 + sum(LARGER * whole_side(seen, few) < side for few in range(1, 16))
+    return f"{known} the models see {seen} px. Small defects vanish; keep them with --set tiles={enough}."
 
 
 @once

@@ -17,6 +17,7 @@ from lib.datasets.download import fetch_magnetic_tile
 from lib.datasets.errors import SHOWN, DatasetError, as_table
 from lib.datasets.image_io import load_stack
 from lib.datasets.masks import load_masks
+from lib.datasets.region import read_region, region_digest
 from lib.datasets.splits import make_folds, schemes_for
 from lib.execution.progress import step_bar
 from lib.execution.source_code import code_digest
@@ -162,6 +163,11 @@ def in_test_fold(run: Run, split: str) -> np.ndarray:
     return index(run)["id"].isin(set(tested)).to_numpy()
 
 
+def looked_at(run: Run) -> dict[str, str]:
+    """Return what part of images is seen and how it becomes square, as artefacts depend on it."""
+    return {"resize": run.study.resize, "region": region_digest(run.study.region)}
+
+
 def images(run: Run, side: int) -> np.ndarray:
     """Return all images at `side` pixels, memory-mapped, uint8 (N, side, side, 3), in the index's order."""
     table, name = index(run), f"images/{side}.npy"
@@ -169,12 +175,13 @@ def images(run: Run, side: int) -> np.ndarray:
         "code": code_digest("lib.datasets.image_io", "lib.pipeline.dataset"),
         "images": fingerprint({"sha256": table["sha256"].tolist()}),  # whatever their labels and groups
         "side": side,
-        **run.study.values(("resize",)),
+        **looked_at(run),
     }
 
     def write(path: Path) -> None:
         stack = new_array(path, np.uint8, (len(table), side, side, 3))
-        load_stack(Path(table.attrs["root"]), table, side, run.study.resize, stack)
+        region = read_region(run.study.region)
+        load_stack(Path(table.attrs["root"]), table, side, run.study.resize, stack, region)
         stack.flush()
 
     run.store.make(name, inputs, write)
@@ -186,8 +193,9 @@ def load_images(run: Run, rows: Sequence[int], side: int = 192) -> tuple[np.ndar
     table = index(run)
     root, table = Path(table.attrs["root"]), table.iloc[list(rows)]
     stack = np.empty((len(table), side, side, 3), dtype=np.uint8)
-    load_stack(root, table, side, run.study.resize, stack)
-    return stack, list(load_masks(root, table, side, run.study.resize))
+    how, region = run.study.resize, read_region(run.study.region)
+    load_stack(root, table, side, how, stack, region)
+    return stack, list(load_masks(root, table, side, how, region))
 
 
 def sample_rows_per_class(table: pd.DataFrame, per_class: int) -> dict[str, list[int]]:

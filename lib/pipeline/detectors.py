@@ -68,15 +68,15 @@ def model_file(run: Run, name: str) -> str:
 def inputs(run: Run) -> tuple[np.ndarray, str]:
     """Return what the map source reads of all images (N, ...), memory-mapped, and its digest."""
     if detector(run.study.map_source).inputs == "images":
-        return images(run, run.study.image_size), run.store.digest(f"images/{run.study.image_size}.npy")
+        return images(run, run.study.map_side), run.store.digest(f"images/{run.study.map_side}.npy")
     return patches(run), patches_digest(run)
 
 
 def inputs_of(run: Run, at_side: Callable[[int], np.ndarray]) -> np.ndarray:
     """Return what the map source reads of other images, `at_side` returns them (n, side, side, 3) uint8 at any side."""
     if detector(run.study.map_source).inputs == "images":
-        return at_side(run.study.image_size)
-    return image_features_of(run, at_side(run.study.feature_size))[1]
+        return at_side(run.study.map_side)
+    return image_features_of(run, at_side(run.study.feature_side))[1]
 
 
 def fit_task(run: Run, name: str) -> FitTask:
@@ -159,12 +159,12 @@ def training_history(run: Run) -> pd.DataFrame:
 
 def _draem_training(run: Run, name: str, **changes: Any) -> tuple[Any, tuple[Any, Any, Any]]:
     """Return the trained DRAEM `name`, and what it was trained with: images, textures, settings with `changes`."""
-    from lib.draem.detector import texture_bank, training_settings
+    from lib.draem.detector import texture_bank, training_images, training_settings
     from lib.draem.training import TrainingSettings
 
     trained, task = load_model(run, name), fit_task(run, name)
     settings = TrainingSettings(**training_settings(task) | changes)
-    return trained, (task.inputs[task.good], texture_bank(run.study)[0], settings)
+    return trained, (training_images(task), texture_bank(run.study)[0], settings)
 
 
 def first_and_last_scores(run: Run, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -173,12 +173,13 @@ def first_and_last_scores(run: Run, name: str) -> tuple[np.ndarray, np.ndarray]:
 
     trained, given = _draem_training(run, name, steps=1)
     before, _ = train(*given, device=run.device)
+    before.tile, before.tiles = trained.tile, trained.tiles
     tested = inputs(run)[0][in_test_fold(run, name.partition(INNER)[0])]
     return before.maps_and_scores(tested)[1], trained.maps_and_scores(tested)[1]
 
 
 def simulated_examples(run: Run, name: str, count: int) -> dict[str, np.ndarray]:
-    """Return good training images, simulated defects on them, and the trained DRAEM's answer (see `panel`)."""
+    """Return good training images or tiles, simulated defects on them, and the trained DRAEM's answer (see `panel`)."""
     from lib.draem.training import panel
 
     trained, given = _draem_training(run, name, seed=run.seed("panel", name))

@@ -25,14 +25,14 @@ AT_ONCE = 256
 def backbone(run: Run) -> Backbone:
     """Return the study's backbone with its weights."""
     study = run.study
-    return _backbone(study.backbone, study.weights, study.feature_size, backbone_digest(run))
+    return _backbone(study.backbone, study.weights, study.feature_size, study.tiles, backbone_digest(run))
 
 
 @lru_cache(maxsize=1)
-def _backbone(name: str, weights: str, side: int, _digest: str) -> Backbone:
+def _backbone(name: str, weights: str, side: int, tiles: int, _digest: str) -> Backbone:
     from lib.features.backbone import load_backbone
 
-    return load_backbone(name, weights, side)
+    return load_backbone(name, weights, side, tiles)
 
 
 def backbone_digest(run: Run) -> str:
@@ -42,7 +42,7 @@ def backbone_digest(run: Run) -> str:
 
 
 def image_features_of(run: Run, stack: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the pooled features and the patches of images (n, feature_size, feature_size, 3) uint8."""
+    """Return the pooled features and the patches of images (n, feature_side, feature_side, 3) uint8."""
     from lib.features.embeddings import image_features
 
     return image_features(backbone(run), stack, device=run.device)
@@ -55,7 +55,7 @@ def image_feature_table(run: Run) -> np.ndarray:
 
 
 def patches(run: Run) -> np.ndarray:
-    """Return the patches of all images, memory-mapped, float16 (N, h, w, n_channels) with h = w = feature_size / 8."""
+    """Return the patches of all images, memory-mapped, float16 (N, h, w, n_channels) with h = w = feature_side / 8."""
     _make(run)
     return np.load(run.store.path(PATCHES), mmap_mode="r")
 
@@ -67,21 +67,24 @@ def patches_digest(run: Run) -> str:
 
 def _make(run: Run) -> dict[str, Any]:
     """Make the features of all images where they are not proven; returns their manifest."""
-    side = run.study.feature_size
+    side, tiles = run.study.feature_side, run.study.tiles
     stack = images(run, side)
     made_from = {
         "code": code_digest("lib.features.embeddings", "lib.pipeline.embeddings"),
         "images": run.store.digest(f"images/{side}.npy"),
         "backbone": backbone_digest(run),
         "side": side,
+        "tiles": tiles,
     }
 
     def write(path: Path) -> dict[str, Any]:
         net, beside = backbone(run), run.store.path(PATCHES)
         with atomic(beside) as partial:
             new_array(partial, np.float16, (len(stack), grid(side), grid(side), net.n_channels))
-            calls = [(run, made_from["backbone"], partial, start) for start in range(0, len(stack), AT_ONCE)]
-            parts = each_part(run, _part, calls, "image features", feature_cost(run, AT_ONCE))
+            at_once = max(1, AT_ONCE // tiles**2)
+            rows = [(start, start + at_once) for start in range(0, len(stack), at_once)]
+            calls = [(run, made_from["backbone"], partial, *ends) for ends in rows]
+            parts = each_part(run, _part, calls, "image features", feature_cost(run, at_once))
         np.save(path, np.concatenate(parts))
         about = {} if run.scheduler else {"device": run.device}  # else the workers' devices
         return {"backbone": net.title, "backbone_sha256": net.sha256, "files": [beside]} | about
@@ -89,14 +92,14 @@ def _make(run: Run) -> dict[str, Any]:
     return run.store.make(IMAGE, made_from, write)
 
 
-def _part(run: Run, digest: str, path: Path, start: int) -> np.ndarray:
+def _part(run: Run, digest: str, path: Path, start: int, stop: int) -> np.ndarray:
     """Return the pooled features of some images, and write their patches to their place in the file."""
     if backbone_digest(run) != digest:
         remedy = "put the same weights there, or name one file that all can read with --weights FILE"
         raise WeightsError(
             f"backbone={run.study.backbone}: another machine has other weights of it; {remedy}"
         )
-    pooled, local = image_features_of(run, images(run, run.study.feature_size)[start : start + AT_ONCE])
+    pooled, local = image_features_of(run, images(run, run.study.feature_side)[start:stop])
     array = np.load(path, mmap_mode="r")
     with path.open("rb+") as file:  # no mapping: several machines may write to a shared folder
         file.seek(array.offset + start * array[0].nbytes)

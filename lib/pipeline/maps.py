@@ -13,9 +13,10 @@ from lib.artifacts import file_sha256, fingerprint, new_array
 from lib.config import MAP_SOURCES
 from lib.datasets.csv_text import csv_text, read_csv
 from lib.datasets.masks import files_of, load_masks
+from lib.datasets.region import read_region
 from lib.execution.progress import step_bar
 from lib.execution.source_code import code_digest
-from lib.pipeline.dataset import in_test_fold, index, primary_splits, repeated
+from lib.pipeline.dataset import in_test_fold, index, looked_at, primary_splits, repeated
 from lib.pipeline.detectors import (
     fit_model,
     fit_models,
@@ -46,7 +47,7 @@ def score_file(run: Run, split: str) -> str:
 def make_maps(run: Run, split: str) -> None:
     """Write the split's map of every image, float16 (N, side, side), and their image scores, float32 (N,)."""
     source, names = run.study.map_source, models(run, split)
-    name, side = map_file(run, split), run.study.image_size
+    name, side = map_file(run, split), run.study.map_side
     for model in names:
         fit_model(run, model)
     stack, digest = inputs(run)
@@ -73,19 +74,24 @@ def make_maps(run: Run, split: str) -> None:
     run.store.make(name, made_from, write)
     run.store.make(
         score_file(run, split),
-        {"code": code_digest("lib.draem.losses", "lib.pipeline.maps"), "maps": run.store.digest(name)},
-        lambda path: np.save(path, score_maps(np.load(run.store.path(name), mmap_mode="r"))),
+        {
+            "code": code_digest("lib.draem.losses", "lib.pipeline.maps"),
+            "maps": run.store.digest(name),
+            "tiles": run.study.tiles,
+        },
+        lambda path: np.save(path, score_maps(np.load(run.store.path(name), mmap_mode="r"), run.study.tiles)),
     )
 
 
-def score_maps(maps: np.ndarray) -> np.ndarray:
+def score_maps(maps: np.ndarray, tiles: int) -> np.ndarray:
     """Return DRAEM's image score of each map (N, H, W), float32 (N,), some at a time."""
     import torch
 
     from lib.draem.losses import image_score
 
-    chunks = (np.asarray(maps[i : i + 256], dtype=np.float32) for i in range(0, len(maps), 256))
-    return np.concatenate([image_score(torch.from_numpy(chunk)).numpy() for chunk in chunks])
+    step = max(1, min(256, cross_fitting.BYTES_AT_ONCE // (8 * maps[0].size)))
+    chunks = (np.asarray(maps[i : i + step], dtype=np.float32) for i in range(0, len(maps), step))
+    return np.concatenate([image_score(torch.from_numpy(chunk), tiles).numpy() for chunk in chunks])
 
 
 def maps(run: Run, split: str) -> np.ndarray:
@@ -133,14 +139,15 @@ def map_quality(run: Run) -> pd.DataFrame:
         "scores": {split: run.store.digest(score_file(run, split)) for split in names},
         "index": run.store.digest("index.parquet"),
         "masks": [file_sha256(root / file) for mask in table["mask"].dropna() for file in files_of(mask)],
-        **run.study.values(("resize",)),
+        **looked_at(run),
     }
 
     def write(path: Path) -> None:
         from lib.anomaly_maps.localization_metrics import image_auroc, pixel_quality
 
         good, masked = str(table.attrs["good"]), table["mask"].notna().any()
-        truth = list(load_masks(root, table, run.study.image_size, run.study.resize)) if masked else []
+        how, region = run.study.resize, read_region(run.study.region)
+        truth = list(load_masks(root, table, run.study.map_side, how, region)) if masked else []
 
         def measured(names: list[str]) -> pd.DataFrame:
             rows = image_scores.query("split in @names and tested")

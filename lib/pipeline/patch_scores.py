@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from lib.artifacts import file_sha256, fingerprint
 from lib.classification.cross_validation import subsample_defects
 from lib.datasets.masks import load_masks
+from lib.datasets.region import read_region
 from lib.datasets.splits import inner_parts
 from lib.execution.source_code import code_digest
 from lib.features.backbone_weights import grid
 from lib.features.patch_classifier import UNKNOWN, PatchClassifier, fit_patch_classifier
-from lib.pipeline.dataset import FINAL, in_test_fold, index, parse_split
+from lib.pipeline.dataset import FINAL, in_test_fold, index, looked_at, parse_split
 from lib.pipeline.embeddings import patches, patches_digest
 from lib.pipeline.maps import make_maps, map_file, maps
 from lib.pipeline.run import Run, once
@@ -117,14 +118,15 @@ def patch_scores(run: Run, stage: str, split: str) -> np.ndarray:
         "maps": run.store.digest(map_file(run, split)),
         "masks": fingerprint({"sha256": masks}),
         "stage": stage,
-        **run.study.values(("resize", "feature_size")),
+        **run.study.values(("feature_size", "tiles")),
+        **looked_at(run),
         **fit_facts(run, stage, split),
     }
 
     def write(path: Path) -> dict[str, Any]:
         known, classes = patches(run), list(table.attrs["classes"])
         labels, at_patches = table["label"].to_numpy(dtype=str), _at_patches(run, split)
-        every = list(fits_of(run, stage, split))
+        every, at_once = list(fits_of(run, stage, split)), max(1, AT_ONCE // run.study.tiles**2)
         found = np.full((len(every), len(table), len(classes) - 1), np.nan, np.float32)
         whole: PatchClassifier | None = None
         for number, one in enumerate(every):
@@ -132,8 +134,8 @@ def patch_scores(run: Run, stage: str, split: str) -> np.ndarray:
                 continue  # no classifier is fitted either
             untaught = np.zeros(len(classes) - 1, bool)
             for model, scored in _models(one, known, labels, at_patches, classes, run.study.inner_folds):
-                for start in range(0, len(scored), AT_ONCE):
-                    rows = scored[start : start + AT_ONCE]
+                for start in range(0, len(scored), at_once):
+                    rows = scored[start : start + at_once]
                     found[number, rows] = model.scores(known[rows])
                 whole, untaught = whole or model, untaught | ~model.weights.any(axis=0)
             # a class that an inner fold lacks would be told by the lack of its score
@@ -167,16 +169,16 @@ def _models(
 
 def _at_patches(run: Run, split: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the share of each patch that the image's mask covers, and the mean of its map there, (N, h * w) both."""
-    stack, places = maps(run, split), grid(run.study.feature_size)
+    stack, places = maps(run, split), grid(run.study.feature_side)
     pointed = [_at_places(stack[i : i + AT_ONCE], places) for i in range(0, len(stack), AT_ONCE)]
     return _covered(run), np.concatenate(pointed).reshape(len(stack), -1)
 
 
 @once
 def _covered(run: Run) -> NDArray[np.float32]:
-    table, side = index(run), run.study.feature_size
+    table, side, region = index(run), run.study.feature_side, read_region(run.study.region)
     covered = np.zeros((len(table), grid(side) ** 2), np.float32)
-    for row, mask in enumerate(load_masks(Path(table.attrs["root"]), table, side, run.study.resize)):
+    for row, mask in enumerate(load_masks(Path(table.attrs["root"]), table, side, run.study.resize, region)):
         if mask is not None:
             covered[row] = _at_places(mask[None], grid(side)).ravel()
     return covered

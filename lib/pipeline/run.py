@@ -156,13 +156,15 @@ def fit_cost(run: Run, n_good: int, sharing: int) -> dict[str, float]:
 def map_cost(run: Run, images: int) -> dict[str, float]:
     """Return seconds and bytes of the maps of one split."""
     each = detector(run.study.map_source).map_seconds(run.study)
-    return {"seconds": images * each, "memory": PROCESS + 0.5e9}
+    held = 0.5e9 if run.study.tiles == 1 else 2e9  # by `lib.anomaly_maps.cross_fitting.BYTES_AT_ONCE`
+    return {"seconds": images * each, "memory": PROCESS + held}
 
 
 def feature_cost(run: Run, images: int) -> dict[str, float]:
     """Return seconds and bytes of the backbone's features of so many images or maps."""
     seconds, size = size_of(run.study.backbone).seconds, (run.study.feature_size / 96) ** 2
-    return {"seconds": seconds * images * size, "memory": PROCESS + 2e10 * seconds * size}
+    cost = seconds * images * size * run.study.tiles**2
+    return {"seconds": cost, "memory": PROCESS + 2e10 * seconds * size}
 
 
 def classifier_cost(run: Run, images: int) -> dict[str, float]:

@@ -44,6 +44,12 @@ def _provenance(run: Run, through: int) -> Iterator[str]:
     kind = "synthetic product, not the paper's data" if run.synthetic else "real images"
     yield f"{run.name} ({kind})"
     yield f"preset {study.preset}" + ", reduced against the paper" * (study.preset != "paper")
+    if study.tiles > 1:
+        yield f"images seen in {study.tiles} x {study.tiles} tiles"
+    if study.region:
+        yield f"region {Path(study.region).name}"
+    if study.verdict_per == "object":
+        yield "verdicts per object"
     yield f"{study.folds} folds" + f", {study.repeats} repeats" * (study.repeats > 1)
     yield from detector(study.map_source).caption(study).split(" · ")
     if through >= 1 and study.map_source == "draem":

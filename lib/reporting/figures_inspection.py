@@ -58,21 +58,23 @@ def count_decisions(table: pd.DataFrame, masks: int = 0) -> str:
     return " ".join(said)
 
 
-def describe_expected_performance(threshold: Threshold, prevalence: float) -> list[str]:
+def describe_expected_performance(threshold: Threshold, prevalence: float, unit: str = "image") -> list[str]:
     """Say what to expect of the threshold on new products like the labelled ones, and on what evidence."""
     shares = threshold.recall_high, threshold.recall, threshold.recall_low
     escapes = [f"{1e6 * prevalence * (1 - share):,.0f}" for share in shares]
     told: dict[str, Any] = {"t": threshold, "enough": np.isfinite(threshold.needed), "prevalence": prevalence}
-    told |= {"escapes": escapes, "percent": percent, "count": count}
+    told |= {"escapes": escapes, "percent": percent, "count": count, "unit": unit}
     return render("expected.txt.j2", **told).splitlines()
 
 
 def describe_model(run: Run, model: ProductionModel) -> str:
     """Say which method judges, why, and that drawn products are demo data."""
     drawn = " The labelled images are demo data: they show how inspection works, not how well."
+    named = "names the objects" if run.study.group_regex else "would name new objects; verdicts are per image"
+    objects = f" The threshold is for objects: group_regex {named}." * (run.study.verdict_per == "object")
     return (
         f"Method: {FEATURE_SETS[model.features].phrase} ({model.features}), {model.why}. "
-        f"It is fitted on {count(len(model.out_of_fold.scores), 'labelled image')}.{drawn if run.synthetic else ''}"
+        f"It is fitted on {count(len(model.out_of_fold.scores), 'labelled image')}.{objects}{drawn * run.synthetic}"
     )
 
 

@@ -18,6 +18,7 @@ from lib.config import Study
 from lib.datasets.csv_text import read_csv
 from lib.evaluation.checks import PILLS
 from lib.evaluation.metrics import at_keep, binary_predictions, where
+from lib.evaluation.objects import per_verdict
 from lib.evaluation.operating_points import points_of, rejected
 from lib.evaluation.published_results import display_name
 from lib.execution.source_code import mixture
@@ -80,6 +81,7 @@ def index_html(
         demo=bool(drawn),
         images=f"{sum(len(index(run)) for run in runs):,}",
         folds=study.folds,
+        unit=study.verdict_per,
         finished=datetime.fromtimestamp(written.stat().st_mtime, UTC),
         warning=mixture(run.store for run in runs),
         datasets=datasets,
@@ -119,7 +121,8 @@ def gallery(run: Run, features: str) -> Iterator[dict[str, Any]]:
     found, good = predictions(run, "classification")[0], str(index(run).attrs["good"])
     scheme, binary = found["scheme"].iloc[0], run.study.binary
     tested = binary_predictions(where(at_keep(found, 1.0), {"features": features, "scheme": scheme}), binary)
-    out = rejected(tested, calibration(run), good, run.study.target_recall, binary)
+    known = per_verdict(calibration(run), good, run.study.verdict_per)
+    out = rejected(tested, known, good, run.study.target_recall, binary)
     chosen = examples(tested, out, good, EACH)
     thumbnails, level = read_thumbnails(run, scheme, chosen["id"], SIDE), map_level(run)
     for kind, state in STATE_OF.items():

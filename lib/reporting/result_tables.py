@@ -77,8 +77,10 @@ def map_quality_table(runs: Sequence[Run]) -> Table:
     return Table(rows=rows, headers=3, **told)
 
 
-def costs_table(points: pd.DataFrame, methods: Iterable[str] = FEATURE_SETS) -> Table | None:
-    """Return what share of good images feature sets reject for each required recall; None without thresholds.
+def costs_table(
+    points: pd.DataFrame, methods: Iterable[str] = FEATURE_SETS, unit: str = "image"
+) -> Table | None:
+    """Return what share of good units feature sets reject for each required recall; None without thresholds.
 
     `points` as `operating_numbers` gives them. Bold: the least of those that reached the recall on the test folds.
     """
@@ -96,9 +98,10 @@ def costs_table(points: pd.DataFrame, methods: Iterable[str] = FEATURE_SETS) -> 
                 cell = Value(share, form, ends, form, bold=share == least.get(one["required"]))
                 if one["recall_high"] < one["required"]:
                     cell = Value(share, f"missed: {m.percent(one['recall'])} found".format)
-                row["Good images rejected to find", f"{100 * one['required']:g} %"] = cell
+                row[f"Good {unit}s rejected to find", f"{100 * one['required']:g} %"] = cell
             rows.append(row)
-    return Table(rows=rows, headers=3, numbers=part, **about("Costs")) if rows else None
+    objects = part.iloc[0][["n_defects", "n_good"]].sum() if rows and unit == "object" else 0
+    return Table(rows=rows, headers=3, numbers=part, **about("Costs", objects=objects)) if rows else None
 
 
 def needs_table(economy: LabelEfficiency) -> Table | None:

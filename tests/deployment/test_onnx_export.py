@@ -300,6 +300,9 @@ def test_what_cannot_be_exported_is_refused_before_anything_starts(tmp_path, mon
         (MEMORY | {"feature_size": 96}, "guided"),
         (DRAEM | {"map_fit": "cross_fitted", "binary": "separate", "map_encoding": "jet"}, "image_map_stats"),
         (DRAEM | {"image_size": 64, "feature_size": 96}, "image_map_stats"),
+        (MEMORY | {"tiles": 3}, "combined"),
+        (MEMORY | {"region": "0.1,0,0.9,0.8"}, "image_map_stats"),
+        (DRAEM | {"tiles": 2}, "image_map_stats"),
     ],
 )
 def test_every_kind_of_model_says_what_its_study_says(tmp_path, new_pictures, settings, features):

@@ -71,7 +71,7 @@ def test_resizing_differs_with_and_without_antialiasing_where_it_shrinks():
 
 
 def test_maps_of_a_memory_are_the_studys():
-    study = SimpleNamespace(coreset_size=100, image_size=64)
+    study = SimpleNamespace(coreset_size=100, map_side=64)
     task = FitTask(study, PATCHES, np.array([0, 1, 2]), np.array([3]), sharing=2, seed=1)
     memory, _ = fit_patchcore(task)
     wanted = memory.maps(PATCHES).astype(np.float32)

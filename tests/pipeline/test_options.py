@@ -55,6 +55,8 @@ CHANGES = [
     ("cv", "stratified", OF_FOLDS),
     ("leak_check", "image", ("folds", "predictions/")),
     ("leak_check", "all", ("folds", *OF_DRAEM)),
+    ("region", "0.1,0,0.9,0.8", ("images/", "draem/", "maps/", "features/", "predictions/")),
+    ("tiles", 2, ("images/", "features/", *OF_DRAEM)),
     ("image_size", 64, ("images/64", *OF_DRAEM)),
     ("reconstructive_width", 5, OF_DRAEM),
     ("discriminative_width", 5, OF_DRAEM),
@@ -92,6 +94,7 @@ CHANGES = [
     ("usable_rejects", 0.2, ()),
     ("presort_rejects", 0.4, ()),
     ("least_good", 5, ()),
+    ("verdict_per", "object", ()),
 ]
 OTHERS = [
     ("patchcore", "coreset_size", 20, ("patchcore/", *OF_MAPS)),
