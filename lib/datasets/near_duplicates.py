@@ -17,7 +17,7 @@ AT_ONCE = 512  # images: memory does not grow with all pairs
 
 
 def small_pictures(stack: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return images (N, side, side, 3), a side of whole `SIDE` (the rest is cut off), as grey (N, SIDE * SIDE) from 0 to 255."""
+    """Return images (N, side, side, 3), cut to whole multiples of `SIDE`, as grey (N, SIDE * SIDE) from 0 to 255."""
     step = stack.shape[1] // SIDE
     out = np.empty((len(stack), SIDE * SIDE), np.float32)
     for start in range(0, len(stack), AT_ONCE):

@@ -120,9 +120,8 @@ def costs_table(
         "In brackets: 95 % CI, exact for independent images, wider where objects or trainings vary. Bold: the least "
         "of those that reached the recall.",
     )
-    per = (
-        f", of {part.iloc[0][['n_defects', 'n_good']].sum():.0f} objects" if rows and unit == "object" else ""
-    )
+    counted = part.drop_duplicates(["dataset", "scheme"])[["n_defects", "n_good"]] if rows else part
+    per = f", of {counted.to_numpy().sum():,.0f} objects" if rows and unit == "object" else ""
     title = f"What a required defect recall costs{per}"
     return Table("Costs", title, rows, notes, headers=3, numbers=part) if rows else None
 
