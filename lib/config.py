@@ -121,11 +121,9 @@ class Study:
     skip_bad: bool = setting(False, "leave out and list unusable files instead of stopping")
     invert_masks: bool = setting(False, "black marks defects in mask files, not white")
     resize: Literal["squash", "pad", "crop"] = setting("squash", "how an image becomes square")
-    region: str = setting(
-        "", "what is looked at: left,top,right,bottom in shares of the sides, or a picture, white there"
-    )
+    region: str = setting("", "seen alone: left,top,right,bottom in shares, or a picture that is white there")
     tiles: int = setting(
-        1, "an image is seen in tiles x tiles overlapping squares of image_size and feature_size", ge=1, le=16
+        1, "images are seen in tiles x tiles squares of image_size, feature_size", ge=1, le=16
     )
     synthetic_scale: float = setting(0.15, "drawn products: share of the paper's image counts", gt=0, le=1)
     synthetic_side: int = setting(128, "drawn products: side of the images, in pixels", ge=32, le=4096)
@@ -195,9 +193,7 @@ class Study:
     usable_rejects: float = setting(0.1, "usable: false rejects certainly below this share", gt=0, le=1)
     presort_rejects: float = setting(0.3, "pre-sorting: false rejects certainly below this share", gt=0, le=1)
     least_good: int = setting(50, "cannot tell: fewer good images (or objects) than this", ge=1)
-    verdict_per: Literal["image", "object"] = setting(
-        "image", "an image is judged, or an object, by its most suspicious image (needs groups)"
-    )
+    verdict_per: Literal["image", "object"] = setting("image", "object: its most suspicious image decides")
 
     @classmethod
     def of(cls, preset: str = "quick", overrides: Mapping[str, Any] | None = None) -> Study:
@@ -234,8 +230,7 @@ class Study:
         steps, size, trained_once = self.draem_steps, self.image_size, bool(self.draem_checkpoint)
         rules = (
             (size % 32, f"image_size={size}: must be a multiple of 32 (DRAEM halves it five times)"),
-            (self.tiles > 1 and self.feature_size % 8,
-             f"feature_size={self.feature_size}: must be a multiple of 8 (the patches' stride) with tiles"),
+            (self.tiles > 1 and self.feature_size % 8, f"feature_size={self.feature_size}: must be a multiple of 8 with tiles"),
             ((steps > 0) == (self.draem_epochs > 0),
              f"draem_steps={steps}, draem_epochs={self.draem_epochs}: exactly one must be above 0"),
             (1.0 not in self.keep, f"keep={self.keep}: must include 1.0"),

@@ -64,8 +64,6 @@ def training_images(task: FitTask) -> np.ndarray:
     from lib.torch_utils import cut
 
     side, tiles = task.study.image_size, task.study.tiles
-    if tiles == 1:
-        return task.inputs[task.good]
     found = np.empty((len(task.good), tiles**2, side, side, 3), np.uint8)
     for place, row in enumerate(
         task.good

@@ -12,6 +12,7 @@ from lib.evaluation.objects import per_verdict
 from lib.evaluation.operating_points import TRAINING, operating_numbers, point_of, rejected
 from lib.inspection.new_images import per_object
 from lib.inspection.threshold import OutOfFoldScores, choose_threshold
+from lib.reporting.result_tables import costs_table
 from tests.evaluation.made_up import rows
 
 
@@ -90,3 +91,12 @@ def test_a_new_object_gets_the_verdict_of_its_worst_image():
 @pytest.mark.parametrize("unit", ["image", "object"])
 def test_no_rows_stay_no_rows(unit):
     assert per_verdict(rows([], []), "good", unit).empty
+
+
+def test_the_table_of_costs_says_of_how_many_objects_it_is():
+    judged, known = (per_verdict(one, "good", "object") for one in study_of_pairs())
+    points = operating_numbers(judged, known, "good", required=(0.9,))
+    table = costs_table(points, unit="object")
+    assert table.title.endswith("costs, of 40 objects")
+    assert ("Good objects rejected to find", "90 %") in table.frame.columns
+    assert costs_table(points).title.endswith("costs")

@@ -82,7 +82,7 @@ def test_tiles_find_a_scratch_that_squashed_images_have_lost(tmp_path, source):
     data = draw_scratched(tmp_path / "scratched")
     whole, tiles = (measure(data, tmp_path, source, number) for number in (1, 8))
     assert whole["map_auroc"] < 0.65 and tiles["map_auroc"] > 0.9
-    assert whole["guided_auc"] < 0.7 and tiles["guided_auc"] > 0.9
+    assert tiles["guided_auc"] > whole["guided_auc"] + 0.2
 
 
 def test_small_pictures_of_any_whole_side_are_compared():
