@@ -51,7 +51,7 @@ reference: $(READY)
 test-slow: $(READY)
 	$(PY) -m pytest -m slow
 
-# Kills, lost workers, a full disk, damaged files: a quarter of an hour, and a table.
+# Kills, damages, a full disk, lost folders and workers, two users: an hour and more, and a table; ARGS="kills --kills 20".
 faults: $(READY)
 	$(PY) -m tests.faults $(ARGS)
 

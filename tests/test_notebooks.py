@@ -124,6 +124,13 @@ def test_own_images_with_hostile_names_are_shown_as_text(own):
         assert "<script" not in text.lower(), page
         assert not re.findall(r"""(?:src|href)=["'](?:https?:)?//""", text), f"{page} loads from elsewhere"
         assert f"'{QUOTED}" not in html.unescape(text), f"{page} shows what is for spreadsheets only"
+    shown = [file.read_text(encoding="utf-8") for file in study.rglob("tables/*.html")]
+    for notebook in study.rglob("notebooks/*.ipynb"):
+        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+        outputs = [output.get("data", {}) for cell in cells for output in cell.get("outputs", ())]
+        shown += ["".join(data.get(f"text/{kind}", "")) for data in outputs for kind in ("html", "markdown")]
+    assert not [text for text in shown if "<script" in text.lower()]
+    assert any("&lt;script&gt;" in text for text in shown)
     for name in study.rglob("*.csv"):
         rows = [*csv.reader(io.StringIO(name.read_text(encoding="utf-8"), newline=""))]
         told = [cell for row in rows for cell in row if not re.fullmatch(r"-?(inf|[\d.]+(e[-+]?\d+)?)", cell)]

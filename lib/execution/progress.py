@@ -236,7 +236,10 @@ class EventReader:
 
     def update(self) -> EventReader:
         """Read what was logged since the last time."""
-        for path in sorted(self.folder.glob("*/*.jsonl")):
+        logs: list[Path] = []
+        with suppress(OSError):  # a network folder may be away for a while
+            logs = sorted(self.folder.glob("*/*.jsonl"))
+        for path in logs:
             with suppress(OSError), path.open("rb") as stream:
                 offset = stream.seek(self._offsets.get(path, 0))
                 lines = stream.read().rpartition(b"\n")[0]

@@ -3,6 +3,7 @@
 import shutil
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -145,3 +146,17 @@ def test_durations_in_words():
         "2.0 h",
         "3.0 days",
     ]
+
+
+def test_a_log_whose_folder_is_away_for_a_while_is_read_on(tmp_path, monkeypatch):
+    (tmp_path / ".status" / "plates").mkdir(parents=True)
+    reader = EventReader(tmp_path / ".status")
+
+    def away(*_):
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "glob", away)
+        assert reader.update().datasets == {}
+    log(tmp_path / "plates", state="running")
+    assert reader.update().datasets["plates"]["state"] == "running"

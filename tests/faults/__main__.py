@@ -1,4 +1,4 @@
-"""The fault campaign: `python -m tests.faults`, about an hour on two cores; prints a Markdown table."""
+"""The fault campaign: `python -m tests.faults`, an hour and more on two cores; prints a Markdown table."""
 
 from __future__ import annotations
 
@@ -12,10 +12,23 @@ from pathlib import Path
 from tests.faults.damage import all_damages
 from tests.faults.kills import killed, stopped
 from tests.faults.outside import clock_back, full_disk, lost_folder, read_only_inputs, two_users
+from tests.faults.steps import killed_steps
 from tests.faults.study import Tried, run
 from tests.faults.workers import lost_workers, workers_here
 
-SECTIONS = ("kills", "signals", "damage", "disk", "lost", "clock", "inputs", "users", "again", "workers")
+SECTIONS = (
+    "kills",
+    "steps",
+    "signals",
+    "damage",
+    "disk",
+    "lost",
+    "clock",
+    "inputs",
+    "users",
+    "again",
+    "workers",
+)
 
 
 def main() -> int:
@@ -36,11 +49,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="faults-") as scratch:
         folder, seed, count = Path(scratch), options.seed, options.others
         alone = options.undisturbed or folder / "undisturbed"
-        if set(chosen) - {"workers", "inputs"}:
+        if set(chosen) - {"workers", "inputs", "steps"}:
             status, said = run(alone)
             assert status == 0, said
         actions: dict[str, Callable[[], Iterable[Tried]]] = {
             "kills": lambda: killed(alone, folder / "killed", options.kills, seed),
+            "steps": lambda: killed_steps(folder / "steps", options.kills, seed),
             "signals": lambda: stopped(alone, folder / "stopped", seed),
             "damage": lambda: all_damages(alone, folder / "damaged", options.damages, seed),
             "disk": lambda: full_disk(alone, folder / "disk", count, seed),

@@ -11,7 +11,7 @@ import resource
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lib.artifacts import Store, file_sha256, is_full
@@ -20,6 +20,8 @@ from lib.execution.lock import LockedError, study_lock
 from lib.pipeline.data_checks import image_facts
 from lib.pipeline.dataset import folds, images
 from lib.pipeline.run import open_run
+from tests.faults.study import Tried, attempt
+from tests.pipeline.plates import draw_plates
 
 FAILED, REFUSED, FULL, LOCKED = 70, 71, 72, 73  # exit statuses of a child
 
@@ -153,3 +155,22 @@ def come_back(steps: Steps) -> None:
 def chosen(rng: random.Random, total: int, count: int) -> list[int]:
     """Return operations to disturb, among those of the whole course."""
     return sorted(rng.sample(range(1, total + 1), count))
+
+
+def killed_steps(folder: Path, count: int, seed: int) -> Iterator[Tried]:
+    """Kill the steps `count` times, each time at a random file operation, and repeat them."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    steps, rng = Steps(draw_plates(folder / "plates"), folder / "undisturbed"), random.Random(seed)
+    Steps(steps.data, folder / "here").run()  # forks need not import again
+    total, expected = operations(steps), steps.digests()
+
+    def trial(number: int) -> None:
+        shutil.rmtree(steps.folder, ignore_errors=True)
+        assert steps.child(lambda: at_operation(number, kill)) == -9
+        steps.recovered(expected)
+
+    survived = sum(attempt("kill at a file operation", trial, rng.randint(1, total)) for _ in range(count))
+    yield Tried(
+        "kill -9 at a file operation of the first steps", count, survived, f"one of {total} operations"
+    )
