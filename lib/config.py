@@ -230,7 +230,8 @@ class Study:
         steps, size, trained_once = self.draem_steps, self.image_size, bool(self.draem_checkpoint)
         rules = (
             (size % 32, f"image_size={size}: must be a multiple of 32 (DRAEM halves it five times)"),
-            (self.tiles > 1 and self.feature_size % 8, f"feature_size={self.feature_size}: must be a multiple of 8 with tiles"),
+            (self.tiles > 1 and self.feature_size % 8,
+             f"feature_size={self.feature_size}: must be a multiple of 8 with tiles"),
             ((steps > 0) == (self.draem_epochs > 0),
              f"draem_steps={steps}, draem_epochs={self.draem_epochs}: exactly one must be above 0"),
             (1.0 not in self.keep, f"keep={self.keep}: must include 1.0"),

@@ -100,9 +100,11 @@ def costs_table(
                     cell = Value(share, f"missed: {m.percent(one['recall'])} found".format)
                 row[f"Good {unit}s rejected to find", f"{100 * one['required']:g} %"] = cell
             rows.append(row)
+    if not rows:
+        return None
     counted = part.drop_duplicates(["dataset", "scheme"])[["n_defects", "n_good"]]
     objects = counted.to_numpy().sum() if unit == "object" else 0
-    return Table(rows=rows, headers=3, numbers=part, **about("Costs", objects=objects)) if rows else None
+    return Table(rows=rows, headers=3, numbers=part, **about("Costs", objects=objects))
 
 
 def needs_table(economy: LabelEfficiency) -> Table | None:
