@@ -15,6 +15,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from lib.tiles import Tiled
+
 MapMethod = str  # DRAEM's in_sample or cross_fitted, or a map source that always cross-fits
 
 
@@ -75,16 +77,6 @@ GONE = {
 }  # fmt: skip
 
 
-def overlap_of(tile: int) -> int:
-    """Return how many pixels neighbouring tiles of this side share: a quarter of it, a multiple of 8."""
-    return tile // 32 * 8
-
-
-def whole_side(tile: int, tiles: int) -> int:
-    """Return the side of a picture, in pixels, that tiles x tiles overlapping squares of side `tile` fill."""
-    return tile * tiles - overlap_of(tile) * (tiles - 1)
-
-
 def map_source_of(map_method: MapMethod) -> str:
     """Return the map source that makes maps in this way."""
     return "draem" if map_method in ("in_sample", "cross_fitted") else map_method
@@ -118,7 +110,7 @@ def choices(name: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Study:
+class Study(Tiled):
     """Settings of a study; each field is one interpretation of the paper or one cost."""
 
     preset: str = setting("quick", "the preset that the other settings started from")
@@ -245,7 +237,7 @@ class Study:
         steps, size, trained_once = self.draem_steps, self.image_size, bool(self.draem_checkpoint)
         rules = (
             (size % 32, f"image_size={size}: must be a multiple of 32 (DRAEM halves it five times)"),
-            (self.tiles > 1 and self.feature_size % 8, f"feature_size={self.feature_size}: must be a multiple of 8 with tiles"),
+            (self.tiles > 1 and self.feature_size % 8, "feature_size: must be a multiple of 8 where there are tiles"),
             ((steps > 0) == (self.draem_epochs > 0),
              f"draem_steps={steps}, draem_epochs={self.draem_epochs}: exactly one must be above 0"),
             (1.0 not in self.keep, f"keep={self.keep}: must include 1.0"),
@@ -278,16 +270,6 @@ class Study:
     def recalls(self) -> list[float]:
         """The defect recalls whose price is shown, the verdict's among them, rising."""
         return sorted({*self.required, self.target_recall})
-
-    @property
-    def map_side(self) -> int:
-        """The side of a whole image as DRAEM sees it, and of the maps, in pixels."""
-        return whole_side(self.image_size, self.tiles)
-
-    @property
-    def feature_side(self) -> int:
-        """The side of a whole image as the backbone sees it, in pixels."""
-        return whole_side(self.feature_size, self.tiles)
 
     @property
     def map_method(self) -> MapMethod:

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from lib.artifacts import write_text
-from lib.config import whole_side
 from lib.datasets.groups import groups_of_rows
 from lib.datasets.near_duplicates import alike_groups, joined, small_pictures
 from lib.datasets.region import read_region
@@ -18,6 +17,7 @@ from lib.evaluation.checks import PROPOSED, DataFacts
 from lib.execution.source_code import code_digest
 from lib.pipeline.dataset import folds, images, index, looked_at
 from lib.pipeline.run import Run, once
+from lib.tiles import whole_side
 
 LARGER = 4  # times: so much larger than what the models see, images lose small defects
 
