@@ -14,6 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from lib.tiles import Tiled
+
 
 @dataclass(frozen=True)
 class MapSource:
@@ -69,16 +71,6 @@ GONE = {
 }
 
 
-def overlap_of(tile: int) -> int:
-    """Return how many pixels neighbouring tiles of this side share: a quarter of it, a multiple of 8."""
-    return tile // 32 * 8
-
-
-def whole_side(tile: int, tiles: int) -> int:
-    """Return the side of a picture, in pixels, that tiles x tiles overlapping squares of side `tile` fill."""
-    return tile * tiles - overlap_of(tile) * (tiles - 1)
-
-
 def map_method_title(map_method: str) -> str:
     """Return what maps made in this way (see `Study.map_method`) are called in tables."""
     titles = {"in_sample": "DRAEM", "cross_fitted": "DRAEM, cross-fitted"}
@@ -107,7 +99,7 @@ def choices(name: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Study:
+class Study(Tiled):
     """Settings of a study; each field is one interpretation of the paper or one cost."""
 
     preset: str = setting("quick", "the preset that the other settings started from")
@@ -230,8 +222,7 @@ class Study:
         steps, size, trained_once = self.draem_steps, self.image_size, bool(self.draem_checkpoint)
         rules = (
             (size % 32, f"image_size={size}: must be a multiple of 32 (DRAEM halves it five times)"),
-            (self.tiles > 1 and self.feature_size % 8,
-             f"feature_size={self.feature_size}: must be a multiple of 8 with tiles"),
+            (self.tiles > 1 and self.feature_size % 8, "feature_size: must be a multiple of 8 where there are tiles"),
             ((steps > 0) == (self.draem_epochs > 0),
              f"draem_steps={steps}, draem_epochs={self.draem_epochs}: exactly one must be above 0"),
             (1.0 not in self.keep, f"keep={self.keep}: must include 1.0"),
@@ -264,16 +255,6 @@ class Study:
     def recalls(self) -> list[float]:
         """The defect recalls whose price is shown, the verdict's among them, rising."""
         return sorted({*self.required, self.target_recall})
-
-    @property
-    def map_side(self) -> int:
-        """The side of a whole image as DRAEM sees it, and of the maps, in pixels."""
-        return whole_side(self.image_size, self.tiles)
-
-    @property
-    def feature_side(self) -> int:
-        """The side of a whole image as the backbone sees it, in pixels."""
-        return whole_side(self.feature_size, self.tiles)
 
     @property
     def map_method(self) -> str:

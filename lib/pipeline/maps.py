@@ -89,7 +89,7 @@ def score_maps(maps: np.ndarray, tiles: int) -> np.ndarray:
 
     from lib.draem.losses import image_score
 
-    step = max(1, min(256, cross_fitting.BYTES_AT_ONCE // (8 * maps[0].size)))
+    step = max(1, min(256, 2**27 // maps[0].size))  # of large maps fewer
     chunks = (np.asarray(maps[i : i + step], dtype=np.float32) for i in range(0, len(maps), step))
     return np.concatenate([image_score(torch.from_numpy(chunk), tiles).numpy() for chunk in chunks])
 
