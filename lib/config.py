@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from lib.tiles import Tiled
+from lib.tiles import whole_side
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def choices(name: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Study(Tiled):
+class Study:
     """Settings of a study; each field is one interpretation of the paper or one cost."""
 
     preset: str = setting("quick", "the preset that the other settings started from")
@@ -255,6 +255,16 @@ class Study(Tiled):
     def recalls(self) -> list[float]:
         """The defect recalls whose price is shown, the verdict's among them, rising."""
         return sorted({*self.required, self.target_recall})
+
+    @property
+    def map_side(self) -> int:
+        """The side of a whole image as DRAEM sees it, and of the maps, in pixels."""
+        return whole_side(self.image_size, self.tiles)
+
+    @property
+    def feature_side(self) -> int:
+        """The side of a whole image as the backbone sees it, in pixels."""
+        return whole_side(self.feature_size, self.tiles)
 
     @property
     def map_method(self) -> str:

@@ -9,21 +9,3 @@ def overlap_of(tile: int) -> int:
 def whole_side(tile: int, tiles: int) -> int:
     """Return the side of a picture, in pixels, that tiles x tiles overlapping squares of side `tile` fill."""
     return tile * tiles - overlap_of(tile) * (tiles - 1)
-
-
-class Tiled:
-    """The sides of whole images, from the sides of their tiles."""
-
-    tiles: int
-    image_size: int
-    feature_size: int
-
-    @property
-    def map_side(self) -> int:
-        """The side of a whole image as DRAEM sees it, and of the maps, in pixels."""
-        return whole_side(self.image_size, self.tiles)
-
-    @property
-    def feature_side(self) -> int:
-        """The side of a whole image as the backbone sees it, in pixels."""
-        return whole_side(self.feature_size, self.tiles)
