@@ -1,7 +1,5 @@
 """The command line: its options, and the check of everything that a command names before anything starts."""
 
-from __future__ import annotations
-
 from argparse import ArgumentDefaultsHelpFormatter, ArgumentParser, Namespace
 from collections.abc import Callable, Mapping
 from contextlib import suppress

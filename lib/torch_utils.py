@@ -1,7 +1,5 @@
 """How torch computes meanwhile, files of tensors read without running code, tiles, modules that ONNX can hold."""
 
-from __future__ import annotations
-
 import re
 import warnings
 import zipfile

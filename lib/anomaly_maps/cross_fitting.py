@@ -4,8 +4,6 @@ Every image gets the map of one model. A mean of models' maps has lower maxima t
 got one would look cleaner than the training images.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """How well anomaly maps find defective images, and defective pixels."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 import numpy as np

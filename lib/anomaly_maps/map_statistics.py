@@ -1,7 +1,5 @@
 """Summary statistics of anomaly maps: what a rule without a backbone would use."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

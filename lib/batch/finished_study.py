@@ -1,7 +1,5 @@
 """The commands on finished studies (`--inspect`, `--export`, `--single-file`): which study, and all that is wrong."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shlex

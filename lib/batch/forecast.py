@@ -1,7 +1,5 @@
 """What a study needs on this machine, by notebook: seconds, memory of one task, disk; rough, from a few rates."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from pathlib import Path
 

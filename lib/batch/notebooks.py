@@ -1,7 +1,5 @@
 """The numbered notebooks: how one is executed for a data set, what proves that it was, and data sets side by side."""
 
-from __future__ import annotations
-
 import os
 import sys
 import time

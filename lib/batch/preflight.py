@@ -1,7 +1,5 @@
 """What a study will read, and what it will need of this machine, checked before anything starts."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterator, Sequence
 from functools import partial

@@ -1,7 +1,5 @@
 """Where a data set's results come from: `outputs/<study>/<dataset>/provenance.json`."""
 
-from __future__ import annotations
-
 import json
 import os
 import platform

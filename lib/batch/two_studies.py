@@ -3,8 +3,6 @@
 Written among A's tables as `compared-with-NAME`: all of it as Markdown, the numbers as CSV. Nothing else is changed.
 """
 
-from __future__ import annotations
-
 import html
 import json
 import math

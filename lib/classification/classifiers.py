@@ -1,7 +1,5 @@
 """The classifier: two dense layers with ReLU and a softmax, on standardised features; without layers, its baseline."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass

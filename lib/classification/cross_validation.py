@@ -1,7 +1,5 @@
 """One fold at one share of the defects: subsample, select, fit, predict, for each feature set."""
 
-from __future__ import annotations
-
 import math
 import zlib
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """What each feature set holds, what learns from it, and its one name: the paper's three, and those beside them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """Thresholds on defect scores for a required recall or rate of false rejects, and exact intervals of shares."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

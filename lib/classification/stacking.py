@@ -4,8 +4,6 @@ A single regression gives a few strong scores little weight among hundreds of co
 columns first become a logit per class, predicted out of fold, so that scores and logits are of like number.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """Annotations in JSON, of many images (COCO) or of one (LabelMe): classes, their areas, and masks."""
 
-from __future__ import annotations
-
 import base64
 import io
 import json

@@ -1,7 +1,5 @@
 """The index: a folder of images becomes one checked table, or one list of all its issues."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Verified downloads: a file by its SHA-256, and the magnetic tile images by the SHA-256 of each file."""
 
-from __future__ import annotations
-
 import http.client
 import tempfile
 import urllib.error

@@ -1,7 +1,5 @@
 """Which images show the same object: from a table, from the file names, or by the data set's own rule."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path

@@ -4,8 +4,6 @@ A picture's *signature* is its principal components, scaled to equal variance: w
 does not count, and common differences count little. Two signatures are compared by their correlation.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -3,8 +3,6 @@
 Names and times do not count: no classifier sees them, and most people sort both by class.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from pathlib import Path

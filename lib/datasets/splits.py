@@ -1,7 +1,5 @@
 """Splits: outer folds for testing, and inner folds of their training parts; stratified, and grouped where known."""
 
-from __future__ import annotations
-
 import warnings
 
 import numpy as np

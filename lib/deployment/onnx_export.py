@@ -1,7 +1,5 @@
 """The production model of a study as one ONNX file, compared with the study's own verdicts before it counts."""
 
-from __future__ import annotations
-
 import json
 import logging
 import warnings

@@ -5,8 +5,6 @@ NumPy (map statistics, classifiers, distances) is written here a second time, as
 `lib.deployment.onnx_export` compares the whole with the study before a file counts.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 

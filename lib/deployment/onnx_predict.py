@@ -3,8 +3,6 @@
 python -m lib.deployment.onnx_predict FILE.onnx FOLDERS_OR_IMAGES... [--csv OUT] [--threads N]
 """
 
-from __future__ import annotations
-
 import argparse
 import csv
 import io

@@ -1,7 +1,5 @@
 """Steps of training on a CUDA device: the next batch is simulated beside each, and both are one CUDA graph."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import nullcontext
 

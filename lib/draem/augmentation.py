@@ -3,8 +3,6 @@
 Seven of the ten map each grey value to another: they are written as tables of 256 values per channel (tone curves).
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """DRAEM's training losses, besides the mean squared error, and its image score."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 
 import torch

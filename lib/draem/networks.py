@@ -1,7 +1,5 @@
 """DRAEM's two networks, with the official layer names so that official weights load as they are."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

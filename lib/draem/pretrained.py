@@ -1,7 +1,5 @@
 """Weights that DRAEM's training in a fold starts from: carried ones by their widths, or a file of one's own."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from lib.artifacts import file_sha256

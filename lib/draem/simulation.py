@@ -4,8 +4,6 @@ Textures from elsewhere are easy to tell from a product. Networks that are train
 more from anomalies that are hard to tell: drawn flaws, and the product itself where it does not belong.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """Training of DRAEM: a number of steps on simulated anomalies, resumable to the bit."""
 
-from __future__ import annotations
-
 import io
 import math
 import time

@@ -1,7 +1,5 @@
 """Verdicts per object: its most suspicious picture decides, and it is defective where any of its pictures is."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from lib.datasets.groups import groups_of_rows

@@ -1,7 +1,5 @@
 """Kernels that execute notebooks one after the other, so that what these import is imported once."""
 
-from __future__ import annotations
-
 import gc
 import os
 import sys

@@ -4,8 +4,6 @@ Whichever it is, each call has the same number of threads, so that its results a
 the one that started them; signals end a run in an orderly way.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import signal

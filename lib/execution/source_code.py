@@ -1,7 +1,5 @@
 """What makes artefacts: its source code, as a digest of what that says; versions of software, and devices."""
 
-from __future__ import annotations
-
 import ast
 import hashlib
 from collections import Counter

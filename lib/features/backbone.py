@@ -1,7 +1,5 @@
 """A frozen backbone: images to pooled features, and to features of each place, in one pass."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from itertools import pairwise

@@ -1,7 +1,5 @@
 """What is known of backbones without torch: their weights' file and its SHA-256, their size and cost."""
 
-from __future__ import annotations
-
 import hashlib
 import importlib.util
 import os

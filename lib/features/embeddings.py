@@ -1,7 +1,5 @@
 """Features of images, pooled and by place, and pooled features of anomaly maps."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 

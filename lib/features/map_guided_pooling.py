@@ -1,7 +1,5 @@
 """Map-guided pooling: the image's own features where the anomaly map points, against what good images have there."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Which columns a classifier gets: those with the highest mutual information with the label, floor(sqrt(N)) of them."""
 
-from __future__ import annotations
-
 import math
 from typing import Literal
 

@@ -4,8 +4,6 @@ An image is worth a label where the classifier hesitates and where nothing like 
 strategy was chosen among others on drawn products; docs/labels.md has the comparison.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray

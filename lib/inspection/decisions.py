@@ -3,8 +3,6 @@
 Out of distribution is what is unlike the labelled images in size, shape, exposure or embedding. NumPy alone.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The production model: a feature set's classifier fitted on all labelled images, as one artefact of plain arrays."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping

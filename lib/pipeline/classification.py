@@ -1,7 +1,5 @@
 """Notebooks 04 and 05: classifiers per split, feature set and share of defects kept."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

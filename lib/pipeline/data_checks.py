@@ -1,7 +1,5 @@
 """Notebook 00: what images say against a study: near-duplicates, and facts of files that tell classes."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

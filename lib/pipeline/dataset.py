@@ -1,7 +1,5 @@
 """Notebook 00: images, index, folds, arrays."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Sequence
 from pathlib import Path

@@ -4,8 +4,6 @@ A model has a name: `grouped-0` is fitted on all good training images of that sp
 them, for cross-fitted maps. So are `grouped-0-repeat-1` and `grouped-0-repeat-1-inner-0`, with other seeds and halves.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path

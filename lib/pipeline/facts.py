@@ -1,7 +1,5 @@
 """What the checks of a study need beside its predictions."""
 
-from __future__ import annotations
-
 from lib.anomaly_maps.localization_metrics import OVERALL, train_test_auroc
 from lib.evaluation.checks import Facts
 from lib.pipeline.classification import predictions

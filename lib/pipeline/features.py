@@ -1,7 +1,5 @@
 """Notebook 03: features made of maps: the backbone's, their statistics, patches pooled where they point."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Notebook 02: a map of every image in every split, and how good maps are."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

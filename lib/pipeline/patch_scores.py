@@ -1,7 +1,5 @@
 """Notebooks 04 and 05: the classifiers' fits, and scores of patch classifiers, taught anew for each, out of fold."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple

@@ -4,8 +4,6 @@ Costs are seconds on one core of the machine in docs/draem.md, and bytes of memo
 and how many fit into the memory; forecasts multiply the seconds by what this machine was measured to take.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress

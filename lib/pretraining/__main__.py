@@ -3,8 +3,6 @@
 Killed, it goes on from where it was when it is called again with the same options.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import time

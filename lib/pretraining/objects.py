@@ -1,7 +1,5 @@
 """Objects of random outline on a plainer ground, as products lie before a camera."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """Drawn surfaces as cameras would have them: plainer, in other light, with blur and noise."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F

@@ -1,7 +1,5 @@
 """Folder layouts: which file of a data folder is an image, of which class, with which mask."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

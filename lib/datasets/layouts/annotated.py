@@ -1,7 +1,5 @@
 """Annotations: a COCO file (CVAT, Label Studio) or LabelMe's beside each image; their classes, and masks from them."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 
 from lib.datasets.annotations import Drawing, read_annotations

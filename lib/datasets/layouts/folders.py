@@ -1,7 +1,5 @@
 """Classes by folders, at the top or in each split; and two published sets that are arranged in their own way."""
 
-from __future__ import annotations
-
 import re
 from functools import partial
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a data folder holds: its images and what lies beside them, found in one walk; what a layout makes of them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Masks by their names: which file is a mask, and of which image; several masks of one image are joined."""
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
