@@ -116,18 +116,14 @@ def execute(work: Plan) -> None:
         say(mixed)
     with (
         local_cluster(options.workers) as own,
-        console(
-            work.study_dir, command(), expected, width=min(side_by_side, cores()), verbose=options.verbose
-        ),
+        console(work.study_dir, command(), expected, width=min(side_by_side, cores()), verbose=options.verbose),
         Kernels() as kernels,
     ):
         scheduler = options.scheduler or own
         jobs = {root: jobs_of(work, run, scheduler) for root, run in run_of.items()}
         failures = run_datasets(jobs, side_by_side, kernels, **how, afterwards=record)
         if not failures and last in work.notebooks:
-            failures = run_datasets(
-                {work.study_dir / last: jobs_of(work, None, scheduler)}, 1, kernels, **how
-            )
+            failures = run_datasets({work.study_dir / last: jobs_of(work, None, scheduler)}, 1, kernels, **how)
         if failures:
             raise NotebookError("\n".join(failures))
     if not mixed and (mixed := mixture(stores)):
@@ -284,9 +280,7 @@ def show_costs(work: Plan) -> None:
         jobs = jobs_of(work, run, "") + jobs_of(work, None, "")
         done[run.name] = {job.notebook for job in jobs if not work.options.force and job.done()}
         print("{}: {} images ({} good), {} splits".format(run.name, *size_of(run)))
-        for name, seconds, *needs in costs.filter(
-            [n for n in work.notebooks if n != last], axis=0
-        ).itertuples():
+        for name, seconds, *needs in costs.filter([n for n in work.notebooks if n != last], axis=0).itertuples():
             told = "proven, nothing to do" if name in done[run.name] else f"about {format_duration(seconds)}"
             memory, disk = (f"{need / 1e6:,.0f} MB" if need else "" for need in needs)
             print(f"  {name:<20} {told:<22} {memory:>9} {disk:>9}".rstrip())

@@ -180,11 +180,7 @@ def _misplaced(options: Namespace, names: list[str], overrides: dict[str, Any], 
     read = {_option(name): overrides[name] for name in FOLDERS if overrides.get(name)}
     for option, folder in (read | ({"--data": options.data} if options.data else {})).items():
         if not _there(folder):
-            issue = (
-                "is a file; name a folder"
-                if _there(folder, Path.is_file)
-                else "no such folder; correct its name"
-            )
+            issue = "is a file; name a folder" if _there(folder, Path.is_file) else "no such folder; correct its name"
             issues.append(f"{option} {folder}: {issue}")
         elif any((study_dir / name).is_relative_to(absolute(Path(folder))) for name in names):
             issue = f"the results would lie inside {option} {folder}; choose another"

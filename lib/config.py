@@ -114,9 +114,7 @@ class Study:
     invert_masks: bool = setting(False, "black marks defects in mask files, not white")
     resize: Literal["squash", "pad", "crop"] = setting("squash", "how an image becomes square")
     region: str = setting("", "seen alone: left,top,right,bottom in shares, or a picture that is white there")
-    tiles: int = setting(
-        1, "images are seen in tiles x tiles squares of image_size, feature_size", ge=1, le=16
-    )
+    tiles: int = setting(1, "images are seen in tiles x tiles squares of image_size, feature_size", ge=1, le=16)
     synthetic_scale: float = setting(0.15, "drawn products: share of the paper's image counts", gt=0, le=1)
     synthetic_side: int = setting(128, "drawn products: side of the images, in pixels", ge=32, le=4096)
     # folds
@@ -138,8 +136,7 @@ class Study:
     )
     textures: str = setting("", "folder of anomaly textures in DTD's layout; empty: a known one, else drawn")
     draem_start: Literal["pretrained", "scratch"] = setting(
-        "pretrained",
-        "start of training: the included weights, where there are some of these widths, or random ones",
+        "pretrained", "start of training: the included weights, where there are some of these widths, or random ones"
     )
     draem_weights: str = setting("", "file of pretrained weights to start from (`make draem-weights`)")
     draem_simulation: Literal["paper", "extended"] = setting(
@@ -148,8 +145,7 @@ class Study:
     draem_checkpoint: str = setting("", "folder with official DRAEM checkpoints to use instead of training")
     # maps and features
     map_source: str = setting(
-        "draem",
-        "what makes the maps: " + "; ".join(f"{name}, {source.help}" for name, source in MAP_SOURCES.items()),
+        "draem", "what makes the maps: " + "; ".join(f"{name}, {source.help}" for name, source in MAP_SOURCES.items())
     )
     coreset_size: int = setting(1000, "patches that a PatchCore keeps of all good ones", ge=1)
     map_encoding: Literal["raw", "jet"] = setting("raw", "raw: map as grey image; jet: min-max and colours")

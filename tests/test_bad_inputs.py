@@ -86,17 +86,7 @@ def taken(folder, *options, data=None):
     return table
 
 
-ODD = (
-    "it's",
-    'say "x"',
-    "{x} {0} {}",
-    "line\nbreak",
-    "tab\t",
-    "Gehäuse 壳",
-    "%s $HOME `id`",
-    "-x",
-    "n" * 200,
-)
+ODD = ("it's", 'say "x"', "{x} {0} {}", "line\nbreak", "tab\t", "Gehäuse 壳", "%s $HOME `id`", "-x", "n" * 200)
 
 
 @pytest.mark.parametrize("name", ODD)
@@ -149,9 +139,7 @@ def test_a_data_folder_that_is_a_link(tmp_path):
 def test_options_at_their_edge(tmp_path):
     draw_parts(tmp_path / "parts")
     options = ("--jobs", "0", "--set", "keep=0.001,1", "--group-regex", r"\d", "--set", "folds=4")
-    table = taken(
-        tmp_path, *options
-    )  # a class keeps one image at least; without a group the whole match counts
+    table = taken(tmp_path, *options)  # a class keeps one image at least; without a group the whole match counts
     assert set(table["group"]) == set("0123456789")
 
 

@@ -23,16 +23,8 @@ def test_paper_preset_is_the_papers():
 
 
 def test_text_overrides_take_the_fields_type():
-    study = Study.of(
-        "smoke", {"folds": "3", "keep": "0.5,1", "mlp": "7", "skip_bad": "true", "draem_lr": "2e-4"}
-    )
-    assert (study.folds, study.keep, study.mlp, study.skip_bad, study.draem_lr) == (
-        3,
-        (0.5, 1.0),
-        (7,),
-        True,
-        2e-4,
-    )
+    study = Study.of("smoke", {"folds": "3", "keep": "0.5,1", "mlp": "7", "skip_bad": "true", "draem_lr": "2e-4"})
+    assert (study.folds, study.keep, study.mlp, study.skip_bad, study.draem_lr) == (3, (0.5, 1.0), (7,), True, 2e-4)
 
 
 def test_steps_and_epochs_replace_each_other():
@@ -90,14 +82,8 @@ def test_unknown_preset_proposes_the_nearest():
         ({"draem_lr": "nan"}, "finite"),
         ({"keep": {}}, "expected a number"),
         ({"preset": "paper"}, "--preset"),
-        (
-            {"draem_weights": "x", "draem_start": "scratch"},
-            "leave out draem_checkpoint and draem_start=scratch",
-        ),
-        (
-            {"draem_weights": "x", "map_source": "patchcore"},
-            "patchcore trains no DRAEM: leave out draem_weights",
-        ),
+        ({"draem_weights": "x", "draem_start": "scratch"}, "leave out draem_checkpoint and draem_start=scratch"),
+        ({"draem_weights": "x", "map_source": "patchcore"}, "patchcore trains no DRAEM: leave out draem_weights"),
         ({"draem_weights": "x", "draem_checkpoint": "y"}, "draem_weights are for training from them"),
         ({"draem_checkpoint": "x", "map_fit": "cross_fitted"}, "two trained here"),
     ],
@@ -124,25 +110,10 @@ def test_description_names_every_field_and_marks_changes():
 
 
 def test_settings_need_an_equals_sign(tmp_path):
-    given = [
-        "--set",
-        "a=1",
-        "--set",
-        "folds",
-        "--set",
-        "folds=2",
-        "--set",
-        "folds=3",
-        "--output",
-        str(tmp_path),
-    ]
+    given = ["--set", "a=1", "--set", "folds", "--set", "folds=2", "--set", "folds=3", "--output", str(tmp_path)]
     with pytest.raises(UsageError) as told:
         plan(parser().parse_args(given))
-    for part in (
-        "expected FIELD=VALUE, got: folds",
-        "folds=2 and --set folds=3 contradict",
-        "unknown setting 'a'",
-    ):
+    for part in ("expected FIELD=VALUE, got: folds", "folds=2 and --set folds=3 contradict", "unknown setting 'a'"):
         assert part in str(told.value)
 
 

@@ -10,12 +10,7 @@ from lib.config import Study
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 DOCS = sorted((ROOT / "docs").glob("*.md"))
-PAGES = (
-    *ROOT.glob("*.md"),
-    *DOCS,
-    ROOT / "lib/draem/weights/README.md",
-    ROOT / "outputs/reference/README.md",
-)
+PAGES = (*ROOT.glob("*.md"), *DOCS, ROOT / "lib/draem/weights/README.md", ROOT / "outputs/reference/README.md")
 CODE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 ENDS = re.compile(r"(?<=[.?!])[)*\"]*\s+(?=[\"*(`\[A-Z0-9~])")

@@ -46,8 +46,7 @@ def grouped(skill, **columns):
 def trained(times):
     label = study(ALL, n=90)["label"].tolist()
     return pd.concat(
-        [study(ALL, n=90, seed=one, repeat=one).assign(label=label) for one in range(times)],
-        ignore_index=True,
+        [study(ALL, n=90, seed=one, repeat=one).assign(label=label) for one in range(times)], ignore_index=True
     )
 
 
@@ -69,18 +68,10 @@ STUDIES = {  # name: predictions, calibration, settings
     "identical methods": (study(SAME, n=90, keep=(0.25, 1.0)), study(SAME, n=90, calibrated=True), {}),
     "no maps": (study({"image": 1.0}, n=90), None, {}),
     "no calibration": (study(ALL, n=90), None, {}),
-    "one of each": (
-        study(ALL, n=6, folds=2),
-        study(ALL, n=6, folds=2, calibrated=True),
-        {"least_good": 1},
-    ),
+    "one of each": (study(ALL, n=6, folds=2), study(ALL, n=6, folds=2, calibrated=True), {"least_good": 1}),
     "perfect": (perfect(), perfect(inner=0), {"least_good": 1, "target_recall": 0.9}),
     "all wrong": (wrong(), wrong().assign(inner=0), {"least_good": 1, "target_recall": 0.9}),
-    "recall of all": (
-        study(ALL, n=90),
-        study(ALL, n=90, calibrated=True),
-        {"target_recall": 1.0, "least_good": 1},
-    ),
+    "recall of all": (study(ALL, n=90), study(ALL, n=90, calibrated=True), {"target_recall": 1.0, "least_good": 1}),
     "missed": (study(ALL, n=300), perfect(inner=0), {"least_good": 1}),
     "usable": (study({"image": 9.0}, n=300), study({"image": 9.0}, n=300, calibrated=True), {}),
     "grouped": (grouped(ALL, scheme="grouped"), None, {"map_source": "patchcore"}),
@@ -94,14 +85,7 @@ FACTS = (
     Facts(SCORES, {"a": 0.4, "b": 0.3}, 0.9, (0, 0, 0), False),
     Facts(SCORES, {}, float("nan"), (), False),
     Facts(SCORES, {"a": 0.4}, 0.1, (0,), False),
-    Facts(
-        SCORES,
-        {"a": 1.0},
-        0.5,
-        (1,),
-        False,
-        DataFacts(450, 1, 1, 1, TOLD, {"64 x 48 L": 1, "64 x 64 RGB": 7}),
-    ),
+    Facts(SCORES, {"a": 1.0}, 0.5, (1,), False, DataFacts(450, 1, 1, 1, TOLD, {"64 x 48 L": 1, "64 x 64 RGB": 7})),
 )
 
 
@@ -115,9 +99,7 @@ def test_conclusions_checks_and_verdicts(name):
     results = compute_results(found, good, Study.of("quick", settings), known, n=20)
     said = findings(results)
     no_fault(*said["question"], *said["answer"], *said["evidence"], h.statistics_headline(said).sentence)
-    assert (
-        set(said["state"]) <= {"good", "warn", "bad", "none"} and said["pill"].str.len().between(2, 32).all()
-    )
+    assert set(said["state"]) <= {"good", "warn", "bad", "none"} and said["pill"].str.len().between(2, 32).all()
     assert not said["answer"].str.contains(r"\. [A-Z]").any(), "one sentence"
     for facts in FACTS if name == "full" else FACTS[:2]:
         table = checks(results, dict.fromkeys(good, facts))
@@ -150,32 +132,15 @@ def headlines():
         yield h.maps_headline(quality.loc[some])
     still, moving = np.zeros(10), np.ones(10)
     few = np.r_[moving, moving, 0.0]
-    for spread in (
-        {"image": few, "map": still},
-        {"image": moving, "map": few},
-        {"image": moving, "map": moving},
-        {},
-    ):
+    for spread in ({"image": few, "map": still}, {"image": moving, "map": few}, {"image": moving, "map": moving}, {}):
         yield h.features_headline(spread)
         yield h.features_headline(spread, untrained=True)
     need = dict(features="guided_logistic", reference=300.0, target=0.5, least=75.0)
-    ends = [
-        (75.0, 75.0, 75.0),
-        (100.0, 80.0, 290.0),
-        (100.0, 75.0, np.inf),
-        (np.inf, 75.0, np.inf),
-        (np.nan,) * 3,
-    ]
+    ends = [(75.0, 75.0, 75.0), (100.0, 80.0, 290.0), (100.0, 75.0, np.inf), (np.inf, 75.0, np.inf), (np.nan,) * 3]
     for labels, low, high in ends:
         yield h.imbalance_headline(pd.DataFrame([need | {"labels": labels, "low": low, "high": high}]))
     yield h.statistics_headline(pd.DataFrame())
-    for counts in (
-        {},
-        {"pass": 1},
-        {"review": 1},
-        {"pass": 60, "reject": 9, "review": 22},
-        {"pass": 99, "review": 1},
-    ):
+    for counts in ({}, {"pass": 1}, {"review": 1}, {"pass": 60, "reject": 9, "review": 22}, {"pass": 99, "review": 1}):
         yield h.inspection_headline(counts)
 
 
@@ -188,13 +153,8 @@ def test_headlines():
 
 def test_a_headline_says_what_its_numbers_say():
     said = [h.dataset_headline(pictures(good=500, a=n, b=40), 3) for n in (2, 20, 40)]
-    assert [one.state for one in said] == ["bad", "warn", "warn"] and "class a has 2 images" in said[
-        0
-    ].sentence.lower()
-    assert (
-        "40 images, the good class 500"
-        in h.dataset_headline(pictures(good=500, a=40).assign(group="x"), 3).sentence
-    )
+    assert [one.state for one in said] == ["bad", "warn", "warn"] and "class a has 2 images" in said[0].sentence.lower()
+    assert "40 images, the good class 500" in h.dataset_headline(pictures(good=500, a=40).assign(group="x"), 3).sentence
     defective = np.arange(40) % 2 == 0
     sure, turned, blind = (
         h.source_headline("DRAEM", defective, one * 1.0) for one in (defective, ~defective, defective * 0)
@@ -205,21 +165,12 @@ def test_a_headline_says_what_its_numbers_say():
     assert said.state == "bad" and "class a best (image AUROC 0.90) and class b worst (0.40)" in said.sentence
     said = h.features_headline({"image": np.ones(4), "map": np.array([0, 0, 0, 1.0])})
     assert said.state == "warn" and "75.0 % of the map features" in said.sentence
-    assert h.inspection_headline({"pass": 5, "review": 5, "refused": 90}).sentence.startswith(
-        "5 of 10 new images"
-    )
+    assert h.inspection_headline({"pass": 5, "review": 5, "refused": 90}).sentence.startswith("5 of 10 new images")
 
 
 def test_settings_and_feature_sets():
-    no_fault(
-        *(
-            f"{item.metadata['help'][0].upper()}{item.metadata['help'][1:]}."
-            for item in dataclasses.fields(Study)
-        )
-    )
-    no_fault(
-        *(one.title for one in FEATURE_SETS.values()), *(one.description for one in FEATURE_SETS.values())
-    )
+    no_fault(*(f"{item.metadata['help'][0].upper()}{item.metadata['help'][1:]}." for item in dataclasses.fields(Study)))
+    no_fault(*(one.title for one in FEATURE_SETS.values()), *(one.description for one in FEATURE_SETS.values()))
     no_fault(*(one.help for one in MAP_SOURCES.values()))
 
 
@@ -243,20 +194,14 @@ def literals(tree):
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
             yield "".join(part.value if isinstance(part, ast.Constant) else "X" for part in node.values)
-        elif (
-            isinstance(node, ast.Constant) and isinstance(node.value, str) and not {id(node)} & (bare | inner)
-        ):
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and not {id(node)} & (bare | inner):
             yield node.value
 
 
 def explanations(source):
     """Yield the docstrings and comments of a module."""
     for node in ast.walk(ast.parse(source)):
-        if (
-            isinstance(node, ast.Expr)
-            and isinstance(node.value, ast.Constant)
-            and isinstance(node.value.value, str)
-        ):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
             yield node.value.value
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
@@ -267,9 +212,7 @@ def explanations(source):
 PROVEN = ("anomaly_maps", "classification", "datasets", "draem", "features", "pipeline")
 
 
-@pytest.mark.parametrize(
-    "package", sorted({path.relative_to(LIBRARY).parts[0] for path in LIBRARY.rglob("*.py")})
-)
+@pytest.mark.parametrize("package", sorted({path.relative_to(LIBRARY).parts[0] for path in LIBRARY.rglob("*.py")}))
 def test_texts_of_the_library(package):
     place, found = LIBRARY / package, []
     for path in [place] if place.suffix else place.rglob("*.py"):
@@ -290,9 +233,7 @@ def test_texts_of_templates(template):
         no_fault(" ".join(re.sub(r"<[^>]*>", "", part).split()))
 
 
-@pytest.mark.parametrize(
-    "notebook", sorted(LIBRARY.parent.glob("notebooks/*.ipynb")), ids=lambda path: path.stem
-)
+@pytest.mark.parametrize("notebook", sorted(LIBRARY.parent.glob("notebooks/*.ipynb")), ids=lambda path: path.stem)
 def test_texts_of_notebooks(notebook):
     for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
         source = "".join(cell["source"])

@@ -35,12 +35,8 @@ def wheel(folder, name, version):
     path = folder / f"{stem}-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as file:
         file.writestr(f"{name.replace('-', '_')}.py", f"__version__ = {version!r}\n")
-        file.writestr(
-            f"{stem}.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
-        )
-        file.writestr(
-            f"{stem}.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
+        file.writestr(f"{stem}.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        file.writestr(f"{stem}.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         file.writestr(f"{stem}.dist-info/RECORD", "")
     return path
 
@@ -80,10 +76,7 @@ def project(tmp_path):
 def make(project, *arguments, index=True):
     home, server = project
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PIP_", "MAKE", "MFLAGS"))}
-    environment |= {
-        "PIP_CONFIG_FILE": os.devnull,
-        "PIP_INDEX_URL": f"{server}/pypi" if index else f"{server}/none",
-    }
+    environment |= {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": f"{server}/pypi" if index else f"{server}/none"}
     given = [f"PYTHON={sys.executable}", f"TORCH_INDEX={server}/{'cpu' if index else 'none'}", *arguments]
     return subprocess.run(["make", "-s", *given], cwd=home, env=environment, capture_output=True, text=True)
 
@@ -97,9 +90,7 @@ def installed(result):
 def test_without_cuda_torch_comes_from_its_cpu_index_and_the_cuda_rows_stay_out(project):
     slim = {"torch": "2.0+cpu", "torchvision": "1.0+cpu", "pandas": "2.0"}
     assert installed(make(project, "run", "TORCH=cpu")) == dict.fromkeys(PACKAGES) | slim
-    assert installed(make(project, "run")) == PACKAGES, (
-        "the default takes everything from the lock, and installs anew"
-    )
+    assert installed(make(project, "run")) == PACKAGES, "the default takes everything from the lock, and installs anew"
 
 
 def test_what_is_not_as_locked_is_refused(project):

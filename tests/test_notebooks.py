@@ -33,15 +33,7 @@ def test_everything_that_is_promised_is_there(standin):
         assert Store(folder).issue(name) == ""
     for name in ("table1", "table2", "table3", "costs", "methods", "label-economy"):
         assert {p.suffix for p in (study / "tables").glob(f"{name}.*")} == {".csv", ".html"}
-    for name in (
-        "conclusions",
-        "verdicts",
-        "checks",
-        "comparisons",
-        "operating-points",
-        "learning-curves",
-        "folds",
-    ):
+    for name in ("conclusions", "verdicts", "checks", "comparisons", "operating-points", "learning-curves", "folds"):
         assert {p.suffix for p in (study / "tables").glob(f"{name}.*")} == {".csv"}
     for name, kinds in (("samples", {".png"}), ("image-and-map", {".png"}), ("simulation", {".png"}),
                         ("losses", {".png", ".svg"}),
@@ -83,9 +75,7 @@ def test_a_second_run_does_nothing_and_a_harmed_artefact_is_redone(standin):
     before = (study / "tables" / "table2.csv").read_bytes()
     weights = study / "deco_cap-synthetic" / "draem" / "stratified-0.safetensors"
     weights.write_bytes(weights.read_bytes()[:-7])
-    assert (
-        "1 at fault" in run_all("--verify", "--preset", "smoke", "--output", study.parent, check=False).stdout
-    )
+    assert "1 at fault" in run_all("--verify", "--preset", "smoke", "--output", study.parent, check=False).stdout
     mended = run_all(*command)
     assert "01_draem_training" in mended.stdout
     assert "00_dataset           proven" in mended.stdout
@@ -144,9 +134,7 @@ def test_own_images_with_hostile_names_are_shown_as_text(own):
 def test_grouped_folds_come_with_the_leaking_ones_beside(own):
     study, data, _, _ = own
     folder = study / data.name
-    folds = pd.read_parquet(folder / "folds.parquet").merge(
-        pd.read_parquet(folder / "index.parquet")[["id", "group"]]
-    )
+    folds = pd.read_parquet(folder / "folds.parquet").merge(pd.read_parquet(folder / "index.parquet")[["id", "group"]])
     grouped = folds[folds["scheme"] == "grouped"]
     assert (grouped.groupby("group")["fold"].nunique() == 1).all()
     leak = pd.read_csv(study / "tables" / "leak.csv")

@@ -116,9 +116,7 @@ def packed(path, count):
         for name, data in records.items():
             if name.endswith("data/0"):
                 data = bytes(4 * count)
-            file.writestr(
-                name, data.replace(b"K\x04t", number + b"t").replace(b"K\x04\x85", number + b"\x85")
-            )
+            file.writestr(name, data.replace(b"K\x04t", number + b"t").replace(b"K\x04\x85", number + b"\x85"))
     return path
 
 

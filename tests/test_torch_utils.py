@@ -13,15 +13,7 @@ from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.features.backbone import load_backbone
 from lib.features.embeddings import image_features, map_features
 from lib.tiles import overlap_of, whole_side
-from lib.torch_utils import (
-    allow_tf32,
-    cut,
-    flush_denormals,
-    join,
-    load_state_dict,
-    load_weights_only,
-    some_at_once,
-)
+from lib.torch_utils import allow_tf32, cut, flush_denormals, join, load_state_dict, load_weights_only, some_at_once
 
 CONVOLUTIONS = torch.backends.cudnn.conv
 PICTURES = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)

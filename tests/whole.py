@@ -10,9 +10,7 @@ import numpy as np
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
-CACHE = str(
-    Path(tempfile.gettempdir()) / "anomaly-map-study-tests"
-)  # a busy machine's speed is not the user's
+CACHE = str(Path(tempfile.gettempdir()) / "anomaly-map-study-tests")  # a busy machine's speed is not the user's
 HOSTILE = "<script>alert(1)</script>".replace("/", "∕")  # a folder's name cannot hold a slash
 QUOTED = "=d'é\"faut {x}"  # in a spreadsheet it would be a formula
 ODD_FOLDER = 'it\'s my "plates" {x}\nü&b'

@@ -130,18 +130,13 @@ def results_folder(run: Run, folder: Path) -> Path:
     return home / name
 
 
-def finished_study(
-    study_dir: Path, wanted: list[str] | None, issues: list[str]
-) -> tuple[Run, dict[str, Any]]:
+def finished_study(study_dir: Path, wanted: list[str] | None, issues: list[str]) -> tuple[Run, dict[str, Any]]:
     """Return the run of a finished study's data set, and its notebooks' parameters; raises UsageError with all faults.
 
     `wanted` names the data set where there are several; `issues` are what was found before.
     """
     first_run, shown = f"first run {command_of(study_dir)}", f"notebooks/{SHOWS}.ipynb"
-    records = {
-        place.parents[1].name: Store(place.parents[1]).manifest(shown)
-        for place in study_dir.glob(f"*/{shown}")
-    }
+    records = {place.parents[1].name: Store(place.parents[1]).manifest(shown) for place in study_dir.glob(f"*/{shown}")}
     found = {name: record["inputs"]["parameters"] for name, record in sorted(records.items()) if record}
     names = [name for name in found if not wanted or name in wanted]
     names = names or [name for name in found if name.removesuffix("-synthetic") in (wanted or ())]
@@ -175,9 +170,7 @@ def require_current(run: Run) -> None:
         with read_only():
             predictions(run, "classification")
     except (StaleError, DatasetError, FoldError, WeightsError, FileNotFoundError) as error:
-        why = (
-            "The study is not finished, or its labelled images, weights, textures or code have changed since."
-        )
+        why = "The study is not finished, or its labelled images, weights, textures or code have changed since."
         remedy = f"Update it first: {command_of(Path(run.study_dir))}"
         raise UsageError(f"{_shown(str(error))}\n{why} {remedy}") from error
 

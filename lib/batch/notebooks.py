@@ -124,12 +124,7 @@ def snapshot(folder: Path, *, inspecting: bool = False) -> dict[str, str]:
 
 
 def execute(
-    source: Path,
-    target: Path,
-    parameters: Mapping[str, Any],
-    failed: Path,
-    kernels: Kernels,
-    verbose: bool = False,
+    source: Path, target: Path, parameters: Mapping[str, Any], failed: Path, kernels: Kernels, verbose: bool = False
 ) -> None:
     """Execute `source` into `target`; where it fails, keep what ran as `failed` and raise `NotebookError`."""
     import papermill

@@ -111,9 +111,7 @@ def _check_images(run: Run, fits: bool) -> None:
         check_guides(run)
 
 
-def check_resources(
-    runs: Sequence[Run], costs: Sequence[pd.DataFrame], side_by_side: int, workers: int
-) -> list[str]:
+def check_resources(runs: Sequence[Run], costs: Sequence[pd.DataFrame], side_by_side: int, workers: int) -> list[str]:
     """Return what the machine has too little of: disk where the results go, memory for what runs at one time.
 
     `costs`: the forecast of each run. `workers` Dask processes, if any, carry the tasks of a data set.

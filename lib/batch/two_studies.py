@@ -164,9 +164,7 @@ def _differing(a: Finished, b: Finished) -> Iterator[tuple[str, ...]]:
     for one in (a, b):
         rows, about = one.predictions, one.about
         known = {key: about[key] for key in ("settings", "versions", "device")} | {"code": about["code"][:12]}
-        known["made with"] = {
-            name: ", ".join(sorted(found)) for name, found in about.get("made_with", {}).items()
-        }
+        known["made with"] = {name: ", ".join(sorted(found)) for name, found in about.get("made_with", {}).items()}
         known["folds"] = f"{rows['fold'].nunique()} {rows['scheme'].iloc[0]}"
         facts.append(pd.json_normalize(known, sep=": ").astype(str).iloc[0])
         places.append(image_folds(rows).drop_duplicates("id")[["fold", "group"]].to_numpy())
@@ -189,9 +187,7 @@ def study_differences(
     for metric in RANKINGS:
         rows = [rows_of_metric(one, metric, of["binary"]) for one, of in zip((a, b), settings, strict=True)]
         for name in both:
-            parts = [
-                part[part["features"] == name].assign(features=x) for x, part in zip("ab", rows, strict=True)
-            ]
+            parts = [part[part["features"] == name].assign(features=x) for x, part in zip("ab", rows, strict=True)]
             if paired:
                 gap = bootstrap_difference(pd.concat(parts), metric, "b", "a", good, settings[0]["seed"])
             else:

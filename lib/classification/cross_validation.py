@@ -96,10 +96,7 @@ def evaluate_fold(
             used = np.union1d(chosen, np.flatnonzero(np.isin(origin, one.all_columns + one.scores)))
             given, truth = part_of(fit_rows, used), target[fit_rows]
             if one.model == "stacked":
-                part, own = (
-                    np.zeros(len(truth), int),
-                    None if groups is None else np.asarray(groups)[fit_rows],
-                )
+                part, own = (np.zeros(len(truth), int), None if groups is None else np.asarray(groups)[fit_rows])
                 for number, rows in enumerate(inner_parts(truth, own, inner_folds, seed=seed)):
                     part[rows] = number
                 beside = np.isin(origin[used], one.scores)
@@ -124,9 +121,7 @@ def evaluate_fold(
     return FoldResult(table, pd.DataFrame(diagnostics), models)
 
 
-def subsample_defects(
-    labels: ArrayLike, train: ArrayLike, *, good: str, keep: float, seed: int
-) -> NDArray[np.bool_]:
+def subsample_defects(labels: ArrayLike, train: ArrayLike, *, good: str, keep: float, seed: int) -> NDArray[np.bool_]:
     """Return the rows to fit on, (N,) bool: all good training rows and `keep` of each defect class's, at least one.
 
     labels (N,), train (N,) bool, 0 < keep <= 1. A class of n rows keeps n * keep of them, rounded half up. Each class

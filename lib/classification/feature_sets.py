@@ -75,6 +75,5 @@ _LIST = (
 )  # fmt: skip
 FEATURE_SETS = {one.key: one for one in _LIST}
 MAIN, BASELINES, GUIDED, COMBINED = (
-    tuple(one.key for one in _LIST if one.group == group)
-    for group in ("main", "baseline", "guided", "combined")
+    tuple(one.key for one in _LIST if one.group == group) for group in ("main", "baseline", "guided", "combined")
 )

@@ -21,9 +21,7 @@ def groups_of_rows(table: pd.DataFrame) -> NDArray[np.int64]:
     return pd.factorize(names)[0].astype(np.int64)
 
 
-def groups_from_file(
-    path: Path, ids: Sequence[str], found: Iterable[str] = ()
-) -> tuple[dict[str, str], list[Issue]]:
+def groups_from_file(path: Path, ids: Sequence[str], found: Iterable[str] = ()) -> tuple[dict[str, str], list[Issue]]:
     """Return the group of each of `ids` by a CSV with the columns id and group, and every issue.
 
     Its `id` is the path below the data folder; the images `found` may be listed too.

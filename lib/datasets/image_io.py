@@ -181,9 +181,7 @@ def examine(path: Path) -> Examined:
     return Examined(hashlib.sha256(data).hexdigest(), *image.size, pixels.hexdigest(), first_of, two_tone)
 
 
-def map_files(
-    root: Path, names: Sequence[str], read: Callable[[Path], T]
-) -> tuple[dict[str, T], dict[str, Issue]]:
+def map_files(root: Path, names: Sequence[str], read: Callable[[Path], T]) -> tuple[dict[str, T], dict[str, Issue]]:
     """Apply `read` to all files in parallel; return the results and the issues, both by name.
 
     An issue names the file at fault, which may be another one below `root`.

@@ -42,9 +42,7 @@ def read_mask(path: Path) -> np.ndarray:
     return grey > (0 if brightest == 1 or numbered else 127)
 
 
-def read_union(
-    root: Path, mask: str, size: tuple[int, int] | None, *, invert: bool = False
-) -> tuple[np.ndarray, bool]:
+def read_union(root: Path, mask: str, size: tuple[int, int] | None, *, invert: bool = False) -> tuple[np.ndarray, bool]:
     """Return an image's mask as bool (H, W) of its `size` (H, W), or of its own, and whether a part was resized to it.
 
     A part of other proportions is refused; `invert` files, not drawings of annotations. Raises DatasetError for what
@@ -84,8 +82,7 @@ def resize_mask(mask: np.ndarray, side: int, how: str = "squash") -> np.ndarray:
     scaled = area >= 0.5
     defects, count = ndimage.label(mask, structure=np.ones((3, 3)))
     rows, columns = (  # the new pixel into which the centre of each old one falls
-        ((np.arange(old) + 0.5) * new / old).astype(int)
-        for old, new in zip(mask.shape, area.shape, strict=True)
+        ((np.arange(old) + 0.5) * new / old).astype(int) for old, new in zip(mask.shape, area.shape, strict=True)
     )
     here = np.ix_(rows, columns)
     lost = np.setdiff1d(np.arange(1, count + 1), defects[scaled[here]])

@@ -62,9 +62,7 @@ def alike_groups(pictures: NDArray[np.float32]) -> NDArray[np.int64]:
     return groups
 
 
-def joined(
-    groups: NDArray[np.int64], rows: NDArray[np.int64], others: NDArray[np.int64]
-) -> NDArray[np.int64]:
+def joined(groups: NDArray[np.int64], rows: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return groups (N,), each named by its first row, with the groups of `rows` and of `others` made one."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components

@@ -72,9 +72,7 @@ def describe_folds(index: pd.DataFrame, folds: pd.DataFrame) -> pd.DataFrame:
     return table.groupby(["scheme", "fold"])["label"].value_counts().unstack(fill_value=0).sort_index(axis=1)
 
 
-def inner_parts(
-    labels: np.ndarray, groups: np.ndarray | None, n_folds: int, *, seed: int
-) -> list[np.ndarray]:
+def inner_parts(labels: np.ndarray, groups: np.ndarray | None, n_folds: int, *, seed: int) -> list[np.ndarray]:
     """Return the rows of up to `n_folds` stratified parts of training rows, each to be predicted by the others.
 
     No group is split. A class of fewer images (groups) than parts is absent from some. There are no more parts than
@@ -109,7 +107,5 @@ def make_inner_folds(
         count = f"good {'images' if groups is None else 'groups'}: {len(np.unique(units[mine == good]))}"
         issue = f"those of one ({count}) cannot be shared out so"
         remedy = "choose more folds, or map_source=draem with map_fit=in_sample"
-        raise FoldError(
-            f"cross-fitted maps need good images in both halves of a training fold; {issue}: {remedy}"
-        )
+        raise FoldError(f"cross-fitted maps need good images in both halves of a training fold; {issue}: {remedy}")
     return inner

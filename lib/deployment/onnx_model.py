@@ -128,9 +128,7 @@ def statistics(maps: Tensor) -> Tensor:
 def classifier(columns: Sequence[int], fitted: Fitted) -> Layer:
     """Return a fitted classifier on some of the columns as a function of all (n, d) to probabilities (n, classes)."""
     mean, scale = _float(fitted.mean), _float(fitted.scale)
-    layers = [
-        (_float(weights), _float(bias)) for weights, bias in zip(fitted.weights, fitted.biases, strict=True)
-    ]
+    layers = [(_float(weights), _float(bias)) for weights, bias in zip(fitted.weights, fitted.biases, strict=True)]
     used, places = torch.tensor(list(columns)), torch.eye(len(fitted.classes))[list(fitted.fitted_classes)]
 
     def probabilities(blocks: Tensor) -> Tensor:

@@ -65,9 +65,7 @@ def training_images(task: FitTask) -> np.ndarray:
 
     side, tiles = task.study.image_size, task.study.tiles
     found = np.empty((len(task.good), tiles**2, side, side, 3), np.uint8)
-    for place, row in enumerate(
-        task.good
-    ):  # one by one: all good images and all tiles would be twice the memory
+    for place, row in enumerate(task.good):  # one by one: all good images and all tiles would be twice the memory
         image = torch.from_numpy(np.array(task.inputs[row])).permute(2, 0, 1)
         found[place] = cut(image[None], side, tiles).permute(0, 2, 3, 1).numpy()
     return found.reshape(-1, side, side, 3)

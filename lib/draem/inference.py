@@ -41,10 +41,7 @@ class Draem(nn.Module):
     tile, tiles = 0, 1
 
     def __init__(
-        self,
-        reconstructive: ReconstructiveNetwork,
-        discriminative: DiscriminativeNetwork,
-        device: str = "cpu",
+        self, reconstructive: ReconstructiveNetwork, discriminative: DiscriminativeNetwork, device: str = "cpu"
     ) -> None:
         super().__init__()
         self.reconstructive, self.discriminative, self.device = reconstructive, discriminative, device
@@ -167,9 +164,7 @@ def import_official(folder: Path) -> Draem:
         raise FileNotFoundError(f"{folder}: {issue}; keep one model per folder")
     try:
         parts = dict(zip(("reconstructive", "discriminative"), map(load_state_dict, files), strict=True))
-        draem = Draem.of_state(
-            {f"{part}.{key}": parts[part][key] for part in parts for key in parts[part]}, folder
-        )
+        draem = Draem.of_state({f"{part}.{key}": parts[part][key] for part in parts for key in parts[part]}, folder)
     except ValueError as error:
         remedy = "give an official pair of checkpoints, or train (no --draem-checkpoint)"
         raise ValueError(f"{error}; {remedy}") from error

@@ -39,9 +39,7 @@ class Simulated(NamedTuple):
     mask: Tensor  # (B,1,H,W), 0 or 1
 
 
-def simulate(
-    images: Tensor, textures: Tensor, generator: torch.Generator, share: float = ANOMALOUS
-) -> Simulated:
+def simulate(images: Tensor, textures: Tensor, generator: torch.Generator, share: float = ANOMALOUS) -> Simulated:
     """Return good images, some rotated, and about a `share` with a simulated anomaly (Zavrtanik 2021, 3.3).
 
     `images` (B,3,H,W) float in [0,1]; `textures` (M,3,H,W) uint8 on the same device. `generator` is a CPU generator:
@@ -65,9 +63,7 @@ def sent(values: Tensor, device: torch.device) -> Tensor:
     return pinned.to(device, non_blocking=True)
 
 
-def marred(
-    images: Tensor, textures: Tensor, drawn: Tensor, share: float, *, fixed: bool | None = None
-) -> Simulated:
+def marred(images: Tensor, textures: Tensor, drawn: Tensor, share: float, *, fixed: bool | None = None) -> Simulated:
     """Return what `simulate` does, from what `draw` returned, on the images' device.
 
     `fixed`: everything is computed for every image and then chosen from, so that shapes depend on no draw, no data

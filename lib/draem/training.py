@@ -118,9 +118,7 @@ def panel(
 class _Run:
     """The state of one training run: everything that a checkpoint must hold."""
 
-    def __init__(
-        self, images: np.ndarray, textures: Tensor, settings: TrainingSettings, device: torch.device
-    ) -> None:
+    def __init__(self, images: np.ndarray, textures: Tensor, settings: TrainingSettings, device: torch.device) -> None:
         self.settings, self.device, self.images = settings, device, images
         self.textures = textures.to(_simulates_on(device))
         seeds = np.random.SeedSequence(settings.seed).generate_state(3, np.uint64) >> np.uint64(1)
@@ -194,9 +192,7 @@ class _Run:
     def _inputs(self, step: int) -> tuple[Tensor, ...]:
         """Return what the batch of a step is simulated from: images and, where shapes are fixed, all that is random."""
         self.before, pixels = self.generator.get_state(), self._pixels(step)
-        return (
-            (pixels, draw(len(pixels), self.generator)) if self.settings.simulation == "paper" else (pixels,)
-        )
+        return (pixels, draw(len(pixels), self.generator)) if self.settings.simulation == "paper" else (pixels,)
 
     def save(self, path: Path) -> None:
         state = {name: getattr(self, name).state_dict() for name in ("draem", "optimiser")}

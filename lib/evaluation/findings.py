@@ -13,15 +13,7 @@ from lib.evaluation.headlines import EXTRA, GUIDE, METHODS, classification_headl
 from lib.evaluation.label_efficiency import describe_need
 from lib.evaluation.recommendation import RULE, recommended
 from lib.evaluation.results import StudyResults
-from lib.evaluation.significance import (
-    AS_GUIDE,
-    MARGIN,
-    METHOD,
-    STACKED,
-    Comparison,
-    bootstrap_difference,
-    compare,
-)
+from lib.evaluation.significance import AS_GUIDE, MARGIN, METHOD, STACKED, Comparison, bootstrap_difference, compare
 from lib.evaluation.verdicts import describe_cost
 
 Found = tuple[str, ...]  # state, pill, answer, and the sentences of its evidence

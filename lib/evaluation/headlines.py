@@ -53,9 +53,7 @@ def dataset_headline(pictures: pd.DataFrame, folds: int) -> Headline:
     )  # fmt: skip
 
 
-def source_headline(
-    source: str, defective: np.ndarray | None = None, scores: np.ndarray | None = None
-) -> Headline:
+def source_headline(source: str, defective: np.ndarray | None = None, scores: np.ndarray | None = None) -> Headline:
     """Return how well a trained map source separates the test images of one fold: defective (n,), scores (n,).
 
     Without scores the source needed no training. The interval is a bootstrap of the images.
@@ -115,11 +113,7 @@ def classification_headline(points: pd.DataFrame, chosen: str, study: Study) -> 
     if not point:
         why = "No training images were scored, so no threshold could be set."
         return Headline("none", "Cannot tell", why)
-    rejects, low, high = (
-        share(point, "false_rejects"),
-        point["false_rejects_low"],
-        point["false_rejects_high"],
-    )
+    rejects, low, high = (share(point, "false_rejects"), point["false_rejects_low"], point["false_rejects_high"])
     usable, limit = (f"{100 * one:g} %" for one in (study.usable_rejects, study.presort_rejects))
     target = f"{100 * study.target_recall:g} % recall"
     why = f"For {target}, {rejects} of the good products are rejected."

@@ -219,9 +219,7 @@ def summary(
                     sizes = {fold: counted(metric, one, name, label)[1].sum() for fold, one in parts.items()}
                     pooled, n = values.pop(POOLED), int(sizes[POOLED])
                     if metric in RANKINGS:
-                        values = (
-                            {OVERALL: mean_of_known(np.array([*values.values()]))} | values | {POOLED: pooled}
-                        )
+                        values = {OVERALL: mean_of_known(np.array([*values.values()]))} | values | {POOLED: pooled}
                     else:
                         values = {OVERALL: pooled} | values
                     for fold, value in values.items():

@@ -10,9 +10,7 @@ from lib.evaluation.metrics import RECALL_AT_5_FPR, Good, good_class, summary
 RULE = "the highest recall at 5 % false rejects on training images, scored by models that did not see them"
 
 
-def recommend(
-    tested: pd.DataFrame, calibration: pd.DataFrame, good: Good, binary: str = "collapsed"
-) -> pd.DataFrame:
+def recommend(tested: pd.DataFrame, calibration: pd.DataFrame, good: Good, binary: str = "collapsed") -> pd.DataFrame:
     """Return what the rule says of each feature set and what another choice would have given, per data set.
 
     `tested`: predictions of test folds at keep 1; `calibration`: out-of-fold predictions of their training images (its

@@ -55,11 +55,7 @@ class StudyResults:
 
 
 def compute_results(
-    found: pd.DataFrame,
-    good: Mapping[str, str],
-    study: Study,
-    calibration: pd.DataFrame,
-    n: int = 2000,
+    found: pd.DataFrame, good: Mapping[str, str], study: Study, calibration: pd.DataFrame, n: int = 2000
 ) -> StudyResults:
     """Return the results of predictions of all schemes and keeps, intervals from n bootstrap samples.
 
@@ -92,15 +88,7 @@ def compute_results(
 def leak(found: pd.DataFrame, good: Good, binary: str = "collapsed") -> pd.DataFrame:
     """Return measures on grouped folds beside those on stratified folds, of the data sets that have both."""
     both = found[found["keep"] == 1.0].groupby("dataset").filter(lambda part: part["scheme"].nunique() > 1)
-    columns = [
-        "dataset",
-        "folds",
-        "features",
-        "weighted_auc",
-        "binary_auc",
-        "defect_recall",
-        "false_reject_rate",
-    ]
+    columns = ["dataset", "folds", "features", "weighted_auc", "binary_auc", "defect_recall", "false_reject_rate"]
     tables = [pd.DataFrame(columns=columns)]
     for (dataset, scheme), part in both.groupby(["dataset", "scheme"]):
         values = where(summary(part, good, binary), {"fold": OVERALL, "class": ALL})

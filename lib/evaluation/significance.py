@@ -118,11 +118,7 @@ def bootstrap_difference(
 def _difference(sampled: Mapping[str, Sampled], a: str, b: str, seed: int) -> dict[str, Any]:
     gap = sampled[a] - sampled[b]
     about = {"repeats": gap.trained.shape[1], "retraining": gap.retraining}
-    return (
-        {"difference": float(gap.values[0])}
-        | dict(zip(("low", "high"), gap.interval(seed), strict=True))
-        | about
-    )
+    return {"difference": float(gap.values[0])} | dict(zip(("low", "high"), gap.interval(seed), strict=True)) | about
 
 
 def wilcoxon(differences: ArrayLike) -> dict[str, Any]:

@@ -131,12 +131,7 @@ def limit_threads(threads: int) -> Iterator[None]:
 
 
 def _called(
-    function: Callable[..., Result],
-    threads: int,
-    folder: Path,
-    number: int,
-    values: Iterable[Any],
-    parent: int = 0,
+    function: Callable[..., Result], threads: int, folder: Path, number: int, values: Iterable[Any], parent: int = 0
 ) -> Found[Result]:
     """Carry out a call wherever it landed; a process of joblib's ends with the `parent` that started it."""
     if parent:

@@ -112,9 +112,7 @@ def _bar_over(root: Path, label: str, total: int) -> Iterator[None]:
 
 
 @contextmanager
-def event_log(
-    study_dir: Path, look: Callable[[EventReader], None], dataset: str = ""
-) -> Iterator[EventReader]:
+def event_log(study_dir: Path, look: Callable[[EventReader], None], dataset: str = "") -> Iterator[EventReader]:
     """Have an event log below a study's folder meanwhile, and `look` at what it says now and then, and at the end.
 
     It is removed again if it was made here: that of one `dataset`, or of all.
@@ -183,11 +181,7 @@ def console(
             yield
             head["state"] = "done"
         except BaseException as error:
-            names = (
-                ("stopped", "Ctrl-C")
-                if isinstance(error, KeyboardInterrupt)
-                else ("failed", type(error).__name__)
-            )
+            names = ("stopped", "Ctrl-C") if isinstance(error, KeyboardInterrupt) else ("failed", type(error).__name__)
             head |= {"state": names[0], "reason": str(error) or names[1]}
             raise
 

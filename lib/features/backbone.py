@@ -37,9 +37,7 @@ class Backbone(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(
-        self, net: nn.Module, side: int, title: str, sha256: str, licence: str, tiles: int = 1
-    ) -> None:
+    def __init__(self, net: nn.Module, side: int, title: str, sha256: str, licence: str, tiles: int = 1) -> None:
         super().__init__()
         stages: list[dict[str, Any]] = list(net.feature_info)  # type: ignore[arg-type]
         strides = [stage["reduction"] for stage in stages]

@@ -18,9 +18,7 @@ def margin_uncertainty(probabilities: ArrayLike) -> NDArray[np.float64]:
     return np.clip(1 - (ranked[:, -1] - ranked[:, -2]), 0, 1)
 
 
-def standardised(
-    embeddings: ArrayLike, labelled: ArrayLike
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def standardised(embeddings: ArrayLike, labelled: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return (n, d) and (m, d) scaled by the spread of their columns, so that two random images are about 1 apart."""
     from sklearn.preprocessing import StandardScaler
 

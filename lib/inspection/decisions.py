@@ -60,9 +60,7 @@ class TrainingReference(Limits):
         return _nearest((embeddings - self.centre) / self.spread, self.embeddings)
 
 
-def training_reference(
-    embeddings: NDArray, groups: ArrayLike, sizes: NDArray, exposure: NDArray
-) -> TrainingReference:
+def training_reference(embeddings: NDArray, groups: ArrayLike, sizes: NDArray, exposure: NDArray) -> TrainingReference:
     """Return limits and reference of labelled images: embeddings (n, d) float32, groups (n,), more as in `ood_reasons`.
 
     Raises ValueError where all are of one group, as nothing then says how far apart two groups lie.
@@ -127,9 +125,7 @@ def _nearest(
         return apart.argmin(axis=1)
 
     mine = rows.astype(np.float64)
-    places = np.concatenate(
-        [*pairwise_distances_chunked(mine, known.astype(np.float64), reduce_func=nearest)]
-    )
+    places = np.concatenate([*pairwise_distances_chunked(mine, known.astype(np.float64), reduce_func=nearest)])
     exact = mine - known[places]  # sklearn's rounding would hide a distance of nothing
     return np.sqrt((exact**2).mean(axis=1)), places
 

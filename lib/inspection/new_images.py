@@ -29,16 +29,7 @@ from lib.datasets.layouts.listing import walk
 from lib.datasets.layouts.mask_names import part_masks
 from lib.datasets.region import read_region
 from lib.execution.source_code import code_digest
-from lib.inspection.decisions import (
-    OOD,
-    PASS,
-    REFUSED,
-    REJECT,
-    REVIEW,
-    UNCERTAIN,
-    brightness_contrast,
-    verdict_columns,
-)
+from lib.inspection.decisions import OOD, PASS, REFUSED, REJECT, REVIEW, UNCERTAIN, brightness_contrast, verdict_columns
 from lib.pipeline.dataset import FINAL, images, index
 from lib.pipeline.detectors import load_model, models
 from lib.pipeline.embeddings import backbone, image_feature_table, image_features_of, patches
@@ -167,11 +158,7 @@ def features_of_new(run: Run, folder: Path, names: Sequence[str], blocks: Sequen
     features, maps = feature_cost(run, at_once), map_cost(run, at_once)
     seconds = 2 * features["seconds"] + maps["seconds"]
     parts = each_part(
-        run,
-        _new,
-        calls,
-        "new images",
-        {"seconds": seconds, "memory": max(features["memory"], maps["memory"])},
+        run, _new, calls, "new images", {"seconds": seconds, "memory": max(features["memory"], maps["memory"])}
     )
     exposures, known = [part.exposure for part in parts], [part.digests for part in parts]
     joined = {name: np.concatenate([part.blocks[name] for part in parts]) for name in parts[0].blocks}
@@ -286,9 +273,7 @@ def per_object(table: pd.DataFrame, objects: Mapping[str, str]) -> pd.DataFrame:
     return table.assign(**{name: table["object"].map(decisive[name]) for name in ("verdict", "reason")})
 
 
-def tabulate(
-    model: ProductionModel, threshold: Threshold, folder: Folder, features: ImageFeatures
-) -> pd.DataFrame:
+def tabulate(model: ProductionModel, threshold: Threshold, folder: Folder, features: ImageFeatures) -> pd.DataFrame:
     """Return the verdicts on the usable images in the folder's order, `nearest` as a row among the labelled images."""
     distances, nearest = model.reference.nearest(features.blocks["image"])
     outputs: dict[str, NDArray[Any]] = {

@@ -7,12 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lib.classification.operating_threshold import (
-    clopper_pearson,
-    conformal_rank,
-    defects_needed,
-    recall_at_rank,
-)
+from lib.classification.operating_threshold import clopper_pearson, conformal_rank, defects_needed, recall_at_rank
 from lib.evaluation.bootstrap import quantile_ends
 
 DRAWS = 2000

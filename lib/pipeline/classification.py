@@ -166,9 +166,7 @@ def source_files(run: Run, stage: str, split: str) -> dict[str, str]:
 
 
 def _columns(run: Run, file: str) -> np.ndarray:
-    found: np.ndarray = np.load(
-        run.store.path(file), mmap_mode="r"
-    )  # some rows and columns are read at a time
+    found: np.ndarray = np.load(run.store.path(file), mmap_mode="r")  # some rows and columns are read at a time
     return found[:, None] if found.ndim == 1 else found
 
 

@@ -33,12 +33,7 @@ def image_facts(run: Run) -> pd.DataFrame:
     """
     table = index(run)
     name, side = "image-facts.parquet", run.study.map_side
-    inputs = {
-        "code": code_digest(*CODE),
-        "index": run.store.digest("index.parquet"),
-        "side": side,
-        **looked_at(run),
-    }
+    inputs = {"code": code_digest(*CODE), "index": run.store.digest("index.parquet"), "side": side, **looked_at(run)}
 
     def write(path: Path) -> dict[str, Any]:
         pictures = small_pictures(images(run, side))

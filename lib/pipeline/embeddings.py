@@ -96,9 +96,7 @@ def _part(run: Run, digest: str, path: Path, start: int, stop: int) -> np.ndarra
     """Return the pooled features of some images, and write their patches to their place in the file."""
     if backbone_digest(run) != digest:
         remedy = "put the same weights there, or name one file that all can read with --weights FILE"
-        raise WeightsError(
-            f"backbone={run.study.backbone}: another machine has other weights of it; {remedy}"
-        )
+        raise WeightsError(f"backbone={run.study.backbone}: another machine has other weights of it; {remedy}")
     pooled, local = image_features_of(run, images(run, run.study.feature_side)[start:stop])
     array = np.load(path, mmap_mode="r")
     with path.open("rb+") as file:  # no mapping: several machines may write to a shared folder

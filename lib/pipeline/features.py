@@ -50,10 +50,7 @@ def make_map_columns(run: Run, block: str, split: str) -> None:
 def _depends_on(run: Run, block: str, split: str) -> dict[str, Any]:
     """Return what a block of columns depends on besides the maps."""
     if block == "map":
-        return {
-            "backbone": backbone_digest(run),
-            **run.study.values(("feature_size", "tiles", "map_encoding")),
-        }
+        return {"backbone": backbone_digest(run), **run.study.values(("feature_size", "tiles", "map_encoding"))}
     if block == "stats":
         return {}
     good, units = compared_with(run, split)

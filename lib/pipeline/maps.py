@@ -54,9 +54,7 @@ def make_maps(run: Run, split: str) -> None:
         seed = run.seed("map of a test image", split)
         chosen = cross_fitting.choose_models(inner_folds(run, split), seed)
     made_from: dict[str, Any] = {
-        "code": code_digest(
-            MAP_SOURCES[source].module, "lib.anomaly_maps.cross_fitting", "lib.pipeline.maps"
-        ),
+        "code": code_digest(MAP_SOURCES[source].module, "lib.anomaly_maps.cross_fitting", "lib.pipeline.maps"),
         "inputs": digest,
         "models": [run.store.digest(model_file(run, model)) for model in names],
         "chosen": fingerprint({"models": chosen.tolist()}),
@@ -110,10 +108,7 @@ def map_all(run: Run) -> pd.DataFrame:
     table, names = index(run)[["id", "label"]], map_splits(run)
     cost, label = map_cost(run, len(table)), f"maps {run.study.map_method}"
     each_part(run, make_maps, [(run, split) for split in names], label, cost, makes=True)
-    parts = [
-        table.assign(split=split, tested=in_test_fold(run, split), score=scores(run, split))
-        for split in names
-    ]
+    parts = [table.assign(split=split, tested=in_test_fold(run, split), score=scores(run, split)) for split in names]
     return pd.concat(parts, ignore_index=True)
 
 

@@ -116,9 +116,7 @@ def _told(side: int) -> Progress:
 
 def main() -> None:
     """Carry out the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     add, found = parser.add_argument, cuda_available()
     add("--widths", nargs="+", choices=STAGES, default=list(STAGES), help="networks to pretrain")
     add("--images", type=int, default=32_000, help="good images to draw, of each size")
@@ -132,9 +130,7 @@ def main() -> None:
     if given.device == "cuda" and not found:
         parser.error("--device cuda: torch finds no CUDA device; take cpu")
     for widths in given.widths:
-        path = pretrain(
-            Store(absolute(given.out)), widths, given.images, given.times, given.seed, given.device
-        )
+        path = pretrain(Store(absolute(given.out)), widths, given.images, given.times, given.seed, given.device)
         print(f"{path}, SHA-256 {file_sha256(path)}", flush=True)
 
 

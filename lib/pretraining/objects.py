@@ -22,9 +22,7 @@ def placed(surfaces: Tensor, grounds: Tensor, draws: Draws) -> Tensor:
 
     radius, corners = draws.uniform(0.22, 0.5), draws.integers(2, 9)
     wave = draws.uniform(0.0, 0.18) * torch.cos(corners * around + draws.uniform(0.0, 2 * math.pi))
-    wave = wave + draws.uniform(0.0, 0.08) * torch.cos(
-        (corners + 3) * around + draws.uniform(0.0, 2 * math.pi)
-    )
+    wave = wave + draws.uniform(0.0, 0.08) * torch.cos((corners + 3) * around + draws.uniform(0.0, 2 * math.pi))
     sector = 2 * math.pi / corners
     facet = torch.cos(sector / 2) / torch.cos(around.remainder(sector) - sector / 2)
     faceted, wavy = draws.chance(0.4) & (corners > 2), draws.chance(0.6)

@@ -20,11 +20,7 @@ class RecipeDraws(Draws):
     """Draws whose single numbers come from the recipe, with some play, and all else from the instance."""
 
     def __init__(
-        self,
-        recipe: torch.Generator,
-        instance: torch.Generator,
-        side: int,
-        device: torch.device | str = "cpu",
+        self, recipe: torch.Generator, instance: torch.Generator, side: int, device: torch.device | str = "cpu"
     ) -> None:
         super().__init__(1, instance, side, device)
         self.recipe = recipe

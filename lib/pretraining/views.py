@@ -26,7 +26,5 @@ def photographed(images: Tensor, draws: Draws) -> Tensor:
     images = mean + draws.log_uniform(0.75, 1.3).unsqueeze(1) * (images - mean)
     images = images * draws.log_uniform(0.8, 1.25).unsqueeze(1) + draws.uniform(-0.05, 0.05).unsqueeze(1)
     images = images.clamp(1e-4, 1.0) ** draws.log_uniform(0.8, 1.25).unsqueeze(1)
-    noise = draws.white().unsqueeze(1) * torch.where(
-        draws.chance(0.6), 0.0, draws.uniform(0.0, 0.03)
-    ).unsqueeze(1)
+    noise = draws.white().unsqueeze(1) * torch.where(draws.chance(0.6), 0.0, draws.uniform(0.0, 0.03)).unsqueeze(1)
     return (images + noise).clamp(0.0, 1.0)

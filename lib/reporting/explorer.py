@@ -98,11 +98,7 @@ class Explorer:
         found, _ = predictions(run, "classification")
         about = index(run).attrs
         self.run, self.scheme, self.note = run, str(found["scheme"].iloc[0]), provenance(run)
-        self.good, self.classes, self.level = (
-            str(about["good"]),
-            list(map(str, about["classes"])),
-            map_level(run),
-        )
+        self.good, self.classes, self.level = (str(about["good"]), list(map(str, about["classes"])), map_level(run))
         self.images = scored_images(found, self.good, run.study.binary)
         self.thumbnails: dict[str, str] = {}  # those displayed so far
         sets, wide = present(self.images["features"]), {"description_width": "9em"}

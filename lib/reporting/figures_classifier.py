@@ -26,10 +26,7 @@ ERRORS = {"missed": style.OUTLINE, "wrong class": "0.6", "false reject": "#8A4FB
 
 
 def confusion(
-    predictions: pd.DataFrame,
-    classes: Sequence[str],
-    methods: Iterable[str] = MAIN,
-    width: float = style.PAGE,
+    predictions: pd.DataFrame, classes: Sequence[str], methods: Iterable[str] = MAIN, width: float = style.PAGE
 ) -> Figure:
     """Draw a confusion matrix per method, of multiclass rows in the first repeat: shares of the true class, counts."""
     predictions = predictions[predictions["repeat"] == predictions["repeat"].min()]

@@ -180,9 +180,7 @@ def write_label_suggestions(chosen: pd.DataFrame, verdicts: pd.DataFrame, folder
     columns = {TO_LABEL: ["rank", "file", "uncertainty", "distance", "reason"]}
     columns |= {SUSPECTED: ["rank", "file", "predicted", "probability"]}
     look: dict[str, Any] = {"index": False, "float_format": "%.4f"}
-    first, second = (
-        Store(folder).keep_text(name, csv_text(both[own], **look)) for name, own in columns.items()
-    )
+    first, second = (Store(folder).keep_text(name, csv_text(both[own], **look)) for name, own in columns.items())
     return first, second
 
 

@@ -37,9 +37,7 @@ def mean_curve(predictions: pd.DataFrame, good: str) -> pd.DataFrame:
     return pd.DataFrame({"mean": stack.mean(0), "low": stack.min(0), "high": stack.max(0)}, REJECTS)
 
 
-def recall_curve(
-    predictions: pd.DataFrame, good: str, points: pd.DataFrame, width: float = style.PAGE
-) -> Figure:
+def recall_curve(predictions: pd.DataFrame, good: str, points: pd.DataFrame, width: float = style.PAGE) -> Figure:
     """Draw defect recall against false rejects up to 20 %: the mean of the folds, in their range.
 
     Markers: what thresholds chosen on training images for a required recall reached on the test folds (`points` of

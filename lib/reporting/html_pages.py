@@ -25,13 +25,7 @@ _SETUP = {"setup", "parameters", "injected-parameters"}
 
 
 def notebook_html(
-    path: Path,
-    name: str,
-    where: str,
-    *,
-    datasets: Sequence[str] = (),
-    embed: bool = True,
-    pictures: bool = True,
+    path: Path, name: str, where: str, *, datasets: Sequence[str] = (), embed: bool = True, pictures: bool = True
 ) -> str:
     """Return an executed notebook as one HTML page; `where` is the folder of the data set (or study) it is about.
 

@@ -106,10 +106,7 @@ def _cells(known: pd.DataFrame, metric: str, label: str, alpha: float) -> dict[s
 def _about(name: str, read: Sequence[Measured], alpha: float) -> dict[str, Any]:
     folds = []
     for place, _, known in read:
-        n, scheme = (
-            len(set(known.index.unique("fold")) - {OVERALL, POOLED}),
-            place["Folds"].removesuffix(_LEAKS),
-        )
+        n, scheme = (len(set(known.index.unique("fold")) - {OVERALL, POOLED}), place["Folds"].removesuffix(_LEAKS))
         of: dict[str, Any] = {"name": display_name(place["Dataset"]), "scheme": scheme, "folds": n}
         folds.append(of | {"smallest": smallest_attainable_p(n), "leaks": scheme != place["Folds"]})
     return about(name, read=folds, alpha=alpha, format_p=format_p)

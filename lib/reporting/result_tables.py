@@ -77,9 +77,7 @@ def map_quality_table(runs: Sequence[Run]) -> Table:
     return Table(rows=rows, headers=3, **told)
 
 
-def costs_table(
-    points: pd.DataFrame, methods: Iterable[str] = FEATURE_SETS, unit: str = "image"
-) -> Table | None:
+def costs_table(points: pd.DataFrame, methods: Iterable[str] = FEATURE_SETS, unit: str = "image") -> Table | None:
     """Return what share of good units feature sets reject for each required recall; None without thresholds.
 
     `points` as `operating_numbers` gives them. Bold: the least of those that reached the recall on the test folds.

@@ -15,9 +15,7 @@ _HEADING = re.compile(r"(</?h)([1-6])(?=[ >])")
 _LINKING = re.compile(r'(<[a-z]+\b[^<>]*?) (?:href|id)="[^"]*"')  # what links pages, and what is linked
 
 
-def write_single_file(
-    runs: Sequence[Run], home: Path, command: str, target: Path, *, pictures: bool = True
-) -> None:
+def write_single_file(runs: Sequence[Run], home: Path, command: str, target: Path, *, pictures: bool = True) -> None:
     """Write the report of the study in `home` to `target`, without `pictures` none of the products' photographs."""
     pages = list(_pages(runs, home, pictures))
     page = index_html(runs, home, command, pictures=pictures, pages=pages)

@@ -108,9 +108,7 @@ def about(name: str, **values: Any) -> dict[str, Any]:
     return {"name": name, "title": title, "notes": notes}
 
 
-def html_table(
-    frame: pd.DataFrame, headers: int, bold: Collection[tuple[int, int]] = (), **about: Any
-) -> str:
+def html_table(frame: pd.DataFrame, headers: int, bold: Collection[tuple[int, int]] = (), **about: Any) -> str:
     """Return texts (columns as in `Table`) in HTML; `about`: name, title, notes, and look (CSS classes)."""
     columns = [column if isinstance(column, tuple) else (str(column), "") for column in frame.columns]
     head: list[tuple[str, list[str]]] = []

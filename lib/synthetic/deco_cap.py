@@ -44,9 +44,7 @@ def _slope(r: Array, pixel: float) -> Array:
     return 0.13 * r + hub + groove + 0.62 * smoothstep(RIM, 1.0, r)
 
 
-def _lacquer(
-    scene: Generator, u: Array, v: Array, r: Array, face: Array, flake: Array, nx: Array, ny: Array
-) -> Array:
+def _lacquer(scene: Generator, u: Array, v: Array, r: Array, face: Array, flake: Array, nx: Array, ny: Array) -> Array:
     """The cap's lacquer under a large soft light, a strip and the dark hole of the camera."""
     sway, tilt = scene.normal(0.0, 0.02, 2)
     rx, ry, power = 2.0 * nx + sway, 2.0 * ny + tilt, scene.uniform(0.95, 1.05)

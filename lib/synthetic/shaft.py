@@ -68,9 +68,7 @@ def _plate(canvas: Canvas, scene: Generator, across: Array, gap: Array) -> Array
     return (tone * (1.0 - shadow))[..., None] * hue
 
 
-def _defect(
-    label: str, along: Array, across: Array, size: float, flaw: Generator
-) -> tuple[Array, Array, Array, Array]:
+def _defect(label: str, along: Array, across: Array, size: float, flaw: Generator) -> tuple[Array, Array, Array, Array]:
     """Height, relative tone, stain and coverage of a defect, each (side, side); all zero on a good pin."""
     nothing = np.zeros_like(along)
     if label == "good":

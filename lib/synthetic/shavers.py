@@ -75,10 +75,7 @@ def _body(canvas: Canvas, scene: Generator, u: Array, v: Array) -> Array:
     satin = 0.030 + reflected(lamps, nx, ny) * (1.0 + 0.06 * grain)
     satin *= 1.0 - 0.8 * bell(np.abs(bow), 0.10, 0.012)  # the seam
     hue = np.array([0.78, 0.94, 1.2]) * scene.uniform(0.985, 1.015, 3)
-    lamps = [
-        (-0.45 + lean, -0.45, 0.5, 0.16, 0.12, 0.9 * power),
-        (0.6 + lean, 0.35, 0.25, 0.1, 0.08, 0.5 * power),
-    ]
+    lamps = [(-0.45 + lean, -0.45, 0.5, 0.16, 0.12, 0.9 * power), (0.6 + lean, 0.35, 0.25, 0.1, 0.08, 0.5 * power)]
     bent = bow / 0.085
     chrome = 0.10 + reflected(lamps, 0.75 * u, bent) + 0.12 * smoothstep(0.2, 0.9, bent)
     return over(satin[..., None] * hue, chrome[..., None], trim)
@@ -93,9 +90,7 @@ def _gone(once: Array, u: Array, v: Array, flaw: Generator) -> Array:
     if flaw.uniform() < 0.55:
         way, width, far = flaw.uniform((0.0, 0.025, 0.25), (np.pi, 0.09, 1.4))
         across = dv * np.cos(way) - du * np.sin(way)
-        return smoothstep(far, 0.1, np.hypot(du, dv)) * smoothstep(
-            1.2, 0.7, np.abs(across) / width + 0.25 * rough
-        )
+        return smoothstep(far, 0.1, np.hypot(du, dv)) * smoothstep(1.2, 0.7, np.abs(across) / width + 0.25 * rough)
     return blot(du, dv, 0.95 * flaw.uniform(0.07, 0.36), 0.35 * rough, 0.2)
 
 

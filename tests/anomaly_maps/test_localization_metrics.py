@@ -18,9 +18,7 @@ def study():
         mask = np.zeros((16, 24), np.uint8)
         if label != "good":
             mask[3:9, 5 : 5 + int(rng.integers(3, 12))] = 255
-        maps.append(
-            (rng.beta(1, 8, mask.shape) + strength.get(label, 0) * (mask > 0)).clip(0, 1).astype(np.float16)
-        )
+        maps.append((rng.beta(1, 8, mask.shape) + strength.get(label, 0) * (mask > 0)).clip(0, 1).astype(np.float16))
         masks.append(mask)
     return maps, masks, labels
 
@@ -99,10 +97,7 @@ def test_unseen_told_from_seen_compares_good_images_within_each_split():
     rows = [
         (cleaner, split, label, tested, score)
         for cleaner in (0.2, 0.0)
-        for split, level in (
-            ("grouped-1", 0.0),
-            ("grouped-0", 0.5),
-        )  # each split's DRAEM has a level of its own
+        for split, level in (("grouped-1", 0.0), ("grouped-0", 0.5))  # each split's DRAEM has a level of its own
         for label, tested, scores in (
             ("good", False, (0.20, 0.30)),
             ("good", True, (0.20 + cleaner, 0.30 + cleaner)),

@@ -18,10 +18,7 @@ def patches(seed=0, count=N):
 
 
 def memory(seen, size=60):
-    study, (good, held_out) = (
-        SimpleNamespace(coreset_size=size, map_side=8),
-        np.split(np.arange(len(seen)), 2),
-    )
+    study, (good, held_out) = (SimpleNamespace(coreset_size=size, map_side=8), np.split(np.arange(len(seen)), 2))
     return fit(FitTask(study, seen, good, held_out, sharing=2, seed=3))[0]
 
 

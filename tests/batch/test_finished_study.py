@@ -34,9 +34,7 @@ def pretend(study, name, dataset, *, data="", predictions=True):
     store = Store(study / name)
     given = {"DATASET": dataset, "PRESET": "smoke", "DATA_DIR": str(data), "OVERRIDES": {"folds": 3},
              "OUTPUT_DIR": "moved/since", "SCHEDULER": ""}  # fmt: skip
-    store.make(
-        "notebooks/04_classification.ipynb", {"parameters": given}, lambda path: path.write_text("x") and None
-    )
+    store.make("notebooks/04_classification.ipynb", {"parameters": given}, lambda path: path.write_text("x") and None)
     store.make("index.parquet", {}, lambda path: path.write_text("x") and None)
     if predictions:
         store.make("predictions/classification.parquet", {}, lambda path: path.write_text("x") and None)
@@ -83,9 +81,7 @@ def test_several_data_sets_ask_which_and_it_may_be_named_either_way(tmp_path, pi
     assert "name one of" in refused(tmp_path, pictures, "--dataset", "plates", "deco_cap")
 
 
-def test_a_study_that_is_not_there_not_finished_or_damaged_is_refused_with_the_command_to_run(
-    tmp_path, pictures
-):
+def test_a_study_that_is_not_there_not_finished_or_damaged_is_refused_with_the_command_to_run(tmp_path, pictures):
     study = tmp_path / "out" / "line"
     assert "no such study" in refused(tmp_path, pictures)
     study.mkdir(parents=True)
@@ -177,15 +173,7 @@ def test_a_study_means_the_same_on_a_machine_with_a_gpu_and_on_one_without(tmp_p
 
 def test_an_export_takes_no_option_that_would_do_nothing(tmp_path):
     pretend(tmp_path / "out" / "line", "deco_cap-synthetic", "deco_cap")
-    options = [
-        "--export",
-        str(tmp_path / "a.onnx"),
-        "--study",
-        "line",
-        "--output",
-        str(tmp_path / "out"),
-        "--force",
-    ]
+    options = ["--export", str(tmp_path / "a.onnx"), "--study", "line", "--output", str(tmp_path / "out"), "--force"]
     with pytest.raises(UsageError, match="--force: this takes finished studies as they are"):
         export_request(parser().parse_args(options), parser().parse_args([]))
 
@@ -235,9 +223,7 @@ def test_new_pictures_are_judged_and_the_page_says_on_what(standin, tmp_path):
 
 
 def report(study, target, *more):
-    return run_all(
-        "--single-file", target, "--study", study.name, "--output", study.parent, *more, check=False
-    )
+    return run_all("--single-file", target, "--study", study.name, "--output", study.parent, *more, check=False)
 
 
 @pytest.mark.parametrize(("fault", "said"), [

@@ -7,15 +7,7 @@ import pandas as pd
 import pytest
 
 import run_all
-from lib.batch.forecast import (
-    BESIDE,
-    START,
-    _speed_file,
-    forecast,
-    size_of,
-    store_speed,
-    stored_speed,
-)
+from lib.batch.forecast import BESIDE, START, _speed_file, forecast, size_of, store_speed, stored_speed
 from lib.batch.preflight import check_resources
 from lib.cli import parser, plan
 from lib.pipeline.run import PROCESS, open_run
@@ -167,16 +159,7 @@ def test_what_data_sets_and_workers_take_together_is_compared_with_the_machine(t
 
 def test_lines_on_each_notebook(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    given = [
-        "--dataset",
-        "deco_cap",
-        "--weights",
-        "random-init",
-        "--output",
-        str(tmp_path),
-        "--set",
-        "device=cpu",
-    ]
+    given = ["--dataset", "deco_cap", "--weights", "random-init", "--output", str(tmp_path), "--set", "device=cpu"]
     work = plan(parser().parse_args(given))
     monkeypatch.setattr("lib.batch.notebooks.NotebookJob.done", lambda job: job.notebook == "02_anomaly_maps")
     run_all.show_costs(work)

@@ -44,9 +44,7 @@ def test_notebook_style(path):
     assert notebook.metadata.kernelspec.name == "python3"
     for cell in cells:
         kinds = {type(node) for node in ast.walk(ast.parse(cell.source))}
-        assert not kinds & {ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef}, (
-            "what is used twice lives in lib/"
-        )
+        assert not kinds & {ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef}, "what is used twice lives in lib/"
     assert notebook.cells[0].cell_type == "markdown"
     assert notebook.cells[0].source.startswith("# ")
 
@@ -86,9 +84,7 @@ def test_a_failing_cell_is_named_and_kept(tmp_path):
 
 def test_a_dead_kernel_is_a_failure(tmp_path):
     source, target, failed = tmp_path / "n.ipynb", tmp_path / "out.ipynb", tmp_path / "n.failed.ipynb"
-    write_notebook(
-        source, "A: int = 1  # a number", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "1"
-    )
+    write_notebook(source, "A: int = 1  # a number", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "1")
     with pytest.raises(NotebookError, match="kernel"):
         execute(source, target, {}, failed, Kernels())
     assert not target.exists()
@@ -129,9 +125,7 @@ def test_a_job_is_done_until_what_it_rests_on_changes(tmp_path, monkeypatch):
     assert job.done()
     store.make("maps/a.npy", {"other": 1}, lambda path: path.write_text("other map") and None)
     assert not job.done()
-    store.path("maps/a.npy.manifest.json").write_text(
-        "{"
-    )  # of other settings perhaps, never to be made again
+    store.path("maps/a.npy.manifest.json").write_text("{")  # of other settings perhaps, never to be made again
     job.run(kernels)
     assert job.done(), "what is damaged and not read must not have every run execute the notebook again"
 
@@ -166,9 +160,7 @@ def watched(study, side_by_side=1, force=False, afterwards=lambda root: None, **
         root.mkdir(parents=True, exist_ok=True)
     expected = {name: {"01_draem_training": 60.0, "02_anomaly_maps": 30.0} for name in jobs}
     with console(study, "python run_all.py", expected, width=side_by_side, verbose=False):
-        failures = run_datasets(
-            parts, side_by_side, Kernels(), force=force, verbose=False, afterwards=afterwards
-        )
+        failures = run_datasets(parts, side_by_side, Kernels(), force=force, verbose=False, afterwards=afterwards)
     return failures, json.loads((study / "status.json").read_text())
 
 

@@ -51,9 +51,7 @@ def finish(folder, *parts):
     for file, rows in zip(files, (verdicts, conclusions), strict=True):
         pd.DataFrame(rows).to_csv(file, index=False)
     (folder / "study.json").write_text(json.dumps({"command": ["--study", folder.name], "settings": {}}))
-    Store(folder).make(
-        LAST, {}, lambda path: path.write_text("x") and {"files": files, "artefacts": artefacts}
-    )
+    Store(folder).make(LAST, {}, lambda path: path.write_text("x") and {"files": files, "artefacts": artefacts})
     return folder
 
 
@@ -87,18 +85,14 @@ def test_a_study_and_its_copy_agree_and_nothing_else_is_written(tmp_path, capsys
     assert "| nothing | – | – |" in told
     assert "The verdicts are the same" in told
     table = figures(tmp_path)
-    assert len(table) == 9, (
-        "three feature sets in three measures, though there are two shares of defects kept"
-    )
+    assert len(table) == 9, "three feature sets in three measures, though there are two shares of defects kept"
     assert set(table["What is shown"]) == {"not tested: both make the same predictions"}
     assert set(table["Intervals"]) == {"paired"}
 
 
 def test_what_differs_is_named_and_differences_are_paired_and_sentences_stand_side_by_side(tmp_path):
     finish(tmp_path / "a", part(said="Of 9 the map helps. Recommended: image."))
-    b = finish(
-        tmp_path / "b", part(SKILL | {"image": 3.0}, said="Of 8 the map helps. Recommended: both.", mlp=(4,))
-    )
+    b = finish(tmp_path / "b", part(SKILL | {"image": 3.0}, said="Of 8 the map helps. Recommended: both.", mlp=(4,)))
     about = json.loads((b / "toy" / "provenance.json").read_text())
     about |= {"versions": {"torch": "2.1", "timm": "1"}, "made_with": {"numpy": {"2.1": 9}}, "device": "H100"}
     (b / "toy" / "provenance.json").write_text(json.dumps(about))

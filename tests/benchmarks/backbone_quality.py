@@ -31,23 +31,17 @@ def anomaly_scores(run: Run, split: str) -> dict[str, np.ndarray]:
     """What each way makes of the split's test images: 1 - p(good), or the map's score."""
     table, train = index(run), ~in_test_fold(run, split)
     labels, classes = table["label"].to_numpy(dtype=str), table.attrs["classes"]
-    blocks = {"image": image_feature_table(run)} | {
-        name: map_columns(run, name, split) for name in ("map", "guided")
-    }
+    blocks = {"image": image_feature_table(run)} | {name: map_columns(run, name, split) for name in ("map", "guided")}
     found = {"memory": scores(run, split)[~train]}
     for way, names in {"image": ["image"], "guided": ["guided"], "image+guided": ["image", "guided"]}.items():
         columns = np.concatenate([blocks[name] for name in names], axis=1)
         model = fit(columns[train], labels[train], list(classes), hidden=LOGISTIC_REGRESSION)
         found[way] = 1 - model.probabilities(columns[~train])[:, 0]
     given = {name: blocks[name] for name in ("image", "map")}
-    paper = evaluate_fold(
-        given, labels, train, classes=classes, mlp=run.study.mlp, seed=run.seed("classify", split, 0)
-    )
+    paper = evaluate_fold(given, labels, train, classes=classes, mlp=run.study.mlp, seed=run.seed("classify", split, 0))
     predicted = paper.predictions[paper.predictions["task"] == "multiclass"]
     for name in MAIN:
-        found[f"paper: {name}"] = (
-            1 - predicted.loc[predicted["features"] == name, f"p:{classes[0]}"].to_numpy()
-        )
+        found[f"paper: {name}"] = 1 - predicted.loc[predicted["features"] == name, f"p:{classes[0]}"].to_numpy()
     return found
 
 
@@ -63,20 +57,13 @@ def measured(run: Run) -> dict[str, object]:
             false_rejects, recall, _ = roc_curve(defective, values)
             rows.append((way, roc_auc_score(defective, values), recall[false_rejects <= 0.05].max()))
     means = pd.DataFrame(rows, columns=["way", "auc", "recall"]).groupby("way", sort=False).mean()
-    about = {
-        "dataset": run.name,
-        "backbone": net.title,
-        "side": run.study.feature_size,
-        "seed": run.study.seed,
-    }
+    about = {"dataset": run.name, "backbone": net.title, "side": run.study.feature_size, "seed": run.study.seed}
     cells = {way: f"{auc:.3f} / {recall:.3f}" for way, auc, recall in means.itertuples()}
     return about | cells | {"seconds": round(time.process_time() - began)}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", nargs="+", default=["magnetic_tile"])
     parser.add_argument("--data", default="", help="folder of the one named data set")
     parser.add_argument("--backbone", nargs="+", default=["efficientnet_lite0"], metavar="NAME[=FILE]")

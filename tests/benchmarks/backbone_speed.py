@@ -25,12 +25,8 @@ def before(side: int):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--backbone", nargs="+", default=["efficientnet_lite0", "efficientnet_lite2", "resnet18"]
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--backbone", nargs="+", default=["efficientnet_lite0", "efficientnet_lite2", "resnet18"])
     parser.add_argument("--side", type=int, nargs="+", default=[96, 160, 224])
     options = parser.parse_args()
     torch.set_num_threads(1)

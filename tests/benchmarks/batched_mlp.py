@@ -49,9 +49,7 @@ def fit_predict_batched(
     return [_probabilities(fitted[i], rows) for i, rows in enumerate(test)], passes
 
 
-def _start(
-    sizes: list[int], models: int, generator: np.random.RandomState
-) -> tuple[list[Tensor], list[Tensor]]:
+def _start(sizes: list[int], models: int, generator: np.random.RandomState) -> tuple[list[Tensor], list[Tensor]]:
     weights, biases = [], []
     for fan_in, fan_out in pairwise(sizes):
         bound = np.sqrt(6 / (fan_in + fan_out))
@@ -61,9 +59,7 @@ def _start(
     return weights, biases
 
 
-def _step(
-    parameters: list[Tensor], moments: list[list[Tensor]], X: Tensor, targets: Tensor, step: int
-) -> Tensor:
+def _step(parameters: list[Tensor], moments: list[list[Tensor]], X: Tensor, targets: Tensor, step: int) -> Tensor:
     """Take one step of Adam with every model of the batch, in place; return their losses (models,)."""
     layers, n = len(parameters) // 2, X.shape[1]
     weights, biases = parameters[:layers], parameters[layers:]
@@ -76,9 +72,7 @@ def _step(
     error = outputs[-1] - targets
     rate = RATE * np.sqrt(1 - BETAS[1] ** step) / (1 - BETAS[0] ** step)
     for layer in reversed(range(layers)):
-        gradients = (
-            torch.bmm(outputs[layer].transpose(1, 2), error).add_(weights[layer], alpha=PENALTY).div_(n)
-        )
+        gradients = torch.bmm(outputs[layer].transpose(1, 2), error).add_(weights[layer], alpha=PENALTY).div_(n)
         before = torch.bmm(error, weights[layer].transpose(1, 2)).mul_(outputs[layer] > 0) if layer else error
         for place, gradient in ((layer, gradients), (layers + layer, error.mean(1, keepdim=True))):
             first, second = (moment[place] for moment in moments)

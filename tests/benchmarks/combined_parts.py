@@ -33,29 +33,11 @@ VARIANTS = (
     FeatureSet("guided", "combined", "map-guided", all_columns=GUIDED, model="logistic"),
     FeatureSet("score", "combined", "anomaly score", all_columns=("score",), model="logistic"),
     FeatureSet("patch", "combined", "patch classifier", all_columns=("patch",), model="logistic"),
-    FeatureSet(
-        "guided+score",
-        "combined",
-        "map-guided, score",
-        all_columns=GUIDED,
-        scores=("score",),
-        model="stacked",
-    ),
-    FeatureSet(
-        "guided+patch",
-        "combined",
-        "map-guided, patch",
-        all_columns=GUIDED,
-        scores=("patch",),
-        model="stacked",
-    ),
+    FeatureSet("guided+score", "combined", "map-guided, score", all_columns=GUIDED, scores=("score",), model="stacked"),
+    FeatureSet("guided+patch", "combined", "map-guided, patch", all_columns=GUIDED, scores=("patch",), model="stacked"),
     FeatureSet("score+patch", "combined", "score, patch", all_columns=("score", "patch"), model="logistic"),
-    FeatureSet(
-        "combined", "combined", "all, stacked", all_columns=GUIDED, scores=("score", "patch"), model="stacked"
-    ),
-    FeatureSet(
-        "one", "combined", "all, one regression", all_columns=(*GUIDED, "score", "patch"), model="logistic"
-    ),
+    FeatureSet("combined", "combined", "all, stacked", all_columns=GUIDED, scores=("score", "patch"), model="stacked"),
+    FeatureSet("one", "combined", "all, one regression", all_columns=(*GUIDED, "score", "patch"), model="logistic"),
 )
 UNMASKED = ", no masks"
 
@@ -125,9 +107,7 @@ def measured(run: Run, rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", default="magnetic_tile")
     parser.add_argument("--data", default="")
     parser.add_argument("--preset", default="quick")

@@ -182,9 +182,7 @@ def whole(size: Size, *, find: bool = False, **changes: object) -> float:
     settings = replace(TrainingSettings(size.wide, size.narrow, batch=size.batch), **changes)
 
     def took(steps: int) -> float:
-        with mock.patch.object(
-            training, "HISTORY_ROWS", 1
-        ):  # as in a long training, which seldom tells losses
+        with mock.patch.object(training, "HISTORY_ROWS", 1):  # as in a long training, which seldom tells losses
             return seconds(
                 size, lambda: train(images, textures, replace(settings, steps=steps), size.device), 1, warm=0
             )
@@ -201,10 +199,7 @@ def naive_step(size: Size) -> float:
     """Seconds of a step as one would first write it: simulation image by image on the CPU, PyTorch's defaults."""
     images, _ = material(size)
     sources, rng = [Image.fromarray(image) for image in images], np.random.default_rng(0)
-    parts = (
-        ReconstructiveNetwork(size.wide).to(size.device),
-        DiscriminativeNetwork(size.narrow).to(size.device),
-    )
+    parts = (ReconstructiveNetwork(size.wide).to(size.device), DiscriminativeNetwork(size.narrow).to(size.device))
     optimiser = torch.optim.Adam([*parts[0].parameters(), *parts[1].parameters()], lr=1e-4)
 
     def step() -> None:
@@ -247,10 +242,7 @@ def rows(size: Size) -> Iterator[Row]:
         lambda: networks(size, precision, blocks=True, split=True, graph=True),
     )
     yield "whole step, bf16, graph, 2 processes", lambda: side_by_side(size, graph=True, **best)
-    yield (
-        "networks, float32 without TF32, NCHW",
-        lambda: networks(size, "float32", NCHW, tf32=allow_tf32(False)),
-    )
+    yield ("networks, float32 without TF32, NCHW", lambda: networks(size, "float32", NCHW, tf32=allow_tf32(False)))
     yield "reconstructive network, bf16", lambda: one_network(size, ReconstructiveNetwork(size.wide), 3)
     yield "discriminative network, bf16", lambda: one_network(size, DiscriminativeNetwork(size.narrow), 6)
     yield (
@@ -294,9 +286,7 @@ def measure(size: Size, limit: float) -> pd.DataFrame:
             print(f"{what}: {type(error).__name__}: {str(error).splitlines()[0]}", flush=True)
             continue
         scale = 2 if what.endswith(f"batch {2 * size.batch}") else 1
-        share = (
-            scale * size.step_tflop / took / peak if "step" in what or "networks" in what else float("nan")
-        )
+        share = scale * size.step_tflop / took / peak if "step" in what or "networks" in what else float("nan")
         found.append({"what": what, "ms": round(took * 1e3, 3), "share_of_product": round(share, 3)})
         print(f"{took * 1e3:10.2f} ms  {share:6.1%}  {what}", flush=True)
         OUTPUT.mkdir(parents=True, exist_ok=True)  # each time: a run that is cut off keeps its rows

@@ -62,9 +62,7 @@ def measure(run, repeat: int, parts: tuple[str, ...] | None, *, untrained: bool)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", nargs="+", default=["deco_cap", "shaft", "shavers"])
     parser.add_argument("--preset", default="quick")
     parser.add_argument("--data", default="", metavar="DIR")

@@ -37,9 +37,7 @@ METRICS = (RECALL_AT_5_FPR, "binary_auc", "weighted_auc", "defect_recall", "fals
 COSTS = ("loss", "seconds", "CPU seconds")
 BATCH = 32
 MIRRORED: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3))  # axes of a batch
-CHANGES = v2.Compose(
-    [v2.RandomHorizontalFlip(), v2.RandomVerticalFlip(), v2.ColorJitter(brightness=0.2, contrast=0.2)]
-)
+CHANGES = v2.Compose([v2.RandomHorizontalFlip(), v2.RandomVerticalFlip(), v2.ColorJitter(brightness=0.2, contrast=0.2)])
 
 
 class Network(nn.Module):
@@ -115,9 +113,7 @@ def predict_fold(run: Run, split: str, how: dict[str, float], inner: bool) -> tu
     def write(path: Path) -> dict[str, float]:
         began = time.process_time()
         torch.manual_seed(seed)
-        learnt, shown = (
-            torch.from_numpy(stack[rows]).permute(0, 3, 1, 2).contiguous() for rows in (known, asked)
-        )
+        learnt, shown = (torch.from_numpy(stack[rows]).permute(0, 3, 1, 2).contiguous() for rows in (known, asked))
         codes = torch.tensor([classes.index(label) for label in labels[known]])
         network = Network(run, len(classes), int(how["frozen"])).to(run.device)
         loss = train(network, learnt.to(run.device), codes.to(run.device), int(how["epochs"]), how["lr"])
@@ -149,9 +145,7 @@ def measured(predictions: pd.DataFrame, good: str) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     defaults = {
         "dataset": "magnetic_tile", "data": "", "preset": "quick", "folds": 5, "side": 160,
         "backbone": "efficientnet_lite0", "weights": "auto", "epochs": 8, "lr": 1e-3,

@@ -102,14 +102,10 @@ def grow(scratch: Path, count: int) -> Grown:
             raise RuntimeError(f"{count} images: exit status {process.returncode}\n{log.read()[-3000:]}")
     study = output / "grown"
     stores = [Store(study if name == NOTEBOOKS[-1] else study / "grown") for name in NOTEBOOKS]
-    made = [
-        store.manifest(f"notebooks/{name}.ipynb") or {} for store, name in zip(stores, NOTEBOOKS, strict=True)
-    ]
+    made = [store.manifest(f"notebooks/{name}.ipynb") or {} for store, name in zip(stores, NOTEBOOKS, strict=True)]
     pages = [path.stat().st_size for path in study.rglob("notebooks/*.html")]
     took = [float(one["summary"]["seconds"]) for one in made]
-    return Grown(
-        count, took, seconds, used() - before, peak, (study / "index.html").stat().st_size, max(pages)
-    )
+    return Grown(count, took, seconds, used() - before, peak, (study / "index.html").stat().st_size, max(pages))
 
 
 def main() -> None:

@@ -49,14 +49,10 @@ def columns(run: Run, split: str, way: str) -> tuple[str, dict[str, np.ndarray]]
     if features != "image":
         table, tested = index(run), in_test_fold(run, split)
         good = (table["label"] == table.attrs["good"]).to_numpy() & ~tested
-        units = (table["group"] if parse_split(split).scheme == "grouped" else table["id"]).to_numpy(
-            dtype=str
-        )
+        units = (table["group"] if parse_split(split).scheme == "grouped" else table["id"]).to_numpy(dtype=str)
         none = np.zeros((len(table), 0), np.float32)
         sources["guided"] = (
-            none
-            if counts is None
-            else map_guided_features(patches(run), maps(run, split), good, units, counts)
+            none if counts is None else map_guided_features(patches(run), maps(run, split), good, units, counts)
         )
     return features, sources
 
@@ -67,12 +63,7 @@ def fits(run: Run, split: str, way: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     table = index(run)
     labels = table["label"].to_numpy(dtype=str)
     seed = run.seed("classify", split, 0)
-    how = {
-        "classes": tuple(table.attrs["classes"]),
-        "mlp": run.study.mlp,
-        "feature_sets": (features,),
-        "seed": seed,
-    }
+    how = {"classes": tuple(table.attrs["classes"]), "mlp": run.study.mlp, "feature_sets": (features,), "seed": seed}
 
     def predicted(rows: np.ndarray, train: np.ndarray) -> pd.DataFrame:
         given = {name: values[rows] for name, values in sources.items()}
@@ -80,9 +71,7 @@ def fits(run: Run, split: str, way: str) -> tuple[pd.DataFrame, pd.DataFrame]:
         where = table.iloc[rows[found["row"].to_numpy()]].reset_index(drop=True)
         scheme, fold, *_ = parse_split(split)
         place = {"dataset": run.name, "scheme": scheme, "fold": fold, "repeat": 0}
-        return found.assign(
-            **place, id=where["id"], group=where["group"], label=where["label"], features="image"
-        )
+        return found.assign(**place, id=where["id"], group=where["group"], label=where["label"], features="image")
 
     whole = predicted(np.arange(len(table)), ~in_test_fold(run, split))
     inner = []
@@ -130,9 +119,7 @@ def rows_of(run: Run, ways: list[str]) -> list[dict[str, object]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", default="magnetic_tile")
     parser.add_argument("--data", default="")
     parser.add_argument("--backbone", default="efficientnet_lite0")

@@ -42,11 +42,7 @@ def study(
             shift, scale = generator.normal(size=folds), np.exp(0.5 * generator.normal(size=folds))
             score = (trained[fold] * defective + common + own + noise) * scale[fold] + shift[fold]
             chance = 1 / (1 + np.exp(-score))
-            about = {
-                "fold": fold,
-                "id": np.char.mod("%05d", np.arange(n)),
-                "group": np.char.mod("g%d", group),
-            }
+            about = {"fold": fold, "id": np.char.mod("%05d", np.arange(n)), "group": np.char.mod("g%d", group)}
             labels = {"label": np.where(defective, "a", "good"), "features": name, "repeat": repeat}
             parts.append(pd.DataFrame(about | labels | {"p:good": 1 - chance, "p:a": chance}))
     return pd.concat(parts, ignore_index=True)
@@ -80,14 +76,10 @@ def row(effect: float, spread: float, repeats: int, folds: int, studies: int, se
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--studies", type=int, default=1000)
     options = parser.parse_args()
-    designs = [
-        (effect, spread, repeats, 5) for effect in (0.0, 0.6) for spread in (0.0, 0.4) for repeats in (1, 3)
-    ]
+    designs = [(effect, spread, repeats, 5) for effect in (0.0, 0.6) for spread in (0.0, 0.4) for repeats in (1, 3)]
     designs += [(0.6, 0.4, repeats, 3) for repeats in (1, 3)]
     rows = [one for number, design in enumerate(designs) for one in row(*design, options.studies, number)]
     table = pd.DataFrame(rows).round(3)

@@ -29,13 +29,7 @@ from lib.classification.classifiers import HIDDEN, LOGISTIC_REGRESSION, fit
 from lib.evaluation.metrics import RECALL_AT_5_FPR
 from lib.features.backbone import load_backbone
 from lib.features.embeddings import image_features
-from lib.inspection.active_learning import (
-    CERTAIN,
-    margin_uncertainty,
-    standardised,
-    suggest_labels,
-    weighted_k_center,
-)
+from lib.inspection.active_learning import CERTAIN, margin_uncertainty, standardised, suggest_labels, weighted_k_center
 from lib.pipeline.run import PROJECT
 from lib.reporting.style import set_style
 from lib.synthetic.products import PRODUCTS, render
@@ -92,9 +86,7 @@ def _halves(now: Round) -> np.ndarray:
     far = weighted_k_center(np.ones(len(new)), new, old, BATCH // 2, seed=now.seed)[0]
     rest = np.setdiff1d(np.arange(len(new)), far)
     worth = CERTAIN + margin_uncertainty(now.probabilities[rest])
-    second = weighted_k_center(worth, new[rest], np.concatenate([old, new[far]]), BATCH // 2, seed=now.seed)[
-        0
-    ]
+    second = weighted_k_center(worth, new[rest], np.concatenate([old, new[far]]), BATCH // 2, seed=now.seed)[0]
     return np.concatenate([far, rest[second]])
 
 
@@ -148,9 +140,7 @@ def simulate(
     defects = {name: max(2, round(POOL * share * counts[name] / among)) for name in classes[1:]}
     test = deal(GOOD, TEST_GOOD) + [k for name in classes[1:] for k in deal(name, TEST_DEFECTS)]
     start = deal(GOOD, START_GOOD) + [k for name in classes[1:] for k in deal(name, 1)]
-    stream = deal(GOOD, POOL - sum(defects.values())) + [
-        k for name, n in defects.items() for k in deal(name, n)
-    ]
+    stream = deal(GOOD, POOL - sum(defects.values())) + [k for name, n in defects.items() for k in deal(name, n)]
     stream = rng.permutation(stream).tolist()
     rows = []
     at_start = fit(X[start], y[start], classes, hidden=hidden).probabilities(X[test + stream])
@@ -198,11 +188,7 @@ def against_random(rows: pd.DataFrame) -> pd.DataFrame:
         for name in ("recall", "auc"):
             gain = part.set_index("repeat")[name] - base.set_index("repeat")[name]
             half = stats.t.ppf(0.975, len(gain) - 1) * gain.sem() if way != "random" else 0.0
-            row |= {
-                f"{name}_gain": gain.mean(),
-                f"{name}_low": gain.mean() - half,
-                f"{name}_high": gain.mean() + half,
-            }
+            row |= {f"{name}_gain": gain.mean(), f"{name}_low": gain.mean() - half, f"{name}_high": gain.mean() + half}
         table.append(row)
     found = pd.DataFrame(table)
     return found.sort_values("way", key=lambda ways: ways.map(list(WAYS).index), kind="stable").sort_values(
@@ -251,16 +237,12 @@ def draw(rows: pd.DataFrame, path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--products", nargs="+", default=list(PRODUCTS), choices=list(PRODUCTS))
     parser.add_argument("--ways", nargs="+", default=list(SHOWN), choices=[*WAYS, "all"])
     parser.add_argument("--shares", nargs="+", type=float, default=[0.1], help="defects in the stream")
     parser.add_argument("--repeats", type=int, default=10)
-    parser.add_argument(
-        "--seed", type=int, default=200, help="of the pictures: 100 chose the default, 200 reports"
-    )
+    parser.add_argument("--seed", type=int, default=200, help="of the pictures: 100 chose the default, 200 reports")
     parser.add_argument("--classifier", choices=["linear", "mlp"], default="linear")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--out", type=Path, default=PROJECT / "outputs/benchmarks")

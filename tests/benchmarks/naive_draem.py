@@ -89,19 +89,14 @@ def simulate_one(
     return clean, augmented, mask
 
 
-def simulate(
-    goods: list[Source], textures: list[Source], side: int, rng: np.random.Generator
-) -> list[Tensor]:
+def simulate(goods: list[Source], textures: list[Source], side: int, rng: np.random.Generator) -> list[Tensor]:
     """A batch of clean images, augmented images and masks, (B,C,H,W)."""
     parts = zip(*(simulate_one(good, textures, side, rng) for good in goods), strict=True)
     return [torch.from_numpy(np.stack(part).transpose(0, 3, 1, 2).astype(np.float32)) for part in parts]
 
 
 def training_step(
-    reconstructive: nn.Module,
-    discriminative: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    batch: list[Tensor],
+    reconstructive: nn.Module, discriminative: nn.Module, optimiser: torch.optim.Optimizer, batch: list[Tensor]
 ) -> float:
     """One step on a simulated batch; returns its loss."""
     clean, augmented, mask = batch

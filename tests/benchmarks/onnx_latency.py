@@ -41,11 +41,7 @@ MODELS = {  # map source, columns, sides of maps and of features
     "PatchCore 96 px, image + statistics + guided": ("patchcore", ("image", "stats", "guided"), (64, 96)),
     "DRAEM 64 px (quick), image + map": ("draem", ("image", "map"), (64, 96)),
     "DRAEM 128 px (standard, CPU), image + map": ("draem", ("image", "map"), (128, 224)),
-    "PatchCore 224 px, image + statistics + guided": (
-        "patchcore",
-        ("image", "stats", "guided"),
-        (256, 224),
-    ),
+    "PatchCore 224 px, image + statistics + guided": ("patchcore", ("image", "stats", "guided"), (256, 224)),
 }
 BATCHES = (1, 16)
 REPETITIONS = {1: 9, 16: 3}
@@ -62,9 +58,7 @@ def pipeline_of(source: str, columns: tuple[str, ...], sides: tuple[int, int]) -
     count = sum(widths.get(name, len(study.guided_patches) * net.n_channels) for name in columns)
     values, labels = rng.normal(size=(60, count)).astype(np.float32), rng.choice(["good", "a", "b"], 60)
     if source == "patchcore":
-        memory = PatchCore(
-            torch.rand(1000 if feature_size < 200 else 2000, net.n_channels), 5.0, 4.0, image_size
-        )
+        memory = PatchCore(torch.rand(1000 if feature_size < 200 else 2000, net.n_channels), 5.0, 4.0, image_size)
         maps = memory.exported(places)
     else:
         width = image_size // 4
@@ -83,9 +77,7 @@ def pipeline_of(source: str, columns: tuple[str, ...], sides: tuple[int, int]) -
     )
 
 
-def least(
-    first: Callable[[], object], second: Callable[[], object], repetitions: int, threads: int
-) -> list[float]:
+def least(first: Callable[[], object], second: Callable[[], object], repetitions: int, threads: int) -> list[float]:
     """Return the least seconds of two functions called in turn."""
     clock = time.process_time if threads == 1 else time.perf_counter
     found: list[list[float]] = [[], []]
@@ -97,9 +89,7 @@ def least(
     return [min(times) for times in found]
 
 
-def measured(
-    name: str, chain: OnnxPipeline, folder: Path, threads: tuple[int, ...]
-) -> list[dict[str, object]]:
+def measured(name: str, chain: OnnxPipeline, folder: Path, threads: tuple[int, ...]) -> list[dict[str, object]]:
     """Time one chain in torch and exported; returns a row per number of threads and batch."""
     path, rng, rows = folder / "chain.onnx", np.random.default_rng(0), []
     write_onnx(export_onnx(chain), path, {})
@@ -138,10 +128,7 @@ def measured(
 def map_method() -> dict[str, float]:
     """Return milliseconds to decode a picture and resize it to 64 and 96 px, by what it is."""
     rng, found = np.random.default_rng(0), {}
-    for what, (height, width), kind in (
-        ("128 px PNG", (128, 128), "PNG"),
-        ("1.2 Mpx JPEG", (960, 1280), "JPEG"),
-    ):
+    for what, (height, width), kind in (("128 px PNG", (128, 128), "PNG"), ("1.2 Mpx JPEG", (960, 1280), "JPEG")):
         smooth = rng.integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8)
         file = io.BytesIO()
         Image.fromarray(smooth).resize((width, height)).save(file, kind)

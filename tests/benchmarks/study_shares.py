@@ -40,15 +40,11 @@ def shares(study: Path) -> pd.Series:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("studies", nargs="+", type=Path)
     for study in parser.parse_args().studies:
         seconds = shares(study)
-        table = pd.DataFrame(
-            {"seconds": seconds.round(), "share": (seconds / seconds.sum()).map("{:.0%}".format)}
-        )
+        table = pd.DataFrame({"seconds": seconds.round(), "share": (seconds / seconds.sum()).map("{:.0%}".format)})
         print(f"\n{study}: {seconds.sum():.0f} s of notebooks\n{table.to_string()}")
 
 

@@ -83,9 +83,7 @@ def test_networks_in_a_batch_against_scikit_learn(
         return model.probabilities(rows[~train]), model.iterations
 
     def batched(parts: list[np.ndarray]) -> tuple[list[np.ndarray], list[int]]:
-        return fit_predict_batched(
-            [p[train] for p in parts], codes[train], [p[~train] for p in parts], HIDDEN, SEED
-        )
+        return fit_predict_batched([p[train] for p in parts], codes[train], [p[~train] for p in parts], HIDDEN, SEED)
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -130,9 +128,7 @@ def test_notebooks_04_and_05_on_4249_images(
     noise = rng.random((len(codes), 32, 32), dtype=np.float32) ** (1 + rng.random((len(codes), 1, 1)))
     drawn = noise * (0.5 + 0.5 * (labels != "good") * rng.random(len(codes)))[:, None, None]
 
-    def given_maps(
-        reconstructive: object, discriminative: object, stack: object, out: np.ndarray, device: str
-    ):
+    def given_maps(reconstructive: object, discriminative: object, stack: object, out: np.ndarray, device: str):
         out[:] = drawn
 
     monkeypatch.setattr(features, "image_features", lambda *_, **__: both[:, :512])

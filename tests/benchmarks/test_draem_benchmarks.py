@@ -64,9 +64,7 @@ def threads(request):
 def machine() -> str:
     cpu = Path("/proc/cpuinfo")
     lines = cpu.read_text(encoding="utf-8").splitlines() if cpu.exists() else []
-    name = next(
-        (line.split(": ")[1] for line in lines if line.startswith("model name")), platform.processor()
-    )
+    name = next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.processor())
     return (
         f"{name or platform.machine()}, {os.cpu_count()} cores; Python {platform.python_version()}, PyTorch "
         f"{torch.__version__}, NumPy {np.__version__}, Pillow {Image.__version__}"
@@ -74,13 +72,7 @@ def machine() -> str:
 
 
 def compare(
-    rows: list,
-    what: str,
-    threads: int,
-    images: int,
-    repetitions: int,
-    baseline: Callable,
-    candidate: Callable,
+    rows: list, what: str, threads: int, images: int, repetitions: int, baseline: Callable, candidate: Callable
 ) -> float:
     """Milliseconds per image of both, best of the repetitions after one to warm up; returns the ratio."""
     clock = time.process_time if threads == 1 else time.perf_counter
@@ -111,10 +103,7 @@ def pictures(count: int, side: int) -> np.ndarray:
     """Smooth images with some noise, so that files compress as photographs do."""
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (count, 8, 8, 3), dtype=np.uint8)
-    smooth = [
-        np.asarray(Image.fromarray(c).resize((side, side), Image.Resampling.BICUBIC), np.int16)
-        for c in coarse
-    ]
+    smooth = [np.asarray(Image.fromarray(c).resize((side, side), Image.Resampling.BICUBIC), np.int16) for c in coarse]
     return (np.stack(smooth) + rng.integers(-8, 9, (count, side, side, 3))).clip(0, 255).astype(np.uint8)
 
 
@@ -234,13 +223,7 @@ def test_inference(rows, threads, size):
 
     what = f"maps {side} px, widths {wide}/{narrow}"
     compare(
-        rows,
-        what,
-        threads,
-        count,
-        repetitions,
-        baseline,
-        lambda: Draem(reconstructive, discriminative).maps(images),
+        rows, what, threads, count, repetitions, baseline, lambda: Draem(reconstructive, discriminative).maps(images)
     )
 
 
@@ -256,6 +239,4 @@ def test_the_naive_version_is_right():
     images, bank = as_bank(pictures(500, 32)).float() / 255, as_bank(pictures(20, 32))
     expected = ours.simulate(images, bank, torch.Generator().manual_seed(0)).mask
     assert masks.mean().item() == pytest.approx(expected.mean().item(), rel=0.25)
-    assert masks.amax((1, 2, 3)).mean().item() == pytest.approx(
-        expected.amax((1, 2, 3)).mean().item(), abs=0.1
-    )
+    assert masks.amax((1, 2, 3)).mean().item() == pytest.approx(expected.amax((1, 2, 3)).mean().item(), abs=0.1)

@@ -12,9 +12,7 @@ from tests.benchmarks.draem_gpu import TINY, decoded_apart, measure, paper_hours
 
 def test_every_row_is_measured(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(draem_gpu, "OUTPUT", tmp_path)
-    monkeypatch.setattr(
-        draem_gpu, "whole", lambda size, real=draem_gpu.whole, **k: max(1e-6, real(size, **k))
-    )
+    monkeypatch.setattr(draem_gpu, "whole", lambda size, real=draem_gpu.whole, **k: max(1e-6, real(size, **k)))
     table = measure(TINY, limit=100)
     said = capsys.readouterr().out
     assert table["what"].tolist() == [what for what, _ in rows(TINY)], said  # a row that fails is only told

@@ -10,11 +10,7 @@ def test_as_many_images_as_asked_for_all_different_and_defects_with_a_spot(tmp_p
     draw(tmp_path, 20)
     files = sorted(tmp_path.rglob("*.png"))
     arrays = {file: np.asarray(Image.open(file)) for file in files}
-    assert {label: len(list((tmp_path / label).iterdir())) for label in SHARES} == {
-        "good": 14,
-        "dent": 4,
-        "hole": 2,
-    }
+    assert {label: len(list((tmp_path / label).iterdir())) for label in SHARES} == {"good": 14, "dent": 4, "hole": 2}
     assert {array.shape for array in arrays.values()} == {(SIDE, SIDE)}
     assert len({array.tobytes() for array in arrays.values()}) == 20
     for file, array in arrays.items():

@@ -48,10 +48,7 @@ def draw_scratched(folder: Path, count: int = 60) -> Path:
 def measure(data: Path, folder: Path, source: str, tiles: int, **settings: object) -> dict[str, object]:
     """Run a study as far as its maps and classifiers; return what they find, with the seconds."""
     own = SETTINGS | {"map_source": source, "tiles": tiles} | settings
-    run, start = (
-        open_run("scratched", "quick", str(data), str(folder / f"{source}-{tiles}"), own),
-        time.time(),
-    )
+    run, start = (open_run("scratched", "quick", str(data), str(folder / f"{source}-{tiles}"), own), time.time())
     auroc = map_quality(run)["image_auroc"].iloc[0]
     found = summary(predictions(run, "classification")[0], "good", metrics=("binary_auc",))
     rows = where(found, {"fold": OVERALL, "metric": "binary_auc"}).set_index("features")["value"]
@@ -60,9 +57,7 @@ def measure(data: Path, folder: Path, source: str, tiles: int, **settings: objec
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", nargs="+", default=["patchcore", "draem"])
     parser.add_argument("--tiles", nargs="+", type=int, default=[1, 4, 8])
     parser.add_argument("--set", nargs="+", default=[], metavar="FIELD=VALUE")

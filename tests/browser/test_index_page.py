@@ -52,9 +52,7 @@ def test_nothing_is_cut(page_at, width):
         return box.width && !parent && (box.right > innerWidth || box.left < 0);
     }).map(one => one.outerHTML.slice(0, 80))""")
     assert not wide
-    assert page.locator("table.costs td").first.bounding_box()["x"] < width - 60, (
-        "the first number can be read"
-    )
+    assert page.locator("table.costs td").first.bounding_box()["x"] < width - 60, "the first number can be read"
 
 
 def test_its_reading_order_is_verdict_first(page_at):

@@ -45,10 +45,7 @@ def lab(tmp_path_factory, output):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     own = {f"JUPYTER_{kind}_DIR": str(home / kind.lower()) for kind in ("CONFIG", "RUNTIME", "DATA")}
-    own |= {
-        "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
-        "JUPYTERLAB_WORKSPACES_DIR": str(home / "spaces"),
-    }
+    own |= {"JUPYTERLAB_SETTINGS_DIR": str(home / "settings"), "JUPYTERLAB_WORKSPACES_DIR": str(home / "spaces")}
     environment = os.environ | own | {"PYTHONPATH": str(ROOT), "JUPYTER_TOKEN": TOKEN, "OMP_NUM_THREADS": "1"}
     environment.pop("STUDY_BATCH", None)
     log = (home / "lab.log").open("w")

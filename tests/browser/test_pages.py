@@ -59,9 +59,7 @@ def test_every_link_resolves_and_every_picture_shows(studies, offline, which):
             if fragment and target == path:
                 found = offline.evaluate("id => document.getElementById(id) !== null", fragment)
                 assert found, f"{path}: nothing is called #{fragment}"
-        sizes = offline.eval_on_selector_all(
-            "img", "all => all.map(i => [i.alt, i.complete && i.naturalWidth])"
-        )
+        sizes = offline.eval_on_selector_all("img", "all => all.map(i => [i.alt, i.complete && i.naturalWidth])")
         assert all(alt and width for alt, width in sizes), f"{path}: {sizes}"
     assert sizes, "the last notebook has figures"
 
@@ -130,9 +128,7 @@ def test_names_from_the_data_are_shown_as_text(studies, offline):
 def test_axe_finds_nothing_grave(studies, browser, look):
     from axe_playwright_python.sync_playwright import Axe
 
-    context = browser.new_context(
-        bypass_csp=True, offline=True, color_scheme="dark" if look == "dark" else "light"
-    )
+    context = browser.new_context(bypass_csp=True, offline=True, color_scheme="dark" if look == "dark" else "light")
     page, issues = context.new_page(), []
     for path in pages_of(studies["own"]):
         page.goto(path.as_uri())

@@ -72,8 +72,7 @@ def test_scale_decides_whether_units_matter() -> None:
 
     def change(scale: str) -> float:
         before, after = (
-            fit(values, y, CLASSES, hidden=(8,), scale=scale).probabilities(values[:20])
-            for values in (X, stretched)
+            fit(values, y, CLASSES, hidden=(8,), scale=scale).probabilities(values[:20]) for values in (X, stretched)
         )
         return float(np.abs(before - after).max())
 

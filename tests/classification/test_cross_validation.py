@@ -42,9 +42,7 @@ def fold(
     images: np.ndarray, maps: np.ndarray | None, labels: np.ndarray, train: np.ndarray, **settings: object
 ) -> FoldResult:
     sources = {"image": images} | ({} if maps is None else {"map": maps}) | settings.pop("more", {})
-    return evaluate_fold(
-        sources, labels, train, **({"classes": CLASSES, "mlp": (32,), "seed": SEED} | settings)
-    )
+    return evaluate_fold(sources, labels, train, **({"classes": CLASSES, "mlp": (32,), "seed": SEED} | settings))
 
 
 def multiclass(result: FoldResult, features: str) -> pd.DataFrame:
@@ -57,10 +55,7 @@ def probabilities(result: FoldResult, features: str) -> np.ndarray:
 
 
 def selected(result: FoldResult) -> dict[str, dict[str, list[int]]]:
-    return {
-        task: {name: used.tolist() for name, (used, _) in models.items()}
-        for task, models in result.models.items()
-    }
+    return {task: {name: used.tolist() for name, (used, _) in models.items()} for task, models in result.models.items()}
 
 
 def test_one_row_per_test_image_feature_set_and_task() -> None:
@@ -71,9 +66,7 @@ def test_one_row_per_test_image_feature_set_and_task() -> None:
         "row", "features", "task", "keep", "label", "predicted", "p:good", "p:big", "p:stripe", "p:defective",
     ]  # fmt: skip
     cells = table.groupby(["features", "task"])["row"].apply(list)
-    assert set(cells.index) == {
-        (f, t) for f in ("image", "map", "image_map") for t in ("multiclass", "binary")
-    }
+    assert set(cells.index) == {(f, t) for f in ("image", "map", "image_map") for t in ("multiclass", "binary")}
     assert all(rows == np.flatnonzero(~train).tolist() for rows in cells)
     assert (table["keep"] == 0.5).all()
     rows = multiclass(result, "image_map")
@@ -106,9 +99,7 @@ def test_separate_binary_is_a_network_of_its_own() -> None:
     assert set(own["label"]) == set(own["predicted"]) == {"good", "defective"}
     assert np.abs(own["p:good"].to_numpy() - derived["p:good"].to_numpy()).max() > 1e-3
     np.testing.assert_allclose(own["p:good"] + own["p:defective"], 1, atol=1e-9)
-    expected = estimate_mutual_information(
-        maps[train], np.where(labels == "good", "good", "bad")[train], seed=SEED
-    )
+    expected = estimate_mutual_information(maps[train], np.where(labels == "good", "good", "bad")[train], seed=SEED)
     assert selected(result)["binary"]["map"] == sorted((np.argsort(-expected)[:10] + D).tolist())
 
 
@@ -116,8 +107,7 @@ def test_the_sets_see_what_their_names_say() -> None:
     images, maps, labels, train = case()
     result = fold(images, maps, labels, train)
     accuracy = {
-        name: (multiclass(result, name)["predicted"] == labels[~train]).mean()
-        for name in ("image", "map", "image_map")
+        name: (multiclass(result, name)["predicted"] == labels[~train]).mean() for name in ("image", "map", "image_map")
     }
     assert accuracy["image_map"] > accuracy["image"] + 0.05
     assert accuracy["image_map"] > accuracy["map"] + 0.05
@@ -138,11 +128,7 @@ def test_columns_are_the_best_of_the_thinned_training_rows() -> None:
     scores = estimate_mutual_information(np.hstack([images, maps])[fitted], labels[fitted], seed=SEED)
     k = int(fitted.sum() ** 0.5)
     assert k < int(train.sum() ** 0.5)
-    for name, offered in (
-        ("image", np.arange(D)),
-        ("map", np.arange(D, 2 * D)),
-        ("image_map", np.arange(2 * D)),
-    ):
+    for name, offered in (("image", np.arange(D)), ("map", np.arange(D, 2 * D)), ("image_map", np.arange(2 * D))):
         best = offered[np.argsort(-scores[offered], kind="stable")[:k]]
         assert selected(result)["multiclass"][name] == sorted(best.tolist())
     diagnostics = result.diagnostics.set_index("features")
@@ -173,9 +159,7 @@ def test_columns_are_scored_once_per_task(monkeypatch: pytest.MonkeyPatch) -> No
     assert len(calls) == 3
 
 
-@pytest.mark.parametrize(
-    ("selection", "k", "k_both"), [("sqrt_n", 10, 10), ("per_source", 10, 20), ("none", D, 2 * D)]
-)
+@pytest.mark.parametrize(("selection", "k", "k_both"), [("sqrt_n", 10, 10), ("per_source", 10, 20), ("none", D, 2 * D)])
 def test_selection_decides_how_many_columns(selection: str, k: int, k_both: int) -> None:
     images, maps, labels, train = case()
     diagnostics = fold(images, maps, labels, train, selection=selection).diagnostics
@@ -207,9 +191,7 @@ def test_nothing_of_the_test_rows_reaches_the_fit() -> None:
     for name in FEATURE_SETS:
         now, then = multiclass(other, name), multiclass(result, name)
         columns = [f"p:{kind}" for kind in CLASSES]
-        np.testing.assert_allclose(
-            now.loc[untouched, columns], then.loc[untouched, columns], rtol=0, atol=1e-6
-        )
+        np.testing.assert_allclose(now.loc[untouched, columns], then.loc[untouched, columns], rtol=0, atol=1e-6)
     fit = ["n_train", "k_image", "k_map", "iterations"]
     pd.testing.assert_frame_equal(other.diagnostics[fit], result.diagnostics[fit])
 
@@ -232,14 +214,10 @@ def test_baselines_use_the_columns_that_their_names_say() -> None:
     assert diagnostics["k"].to_dict() == {name: len(columns) for name, columns in used.items()}
     assert diagnostics.loc["stats", ["k_image", "k_map"]].tolist() == [0, 0]
     network = fold(images, maps, labels, train, feature_sets=("image_map_all",), selection="none")
-    np.testing.assert_array_equal(
-        probabilities(network, "image_map_all"), probabilities(result, "image_map_all")
-    )
+    np.testing.assert_array_equal(probabilities(network, "image_map_all"), probabilities(result, "image_map_all"))
     columns = np.hstack([images, maps])
     line = classifiers.fit(columns[train], labels[train], CLASSES, hidden=())
-    np.testing.assert_array_equal(
-        probabilities(result, "image_map_logistic"), line.probabilities(columns[~train])
-    )
+    np.testing.assert_array_equal(probabilities(result, "image_map_logistic"), line.probabilities(columns[~train]))
 
 
 def test_baselines_change_nothing_of_the_three_and_need_their_sources() -> None:
@@ -250,12 +228,7 @@ def test_baselines_change_nothing_of_the_three_and_need_their_sources() -> None:
     mine = beside[beside["features"].isin(MAIN)].reset_index(drop=True)
     pd.testing.assert_frame_equal(mine, alone)
     without = fold(images, maps, labels, train, feature_sets=tuple(FEATURE_SETS))
-    assert set(without.predictions["features"]) == {
-        *MAIN,
-        "image_logistic",
-        "image_map_all",
-        "image_map_logistic",
-    }
+    assert set(without.predictions["features"]) == {*MAIN, "image_logistic", "image_map_all", "image_map_logistic"}
 
 
 def test_perfect_separation_is_learnt_and_finite() -> None:
@@ -303,9 +276,7 @@ def test_thinning_counts_per_class_and_rounds_half_up() -> None:
 
 def test_thinning_never_touches_test_rows_or_goods_and_is_nested() -> None:
     _, _, labels, train = case()
-    levels = [
-        subsample_defects(labels, train, good="good", keep=keep, seed=3) for keep in (0.25, 0.5, 0.75, 1.0)
-    ]
+    levels = [subsample_defects(labels, train, good="good", keep=keep, seed=3) for keep in (0.25, 0.5, 0.75, 1.0)]
     for fewer, more in pairwise(levels):
         assert not (fewer & ~more).any()
         assert fewer.sum() < more.sum()

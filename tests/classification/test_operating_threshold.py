@@ -27,10 +27,7 @@ def test_a_recall_of_one_is_never_promised():
 def test_the_bound_covers_new_defects_as_often_as_it_says(recall):
     generator = np.random.default_rng(1)
     covered = [
-        (
-            generator.normal(size=1)
-            >= operating_threshold.conformal_threshold(generator.normal(size=29), recall)
-        ).mean()
+        (generator.normal(size=1) >= operating_threshold.conformal_threshold(generator.normal(size=29), recall)).mean()
         for _ in range(4000)
     ]
     assert recall - 0.01 <= np.mean(covered) <= recall + 1 / 30 + 0.01

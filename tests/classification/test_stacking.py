@@ -16,9 +16,7 @@ def case(classes=CLASSES, seed=0):
     labels = np.array(classes)[np.arange(N) % len(classes)]
     X = draw.standard_normal((N, D)).astype(np.float32)
     X[:, :4] += (labels != "good")[:, None]
-    X[:, -2:] += (
-        2 * np.eye(len(classes), 3)[:, 1:][np.arange(N) % len(classes)]
-    )  # a score for each defect class
+    X[:, -2:] += 2 * np.eye(len(classes), 3)[:, 1:][np.arange(N) % len(classes)]  # a score for each defect class
     beside = np.arange(D) >= D - 2
     return X, labels, beside, np.arange(N) // 3 % 3
 

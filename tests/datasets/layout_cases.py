@@ -52,9 +52,7 @@ def labelme(*shapes: tuple[str, str, list[list[int]]]) -> dict[str, object]:
     stream = io.BytesIO()
     Image.new("1", (7, 7), 1).save(stream, "PNG")
     drawn = base64.b64encode(stream.getvalue()).decode()
-    listed = [
-        {"label": one, "shape_type": kind, "points": points, "mask": drawn} for one, kind, points in shapes
-    ]
+    listed = [{"label": one, "shape_type": kind, "points": points, "mask": drawn} for one, kind, points in shapes]
     return {"shapes": listed, "imagePath": "1.png", "imageHeight": 16, "imageWidth": 20}
 
 

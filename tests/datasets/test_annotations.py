@@ -28,17 +28,13 @@ def test_what_is_damaged_or_hostile_is_one_error(name, tmp_path):
 
 
 def test_runs_that_do_not_fill_the_image_are_an_error(tmp_path):
-    (tmp_path / "a.json").write_text(
-        json.dumps(coco({"a": [("x", {"size": [16, 20], "counts": [3, 10**6]})]}))
-    )
+    (tmp_path / "a.json").write_text(json.dumps(coco({"a": [("x", {"size": [16, 20], "counts": [3, 10**6]})]})))
     with pytest.raises(ValueError):
         read_annotations(tmp_path / "a.json")["a"].mask()
 
 
 def test_an_outline_far_outside_is_cut_at_the_edge(tmp_path):
-    (tmp_path / "a.json").write_text(
-        json.dumps(coco({"a": [("x", [[-1e9, -1e9, 10, -1e9, 10, 1e9, -1e9, 1e9]])]}))
-    )
+    (tmp_path / "a.json").write_text(json.dumps(coco({"a": [("x", [[-1e9, -1e9, 10, -1e9, 10, 1e9, -1e9, 1e9]])]})))
     mask = read_annotations(tmp_path / "a.json")["a"].mask()
     assert mask.shape == (16, 20) and mask[:, :10].all() and not mask[:, 10:].any()
 

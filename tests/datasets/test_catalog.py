@@ -53,14 +53,7 @@ def test_the_index(root, tmp_path):
         "invert_masks": False,
     }
     assert list(index.columns) == list(COLUMNS) and index.index.tolist() == list(range(6))
-    assert index["id"].tolist() == [
-        "crack/1.png",
-        "crack/2.png",
-        "dent/1.jpg",
-        "dent/2.png",
-        "ok/a.png",
-        "ok/b.png",
-    ]
+    assert index["id"].tolist() == ["crack/1.png", "crack/2.png", "dent/1.jpg", "dent/2.png", "ok/a.png", "ok/b.png"]
     assert (index["path"] == index["id"]).all() and index["label"].tolist()[3:5] == ["dent", "ok"]
     assert index["group"].isna().all()
     assert index["mask"][0] == "ground_truth/crack/1_mask.png" and index["mask"][1:].isna().all()
@@ -104,9 +97,7 @@ def test_the_good_class_is_named_or_asked_for(root):
     assert issues_of(root, good="crack")[str(root)] == "one class only (crack)"
 
 
-def test_structural_issues_are_not_skipped_and_come_with_those_of_files(
-    root,
-):  # which tests/test_bad_inputs.py has
+def test_structural_issues_are_not_skipped_and_come_with_those_of_files(root):  # which tests/test_bad_inputs.py has
     draw(root / "lost.png")
     (root / "dent/1.jpg").write_bytes(b"")
     index = build_index(root, skip_bad=True)
@@ -195,9 +186,7 @@ def test_inverted_masks_are_noted_and_read_by_the_setting(root):
 def test_a_class_of_black_and_white_pictures_is_asked_about(root):
     for number in range(2):
         square(root / f"marks/{number}.png", (12 + number, 10))
-    assert issues_of(root, skip_bad=True) == {
-        "marks": "class of nothing but black and white pictures: masks?"
-    }
+    assert issues_of(root, skip_bad=True) == {"marks": "class of nothing but black and white pictures: masks?"}
     draw(root / "marks/grey.png")
     assert "marks" in build_index(root).attrs["classes"]  # not only such
     for path in [path for path in root.rglob("*.*") if "ground_truth" not in path.parts]:

@@ -11,14 +11,7 @@ import pytest
 from PIL import Image
 
 from lib.datasets.errors import DatasetError
-from lib.datasets.image_io import (
-    CONVERSION_RULE,
-    RESIZE_RULES,
-    examine,
-    load_stack,
-    read_rgb,
-    resize_rgb,
-)
+from lib.datasets.image_io import CONVERSION_RULE, RESIZE_RULES, examine, load_stack, read_rgb, resize_rgb
 from lib.datasets.masks import load_masks, read_mask, resize_mask
 
 RNG = np.random.default_rng(0)
@@ -97,10 +90,7 @@ def test_sixteen_bit_colour_keeps_its_high_byte(tmp_path):
     header = struct.pack(">IIBBBBB", 8, 8, 16, 2, 0, 0, 0)
     path = tmp_path / "a.png"
     path.write_bytes(
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(rows))
-        + chunk(b"IEND", b"")
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     )
     assert (read_rgb(path) == (0x12, 0xFF, 0x00)).all()
 
@@ -145,9 +135,7 @@ def test_what_is_refused_comes_with_the_command_that_converts_it(tmp_path):
         subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
         return read_rgb(tmp_path / f"{path.stem}-1.png")
 
-    assert (
-        converted("it is.jpg", Image.new("CMYK", (10, 10), (0, 255, 255, 0)))[0, 0] // 10 == (25, 0, 0)
-    ).all()
+    assert (converted("it is.jpg", Image.new("CMYK", (10, 10), (0, 255, 255, 0)))[0, 0] // 10 == (25, 0, 0)).all()
     ramp = np.linspace(0, 1, 100, dtype=np.float32).reshape(10, 10)
     np.testing.assert_allclose(converted("f.tif", Image.fromarray(ramp))[..., 0], 255 * ramp, atol=1)
     whole = Image.fromarray((65535 * ramp).astype(np.int32))

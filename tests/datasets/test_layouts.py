@@ -137,9 +137,7 @@ def test_links_pipes_odd_places_and_foreign_formats_are_issues(tmp_path):
         "lost.png": "image outside a class folder",
         "scratch": "broken symbolic link",
     }
-    assert {f.file: f.issue for f in listing.structural} == {
-        "good/round": "symbolic link that leads in a circle",
-    }
+    assert {f.file: f.issue for f in listing.structural} == {"good/round": "symbolic link that leads in a circle"}
 
 
 def test_links_to_each_other_end_and_what_changes_in_a_linked_folder_changes_the_digest(tmp_path):
@@ -147,7 +145,7 @@ def test_links_to_each_other_end_and_what_changes_in_a_linked_folder_changes_the
     (root / "good/there").symlink_to(root / "crack")
     (root / "crack/back").symlink_to(root / "good")
     assert [e.id for e in read_layout(root).entries] == [
-        *("crack/2.png", "crack/back/1.png", "good/1.png", "good/there/2.png"),
+        *("crack/2.png", "crack/back/1.png", "good/1.png", "good/there/2.png")
     ]
     (root / "dent").symlink_to(touch(tmp_path / "far", "3.png"))
     before = listing_digest(root)

@@ -32,11 +32,7 @@ def groups_of(pictures):
 
 
 def test_a_picture_saved_again_is_found_and_nothing_else(drawn):
-    again = [
-        resaved(drawn[3], 80),
-        resaved(drawn[50], 95, size=70),
-        (drawn[97] * 0.8 + 20).astype(np.uint8),
-    ]
+    again = [resaved(drawn[3], 80), resaved(drawn[50], 95, size=70), (drawn[97] * 0.8 + 20).astype(np.uint8)]
     assert groups_of(drawn).tolist() == list(range(100))
     assert groups_of([*drawn, *again]).tolist() == [*range(100), 3, 50, 97]
 

@@ -166,9 +166,7 @@ def test_a_class_of_one_lies_in_one_inner_fold_without_a_warning():
 def test_inner_folds_without_good_images_are_refused_with_a_way_out(groups):
     labels = np.array(["good", "good", "dent", "dent"])
     tested = np.zeros(4, bool) if groups is not None else np.array([False, True, False, False])
-    with pytest.raises(
-        FoldError, match=r"good (images|groups): 1\) cannot be shared out .*map_fit=in_sample"
-    ):
+    with pytest.raises(FoldError, match=r"good (images|groups): 1\) cannot be shared out .*map_fit=in_sample"):
         make_inner_folds(labels, groups, tested, "good", 0)
 
 

@@ -140,9 +140,7 @@ def test_scoring_imports_nothing_but_pillow_numpy_and_onnxruntime(made, new_pict
         f"status = main({[str(made[3]), str(new_pictures), '--csv', str(tmp_path / 'out.csv')]!r}); "
         f"print('imported:', [name for name in {heavy!r} if name in sys.modules]); sys.exit(status)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, cwd=PROJECT, timeout=300
-    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=PROJECT, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "imported: []" in done.stdout
     assert f"{NEW} images: " in done.stdout
@@ -203,9 +201,7 @@ def test_a_model_that_reads_other_files_is_refused(made, tmp_path, place):
     folder = tmp_path / "model"
     folder.mkdir()
     model = onnx.load(made[3])
-    onnx.save_model(
-        model, folder / "x.onnx", save_as_external_data=True, location="beside.bin", size_threshold=0
-    )
+    onnx.save_model(model, folder / "x.onnx", save_as_external_data=True, location="beside.bin", size_threshold=0)
     location = str(tmp_path / "outside.bin") if place == "absolute" else place
     if place != "beside.bin":
         (folder / "beside.bin").rename(tmp_path / "outside.bin")
@@ -220,15 +216,7 @@ def test_a_model_that_reads_other_files_is_refused(made, tmp_path, place):
 
 
 def test_the_predictor_and_the_inspection_leave_out_the_same_masks(tmp_path):
-    names = (
-        "1.png",
-        "1_GT.png",
-        "2.png",
-        "2_mask.png",
-        "a/ground_truth/1.png",
-        "MASK/1.png",
-        "a/masks_x/3.png",
-    )
+    names = ("1.png", "1_GT.png", "2.png", "2_mask.png", "a/ground_truth/1.png", "MASK/1.png", "a/masks_x/3.png")
     for name in names:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("L", (40, 40), 90).save(tmp_path / name)

@@ -40,9 +40,7 @@ def test_the_numbers_are_those_of_one_step_after_the_other(images, textures, sim
 
 
 @pytest.mark.parametrize("step", [4, 6, 11])
-def test_a_run_killed_with_a_batch_ahead_resumes_to_the_same_bits(
-    images, textures, one_ahead, tmp_path, step
-):
+def test_a_run_killed_with_a_batch_ahead_resumes_to_the_same_bits(images, textures, one_ahead, tmp_path, step):
     whole = train(images, textures, TINY)
     with pytest.raises(Killed):
         train(images, textures, TINY, checkpoint=tmp_path / "run.pt", progress=kill_after(step))
@@ -59,9 +57,7 @@ def test_nothing_in_a_step_waits_for_the_device(images, textures):
     run = training._Run(images, textures, TINY, torch.device("cpu"))
     run.draem.train()
     both = run._ahead()
-    both.simulate = lambda pixels, drawn: marred(
-        training._floats(pixels), run.textures, drawn, 0.5, fixed=True
-    )
+    both.simulate = lambda pixels, drawn: marred(training._floats(pixels), run.textures, drawn, 0.5, fixed=True)
     following = run._inputs(1)
     with NoWaiting():
         both.step(following)

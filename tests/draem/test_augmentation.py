@@ -14,9 +14,7 @@ NAMES = [function.__name__ for function in AUGMENTATIONS]
 def pictures():
     """Smooth, low in contrast, uneven between channels: autocontrast and equalize have something to do."""
     generator = torch.Generator().manual_seed(0)
-    coarse = (
-        torch.rand(4, 3, 6, 7, generator=generator) * 140 + torch.tensor([20.0, 60.0, 90.0])[:, None, None]
-    )
+    coarse = torch.rand(4, 3, 6, 7, generator=generator) * 140 + torch.tensor([20.0, 60.0, 90.0])[:, None, None]
     return torch.nn.functional.interpolate(coarse, (48, 40), mode="bicubic").clamp(0, 255).to(torch.uint8)
 
 

@@ -25,9 +25,7 @@ class Malicious:
         return os.mkdir, ("made-by-a-pickle",)
 
 
-def test_a_loaded_file_gives_the_same_outputs_and_the_same_networks_the_same_bytes(
-    trained, picture, tmp_path
-):
+def test_a_loaded_file_gives_the_same_outputs_and_the_same_networks_the_same_bytes(trained, picture, tmp_path):
     header = {name: number for number, name in enumerate("abcdefgh")}
     files = [tmp_path / f"{k}.safetensors" for k in range(3)]
     for file in files:
@@ -38,9 +36,7 @@ def test_a_loaded_file_gives_the_same_outputs_and_the_same_networks_the_same_byt
     for ours, theirs in zip(outputs(back, picture), outputs(trained, picture), strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-6)  # memory formats differ
     with safe_open(files[0], "pt") as file:
-        assert json.loads(file.metadata()["draem-1"]) == {
-            name: str(number) for name, number in header.items()
-        }
+        assert json.loads(file.metadata()["draem-1"]) == {name: str(number) for name, number in header.items()}
 
 
 def test_official_files_are_for_bgr_and_come_back_for_rgb(trained, picture, tmp_path):

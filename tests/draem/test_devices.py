@@ -39,9 +39,7 @@ def test_the_first_device_there_is(monkeypatch, cuda, system, apple, device):
 
 
 def test_an_apple_gpu_has_no_bf16_here():
-    with pytest.raises(
-        UsageError, match="draem_precision=bf16 is for CUDA only, device=mps: leave it at auto"
-    ):
+    with pytest.raises(UsageError, match="draem_precision=bf16 is for CUDA only, device=mps: leave it at auto"):
         Study.of("quick", {"device": "mps", "draem_precision": "bf16"})
 
 

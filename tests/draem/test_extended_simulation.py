@@ -55,9 +55,7 @@ def test_colour_does_not_betray_most_anomalies_on_grey_images():
 
     assert coloured(("flaws", "near")) > 0.5
     assert coloured(tuple(ALL)) < 0.5 * coloured(("flaws", "near"))
-    assert torch.equal(
-        simulated(("flaws",)).augmented, simulated(("flaws", "grey")).augmented
-    )  # none is grey
+    assert torch.equal(simulated(("flaws",)).augmented, simulated(("flaws", "grey")).augmented)  # none is grey
 
 
 def test_the_generator_decides_everything():

@@ -51,9 +51,7 @@ def test_maps_and_scores_are_those_of_the_networks(networks, images, expected, b
     out, scores = Draem(*networks).maps_and_scores(images, batch)
     assert expected.std() > 1e-3  # a map that could be wrong
     np.testing.assert_allclose(out, expected.numpy(), atol=1e-3)
-    np.testing.assert_allclose(
-        scores, image_score(expected).numpy(), atol=1e-5
-    )  # from float32, not from `out`
+    np.testing.assert_allclose(scores, image_score(expected).numpy(), atol=1e-5)  # from float32, not from `out`
     assert scores.dtype == np.float32
 
 
@@ -73,9 +71,7 @@ def test_a_full_gpu_halves_the_batch_or_says_what_to_set(networks, images, expec
     if room:
         np.testing.assert_allclose(draem.maps(images), expected.numpy(), atol=1e-3)
     else:
-        with pytest.raises(
-            RuntimeError, match=r"one image of 32x64 px: set a smaller image_size, or device=cpu"
-        ):
+        with pytest.raises(RuntimeError, match=r"one image of 32x64 px: set a smaller image_size, or device=cpu"):
             draem.maps(images)
 
 

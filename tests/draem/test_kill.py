@@ -47,8 +47,7 @@ def maps_of(path: Path) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    "device",
-    [pytest.param("cpu", marks=pytest.mark.slow), pytest.param("cuda", marks=pytest.mark.gpu)],
+    "device", [pytest.param("cpu", marks=pytest.mark.slow), pytest.param("cuda", marks=pytest.mark.gpu)]
 )
 def test_five_kills_leave_the_weights_as_they_would_be(device, tmp_path, capsys):
     left_alone, disturbed = tmp_path / "left_alone.safetensors", tmp_path / "disturbed.safetensors"

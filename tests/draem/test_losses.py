@@ -17,9 +17,7 @@ def test_focal_is_the_official_loss(official):
 def test_image_score_is_the_official_one(official):
     small = official["score_map"]
     height, width = small.shape[-2:]
-    shown = torch.nn.functional.pad(
-        small, (0, 256 - width, 0, 256 - height)
-    )  # as its padding, at the side of 21 px
+    shown = torch.nn.functional.pad(small, (0, 256 - width, 0, 256 - height))  # as its padding, at the side of 21 px
     torch.testing.assert_close(image_score(shown), official["score_value"], atol=1e-12, rtol=0)
 
 

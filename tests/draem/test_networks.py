@@ -68,7 +68,5 @@ def test_initial_weights_follow_the_seed_and_nothing_else():
     assert not torch.equal(weight, other.encoder_segment.block5[0].weight)
     assert weight.std().item() == pytest.approx(0.02, rel=0.05)
     norms = torch.cat([p for name, p in first.named_parameters() if p.ndim == 1 and name.endswith("weight")])
-    assert norms.mean().item() == pytest.approx(1, abs=0.01) and norms.std().item() == pytest.approx(
-        0.02, rel=0.2
-    )
+    assert norms.mean().item() == pytest.approx(1, abs=0.01) and norms.std().item() == pytest.approx(0.02, rel=0.2)
     assert all((p == 0).all() for name, p in first.named_parameters() if name.endswith("bias"))

@@ -34,9 +34,7 @@ def test_all_carried_weights_are_small():
 
 def test_presets_start_where_they_say(monkeypatch):
     monkeypatch.setattr("lib.config.cuda_available", lambda: False)
-    started = {
-        preset: Path(start_weights(Study.of(preset))[0]).name for preset in ("quick", "standard", "paper")
-    }
+    started = {preset: Path(start_weights(Study.of(preset))[0]).name for preset in ("quick", "standard", "paper")}
     assert started == {"quick": "draem-16-8.safetensors", "standard": "draem-32-16.safetensors", "paper": ""}
     assert start_weights(Study.of("quick", {"draem_start": "scratch"})) == ("", "")
     assert start_weights(Study.of("quick", {"reconstructive_width": 128})) == ("", "")  # none are carried
@@ -57,9 +55,7 @@ def test_weights_of_ones_own_must_fit(tmp_path):
     def check(path):
         check_weights(Study.of("quick", {"draem_weights": str(path), "reconstructive_width": 4}))
 
-    with pytest.raises(
-        ValueError, match=r"of widths 16/8, the study has 4/8; give what `make draem-weights` wrote"
-    ):
+    with pytest.raises(ValueError, match=r"of widths 16/8, the study has 4/8; give what `make draem-weights` wrote"):
         check(FOLDER / CARRIED[16, 8][0])
     (tmp_path / "text.safetensors").write_text("text")
     with pytest.raises(ValueError, match="damaged or no file of tensors"):
@@ -80,20 +76,13 @@ def test_weights_of_ones_own_must_fit(tmp_path):
 
 def test_a_study_says_what_its_draem_started_from(tmp_path):
     def fitted(**settings):
-        given = {
-            "weights": "random-init",
-            "reconstructive_width": 16,
-            "discriminative_width": 8,
-            "draem_steps": 1,
-        }
+        given = {"weights": "random-init", "reconstructive_width": 16, "discriminative_width": 8, "draem_steps": 1}
         run = open_run("deco_cap", "smoke", "", str(tmp_path / "study"), given | settings)
         summary = fit_model(run, splits(run, with_maps=True)[0])
         return summary["start"], DETECTOR.caption(run.study), json.loads(write_provenance(run).read_text())
 
     start, caption, record = fitted()
-    assert start == f"pretrained weights (SHA-256 {CARRIED[16, 8][1][:12]})" and record["draem_start"] == [
-        start
-    ]
+    assert start == f"pretrained weights (SHA-256 {CARRIED[16, 8][1][:12]})" and record["draem_start"] == [start]
     assert "1 steps from pretrained weights, extended simulation" in caption
     start, caption, record = fitted(draem_start="scratch", draem_simulation="paper")
     assert start == "scratch" and record["draem_start"] == ["scratch"]
@@ -102,9 +91,7 @@ def test_a_study_says_what_its_draem_started_from(tmp_path):
 
 def test_training_starts_from_them(images, textures, trained, tmp_path):
     trained.save(tmp_path / "start.safetensors", {})
-    settings = TrainingSettings(
-        2, 2, steps=1, batch=4, lr=1e-9, seed=5, start=str(tmp_path / "start.safetensors")
-    )
+    settings = TrainingSettings(2, 2, steps=1, batch=4, lr=1e-9, seed=5, start=str(tmp_path / "start.safetensors"))
     going_on, _ = train(images, textures, settings)
     begun = dict(trained.named_parameters())
     assert all(torch.allclose(value, begun[name], atol=1e-6) for name, value in going_on.named_parameters())

@@ -83,9 +83,7 @@ def test_opacity_is_one_minus_a_uniform_beta(monkeypatch):
 def test_every_change_and_every_texture_is_reached(batch, monkeypatch):
     images, textures, _ = batch
     seen = []
-    monkeypatch.setattr(
-        module, "augment", lambda t, changes, draws, fixed: seen.append((t, changes, draws)) or t
-    )
+    monkeypatch.setattr(module, "augment", lambda t, changes, draws, fixed: seen.append((t, changes, draws)) or t)
     simulate(images, textures, torch.Generator().manual_seed(1))
     chosen, changes, draws = seen[0]
     assert torch.bincount(changes.flatten(), minlength=10).min() > 0.2 * len(changes)
@@ -127,9 +125,7 @@ def test_fixed_shapes_make_the_same_pictures(share, count):
     some, fixed = (marred(images, textures, drawn, share, fixed=fixed) for fixed in (False, True))
     assert all(torch.equal(a, b) for a, b in zip(some, fixed, strict=True))
     changed = (fixed.augmented != fixed.clean).flatten(1).any(1)
-    assert (
-        torch.equal(changed, (fixed.mask > 0).flatten(1).any(1)) and not changed[drawn[:, 1] >= share].any()
-    )
+    assert torch.equal(changed, (fixed.mask > 0).flatten(1).any(1)) and not changed[drawn[:, 1] >= share].any()
 
 
 def test_the_same_draws_make_the_pictures_of_earlier_releases():

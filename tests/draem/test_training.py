@@ -42,9 +42,7 @@ def test_a_killed_run_resumes_to_the_same_bits(images, textures, whole, tmp_path
     with pytest.raises(Killed):
         train(images, textures, TINY, checkpoint=checkpoint, progress=kill_after(step))
     seen = []
-    resumed = train(
-        images, textures, TINY, checkpoint=checkpoint, progress=lambda done, *_: seen.append(done)
-    )
+    resumed = train(images, textures, TINY, checkpoint=checkpoint, progress=lambda done, *_: seen.append(done))
     assert seen[0] == {4: 1, 6: 5, 11: 9}[step]  # killed before the save at 4; after it; after the one at 8
     assert torch.equal(weights(resumed), weights(whole))
     assert resumed[1].equals(whole[1])
@@ -62,10 +60,7 @@ def test_with_a_damaged_checkpoint_training_begins_anew(images, textures, whole,
         train(images, textures, TINY, checkpoint=checkpoint, progress=kill_after(6))
     written = checkpoint.read_bytes()
     position = len(written) // 2  # PyTorch itself would go on from altered weights without a word
-    for damaged in (
-        written[:5000],
-        written[:position] + bytes([written[position] ^ 4]) + written[position + 1 :],
-    ):
+    for damaged in (written[:5000], written[:position] + bytes([written[position] ^ 4]) + written[position + 1 :]):
         checkpoint.write_bytes(damaged)
         assert torch.equal(weights(train(images, textures, TINY, checkpoint=checkpoint)), weights(whole))
         said = capsys.readouterr().out
@@ -91,9 +86,7 @@ def test_training_is_the_plain_loop(images, textures, monkeypatch):
     initial = []
     for name in ("ReconstructiveNetwork", "DiscriminativeNetwork"):
         network_class = getattr(training, name)
-        monkeypatch.setattr(
-            training, name, lambda *a, c=network_class, **k: initial.append(c(*a, **k)) or initial[-1]
-        )
+        monkeypatch.setattr(training, name, lambda *a, c=network_class, **k: initial.append(c(*a, **k)) or initial[-1])
     run = training._Run(images, textures, replace(TINY, steps=5, lr=1e-3), torch.device("cpu"))
     reconstructive = ReconstructiveNetwork(2).to(memory_format=torch.channels_last)
     discriminative = DiscriminativeNetwork(2).to(memory_format=torch.channels_last)
@@ -101,9 +94,7 @@ def test_training_is_the_plain_loop(images, textures, monkeypatch):
     reconstructive.load_state_dict(initial[0].state_dict())
     discriminative.load_state_dict(initial[1].state_dict())
     run.go(None, None)
-    optimiser = torch.optim.Adam(
-        [*reconstructive.parameters(), *discriminative.parameters()], lr=1e-3, fused=True
-    )
+    optimiser = torch.optim.Adam([*reconstructive.parameters(), *discriminative.parameters()], lr=1e-3, fused=True)
     rates = (1e-3, 1e-3, 1e-3, 1e-3, 4e-5)  # int(4.0) and int(4.5) are both 4
     for row, lr in zip(run.rows, rates, strict=True):
         optimiser.param_groups[0]["lr"] = lr
@@ -128,9 +119,7 @@ def test_each_epoch_shows_each_image_once(textures, monkeypatch):
     monkeypatch.setattr(
         training,
         "simulate",
-        lambda batch, *rest: (
-            seen.extend((batch[:, 0, 0, 0] * 255).round().int().tolist()) or real(batch, *rest)
-        ),
+        lambda batch, *rest: seen.extend((batch[:, 0, 0, 0] * 255).round().int().tolist()) or real(batch, *rest),
     )
     train(images, textures, replace(TINY, steps=9))
     epochs = np.array(seen).reshape(6, 6)  # batches of 4 run over the epochs' ends
@@ -171,9 +160,7 @@ def test_oblong_images_train_and_make_a_panel(textures):
         "mask": (4, 32, 64),
         "map": (4, 32, 64),
     }
-    assert all(
-        array.min() >= 0 and array.max() <= 1 and array.dtype == np.float32 for array in arrays.values()
-    )
+    assert all(array.min() >= 0 and array.max() <= 1 and array.dtype == np.float32 for array in arrays.values())
     assert arrays["mask"].any(axis=(1, 2)).all()  # the examples that show something come first
     outside = arrays["mask"] == 0
     assert (arrays["image"][outside] == arrays["simulated"][outside]).all()
@@ -186,9 +173,7 @@ def test_a_full_gpu_says_what_to_set(images, textures, monkeypatch):
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(training, "simulate", full)
-    with pytest.raises(
-        RuntimeError, match=r"batch 4, 32x32 px, widths 2/2: set a smaller batch, image_size or widths"
-    ):
+    with pytest.raises(RuntimeError, match=r"batch 4, 32x32 px, widths 2/2: set a smaller batch, image_size or widths"):
         train(images, textures, TINY)
 
 

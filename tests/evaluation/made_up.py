@@ -63,9 +63,7 @@ def by_fold(misses: dict[str, Sequence[int]], per_fold: int = 10, **columns: obj
             labels += ["good"] * per_fold + ["a"] * per_fold
             predicted += ["good"] * (per_fold + missed) + ["a"] * (per_fold - missed)
             folds += [fold] * 2 * per_fold
-        parts.append(
-            rows(labels, predicted, features=features, folds=folds, classes=("good", "a"), **columns)
-        )
+        parts.append(rows(labels, predicted, features=features, folds=folds, classes=("good", "a"), **columns))
     return pd.concat(parts, ignore_index=True)
 
 

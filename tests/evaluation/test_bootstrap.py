@@ -21,9 +21,7 @@ def noisy(seed: int, strength: float, features: str, n: int = 60) -> pd.DataFram
     labels = np.array(names)[np.arange(n) % 3]
     scores = np.round(generator.random((n, 3)) + strength * (labels[:, None] == np.array(names)), 1) + 0.1
     scores /= scores.sum(axis=1, keepdims=True)
-    frame = rows(
-        labels, np.array(names)[scores.argmax(axis=1)], features=features, folds=np.arange(n) // 6 % 10
-    )
+    frame = rows(labels, np.array(names)[scores.argmax(axis=1)], features=features, folds=np.arange(n) // 6 % 10)
     frame[["p:good", "p:a", "p:b"]] = scores
     return frame
 
@@ -47,8 +45,7 @@ def test_bootstrapped_auc_equals_scikit_learns_with_weights():
     found = metrics.measured("weighted_auc", Answers.of(frame), "good", weights=draws)
     for area, weights in zip(found, draws.T, strict=True):
         parts = [
-            (roc_auc_score(truth == c, scores[c], sample_weight=weights), weights[truth == c].sum())
-            for c in scores
+            (roc_auc_score(truth == c, scores[c], sample_weight=weights), weights[truth == c].sum()) for c in scores
         ]
         assert area == pytest.approx(np.average([p[0] for p in parts], weights=[p[1] for p in parts]))
 

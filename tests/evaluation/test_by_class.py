@@ -40,8 +40,7 @@ def test_images_that_another_feature_set_decides_otherwise_are_counted():
 
 def test_an_image_is_rejected_at_its_folds_threshold_from_training_scores():
     tested = pd.concat(
-        [scored([0.3, 0.6, 0.9], labels=["good", "a", "a"]).assign(fold=fold) for fold in (0, 1)],
-        ignore_index=True,
+        [scored([0.3, 0.6, 0.9], labels=["good", "a", "a"]).assign(fold=fold) for fold in (0, 1)], ignore_index=True
     )
     known = pd.concat(
         [scored(values, labels=["good", "a", "a"]).assign(fold=fold)
@@ -50,9 +49,7 @@ def test_an_image_is_rejected_at_its_folds_threshold_from_training_scores():
     assert rejected(tested, known, "good", 1.0).tolist() == [True, True, True, False, False, True]
     assert not rejected(tested, known[:0], "good", 1.0).any(), "its own decision, where none were scored"
     assert not rejected(tested, known[known["fold"] == 0], "good", 1.0)[3:].any()
-    leaking = known.assign(
-        scheme="stratified", **{"p:good": 0.0}
-    )  # of the other folds, which test other images
+    leaking = known.assign(scheme="stratified", **{"p:good": 0.0})  # of the other folds, which test other images
     both = pd.concat([known.assign(scheme="grouped"), leaking])
     mine = rejected(tested.assign(scheme="grouped"), both, "good", 1.0)
     assert mine.tolist() == rejected(tested, known, "good", 1.0).tolist()
@@ -63,6 +60,4 @@ def test_a_threshold_leaves_good_or_the_likeliest_defect_class():
                           "p:a": [0.2, 0.3, 0.5, 0.6], "p:b": [0.3, 0.3, 0.4, np.nan]})  # fmt: skip
     out = pd.Series([True, False, False, True])
     assert decided(frame, out, "good")["predicted"].tolist() == ["b", "good", "good", "a"]
-    assert decided(frame, out[:2], "good")["predicted"].tolist() == ["b", "good", "a", "a"], (
-        "of another model"
-    )
+    assert decided(frame, out[:2], "good")["predicted"].tolist() == ["b", "good", "a", "a"], "of another model"

@@ -42,9 +42,7 @@ def checked(found, calibration=NONE, name="toy", facts=None, **settings):
 def sound():
     """Predictions that pass every check: grouped folds, many images, ten folds, three trainings."""
     trained = [study(SKILL, n=450, folds=10, scheme="grouped", repeat=k, seed=k) for k in range(2)]
-    known = [
-        study(SKILL, n=450, folds=10, scheme="grouped", calibrated=True, repeat=k, seed=k) for k in range(2)
-    ]
+    known = [study(SKILL, n=450, folds=10, scheme="grouped", calibrated=True, repeat=k, seed=k) for k in range(2)]
     known = pd.concat(known, ignore_index=True)
     found = pd.concat(trained, ignore_index=True)
     return found.assign(group="g" + found["id"]), known.assign(group="g" + known["id"])
@@ -63,9 +61,7 @@ def test_each_check_sees_what_it_looks_for(sound):
     expected = "Not known: no groups were given. No near-duplicates were found."
     assert table.loc[OBJECTS, ["pill", "result"]].tolist() == ["warning", expected]
     assert table.loc[RAREST, "state"] == "warn" and "n = 15" in table.loc[RAREST, "result"]
-    assert (
-        table.loc[ENOUGH_GOOD, "state"] == "bad" and "0.2 per test fold" in table.loc[ENOUGH_GOOD, "result"]
-    )
+    assert table.loc[ENOUGH_GOOD, "state"] == "bad" and "0.2 per test fold" in table.loc[ENOUGH_GOOD, "result"]
     assert table.loc[FOLDS, "pill"] == "failed" and "needs 9" in table.loc[FOLDS, "result"]
     assert table.loc[RETRAINED, "pill"] == "warning"
     assert table.loc[[ENOUGH, CARRY], "pill"].tolist() == ["unknown", "unknown"]
@@ -76,14 +72,9 @@ def test_each_check_sees_what_it_looks_for(sound):
 def test_the_maps_checks_see_what_they_look_for(sound):
     found, known = sound
     worthless = checked(
-        found,
-        known,
-        facts={"auroc": {"a": 0.4, "b": 0.6}, "unseen": 0.75, "from_map": (0, 0), "as_paper": False},
+        found, known, facts={"auroc": {"a": 0.4, "b": 0.6}, "unseen": 0.75, "from_map": (0, 0), "as_paper": False}
     )
-    assert (
-        worthless.loc[SELECTED, "state"] == "bad"
-        and "is the image alone" in worthless.loc[SELECTED, "result"]
-    )
+    assert worthless.loc[SELECTED, "state"] == "bad" and "is the image alone" in worthless.loc[SELECTED, "result"]
     assert worthless.loc[ALIKE, "state"] == "bad"
     assert worthless.loc[FINDS, "result"].endswith("Below chance for: a.")
     assert worthless.loc[PAPER, "result"] == "Preset quick, backbone efficientnet_lite0."
@@ -97,9 +88,7 @@ def test_the_maps_checks_see_what_they_look_for(sound):
     mine = turned["features"] == "map"
     turned.loc[mine, "p:good"] = 1 - turned.loc[mine, "p:good"]
     assert checked(turned).loc[FINDS, "state"] == "bad"
-    assert turned.loc[mine, "p:good"].notna().all(), (
-        "a classifier on such a score would turn it: it finds defects"
-    )
+    assert turned.loc[mine, "p:good"].notna().all(), "a classifier on such a score would turn it: it finds defects"
     drawn = checked(found.assign(dataset="shaft-synthetic"), name="shaft-synthetic")
     assert drawn.loc[PAPER, "result"].startswith("Demo data")
 
@@ -130,9 +119,7 @@ def test_near_duplicates_and_shortcuts_are_held_against_the_data(sound):
 def test_probabilities_thresholds_labels_and_folds_are_held_against_the_predictions(sound):
     found, known = sound
     sure = found.copy()
-    sure[["p:good", "p:a", "p:b"]] = np.where(
-        np.random.default_rng(0).random((len(found), 1)) < 0.5, 0, [1, 0, 0]
-    )
+    sure[["p:good", "p:a", "p:b"]] = np.where(np.random.default_rng(0).random((len(found), 1)) < 0.5, 0, [1, 0, 0])
     assert checked(sure, calibration=known).loc[PROBABILITIES, "state"] == "bad"
     lax = known.copy()  # training images that seem easier than test images: thresholds too high
     lax["p:good"] = np.where(lax["label"] == "good", 1.0, 0.0)
@@ -148,9 +135,7 @@ def test_probabilities_thresholds_labels_and_folds_are_held_against_the_predicti
     named = wrong["id"].isin(sorted(set(wrong.loc[wrong["label"] == "good", "id"]))[:20])
     wrong.loc[named, "predicted"] = "a"
     assert (
-        checked(wrong, calibration=known)
-        .loc[LABELS, "result"]
-        .startswith("Every method disagrees with the label of")
+        checked(wrong, calibration=known).loc[LABELS, "result"].startswith("Every method disagrees with the label of")
     )
     assert checked(wrong, calibration=known).loc[LABELS, "state"] == "warn"
     shifted = study({"image": 2.5}, n=300)  # the folds' scores on two scales: each well, together badly

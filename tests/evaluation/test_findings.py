@@ -34,10 +34,9 @@ def test_a_map_that_helps_one_that_harms_and_one_that_does_nothing():
     one = said(study({"image": 2.5, "map": 1.0, "image_map": 1.0}, n=300, folds=10)).loc[EXTRA]
     assert (one["state"], one["pill"]) == ("bad", "Harms") and "falls (−" in one["answer"]
     one = said(study({"image": 1.0, "map": 1.0, "image_map": 1.001}, n=300)).loc[EXTRA]
-    assert (one["state"], one["pill"]) == (
-        "none",
-        "No measurable difference",
-    ) and "does not measurably" in one["answer"]
+    assert (one["state"], one["pill"]) == ("none", "No measurable difference") and "does not measurably" in one[
+        "answer"
+    ]
 
 
 def test_what_was_not_tested_or_not_run_is_said():
@@ -62,10 +61,7 @@ def test_the_noise_of_retraining_is_given_where_it_was_measured():
     found = pd.concat([study(skill, n=300, seed=7 * one).assign(repeat=one) for one in range(3)])
     found["label"] = study(skill, n=300)["label"].to_list() * 3
     text = said(found).loc[EXTRA, "evidence"]
-    assert (
-        "From one of 3 trainings to the next the difference has a standard deviation" in text
-        and "once" not in text
-    )
+    assert "From one of 3 trainings to the next the difference has a standard deviation" in text and "once" not in text
     assert "Everything was trained once" in said(study(skill, n=300)).loc[EXTRA, "evidence"]
 
 
@@ -75,9 +71,7 @@ def test_few_defects_are_judged_apart():
     found.loc[found["keep"] == 0.25, list(few)] = few.assign(keep=0.25).to_numpy()
     table = said(found.infer_objects().astype({"p:good": float, "p:a": float, "p:b": float}))
     assert table.loc[EXTRA, "state"] == "none" and table.loc[SCARCE, "state"] == "good"
-    assert table.loc[SCARCE, "answer"].startswith(
-        "With 25 % of the defects, recall at 5 % false rejects rises"
-    )
+    assert table.loc[SCARCE, "answer"].startswith("With 25 % of the defects, recall at 5 % false rejects rises")
 
 
 def test_repeated_objects():
@@ -86,25 +80,19 @@ def test_repeated_objects():
     group = "g" + (grouped["id"].astype(int) // 3).astype(str)
     both = pd.concat([grouped.assign(group=group), leaking.assign(group=group.to_numpy())], ignore_index=True)
     assert "too optimistic" in said(both).loc[OBJECTS, "answer"]
-    same = both.assign(
-        **{name: pd.concat([both[:600][name]] * 2).to_numpy() for name in ("p:good", "p:a", "p:b")}
-    )
+    same = both.assign(**{name: pd.concat([both[:600][name]] * 2).to_numpy() for name in ("p:good", "p:a", "p:b")})
     assert "No leak" in said(same).loc[OBJECTS, "answer"]
     assert said(grouped.assign(group=group)).loc[OBJECTS, "state"] == "good"
     assert said(leaking.assign(group=group.to_numpy())).loc[OBJECTS, "state"] == "bad"
     assert said(grouped).loc[OBJECTS, ["state", "pill"]].tolist() == ["none", "Unknown"]
     shift = 0.3 * (grouped["fold"] % 2)  # networks of other scales: no leak
-    moved = grouped.assign(
-        **{"p:good": grouped["p:good"] - shift, "p:a": grouped["p:a"] + shift}, group=group
-    )
+    moved = grouped.assign(**{"p:good": grouped["p:good"] - shift, "p:a": grouped["p:a"] + shift}, group=group)
     alike = grouped.assign(scheme="stratified", group=group)
     assert "No leak" in said(pd.concat([moved, alike], ignore_index=True)).loc[OBJECTS, "answer"]
 
 
 def test_a_simple_method_that_does_as_well_is_named():
-    one = said(study({"image": 1.0, "image_map": 1.5, "score": 0.2, "image_map_logistic": 3.0}, n=300)).loc[
-        SIMPLER
-    ]
+    one = said(study({"image": 1.0, "image_map": 1.5, "score": 0.2, "image_map_logistic": 3.0}, n=300)).loc[SIMPLER]
     assert one["pill"] == "Yes" and one["answer"].startswith("Image + map, logistic matches image + map")
     assert "(better)" in one["evidence"] and "(worse)" in one["evidence"]
     one = said(study({"image": 1.0, "image_map": 1.5, "image_map_all": 1.45}, n=60)).loc[SIMPLER]
@@ -138,9 +126,7 @@ def test_a_threshold_that_misses_its_recall_and_none_at_all():
 
 def test_labels():
     one = said(study({"image": 1.5, "map": 0.2, "image_map": 2.5}, n=600, keep=(0.25, 0.5, 1.0))).loc[LABELS]
-    assert one["pill"] == "Fewer labels" and one["answer"].endswith(
-        "labelled defects to match the image with 320."
-    )
+    assert one["pill"] == "Fewer labels" and one["answer"].endswith("labelled defects to match the image with 320.")
     assert "Needed with image + map: " in one["evidence"]
     one = said(study({"image": 2.5, "image_map": 0.2}, n=600, keep=(0.25, 1.0))).loc[LABELS]
     assert one["pill"] == "Image is best"

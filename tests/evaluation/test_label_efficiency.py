@@ -71,9 +71,7 @@ def test_one_level_or_feature_sets_with_gaps_have_no_curve():
     alone = economy.label_efficiency(study({"image": 1.0, "image_map": 1.5}), "good", seed=1, n=20)
     assert alone.curves.empty and alone.needs.empty
     assert needs_table(alone) is None
-    frame = pd.concat(
-        [study({"image": 1.0, "image_map": 2.0}, keep=(0.5, 1.0)), study({"image_map_all": 2.0})]
-    )
+    frame = pd.concat([study({"image": 1.0, "image_map": 2.0}, keep=(0.5, 1.0)), study({"image_map_all": 2.0})])
     found = economy.label_efficiency(frame, "good", seed=1, n=20)
     assert set(found.curves["features"]) == {"image", "image_map"}
 

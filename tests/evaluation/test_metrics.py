@@ -117,11 +117,7 @@ def test_good_class_may_differ_by_data_set():
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda f: pd.concat([f, f.iloc[:1]]), "twice"),
-        (lambda f: f.assign(label=ALL), "rename"),
-    ],
+    ("change", "message"), [(lambda f: pd.concat([f, f.iloc[:1]]), "twice"), (lambda f: f.assign(label=ALL), "rename")]
 )
 def test_predictions_that_cannot_be_counted_are_refused(change, message):
     with pytest.raises(ValueError, match=message):

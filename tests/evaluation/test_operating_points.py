@@ -7,13 +7,7 @@ import pandas as pd
 import pytest
 
 from lib.evaluation.metrics import ALL
-from lib.evaluation.operating_points import (
-    CONFORMAL,
-    TRAINING,
-    describe_unlearned,
-    design_effect,
-    operating_numbers,
-)
+from lib.evaluation.operating_points import CONFORMAL, TRAINING, describe_unlearned, design_effect, operating_numbers
 from tests.evaluation.made_up import scored, study
 
 
@@ -31,10 +25,7 @@ def two_folds() -> tuple[pd.DataFrame, pd.DataFrame]:
         scored({"good": [0.1, 0.39, 0.41, 0.9], "a": [0.3, 0.5]}),
         scored({"good": [0.1, 0.5, 0.7, 0.85], "a": [0.79, 0.81, 0.9, 0.95]}),
     ]
-    known = [
-        scored({"good": [0.0], "a": [0.2, 0.4, 0.6, 0.9]}),
-        scored({"good": [0.9], "a": [0.7, 0.8, 0.85, 0.9]}),
-    ]
+    known = [scored({"good": [0.0], "a": [0.2, 0.4, 0.6, 0.9]}), scored({"good": [0.9], "a": [0.7, 0.8, 0.85, 0.9]})]
     for fold, frame in enumerate(test):
         frame["fold"], frame["id"] = fold, f"{fold}-" + frame["id"]
     return pd.concat(test), pd.concat([frame.assign(fold=fold, inner=0) for fold, frame in enumerate(known)])
@@ -113,9 +104,7 @@ def test_a_class_held_out_at_once_is_named_by_its_folds():
 def test_an_interval_counts_objects_and_trainings_not_pictures_of_them():
     hit, one = np.arange(60) % 3 == 0, np.zeros(60, int)
     assert design_effect(hit, np.arange(60), one, one) == pytest.approx(1)
-    four = [
-        np.repeat(values, 4) for values in (hit, np.arange(60), one, one)
-    ]  # four pictures of each say no more
+    four = [np.repeat(values, 4) for values in (hit, np.arange(60), one, one)]  # four pictures of each say no more
     assert design_effect(*four) == pytest.approx(4, rel=0.05)
     assert design_effect(np.ones(240, bool), *four[1:]) == 4, "nothing varies: as many as there are objects"
     nothing = np.zeros(8, int)
@@ -147,9 +136,7 @@ def test_where_objects_are_known_intervals_are_wider_and_a_bound_needs_as_many_o
     )
     a, b = line(alone, TRAINING, required=0.9), line(together, TRAINING, required=0.9)
     assert a["false_rejects"] == b["false_rejects"] and b["n_good"] == 80
-    assert (
-        b["false_rejects_high"] > a["false_rejects_high"] and b["false_rejects_low"] < a["false_rejects_low"]
-    )
+    assert b["false_rejects_high"] > a["false_rejects_high"] and b["false_rejects_low"] < a["false_rejects_low"]
     assert a["n_calibration"] == 128 and b["n_calibration"] == 40
     assert line(alone, CONFORMAL, required=0.98)["caught"] > 0
     assert np.isnan(line(together, CONFORMAL, required=0.98)["caught"]), "49 objects are needed"

@@ -71,9 +71,7 @@ def recomputed():
         claim = f"Bold in Table 2: {name_of[d]} {c}, {metric.replace('_', ' ')}, {words[first['features']]}"
         found[claim] = f"{ahead[-1]} image(s) of {first['n']} ahead of {words[second['features']]}"
     assert sorted(ahead) == [1, 1, 2, 2, 3, 3, 5, 6, 9, 22, 78]
-    p = {
-        n: smallest_attainable_p(n) for n in (8, 9, 10)
-    }  # one image in each of the fewest folds that can reach it
+    p = {n: smallest_attainable_p(n) for n in (8, 9, 10)}  # one image in each of the fewest folds that can reach it
     assert min(n for n in range(1, 11) if smallest_attainable_p(n) < 0.005) == 9
     found["Bold means significant by Wilcoxon over ten folds at 0.005"] = (
         f"{sum(n < 9 for n in ahead)} of {len(ahead)} rest on {min(ahead)} to 6 images; 9 are needed (8 if folds "

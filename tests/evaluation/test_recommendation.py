@@ -28,8 +28,7 @@ def test_figures_by_hand():
     part = known[known["features"] == "image"]
     inside = [measure("recall_at_5", one, "good")[0] for _, one in part.groupby(["fold", "inner"])]
     outside = [
-        measure("recall_at_5", one, "good")[0]
-        for _, one in tested[tested["features"] == "image"].groupby("fold")
+        measure("recall_at_5", one, "good")[0] for _, one in tested[tested["features"] == "image"].groupby("fold")
     ]
     assert (row["training"], row["recall"]) == pytest.approx((np.mean(inside), np.mean(outside)))
 

@@ -55,9 +55,7 @@ def test_holm_by_hand_leaves_gaps_alone():
     assert significance.holm(pd.Series([np.nan])).isna().all()
 
 
-@pytest.mark.parametrize(
-    ("a", "effect"), [([1, 2, 3, 0], 1), ([-1, -2, -3], -1), ([1, 2, -3], 0), ([0, 0], 0)]
-)
+@pytest.mark.parametrize(("a", "effect"), [([1, 2, 3, 0], 1), ([-1, -2, -3], -1), ([1, 2, -3], 0), ([0, 0], 0)])
 def test_effect_is_the_rank_biserial_correlation(a, effect):
     assert significance.wilcoxon(a)["effect"] == effect
 
@@ -71,9 +69,7 @@ def test_nadeau_bengio_by_hand():
 
 
 def cell(table: pd.DataFrame, metric: str, a: str, b: str, label: str = ALL) -> pd.Series:
-    found = table[
-        (table["metric"] == metric) & (table["class"] == label) & (table["a"] == a) & (table["b"] == b)
-    ]
+    found = table[(table["metric"] == metric) & (table["class"] == label) & (table["a"] == a) & (table["b"] == b)]
     assert len(found) == 1
     return found.iloc[0]
 
@@ -104,9 +100,7 @@ def test_a_feature_set_that_predicts_the_same_is_not_tested():
 
 
 def test_corrected_t_in_the_table_counts_the_images_of_training_and_test_folds():
-    frame = by_fold(
-        {"image": [3, 1, 2, 4, 2], "image_map": [0, 1, 0, 0, 1]}
-    )  # 20 images a fold, 10 of them defects
+    frame = by_fold({"image": [3, 1, 2, 4, 2], "image_map": [0, 1, 0, 0, 1]})  # 20 images a fold, 10 of them defects
     found = cell(significance.compare(frame, "good", seed=0, n=10), "defect_recall", "image_map", "image")
     gains = [0.3, 0.0, 0.2, 0.4, 0.1]
     assert found["p_corrected"] == pytest.approx(significance.nadeau_bengio(gains, 80, 20))
@@ -119,10 +113,7 @@ def test_repeats_are_averaged_before_the_test():
     first = by_fold({"image": [5] * 10, "image_map": [0] * 10})
     second = by_fold({"image": [3] * 10, "image_map": [0] * 10}, repeat=1)
     found = cell(
-        significance.compare(pd.concat([first, second]), "good", seed=0, n=20),
-        "defect_recall",
-        "image_map",
-        "image",
+        significance.compare(pd.concat([first, second]), "good", seed=0, n=20), "defect_recall", "image_map", "image"
     )
     assert (found["n"], found["p"]) == (10, 2 / 2**10)  # ten folds, not twenty
     assert found["difference"] == pytest.approx(0.4) and found["repeats"] == 2

@@ -28,9 +28,7 @@ def separated(rejects, n_good=300, n_bad=150, missed=0):
                        np.full(lost, 0.1), np.linspace(0.6, 1, n_bad - lost)]  # fmt: skip
         labels = ["good"] * n_good + ["a"] * n_bad
         n = len(labels)
-        table = rows(
-            labels, np.where(scores > 0.5, "a", "good"), folds=np.arange(n) % 3, classes=("good", "a")
-        )
+        table = rows(labels, np.where(scores > 0.5, "a", "good"), folds=np.arange(n) % 3, classes=("good", "a"))
         table["p:good"], table["p:a"] = 1 - scores, scores
         return table
 
@@ -91,9 +89,7 @@ def test_a_high_recall_needs_enough_defects():
     assert (
         card(*separated(10))["more"] == "Rejects 3.3 % (1.6 to 6.0 %) of good products, catches 99 %."
     )  # 100 in training
-    assert (
-        card(*separated(10, n_bad=90))["more"] == "Cannot be guaranteed: 60 defects in training, 99 needed."
-    )
+    assert card(*separated(10, n_bad=90))["more"] == "Cannot be guaranteed: 60 defects in training, 99 needed."
 
 
 def test_whether_the_map_helps_is_said_of_guide_and_picture():
@@ -114,8 +110,5 @@ def test_the_weakest_class_and_the_next_step():
     found.loc[weak, "p:good"] = found.loc[weak, "p:good"].clip(0.9)
     one = card(found)
     assert one["weakest"].startswith("b: ") and "at 5 % false rejects" in one["weakest"]
-    assert (one["next"], one["command"]) == (
-        "Say which images show the same object.",
-        "--groups FILE",
-    ) or one["next"]
+    assert (one["next"], one["command"]) == ("Say which images show the same object.", "--groups FILE") or one["next"]
     assert one["images"] == "300 good, 600 defective (2 classes)"

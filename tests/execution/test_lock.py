@@ -63,9 +63,7 @@ def test_a_run_in_this_process_holds_it_too(tmp_path):
 
 
 def test_a_run_on_another_host_counts_until_its_record_is_removed(tmp_path):
-    (tmp_path / RECORD).write_text(
-        json.dumps({"pid": 7, "host": "elsewhere", "since": "then", "command": "it"})
-    )
+    (tmp_path / RECORD).write_text(json.dumps({"pid": 7, "host": "elsewhere", "since": "then", "command": "it"}))
     message = r"process 7 on elsewhere, since then: it\n.*remove .*\.lock\.json"
     for _ in range(2):
         with pytest.raises(LockedError, match=message), study_lock(tmp_path, "me"):

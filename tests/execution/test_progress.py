@@ -9,16 +9,7 @@ import pytest
 
 from lib.execution import progress
 from lib.execution.parallel import run_tasks
-from lib.execution.progress import (
-    BATCH,
-    FOLDER,
-    EventReader,
-    format_duration,
-    log,
-    stage,
-    step_bar,
-    task_of,
-)
+from lib.execution.progress import BATCH, FOLDER, EventReader, format_duration, log, stage, step_bar, task_of
 
 
 class Bar:
@@ -140,12 +131,7 @@ def test_the_log_is_read_on_whatever_was_cut_short(tmp_path, monkeypatch):
 
 
 def test_durations_in_words():
-    assert [format_duration(s) for s in (42, 600, 2 * 3600, 3 * 86400)] == [
-        "42 s",
-        "10 min",
-        "2.0 h",
-        "3.0 days",
-    ]
+    assert [format_duration(s) for s in (42, 600, 2 * 3600, 3 * 86400)] == ["42 s", "10 min", "2.0 h", "3.0 days"]
 
 
 def test_a_log_whose_folder_is_away_for_a_while_is_read_on(tmp_path, monkeypatch):

@@ -39,9 +39,7 @@ def test_versions_are_read_without_importing_anything_and_the_device_by_its_name
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert all(name in told for name in ("Python", "torch", "scikit-learn", "numpy")) and "False" in told
     assert artifacts.device_name("cpu")
-    assert artifacts.device_name("cuda") == (
-        "cuda" if not torch.cuda.is_available() else torch.cuda.get_device_name()
-    )
+    assert artifacts.device_name("cuda") == ("cuda" if not torch.cuda.is_available() else torch.cuda.get_device_name())
 
 
 def test_another_version_makes_nothing_anew_and_is_told(make):
@@ -59,9 +57,7 @@ def test_another_version_makes_nothing_anew_and_is_told(make):
     }
     assert "figures: torch (1 with 2.1, 1 with 2.2). --force" in mixture([store])
     make("maps/c", "2.2", device="CPU B")
-    assert "figures: device (1 with GPU A, 1 with CPU B); torch (1 with 2.1, 2 with 2.2). --force" in mixture(
-        [store]
-    )
+    assert "figures: device (1 with GPU A, 1 with CPU B); torch (1 with 2.1, 2 with 2.2). --force" in mixture([store])
 
 
 def test_what_earlier_releases_did_not_record_is_said_so(make):

@@ -23,9 +23,7 @@ STEPS = {
 
 @pytest.fixture
 def library(tmp_path):
-    return Path(
-        shutil.copytree(LIBRARY, tmp_path / "lib", ignore=shutil.ignore_patterns("weights", "__pycache__"))
-    )
+    return Path(shutil.copytree(LIBRARY, tmp_path / "lib", ignore=shutil.ignore_patterns("weights", "__pycache__")))
 
 
 def versions(library):
@@ -67,9 +65,7 @@ def test_comments_docstrings_and_layout_redo_nothing(library):
 def test_draem_reaches_what_it_is_made_of_and_no_report():
     found = imported_modules(STEPS["draem"])
     assert {"lib.draem.losses", "lib.draem.simulation", "lib.synthetic.noise"} <= found
-    assert not {
-        name for name in found if name.startswith(("lib.reporting", "lib.classification", "lib.artifacts"))
-    }
+    assert not {name for name in found if name.startswith(("lib.reporting", "lib.classification", "lib.artifacts"))}
 
 
 def test_an_unknown_module_is_named():
@@ -118,9 +114,7 @@ def test_every_fingerprint_holds_the_code_that_makes_its_artefact(path):
     for step in steps:
         (function,) = functions[step]
         own = assigned(function)
-        within = {
-            key: value for key, value in own.items() if isinstance(value[0], ast.FunctionDef) and key != step
-        }
+        within = {key: value for key, value in own.items() if isinstance(value[0], ast.FunctionDef) and key != step}
         for call in ast.walk(function):
             if not (isinstance(call, ast.Call) and ast.unparse(call.func).endswith("store.make")):
                 continue

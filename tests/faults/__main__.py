@@ -16,19 +16,7 @@ from tests.faults.steps import killed_steps
 from tests.faults.study import Tried, run
 from tests.faults.workers import lost_workers, workers_here
 
-SECTIONS = (
-    "kills",
-    "steps",
-    "signals",
-    "damage",
-    "disk",
-    "lost",
-    "clock",
-    "inputs",
-    "users",
-    "again",
-    "workers",
-)
+SECTIONS = ("kills", "steps", "signals", "damage", "disk", "lost", "clock", "inputs", "users", "again", "workers")
 
 
 def main() -> int:
@@ -39,9 +27,7 @@ def main() -> int:
     parser.add_argument("--damages", type=int, default=100)
     parser.add_argument("--others", type=int, default=6, help="of each other kind")
     parser.add_argument("--seed", type=int, default=744)
-    parser.add_argument(
-        "--undisturbed", type=Path, help="output folder of a finished study, by the same code"
-    )
+    parser.add_argument("--undisturbed", type=Path, help="output folder of a finished study, by the same code")
     options = parser.parse_args()
     chosen = options.sections or list(SECTIONS)
     if unknown := set(chosen) - set(SECTIONS):
@@ -65,9 +51,7 @@ def main() -> int:
             "again": lambda: workers_here(alone, folder / "again"),
             "workers": lambda: lost_workers(folder / "workers"),
         }
-        print(
-            "| what | tried | survived | lost | seed | seconds | detail |\n| --- |" + " --- |" * 6, flush=True
-        )
+        print("| what | tried | survived | lost | seed | seconds | detail |\n| --- |" + " --- |" * 6, flush=True)
         lost = 0
         for name in chosen:
             began = time.monotonic()
@@ -85,9 +69,7 @@ def main() -> int:
 def show(row: Tried, seed: int, seconds: float) -> None:
     """Print a row of the table at once."""
     cells = (row.what, row.tried, row.survived, row.tried - row.survived, seed, f"{seconds:.0f}", row.detail)
-    print(
-        f"| {' | '.join(str(cell).replace('|', '/').replace(chr(10), ' ') for cell in cells)} |", flush=True
-    )
+    print(f"| {' | '.join(str(cell).replace('|', '/').replace(chr(10), ' ') for cell in cells)} |", flush=True)
 
 
 if __name__ == "__main__":

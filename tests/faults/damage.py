@@ -152,9 +152,7 @@ def harmed_inputs(folder: Path, counts: dict[str, int], seed: int) -> list[Tried
             if status == 2:
                 # a flipped bit in a class's name makes another class, which the message names with the data set
                 listed = kind == "bit flipped" and path.suffix == ".csv" and f"{images.name}: " in said
-                assert path.name in said or str(images) in said or listed, (
-                    f"{path}, {kind}: not named: {said}"
-                )
+                assert path.name in said or str(images) in said or listed, f"{path}, {kind}: not named: {said}"
             elif path != index:
                 found = pd.read_parquet(index).set_index("path")["sha256"]
                 assert path in (groups, images / "labels.csv") or found[
@@ -167,14 +165,12 @@ def harmed_inputs(folder: Path, counts: dict[str, int], seed: int) -> list[Tried
         assert not [name for name in wrong if "index" in name or "folds" in name], wrong
 
     for kind, count in counts.items():
-        files = {"image": pictures, "labels.csv": [images / "labels.csv"], "groups file": [groups]}.get(
-            kind, [index]
-        )
+        files = {"image": pictures, "labels.csv": [images / "labels.csv"], "groups file": [groups]}.get(kind, [index])
         survived = sum(attempt(kind, trial, rng.choice(files)) for _ in range(count))
         rows.append(Tried(f"damage of an input: {kind}", count, survived))
-    good = attempt(
-        "damages of inputs", lambda: repeated(work, expected, "--only", "00", study=options)
-    ) and attempt("inputs", lambda: _same(inputs))
+    good = attempt("damages of inputs", lambda: repeated(work, expected, "--only", "00", study=options)) and attempt(
+        "inputs", lambda: _same(inputs)
+    )
     return rows if good else [row._replace(survived=0) for row in rows]
 
 

@@ -60,9 +60,7 @@ def killed(undisturbed: Path, folder: Path, count: int, seed: int) -> Iterator[T
     shutil.rmtree(work, ignore_errors=True)
 
 
-def chain(
-    undisturbed: Path, work: Path, kills: int, seed: int, *arguments: str, study: Sequence[str] = STUDY
-) -> Tried:
+def chain(undisturbed: Path, work: Path, kills: int, seed: int, *arguments: str, study: Sequence[str] = STUDY) -> Tried:
     """Kill a command `kills` times, every fourth time its kernel only, repeating it after each; then let it end.
 
     A moment is a share of the CPU seconds that the command takes, so that a busy machine changes nothing.
@@ -133,17 +131,13 @@ def _whole_study(undisturbed: Path, output: Path, count: int, seed: int) -> Trie
         repeated(output, digests(undisturbed))
 
     good = attempt("kills of a study", trial)
-    return Tried(
-        "kill -9 in a study from its start", done, done if good else 0, f"processes gone within {worst:.1f} s"
-    )
+    return Tried("kill -9 in a study from its start", done, done if good else 0, f"processes gone within {worst:.1f} s")
 
 
 def stopped(undisturbed: Path, output: Path, seed: int) -> list[Tried]:
     """Stop one study by Ctrl-C, SIGTERM and a closed terminal, side by side with a second run that is refused."""
     rng, rows = random.Random(seed), []
-    for number, (name, code) in enumerate(
-        {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}.items()
-    ):
+    for number, (name, code) in enumerate({signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}.items()):
         process = start(output)
         notebook = reached(process, output, 1 + 2 * number)
         time.sleep(rng.uniform(1, 6))

@@ -157,9 +157,7 @@ def lost_folder(undisturbed: Path, folder: Path, count: int, seed: int) -> Itera
         return hook.begin, hook.end, hook.environment
 
     half = count // 2
-    yield disturbed(
-        "study's folder away for 3 s", undisturbed, work, half, seed, lambda: (leave, come_back, {})
-    )
+    yield disturbed("study's folder away for 3 s", undisturbed, work, half, seed, lambda: (leave, come_back, {}))
     yield disturbed("study's folder fails with EIO for 3 s", undisturbed, work, count - half, seed, failing)
 
 
@@ -201,10 +199,7 @@ def read_only_inputs(folder: Path) -> list[Tried]:
     for path in (folder / "groups.csv", *(() if mounted else before), *(() if mounted else [inputs])):
         path.chmod(0o555 if path.is_dir() else 0o444)
     try:
-        good = attempt(
-            "read-only inputs",
-            lambda: repeated(folder / "out", expected, "--only", "00", study=options),
-        )
+        good = attempt("read-only inputs", lambda: repeated(folder / "out", expected, "--only", "00", study=options))
     finally:
         if mounted:
             subprocess.run(["umount", str(inputs)], check=True)

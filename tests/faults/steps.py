@@ -171,6 +171,4 @@ def killed_steps(folder: Path, count: int, seed: int) -> Iterator[Tried]:
         steps.recovered(expected)
 
     survived = sum(attempt("kill at a file operation", trial, rng.randint(1, total)) for _ in range(count))
-    yield Tried(
-        "kill -9 at a file operation of the first steps", count, survived, f"one of {total} operations"
-    )
+    yield Tried("kill -9 at a file operation of the first steps", count, survived, f"one of {total} operations")

@@ -87,9 +87,7 @@ def digests(output: Path) -> dict[str, str]:
     study = output / "smoke"
     files = {file for pattern in ENDS for file in study.glob(pattern) if not file.name.startswith(".")}
     files = {file for file in files if not file.name.endswith(MANIFEST)}
-    return {
-        file.relative_to(study).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files
-    }
+    return {file.relative_to(study).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 def differences(one: dict[str, str], other: dict[str, str]) -> list[str]:
@@ -115,9 +113,7 @@ def sound(output: Path) -> dict[str, str]:
     return {name: issue for name, issue in Store(output / "smoke").verify().items() if issue}
 
 
-def repeated(
-    work: Path, expected: dict[str, str], *arguments: str, study: Sequence[str] = STUDY
-) -> tuple[int, str]:
+def repeated(work: Path, expected: dict[str, str], *arguments: str, study: Sequence[str] = STUDY) -> tuple[int, str]:
     """Repeat a command; assert that it ends well, with the bytes expected, and leaves nothing half-written."""
     status, said = run(work, *arguments, study=study)
     assert status == 0, said

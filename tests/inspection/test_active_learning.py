@@ -4,13 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib.inspection.active_learning import (
-    NEAR,
-    margin_uncertainty,
-    standardised,
-    suggest_labels,
-    weighted_k_center,
-)
+from lib.inspection.active_learning import NEAR, margin_uncertainty, standardised, suggest_labels, weighted_k_center
 
 
 @pytest.fixture
@@ -24,9 +18,7 @@ def test_all_rows_once_fewer_are_a_beginning_and_the_same_again(scene):
     everything = suggest_labels(*scene, 1000, seed=5)
     assert sorted(everything["row"]) == list(range(200))
     assert everything.index.tolist() == list(range(1, 201))
-    assert everything["uncertainty"].to_numpy() == pytest.approx(
-        margin_uncertainty(scene[0])[everything["row"]]
-    )
+    assert everything["uncertainty"].to_numpy() == pytest.approx(margin_uncertainty(scene[0])[everything["row"]])
     assert not everything["reason"].str.contains("defect|good").any(), "no class is suspected"
     pd.testing.assert_frame_equal(everything.head(7), suggest_labels(*scene, 7, seed=5))
 

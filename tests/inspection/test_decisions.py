@@ -7,16 +7,7 @@ import numpy as np
 import pytest
 
 from lib.datasets.errors import DatasetError
-from lib.inspection.decisions import (
-    OOD,
-    PASS,
-    REJECT,
-    REVIEW,
-    UNCERTAIN,
-    decide,
-    ood_reasons,
-    training_reference,
-)
+from lib.inspection.decisions import OOD, PASS, REJECT, REVIEW, UNCERTAIN, decide, ood_reasons, training_reference
 from lib.inspection.new_images import by_urgency, read_folder, tabulate
 from tests.inspection import made_up
 
@@ -56,9 +47,7 @@ def test_what_a_person_should_see_comes_first():
 
 def test_the_rules_import_numpy_alone():
     heavy = ("torch", "pandas", "scipy", "sklearn", "PIL")
-    program = (
-        f"import sys, lib.inspection.decisions; print([name for name in {heavy} if name in sys.modules])"
-    )
+    program = f"import sys, lib.inspection.decisions; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "[]"
 
 
@@ -91,9 +80,7 @@ def test_distances_are_to_the_nearest_of_another_group():
     np.testing.assert_allclose(reference.distances, apart.min(axis=1), rtol=1e-4)
     assert reference.distances.min() > 10 * 1e-3
     alone = training_reference(embeddings, np.arange(150), *rest)
-    assert alone.limit < reference.limit, (
-        "an object's other shot would put every new object out of distribution"
-    )
+    assert alone.limit < reference.limit, "an object's other shot would put every new object out of distribution"
 
 
 def test_one_in_a_hundred_labelled_images_lies_beyond_the_limit():

@@ -84,9 +84,7 @@ def test_a_study_is_never_done_again_for_an_inspection(run):
     require_current(run)
     before = {name: run.store.digest(name) for name in run.store.names()}
     for stale in (replace(run.study, seed=1), replace(run.study, reconstructive_width=2, coreset_size=3)):
-        with pytest.raises(
-            UsageError, match=r"not as it would be made now\n.*have changed since. Update it first: "
-        ):
+        with pytest.raises(UsageError, match=r"not as it would be made now\n.*have changed since. Update it first: "):
             require_current(replace(run, study=stale))
     picture = data_root(run) / "good" / "0-0.png"
     was = picture.stat()

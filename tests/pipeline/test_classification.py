@@ -25,10 +25,7 @@ LINEAR_GUIDED = ("guided_logistic", *COMBINED)
 
 def test_every_baseline_where_all_defects_are_kept_the_cheap_ones_below(run):
     table, fits = predictions(run, "imbalance")
-    for keep, expected in (
-        (1.0, MAIN + BASELINES + GUIDED + COMBINED),
-        (0.5, MAIN + LINEAR_BASELINES + LINEAR_GUIDED),
-    ):
+    for keep, expected in ((1.0, MAIN + BASELINES + GUIDED + COMBINED), (0.5, MAIN + LINEAR_BASELINES + LINEAR_GUIDED)):
         assert set(table.loc[table["keep"] == keep, "features"]) == set(expected)
         assert set(fits.loc[fits["keep"] == keep, "features"]) == set(expected)
     assert table.groupby(["features", "keep", "task"]).size().eq(len(index(run))).all()
@@ -79,9 +76,7 @@ def test_a_repeat_trains_anew_on_the_same_folds_and_keeps_what_is_there(run, twi
     assert sorted(beside.values()) == sorted(name for name in run.store.names() if "stratified" in name)
     assert [name for name in made if twice.store.digest(name) == twice.store.digest(beside[name])] == []
     changed = {name for name in run.store.names() if run.store.digest(name) != twice.store.digest(name)}
-    assert changed == {
-        f"predictions/{stage}.parquet" for stage in ("classification", "imbalance", "calibration")
-    }
+    assert changed == {f"predictions/{stage}.parquet" for stage in ("classification", "imbalance", "calibration")}
 
 
 @pytest.mark.parametrize("stage", ["imbalance", "calibration"])
@@ -90,9 +85,7 @@ def test_every_repeat_predicts_the_same_images(run, twice, stage):
     first, second = (both[both["repeat"] == repeat] for repeat in (0, 1))
     keys = ["scheme", "fold", "id", "features", "task", "keep"]
     pd.testing.assert_frame_equal(first.reset_index(drop=True), once)
-    pd.testing.assert_frame_equal(
-        *(part[keys].sort_values(keys, ignore_index=True) for part in (first, second))
-    )
+    pd.testing.assert_frame_equal(*(part[keys].sort_values(keys, ignore_index=True) for part in (first, second)))
     together = first.merge(second, on=keys)
     differs = (together.filter(regex="^p:.*_x$").to_numpy() != together.filter(regex="^p:.*_y$")).any(axis=1)
     assert differs.groupby(together["features"]).any().all(), "other seeds, for the image alone too"
@@ -115,8 +108,7 @@ def test_a_killed_run_goes_on_at_the_repeat_where_it_was(twice, tmp_path, monkey
         predictions(run, "classification")
     predictions(run, "classification")
     assert fitted == [
-        run.seed("classify", f"stratified-{fold}", repeat)
-        for fold, repeat in ((0, 0), (1, 0), (0, 1), (0, 1), (1, 1))
+        run.seed("classify", f"stratified-{fold}", repeat) for fold, repeat in ((0, 0), (1, 0), (0, 1), (0, 1), (1, 1))
     ]
     assert run.store.digest("predictions/classification.parquet") == twice.store.digest(
         "predictions/classification.parquet"
@@ -163,9 +155,7 @@ def test_neither_test_folds_nor_inner_folds_leak_into_calibration(twice, monkeyp
     recalibrated(run, monkeypatch, np.zeros(len(ids), dtype=bool), split)
 
 
-def test_a_class_that_an_inner_part_lacks_gets_nothing_and_a_part_without_two_classes_fits_nothing(
-    run, monkeypatch
-):
+def test_a_class_that_an_inner_part_lacks_gets_nothing_and_a_part_without_two_classes_fits_nothing(run, monkeypatch):
     def lopsided(labels, groups, n_folds, *, seed):
         return [np.flatnonzero(labels == "marks"), np.arange(len(labels))]
 
@@ -196,9 +186,7 @@ def test_side_by_side_and_made_anew_the_same_bytes(run, tmp_path, monkeypatch):
     predictions(twin, "imbalance")
     calibration(twin)
     assert seen == [2, 2, 2]
-    made = [
-        name for name in twin.store.names() if name.startswith(("folds", "draem/", "maps/", "feat", "pred"))
-    ]
+    made = [name for name in twin.store.names() if name.startswith(("folds", "draem/", "maps/", "feat", "pred"))]
     assert len(made) > 15
     assert {name: twin.store.digest(name) for name in made} == {name: run.store.digest(name) for name in made}
     monkeypatch.setattr("lib.execution.parallel.WORTH_PROCESSES", 1e9)

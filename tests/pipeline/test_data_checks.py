@@ -41,9 +41,7 @@ def test_a_plate_saved_again_in_another_class_is_found_and_joins_both_groups(tmp
     run = plates(tmp_path, again)
     assert data_facts(run).across_classes == 2
     found = near_duplicates(run).set_index("id")["alike"]
-    assert list(found.index[:2]) == ["dent/again.jpg", "good/5-0.png"], (
-        "what stands in two classes comes first"
-    )
+    assert list(found.index[:2]) == ["dent/again.jpg", "good/5-0.png"], "what stands in two classes comes first"
     assert set(found.index[found == found["good/5-0.png"]]) == {"good/5-0.png", "dent/again.jpg"}
     proposed = pd.read_csv(run.store.path(PROPOSED)).set_index("id")["group"]
     mine = {f"{label}/5-{shot}.png" for label in ("good", "dent", "hole") for shot in (0, 1)}

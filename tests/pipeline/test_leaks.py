@@ -25,11 +25,7 @@ from lib.pipeline.maps import map_all, maps
 from lib.pipeline.run import open_run
 from tests.pipeline.plates import draw_plates
 
-SETTINGS = {
-    "weights": "random-init",
-    "leak_check": "none",
-    "repeats": 2,
-}
+SETTINGS = {"weights": "random-init", "leak_check": "none", "repeats": 2}
 
 
 READINGS = ("in_sample", "cross_fitted")
@@ -90,9 +86,7 @@ def leaks(run, received):
             seen = [sorted(received[name]) for name in names]
             for name, rows in zip(names, seen, strict=True):
                 found |= {f"{name} saw a test image"} if set(rows) & set(tested) else set()
-                found |= (
-                    {f"{name} saw a test image's group"} if set(groups[rows]) & set(groups[tested]) else set()
-                )
+                found |= {f"{name} saw a test image's group"} if set(groups[rows]) & set(groups[tested]) else set()
                 found |= {f"{name} saw a defect"} if not good[rows].all() else set()
             if one.study.map_fit == "cross_fitted":
                 found |= cross_fit_leaks(one, split, names, seen, tested, groups)
@@ -132,9 +126,7 @@ def test_nothing_leaks(run, monkeypatch):
 def test_test_goods_given_to_draem_are_caught(run, monkeypatch, leaking):
     table = index(run)
     all_good = np.flatnonzero(table["label"] == "good")
-    monkeypatch.setattr(
-        detectors, "good_rows", lambda run, name: all_good if name == leaking else good_rows(run, name)
-    )
+    monkeypatch.setattr(detectors, "good_rows", lambda run, name: all_good if name == leaking else good_rows(run, name))
     found = leaks(run, made_maps(run, monkeypatch))
     assert f"{leaking} saw a test image" in found
     split = leaking.partition(detectors.INNER)[0]

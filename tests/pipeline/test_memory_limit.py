@@ -37,7 +37,5 @@ def test_the_largest_product_passes_in_4_gib(tmp_path, capsys):
     )
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     with capsys.disabled():
-        print(
-            f"\n{run.stdout[-1500:]}\nlargest resident set, files mapped into it included: {peak / 2**30:.2f} GiB"
-        )
+        print(f"\n{run.stdout[-1500:]}\nlargest resident set, files mapped into it included: {peak / 2**30:.2f} GiB")
     assert run.returncode == 0

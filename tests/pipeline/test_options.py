@@ -26,12 +26,7 @@ from tests.draem.official import export_official
 from tests.pipeline.plates import draw_plates
 
 SETTINGS = {"weights": "random-init", "leak_check": "none", "keep": (0.5, 1.0), "folds": 2, "mlp": (4,)}
-BASES = {
-    "plates": {},
-    "leaking": {"leak_check": "image"},
-    "patchcore": {"map_source": "patchcore"},
-    "deco_cap": {},
-}
+BASES = {"plates": {}, "leaking": {"leak_check": "image"}, "patchcore": {"map_source": "patchcore"}, "deco_cap": {}}
 # What an option may name, made by `outside`.
 SOME = {"folder": "textures", "checkpoint": "official", "file": "pairs.csv", "weights": "weights.pth",
         "draem": "draem.safetensors"}  # fmt: skip
@@ -107,10 +102,7 @@ SAME_BYTES = {"skip_bad", "draem_precision"}  # proven anew, but equal here; see
 
 
 def digest(*given):
-    arrays = (
-        np.asarray(one).tobytes() if isinstance(one, (np.ndarray, torch.Tensor)) else repr(one)
-        for one in given
-    )
+    arrays = (np.asarray(one).tobytes() if isinstance(one, (np.ndarray, torch.Tensor)) else repr(one) for one in given)
     return zlib.crc32(b"".join(one if isinstance(one, bytes) else one.encode() for one in arrays))
 
 
@@ -160,9 +152,7 @@ def outside(tmp_path_factory):
     torch.manual_seed(0)
     torch.save(timm.create_model("tf_efficientnet_lite0").state_dict(), folder / "weights.pth")
     pairs = pd.read_csv(draw_plates(folder / "plates") / "groups.csv")
-    pairs["group"] = (
-        pairs["id"].str.removesuffix(".png").str[:-2]
-    )  # a defective plate no longer joins a good one
+    pairs["group"] = pairs["id"].str.removesuffix(".png").str[:-2]  # a defective plate no longer joins a good one
     pairs.to_csv(folder / "pairs.csv", index=False)
     return folder
 
@@ -189,9 +179,7 @@ def finished(outside, tmp_path_factory):
     [("plates", *change) for change in CHANGES] + OTHERS,
     ids=lambda value: None if isinstance(value, tuple) else str(value),
 )
-def test_an_option_changes_what_it_should_and_nothing_else(
-    finished, outside, base, option, value, expected, tmp_path
-):
+def test_an_option_changes_what_it_should_and_nothing_else(finished, outside, base, option, value, expected, tmp_path):
     run, given = finished(base), str(outside / SOME[value]) if value in SOME else value
     shutil.copytree(run.study_dir, tmp_path / "study")
     study = Study.of("smoke", SETTINGS | BASES[base] | {option: given})
@@ -205,9 +193,7 @@ def test_an_option_changes_what_it_should_and_nothing_else(
         assert any(name.startswith(prefix) for name in anew), f"{prefix} did not change"
     if option not in SAME_BYTES and expected:
         changed = {name for name in anew if before.get(name, {}).get("sha256") != after[name]["sha256"]}
-        assert any(name.startswith(expected[-1]) for name in changed), (
-            "an option that changes nothing is a bug"
-        )
+        assert any(name.startswith(expected[-1]) for name in changed), "an option that changes nothing is a bug"
 
 
 def test_every_option_of_the_study_is_here():

@@ -67,16 +67,12 @@ def test_a_leak_is_caught(run, monkeypatch):
     """The test fold's images teach, against the rule: the scores of training images change with their masks."""
 
     def leaking(one, known, labels, evidence, classes, n):
-        model = module.fit_patch_classifier(
-            known, labels, *evidence, np.arange(len(labels)), classes, one.seed
-        )
+        model = module.fit_patch_classifier(known, labels, *evidence, np.arange(len(labels)), classes, one.seed)
         yield model, one.rows
 
     monkeypatch.setattr(module, "_models", leaking)
     with pytest.raises(AssertionError):
-        test_masks_patches_and_maps_of_held_out_images_reach_no_other_image(
-            run, "classification", monkeypatch
-        )
+        test_masks_patches_and_maps_of_held_out_images_reach_no_other_image(run, "classification", monkeypatch)
     with pytest.raises(AssertionError):
         test_a_training_image_s_own_mask_does_not_reach_its_score(run, monkeypatch)
 
@@ -96,8 +92,7 @@ def test_defects_that_are_not_kept_teach_nothing(run, monkeypatch):
 
 def test_fewer_kept_defects_give_other_scores(run):
     scores = {
-        one.keep: patch_scores(run, "imbalance", SPLIT)[i]
-        for i, one in enumerate(fits_of(run, "imbalance", SPLIT))
+        one.keep: patch_scores(run, "imbalance", SPLIT)[i] for i, one in enumerate(fits_of(run, "imbalance", SPLIT))
     }
     whole = patch_scores(run, "classification", SPLIT)[0]
     assert scores and all((found != whole).any() for found in scores.values())
@@ -127,8 +122,7 @@ def grouped(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("stage", "split"),
-    [("classification", "grouped-0"), (CALIBRATION, "grouped-0"), ("classification", FINAL)],
+    ("stage", "split"), [("classification", "grouped-0"), (CALIBRATION, "grouped-0"), ("classification", FINAL)]
 )
 def test_no_image_is_scored_by_what_another_of_its_object_taught(grouped, stage, split, monkeypatch):
     run, table = grouped, index(grouped)
@@ -160,7 +154,5 @@ def test_a_class_that_an_inner_fold_cannot_teach_has_no_score_in_training(run, m
     monkeypatch.setattr(module, "inner_parts", lopsided)
     scores = made_anew(run, "classification", monkeypatch)[0]
     tested, place = in_test_fold(run, SPLIT), index(run).attrs["classes"].index("marks") - 1
-    assert (scores[~tested, place] == module.UNKNOWN).all() and (
-        scores[tested, place] != module.UNKNOWN
-    ).all()
+    assert (scores[~tested, place] == module.UNKNOWN).all() and (scores[tested, place] != module.UNKNOWN).all()
     assert set(labels[tested]) == set(labels)

@@ -15,16 +15,9 @@ print(len(predictions(run, "imbalance")[0]), len(calibration(run)), {{"torch", "
 
 
 def test_predictions_that_are_proven_need_neither_torch_nor_sklearn(tmp_path):
-    settings = {
-        "weights": "random-init",
-        "leak_check": "none",
-        "baselines": False,
-        "guided": False,
-    }
+    settings = {"weights": "random-init", "leak_check": "none", "baselines": False, "guided": False}
     read = [sys.executable, "-c", READ.format(settings=settings), str(tmp_path)]
-    first, again = (
-        subprocess.run(read, cwd=PROJECT, capture_output=True, text=True, check=True) for _ in range(2)
-    )
+    first, again = (subprocess.run(read, cwd=PROJECT, capture_output=True, text=True, check=True) for _ in range(2))
     made, proven = (run.stdout.splitlines()[-1].split(maxsplit=2) for run in (first, again))
     assert made[:2] == proven[:2]
     assert proven[2] == "set()", "libraries that only computing needs"

@@ -81,9 +81,7 @@ def test_other_settings_start_anew_and_clear_away(killed):
 def made(run):
     feature_all(run)
     return {
-        name: run.store.digest(name)
-        for name in run.store.names()
-        if name.startswith(("draem/", "maps/", "features/"))
+        name: run.store.digest(name) for name in run.store.names() if name.startswith(("draem/", "maps/", "features/"))
     }
 
 
@@ -111,10 +109,7 @@ def test_effort_grows_with_what_costs(tmp_path):
     few, more, most = (classifier_cost(small, images)["seconds"] for images in (1, 101, 201))
     assert few > 0.05 and most - more == pytest.approx(more - few) and more > few
     small, more = (run(map_source="patchcore", coreset_size=size) for size in (50, 100))
-    for effort_of in (
-        lambda one: map_cost(one, 100),
-        lambda one: fit_cost(one, 20, 2),
-    ):
+    for effort_of in (lambda one: map_cost(one, 100), lambda one: fit_cost(one, 20, 2)):
         assert effort_of(more)["seconds"] == pytest.approx(2 * effort_of(small)["seconds"])
     small = run()
     assert feature_cost(run(feature_size=64), 100)["seconds"] == 4 * feature_cost(small, 100)["seconds"]

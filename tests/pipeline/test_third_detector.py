@@ -12,24 +12,14 @@ from lib.pipeline.maps import map_all, map_quality, maps
 from lib.pipeline.run import open_run
 from tests.pipeline.plates import draw_plates
 
-SETTINGS = {
-    "map_source": "difference",
-    "weights": "random-init",
-    "leak_check": "none",
-    "mlp": (4,),
-    "baselines": False,
-}
+SETTINGS = {"map_source": "difference", "weights": "random-init", "leak_check": "none", "mlp": (4,), "baselines": False}
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    source = MapSource(
-        "Mean difference", "differences to the mean good image", "tests.pipeline.mean_difference"
-    )
+    source = MapSource("Mean difference", "differences to the mean good image", "tests.pipeline.mean_difference")
     monkeypatch.setitem(MAP_SOURCES, "difference", source)
-    return open_run(
-        "plates", "smoke", str(draw_plates(tmp_path / "plates")), str(tmp_path / "study"), SETTINGS
-    )
+    return open_run("plates", "smoke", str(draw_plates(tmp_path / "plates")), str(tmp_path / "study"), SETTINGS)
 
 
 def test_a_study_runs_on_the_maps_of_a_registered_source(run):
@@ -39,9 +29,7 @@ def test_a_study_runs_on_the_maps_of_a_registered_source(run):
     table = index(run)
     assert set(map_all(run)["split"]) == set(splits(run))
     split = splits(run)[0]
-    means = [
-        images(run, 32)[good_rows(run, f"{split}-inner-{half}")].astype(float).mean(axis=0) for half in (0, 1)
-    ]
+    means = [images(run, 32)[good_rows(run, f"{split}-inner-{half}")].astype(float).mean(axis=0) for half in (0, 1)]
     tested = np.flatnonzero(in_test_fold(run, split))[0]
     expected = [np.abs(images(run, 32)[tested] - mean).mean(axis=-1) / 255 for mean in means]
     assert sum(np.allclose(maps(run, split)[tested], one, atol=1e-3) for one in expected) == 1

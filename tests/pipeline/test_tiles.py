@@ -47,9 +47,7 @@ def test_draem_learns_from_every_tile_of_the_good_images(tiled):
     seen = training_images(task)
     assert seen.shape == (4 * len(task.good), 32, 32, 3)
     first = task.inputs[task.good[1]]
-    np.testing.assert_array_equal(
-        seen[4:8], [first[:32, :32], first[:32, 24:], first[24:, :32], first[24:, 24:]]
-    )
+    np.testing.assert_array_equal(seen[4:8], [first[:32, :32], first[:32, 24:], first[24:, :32], first[24:, 24:]])
 
 
 def test_draem_keeps_its_tiles_and_makes_whole_maps(tmp_path):

@@ -70,12 +70,7 @@ def test_objects_lie_on_a_plainer_ground():
 
 @pytest.mark.parametrize(
     ("given", "said"),
-    [
-        ("--widths 7/7", "16/8"),
-        ("--images 0", "above 0"),
-        ("--times nan", "above 0"),
-        ("--seed -1", "at least 0"),
-    ],
+    [("--widths 7/7", "16/8"), ("--images 0", "above 0"), ("--times nan", "above 0"), ("--seed -1", "at least 0")],
 )
 def test_wrong_options_are_refused(given, said, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["lib.pretraining", *given.split()])

@@ -93,14 +93,7 @@ def explorer(tmp_path, monkeypatch, figures):
     labels = ["good"] * 14 + [HOSTILE] * 16
     names = [f"{place:02d} {label}" for place, label in enumerate(labels)]
     table = pd.DataFrame(
-        {
-            "id": names,
-            "path": [f"{i}.png" for i in range(30)],
-            "label": labels,
-            "mask": None,
-            "height": 8,
-            "width": 8,
-        }
+        {"id": names, "path": [f"{i}.png" for i in range(30)], "label": labels, "mask": None, "height": 8, "width": 8}
     )
     table.attrs = {"good": "good", "classes": ["good", HOSTILE], "root": str(tmp_path)}
     for place in range(30):
@@ -114,9 +107,7 @@ def explorer(tmp_path, monkeypatch, figures):
     layout = pd.DataFrame({"scheme": "stratified", "id": names, "fold": of_fold})
     monkeypatch.setattr(explorer_module, "predictions", lambda run, stage: (pd.concat(parts), None))
     monkeypatch.setattr(figures_maps, "folds", lambda run: layout)
-    monkeypatch.setattr(
-        figures_maps, "maps", lambda run, split: np.full((30, 32, 32), int(split[-1]), np.float16)
-    )
+    monkeypatch.setattr(figures_maps, "maps", lambda run, split: np.full((30, 32, 32), int(split[-1]), np.float16))
     monkeypatch.setattr(explorer_module, "map_level", lambda run: 0.5)
     for module in (explorer_module, figures_maps, dataset):
         monkeypatch.setattr(module, "index", lambda run: table)
@@ -129,9 +120,7 @@ def names_on_the_page(explorer):
 
 def test_numbers_and_images_follow_the_threshold(explorer):
     before = explorer.numbers.value
-    assert "Defect recall 93.8 % (15 of 16" in before, (
-        "the first defect scores 0.483, the last good image 0.450"
-    )
+    assert "Defect recall 93.8 % (15 of 16" in before, "the first defect scores 0.483, the last good image 0.450"
     assert "false rejects 0.0 % (0 of 14)" in before
     explorer.threshold.value = LEVELS[60]
     assert LEVELS[60] == pytest.approx(0.943)
@@ -186,9 +175,7 @@ def test_the_closeup_has_the_map_of_the_fold_that_tests_the_image_and_every_feat
 
 
 def test_the_panel_of_no_name_is_where_the_feature_sets_differ_most(explorer):
-    explorer.images.loc[
-        (explorer.images["id"] == "07 good") & (explorer.images["features"] == "map"), "score"
-    ] = 1.0
+    explorer.images.loc[(explorer.images["id"] == "07 good") & (explorer.images["features"] == "map"), "score"] = 1.0
     assert explorer.panel().axes[0].get_title().startswith("07 good")
 
 

@@ -19,9 +19,7 @@ def test_shares_and_counts_in_the_confusion_matrix(predictions):
     image = predictions[predictions["features"] == "image"]
     counts = pd.crosstab(image["label"], image["predicted"]).loc[list(ODD), list(ODD)].to_numpy()
     shares = counts / counts.sum(axis=1, keepdims=True)
-    expected = [
-        f"{100 * share:.0f} %\n({n})" for share, n in zip(shares.ravel(), counts.ravel(), strict=True)
-    ]
+    expected = [f"{100 * share:.0f} %\n({n})" for share, n in zip(shares.ravel(), counts.ravel(), strict=True)]
     written = [text.get_text() for text in figure.axes[0].texts]
     assert written == expected
     assert [axes.get_title() for axes in figure.axes if axes.axison] == [
@@ -36,9 +34,7 @@ def test_shares_and_counts_in_the_confusion_matrix(predictions):
 
 
 def test_recalls_of_classes_are_dots_with_their_intervals():
-    found = [
-        (name, 9, features, 0.5 + k / 10, 0.4, 0.9) for k, name in enumerate(ODD[1:]) for features in SKILL
-    ]
+    found = [(name, 9, features, 0.5 + k / 10, 0.4, 0.9) for k, name in enumerate(ODD[1:]) for features in SKILL]
     values = pd.DataFrame(found, columns=["class", "images", "features", "value", "low", "high"])
     (axes,) = figures_classifier.class_recalls(values, style.HALF).axes
     places = []
@@ -65,17 +61,13 @@ def test_errors_are_counted_by_kind_the_worst_class_first():
     assert of_b == {"missed": 1, "wrong class": 2, "false reject": 0}
     assert sorted(widths["missed"]) == [0, 1, 1] and sorted(widths["false reject"]) == [0, 0, 1]
     twice = pd.concat([frame, frame.assign(repeat=1)], ignore_index=True)
-    (again,) = figures_classifier.error_pareto(
-        twice, pd.concat([rejected] * 2, ignore_index=True), "good"
-    ).axes
+    (again,) = figures_classifier.error_pareto(twice, pd.concat([rejected] * 2, ignore_index=True), "good").axes
     assert [bar.get_width() for bar in again.containers[0]] == widths["missed"]
 
 
 def test_decisions_put_right_stand_right_and_those_put_wrong_left():
     labels = ["a"] * 6 + ["good"] * 6
-    frame = pd.concat(
-        [rows(labels, labels, features=name) for name in ("image", "image_map")], ignore_index=True
-    )
+    frame = pd.concat([rows(labels, labels, features=name) for name in ("image", "image_map")], ignore_index=True)
     image = [True, True, False, False, False, True, True, True, True, False, False, False]
     both = [True, True, True, True, False, False, False, False, True, True, False, False]
     figure = figures_classifier.fixed_and_broken(frame, pd.Series(image + both), "good")

@@ -85,10 +85,7 @@ def test_lists_are_proven_and_those_of_before_are_removed(chosen, verdicts, tmp_
 
 def test_flagged_files_have_their_reasons_in_words():
     columns = ["file", "verdict", "reason", "details", "same_as", "seen_in_training"]
-    rows = [
-        ("a.png", "pass", None, "", "", None),
-        ("b.png", "review", "out of distribution", "too dark", "a.png", "7"),
-    ]
+    rows = [("a.png", "pass", None, "", "", None), ("b.png", "review", "out of distribution", "too dark", "a.png", "7")]
     found = flagged(pd.DataFrame(rows, columns=columns))
     assert found["why"].to_dict() == {
         "b.png": "out of distribution; too dark; same image as a.png; labelled image 7 of the study"

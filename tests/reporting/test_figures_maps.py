@@ -45,10 +45,7 @@ def test_maps_stand_below_their_images_on_the_scale_of_their_source():
 def test_the_level_of_maps_is_that_of_good_test_images(monkeypatch):
     table = pd.DataFrame({"label": ["good", "good", "a", "good"]})
     table.attrs["good"] = "good"
-    stacks = {
-        "s-0": [0.1, 9, 9, 9],
-        "s-1": [9, 0.3, 9, 0.2],
-    }  # images of the training folds and defects are high
+    stacks = {"s-0": [0.1, 9, 9, 9], "s-1": [9, 0.3, 9, 0.2]}  # images of the training folds and defects are high
     monkeypatch.setattr(figures_maps, "index", lambda run: table)
     monkeypatch.setattr(figures_maps, "primary_splits", lambda run: list(stacks))
     tested = {"s-0": [True, False, False, False], "s-1": [False, True, True, True]}

@@ -79,9 +79,7 @@ def test_histograms_show_shares_and_the_thresholds(frame, points):
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
     assert titles == [FEATURE_SETS[name].title for name in SKILL]
     mine = points.query("method == 'training scores' and `class` == '(all)' and required == 0.95")
-    for axes, (_, one) in zip(
-        figure.axes, mine.set_index("features").loc[list(SKILL)].iterrows(), strict=False
-    ):
+    for axes, (_, one) in zip(figure.axes, mine.set_index("features").loc[list(SKILL)].iterrows(), strict=False):
         bars = [bar.get_height() for bar in axes.containers[0]]
         assert sum(bars) == pytest.approx(1)
         (line,) = axes.get_lines()
@@ -102,10 +100,7 @@ def test_the_sweep_is_counted_at_each_threshold(frame, points):
         assert lines["good products rejected"][place] == pytest.approx(out[~bad].mean())
         assert lines["defects caught and named correctly"][place] == pytest.approx((out & right)[bad].mean())
     two = mine.drop(columns=[name for name in mine if name.startswith("p:") and name != "p:good"])
-    assert (
-        len(drawn.threshold_sweep(two.assign(**{"p:defective": 0.5}), "good", points, 0.95).legends[0].texts)
-        == 2
-    )
+    assert len(drawn.threshold_sweep(two.assign(**{"p:defective": 0.5}), "good", points, 0.95).legends[0].texts) == 2
 
 
 def test_the_cheapest_threshold_is_marked(frame):
@@ -114,13 +109,7 @@ def test_the_cheapest_threshold_is_marked(frame):
         mine = frame[frame["features"] == name]
         scores, bad = defect_scores(mine, "good"), (mine["label"] != "good").to_numpy()
         limits = 1 / (1 + np.exp(-drawn.ODDS)) - 1e-12
-        costs = [
-            2000 * (scores[bad] < limit).mean() + 900 * (scores[~bad] >= limit).mean() for limit in limits
-        ]
+        costs = [2000 * (scores[bad] < limit).mean() + 900 * (scores[~bad] >= limit).mean() for limit in limits]
         np.testing.assert_allclose(line.get_ydata(), costs)
-        marks = [
-            one
-            for one in axes.get_lines()
-            if len(one.get_xdata()) == 1 and one.get_color() == line.get_color()
-        ]
+        marks = [one for one in axes.get_lines() if len(one.get_xdata()) == 1 and one.get_color() == line.get_color()]
         assert [one.get_ydata()[0] for one in marks] == pytest.approx([min(costs)])

@@ -42,9 +42,7 @@ def test_a_page_says_what_it_is_of_and_links_the_other_data_sets(tmp_path):
     sets = ["shaft-synthetic", "a b"]
     page = notebook_html(home / "n.ipynb", "02_anomaly_maps", sets[0], datasets=sets)
     assert "<strong>Shaft (demo data)</strong> · study quick · 3 of 7" in page
-    assert re.findall(r"<p>also: (.*)</p>", page) == [
-        '<a href="../../a%20b/notebooks/02_anomaly_maps.html">a b</a>'
-    ]
+    assert re.findall(r"<p>also: (.*)</p>", page) == ['<a href="../../a%20b/notebooks/02_anomaly_maps.html">a b</a>']
     assert page.count("3 folds &lt;i&gt;") == 1 and page.index("How this page was made") < page.index(
         "3 folds &lt;i&gt;"
     )
@@ -92,9 +90,7 @@ def test_frames_are_rounded_and_have_scopes_and_no_empty_header():
     assert '<tr><th scope="row" class="name">r</th><td>1.235</td><td>1</td><td>x y</td></tr>' in page
     assert '<tr><th scope="row" class="name">s</th><td>–</td><td>2</td><td>–</td></tr>' in page
     assert 'class="wide-text"' in page
-    pairs = pd.DataFrame([[1, 2]], columns=pd.MultiIndex.from_product([["s"], ["x", "y"]])).rename_axis(
-        "label"
-    )
+    pairs = pd.DataFrame([[1, 2]], columns=pd.MultiIndex.from_product([["s"], ["x", "y"]])).rename_axis("label")
     assert '<th scope="colgroup" colspan="2">s</th>' in table(pairs).data
     assert '<th scope="col" rowspan="2" class="left">label</th>' in table(pairs).data
 

@@ -13,9 +13,7 @@ from lib.reporting.index_page import checklist, costs, next_commands, with_optio
 
 def checked(*rows):
     columns = ["check", "dataset", "state", "pill", "result", "why", "action", "options"]
-    return pd.DataFrame(
-        [(*row, "Because.", f"Do {row[0]}.", options) for *row, options in rows], columns=columns
-    )
+    return pd.DataFrame([(*row, "Because.", f"Do {row[0]}.", options) for *row, options in rows], columns=columns)
 
 
 CHECKED = checked(
@@ -52,13 +50,11 @@ def test_commands_are_those_of_the_checks_that_ask_for_something():
 
 def test_a_command_takes_new_options_in_place_of_the_same_ones():
     asked = "--set folds=10 --study ten"
-    assert with_options(
-        "python run_all.py --data 'a b' --set folds=5 --set repeats=3 --study tiles", asked
-    ) == ("python run_all.py --data 'a b' --set repeats=3 --set folds=10 --study ten")
-    assert with_options("python run_all.py", "--groups FILE") == "python run_all.py --groups FILE"
-    assert with_options("python run_all.py --skip-bad", asked).startswith(
-        "python run_all.py --skip-bad --set"
+    assert with_options("python run_all.py --data 'a b' --set folds=5 --set repeats=3 --study tiles", asked) == (
+        "python run_all.py --data 'a b' --set repeats=3 --set folds=10 --study ten"
     )
+    assert with_options("python run_all.py", "--groups FILE") == "python run_all.py --groups FILE"
+    assert with_options("python run_all.py --skip-bad", asked).startswith("python run_all.py --skip-bad --set")
 
 
 def point(features, required, rejects, recall_high=1.0, method=TRAINING, **other):

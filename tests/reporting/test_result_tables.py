@@ -14,11 +14,7 @@ from lib.pipeline.dataset import in_test_fold, index, splits
 from lib.pipeline.maps import map_quality, scores
 from lib.pipeline.run import open_run
 from lib.reporting.display import show_findings
-from lib.reporting.result_tables import (
-    costs_table,
-    map_quality_table,
-    methods_table,
-)
+from lib.reporting.result_tables import costs_table, map_quality_table, methods_table
 from tests.evaluation.made_up import study
 
 GOOD = {"toy": "good"}
@@ -42,9 +38,7 @@ def test_the_table_of_methods():
     assert beside["Image"] == -gap["difference"]
     assert pd.isna(beside["Image + map"])  # it is not compared with itself
     assert by_name.loc["Map statistics", (area, "p (Wilcoxon)")] == "not tested"  # the same predictions
-    values = (
-        summary(frame, GOOD).query("metric == 'recall_at_5' and fold == 'all folds'").set_index("features")
-    )
+    values = summary(frame, GOOD).query("metric == 'recall_at_5' and fold == 'all folds'").set_index("features")
     assert by_name.loc["Image", (recall, "Test")] == values.loc["image", "value"]
     assert sum("recommended" in name for name in by_name.index) == 1
     assert pd.isna(by_name.loc["Map statistics", (recall, "Training")])  # not scored there
@@ -85,9 +79,7 @@ def test_the_quality_of_maps_is_that_of_the_test_maps(tmp_path, source, title):
 
 def test_the_page_shows_odd_names_as_text():
     columns = ["dataset", "question", "state", "pill", "answer", "evidence"]
-    said = pd.DataFrame(
-        [("a_b*<script>", "Does it help?", "good", "Yes", "no <b> x.", "More.")], columns=columns
-    )
+    said = pd.DataFrame([("a_b*<script>", "Does it help?", "good", "Yes", "no <b> x.", "More.")], columns=columns)
     text = show_findings(said).data
     assert "<script>" not in text and "a_b*&lt;script&gt;" in text
     assert '<span class="pill good">Yes</span> no &lt;b&gt; x.' in text

@@ -14,9 +14,7 @@ from lib.reporting.table import MISSING, Table, Value
 from tests.evaluation.made_up import by_fold, rows
 
 ODD = ["<script>alert(1)</script>", 'a|b "q" {x} $z$', "`ü`\n**y**"]
-table2, table3 = (
-    partial(one, binary="collapsed", alpha=0.005) for one in (paper_tables.table2, paper_tables.table3)
-)
+table2, table3 = (partial(one, binary="collapsed", alpha=0.005) for one in (paper_tables.table2, paper_tables.table3))
 CLASS_RECALL, RECALL, REJECTS = "Correct defect class recall", "Defect recall", "False reject rate"
 AUC = "AUC, naming the class"
 TAGS = {
@@ -83,17 +81,9 @@ def test_table2_by_hand():
     [
         ({"image": [3] * 10, "map": [4] * 10, "image_map": [0] * 10}, True, ""),
         ({"image": [0] + [3] * 9, "map": [9] * 10, "image_map": [0] * 10}, True, ""),
-        (
-            {"image": [0, 0] + [3] * 8, "map": [9] * 10, "image_map": [0] * 10},
-            False,
-            "",
-        ),  # too many folds tie
+        ({"image": [0, 0] + [3] * 8, "map": [9] * 10, "image_map": [0] * 10}, False, ""),  # too many folds tie
         ({"image": [0] * 10, "map": [9] * 10, "image_map": [0] * 10}, False, ""),  # no better than the second
-        (
-            {"image": [9] * 3, "image_map": [0] * 3},
-            False,
-            "3 stratified folds, smallest possible p 0.25, above",
-        ),
+        ({"image": [9] * 3, "image_map": [0] * 3}, False, "3 stratified folds, smallest possible p 0.25, above"),
     ],
 )
 def test_bold_needs_significance_over_folds_against_the_second_best(misses, bold, note):
@@ -160,9 +150,7 @@ def test_odd_class_names_are_text_in_html_and_markdown():
 
 
 def test_a_value_has_its_form_interval_and_bold_and_the_csv_its_numbers(tmp_path):
-    table = Table(
-        "T", "t", [{"Dataset": "toy", ("A", "x"): Value(1 / 3, ".1%", (0.25, 0.5), bold=True)}], headers=1
-    )
+    table = Table("T", "t", [{"Dataset": "toy", ("A", "x"): Value(1 / 3, ".1%", (0.25, 0.5), bold=True)}], headers=1)
     assert table.markdown().startswith("**T.** t\n") and "**33.3 % (25.0–50.0 %)**" in table.markdown()
     assert "<td><strong>33.3 %<br><small>(25.0–50.0 %)</small></strong></td>" in table.to_html()
     table.to_csv(tmp_path / "t.csv")
@@ -215,13 +203,4 @@ def test_a_headline_has_the_pill_of_its_state_and_is_text():
 def test_a_class_may_be_called_as_an_index_is():
     index = pd.MultiIndex.from_tuples([("grouped", 0)], names=["scheme", "fold"])
     counts = pd.DataFrame({"fold": [3], "scheme": [4]}, index=index)
-    assert Cells(display.table(counts).data).texts == [
-        "scheme",
-        "fold",
-        "fold",
-        "scheme",
-        "grouped",
-        "0",
-        "3",
-        "4",
-    ]
+    assert Cells(display.table(counts).data).texts == ["scheme", "fold", "fold", "scheme", "grouped", "0", "3", "4"]

@@ -30,9 +30,7 @@ def test_there_are_many_families_and_all_vary_and_differ() -> None:
     assert len(FAMILIES) >= 10
     batches = procedural_textures(6 * len(FAMILIES), 32, seed=5).view(6, len(FAMILIES), 3, 32, 32).double()
     assert (batches.std((2, 3, 4)) > 4.0).all()
-    assert len({tuple(texture.flatten()[:200].tolist()) for texture in batches.flatten(0, 1)}) == 6 * len(
-        FAMILIES
-    )
+    assert len({tuple(texture.flatten()[:200].tolist()) for texture in batches.flatten(0, 1)}) == 6 * len(FAMILIES)
 
 
 def test_grey_and_coloured_sharp_and_soft_textures_occur() -> None:

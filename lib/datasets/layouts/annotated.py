@@ -36,11 +36,7 @@ def add_masks(listing: Listing) -> None:
     """Give entries without a mask the one that annotations draw, and say so."""
     found, damaged = find(listing)
     bare = {entry.id for entry in listing.entries if entry.mask is None}
-    drawn = {
-        image: SEPARATOR.join([file, name])
-        for image, (file, name, drawing) in found.items()
-        if drawing.outlines
-    }
+    drawn = {image: SEPARATOR.join([file, name]) for image, (file, name, drawing) in found.items() if drawing.outlines}
     listing.entries = [entry._replace(mask=entry.mask or drawn.get(entry.id)) for entry in listing.entries]
     boxes = sum(bool(drawing.areas and not drawing.outlines) for _, _, drawing in found.values())
     listing.note("masks drawn by annotations: {}", len(bare & set(drawn)))

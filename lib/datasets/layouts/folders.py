@@ -90,9 +90,7 @@ CLASS_FOLDERS = Layout(
 )  # fmt: skip
 MAGNETIC_TILE = Layout(
     f"{TILE_PLACE} with the mask .png beside it",
-    lambda it: (
-        it.dataset == "magnetic_tile" or any(re.fullmatch(r"MT_\w+/Imgs", name) for name in it.folders)
-    ),
+    lambda it: it.dataset == "magnetic_tile" or any(re.fullmatch(r"MT_\w+/Imgs", name) for name in it.folders),
     _read_tiles,
 )
 BESIDE = "KolektorSDD2: <N>.png with the mask <N>_GT.png beside it, in train/ and test/"

@@ -63,9 +63,7 @@ def assign(listing: Listing, labels: Mapping[str, str], masks: Iterable[str]) ->
         listing.issues.append(Issue(mask, issue, remedy))
     several = sum(len(found) > 1 for found in masks_of.values())
     listing.note("images with several masks, which are joined: {}", several)
-    listing.entries = [
-        Entry(i, label, SEPARATOR.join(masks_of[i]) or None) for i, label in sorted(labels.items())
-    ]
+    listing.entries = [Entry(i, label, SEPARATOR.join(masks_of[i]) or None) for i, label in sorted(labels.items())]
 
 
 def _number(name: str) -> str:
