@@ -188,6 +188,6 @@ def test_list_and_dry_run_run_nothing(tmp_path):
     assert dry.count("01_draem_training") == 3
     assert "in all, " in dry
     assert "a rough guess" in dry, "a smoke run tells nothing of this machine"
-    assert re.search(r"01_draem_training +about .* GB +\d+ MB", dry), "memory and disk"
+    assert re.search(r"01_draem_training +about .* [\d,]+ MB +\d+ MB", dry), "memory and disk"
     assert not list(tmp_path.rglob("*.ipynb"))
     assert not list(tmp_path.rglob("*.png"))

@@ -105,7 +105,7 @@ def _duplicates(entries: Iterable[Entry], examined: dict[str, Examined]) -> dict
 
 
 def _check_classes(listing: Listing, labels: set[str], kept: Sequence[Entry], examined: dict[str, Examined]) -> None:
-    """Refuse classes whose names differ in case or in Unicode's composition alone, and classes of masks.
+    """Report classes whose names differ in case or in Unicode's composition alone, and classes of masks.
 
     Masks are nothing but black and white; of a class among others, and unless a list names the images.
     """

@@ -118,8 +118,9 @@ class Draem(nn.Module):
         try:
             reconstructive, discriminative = widths_of(state)
             with torch.device("meta"):  # takes no memory, whatever widths a file claims
-                draem = cls(ReconstructiveNetwork(reconstructive), DiscriminativeNetwork(discriminative))
-                draem.load_state_dict(state, assign=True)
+                parts = ReconstructiveNetwork(reconstructive), DiscriminativeNetwork(discriminative)
+                both = dict(zip(("reconstructive", "discriminative"), parts, strict=True))
+                nn.ModuleDict(both).load_state_dict(state, assign=True)
             draem = cls(ReconstructiveNetwork(reconstructive), DiscriminativeNetwork(discriminative), device)
             draem.load_state_dict(state)
         except (KeyError, IndexError, TypeError, RuntimeError) as error:

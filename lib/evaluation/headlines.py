@@ -158,11 +158,12 @@ def imbalance_headline(needs: pd.DataFrame) -> Headline:
 
 def statistics_headline(said: pd.DataFrame) -> Headline:
     """Return on how many data sets the map helps; `said` are `findings`."""
+    if said.empty:
+        return Headline("none", "Nothing run", "No data set was studied.")
     helped, n = said[said["state"] == "good"], said["dataset"].nunique()
     extra, guide = (set(helped.loc[helped["question"] == question, "dataset"]) for question in (EXTRA, GUIDE))
     helps = f"Data sets where the map helps: {len(extra)} as an extra picture, {len(guide)} as a guide."
     return _first(
-        (said.empty, "none", "Nothing run", "No data set was studied."),
         (extra | guide, "good", f"Helps on {len(extra | guide)} of {n}", helps),
         (True, "warn", "No measurable gain", f"The map measurably helps on none of {count(n, 'data set')}."),
     )

@@ -36,11 +36,11 @@ def test_patches_that_were_altered_are_made_again(run):
 def test_a_worker_with_other_weights_is_refused(run, tmp_path):
     image_feature_table(run)
     with pytest.raises(WeightsError, match="another machine has other weights"):
-        embeddings._part(run, "efficientnet_lite0 0123", run.store.path(PATCHES), 0)
+        embeddings._part(run, "efficientnet_lite0 0123", run.store.path(PATCHES), 0, 1)
 
 
 def test_a_part_of_an_interrupted_run_writes_into_no_later_file(run):
     image_feature_table(run)
     late = run.store.path("features/.patches.host.1.partial.npy")
     with pytest.raises(FileNotFoundError):
-        embeddings._part(run, embeddings.backbone_digest(run), late, 0)
+        embeddings._part(run, embeddings.backbone_digest(run), late, 0, 1)

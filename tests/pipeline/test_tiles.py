@@ -43,7 +43,7 @@ def test_a_tiled_backbone_sees_each_tile_as_an_image_of_its_own():
 
 
 def test_draem_learns_from_every_tile_of_the_good_images(tiled):
-    task = fit_task(tiled, "draem", "grouped-0")
+    task = fit_task(tiled, "grouped-0")
     seen = training_images(task)
     assert seen.shape == (4 * len(task.good), 32, 32, 3)
     first = task.inputs[task.good[1]]
