@@ -139,7 +139,7 @@ def test_widths_that_a_file_only_claims_take_no_memory(tmp_path):
     state = {key: torch.zeros(20_000, 3, 1, 1) for key in BGR_AXES}
     save_file(state, tmp_path / "w.safetensors")
     before = peak()
-    with pytest.raises(ValueError, match="w.safetensors: not the weights of DRAEM"):
+    with pytest.raises(ValueError, match=r"w\.safetensors: not the weights of DRAEM"):
         Draem.of_state(load_state_dict(tmp_path / "w.safetensors"), tmp_path / "w.safetensors")
     assert peak() - before < GROWN
 
