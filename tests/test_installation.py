@@ -87,6 +87,7 @@ def installed(result):
     return {name: found.get(name) for name in PACKAGES}
 
 
+@pytest.mark.slow
 def test_without_cuda_torch_comes_from_its_cpu_index_and_the_cuda_rows_stay_out(project):
     slim = {"torch": "2.0+cpu", "torchvision": "1.0+cpu", "pandas": "2.0"}
     assert installed(make(project, "run", "TORCH=cpu")) == dict.fromkeys(PACKAGES) | slim

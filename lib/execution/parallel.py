@@ -25,6 +25,7 @@ WORTH_PROCESSES = 15.0  # seconds of work in all: less is done before processes 
 SHARE = "STUDY_CORES"  # set by run_all.py: the cores that a data set may keep busy
 PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 UNREADABLE = "unreadable"  # what a worker answers that cannot read the study's folder
+ANSWERS = 10  # seconds in which a scheduler must
 RETRIES = 2  # of a task that failed on a cluster; what a lost worker did is done again besides, three times
 
 
@@ -181,7 +182,7 @@ def _on_cluster(
     from distributed import Client, KilledWorker, as_completed
 
     try:
-        client = Client(scheduler, timeout="10s", set_as_default=False)
+        client = Client(scheduler, timeout=ANSWERS, set_as_default=False)
     except (OSError, ValueError) as error:
         how = "start one, or correct the address"
         raise EngineError(f"{scheduler}: no Dask scheduler answers there ({error}); {how}") from error

@@ -100,8 +100,8 @@ def costs_table(points: pd.DataFrame, methods: Iterable[str] = FEATURE_SETS, uni
             rows.append(row)
     if not rows:
         return None
-    counted = part.drop_duplicates(["dataset", "scheme"])[["n_defects", "n_good"]]
-    objects = counted.to_numpy().sum() if unit == "object" else 0
+    once = part.drop_duplicates(["dataset", "scheme"])
+    objects = once[["n_defects", "n_good"]].to_numpy().sum() if unit == "object" else 0
     return Table(rows=rows, headers=3, numbers=part, **about("Costs", objects=objects))
 
 

@@ -45,6 +45,7 @@ def test_command(tmp_path, monkeypatch, capsys):
     assert len(before) + len(parts[1]) == len(known)
 
 
+@pytest.mark.slow
 def test_training_finds_defects_and_leaves_the_first_stages(tmp_path):
     torch.manual_seed(0)
     pictures, codes = bright_or_dark(32)

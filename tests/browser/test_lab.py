@@ -113,6 +113,7 @@ def run_all(page, lab, name):
     assert failed.count() == 0, failed.first.inner_text()
 
 
+@pytest.mark.slow
 def test_notebook_04_runs_from_nothing_and_shows_its_figures(lab, page):
     run_all(page, lab, "04_classification")
     sizes = page.eval_on_selector_all(

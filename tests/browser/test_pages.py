@@ -131,6 +131,8 @@ def test_axe_finds_nothing_grave(studies, browser, look):
     context = browser.new_context(bypass_csp=True, offline=True, color_scheme="dark" if look == "dark" else "light")
     page, issues = context.new_page(), []
     for path in pages_of(studies["own"]):
+        if look != "light" and path.stem not in ("index", "04_classification"):  # the others have the same style
+            continue
         page.goto(path.as_uri())
         page.emulate_media(media="print" if look == "print" else "screen")
         page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true })")
