@@ -48,13 +48,13 @@ def lay_out(known: pd.DataFrame, rows: np.ndarray, folder: Path) -> tuple[Path, 
     rest = known.drop(index=known.index[rows])
     for name in [*rest["path"], *rest["mask"].dropna()]:
         (labelled / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(known.root / name, labelled / name)
+        shutil.copyfile(Path(known.attrs["root"]) / name, labelled / name)
     if known.attrs["grouped"]:
         rest[["id", "group"]].to_csv(labelled / "groups.csv", index=False)
     names = []
     for number, path in enumerate(out["path"]):
         names.append(f"{number:05d}{PurePosixPath(path).suffix}")
-        shutil.copyfile(known.root / path, new / names[-1])
+        shutil.copyfile(Path(known.attrs["root"]) / path, new / names[-1])
     return labelled, new, pd.Series(out["label"].to_numpy(dtype=str), index=names)
 
 
@@ -146,6 +146,7 @@ def main() -> None:
         known = build_index(
             root, dataset=options.dataset, groups=groups, group_regex=options.group_regex, skip_bad=True
         )
+        known.attrs["root"] = str(root)
         print(
             f"{root.name}{' (drawn stand-in)' if options.standin else ''}: {len(known)} images, "
             f"{known['label'].value_counts().to_dict()}, "
