@@ -14,8 +14,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from lib.tiles import whole_side
-
 
 @dataclass(frozen=True)
 class MapSource:
@@ -69,6 +67,16 @@ GONE = {
     "compare_map_source": _TWO_STUDIES.format("map_source"),
     "guided_baseline": "map-guided features are always compared with the mean of good training images",
 }
+
+
+def overlap_of(tile: int) -> int:
+    """Return how many pixels neighbouring tiles of this side share: a quarter of it, a multiple of 8."""
+    return tile // 32 * 8
+
+
+def whole_side(tile: int, tiles: int) -> int:
+    """Return the side of a picture, in pixels, that tiles x tiles overlapping squares of side `tile` fill."""
+    return tile * tiles - overlap_of(tile) * (tiles - 1)
 
 
 def map_method_title(map_method: str) -> str:

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lib.tiles import overlap_of
+from lib.config import overlap_of
 
 
 @contextmanager

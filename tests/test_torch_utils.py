@@ -8,11 +8,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from lib.config import overlap_of, whole_side
 from lib.draem.inference import Draem
 from lib.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork
 from lib.features.backbone import load_backbone
 from lib.features.embeddings import image_features, map_features
-from lib.tiles import overlap_of, whole_side
 from lib.torch_utils import allow_tf32, cut, flush_denormals, join, load_state_dict, load_weights_only, some_at_once
 
 CONVOLUTIONS = torch.backends.cudnn.conv

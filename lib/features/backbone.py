@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from lib.config import whole_side
 from lib.datasets.errors import first_few
 from lib.features.backbone_weights import KNOWN, RANDOM, WeightsError, grid, resolve_weights, weights_digest
-from lib.tiles import whole_side
 from lib.torch_utils import cut, join, load_state_dict, some_at_once
 
 TAPPED = (4, 8, 16)  # strides of the stages that patches are made of (docs/backbones.md)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from lib.artifacts import write_text
+from lib.config import whole_side
 from lib.datasets.csv_text import csv_text
 from lib.datasets.groups import groups_of_rows
 from lib.datasets.near_duplicates import alike_groups, joined, small_pictures
@@ -16,7 +17,6 @@ from lib.evaluation.checks import PROPOSED, DataFacts
 from lib.execution.source_code import code_digest
 from lib.pipeline.dataset import folds, images, index, looked_at
 from lib.pipeline.run import Run, once
-from lib.tiles import whole_side
 
 CODE = (
     *("lib.datasets.near_duplicates", "lib.datasets.shortcuts", "lib.datasets.groups"),
